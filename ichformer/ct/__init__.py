@@ -1,0 +1,1 @@
+"""The scan itself: reading, geometry, windows, audit, phantoms. NumPy only, no JAX."""

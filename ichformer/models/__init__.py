@@ -1,0 +1,1 @@
+"""The model families, all under one contract."""

@@ -1,0 +1,40 @@
+"""What every model family takes and gives back, so that any of them goes with any objective, evaluation and report."""
+
+from typing import Protocol
+
+import jax
+from flax import struct
+from jaxtyping import Array, Bool, Float
+
+CAM_LAYER = "cam"
+"""Name under which every family perturbs the feature grid that Grad-CAM differentiates (``nn.Module.perturb``)."""
+
+
+@struct.dataclass
+class Prediction:
+    """Logits for a batch of scans.
+
+    Attributes:
+      slice_logits: [B,S,6] in the order of ``LABELS``; what stands at masked slices means nothing.
+      scan_logits: [B,6].
+      features: by name, what explanations and transfer use: "slices" [B,S,D], one vector a slice after the context of
+        its scan, and ``CAM_LAYER`` [B,S,h,w,d], the feature grid that Grad-CAM weighs.
+    """
+
+    slice_logits: Float[Array, "b s labels"]
+    scan_logits: Float[Array, "b labels"]
+    features: dict[str, jax.Array]
+
+
+class Classifier(Protocol):
+    """A Flax module with this call; ``model.apply(variables, x, slice_mask, spacing_mm, train)``."""
+
+    def __call__(
+        self,
+        x: Float[Array, "b s h w c"],
+        slice_mask: Bool[Array, "b s"],
+        spacing_mm: Float[Array, "b 3"],
+        train: bool,
+    ) -> Prediction:
+        """Windowed slices in [0, 1], which of them are real, their spacing (z, y, x) -> logits."""
+        ...

@@ -1,0 +1,1 @@
+"""What is optimised; the training loop knows none of them."""

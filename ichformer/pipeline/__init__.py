@@ -1,0 +1,1 @@
+"""From volumes to batches: the preparation, the store and the loader."""

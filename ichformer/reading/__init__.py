@@ -1,0 +1,1 @@
+"""The path into the reading room: a series in, a report out."""

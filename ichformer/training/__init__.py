@@ -1,0 +1,1 @@
+"""One pure step, and what runs it: state, optimiser, parallelism, checkpoints, loop."""

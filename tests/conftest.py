@@ -1,0 +1,27 @@
+"""Every test runs on 8 emulated CPU devices, with shapes checked at call time and nothing promoted in silence."""
+
+import os
+import pathlib
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jaxtyping
+import pytest
+
+# The hook has to be there before the first module of the package is imported.
+jaxtyping.install_import_hook("ichformer", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+    """The folder with real files; tests that need it are skipped, with the reason, where it is not there."""
+    named = os.environ.get("ICHFORMER_REAL_DATA")
+    folder = pathlib.Path(named) if named else pathlib.Path(__file__).parents[2] / "shared" / "data"
+    if not (folder / "dcm_qa_ct").is_dir():
+        pytest.skip(f"no real files at {folder}: set ICHFORMER_REAL_DATA")
+    return folder
