@@ -1,0 +1,169 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from scipy import ndimage
+
+from ichformer import LABELS
+from ichformer.explain.faithfulness import pointing_game
+from ichformer.explain.gradients import for_display, grad_cam, upsample
+from ichformer.models.contract import CAM_LAYER, Prediction
+
+SIZE, PATCH, GRID, WIDTH = 32, 4, 8, 5
+
+
+class PooledLinear(nn.Module):
+    """Patches -> features -> mean over the grid -> linear: the network for which CAM (Zhou 2016) is exact."""
+
+    cam_name: str = CAM_LAYER
+    inner: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array, slice_mask: Array, spacing_mm: Array, train: bool) -> Prediction:
+        grid = nn.Conv(WIDTH, (PATCH, PATCH), strides=(PATCH, PATCH), padding="VALID", name="patches")(x)
+        grid = self.perturb(self.cam_name, nn.gelu(grid))
+        slice_logits = nn.Dense(len(LABELS), name="head")(grid.mean(axis=(2, 3)))
+        scan_logits = jnp.where(slice_mask[..., None], slice_logits, -jnp.inf).max(axis=1)
+        return Prediction(slice_logits=slice_logits, scan_logits=scan_logits, features={CAM_LAYER: grid})
+
+
+class Wrapped(nn.Module):
+    """The same network one module deeper, so that the perturbed leaf is not at the top of the tree."""
+
+    @nn.compact
+    def __call__(self, x: Array, slice_mask: Array, spacing_mm: Array, train: bool) -> Prediction:
+        return PooledLinear(name="encoder")(x, slice_mask, spacing_mm, train)
+
+
+class PlantedBlob(nn.Module):
+    """Label 0 counts bright patches, label 1 counts dark ones, label 2 depends on nothing, all others as label 0."""
+
+    @nn.compact
+    def __call__(self, x: Array, slice_mask: Array, spacing_mm: Array, train: bool) -> Prediction:
+        b, s, h, w, _ = x.shape
+        mean = x[..., 0].reshape(b, s, h // PATCH, PATCH, w // PATCH, PATCH).mean(axis=(3, 5))
+        grid = self.perturb(CAM_LAYER, jnp.stack([mean, 1 - mean], axis=-1))
+        bright, dark = grid[..., 0].sum((2, 3)), grid[..., 1].sum((2, 3))
+        slice_logits = jnp.stack([bright, dark, 0 * bright, bright, bright, bright], axis=-1)
+        scan_logits = jnp.where(slice_mask[..., None], slice_logits, -1e9).max(axis=1)
+        return Prediction(slice_logits=slice_logits, scan_logits=scan_logits, features={CAM_LAYER: grid})
+
+
+def inputs(seed: int = 0, b: int = 2, s: int = 3) -> tuple[Array, Array, Array]:
+    x = jax.random.uniform(jax.random.key(seed), (b, s, SIZE, SIZE, 3))
+    return x, jnp.ones((b, s), bool), jnp.ones((b, 3), jnp.float32)
+
+
+def test_equals_cam_for_a_pooled_linear_head() -> None:
+    model, (x, mask, spacing_mm) = PooledLinear(), inputs()
+    variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)
+    for label in range(len(LABELS)):
+        got = grad_cam(model, variables, x, mask, spacing_mm, label=label, level="slice")
+        grid = model.apply(variables, x, mask, spacing_mm, False).features[CAM_LAYER]
+        # CAM is the head's own weights on the grid; Grad-CAM's gradient through the mean is 1/Z of them.
+        by_hand = np.maximum(np.asarray(grid) @ np.asarray(variables["params"]["head"]["kernel"])[:, label], 0)
+        np.testing.assert_allclose(got, by_hand / GRID**2, rtol=1e-5, atol=1e-8)
+        assert got.dtype == jnp.float32
+
+
+def test_scan_level_explains_only_the_slices_that_decide() -> None:
+    model, (x, mask, spacing_mm) = PooledLinear(), inputs()
+    variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)
+    slice_logits = model.apply(variables, x, mask, spacing_mm, False).slice_logits
+    slice_maps = grad_cam(model, variables, x, mask, spacing_mm, label=4, level="slice")
+    scan_maps = grad_cam(model, variables, x, mask, spacing_mm, label=4, level="scan")
+    deciding = np.asarray(slice_logits[..., 4].argmax(axis=1))
+    for scan, s in enumerate(deciding):
+        np.testing.assert_allclose(scan_maps[scan, s], slice_maps[scan, s], rtol=1e-5, atol=1e-8)
+        assert not np.delete(np.asarray(scan_maps[scan]), s, axis=0).any()
+
+
+def test_a_vector_of_weights_is_the_weighted_sum_of_logits_and_compiles_once() -> None:
+    model, (x, mask, spacing_mm) = PooledLinear(), inputs()
+    variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)
+    compiled = jax.jit(lambda weights: grad_cam(model, variables, x, mask, spacing_mm, label=weights, level="slice"))
+    one_hot = compiled(jnp.eye(len(LABELS))[3])
+    np.testing.assert_allclose(
+        one_hot, grad_cam(model, variables, x, mask, spacing_mm, label=3, level="slice"), rtol=1e-5, atol=1e-8
+    )
+    np.testing.assert_allclose(compiled(2 * jnp.eye(len(LABELS))[3]), 2 * one_hot, rtol=1e-5, atol=1e-8)
+
+
+def test_the_map_lies_at_the_planted_place() -> None:
+    model, (x, mask, spacing_mm) = PlantedBlob(), inputs()
+    x = x * 0.01
+    x = x.at[1, 2, 20:24, 8:12].set(1.0)
+    maps = grad_cam(model, {}, x, mask, spacing_mm, label=0, level="slice")
+    assert np.unravel_index(np.asarray(maps).argmax(), maps.shape) == (1, 2, 5, 2)
+    over_the_slice = np.asarray(upsample(maps, (SIZE, SIZE)))[1, 2:]
+    target = np.zeros((1, SIZE, SIZE), bool)
+    target[0, 20:24, 8:12] = True
+    assert pointing_game(over_the_slice, target).all()
+    assert not pointing_game(over_the_slice, np.roll(target, 12, axis=2)).any()
+
+
+def test_zero_where_the_label_does_not_depend_on_the_place() -> None:
+    model, (x, mask, spacing_mm) = PlantedBlob(), inputs()
+    assert not grad_cam(model, {}, x, mask, spacing_mm, label=2, level="slice").any()
+    assert not for_display(grad_cam(model, {}, x, mask, spacing_mm, label=2, level="slice")).any()
+
+
+def test_masked_slices_are_zero_and_do_not_matter() -> None:
+    model, (x, mask, spacing_mm) = PooledLinear(), inputs()
+    variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)
+    mask = mask.at[:, 2].set(False)
+    with_nan = x.at[:, 2].set(jnp.nan)
+    for level in ("scan", "slice"):
+        maps = grad_cam(model, variables, with_nan, mask, spacing_mm, label=5, level=level)
+        alone = grad_cam(model, variables, x[:, :2], mask[:, :2], spacing_mm, label=5, level=level)
+        assert not np.asarray(maps[:, 2]).any()
+        np.testing.assert_allclose(maps[:, :2], alone, rtol=1e-5, atol=1e-8)
+
+
+def test_finds_the_layer_in_a_nested_module_and_ignores_stale_perturbations() -> None:
+    flat, deep, (x, mask, spacing_mm) = PooledLinear(), Wrapped(), inputs()
+    variables = deep.init(jax.random.key(1), x, mask, spacing_mm, False)
+    assert "perturbations" in variables
+    params = {"params": variables["params"]["encoder"]}
+    one_scan = (x[:1], mask[:1], spacing_mm[:1])  # not the shape that init saw
+    np.testing.assert_array_equal(
+        grad_cam(deep, variables, *one_scan, label=5, level="scan"),
+        grad_cam(flat, params, *one_scan, label=5, level="scan"),
+    )
+
+
+def test_a_model_without_the_layer_is_refused() -> None:
+    model, (x, mask, spacing_mm) = PooledLinear(cam_name="other"), inputs()
+    variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)
+    with pytest.raises(ValueError, match="exactly one array as 'cam', found 0"):
+        grad_cam(model, variables, x, mask, spacing_mm, label=0, level="scan")
+
+
+@pytest.mark.parametrize("size", [(32, 32), (20, 36), (37, 23)])
+def test_upsampling_aligns_pixel_centres(size: tuple[int, int]) -> None:
+    maps = np.random.default_rng(0).random((8, 6), np.float32)
+    # The centre of pixel i lies at i + 1/2 of a pixel, hence at (i + 1/2) * cells / pixels of a cell.
+    centres = [(np.arange(pixels) + 0.5) * cells / pixels - 0.5 for pixels, cells in zip(size, maps.shape, strict=True)]
+    want = ndimage.map_coordinates(maps, np.meshgrid(*centres, indexing="ij"), order=1, mode="nearest")
+    np.testing.assert_allclose(upsample(jnp.asarray(maps)[None, None], size)[0, 0], want, rtol=1e-5, atol=1e-6)
+
+
+def test_display_keeps_the_rank_of_slices() -> None:
+    maps = jnp.asarray(
+        np.random.default_rng(0).random((2, 3, 4, 4), np.float32)
+        * np.asarray([1.0, 7.0])[:, None, None, None].astype(np.float32)
+    )
+    shown = for_display(maps)
+    np.testing.assert_allclose(shown.max(axis=(1, 2, 3)), [1.0, 1.0])
+    np.testing.assert_allclose(shown[1, 0] / shown[1, 1], maps[1, 0] / maps[1, 1], rtol=1e-5)
+
+
+def test_pointing_game_tolerance_and_flat_maps() -> None:
+    maps = np.zeros((3, 9, 9), np.float32)
+    maps[0, 4, 4] = maps[1, 4, 4] = 1
+    targets = np.zeros((3, 9, 9), bool)
+    targets[0, 4, 4] = targets[1, 4, 7] = targets[2, 0, 0] = True
+    np.testing.assert_array_equal(pointing_game(maps, targets), [True, False, False])
+    np.testing.assert_array_equal(pointing_game(maps, targets, tolerance_px=3.0), [True, True, False])
