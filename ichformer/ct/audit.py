@@ -1,0 +1,95 @@
+"""What a reader found out about a series and what it did about it: stable codes with readable texts."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+AUDIT_CODES: dict[str, str] = {
+    "columns_shifted": "the positions of the slices do not lie on a straight line; the affine follows the line through them",
+    "duplicates_dropped": "several slices stood at one position; the first by file name was kept",
+    "hu_clipped": "values above what 16 bits hold were cut to 32767",
+    "intercept_repaired": "the values had been wrapped at 12 bits and stored with a wrong intercept (known of RSNA 2019)",
+    "lossy": "the pixels have been compressed with loss",
+    "missing_slices": "the positions show gaps of whole slices",
+    "no_patient_geometry": "the format has no patient coordinates; orientation and spacing were assumed",
+    "padding_kept": "PixelPaddingValue occurs but lies in the range of tissue, so it was taken as tissue",
+    "padding_repaired": "padding and values below -1024 HU were set to -1024",
+    "reoriented": "rows or columns were flipped or exchanged to run anterior to posterior and right to left",
+    "rescale_type_absent": "RescaleType is absent; the rescaled values were taken as HU",
+    "steps_coarse": "HU come in coarse steps (RescaleSlope), so narrow windows show bands",
+    "tilt": "the slices are stacked at an angle to their normal (gantry tilt), so the stack is sheared",
+    "tilt_removed": "the shear was undone: rows were shifted so that the stack is a box",
+    "unreadable": "the series could not be read; the text says why and what to do",
+    "variable_spacing": "the distance between slices changes within the series",
+}
+"""Stable code of every audit note -> what it means. The README's table is made from it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """One thing that was found in a series and what was done about it: a stable ``code`` and a readable ``text``."""
+
+    code: str
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.code not in AUDIT_CODES:
+            raise ValueError(f"audit code {self.code!r} is not documented in AUDIT_CODES")
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.text}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What a reader found out about a series. Holds no identity: no names, dates, institutions or accession numbers.
+
+    Attributes:
+      modality: DICOM Modality, or "" where the format has none.
+      description: SeriesDescription, made printable.
+      kernel: ConvolutionKernel, made printable.
+      manufacturer: Manufacturer and model, made printable.
+      thickness_mm: nominal SliceThickness, NaN where unknown; the median where it changes.
+      tilt_deg: angle between the slices' normal and the line along which they are stacked, from the geometry, never from
+        the tag: the shear of the stack. Positive where the normal leans towards posterior (+y in LPS). 0 means that the
+        stack is a box, be it level or oblique in the patient; the affine tells which.
+      steps_mm: distance along the normal from each slice to the next, S-1 of them, where they differ (slices missing, or
+        thinner slabs below than above); empty where all are ``spacing_mm[0]``.
+      missing_slices: how many slices the positions say are missing.
+      notes: everything else, each with a stable code.
+    """
+
+    modality: str = "CT"
+    description: str = ""
+    kernel: str = ""
+    manufacturer: str = ""
+    thickness_mm: float = float("nan")
+    tilt_deg: float = 0.0
+    steps_mm: tuple[float, ...] = ()
+    missing_slices: int = 0
+    notes: tuple[Note, ...] = ()
+
+    def with_note(self, code: str, text: str, **changes: Any) -> "Audit":
+        """A copy with one more note, and with other fields changed."""
+        return replace(self, notes=(*self.notes, Note(code=code, text=text)), **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; NaN becomes None."""
+        values = asdict(self)
+        if np.isnan(self.thickness_mm):
+            values["thickness_mm"] = None
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Audit":
+        """The inverse of ``to_json``."""
+        thickness_mm = values["thickness_mm"]
+        return cls(
+            **{
+                **values,
+                "thickness_mm": float("nan") if thickness_mm is None else thickness_mm,
+                "steps_mm": tuple(values["steps_mm"]),
+                "notes": tuple(Note(**note) for note in values["notes"]),
+            }
+        )
