@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 AUDIT_CODES: dict[str, str] = {
-    "columns_shifted": "the positions of the slices do not lie on a straight line; the affine follows the line through them",
+    "bent_stack": "the positions of the slices do not lie on a straight line; the affine joins the first and the last",
     "duplicates_dropped": "several slices stood at one position; the first by file name was kept",
     "hu_clipped": "values above what 16 bits hold were cut to 32767",
     "intercept_repaired": "the values had been wrapped at 12 bits and stored with a wrong intercept (known of RSNA 2019)",
     "lossy": "the pixels have been compressed with loss",
     "missing_slices": "the positions show gaps of whole slices",
     "no_patient_geometry": "the format has no patient coordinates; orientation and spacing were assumed",
+    "oblique": "the slices are not level in the patient, but stacked along their normal, so there is no shear",
     "padding_kept": "PixelPaddingValue occurs but lies in the range of tissue, so it was taken as tissue",
     "padding_repaired": "padding and values below -1024 HU were set to -1024",
     "reoriented": "rows or columns were flipped or exchanged to run anterior to posterior and right to left",

@@ -1,0 +1,212 @@
+"""A DICOM series as a Volume: sorted and spaced along its normal, in HU, oriented, with all it took in the audit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from ichformer.ct.audit import Audit, Note
+from ichformer.ct.headers import Header, quiet_pydicom
+from ichformer.ct.hounsfield import Repairs, check_pixels, read_stored, to_hu
+from ichformer.ct.orientation import orient_lps, slice_normal, tilt_of
+from ichformer.ct.series import Found, Series, find_series, group_files
+from ichformer.ct.slices import Stack, describe_steps, stack_slices
+from ichformer.ct.volume import Volume
+from ichformer.errors import InputError
+
+MAX_VOXELS = 2**30
+"""A series of more voxels (2 GiB) is refused before memory is taken."""
+
+_STRAIGHT_MM = 0.5
+
+
+def read_series(source: Series | Found | Path | str | Sequence[Path]) -> Volume:
+    """Read one axial CT series.
+
+    Args:
+      source: a series that ``find_series`` found, or a folder, a file or files that hold exactly one.
+
+    Raises:
+      InputError: there is not exactly one series, or it cannot be read rightly: not CT, not axial, one slice, geometry or
+        rescaling absent, pixels cut short or coded unreadably. Names the file, the tag and the mend.
+    """
+    series = _the_series(source)
+    _check(series)
+    plane = _plane_axes(series.headers[0])
+    stack = _stack(series, plane)
+    headers = [series.headers[i] for i in stack.order]
+    first = headers[0]
+    assert first.spacing_mm is not None
+    affine = np.eye(4)
+    affine[:3, 0] = stack.direction * stack.spacing_mm
+    affine[:3, 1] = plane[1] * first.spacing_mm[0]
+    affine[:3, 2] = plane[0] * first.spacing_mm[1]
+    affine[:3, 3] = first.position_mm
+
+    hu = np.empty((len(headers), first.rows, first.columns), np.int16)
+    repairs = []
+    with quiet_pydicom():
+        for i, header in enumerate(headers):
+            hu[i], repair = to_hu(read_stored(header), header)
+            repairs.append(repair)
+    hu, oriented = orient_lps(hu, affine)
+    row_mm, column_mm = (float(np.linalg.norm(oriented[:3, axis])) for axis in (1, 2))
+    return Volume(
+        hu=hu,
+        spacing_mm=(stack.spacing_mm, row_mm, column_mm),
+        affine=oriented,
+        source=tuple(header.sop_uid or header.path.name for header in headers),
+        audit=_audit(headers, stack, oriented, repairs, is_turned=not np.array_equal(affine, oriented)),
+    )
+
+
+def _the_series(source: Series | Found | Path | str | Sequence[Path]) -> Series:
+    if isinstance(source, Series):
+        return source
+    if isinstance(source, Path | str):
+        found = find_series(source)
+    elif isinstance(source, Found):
+        found = source
+    else:
+        files = [Path(file) for file in source]
+        if not files:
+            raise InputError("no files are named", where="series", mend="name the files of one series")
+        found = group_files(files, path=files[0])
+    if not found.series:
+        reasons = sorted({str(file) for file in found.set_aside})
+        what = f"no CT series among {len(found.set_aside)} files" + "".join(f"; {reason}" for reason in reasons[:3])
+        raise InputError(what, where=found.path, mend="name a folder of DICOM slices")
+    if len(found.series) > 1:
+        names = ", ".join(str(series.path) for series in found.series[:4])
+        raise InputError(f"holds {len(found.series)} series ({names})", where=found.path, mend="name one of them")
+    return found.series[0]
+
+
+def _check(series: Series) -> None:
+    headers = series.headers
+    first = headers[0]
+    if series.modality != "CT":
+        raise InputError(
+            f"Modality (0008,0060) is {series.modality or 'absent'}, not CT",
+            where=first.path,
+            mend="choose a CT series",
+        )
+    for name, tag, values in (
+        ("ImagePositionPatient", "(0020,0032)", [h.position_mm for h in headers]),
+        ("ImageOrientationPatient", "(0020,0037)", [h.orientation for h in headers]),
+        ("PixelSpacing", "(0028,0030)", [h.spacing_mm for h in headers]),
+    ):
+        lacking = [header.path for header, value in zip(headers, values, strict=True) if value is None]
+        if lacking:
+            raise InputError(
+                f"{len(lacking)} of {len(headers)} slices lack a valid {name} {tag}",
+                where=lacking[0],
+                mend="export the series again with its geometry, or leave these files out",
+            )
+    assert first.spacing_mm is not None
+    if not all(0.01 < spacing_mm < 10 for spacing_mm in first.spacing_mm):
+        raise InputError(
+            f"PixelSpacing (0028,0030) is {first.spacing_mm} mm", where=first.path, mend="export the series again"
+        )
+    if len(headers) * first.rows * first.columns > MAX_VOXELS:
+        raise InputError(
+            f"{len(headers)} slices of {first.rows} x {first.columns} are more than {MAX_VOXELS} voxels",
+            where=series.path,
+            mend="export the series with fewer or smaller slices",
+        )
+    for header in headers:
+        check_pixels(header)
+
+
+def _plane_axes(header: Header) -> Float64[np.ndarray, "2 3"]:
+    """Unit vectors to the next column and to the next row."""
+    axes = np.array(header.orientation).reshape(2, 3)
+    lengths = np.linalg.norm(axes, axis=1)
+    if not np.allclose(lengths, 1, atol=0.01) or abs(axes[0] @ axes[1]) > 0.01:
+        raise InputError(
+            f"ImageOrientationPatient (0020,0037) {header.orientation} is no pair of perpendicular unit vectors",
+            where=header.path,
+            mend="export the series again",
+        )
+    axes = axes / lengths[:, None]
+    normal = np.abs(np.cross(axes[0], axes[1]))
+    if normal[2] < max(normal):
+        plane = "sagittal" if normal[0] > normal[1] else "coronal"
+        raise InputError(
+            f"ImageOrientationPatient (0020,0037) says that the slices are {plane}, not axial",
+            where=header.path,
+            mend="choose the axial series of the study",
+        )
+    return axes
+
+
+def _stack(series: Series, plane: Float64[np.ndarray, "2 3"]) -> Stack:
+    normal = np.cross(plane[0], plane[1])
+    normal /= np.linalg.norm(normal) * np.sign(normal[2])
+    stack = stack_slices(
+        np.array([header.position_mm for header in series.headers]),
+        normal,
+        np.array([np.nan if header.thickness_mm is None else header.thickness_mm for header in series.headers]),
+    )
+    if stack is None:
+        count = len(series.headers)
+        what = "the series has one slice" if count == 1 else f"all {count} slices stand at one ImagePositionPatient"
+        raise InputError(f"{what} (0020,0032), so it is no scan", where=series.path, mend="name the whole series")
+    return stack
+
+
+def _audit(
+    headers: list[Header],
+    stack: Stack,
+    affine: Float64[np.ndarray, "4 4"],
+    repairs: list[Repairs],
+    *,
+    is_turned: bool,
+) -> Audit:
+    first = headers[0]
+    notes: list[Note] = []
+
+    def note(is_so: bool, code: str, text: str) -> None:
+        if is_so:
+            notes.append(Note(code=code, text=text))
+
+    tilt_deg = tilt_of(affine)
+    normal = slice_normal(affine)
+    oblique_deg = float(np.degrees(np.arccos(min(1.0, normal[2]))))
+    slopes = {header.slope for header in headers}
+    padded = sum(repair.padded for repair in repairs)
+    lowest = min(repair.lowest_hu for repair in repairs)
+    clipped = sum(repair.clipped for repair in repairs)
+    steps = describe_steps(stack.steps_mm)
+    dropped = len(stack.duplicates)
+    note(tilt_deg != 0, "tilt", f"slices lean {tilt_deg:.1f} degrees against their stack, from positions, not the tag")
+    note(tilt_deg == 0 and oblique_deg > 1, "oblique", f"slices lie {oblique_deg:.1f} degrees off the patient's axis")
+    note(stack.missing > 0, "missing_slices", f"{stack.missing} missing; steps along the normal: {steps}")
+    note(not stack.is_even, "variable_spacing", f"steps along the normal: {steps}")
+    note(stack.bend_mm > _STRAIGHT_MM, "bent_stack", f"slices stand up to {stack.bend_mm:.1f} mm off a straight line")
+    note(dropped > 0, "duplicates_dropped", f"{dropped} slices at the positions of others dropped")
+    note(is_turned, "reoriented", "rows or columns were flipped or exchanged")
+    note(
+        any(r.intercept for r in repairs),
+        "intercept_repaired",
+        f"intercept {first.intercept:g} on wrapped 12-bit values",
+    )
+    note(padded > 0, "padding_repaired", f"{padded} voxels, down to {lowest} HU, set to -1024")
+    note(any(r.padding_kept for r in repairs), "padding_kept", f"PixelPaddingValue {first.padding} taken as tissue")
+    note(clipped > 0, "hu_clipped", f"{clipped} voxels above 32767 HU")
+    note(any(h.lossy for h in headers), "lossy", "compressed with loss")
+    note(not first.rescale_type, "rescale_type_absent", "RescaleType absent, taken as HU")
+    note(max(abs(s or 0) for s in slopes) > 2, "steps_coarse", f"HU in steps of {max(abs(s or 0) for s in slopes):g}")
+    thickness = [header.thickness_mm for header in headers if header.thickness_mm is not None]
+    return Audit(
+        modality=first.modality,
+        description=first.description,
+        kernel=first.kernel,
+        manufacturer=first.manufacturer,
+        thickness_mm=float(np.median(thickness)) if thickness else float("nan"),
+        tilt_deg=tilt_deg,
+        steps_mm=() if stack.is_even else stack.steps_mm,
+        missing_slices=stack.missing,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,190 @@
+"""The header of one DICOM file: the few tags that a head CT needs, checked, as plain values."""
+
+import contextlib
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.uid import UID
+
+from ichformer.errors import InputError, one_line
+
+CT_IMAGE, ENHANCED_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+
+_LOSSY_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 93, 110, 112, 203))
+"""PS3.5 section 10: transfer syntaxes that lose, or that may lose and are only chosen in order to."""
+
+_TAGS = (
+    *("SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "Manufacturer", "ManufacturerModelName"),
+    *("StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ConvolutionKernel", "SliceThickness"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
+    *("SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue"),
+    *("RescaleIntercept", "RescaleSlope", "RescaleType", "LossyImageCompression", "DirectoryRecordSequence"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What one file says of itself. Text is printable, numbers are finite; what is absent or nonsense is "" or None.
+
+    Attributes:
+      path: the file.
+      study_uid, series_uid, sop_uid, sop_class, transfer_syntax: UIDs as written.
+      position_mm, orientation: ImagePositionPatient (3) and ImageOrientationPatient (6).
+      spacing_mm: PixelSpacing, between rows and between columns.
+      signed: PixelRepresentation is 1.
+      padding: PixelPaddingValue, as stored.
+    """
+
+    path: Path
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    sop_class: str
+    transfer_syntax: str
+    modality: str
+    image_type: tuple[str, ...]
+    manufacturer: str
+    description: str
+    kernel: str
+    thickness_mm: float | None
+    position_mm: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    spacing_mm: tuple[float, ...] | None
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+    padding: int | None
+    slope: float | None
+    intercept: float | None
+    rescale_type: str
+    lossy: bool
+    is_directory: bool
+
+
+@contextlib.contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Read what breaks the letter of the standard without a warning for each value: the audit says what matters."""
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def read_header(path: Path) -> Header:
+    """Read one file's header, without its pixels.
+
+    Raises:
+      InputError: the file is not DICOM, or is broken.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError as error:
+        raise InputError(f"cannot be opened ({error.strerror})", where=path, mend="check its permissions") from None
+    has_preamble = start[128:] == b"DICM"
+    # Files without a preamble begin with a tag of group 2 or 8, in either byte order.
+    if not has_preamble and start[:2] not in (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02"):
+        raise InputError("is not a DICOM file", where=path, mend="nothing to do if it does not belong to the scan")
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS), force=not has_preamble)
+        return _header(path, dataset)
+    except Exception as error:  # pydicom raises whatever its parser stumbles over
+        raise InputError(
+            f"has a broken DICOM header ({type(error).__name__}: {error})", where=path, mend="copy or export it again"
+        ) from None
+
+
+def transfer_syntax(dataset: Dataset) -> UID:
+    """The dataset's transfer syntax, taken from how it could be parsed where a file has no meta header (PS3.10)."""
+    named = getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID")
+    if named:
+        return UID(str(named))
+    is_implicit, is_little = dataset.original_encoding
+    if is_implicit:
+        return pydicom.uid.ImplicitVRLittleEndian
+    return pydicom.uid.ExplicitVRLittleEndian if is_little else pydicom.uid.ExplicitVRBigEndian
+
+
+def _header(path: Path, dataset: Dataset) -> Header:
+    manufacturer = f"{_text(dataset, 'Manufacturer')} {_text(dataset, 'ManufacturerModelName')}".strip()
+    syntax = str(transfer_syntax(dataset))
+    sop_class = _text(dataset, "SOPClassUID")
+    return Header(
+        path=path,
+        study_uid=_text(dataset, "StudyInstanceUID"),
+        series_uid=_text(dataset, "SeriesInstanceUID"),
+        sop_uid=_text(dataset, "SOPInstanceUID"),
+        sop_class=sop_class,
+        transfer_syntax=syntax,
+        modality=_text(dataset, "Modality") or ("CT" if sop_class == CT_IMAGE else ""),
+        image_type=tuple(part.strip().upper() for part in _text(dataset, "ImageType").split("\\")),
+        manufacturer=manufacturer,
+        description=_text(dataset, "SeriesDescription"),
+        kernel=_text(dataset, "ConvolutionKernel"),
+        thickness_mm=_number(dataset, "SliceThickness"),
+        position_mm=_numbers(dataset, "ImagePositionPatient", 3),
+        orientation=_numbers(dataset, "ImageOrientationPatient", 6),
+        spacing_mm=_numbers(dataset, "PixelSpacing", 2),
+        rows=_integer(dataset, "Rows") or 0,
+        columns=_integer(dataset, "Columns") or 0,
+        frames=_integer(dataset, "NumberOfFrames") or 1,
+        samples=_integer(dataset, "SamplesPerPixel") or 1,
+        bits_allocated=_integer(dataset, "BitsAllocated") or 0,
+        bits_stored=_integer(dataset, "BitsStored") or 0,
+        signed=_integer(dataset, "PixelRepresentation") == 1,
+        padding=_padding(dataset),
+        slope=_number(dataset, "RescaleSlope"),
+        intercept=_number(dataset, "RescaleIntercept"),
+        rescale_type=_text(dataset, "RescaleType").upper(),
+        lossy=_text(dataset, "LossyImageCompression") == "01" or syntax in _LOSSY_SYNTAXES,
+        is_directory="DirectoryRecordSequence" in dataset,
+    )
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    value = dataset.get(keyword)
+    if value is None:
+        return ""
+    parts = value if isinstance(value, MultiValue | list) else [value]
+    return one_line("\\".join(str(part).strip(" \0") for part in parts))
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    value: Any = dataset.get(keyword)
+    try:
+        numbers = tuple(float(part) for part in (value if isinstance(value, MultiValue | list) else [value]))
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
+
+
+def _number(dataset: Dataset, keyword: str) -> float | None:
+    numbers = _numbers(dataset, keyword, 1)
+    return numbers[0] if numbers else None
+
+
+def _integer(dataset: Dataset, keyword: str) -> int | None:
+    number = _number(dataset, keyword)
+    return None if number is None else int(number)
+
+
+def _padding(dataset: Dataset) -> int | None:
+    """PixelPaddingValue; its VR is US or SS (PS3.6), and writers confuse the two, so the sign follows the pixels."""
+    value, bits = _integer(dataset, "PixelPaddingValue"), 16
+    if value is None:
+        return None
+    if _integer(dataset, "PixelRepresentation") == 1:
+        return value - (1 << bits) if value >= 1 << (bits - 1) else value
+    return value % (1 << bits)

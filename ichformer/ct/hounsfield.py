@@ -1,0 +1,140 @@
+"""The pixels of one DICOM file as Hounsfield units: decoding, rescaling, and the repairs that real files need."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pydicom
+from jaxtyping import Int, Int16
+from pydicom.pixels import pixel_array
+
+from ichformer.ct.headers import Header, transfer_syntax
+from ichformer.errors import InputError, one_line
+
+AIR_HU = -1024
+"""What padding and everything outside the picture becomes: the lowest value that 12-bit CT holds."""
+
+MAX_SIDE = 4096
+"""Rows and columns above this are refused before any memory is taken; the largest CT matrices have 2048."""
+
+_TISSUE_HU = (-1000, 3000)
+_EXPORT = "export the series again, uncompressed if you can"
+
+
+class Repairs(NamedTuple):
+    """What was done to one slice.
+
+    Attributes:
+      padded: voxels set to ``AIR_HU`` because they were padding or lower than it.
+      lowest_hu: the lowest value before that.
+      clipped: voxels above what int16 holds.
+      intercept: the wrapped values and the wrong intercept of RSNA 2019 were repaired.
+      padding_kept: PixelPaddingValue occurs and would mean tissue.
+    """
+
+    padded: int
+    lowest_hu: int
+    clipped: int
+    intercept: bool
+    padding_kept: bool
+
+
+def check_pixels(header: Header) -> None:
+    """Refuse sizes and rescaling that make no sense, before memory is taken.
+
+    Raises:
+      InputError: naming the tag.
+    """
+    if not (1 <= header.rows <= MAX_SIDE and 1 <= header.columns <= MAX_SIDE):
+        raise InputError(
+            f"Rows (0028,0010) x Columns (0028,0011) is {header.rows} x {header.columns}, more than {MAX_SIDE} a side",
+            where=header.path,
+            mend=_EXPORT,
+        )
+    if header.bits_allocated not in (8, 16, 32):
+        raise InputError(
+            f"BitsAllocated (0028,0100) is {header.bits_allocated}, not 8, 16 or 32", where=header.path, mend=_EXPORT
+        )
+    needed = header.rows * header.columns * header.bits_allocated // 8
+    if header.transfer_syntax in _PLAIN_SYNTAXES and header.path.stat().st_size < needed:
+        raise InputError(
+            f"PixelData (7FE0,0010) is cut short: {header.path.stat().st_size} bytes in the file, {needed} needed",
+            where=header.path,
+            mend="copy the file again",
+        )
+    if header.slope is None or header.intercept is None or header.slope == 0:
+        raise InputError(
+            "RescaleSlope (0028,1053) or RescaleIntercept (0028,1052) is absent or zero, so its values are not HU",
+            where=header.path,
+            mend=_EXPORT,
+        )
+
+
+_PLAIN_SYNTAXES = (
+    pydicom.uid.ImplicitVRLittleEndian,
+    pydicom.uid.ExplicitVRLittleEndian,
+    pydicom.uid.ExplicitVRBigEndian,
+)
+
+
+def read_stored(header: Header) -> Int[np.ndarray, "h w"]:
+    """The stored values of one file, decoded.
+
+    Raises:
+      InputError: the pixels are cut short, broken, or coded in a way that no installed decoder reads.
+    """
+    try:
+        dataset = pydicom.dcmread(header.path, force=True)
+        dataset.file_meta.TransferSyntaxUID = transfer_syntax(dataset)
+        pixels = pixel_array(dataset, raw=True)
+        if pixels.shape != (header.rows, header.columns) or pixels.dtype.kind not in "iu":
+            raise ValueError(f"decoded to {pixels.dtype} {list(pixels.shape)}")
+    except Exception as error:  # decoders raise whatever they stumble over
+        name = pydicom.uid.UID(header.transfer_syntax).name
+        raise InputError(
+            f"PixelData (7FE0,0010), coded as {one_line(name, max_chars=80)}, cannot be decoded "
+            f"({type(error).__name__}: {one_line(error, max_chars=300)})",
+            where=header.path,
+            mend=f"copy the file again, or {_EXPORT} (gdcmconv --raw and dcmdjpeg do that)",
+        ) from None
+    return pixels
+
+
+def to_hu(stored: Int[np.ndarray, "h w"], header: Header) -> tuple[Int16[np.ndarray, "h w"], Repairs]:
+    """Stored values to HU: padding and whatever lies below becomes ``AIR_HU``.
+
+    The intercept repair is the one of the RSNA 2019 winners: 12-bit unsigned pixels with an intercept near 0 are values
+    that wrapped at 4096 and want -1000.
+    """
+    assert header.slope is not None
+    assert header.intercept is not None
+    slope, intercept = header.slope, header.intercept
+    wide = stored.astype(np.int32)
+    wrapped = header.bits_stored == 12 and not header.signed and intercept > -100
+    is_padding = np.zeros((), bool)
+    if header.padding is not None:
+        is_padding = wide == header.padding
+    if wrapped:
+        wide += 1000
+        wide[wide >= 4096] -= 4096
+        intercept = -1000.0
+    if slope.is_integer() and intercept.is_integer() and abs(slope) < 2**15 and abs(intercept) < 2**30:
+        hu = wide if slope == 1 else wide * int(slope)
+        hu += int(intercept)
+    else:
+        hu = np.rint(np.clip(wide * slope + intercept, -(2.0**31), 2.0**31 - 1)).astype(np.int64)
+    padding_kept = False
+    lowest = int(hu.min())
+    padded = hu < AIR_HU
+    if is_padding.any():
+        padding_hu = int(hu[is_padding][0])
+        padding_kept = _TISSUE_HU[0] < padding_hu < _TISSUE_HU[1]
+        if not padding_kept:
+            padded |= is_padding
+    count = int(np.count_nonzero(padded))
+    if count:
+        hu[padded] = AIR_HU
+    clipped = 0
+    if hu.max() > np.iinfo(np.int16).max:
+        clipped = int(np.count_nonzero(hu > np.iinfo(np.int16).max))
+        hu = np.minimum(hu, np.iinfo(np.int16).max)
+    return hu.astype(np.int16), Repairs(count, lowest, clipped, wrapped, padding_kept)
