@@ -1,0 +1,102 @@
+"""Splits by patient, by site, and the check that nothing is in both training and test."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ichformer import LABELS
+from ichformer.cohorts.index import SPLITS
+from ichformer.errors import InputError
+
+FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
+
+
+def split_by_patient(index: pd.DataFrame, *, seed: int, fractions: Mapping[str, float] = FRACTIONS) -> pd.DataFrame:
+    """A copy of the index with ``split`` set, all series of a patient in the same one.
+
+    Patients are dealt out label by label, the rarest first, each to the split that lacks most of that label (iterative
+    stratification, Sechidis et al. 2011, with the order of labels fixed). The order of patients is a hash of seed and
+    patient, so the order of rows does not matter.
+
+    Args:
+      index: Study index.
+      seed: another seed, another split.
+      fractions: of the patients, by split; they add up to 1.
+    """
+    if set(fractions) - set(SPLITS) or min(fractions.values()) < 0 or not math.isclose(sum(fractions.values()), 1):
+        raise InputError(f"found {dict(fractions)}", where="fractions", mend=f"give {', '.join(SPLITS)}, in all 1")
+    names = [name for name in fractions if fractions[name] > 0]
+    share = np.array([fractions[name] for name in names])
+    patients = _patients(index)
+    positive = (index[list(LABELS)] == 1).groupby(patients).any()
+    positive = positive.loc[sorted(positive.index, key=lambda patient: _hash(seed, patient))]
+    # The last column holds every patient, so those without a positive label are dealt out by number alone.
+    member = np.column_stack([positive.to_numpy(bool), np.ones(len(positive), bool)])
+    lacking = member.sum(0)[:, None] * share
+    split = np.full(len(member), -1)
+    for label in np.argsort(member.sum(0), kind="stable"):
+        for patient in np.flatnonzero(member[:, label] & (split < 0)):
+            best = max(range(len(names)), key=lambda s: (lacking[label, s], lacking[-1, s], share[s]))
+            split[patient] = best
+            lacking[member[patient], best] -= 1
+    chosen = dict(zip(positive.index, (names[s] for s in split), strict=True))
+    return index.assign(split=[chosen[patient] for patient in patients])
+
+
+def hold_out_site(index: pd.DataFrame, *, site: str, seed: int, val_fraction: float = 0.15) -> pd.DataFrame:
+    """A copy of the index with one site as test, the others as train and val by patient.
+
+    Series of other sites whose patient was also seen at the site get no split: they would leak into the test.
+    """
+    at_site = (index["site"] == site).to_numpy()
+    if not at_site.any() or at_site.all():
+        sites = ", ".join(sorted(set(index["site"])))
+        raise InputError(
+            f"{site!r} cannot be held out", where="site", mend=f"choose one of several; there are: {sites}"
+        )
+    patients = _patients(index)
+    seen = set(patients[at_site])
+    elsewhere = np.array([patient not in seen for patient in patients])
+    if not elsewhere.any():
+        raise InputError("every patient was seen there", where=f"site {site}", mend="hold out another site")
+    rest = split_by_patient(index[elsewhere], seed=seed, fractions={"train": 1 - val_fraction, "val": val_fraction})
+    split = pd.Series("", index=index.index)
+    split[elsewhere] = rest["split"].to_numpy()
+    split[at_site] = "test"
+    return index.assign(split=split)
+
+
+def check_leakage(train: pd.DataFrame, test: pd.DataFrame) -> None:
+    """InputError if a patient or study of one origin, or a series of any, is in both.
+
+    Origin and not cohort: BHSD and HemSeg-200 are RSNA 2019 under other names.
+    """
+    for what in ("patient", "study"):
+        keys = [
+            set(zip(part["origin"], part[what], strict=True)) - {(origin, "") for origin in part["origin"]}
+            for part in (train, test)
+        ]
+        _refuse(keys[0] & keys[1], what)
+    _refuse({("", s) for s in train["series"]} & {("", s) for s in test["series"]}, "series")
+
+
+def _refuse(shared: set[tuple[str, str]], what: str) -> None:
+    if shared:
+        origin, name = min(shared)
+        raise InputError(
+            f"{len(shared)} in both training and test, such as {name} {origin}".rstrip(),
+            where=what,
+            mend="split by patient, and leave out of training what a test set was made from",
+        )
+
+
+def _patients(index: pd.DataFrame) -> pd.Series:
+    """A key for each row's patient; numbers that two cohorts happen to share do not make one patient."""
+    return index["origin"] + "/" + index["patient"]
+
+
+def _hash(seed: int, patient: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{patient}".encode()).digest()

@@ -1,0 +1,95 @@
+"""CSV files read strictly as text and written whole or not at all."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from ichformer import LABELS
+from ichformer.errors import InputError, one_line
+
+SLICE_COLUMNS = ("series", "slice", "file", *LABELS)
+"""A table of slice labels: ``slice`` is what ``Volume.source`` calls it, ``file`` its path below the series' path.
+
+Where ``file`` is given for a series, those files are the series; where it is "", the series is all that lies there.
+"""
+
+_LABEL_VALUES = {"": np.nan, "0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
+
+
+def read_table(path: Path, *, columns: Collection[str]) -> pd.DataFrame:
+    """A CSV file with a header, every field as text as it stands: a site called "NA" stays "NA", "" stays "".
+
+    Args:
+      path: the file; UTF-8, with or without a byte order mark.
+      columns: what it must have.
+
+    Raises:
+      InputError: no such file, not a table, a column missing or there twice, a line that is too short.
+    """
+    try:
+        # Without header=0, so that columns of the same name are seen and not renamed.
+        frame = pd.read_csv(path, header=None, dtype=str, na_filter=False, encoding="utf-8-sig", index_col=False)
+    except FileNotFoundError:
+        raise InputError("does not exist", where=path, mend="check the path") from None
+    except (OSError, ValueError) as error:  # pandas' ParserError and EmptyDataError are ValueErrors
+        raise InputError(f"is no CSV table ({error})", where=path, mend="save it as UTF-8, comma-separated") from None
+    names = [str(name).strip() for name in frame.iloc[0]]
+    if missing := [name for name in columns if name not in names]:
+        raise InputError(f"lacks the column {missing[0]!r}", where=path, mend=f"its columns are {', '.join(names)}")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"has the column {twice[0]!r} twice", where=path, mend="keep one of them")
+    table = frame.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
+    short = table.isna().any(axis=1).to_numpy()
+    if short.any():
+        raise InputError("has too few fields", where=_line(path, int(short.argmax())), mend="complete the line")
+    return table
+
+
+def parse_labels(table: pd.DataFrame, *, where: Path) -> Float64[np.ndarray, "rows labels"]:
+    """The six labels of a table of text, NaN where the field is empty; InputError for anything but 0, 1 or nothing."""
+    columns = []
+    for name in LABELS:
+        values = table[name].str.strip().map(_LABEL_VALUES).astype(np.float64).to_numpy()
+        wrong = np.isnan(values) & (table[name].str.strip() != "").to_numpy()
+        if wrong.any():
+            row = int(wrong.argmax())
+            found = one_line(table[name].iloc[row])
+            raise InputError(f"{name} is {found!r}", where=_line(where, row), mend="write 0, 1, or nothing for unknown")
+        columns.append(values)
+    return np.stack(columns, axis=1)
+
+
+def read_slice_table(path: Path) -> pd.DataFrame:
+    """A table with ``SLICE_COLUMNS``, labels as float with NaN where unknown."""
+    table = read_table(path, columns=SLICE_COLUMNS)[list(SLICE_COLUMNS)]
+    table[list(LABELS)] = parse_labels(table, where=path)
+    return table
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """The table as CSV; labels as 0, 1 or nothing."""
+    write_text(table.to_csv(index=False, float_format="%g", lineterminator="\n"), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """The whole file or none of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def scan_labels(slice_labels: Float64[np.ndarray, "s labels"]) -> Float64[np.ndarray, "labels"]:
+    """The maximum over the slices: 1 where one is positive, 0 where all are known to be negative, NaN otherwise."""
+    return np.where((slice_labels == 1).any(0), 1.0, np.where((slice_labels == 0).all(0), 0.0, np.nan))
+
+
+def _line(path: Path, row: int) -> str:
+    return f"{path} line {row + 2}"
