@@ -14,7 +14,7 @@ import jaxtyping
 import pytest
 
 # The hook has to be there before the first module of the package is imported.
-jaxtyping.install_import_hook("ichformer", "beartype.beartype")
+jaxtyping.install_import_hook("ichformer", "tests.typecheck.checked")
 
 
 @pytest.fixture(scope="session")
