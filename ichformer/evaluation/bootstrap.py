@@ -1,0 +1,177 @@
+"""The bootstrap over patients, vectorised: a statistic is computed from how often each patient was drawn.
+
+Nothing is sorted or copied per replicate: the scores are sorted once, and a resample is a weight for each row.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from ichformer.evaluation.intervals import sum_by_patient
+
+CHUNK = 16
+"""Replicates that are computed at once: as many as keep a chunk of 20,000 rows inside the cache."""
+
+Counts = Float64[np.ndarray, "replicates patients"]
+Vector = Float64[np.ndarray, " n"]
+Statistic = Callable[[Counts], Float64[np.ndarray, " replicates"]]
+"""From how often each patient was drawn to the statistic of each replicate, NaN where it is not estimable."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resampled:
+    """Several statistics on the same resamples, so that means over labels and differences have intervals too.
+
+    Attributes:
+      values: [statistics] on the data.
+      replicates: [replicates, statistics].
+      jackknife: [patients, statistics] without each patient in turn; no rows where it was not asked for.
+    """
+
+    values: Float64[np.ndarray, " statistics"]
+    replicates: Float64[np.ndarray, "replicates statistics"]
+    jackknife: Float64[np.ndarray, "left_out statistics"]
+
+
+def bootstrap(
+    statistics: Sequence[Statistic],
+    *,
+    n_patients: int,
+    replicates: int,
+    seed: int,
+    strata: Int64[np.ndarray, " patients"] | None = None,
+    jackknife: bool = False,
+) -> Resampled:
+    """Compute ``statistics`` on the data and on resamples of whole patients.
+
+    Args:
+      statistics: each as made by ``auroc_statistic`` and its siblings for the same patients.
+      n_patients: how many patients there are.
+      replicates: how many resamples are drawn.
+      seed: the resamples are a function of it alone.
+      strata: the stratum of each patient; patients are drawn within strata, so that each keeps its size.
+      jackknife: also leave out each patient once, which ``intervals.bca`` needs.
+    """
+
+    def apply(chunks: Iterator[Counts]) -> Float64[np.ndarray, "replicates statistics"]:
+        rows = [np.stack([statistic(counts) for statistic in statistics], axis=1) for counts in chunks]
+        return np.concatenate([np.empty((0, len(statistics))), *rows])
+
+    return Resampled(
+        values=apply(iter([np.ones((1, n_patients))]))[0],
+        replicates=apply(resample(n_patients, replicates=replicates, seed=seed, strata=strata)),
+        jackknife=apply(_leave_one_out(n_patients) if jackknife else iter(())),
+    )
+
+
+def resample(
+    n_patients: int, *, replicates: int, seed: int, strata: Int64[np.ndarray, " patients"] | None = None
+) -> Iterator[Counts]:
+    """Yield how often each patient was drawn, with replacement, in chunks of replicates."""
+    rng = np.random.default_rng(seed)
+    strata = np.zeros(n_patients, np.int64) if strata is None else strata
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    for start in range(0, replicates, CHUNK):
+        size = min(CHUNK, replicates - start)
+        drawn = np.concatenate([m[rng.integers(0, m.size, (size, m.size))] for m in members], axis=1)
+        drawn += n_patients * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * n_patients)
+        yield counts.reshape(size, n_patients).astype(np.float64)
+
+
+def _leave_one_out(n_patients: int) -> Iterator[Counts]:
+    for start in range(0, n_patients, CHUNK):
+        size = min(CHUNK, n_patients - start)
+        yield 1.0 - np.eye(size, n_patients, start)
+
+
+def auroc_statistic(labels: Vector, scores: Vector, patients: Int64[np.ndarray, " n"]) -> Statistic:
+    """AUROC, ties counted half. Rows with an unknown label (NaN) are left out.
+
+    With integer counts every sum is an integer below 2**53, so the only rounding is that of the last division.
+    """
+    pairs = _Pairs.of(labels, scores, patients)
+
+    def statistic(counts: Counts) -> Float64[np.ndarray, " replicates"]:
+        positive, negative_below = pairs.positive(counts), pairs.negative_below(counts)
+        doubled = negative_below[:, pairs.first_tied] + negative_below[:, pairs.after_tied]
+        wins = np.einsum("ri,ri->r", positive, doubled) / 2
+        return _divide(wins, positive.sum(axis=1) * negative_below[:, -1])
+
+    return statistic
+
+
+def average_precision_statistic(labels: Vector, scores: Vector, patients: Int64[np.ndarray, " n"]) -> Statistic:
+    """Average precision as scikit-learn defines it. Rows with an unknown label (NaN) are left out."""
+    pairs = _Pairs.of(labels, scores, patients)
+
+    def statistic(counts: Counts) -> Float64[np.ndarray, " replicates"]:
+        positive, negative_below = pairs.positive(counts), pairs.negative_below(counts)
+        positive_below = _cumulative(positive)
+        true_calls = positive_below[:, -1:] - positive_below[:, pairs.first_tied_positive]
+        false_calls = negative_below[:, -1:] - negative_below[:, pairs.first_tied]
+        precision = _divide(true_calls, true_calls + false_calls, otherwise=0.0)
+        return _divide(np.einsum("ri,ri->r", positive, precision), positive_below[:, -1])
+
+    return statistic
+
+
+def mean_statistic(values: Vector, patients: Int64[np.ndarray, " n"], *, n_patients: int) -> Statistic:
+    """Mean of ``values`` over the rows; rows with NaN are left out. A loss, a share of correct calls, a Brier score."""
+    known = ~np.isnan(values)
+    sums = sum_by_patient(values[known], patients[known], n_patients)
+    rows = sum_by_patient(np.ones(int(known.sum())), patients[known], n_patients)
+
+    def statistic(counts: Counts) -> Float64[np.ndarray, " replicates"]:
+        return _divide(counts @ sums, counts @ rows)
+
+    return statistic
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Pairs:
+    """Patients of the positive and of the negative rows in the order of their scores, and where they meet.
+
+    ``first_tied`` and ``after_tied`` hold, for each positive row, how many negatives score less, and less or the same;
+    ``first_tied_positive``, how many positives score less.
+    """
+
+    positive_patients: Int64[np.ndarray, " positives"]
+    negative_patients: Int64[np.ndarray, " negatives"]
+    first_tied: Int64[np.ndarray, " positives"]
+    after_tied: Int64[np.ndarray, " positives"]
+    first_tied_positive: Int64[np.ndarray, " positives"]
+
+    @classmethod
+    def of(cls, labels: Vector, scores: Vector, patients: Int64[np.ndarray, " n"]) -> "_Pairs":
+        order = np.argsort(scores, kind="stable")
+        labels, scores, patients = labels[order], scores[order], patients[order]
+        positives, negatives = scores[labels == 1], scores[labels == 0]
+        return cls(
+            positive_patients=patients[labels == 1],
+            negative_patients=patients[labels == 0],
+            first_tied=np.searchsorted(negatives, positives, "left"),
+            after_tied=np.searchsorted(negatives, positives, "right"),
+            first_tied_positive=np.searchsorted(positives, positives, "left"),
+        )
+
+    def positive(self, counts: Counts) -> Float64[np.ndarray, "replicates positives"]:
+        return np.take(counts, self.positive_patients, axis=1)
+
+    def negative_below(self, counts: Counts) -> Float64[np.ndarray, "replicates below"]:
+        return _cumulative(np.take(counts, self.negative_patients, axis=1))
+
+
+def _cumulative(values: Float64[np.ndarray, "r n"]) -> Float64[np.ndarray, "r n+1"]:
+    """Sums of the first 0, 1, ... n values."""
+    total = np.zeros((values.shape[0], values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=total[:, 1:])
+    return total
+
+
+def _divide(
+    numerator: Float64[np.ndarray, "*shape"], denominator: Float64[np.ndarray, "*shape"], otherwise: float = np.nan
+) -> Float64[np.ndarray, "*shape"]:
+    return np.divide(numerator, denominator, out=np.full_like(numerator, otherwise), where=denominator > 0)

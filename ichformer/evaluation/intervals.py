@@ -1,0 +1,147 @@
+"""Intervals: of proportions, also where rows are clustered by patient, and from bootstrap replicates."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from scipy.stats import binomtest, norm
+
+MAX_LOST_SHARE = 0.05
+"""Share of bootstrap replicates that may lack a value (one class only) before an interval counts as not estimable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A two-sided interval.
+
+    Attributes:
+      low: lower end.
+      high: upper end.
+      method: how it was made, in words.
+      confidence: 0.95 for a 95 % interval.
+    """
+
+    low: float
+    high: float
+    method: str
+    confidence: float = 0.95
+
+
+def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Interval | None:
+    """Wilson's score interval of a proportion of independent rows, from SciPy; None where n is 0."""
+    return _binomial(successes, n, "wilson", confidence)
+
+
+def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> Interval | None:
+    """Clopper and Pearson's exact interval of a proportion of independent rows, from SciPy; None where n is 0."""
+    return _binomial(successes, n, "exact", confidence)
+
+
+def _binomial(successes: int, n: int, method: str, confidence: float) -> Interval | None:
+    if n == 0:
+        return None
+    found = binomtest(successes, n).proportion_ci(confidence_level=confidence, method=method)
+    name = {"wilson": "Wilson", "exact": "Clopper-Pearson"}[method]
+    return Interval(low=float(found.low), high=float(found.high), method=name, confidence=confidence)
+
+
+def clustered_wilson(
+    successes: Float64[np.ndarray, " patients"], totals: Float64[np.ndarray, " patients"], *, confidence: float = 0.95
+) -> Interval | None:
+    """Wilson's interval of a proportion whose rows are clustered by patient.
+
+    The number of rows is divided by the design effect, the ratio of the clustered to the binomial variance of the
+    proportion, which is taken as no less than 1. With one row a patient this is Wilson's interval. Where every row or
+    none is a success, the data say nothing about the design effect; then each patient counts as one row, which is
+    cautious.
+
+    Source: Saha, Miller, Wang, International Journal of Biostatistics 2016;12(2): Wilson with an effective sample size.
+
+    Args:
+      successes: successes of each patient.
+      totals: rows of each patient; patients without rows do not count.
+
+    Returns:
+      The interval, or None where there are no rows.
+    """
+    successes, totals = successes[totals > 0], totals[totals > 0]
+    clusters, n = totals.size, float(totals.sum())
+    if clusters == 0:
+        return None
+    p = float(successes.sum()) / n
+    if p in (0.0, 1.0) or clusters == 1:
+        effective = float(clusters)
+    else:
+        # Both variances are taken as unbiased, so that one row a patient gives a design effect of exactly 1.
+        clustered = clusters / (clusters - 1) * float(np.sum((successes - p * totals) ** 2))
+        binomial = n / (n - 1) * n * p * (1 - p)
+        effective = n / max(1.0, clustered / binomial)
+    z = norm.ppf((1 + confidence) / 2)
+    center = (p + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    half = z / (1 + z**2 / effective) * np.sqrt(p * (1 - p) / effective + z**2 / (4 * effective**2))
+    # At p = 0 and 1 one end is exact and only rounding would move it.
+    low, high = (0.0 if p == 0 else center - half), (1.0 if p == 1 else center + half)
+    return Interval(low=float(low), high=float(high), method="Wilson, clustered by patient", confidence=confidence)
+
+
+def percentile(replicates: Float64[np.ndarray, " replicates"], *, confidence: float = 0.95) -> Interval | None:
+    """Percentile bootstrap interval.
+
+    Returns:
+      None where more than ``MAX_LOST_SHARE`` of the replicates are NaN, and where all are the same: then the resamples
+      say nothing about the spread, and an interval of width 0 would be a lie.
+    """
+    kept = _kept(replicates)
+    if kept is None:
+        return None
+    low, high = np.quantile(kept, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(low=float(low), high=float(high), method="percentile bootstrap", confidence=confidence)
+
+
+def bca(
+    value: float,
+    replicates: Float64[np.ndarray, " replicates"],
+    jackknife: Float64[np.ndarray, " patients"],
+    *,
+    confidence: float = 0.95,
+) -> Interval | None:
+    """Bias-corrected and accelerated bootstrap interval.
+
+    Source: Efron, Journal of the American Statistical Association 1987;82:171-185. Replicates equal to the value count
+    half, as in SciPy.
+
+    Args:
+      value: the statistic on the data.
+      replicates: the statistic on the resamples.
+      jackknife: the statistic without each patient in turn.
+
+    Returns:
+      None where ``percentile`` gives None, or where bias or acceleration cannot be computed.
+    """
+    kept = _kept(replicates)
+    if kept is None or np.isnan(jackknife).any():
+        return None
+    below = (np.mean(kept < value) + np.mean(kept <= value)) / 2
+    influence = jackknife.mean() - jackknife
+    scale = np.sum(influence**2)
+    if not 0 < below < 1 or scale == 0:
+        return None
+    bias = norm.ppf(below)
+    acceleration = np.sum(influence**3) / (6 * scale**1.5)
+    shifted = bias + norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
+    ends = norm.cdf(bias + shifted / (1 - acceleration * shifted))
+    low, high = np.quantile(kept, ends)
+    return Interval(low=float(low), high=float(high), method="BCa bootstrap", confidence=confidence)
+
+
+def _kept(replicates: Float64[np.ndarray, " replicates"]) -> Float64[np.ndarray, " kept"] | None:
+    kept = replicates[~np.isnan(replicates)]
+    enough = kept.size > 0 and replicates.size - kept.size <= MAX_LOST_SHARE * replicates.size
+    return kept if enough and kept.min() < kept.max() else None
+
+
+def sum_by_patient(
+    values: Float64[np.ndarray, " n"], patients: Int64[np.ndarray, " n"], n_patients: int
+) -> Float64[np.ndarray, " patients"]:
+    """Sum of the rows of each patient."""
+    return np.bincount(patients, weights=values, minlength=n_patients)

@@ -1,0 +1,218 @@
+"""The table of predictions: what any model, ours or anybody's, is judged from.
+
+One row a slice, and one row a scan with an empty ``slice``. Where no scan rows are there, a scan's label and score are
+the maximum over its slices.
+"""
+
+import os
+import pathlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64, Int64
+
+from ichformer import LABELS
+from ichformer.errors import InputError
+
+ID_COLUMNS = ("patient", "study", "series", "slice", "site", "split")
+"""Columns of text. ``slice`` is empty in rows that are about a whole scan; only ``patient`` may never be empty."""
+
+_ROW_ID = ["patient", "study", "series", "slice"]
+_SCAN_ID = _ROW_ID[:-1]
+_UNKNOWN = ["", "nan", "NaN", "NA"]
+
+LevelName = Literal["slice", "scan"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Level:
+    """The rows of one level as arrays.
+
+    Attributes:
+      name: "slice" or "scan".
+      labels: [n, labels] 0 or 1, NaN where unknown.
+      scores: [n, labels] probabilities.
+      patients: [n] from 0 to the number of patients - 1: rows of one patient are not independent.
+      derived: whether the scans were made as the maximum over slices.
+    """
+
+    name: LevelName
+    labels: Float64[np.ndarray, "n labels"]
+    scores: Float64[np.ndarray, "n labels"]
+    patients: Int64[np.ndarray, " n"]
+    derived: bool
+
+
+def score_column(label: str) -> str:
+    """Name of the column with the scores of ``label``."""
+    return f"score_{label}"
+
+
+def columns(labels: tuple[str, ...] = LABELS) -> list[str]:
+    """The columns of a table of predictions, in order."""
+    return [*ID_COLUMNS, *labels, *map(score_column, labels)]
+
+
+def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS) -> pd.DataFrame:
+    """Read and check a CSV file of predictions.
+
+    Columns of ``ID_COLUMNS`` other than ``patient`` may be missing and are then empty; further columns are left out.
+    An empty field, ``NaN`` or ``NA`` in a label column is an unknown label.
+
+    Raises:
+      InputError: the file cannot be read, or ``check_predictions`` objects.
+    """
+    numeric = [*labels, *map(score_column, labels)]
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
+        raise InputError(
+            f"cannot be read as CSV ({error})", where=path, mend="give a CSV file with a header"
+        ) from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise InputError("rows are longer than the header", where=path, mend="give as many names as there are columns")
+    absent = [name for name in ID_COLUMNS[1:] if name not in table]
+    numbers = {name: _numbers(table[name], f"{path}, column {name}") for name in numeric if name in table}
+    table = table.assign(**dict.fromkeys(absent, ""), **numbers)
+    check_predictions(table, labels=labels, where=path)
+    return table[columns(labels)]
+
+
+def _numbers(text: pd.Series, where: str) -> Float64[np.ndarray, " n"]:
+    # NumPy parses to the nearest double, which pandas' own fast parser does not.
+    try:
+        return text.mask(text.isin(_UNKNOWN), "nan").to_numpy(object).astype(np.float64)
+    except ValueError as error:
+        raise InputError(str(error), where=where, mend="give numbers") from error
+
+
+def write_predictions(
+    table: pd.DataFrame, path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS
+) -> pathlib.Path:
+    """Check ``table`` and write it as CSV, whole or not at all; reading it back gives the same bits."""
+    check_predictions(table, labels=labels)
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        table[columns(labels)].to_csv(temporary, index=False)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, where: object = "predictions") -> None:
+    """Refuse a table that would lead to a wrong figure.
+
+    Args:
+      table: one row a slice or scan, with the columns that ``columns(labels)`` names.
+      labels: the labels to judge; other people's models may have fewer than six.
+      where: what to call the table in the error.
+
+    Raises:
+      InputError: no rows; a column missing; an id that is no text; an empty patient; a row twice; a patient in two
+        splits; a label that is neither 0, 1 nor unknown; a score that is no number or outside 0 to 1; scan rows for
+        only some of the scans that have slices.
+    """
+    missing = [name for name in columns(labels) if name not in table]
+    if missing:
+        raise InputError(f"no column {', '.join(missing)}", where=where, mend=f"name it; found {', '.join(table)}")
+    if table.empty:
+        raise InputError("no rows", where=where, mend="give at least one scan or slice")
+    for name in ID_COLUMNS:
+        is_text = table[name].map(lambda value: isinstance(value, str))
+        if not is_text.all():
+            raise InputError("has values that are no text", where=f"{where}, column {name}", mend="use '' for unknown")
+    if (table["patient"] == "").any():
+        raise InputError("is empty in some rows", where=f"{where}, column patient", mend="name every patient")
+    for label in labels:
+        _check_values(table, label, where)
+    _check_rows(table, where)
+
+
+def _check_values(table: pd.DataFrame, label: str, where: object) -> None:
+    for name in (label, score_column(label)):
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            raise InputError("holds something else than numbers", where=f"{where}, column {name}", mend="give numbers")
+    truth, score = (table[name].to_numpy(np.float64) for name in (label, score_column(label)))
+    wrong = ~(np.isnan(truth) | (truth == 0) | (truth == 1))
+    if wrong.any():
+        raise InputError(
+            f"label {truth[wrong][0]:g} for {_name(table, wrong)}",
+            where=f"{where}, column {label}",
+            mend="use 0, 1, or nothing where unknown",
+        )
+    wrong = ~((score >= 0) & (score <= 1))
+    if wrong.any():
+        raise InputError(
+            f"score {score[wrong][0]:g} for {_name(table, wrong)}, {np.sum(wrong)} such in all",
+            where=f"{where}, column {score_column(label)}",
+            mend="give probabilities from 0 to 1 in every row",
+        )
+
+
+def _check_rows(table: pd.DataFrame, where: object) -> None:
+    twice = table.duplicated(_ROW_ID).to_numpy()
+    if twice.any():
+        raise InputError(
+            f"two rows for {_name(table, twice)}, {np.sum(twice)} such in all",
+            where=where,
+            mend="keep one row for each patient, study, series and slice",
+        )
+    splits = table[["patient", "split"]].drop_duplicates()
+    shared = splits[splits.duplicated("patient", keep=False)]
+    if len(shared):
+        patient = shared["patient"].iloc[0]
+        found = " and ".join(sorted(shared.loc[shared["patient"] == patient, "split"]))
+        raise InputError(
+            f"patient {patient} is in the splits {found}, {shared['patient'].nunique()} such in all",
+            where=where,
+            mend="split by patient",
+        )
+    is_scan = (table["slice"] == "").to_numpy()
+    if is_scan.any():
+        scans = pd.MultiIndex.from_frame(table.loc[is_scan, _SCAN_ID])
+        alone = ~is_scan & ~pd.MultiIndex.from_frame(table[_SCAN_ID]).isin(scans)
+        if alone.any():
+            raise InputError(
+                f"{_name(table, alone)} has no row for its scan, others have one",
+                where=where,
+                mend="give a scan row (empty slice) for every scan, or for none",
+            )
+
+
+def _name(table: pd.DataFrame, rows: np.ndarray) -> str:
+    first = table.iloc[int(np.flatnonzero(rows)[0])]
+    return ", ".join(f"{name} {first[name]}" for name in _ROW_ID if first[name])
+
+
+def levels(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS) -> tuple[Level, ...]:
+    """The slice level, where there are slices, and the scan level of a checked table."""
+    is_scan = table["slice"] == ""
+    slices, scans = table[~is_scan], table[is_scan]
+    derived = scans.empty
+    found = [] if slices.empty else [_level("slice", slices, labels, derived=False)]
+    return (*found, _level("scan", _maximum(slices, labels) if derived else scans, labels, derived=derived))
+
+
+def _maximum(slices: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
+    # A bleed in one slice is a bleed in the scan; "none" is known only where every slice is known.
+    numeric = [*labels, *map(score_column, labels)]
+    scan = slices.groupby(_SCAN_ID, sort=False)
+    most = scan[numeric].max()
+    unknown = slices[list(labels)].isna().groupby([slices[name] for name in _SCAN_ID], sort=False).any()
+    for label in labels:
+        most[label] = most[label].mask(unknown[label] & (most[label] != 1))
+    return most.reset_index()
+
+
+def _level(name: LevelName, rows: pd.DataFrame, labels: tuple[str, ...], *, derived: bool) -> Level:
+    return Level(
+        name=name,
+        labels=rows[list(labels)].to_numpy(np.float64),
+        scores=rows[[score_column(label) for label in labels]].to_numpy(np.float64),
+        patients=pd.factorize(rows["patient"], sort=True)[0].astype(np.int64),
+        derived=derived,
+    )

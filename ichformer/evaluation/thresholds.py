@@ -1,0 +1,196 @@
+"""Thresholds: fixed by rule on validation, frozen, written down, and only then applied to test."""
+
+import json
+import math
+import os
+import pathlib
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from ichformer import LABELS
+from ichformer.errors import InputError
+from ichformer.evaluation.metrics import Vector, confusion, known_rows
+from ichformer.evaluation.table import LevelName, check_predictions, levels
+
+FORMAT = "ichformer thresholds 1"
+"""First field of a file of thresholds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How a threshold is chosen: the best of the other rate where ``kind`` is at least ``at_least``, or Youden's index.
+
+    Attributes:
+      kind: "sensitivity" or "specificity" must reach ``at_least``; "youden" maximises sensitivity + specificity - 1.
+      at_least: the rate to reach; 0 for "youden".
+    """
+
+    kind: Literal["sensitivity", "specificity", "youden"]
+    at_least: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As it is printed and written: ``sensitivity>=0.90``."""
+        return self.kind if self.kind == "youden" else f"{self.kind}>={self.at_least:.2f}"
+
+
+RULES = (
+    Rule(kind="sensitivity", at_least=0.90),
+    Rule(kind="sensitivity", at_least=0.95),
+    Rule(kind="specificity", at_least=0.90),
+    Rule(kind="specificity", at_least=0.95),
+    Rule(kind="youden"),
+)
+"""The rules of the field. The first is the one that a printed summary shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """One frozen threshold; a row is called positive where its score is at least ``value``.
+
+    Attributes:
+      level: "slice" or "scan".
+      label: which label.
+      rule: name of the rule that fixed it.
+      value: None where no threshold obeys the rule, or one class is missing.
+      sensitivity: on the data that fixed it; the honest figure is that on other patients.
+      specificity: the same.
+      n: rows that fixed it.
+      n_positive: how many of them are positive.
+    """
+
+    level: LevelName
+    label: str
+    rule: str
+    value: float | None
+    sensitivity: float | None
+    specificity: float | None
+    n: int
+    n_positive: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """Every threshold of a model and the split that fixed them."""
+
+    split: str
+    n_patients: int
+    thresholds: tuple[Threshold, ...]
+
+    def of(self, level: LevelName, label: str) -> tuple[Threshold, ...]:
+        """The thresholds of one label, in the order of the rules."""
+        return tuple(t for t in self.thresholds if (t.level, t.label) == (level, label))
+
+
+def choose_threshold(labels: Vector, scores: Vector, rule: Rule) -> float | None:
+    """The threshold among the scores that ``rule`` asks for.
+
+    "sensitivity" takes the highest that still reaches the rate, "specificity" the lowest; "youden" takes, of several
+    that are equally good, the lowest, which misses least. Rates are compared as counts, so that 9 of 10 is 0.90.
+
+    Returns:
+      None where one class is missing, or no score reaches the specificity.
+    """
+    labels, scores, _ = known_rows(labels, scores)
+    positives, negatives = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
+    if not positives.size or not negatives.size:
+        return None
+    candidates = np.unique(scores)
+    hits = positives.size - np.searchsorted(positives, candidates, "left")
+    rejections = np.searchsorted(negatives, candidates, "left")
+    if rule.kind == "sensitivity":
+        return float(candidates[hits >= _needed(rule.at_least, positives.size)][-1])
+    if rule.kind == "specificity":
+        obeying = candidates[rejections >= _needed(rule.at_least, negatives.size)]
+        return float(obeying[0]) if obeying.size else None
+    # In integers, so that equally good thresholds are equal.
+    return float(candidates[np.argmax(hits * negatives.size + rejections * positives.size)])
+
+
+def _needed(rate: float, n: int) -> int:
+    return math.ceil(rate * n - 1e-9)
+
+
+def fix_thresholds(
+    table: pd.DataFrame, *, rules: tuple[Rule, ...] = RULES, labels: tuple[str, ...] = LABELS
+) -> Thresholds:
+    """Fix a threshold for each level, label and rule on the rows of one split, which should be validation.
+
+    Raises:
+      InputError: the table is faulty or holds several splits.
+    """
+    check_predictions(table, labels=labels)
+    found = []
+    for level in levels(table, labels=labels):
+        for i, label in enumerate(labels):
+            truth, scores = level.labels[:, i], level.scores[:, i]
+            for rule in rules:
+                value = choose_threshold(truth, scores, rule)
+                seen = None if value is None else confusion(truth, scores, threshold=value)
+                found.append(
+                    Threshold(
+                        level=level.name,
+                        label=label,
+                        rule=rule.name,
+                        value=value,
+                        sensitivity=None if seen is None else seen.sensitivity,
+                        specificity=None if seen is None else seen.specificity,
+                        n=int(np.sum(~np.isnan(truth))),
+                        n_positive=int(np.sum(truth == 1)),
+                    )
+                )
+    return Thresholds(split=only_split(table), n_patients=table["patient"].nunique(), thresholds=tuple(found))
+
+
+def only_split(table: pd.DataFrame) -> str:
+    """The split that all rows belong to.
+
+    Raises:
+      InputError: there are several; one figure over them would mean nothing.
+    """
+    names = sorted(table["split"].unique())
+    if len(names) > 1:
+        raise InputError(f"rows of the splits {', '.join(names)}", where="predictions", mend="choose the rows of one")
+    return str(names[0])
+
+
+def write_thresholds(thresholds: Thresholds, path: str | os.PathLike[str]) -> pathlib.Path:
+    """Write the thresholds as JSON, whole or not at all."""
+    how = (
+        "Chosen by rule on the split named here and frozen; a row is called positive where its score is at least value."
+    )
+    return write_json({"format": FORMAT, "how": how, **asdict(thresholds)}, path)
+
+
+def read_thresholds(path: str | os.PathLike[str]) -> Thresholds:
+    """Read what ``write_thresholds`` wrote.
+
+    Raises:
+      InputError: the file is something else.
+    """
+    try:
+        found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        if found["format"] != FORMAT:
+            raise ValueError(f"format is {found['format']!r}, not {FORMAT!r}")
+        return Thresholds(
+            split=found["split"],
+            n_patients=found["n_patients"],
+            thresholds=tuple(Threshold(**threshold) for threshold in found["thresholds"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"holds no thresholds ({error})", where=path, mend="fix them on validation again") from error
+
+
+def write_json(value: dict[str, Any], path: str | os.PathLike[str]) -> pathlib.Path:
+    """Write strict JSON (no NaN), whole or not at all."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
