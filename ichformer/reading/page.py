@@ -1,0 +1,192 @@
+"""A reading as one HTML file that opens anywhere and fetches nothing."""
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from jaxtyping import Float, Float64
+from markupsafe import Markup
+
+from ichformer import LABELS, __version__
+from ichformer.ct.volume import Volume
+from ichformer.ct.windows import WINDOWS
+from ichformer.errors import one_line
+from ichformer.reading.packing import BITS, pack
+
+LABEL_NAMES = {
+    "any": "Any haemorrhage",
+    "epidural": "Epidural",
+    "intraparenchymal": "Intraparenchymal",
+    "intraventricular": "Intraventricular",
+    "subarachnoid": "Subarachnoid",
+    "subdural": "Subdural",
+}
+"""How the page writes the labels, in the order in which it lists them."""
+
+_SHOWN_WINDOWS = ("brain", "subdural", "bone")
+_LOW_HU = -1024
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """One series with what a model said about it.
+
+    Attributes:
+      volume: the series as it was read; its slices are what the page shows.
+      scan_scores: probability of each label for the scan, in the order of ``LABELS``.
+      slice_scores: the same for each slice of ``volume``.
+      thresholds: label -> probability of the scan that was frozen on validation; may be empty or lack labels.
+      slice_thresholds: the same for slices.
+      threshold_rule: how the thresholds were fixed, in words; "" where there are none.
+      heat_maps: label -> values in [0, 1], one grid a slice of ``volume`` that covers the slice edge to edge.
+      model: what is to be said about the model, fact -> value.
+      identity: what is to be said about the patient, fact -> value; empty unless it was asked for.
+    """
+
+    volume: Volume
+    scan_scores: Float[np.ndarray, "labels"]
+    slice_scores: Float[np.ndarray, "s labels"]
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    slice_thresholds: Mapping[str, float] = field(default_factory=dict)
+    threshold_rule: str = ""
+    heat_maps: Mapping[str, Float[np.ndarray, "s gh gw"]] = field(default_factory=dict)
+    model: Mapping[str, str] = field(default_factory=dict)
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+
+def render_page(reading: Reading) -> str:
+    """The report as the text of one HTML file.
+
+    Style, script, scores and pictures are inside; a content security policy forbids the page to load anything and to
+    run any script but its own, known by its hash. HU between -1024 and 3071 are carried exactly. Text from headers is
+    made printable and escaped.
+    """
+    style = (_HERE / "report.css").read_text(encoding="utf-8")
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    return _template().render(
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_sha256(style),
+        script_hash=_sha256(script),
+        version=__version__,
+        description=one_line(reading.volume.audit.description),
+        summary=_summary(reading),
+        threshold_rule=one_line(reading.threshold_rule),
+        scores=_score_rows(reading),
+        notes=[{"code": note.code, "text": one_line(note.text, max_chars=600)} for note in reading.volume.audit.notes],
+        geometry=_geometry(reading.volume),
+        model=_printable(reading.model),
+        identity=_printable(reading.identity),
+        windows=_windows(),
+        data=_data(reading),
+        hu="\n".join(pack(reading.volume.hu, low=_LOW_HU)),
+        heat={label: "\n".join(_packed_map(maps)) for label, maps in reading.heat_maps.items()},
+    )
+
+
+def slice_z_mm(volume: Volume) -> Float64[np.ndarray, "s"]:
+    """The patient's z at the middle of each slice, in mm, larger towards the vertex."""
+    slices, height, width = volume.hu.shape
+    if volume.audit.steps_mm:
+        steps = np.concatenate([[0.0], np.cumsum(volume.audit.steps_mm)]) / volume.spacing_mm[0]
+    else:
+        steps = np.arange(slices, dtype=np.float64)
+    z_row = volume.affine[2]
+    return z_row[0] * steps + z_row[1] * (height - 1) / 2 + z_row[2] * (width - 1) / 2 + z_row[3]
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}
+    return environment.get_template("report.html.j2")
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _printable(facts: Mapping[str, str]) -> dict[str, str]:
+    return {one_line(name): one_line(value, max_chars=400) for name, value in facts.items()}
+
+
+def _windows() -> list[dict[str, Any]]:
+    return [
+        {"name": name, "center_hu": WINDOWS[name].center_hu, "width_hu": WINDOWS[name].width_hu}
+        for name in _SHOWN_WINDOWS
+    ]
+
+
+def _data(reading: Reading) -> dict[str, Any]:
+    """What the script needs."""
+    return {
+        "shape": list(reading.volume.hu.shape),
+        "spacing_mm": list(reading.volume.spacing_mm),
+        "z_mm": [round(float(z), 3) for z in slice_z_mm(reading.volume)],
+        "low": _LOW_HU,
+        "levels": 2**BITS,
+        "windows": _windows(),
+        "labels": list(LABELS),
+        "names": LABEL_NAMES,
+        "slice_scores": [[round(float(score), 5) for score in row] for row in reading.slice_scores],
+        "slice_thresholds": {label: float(value) for label, value in reading.slice_thresholds.items()},
+        "heat": [{"label": label, "shape": list(maps.shape[1:])} for label, maps in reading.heat_maps.items()],
+        "opening": _most_suspicious(reading),
+    }
+
+
+def _packed_map(maps: Float[np.ndarray, "s gh gw"]) -> list[str]:
+    return pack(np.rint(255 * maps).astype(np.int32), low=0)
+
+
+def _most_suspicious(reading: Reading) -> int:
+    return int(reading.slice_scores[:, LABELS.index("any")].argmax())
+
+
+def _score_rows(reading: Reading) -> list[dict[str, Any]]:
+    rows = []
+    for label, name in LABEL_NAMES.items():
+        score, threshold = float(reading.scan_scores[LABELS.index(label)]), reading.thresholds.get(label)
+        above = threshold is not None and score >= threshold
+        rows.append({"label": label, "name": name, "score": score, "threshold": threshold, "above": above})
+    return rows
+
+
+def _summary(reading: Reading) -> str:
+    first = _score_rows(reading)[0]
+    said = f"{first['name']}: {first['score']:.3f}"
+    if first["threshold"] is not None:
+        said += f", {'above' if first['above'] else 'below'} the threshold of {first['threshold']:.3f}"
+    return f"{said}. Highest in slice {_most_suspicious(reading) + 1}."
+
+
+def _geometry(volume: Volume) -> dict[str, str]:
+    (slices, height, width), (z, y, x), audit = volume.hu.shape, volume.spacing_mm, volume.audit
+    steps = audit.steps_mm
+    between = f"{z:.2f} mm" if not steps else f"{min(steps):.2f} to {max(steps):.2f} mm, median {z:.2f} mm"
+    pixel = f"{y:.3f} mm" if math.isclose(x, y, rel_tol=1e-4) else f"{y:.3f} x {x:.3f} mm (row x column)"
+    facts = {
+        "Slices": f"{slices} of {height} x {width} pixels",
+        "Between slices": between,
+        "Thickness": "unknown" if math.isnan(audit.thickness_mm) else f"{audit.thickness_mm:.2f} mm",
+        "Pixel": pixel,
+        "Field of view": f"{width * x:.0f} x {height * y:.0f} mm",
+        "Tilt": f"{audit.tilt_deg:.1f} degrees",
+        "Missing slices": str(audit.missing_slices),
+        "Modality": audit.modality or "unknown",
+        "Scanner": audit.manufacturer or "unknown",
+        "Kernel": audit.kernel or "unknown",
+    }
+    return _printable(facts)
