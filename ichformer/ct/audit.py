@@ -8,8 +8,9 @@ import numpy as np
 AUDIT_CODES: dict[str, str] = {
     "bent_stack": "the positions of the slices do not lie on a straight line; the affine joins the first and the last",
     "duplicates_dropped": "several slices stood at one position; the first by file name was kept",
+    "head_not_found": "no head could be made out; the middle of the picture was framed",
     "hu_clipped": "values above what 16 bits hold were cut to 32767",
-    "intercept_repaired": "the values had been wrapped at 12 bits and stored with a wrong intercept (known of RSNA 2019)",
+    "intercept_repaired": "values wrapped at 12 bits and a wrong intercept were repaired (seen in RSNA 2019)",
     "lossy": "the pixels have been compressed with loss",
     "missing_slices": "the positions show gaps of whole slices",
     "no_patient_geometry": "the format has no patient coordinates; orientation and spacing were assumed",
@@ -52,11 +53,11 @@ class Audit:
       kernel: ConvolutionKernel, made printable.
       manufacturer: Manufacturer and model, made printable.
       thickness_mm: nominal SliceThickness, NaN where unknown; the median where it changes.
-      tilt_deg: angle between the slices' normal and the line along which they are stacked, from the geometry, never from
-        the tag: the shear of the stack. Positive where the normal leans towards posterior (+y in LPS). 0 means that the
-        stack is a box, be it level or oblique in the patient; the affine tells which.
-      steps_mm: distance along the normal from each slice to the next, S-1 of them, where they differ (slices missing, or
-        thinner slabs below than above); empty where all are ``spacing_mm[0]``.
+      tilt_deg: angle between the slices' normal and the line along which they are stacked, from the geometry, never
+        from the tag: the shear of the stack. Positive where the normal leans towards posterior (+y in LPS). 0 means
+        that the stack is a box, be it level or oblique in the patient; the affine tells which.
+      steps_mm: distance along the normal from each slice to the next, S-1 of them, where they differ (slices missing,
+        or thinner slabs below than above); empty where all are ``spacing_mm[0]``.
       missing_slices: how many slices the positions say are missing.
       notes: everything else, each with a stable code.
     """

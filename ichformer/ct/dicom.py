@@ -28,8 +28,8 @@ def read_series(source: Series | Found | Path | str | Sequence[Path]) -> Volume:
       source: a series that ``find_series`` found, or a folder, a file or files that hold exactly one.
 
     Raises:
-      InputError: there is not exactly one series, or it cannot be read rightly: not CT, not axial, one slice, geometry or
-        rescaling absent, pixels cut short or coded unreadably. Names the file, the tag and the mend.
+      InputError: there is not exactly one series, or it cannot be read rightly: not CT, not axial, one slice, geometry
+        or rescaling absent, pixels cut short or coded unreadably. Names the file, the tag and the mend.
     """
     series = _the_series(source)
     _check(series)

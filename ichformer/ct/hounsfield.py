@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pydicom
 from jaxtyping import Int, Int16
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 
 from ichformer.ct.headers import Header, transfer_syntax
 from ichformer.errors import InputError, one_line

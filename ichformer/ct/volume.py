@@ -18,7 +18,7 @@ class Volume:
       spacing_mm: distance between the centres of voxels along (z, y, x); z along the slices' normal, the median where
         ``audit.steps_mm`` says that it changes.
       affine: takes a voxel's index ``(s, h, w, 1)`` to patient coordinates ``(x, y, z, 1)`` in mm, LPS. Exact for the
-        first slice; for the others too where the spacing is even, else see ``ct.geometry.slice_affine``.
+        first slice; for the others too where the spacing is even, else see ``ct.geometry.slice_origins_mm``.
       source: for each slice the SOPInstanceUID, or the file's name where the format has no UIDs.
       audit: what was found and done.
     """

@@ -1,0 +1,62 @@
+"""Where the head is in the picture: its bounding box, whatever table and headrest lie around it."""
+
+import numpy as np
+from jaxtyping import Bool, Int16
+from scipy import ndimage
+
+SKIN_HU = -300
+"""Above it is head: between foam and hair (below -500) and fat (-100)."""
+
+_COARSE_MM = 2.5
+_THIN_MM = 10.0
+"""Radius of the opening that removes shells of table and headrest, which are up to about 15 mm thick."""
+
+_SMALL_MM3 = 1e6
+"""A head of a litre or less is looked at again; a newborn's has about half of that, an adult's four."""
+
+_MAX_SLICES = 48
+
+
+def head_box(
+    hu: Int16[np.ndarray, "s h w"], spacing_mm: tuple[float, float, float]
+) -> tuple[float, float, float, float] | None:
+    """Bounding box of the head over all slices, found on a coarse copy, so exact to about 3 mm.
+
+    Returns:
+      First row, last row, first column, last column, in voxels; None where there is no head.
+    """
+    every_slice = max(1, -(-hu.shape[0] // _MAX_SLICES))
+    strides = [max(1, round(_COARSE_MM / mm)) for mm in spacing_mm[1:]]
+    dense = hu[::every_slice, :: strides[0], :: strides[1]] > SKIN_HU
+    cell_mm = tuple(k * mm for k, mm in zip(strides, spacing_mm[1:], strict=True))
+    head = _largest_part(dense, cell_mm)
+    if np.count_nonzero(head) * np.prod(cell_mm) * every_slice * spacing_mm[0] < _SMALL_MM3:
+        # A dry skull or a plastic one is hollow; filling comes second because it would make tables solid too.
+        head = _largest_part(np.stack([ndimage.binary_fill_holes(picture) for picture in dense]), cell_mm)
+    if not head.any():
+        return None
+    row_hits, column_hits = np.flatnonzero(head.any((0, 2))), np.flatnonzero(head.any((0, 1)))
+    return (
+        float(row_hits[0] * strides[0]),
+        float(row_hits[-1] * strides[0]),
+        float(column_hits[0] * strides[1]),
+        float(column_hits[-1] * strides[1]),
+    )
+
+
+def _largest_part(dense: Bool[np.ndarray, "s h w"], cell_mm: tuple[float, ...]) -> Bool[np.ndarray, "s h w"]:
+    """The largest part that is thick in every slice."""
+    solid = np.stack([_open(picture, cell_mm) for picture in dense])
+    # The full neighbourhood, because sections of a sheared stack of thick slices may touch by their corners only.
+    labels, count = ndimage.label(solid, np.ones((3, 3, 3)))
+    return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count else solid
+
+
+def _open(picture: Bool[np.ndarray, "h w"], cell_mm: tuple[float, ...]) -> Bool[np.ndarray, "h w"]:
+    """Binary opening with a disc, as two distance transforms, whose time does not grow with the disc."""
+    if picture.all():
+        return picture
+    core = ndimage.distance_transform_edt(picture, cell_mm) > _THIN_MM
+    if not core.any():
+        return core
+    return ndimage.distance_transform_edt(~core, cell_mm) <= _THIN_MM
