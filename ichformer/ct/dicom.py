@@ -10,7 +10,7 @@ from ichformer.ct.audit import Audit, Note
 from ichformer.ct.headers import Header, quiet_pydicom
 from ichformer.ct.hounsfield import Repairs, check_pixels, read_stored, to_hu
 from ichformer.ct.orientation import orient_lps, slice_normal, tilt_of
-from ichformer.ct.series import Found, Series, find_series, group_files
+from ichformer.ct.series import Found, Series, find_series, group_files, nothing_found
 from ichformer.ct.slices import Stack, describe_steps, stack_slices
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
@@ -74,9 +74,7 @@ def _the_series(source: Series | Found | Path | str | Sequence[Path]) -> Series:
             raise InputError("no files are named", where="series", mend="name the files of one series")
         found = group_files(files, path=files[0])
     if not found.series:
-        reasons = sorted({str(file) for file in found.set_aside})
-        what = f"no CT series among {len(found.set_aside)} files" + "".join(f"; {reason}" for reason in reasons[:3])
-        raise InputError(what, where=found.path, mend="name a folder of DICOM slices")
+        raise nothing_found(found)
     if len(found.series) > 1:
         names = ", ".join(str(series.path) for series in found.series[:4])
         raise InputError(f"holds {len(found.series)} series ({names})", where=found.path, mend="name one of them")

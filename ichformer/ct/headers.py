@@ -19,6 +19,9 @@ CT_IMAGE, ENHANCED_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 
+NOT_DICOM = "is not a DICOM file"
+"""What the error about a foreign file says, as against a broken one."""
+
 _LOSSY_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 93, 110, 112, 203))
 """PS3.5 section 10: transfer syntaxes that lose, or that may lose and are only chosen in order to."""
 
@@ -96,7 +99,7 @@ def read_header(path: Path) -> Header:
     has_preamble = start[128:] == b"DICM"
     # Files without a preamble begin with a tag of group 2 or 8, in either byte order.
     if not has_preamble and start[:2] not in (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02"):
-        raise InputError("is not a DICOM file", where=path, mend="nothing to do if it does not belong to the scan")
+        raise InputError(NOT_DICOM, where=path, mend="nothing to do if it does not belong to the scan")
     try:
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS), force=not has_preamble)
         return _header(path, dataset)

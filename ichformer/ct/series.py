@@ -8,6 +8,7 @@ from pathlib import Path
 from ichformer.ct.headers import (
     ENHANCED_CT_IMAGE,
     MEDIA_DIRECTORY,
+    NOT_DICOM,
     SECONDARY_CAPTURE,
     Header,
     quiet_pydicom,
@@ -21,9 +22,10 @@ SET_ASIDE_CODES: dict[str, str] = {
     "localizer": "a localizer (scout, surview, topogram)",
     "multi_frame": "an object of many frames; one file for each slice is read",
     "no_picture": "DICOM without a picture, such as reports and presentation states",
+    "not_dicom": "no DICOM file",
     "not_hu": "a map of something else than HU, such as perfusion",
     "secondary_capture": "a secondary capture: a picture of pictures",
-    "unreadable": "not DICOM, or broken; the text says what",
+    "unreadable": "a broken DICOM file; the text says how",
 }
 """Stable code of every reason for setting a file aside -> what it means."""
 
@@ -120,7 +122,8 @@ def group_files(files: Iterable[Path], *, path: Path) -> Found:
             try:
                 header = read_header(file)
             except InputError as error:
-                set_aside.append(SetAside(path=file, code="unreadable", text=error.what))
+                code = "not_dicom" if error.what == NOT_DICOM else "unreadable"
+                set_aside.append(SetAside(path=file, code=code, text=one_line(error.what)))
                 continue
             if reason := _reason_to_set_aside(header):
                 set_aside.append(SetAside(path=file, code=reason[0], text=one_line(reason[1])))
@@ -139,6 +142,16 @@ def group_files(files: Iterable[Path], *, path: Path) -> Found:
         series=tuple(Series(uid=group[0].series_uid, headers=tuple(group)) for group in series),
         set_aside=tuple(set_aside),
     )
+
+
+def nothing_found(found: Found) -> InputError:
+    """The error for a path without any series: says why its files were set aside."""
+    mend = "name a folder of DICOM slices"
+    if not found.set_aside:
+        return InputError("holds no files", where=found.path, mend=mend)
+    reasons = sorted({str(file) for file in found.set_aside})
+    listed = "; ".join(reasons[:3]) + ("; ..." if len(reasons) > 3 else "")
+    return InputError(f"no CT series among {len(found.set_aside)} files ({listed})", where=found.path, mend=mend)
 
 
 def _reason_to_set_aside(header: Header) -> tuple[str, str] | None:

@@ -1,0 +1,114 @@
+"""What a folder holds and what is odd about it, as plain values and as text for a terminal."""
+
+from pathlib import Path
+from typing import Any
+
+from ichformer.ct.audit import Note
+from ichformer.ct.dicom import read_series
+from ichformer.ct.series import Found, Series, find_series, nothing_found
+from ichformer.errors import InputError, one_line
+
+
+def inspect_path(path: Path | str) -> dict[str, Any]:
+    """Read every series under a file or folder and say what was found.
+
+    Returns:
+      ``{"series": [...], "set_aside": [...]}`` of plain JSON values. Each series has ``path, modality, n_slices, shape
+      [S,H,W], spacing_mm [z,y,x], tilt_deg, missing_slices, hu_min, hu_max, kernel, description, warnings``, the last
+      being ``"code: text"`` with the codes of ``AUDIT_CODES``. A series that cannot be read has the warning
+      ``unreadable: ...`` and None for what is unknown. Each file set aside has ``path`` and ``reason``
+      (``"code: text"``, codes of ``SET_ASIDE_CODES``).
+
+    Raises:
+      InputError: nothing readable is there.
+    """
+    return inspect_found(find_series(path))
+
+
+def inspect_found(found: Found) -> dict[str, Any]:
+    """``inspect_path`` for what was found already."""
+    reports, errors = [], []
+    for series in found.series:
+        try:
+            reports.append(_report(series))
+        except InputError as error:
+            errors.append(error)
+            reports.append(_unreadable(series, error))
+    if len(errors) == len(found.series):
+        _refuse(found, errors)
+    return {
+        "series": reports,
+        "set_aside": [{"path": one_line(file.path, max_chars=400), "reason": str(file)} for file in found.set_aside],
+    }
+
+
+def format_inspection(inspection: dict[str, Any]) -> str:
+    """The result of ``inspect_path`` as text for a terminal: a block for each series, reasons counted."""
+    lines = []
+    for series in inspection["series"]:
+        what = " ".join(part for part in (series["modality"], series["description"]) if part)
+        lines.append(f"{series['path']}{'  ' + what if what else ''}")
+        facts: list[tuple[str, str]] = [("slices", str(series["n_slices"]))]
+        if series["shape"] is not None:
+            z, y, x = series["spacing_mm"]
+            facts = [
+                ("grid", "{} slices of {} x {}".format(*series["shape"])),
+                ("spacing", f"{z:.3f} mm between slices, {y:.3f} x {x:.3f} mm in them"),
+                ("tilt", f"{series['tilt_deg']:.1f} degrees"),
+                ("missing", f"{series['missing_slices']} slices"),
+                ("range", f"{series['hu_min']} to {series['hu_max']} HU"),
+                ("kernel", series["kernel"] or "not given"),
+            ]
+        lines += [f"  {name:<8} {value}" for name, value in facts]
+        lines += [f"  {'note' if i == 0 else '':<8} {warning}" for i, warning in enumerate(series["warnings"])]
+        lines.append("")
+    reasons: dict[str, int] = {}
+    for file in inspection["set_aside"]:
+        reasons[file["reason"]] = reasons.get(file["reason"], 0) + 1
+    if reasons:
+        lines.append(f"set aside: {sum(reasons.values())} files")
+        lines += [f"  {count:>4} x  {reason}" for reason, count in reasons.items()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _report(series: Series) -> dict[str, Any]:
+    volume = read_series(series)
+    return {
+        "path": one_line(series.path, max_chars=400),
+        "modality": volume.audit.modality,
+        "n_slices": volume.hu.shape[0],
+        "shape": list(volume.hu.shape),
+        "spacing_mm": [round(spacing, 4) for spacing in volume.spacing_mm],
+        "tilt_deg": volume.audit.tilt_deg,
+        "missing_slices": volume.audit.missing_slices,
+        "hu_min": int(volume.hu.min()),
+        "hu_max": int(volume.hu.max()),
+        "kernel": volume.audit.kernel,
+        "description": volume.audit.description,
+        "warnings": [str(note) for note in volume.audit.notes],
+    }
+
+
+def _unreadable(series: Series, error: InputError) -> dict[str, Any]:
+    unknown = dict.fromkeys(("shape", "spacing_mm", "tilt_deg", "missing_slices", "hu_min", "hu_max"))
+    return {
+        "path": one_line(series.path, max_chars=400),
+        "modality": series.modality,
+        "n_slices": len(series.headers),
+        **unknown,
+        "kernel": series.headers[0].kernel,
+        "description": series.description,
+        "warnings": [str(Note(code="unreadable", text=str(error)))],
+    }
+
+
+def _refuse(found: Found, errors: list[InputError]) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise InputError(
+            f"none of {len(errors)} series can be read; the first: {errors[0]}",
+            where=found.path,
+            mend="mend or leave out what is named",
+        )
+    raise nothing_found(found)
