@@ -1,0 +1,96 @@
+"""Skull base and face as a table of simple parts, in mm of the standard head, painted from top to bottom of the table."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ichformer.ct.phantom.grid import Grid
+from ichformer.ct.phantom.shapes import Point, Points, capsule, coverage, ellipsoid, paint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """An ellipsoid at ``at`` with ``radii``, or a tube from ``at`` to ``to`` with the radii of its ends.
+
+    ``hu`` is its tissue, ``grain_hu`` how much the fine texture adds; ``split_mm`` keeps a septum of this half thickness
+    free in the midline; ``both`` parts are painted on both sides.
+    """
+
+    at: Point
+    radii: tuple[float, ...]
+    hu: float
+    to: Point | None = None
+    grain_hu: float = 0.0
+    split_mm: float = 0.0
+    both: bool = True
+
+    def depth(self, p: Points, side: float) -> Float[np.ndarray, "i k j"]:
+        """Depth below the part's surface on one side of the head (+1 left, -1 right)."""
+        if self.to is None:
+            depth = ellipsoid(p, _mirror(self.at, side), self.radii)  # type: ignore[arg-type]
+        else:
+            depth = capsule(p, _mirror(self.at, side), _mirror(self.to, side), self.radii)  # type: ignore[arg-type]
+        return np.minimum(depth, np.abs(p.x) - self.split_mm) if self.split_mm else depth
+
+    def bounds(self, side: float) -> tuple[Point, Point]:
+        """Lower and upper corner of the part's box."""
+        ends = np.array([_mirror(end, side) for end in (self.at, self.to or self.at)])
+        reach = np.array(self.radii if self.to is None else [max(self.radii)] * 3)
+        return tuple(ends.min(axis=0) - reach), tuple(ends.max(axis=0) + reach)  # type: ignore[return-value]
+
+
+def _mirror(point: Point, side: float) -> Point:
+    return side * point[0], point[1], point[2]
+
+
+_BONE = {"hu": 950.0, "grain_hu": 230.0}
+_AIR = {"hu": -1000.0}
+
+PARTS = (
+    # Clivus, dorsum sellae.
+    Part(at=(0, -14, -32), to=(0, 16, -62), radii=(9, 8), both=False, **_BONE),
+    Part(at=(0, -3, -24), radii=(9, 3, 6), both=False, **_BONE),
+    # Orbit: fat, optic nerve, muscles, then the globe with its wall and lens.
+    Part(at=(31, -64, -33), radii=(19, 30, 17), hu=-95),
+    Part(at=(31, -64, -33), to=(10, -30, -28), radii=(2.2, 2.2), hu=42),
+    Part(at=(20, -68, -33), to=(13, -36, -29), radii=(2.4, 1.6), hu=50),
+    Part(at=(43, -68, -33), to=(17, -38, -30), radii=(2.4, 1.6), hu=50),
+    Part(at=(32, -83, -33), radii=(13, 13, 13), hu=58),
+    Part(at=(32, -83, -33), radii=(11.4, 11.4, 11.4), hu=14),
+    Part(at=(32, -91, -33), radii=(4.5, 2.2, 4.5), hu=85),
+    # Lateral wall of the orbit, sphenoid wing, zygoma and its arch, jaw.
+    Part(at=(52, -72, -33), to=(26, -36, -30), radii=(2.6, 2.6), **_BONE),
+    Part(at=(14, -24, -18), to=(56, -38, -14), radii=(3.5, 5), **_BONE),
+    Part(at=(56, -66, -48), to=(67, -5, -47), radii=(3.5, 2.5), **_BONE),
+    Part(at=(53, -4, -50), to=(50, -20, -100), radii=(5, 6), **_BONE),
+    # Petrous bone, mastoid cells, ear canal.
+    Part(at=(12, 0, -36), to=(56, 20, -36), radii=(5, 10), **_BONE),
+    Part(at=(57, 24, -40), radii=(12, 13, 17), hu=-250, grain_hu=650),
+    Part(at=(50, 10, -40), to=(90, 12, -42), radii=(2.5, 3.5), **_AIR),
+    # Maxillary sinus with its wall.
+    Part(at=(29, -62, -66), radii=(17, 20, 17), **_BONE),
+    Part(at=(29, -62, -66), radii=(15, 18, 15), **_AIR),
+    # Ethmoid cells, sphenoid sinus, nasal cavity, frontal sinus.
+    Part(at=(0, -54, -38), radii=(12, 30, 17), hu=-650, grain_hu=330, both=False),
+    Part(at=(0, -26, -38), radii=(17, 14, 11), both=False, **_BONE),
+    Part(at=(0, -27, -38), radii=(14, 11, 8.5), split_mm=0.8, both=False, **_AIR),
+    Part(at=(0, -52, -72), radii=(13, 36, 22), split_mm=2, both=False, **_AIR),
+    Part(at=(3, -89, -14), radii=(23, 5, 15), split_mm=0.8, both=False, **_AIR),
+)
+
+
+def paint_base(
+    p: Points,
+    grid: Grid,
+    hu: Float[np.ndarray, "i k j"],
+    *,
+    texture: Float[np.ndarray, "i k j"],
+    closed: Float[np.ndarray, "i k j"],
+) -> None:
+    """Paint ``PARTS`` into ``hu``, in place, as far as the cavity is ``closed``."""
+    for part in PARTS:
+        for side in (1.0, -1.0) if part.both else (1.0,):
+            box = grid.box(*part.bounds(side))
+            value = np.clip(part.hu + part.grain_hu * texture[box], -1000, 1900)
+            paint(hu[box], value, coverage(part.depth(p.at(box), side), grid.edge_mm) * closed[box])

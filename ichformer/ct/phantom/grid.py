@@ -1,0 +1,117 @@
+"""Where the anatomy is sampled, and smooth random fields over it.
+
+A real stack keeps the x and y of the slices' corner fixed, so with a tilted gantry x depends on the column alone, y on
+the row alone, and only z on row and slice: the anatomy is sampled along the slices themselves, and every smooth field
+is three small matrix products away from a coarse lattice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+LATTICE_MM = 6.0
+"""Spacing of the coarse lattice that carries every smooth field."""
+
+_LOW_MM, _HIGH_MM = np.array([-104.0, -130.0, -110.0]), np.array([104.0, 130.0, 118.0])  # zyx
+LATTICE_SHAPE = tuple(int(n) for n in np.ceil((_HIGH_MM - _LOW_MM) / LATTICE_MM) + 1)
+
+
+def lattice_points() -> Float[np.ndarray, "3 cz cy cx"]:
+    """The lattice's own positions, (x, y, z) in mm of the head."""
+    axes = [low + LATTICE_MM * np.arange(n) for low, n in zip(_LOW_MM, LATTICE_SHAPE, strict=True)]
+    z, y, x = np.meshgrid(*axes, indexing="ij")
+    return np.stack([x, y, z]).astype(np.float32)
+
+
+def _spline(points_mm: np.ndarray, axis: int) -> np.ndarray:
+    """Weights of the cubic B-spline at ``points_mm`` over the lattice's positions along ``axis`` (z, y, x)."""
+    t = (points_mm - _LOW_MM[axis]) / LATTICE_MM
+    a = np.abs(t[..., None] - np.arange(LATTICE_SHAPE[axis]))
+    return np.where(a < 1, 2 / 3 - a * a + a**3 / 2, np.clip(2 - a, 0, None) ** 3 / 6).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Grid:
+    """Sampling positions in mm of the head (x to the left, y to posterior, z to superior), laid out row, slice, column.
+
+    Attributes:
+      x_mm: [J], of the columns.
+      y_mm: [I], of the rows.
+      z_mm: [I,K], of the rows in each of the thin slices; several of these make one slice of the scan.
+    """
+
+    x_mm: Float[np.ndarray, "j"]
+    y_mm: Float[np.ndarray, "i"]
+    z_mm: Float[np.ndarray, "i k"]
+
+    @cached_property
+    def _weights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return _spline(self.z_mm, 0), _spline(self.y_mm, 1), _spline(self.x_mm, 2)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(rows, thin slices, columns)."""
+        return (*self.z_mm.shape, len(self.x_mm))
+
+    @property
+    def edge_mm(self) -> float:
+        """Width over which an edge is painted: the step between columns, so that edges are smooth."""
+        return float(self.x_mm[1] - self.x_mm[0])
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel; rows and thin slices shear against each other without changing it."""
+        thin_mm = self.z_mm[0, 1] - self.z_mm[0, 0]
+        return float((self.x_mm[1] - self.x_mm[0]) * (self.y_mm[1] - self.y_mm[0]) * thin_mm)
+
+    def spread(self, values: Float[np.ndarray, "cz cy cx"]) -> Float[np.ndarray, "i k j"]:
+        """Values on the lattice to values at the grid's positions, by cubic B-splines."""
+        z, y, x = self._weights
+        columns = values.astype(np.float32) @ x.T
+        rows = np.matmul(y, columns).transpose(1, 0, 2)
+        return np.matmul(z, np.ascontiguousarray(rows))
+
+    def box(self, low_mm: Sequence[float], high_mm: Sequence[float]) -> tuple[slice, slice, slice]:
+        """The part of the grid that holds the box from ``low_mm`` to ``high_mm`` (x, y, z), with room for the warp."""
+        room_mm = 14.0
+        (x0, y0, z0), (x1, y1, z1) = (np.asarray(low_mm) - room_mm, np.asarray(high_mm) + room_mm)
+        rows = _span((self.y_mm > y0) & (self.y_mm < y1))
+        z_mm = self.z_mm[rows]
+        return rows, _span(((z_mm > z0) & (z_mm < z1)).any(axis=0)), _span((self.x_mm > x0) & (self.x_mm < x1))
+
+
+def _span(inside: np.ndarray) -> slice:
+    where = np.flatnonzero(inside)
+    return slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0)
+
+
+def random_field(rng: np.random.Generator) -> Float[np.ndarray, "cz cy cx"]:
+    """White noise on the lattice with the variance that makes ``Grid.spread`` of it have a variance of about 1."""
+    return rng.standard_normal(LATTICE_SHAPE, dtype=np.float32) * np.float32(3.1)
+
+
+def smooth_field(rng: np.random.Generator, *, every: int) -> Float[np.ndarray, "cz cy cx"]:
+    """Noise that is ``every`` times smoother than ``random_field``, of about unit variance."""
+    shape = [n // every + 4 for n in LATTICE_SHAPE]
+    field = rng.standard_normal(shape, dtype=np.float32) * np.float32(3.1)
+    for axis, n in enumerate(LATTICE_SHAPE):
+        a = np.abs((np.arange(n) / every + 1.5)[:, None] - np.arange(shape[axis]))
+        weights = np.where(a < 1, 2 / 3 - a * a + a**3 / 2, np.clip(2 - a, 0, None) ** 3 / 6).astype(np.float32)
+        field = np.moveaxis(np.tensordot(weights, field, axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(field)
+
+
+def waves(
+    rng: np.random.Generator, points_mm: Float[np.ndarray, "3 *grid"], *, wavelength_mm: float, count: int = 40
+) -> Float[np.ndarray, "*grid"]:
+    """A sum of plane waves of about one wavelength in random directions, of unit variance."""
+    direction = rng.standard_normal((count, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    length = wavelength_mm * rng.uniform(0.85, 1.2, (count, 1))
+    k = (2 * np.pi * direction / length).astype(np.float32)
+    phase = rng.uniform(0, 2 * np.pi, (count, 1)).astype(np.float32)
+    total = np.cos(k @ points_mm.reshape(3, -1) + phase).sum(axis=0) * np.float32(np.sqrt(2 / count))
+    return total.reshape(points_mm.shape[1:])

@@ -1,0 +1,134 @@
+"""One phantom: anatomy, bleeds and scanner put together, with its truth."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from ichformer import LABELS, SUBTYPES
+from ichformer.ct.phantom.bleeds import Bleed, collection_mm, draw_bleeds, paint_bleeds, push
+from ichformer.ct.phantom.brain import paint_brain
+from ichformer.ct.phantom.grid import Grid
+from ichformer.ct.phantom.head import Head, draw_head, place
+from ichformer.ct.phantom.scanner import Site, Stack, acquire, average, lay_slices, to_pixels
+from ichformer.ct.phantom.shapes import paint
+from ichformer.ct.phantom.skull import cavity_depth, outside, vault_depth
+from ichformer.ct.volume import Audit, Volume
+
+POSITIVE_ML = 0.1
+"""A slice is positive for a subtype from this much blood in the mask on."""
+
+MASK_SHARE = 0.4
+"""A voxel belongs to the mask from this share of blood on."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Phantom:
+    """A scan of a made-up head.
+
+    Attributes:
+      volume: as a perfect reader would return it: HU with -1024 outside the circle, sheared where the gantry is tilted.
+      mask: uint8 [S,H,W], 0 where there is no blood, else 1 + the index in ``SUBTYPES``.
+      outside_circle: bool [H,W], what the scanner did not reconstruct.
+      site: the scanner.
+    """
+
+    volume: Volume
+    mask: UInt8[np.ndarray, "s h w"]
+    outside_circle: Bool[np.ndarray, "h w"]
+    site: Site
+
+    @property
+    def blood_ml(self) -> Float[np.ndarray, "s 5"]:
+        """Blood of each subtype in each slice."""
+        z, y, x = self.volume.spacing_mm
+        counts = np.stack([(self.mask == 1 + k).sum(axis=(1, 2)) for k in range(len(SUBTYPES))], axis=1)
+        return counts * (z * y * x / 1000)
+
+    @property
+    def slice_labels(self) -> Bool[np.ndarray, "s 6"]:
+        """In the order of ``LABELS``: at least ``POSITIVE_ML`` of the subtype; "any" is the maximum."""
+        positive = self.blood_ml >= POSITIVE_ML
+        return np.concatenate([positive, positive.any(axis=1, keepdims=True)], axis=1)
+
+    @property
+    def scan_labels(self) -> Bool[np.ndarray, "6"]:
+        """The maximum over the slices."""
+        return self.slice_labels.any(axis=0)
+
+
+def make_phantom(
+    seed: int, *, site: Site, subtypes: frozenset[str] | tuple[str, ...] = (), head_seed: int | None = None
+) -> Phantom:
+    """A head CT with one bleed of every subtype in ``subtypes``.
+
+    Args:
+      seed: of bleeds, position of the slices and noise. The same seed gives the same voxels.
+      site: the scanner.
+      subtypes: of ``SUBTYPES``; none for a scan without a bleed.
+      head_seed: of the head, so that one patient can be scanned twice; ``seed`` where it is None.
+
+    Raises:
+      ValueError: on an unknown subtype.
+    """
+    if unknown := set(subtypes) - set(SUBTYPES):
+        raise ValueError(f"unknown subtypes {sorted(unknown)}: choose from {SUBTYPES}")
+    bleeding, laying, noise = np.random.default_rng([seed, 1]).spawn(3)
+    head = draw_head(np.random.default_rng([seed if head_seed is None else head_seed, 0]))
+    if "intraventricular" in subtypes:
+        # Blood in the ventricles obstructs them: they are never slits.
+        head = replace(head, ventricles=max(head.ventricles, 1.0))
+    bleeds = draw_bleeds(bleeding, tuple(name for name in SUBTYPES if name in subtypes))
+    stack = lay_slices(site, laying)
+    # Where the table stood: z is as arbitrary as on a real scanner.
+    affine = stack.affine.copy()
+    affine[:3, 3] += laying.uniform((-20, -160, -1200), (20, 40, 900)).round(1)
+    hu, cover = _anatomy(head, bleeds, stack.grid)
+    picture = acquire(hu, stack, site, noise)
+    mask = _mask(cover, stack)
+    y, x = stack.rows_mm - stack.rows_mm.mean(), stack.columns_mm - stack.columns_mm.mean()
+    outside_circle = np.hypot(y[:, None], x[None, :]) > site.fov_mm / 2
+    stored = np.clip(np.rint(picture), -1024, 3071).astype(np.int16)
+    stored[:, outside_circle] = -1024
+    spacing = (site.thickness_mm, site.fov_mm / site.pixels, site.fov_mm / site.pixels)
+    volume = Volume(
+        hu=stored,
+        spacing_mm=spacing,
+        affine=affine,
+        source=tuple(f"{s:04d}" for s in range(stack.slices)),
+        audit=Audit(
+            kernel=site.kernel, manufacturer=f"{site.manufacturer} {site.model}", thickness_mm=site.thickness_mm,
+            tilt_deg=float(site.tilt_deg),
+        ),
+    )  # fmt: skip
+    return Phantom(volume=volume, mask=mask, outside_circle=outside_circle, site=site)
+
+
+def _anatomy(
+    head: Head, bleeds: tuple[Bleed, ...], grid: Grid
+) -> tuple[Float[np.ndarray, "i k j"], dict[str, Float[np.ndarray, "i k j"]]]:
+    """HU at the grid's positions, and for each subtype the share of blood."""
+    at = place(head, grid)
+    moved = push(bleeds, head)
+    brain_at = at if moved is None else place(head, grid, moved)
+    vault = vault_depth(at, head)
+    depth = cavity_depth(at, grid, vault)
+    hu, inner = outside(at, grid, head, vault=vault, depth=depth)
+    thick = collection_mm(bleeds, at, grid, head)
+    left = depth
+    for value in thick.values():
+        left = np.minimum(left, depth - value)
+    brain = paint_brain(brain_at, grid, head, left)
+    cover = paint_bleeds(bleeds, brain, brain_at, at, grid, head, depth=depth, thick=thick)
+    paint(hu, brain.hu, inner)
+    return hu, cover
+
+
+def _mask(cover: dict[str, Float[np.ndarray, "i k j"]], stack: Stack) -> UInt8[np.ndarray, "s h w"]:
+    shape = (stack.slices, len(stack.rows_mm), len(stack.columns_mm))
+    mask, best = np.zeros(shape, np.uint8), np.full(shape, MASK_SHARE, np.float32)
+    for name, share in cover.items():
+        pixels = to_pixels(average(share, stack), stack)
+        mask[pixels > best] = 1 + LABELS.index(name)
+        best = np.maximum(best, pixels)
+    return mask

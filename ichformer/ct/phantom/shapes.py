@@ -1,0 +1,49 @@
+"""Implicit shapes: signed depths in mm, positive inside, and painting with them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+Point = Sequence[float]
+"""(x, y, z) in mm of the head: to the left, to posterior, to superior."""
+
+
+class Points(NamedTuple):
+    """Coordinates of the grid in a head: three arrays of one shape, in mm."""
+
+    x: Float[np.ndarray, "i k j"]
+    y: Float[np.ndarray, "i k j"]
+    z: Float[np.ndarray, "i k j"]
+
+    def at(self, box: tuple[slice, slice, slice]) -> "Points":
+        """The part inside ``box``."""
+        return Points(self.x[box], self.y[box], self.z[box])
+
+
+def ellipsoid(p: Points, center: Point, radii: Point) -> Float[np.ndarray, "i k j"]:
+    """Depth below the surface of an ellipsoid, exact at the surface of a sphere and close to it elsewhere."""
+    square = ((p.x - center[0]) * (1 / radii[0])) ** 2
+    square += ((p.y - center[1]) * (1 / radii[1])) ** 2
+    square += ((p.z - center[2]) * (1 / radii[2])) ** 2
+    return (1 - np.sqrt(square)) * float(np.prod(radii) ** (1 / 3))
+
+
+def capsule(p: Points, start: Point, end: Point, radii: Sequence[float]) -> Float[np.ndarray, "i k j"]:
+    """Depth below the surface of a tube from ``start`` to ``end`` whose radius goes from one value to the other."""
+    axis = np.subtract(end, start)
+    dx, dy, dz = p.x - start[0], p.y - start[1], p.z - start[2]
+    t = np.clip((dx * axis[0] + dy * axis[1] + dz * axis[2]) * (1 / float(axis @ axis)), 0, 1)
+    square = (dx - t * axis[0]) ** 2 + (dy - t * axis[1]) ** 2 + (dz - t * axis[2]) ** 2
+    return radii[0] + t * (radii[1] - radii[0]) - np.sqrt(square)
+
+
+def coverage(depth_mm: Float[np.ndarray, "*grid"], edge_mm: float) -> Float[np.ndarray, "*grid"]:
+    """How much of a voxel lies inside: 0 to 1 over ``edge_mm`` round the surface."""
+    return np.clip(depth_mm * (1 / edge_mm) + 0.5, 0, 1)
+
+
+def paint(hu: Float[np.ndarray, "*grid"], value: object, cover: Float[np.ndarray, "*grid"]) -> None:
+    """Mix ``value`` (HU) into ``hu`` in place, as much as ``cover`` says."""
+    hu += (np.asarray(value, np.float32) - hu) * cover
