@@ -10,7 +10,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.optimize import brentq
+from scipy.special import expit, logit
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from ichformer.evaluation.intervals import Interval, sum_by_patient
 
@@ -105,9 +107,11 @@ def auroc_interval(
 ) -> Interval | None:
     """DeLong interval of one AUROC.
 
-    ``logit`` is the default: the interval is made on the log odds of the AUROC and mapped back, so it stays inside 0 to
-    1 and covers as promised where the AUROC is high and the data are few; ``plain`` is AUROC +- z * SE, cut at 0 and 1,
-    as R's pROC has it. Where positives and negatives are separated completely, DeLong's variance is 0 and says nothing;
+    ``logit`` is the default: the interval is made on the log odds of the AUROC and mapped back, with Student's quantile
+    for one degree of freedom less than the smaller of the numbers of patients with a positive and with a negative row.
+    It stays inside 0 to 1, and it covers as promised where positives are rare, data few or AUROCs high, where
+    ``plain`` covers 82 to 92 % (``tests/evaluation/test_coverage.py``). ``plain`` is AUROC +- z * SE, cut at 0 and 1, as
+    R's pROC has it. Where positives and negatives are separated completely, DeLong's variance is 0 and says nothing;
     there both give way to ``separated_interval``.
     """
     found = delong(labels, scores[None], patients)
@@ -116,11 +120,12 @@ def auroc_interval(
     auroc, error = float(found.aurocs[0]), float(np.sqrt(max(0.0, found.covariance[0, 0])))
     if auroc in (0.0, 1.0):
         return separated_interval(auroc, found.positive_patients, found.negative_patients, confidence=confidence)
-    z = norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
+    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     if scale == "plain":
-        low, high = np.clip(auroc + z * error, 0, 1)
+        low, high = np.clip(auroc + norm.ppf(tails) * error, 0, 1)
     else:
-        low, high = 1 / (1 + np.exp(-(np.log(auroc / (1 - auroc)) + z * error / (auroc * (1 - auroc)))))
+        quantiles = student.ppf(tails, min(found.positive_patients, found.negative_patients) - 1)
+        low, high = expit(logit(auroc) + quantiles * error / (auroc * (1 - auroc)))
     method = ("DeLong" if patients is None else "DeLong, clustered by patient") + (", logit" * (scale == "logit"))
     return Interval(low=float(low), high=float(high), method=method, confidence=confidence)
 

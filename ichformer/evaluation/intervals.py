@@ -101,7 +101,7 @@ def percentile(replicates: Float64[np.ndarray, " replicates"], *, confidence: fl
 def bca(
     value: float,
     replicates: Float64[np.ndarray, " replicates"],
-    jackknife: Float64[np.ndarray, " patients"],
+    jackknife: Float64[np.ndarray, " left_out"],
     *,
     confidence: float = 0.95,
 ) -> Interval | None:
@@ -113,7 +113,7 @@ def bca(
     Args:
       value: the statistic on the data.
       replicates: the statistic on the resamples.
-      jackknife: the statistic without each patient in turn.
+      jackknife: the statistic without each patient, or each of many groups of patients, in turn.
 
     Returns:
       None where ``percentile`` gives None, or where bias or acceleration cannot be computed.

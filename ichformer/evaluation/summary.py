@@ -20,7 +20,7 @@ from ichformer.evaluation.bootstrap import (
 )
 from ichformer.evaluation.delong import auroc_interval
 from ichformer.evaluation.figures import Estimate, LabelSummary, LevelSummary, OperatingPoint, Summary
-from ichformer.evaluation.intervals import Interval, clustered_wilson, percentile, sum_by_patient
+from ichformer.evaluation.intervals import Interval, bca, clustered_wilson, sum_by_patient
 from ichformer.evaluation.metrics import auroc, brier, confusion, cross_entropy, label_weights
 from ichformer.evaluation.table import Level, check_predictions, levels
 from ichformer.evaluation.thresholds import Threshold, Thresholds, only_split, write_json
@@ -46,8 +46,7 @@ def summarise(
 
     Every interval is made for patients, not rows: the AUROC's is DeLong's on the logit scale with rows clustered by
     patient (with one row a patient this is DeLong's own); sensitivity's and specificity's are Wilson's with the design
-    effect of the clusters; those of average precision, losses and macro means are percentiles of a bootstrap over
-    patients.
+    effect of the clusters; those of average precision, losses and macro means are from a BCa bootstrap over patients.
 
     Args:
       table: predictions as ``read_predictions`` gives them; the scan level is the maximum over slices where there are
@@ -87,7 +86,9 @@ def _summarise_level(
 ) -> LevelSummary:
     n_patients = int(level.patients.max()) + 1
     k = len(labels)
-    resampled = bootstrap(_statistics(level, n_patients), n_patients=n_patients, replicates=replicates, seed=seed)
+    resampled = bootstrap(
+        _statistics(level, n_patients), n_patients=n_patients, replicates=replicates, seed=seed, jackknife=True
+    )
     each, weights = np.eye(k), label_weights(labels)
     area, precision, loss = (_part(resampled, slice(i * k, (i + 1) * k)) for i in range(3))
     return LevelSummary(
@@ -135,7 +136,12 @@ def _estimate(resampled: Resampled, weights: Float64[np.ndarray, " statistics"])
     value = float(resampled.values[used] @ weights[used])
     if np.isnan(value):
         return Estimate(value=None, interval=None)
-    return Estimate(value=value, interval=percentile(resampled.replicates[:, used] @ weights[used]))
+    return Estimate(
+        value=value,
+        interval=bca(
+            value, resampled.replicates[:, used] @ weights[used], resampled.jackknife[:, used] @ weights[used]
+        ),
+    )
 
 
 def _summarise_label(

@@ -73,6 +73,8 @@ def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = 
         ) from error
     if not isinstance(table.index, pd.RangeIndex):
         raise InputError("rows are longer than the header", where=path, mend="give as many names as there are columns")
+    if table.isna().any(axis=None):  # nothing else is NaN in a table of text
+        raise InputError("rows are shorter than the header", where=path, mend="give every row all its fields")
     absent = [name for name in ID_COLUMNS[1:] if name not in table]
     numbers = {name: _numbers(table[name], f"{path}, column {name}") for name in numeric if name in table}
     table = table.assign(**dict.fromkeys(absent, ""), **numbers)

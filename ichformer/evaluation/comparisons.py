@@ -1,0 +1,66 @@
+"""Is one model better than another on the same patients? (The paired test of AUROCs is ``delong.delong_test``.)"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from scipy.stats import binomtest
+
+from ichformer.evaluation.bootstrap import Statistic, bootstrap
+from ichformer.evaluation.figures import Estimate
+from ichformer.evaluation.intervals import Interval, bca
+
+
+@dataclass(frozen=True, kw_only=True)
+class McNemar:
+    """Rows that only the first, and only the second, gets right, and the exact two-sided p value."""
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def mcnemar(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"]) -> McNemar:
+    """McNemar's exact test of two models' correct rows. Rows are taken as independent: give one row a patient."""
+    only_first, only_second = int(np.sum(first & ~second)), int(np.sum(second & ~first))
+    discordant = only_first + only_second
+    p_value = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    return McNemar(only_first=only_first, only_second=only_second, p_value=p_value)
+
+
+def holm(p_values: Float64[np.ndarray, " tests"]) -> Float64[np.ndarray, " tests"]:
+    """P values adjusted for several tests, such as one a label.
+
+    Source: Holm, Scandinavian Journal of Statistics 1979;6:65-70.
+    """
+    order = np.argsort(p_values, kind="stable")
+    steps = p_values[order] * np.arange(p_values.size, 0, -1)
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return adjusted
+
+
+def bootstrap_difference(
+    first: Statistic,
+    second: Statistic,
+    *,
+    n_patients: int,
+    replicates: int = 2000,
+    seed: int = 0,
+    strata: Int64[np.ndarray, " patients"] | None = None,
+) -> Estimate:
+    """Any statistic of the first model minus that of the second on the same patients, with its BCa interval."""
+    found = bootstrap(
+        [first, second], n_patients=n_patients, replicates=replicates, seed=seed, strata=strata, jackknife=True
+    )
+    value, resampled, left_out = (v[..., 0] - v[..., 1] for v in (found.values, found.replicates, found.jackknife))
+    if np.isnan(value):
+        return Estimate(value=None, interval=None)
+    return Estimate(value=float(value), interval=bca(float(value), resampled, left_out))
+
+
+def non_inferior(difference: Interval, *, margin: float) -> bool:
+    """Whether a difference (new minus old, higher is better) lies above ``-margin`` with its whole interval."""
+    if margin <= 0:
+        raise ValueError(f"margin must be positive, got {margin}")
+    return difference.low > -margin
