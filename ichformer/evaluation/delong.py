@@ -110,8 +110,8 @@ def auroc_interval(
     ``logit`` is the default: the interval is made on the log odds of the AUROC and mapped back, with Student's quantile
     for one degree of freedom less than the smaller of the numbers of patients with a positive and with a negative row.
     It stays inside 0 to 1, and it covers as promised where positives are rare, data few or AUROCs high, where
-    ``plain`` covers 82 to 92 % (``tests/evaluation/test_coverage.py``). ``plain`` is AUROC +- z * SE, cut at 0 and 1, as
-    R's pROC has it. Where positives and negatives are separated completely, DeLong's variance is 0 and says nothing;
+    ``plain`` falls short (``tests/evaluation/test_coverage.py``). ``plain`` is AUROC +- z * SE, cut at 0 and 1, as R's
+    pROC has it. Where positives and negatives are separated completely, DeLong's variance is 0 and says nothing;
     there both give way to ``separated_interval``.
     """
     found = delong(labels, scores[None], patients)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.stats import binomtest, norm
+from scipy.stats import t as student
 
 MAX_LOST_SHARE = 0.05
 """Share of bootstrap replicates that may lack a value (one class only) before an interval counts as not estimable."""
@@ -75,7 +76,9 @@ def clustered_wilson(
         # Both variances are taken as unbiased, so that one row a patient gives a design effect of exactly 1.
         clustered = clusters / (clusters - 1) * float(np.sum((successes - p * totals) ** 2))
         binomial = n / (n - 1) * n * p * (1 - p)
-        effective = n / max(1.0, clustered / binomial)
+        # The variance rests on so many patients, not rows (Korn and Graubard, Survey Methodology 1998;24:193-201).
+        rows, patients = student.ppf((1 + confidence) / 2, [n - 1, clusters - 1])
+        effective = n / max(1.0, clustered / binomial) * (rows / patients) ** 2
     z = norm.ppf((1 + confidence) / 2)
     center = (p + z**2 / (2 * effective)) / (1 + z**2 / effective)
     half = z / (1 + z**2 / effective) * np.sqrt(p * (1 - p) / effective + z**2 / (4 * effective**2))
@@ -144,4 +147,5 @@ def sum_by_patient(
     values: Float64[np.ndarray, " n"], patients: Int64[np.ndarray, " n"], n_patients: int
 ) -> Float64[np.ndarray, " patients"]:
     """Sum of the rows of each patient."""
-    return np.bincount(patients, weights=values, minlength=n_patients)
+    # bincount of no rows is of integers, whatever the weights.
+    return np.bincount(patients, weights=values, minlength=n_patients).astype(np.float64)

@@ -4,6 +4,7 @@ One row a slice, and one row a scan with an empty ``slice``. Where no scan rows 
 the maximum over its slices.
 """
 
+import csv
 import os
 import pathlib
 from dataclasses import dataclass
@@ -64,22 +65,33 @@ def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = 
     Raises:
       InputError: the file cannot be read, or ``check_predictions`` objects.
     """
+    table = _read_text(path)
     numeric = [*labels, *map(score_column, labels)]
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
-        raise InputError(
-            f"cannot be read as CSV ({error})", where=path, mend="give a CSV file with a header"
-        ) from error
-    if not isinstance(table.index, pd.RangeIndex):
-        raise InputError("rows are longer than the header", where=path, mend="give as many names as there are columns")
-    if table.isna().any(axis=None):  # nothing else is NaN in a table of text
-        raise InputError("rows are shorter than the header", where=path, mend="give every row all its fields")
     absent = [name for name in ID_COLUMNS[1:] if name not in table]
     numbers = {name: _numbers(table[name], f"{path}, column {name}") for name in numeric if name in table}
     table = table.assign(**dict.fromkeys(absent, ""), **numbers)
     check_predictions(table, labels=labels, where=path)
     return table[columns(labels)]
+
+
+def _read_text(path: str | os.PathLike[str]) -> pd.DataFrame:
+    # pandas shifts rows that are too long and fills those that are too short, in silence.
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"cannot be read as CSV ({error})", where=path, mend="give a CSV file in UTF-8") from error
+    header, *rows = rows or [[]]
+    if len(set(header)) < len(header):
+        raise InputError("names a column twice", where=path, mend="give every column its own name")
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise InputError(
+                f"{len(row)} fields under {len(header)} names",
+                where=f"{path}, row {number}",
+                mend="give every row all its fields",
+            )
+    return pd.DataFrame(rows, columns=header)
 
 
 def _numbers(text: pd.Series, where: str) -> Float64[np.ndarray, " n"]:
@@ -120,7 +132,9 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
     """
     missing = [name for name in columns(labels) if name not in table]
     if missing:
-        raise InputError(f"no column {', '.join(missing)}", where=where, mend=f"name it; found {', '.join(table)}")
+        raise InputError(
+            f"no column {', '.join(missing)}", where=where, mend=f"name it; found {', '.join(map(str, table))}"
+        )
     if table.empty:
         raise InputError("no rows", where=where, mend="give at least one scan or slice")
     for name in ID_COLUMNS:

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import beta, binomtest
+
+from ichformer.evaluation.intervals import bca, clopper_pearson, clustered_wilson, percentile, wilson
+
+counts = st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@given(counts, st.sampled_from([0.9, 0.95, 0.99]))
+def test_clustered_wilson_with_one_row_a_patient_is_wilson(drawn, confidence):
+    successes, n = drawn
+    rows = np.repeat([1.0, 0.0], [successes, n - successes])
+    found = clustered_wilson(rows, np.ones(n), confidence=confidence)
+    expected = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    plain = wilson(successes, n, confidence=confidence)
+    assert (plain.low, plain.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@given(counts)
+def test_clopper_pearson_is_the_quantiles_of_beta(drawn):
+    successes, n = drawn
+    found = clopper_pearson(successes, n)
+    low = beta.ppf(0.025, successes, n - successes + 1) if successes else 0
+    high = beta.ppf(0.975, successes + 1, n - successes) if successes < n else 1
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30))
+def test_clustered_wilson_holds_the_proportion_and_is_no_narrower_than_wilson(drawn):
+    successes, failures = np.array(drawn, np.float64).T
+    totals = successes + failures
+    found = clustered_wilson(successes, totals)
+    if not totals.sum():
+        assert found is None
+        return
+    plain = wilson(int(successes.sum()), int(totals.sum()))
+    assert 0 <= found.low <= successes.sum() / totals.sum() <= found.high <= 1
+    assert found.high - found.low >= plain.high - plain.low - 1e-12
+
+
+def test_rows_that_only_repeat_a_patient_add_next_to_nothing():
+    once = clustered_wilson(np.repeat([1.0, 0.0], [30, 20]), np.ones(50))
+    repeated = clustered_wilson(np.repeat([10.0, 0.0], [30, 20]), np.full(50, 10.0))
+    # Student's quantile for the 50 patients makes it a little wider: (2.010 / 1.965)**2 of the effective rows.
+    assert repeated.low == pytest.approx(once.low, abs=0.005)
+    assert repeated.low < once.low
+    assert repeated.high > once.high
+
+
+def test_proportions_without_rows_are_not_estimable():
+    assert wilson(0, 0) is None
+    assert clopper_pearson(0, 0) is None
+    assert clustered_wilson(np.zeros(3), np.zeros(3)) is None
+
+
+def test_bootstrap_intervals_refuse_what_says_nothing():
+    values = np.linspace(0, 1, 100)
+    few, many = values.copy(), values.copy()
+    few[:5], many[:6] = np.nan, np.nan
+    assert percentile(few) is not None
+    assert percentile(many) is None
+    assert percentile(np.full(100, 0.7)) is None
+    assert percentile(np.full(100, np.nan)) is None
+    assert bca(0.5, values, values) is not None
+    assert bca(-1.0, values, values) is None
+    assert bca(0.5, values, np.full(10, 0.5)) is None
+    assert bca(0.5, values, np.array([0.5, np.nan])) is None
+    assert bca(0.5, many, values) is None

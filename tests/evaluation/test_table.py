@@ -1,0 +1,119 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ichformer import LABELS
+from ichformer.errors import InputError
+from ichformer.evaluation.table import check_predictions, columns, levels, read_predictions, write_predictions
+from tests.evaluation.tables import prediction_table, with_scan_rows
+
+
+def test_reading_gives_back_what_was_written_to_the_bit(tmp_path):
+    table = with_scan_rows(prediction_table(n_patients=5))
+    table.loc[3, "epidural"] = np.nan
+    table["patient"] = "NA" + table["patient"]
+    table.loc[0, "score_any"] = 0.1 + 0.2
+    path = write_predictions(table, tmp_path / "predictions.csv")
+    pd.testing.assert_frame_equal(read_predictions(path), table)
+    assert [p.name for p in tmp_path.iterdir()] == ["predictions.csv"]
+
+
+def test_other_peoples_tables_need_a_patient_labels_and_scores_only(tmp_path):
+    path = tmp_path / "other.csv"
+    path.write_bytes("\ufeffpatient,any,score_any,age\nNA,1,0.5,70\n007,,1e-3,80\n".encode())
+    table = read_predictions(path, labels=("any",))
+    assert list(table) == columns(("any",))
+    assert list(table["patient"]) == ["NA", "007"]
+    np.testing.assert_array_equal(table["any"], [1, np.nan])
+    (scan,) = levels(table, labels=("any",))
+    assert (scan.name, scan.derived, scan.labels.shape) == ("scan", False, (2, 1))
+
+
+FAULTS = {
+    "no column score_any": lambda t: t.drop(columns="score_any"),
+    "no column epidural": lambda t: t.drop(columns="epidural"),
+    "no rows": lambda t: t.iloc[:0],
+    "score 1.5 for patient test0, slice 0": lambda t: t.assign(score_any=1.5),
+    "score -1 ": lambda t: t.assign(score_any=-1.0),
+    "score nan": lambda t: t.assign(score_any=t["score_any"].where(t["slice"] != "3")),
+    "score inf": lambda t: t.assign(score_any=np.inf),
+    "label 2 for": lambda t: t.assign(subdural=2.0),
+    "label 0.5 for": lambda t: t.assign(subdural=0.5),
+    "something else than numbers": lambda t: t.assign(any="yes"),
+    "two rows for patient test0, slice 0": lambda t: pd.concat([t, t.iloc[:1]]),
+    "patient test0 is in the splits test and val, 1 such": lambda t: t.assign(
+        split=["val" if p == "test0" and s == "0" else "test" for p, s in zip(t["patient"], t["slice"], strict=True)]
+    ),
+    "column patient: is empty": lambda t: t.assign(patient=""),
+    "column slice: has values that are no text": lambda t: t.assign(slice=range(len(t))),
+    "patient test1, slice 0 has no row for its scan": lambda t: with_scan_rows(t).drop(index=len(t) + 1),
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+def test_a_table_that_would_lead_to_a_wrong_figure_is_refused(message, tmp_path):
+    good = prediction_table(n_patients=3)
+    check_predictions(good)
+    faulty = FAULTS[message](good)
+    with pytest.raises(InputError, match=message):
+        check_predictions(faulty)
+    with pytest.raises(InputError, match=message):
+        write_predictions(faulty, tmp_path / "predictions.csv")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no column patient"),
+        (b"\xff\xfe\x00\x01", "cannot be read as CSV"),
+        (b"patient,any,score_any\na,1,0.5,7\n", "row 2: 4 fields under 3 names"),
+        (b"patient,score_any,any\na,0.5,1\nb,0.5\n", "row 3: 2 fields under 3 names"),
+        (b"patient,any,any,score_any\n", "names a column twice"),
+        (b"patient,any,score_any\na,yes,0.5\n", "column any: could not convert"),
+        (b"patient,any,score_any\na,1,\n", "score nan"),
+        (b"patient,any\na,1\n", "no column score_any"),
+        (b"patient,any,score_any\n", "no rows"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(tmp_path, content, message):
+    path = tmp_path / "predictions.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_predictions(path, labels=("any",))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.csv: cannot be read"):
+        read_predictions(tmp_path / "nowhere.csv")
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, np.nan]), min_size=1, max_size=4), st.integers(0, 5))
+def test_a_scan_is_the_maximum_over_its_slices_and_unknown_where_that_could_change_it(truth, column):
+    slices = prediction_table(n_patients=2, n_slices=len(truth))
+    slices[LABELS[column]] = np.tile(np.array(truth), 2)
+    _, scan = levels(slices)
+    expected = 1.0 if 1.0 in truth else np.nan if np.isnan(truth).any() else 0.0
+    np.testing.assert_array_equal(scan.labels[:, column], [expected] * 2)
+    scores = slices["score_any"].to_numpy().reshape(2, -1)
+    np.testing.assert_array_equal(scan.scores[:, 5], scores.max(axis=1))
+    assert scan.derived
+
+
+def test_scan_rows_that_are_there_are_used_and_patients_are_numbered():
+    table = with_scan_rows(prediction_table(n_patients=12, n_slices=2))
+    shuffled = table.sample(frac=1, random_state=0)
+    slices, scans = levels(shuffled)
+    assert (slices.name, scans.name, scans.derived) == ("slice", "scan", False)
+    assert (len(slices.labels), len(scans.labels)) == (24, 12)
+    for level, rows in ((slices, shuffled[shuffled["slice"] != ""]), (scans, shuffled[shuffled["slice"] == ""])):
+        assert len({*zip(level.patients.tolist(), rows["patient"], strict=True)}) == 12
+        assert sorted(set(level.patients.tolist())) == list(range(12))
+
+
+def test_a_patient_of_several_studies_is_one_patient():
+    table = prediction_table(n_patients=4, n_slices=1).assign(study=["a", "b", "a", "b"], patient=["p", "p", "q", "q"])
+    _, scan = levels(table)
+    np.testing.assert_array_equal(scan.patients, [0, 0, 1, 1])
