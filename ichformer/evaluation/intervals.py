@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from scipy.stats import binomtest, norm
 from scipy.stats import t as student
 
@@ -85,6 +85,17 @@ def clustered_wilson(
     # At p = 0 and 1 one end is exact and only rounding would move it.
     low, high = (0.0 if p == 0 else center - half), (1.0 if p == 1 else center + half)
     return Interval(low=float(low), high=float(high), method="Wilson, clustered by patient", confidence=confidence)
+
+
+def rate_interval(
+    success: Bool[np.ndarray, " n"], patients: Int64[np.ndarray, " n"], *, confidence: float = 0.95
+) -> Interval | None:
+    """``clustered_wilson`` of the share of rows that are a success, from the patient of each row."""
+    _, number = np.unique(patients, return_inverse=True)
+    totals = np.bincount(number).astype(np.float64)
+    return clustered_wilson(
+        sum_by_patient(success.astype(np.float64), number, totals.size), totals, confidence=confidence
+    )
 
 
 def percentile(replicates: Float64[np.ndarray, " replicates"], *, confidence: float = 0.95) -> Interval | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from ichformer import LABELS
 from ichformer.errors import one_line
@@ -20,7 +20,7 @@ from ichformer.evaluation.bootstrap import (
 )
 from ichformer.evaluation.delong import auroc_interval
 from ichformer.evaluation.figures import Estimate, LabelSummary, LevelSummary, OperatingPoint, Summary
-from ichformer.evaluation.intervals import Interval, bca, clustered_wilson, sum_by_patient
+from ichformer.evaluation.intervals import bca, rate_interval
 from ichformer.evaluation.metrics import auroc, brier, confusion, cross_entropy, label_weights
 from ichformer.evaluation.table import Level, check_predictions, levels
 from ichformer.evaluation.thresholds import Threshold, Thresholds, only_split, write_json
@@ -178,25 +178,16 @@ def _operating_point(
         return OperatingPoint(
             rule=threshold.rule, threshold=None, sensitivity=nothing, specificity=nothing, ppv=None, npv=None
         )
-    called = scores >= threshold.value
+    called, positive, negative = scores >= threshold.value, truth == 1, truth == 0
     found = confusion(truth, scores, threshold=threshold.value)
     return OperatingPoint(
         rule=threshold.rule,
         threshold=threshold.value,
-        sensitivity=Estimate(value=found.sensitivity, interval=_share(called, truth == 1, patients)),
-        specificity=Estimate(value=found.specificity, interval=_share(~called, truth == 0, patients)),
+        sensitivity=Estimate(value=found.sensitivity, interval=rate_interval(called[positive], patients[positive])),
+        specificity=Estimate(value=found.specificity, interval=rate_interval(~called[negative], patients[negative])),
         ppv=found.ppv,
         npv=found.npv,
     )
-
-
-def _share(
-    success: Bool[np.ndarray, " n"], among: Bool[np.ndarray, " n"], patients: Int64[np.ndarray, " n"]
-) -> Interval | None:
-    """Interval of the share of ``among`` that is a success."""
-    n_patients = int(patients.max()) + 1
-    totals = sum_by_patient(np.ones(int(among.sum())), patients[among], n_patients)
-    return clustered_wilson(sum_by_patient(success[among].astype(np.float64), patients[among], n_patients), totals)
 
 
 def _warnings(found: tuple[LevelSummary, ...], split: str, thresholds: Thresholds | None) -> Iterator[str]:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
 
-from ichformer.evaluation.intervals import bca, clopper_pearson, clustered_wilson, percentile, wilson
+from ichformer.evaluation.intervals import bca, clopper_pearson, clustered_wilson, percentile, rate_interval, wilson
 
 counts = st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -51,10 +51,16 @@ def test_rows_that_only_repeat_a_patient_add_next_to_nothing():
     assert repeated.high > once.high
 
 
+def test_rate_interval_counts_rows_by_patient():
+    success, patients = np.array([True, False, True, True]), np.array([7, 7, 3, 9])
+    assert rate_interval(success, patients) == clustered_wilson(np.array([1.0, 1, 1]), np.array([1.0, 2, 1]))
+
+
 def test_proportions_without_rows_are_not_estimable():
     assert wilson(0, 0) is None
     assert clopper_pearson(0, 0) is None
     assert clustered_wilson(np.zeros(3), np.zeros(3)) is None
+    assert rate_interval(np.zeros(0, bool), np.zeros(0, np.int64)) is None
 
 
 def test_bootstrap_intervals_refuse_what_says_nothing():

@@ -1,0 +1,141 @@
+"""Do 95 % intervals hold the truth in 95 % of trials? Binormal scores, also with rows that share a patient's effect."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from scipy.stats import norm
+
+from ichformer.evaluation import bootstrap as b
+from ichformer.evaluation.delong import auroc_interval
+from ichformer.evaluation.intervals import bca, percentile, rate_interval
+from ichformer.evaluation.metrics import average_precision, cross_entropy
+
+TRIALS = 1000
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """Rows of ``rows_each`` a patient; scores of positives lie ``distance`` higher; ``shared`` is the share of the
+    variance of score and label that the rows of a patient have in common.
+    """
+
+    n: int
+    prevalence: float = 0.4
+    distance: float = 1.5
+    rows_each: int = 1
+    shared: float = 0.0
+
+    def draw(self, seed):
+        rng = np.random.default_rng(seed)
+        patients = np.repeat(np.arange(self.n // self.rows_each), self.rows_each)
+
+        def noise():
+            common = rng.normal(size=self.n // self.rows_each)[patients]
+            return np.sqrt(self.shared) * common + np.sqrt(1 - self.shared) * rng.normal(size=self.n)
+
+        labels = (noise() < norm.ppf(self.prevalence)).astype(np.float64)
+        return labels, expit(self.distance * (labels - 0.5) - 0.5 + noise()), patients
+
+    def truth(self):
+        area = norm.cdf(self.distance / np.sqrt(2))
+        cut = logit(THRESHOLD) + 0.5
+        sensitivity, specificity = norm.cdf(self.distance / 2 - cut), norm.cdf(self.distance / 2 + cut)
+        huge = Population(n=1_000_000, prevalence=self.prevalence, distance=self.distance)
+        labels, scores, _ = huge.draw(0)
+        return {
+            "auroc": area,
+            "plain auroc": area,
+            "sensitivity": sensitivity,
+            "specificity": specificity,
+            "bootstrapped auroc": area,
+            "average precision": average_precision(labels, scores),
+            "percentile average precision": average_precision(labels, scores),
+            "log loss": cross_entropy(labels, scores).mean(),
+        }
+
+
+def closed(labels, scores, patients):
+    """The intervals that need no resampling."""
+    positive, negative, called = labels == 1, labels == 0, scores >= THRESHOLD
+    return {
+        "auroc": auroc_interval(labels, scores, patients),
+        "plain auroc": auroc_interval(labels, scores, patients, scale="plain"),
+        "sensitivity": rate_interval(called[positive], patients[positive]),
+        "specificity": rate_interval(~called[negative], patients[negative]),
+    }
+
+
+def resampled(labels, scores, patients):
+    n_patients = int(patients.max()) + 1
+    statistics = [
+        b.auroc_statistic(labels, scores, patients),
+        b.average_precision_statistic(labels, scores, patients),
+        b.mean_statistic(cross_entropy(labels, scores), patients, n_patients=n_patients),
+    ]
+    found = b.bootstrap(statistics, n_patients=n_patients, replicates=1000, seed=0, jackknife=True)
+    names = ("bootstrapped auroc", "average precision", "log loss")
+    each = zip(names, found.values, found.replicates.T, found.jackknife.T, strict=True)
+    intervals = {name: bca(float(value), drawn, left_out) for name, value, drawn, left_out in each}
+    return intervals | {"percentile average precision": percentile(found.replicates[:, 1])}
+
+
+def coverage(population, make):
+    """Share of the trials whose interval holds the truth, for each kind; a missing interval holds nothing."""
+    truth, held = population.truth(), {}
+    for seed in range(TRIALS):
+        for name, interval in make(*population.draw(seed)).items():
+            held.setdefault(name, []).append(interval is not None and interval.low <= truth[name] <= interval.high)
+    return {name: float(np.mean(trials)) for name, trials in held.items()}
+
+
+CLUSTERED = Population(n=1000, prevalence=0.3, rows_each=10, shared=0.3)
+
+
+@pytest.mark.parametrize("population", [Population(n=50), CLUSTERED], ids=str)
+def test_closed_intervals_cover_as_promised(population):
+    found = coverage(population, closed)
+    print(population, found)
+    for name in ("auroc", "sensitivity", "specificity"):
+        assert 0.93 <= found[name] <= 0.97, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [closed, resampled])
+@pytest.mark.parametrize(
+    "population",
+    [
+        Population(n=50),
+        Population(n=200),
+        Population(n=1000),
+        CLUSTERED,
+        Population(n=200, prevalence=0.2, distance=2.5),
+    ],
+    ids=str,
+)
+def test_intervals_cover_as_promised(population, make):
+    found = coverage(population, make)
+    print(population, found)
+    for name in set(found) - {"plain auroc", "percentile average precision"}:
+        assert 0.93 <= found[name] <= 0.97, found
+
+
+def test_intervals_that_take_rows_for_patients_are_too_narrow():
+    """Why every interval is made for patients."""
+
+    def rows_as_patients(labels, scores, patients):
+        return closed(labels, scores, np.arange(labels.size))
+
+    found = coverage(CLUSTERED, rows_as_patients)
+    print(found)
+    assert max(found["auroc"], found["sensitivity"], found["specificity"]) < 0.90
+
+
+def test_the_plain_scale_falls_short_where_positives_are_few():
+    """Why the logit scale is the default."""
+    found = coverage(Population(n=200, prevalence=0.1), closed)
+    print(found)
+    assert found["plain auroc"] < 0.93
+    assert 0.93 <= found["auroc"] <= 0.97
