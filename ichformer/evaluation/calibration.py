@@ -1,4 +1,4 @@
-"""Are the probabilities true? Reliability, calibration error, slope and intercept, and three ways to mend them."""
+"""Are the probabilities true? Reliability curve, expected calibration error, slope and intercept."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 from scipy.special import expit, logit
-from sklearn.isotonic import IsotonicRegression
 
 from ichformer.evaluation.intervals import Interval, wilson
 from ichformer.evaluation.metrics import Vector, brier, known_rows, log_loss
@@ -52,40 +51,16 @@ class Calibration:
     intercept: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Logistic:
-    """Recalibration ``sigmoid(intercept + slope * logit(score))``: temperature (intercept 0, slope 1/T) and Platt."""
-
-    intercept: float
-    slope: float
-
-    def apply(self, scores: Vector) -> Vector:
-        """Recalibrated probabilities."""
-        return expit(self.intercept + self.slope * _logits(scores))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Isotonic:
-    """Recalibration by a rising line through the points ``(x, y)``, constant outside."""
-
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-
-    def apply(self, scores: Vector) -> Vector:
-        """Recalibrated probabilities."""
-        return np.interp(scores, self.x, self.y)
-
-
 def measure_calibration(labels: Vector, scores: Vector, *, n_bins: int = 10) -> Calibration:
     """Every figure of calibration of one label.
 
     Source: Van Calster et al., BMC Medicine 2019;17:230, for what slope and intercept mean.
     """
     labels, scores, _ = known_rows(labels, scores)
-    x, ones = _logits(scores), np.ones((labels.size, 1))
-    joint = _fit(np.column_stack([ones, x]), labels, np.zeros_like(x)) if _overlap(labels, x) else None
+    x, ones = logits(scores), np.ones((labels.size, 1))
+    joint = fit_logistic(np.column_stack([ones, x]), labels, np.zeros_like(x)) if _overlap(labels, x) else None
     mixed = 0 < np.sum(labels == 1) < labels.size
-    large = _fit(ones, labels, x) if mixed else None
+    large = fit_logistic(ones, labels, x) if mixed else None
     return Calibration(
         n=labels.size,
         n_positive=int(np.sum(labels == 1)),
@@ -139,46 +114,8 @@ def expected_calibration_error(
     return sum(b.n * abs(b.mean_score - b.positive_share) for b in bins) / rows if rows else None
 
 
-def fit_temperature(labels: Vector, scores: Vector) -> Logistic | None:
-    """The one temperature that minimises the log loss.
-
-    Source: Guo et al., ICML 2017. None where no positive temperature does: every row on its right side of 0.5 (the
-    temperature would go to 0), or a score that tells nothing or the opposite.
-    """
-    labels, scores, _ = known_rows(labels, scores)
-    x = _logits(scores)
-    margins = np.where(labels == 1, x, -x)
-    if not ((margins > 0).any() and (margins < 0).any()):
-        return None
-    fitted = _fit(x[:, None], labels, np.zeros_like(x))
-    return None if fitted is None or fitted[0] <= 0 else Logistic(intercept=0.0, slope=float(fitted[0]))
-
-
-def fit_platt(labels: Vector, scores: Vector) -> Logistic | None:
-    """Platt's scaling on the logits, with his targets (N+ + 1)/(N+ + 2) and 1/(N- + 2), which keep it finite.
-
-    Source: Platt, Advances in Large Margin Classifiers 1999. None where one class is missing or the score is constant.
-    """
-    labels, scores, _ = known_rows(labels, scores)
-    positives, negatives = np.sum(labels == 1), np.sum(labels == 0)
-    x = _logits(scores)
-    if not positives or not negatives or np.ptp(x) == 0:
-        return None
-    targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    fitted = _fit(np.column_stack([np.ones_like(x), x]), targets, np.zeros_like(x))
-    return None if fitted is None else Logistic(intercept=float(fitted[0]), slope=float(fitted[1]))
-
-
-def fit_isotonic(labels: Vector, scores: Vector) -> Isotonic | None:
-    """Isotonic regression, from scikit-learn. None where one class is missing."""
-    labels, scores, _ = known_rows(labels, scores)
-    if not 0 < np.sum(labels == 1) < labels.size:
-        return None
-    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, labels)
-    return Isotonic(x=tuple(map(float, fitted.X_thresholds_)), y=tuple(map(float, fitted.y_thresholds_)))
-
-
-def _logits(scores: Vector) -> Vector:
+def logits(scores: Vector) -> Vector:
+    """Log odds of probabilities, clipped by ``LOGIT_CLIP``."""
     return logit(np.clip(scores, LOGIT_CLIP, 1 - LOGIT_CLIP))
 
 
@@ -189,7 +126,9 @@ def _overlap(labels: Vector, x: Vector) -> bool:
     return bool(both and positive.min() < negative.max() and negative.min() < positive.max())
 
 
-def _fit(design: Float64[np.ndarray, "n k"], targets: Vector, offset: Vector) -> Float64[np.ndarray, " k"] | None:
+def fit_logistic(
+    design: Float64[np.ndarray, "n k"], targets: Vector, offset: Vector
+) -> Float64[np.ndarray, " k"] | None:
     """Logistic regression by Newton's method with halved steps; None where it does not converge."""
 
     def loss(beta: Float64[np.ndarray, " k"]) -> float:

@@ -56,7 +56,7 @@ def bootstrap_difference(
     value, resampled, left_out = (v[..., 0] - v[..., 1] for v in (found.values, found.replicates, found.jackknife))
     if np.isnan(value):
         return Estimate(value=None, interval=None)
-    return Estimate(value=float(value), interval=bca(float(value), resampled, left_out))
+    return Estimate(value=float(value), interval=bca(float(value), resampled, left_out, n_patients=n_patients))
 
 
 def non_inferior(difference: Interval, *, margin: float) -> bool:

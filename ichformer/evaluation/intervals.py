@@ -117,17 +117,23 @@ def bca(
     replicates: Float64[np.ndarray, " replicates"],
     jackknife: Float64[np.ndarray, " left_out"],
     *,
+    n_patients: int | None = None,
     confidence: float = 0.95,
 ) -> Interval | None:
     """Bias-corrected and accelerated bootstrap interval.
 
+    Resamples of n patients spread too little, by sqrt((n - 1) / n) and by the normal instead of Student's distribution.
+    With ``n_patients`` the ends are moved outward for both.
+
     Source: Efron, Journal of the American Statistical Association 1987;82:171-185. Replicates equal to the value count
-    half, as in SciPy.
+    half, as in SciPy. Moved ends: Hesterberg, The American Statistician 2015;69:371-386 (expanded percentiles).
 
     Args:
       value: the statistic on the data.
       replicates: the statistic on the resamples.
       jackknife: the statistic without each patient, or each of many groups of patients, in turn.
+      n_patients: how many were resampled, at least 2; None for the ends as Efron and SciPy have them.
+      confidence: of the interval.
 
     Returns:
       None where ``percentile`` gives None, or where bias or acceleration cannot be computed.
@@ -142,7 +148,10 @@ def bca(
         return None
     bias = norm.ppf(below)
     acceleration = np.sum(influence**3) / (6 * scale**1.5)
-    shifted = bias + norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
+    end = norm.ppf((1 + confidence) / 2)
+    if n_patients is not None:
+        end = np.sqrt(n_patients / (n_patients - 1)) * student.ppf((1 + confidence) / 2, n_patients - 1)
+    shifted = bias + end * np.array([-1.0, 1.0])
     ends = norm.cdf(bias + shifted / (1 - acceleration * shifted))
     low, high = np.quantile(kept, ends)
     return Interval(low=float(low), high=float(high), method="BCa bootstrap", confidence=confidence)

@@ -102,14 +102,14 @@ def _summarise_level(
                 i,
                 label,
                 () if thresholds is None else thresholds.of(level.name, label),
-                average_precision=_estimate(precision, each[i]),
-                log_loss=_estimate(loss, each[i]),
+                average_precision=_estimate(precision, each[i], n_patients),
+                log_loss=_estimate(loss, each[i], n_patients),
             )
             for i, label in enumerate(labels)
         ),
-        weighted_log_loss=_estimate(loss, weights),
-        macro_auroc=_estimate(area, np.full(k, 1 / k)),
-        macro_average_precision=_estimate(precision, np.full(k, 1 / k)),
+        weighted_log_loss=_estimate(loss, weights, n_patients),
+        macro_auroc=_estimate(area, np.full(k, 1 / k), n_patients),
+        macro_average_precision=_estimate(precision, np.full(k, 1 / k), n_patients),
     )
 
 
@@ -130,18 +130,14 @@ def _part(resampled: Resampled, chosen: slice) -> Resampled:
     )
 
 
-def _estimate(resampled: Resampled, weights: Float64[np.ndarray, " statistics"]) -> Estimate:
+def _estimate(resampled: Resampled, weights: Float64[np.ndarray, " statistics"], n_patients: int) -> Estimate:
     """The weighted sum of statistics with its interval; only those with a weight have to be estimable."""
     used = weights > 0
     value = float(resampled.values[used] @ weights[used])
     if np.isnan(value):
         return Estimate(value=None, interval=None)
-    return Estimate(
-        value=value,
-        interval=bca(
-            value, resampled.replicates[:, used] @ weights[used], resampled.jackknife[:, used] @ weights[used]
-        ),
-    )
+    replicates, jackknife = (drawn[:, used] @ weights[used] for drawn in (resampled.replicates, resampled.jackknife))
+    return Estimate(value=value, interval=bca(value, replicates, jackknife, n_patients=n_patients))
 
 
 def _summarise_label(

@@ -7,16 +7,12 @@ from sklearn.calibration import calibration_curve
 from sklearn.isotonic import isotonic_regression
 from sklearn.linear_model import LogisticRegression
 
-from ichformer.evaluation.calibration import (
-    expected_calibration_error,
-    fit_isotonic,
-    fit_platt,
-    fit_temperature,
-    measure_calibration,
-    reliability_curve,
-)
+from ichformer.errors import InputError
+from ichformer.evaluation.calibration import expected_calibration_error, measure_calibration, reliability_curve
 from ichformer.evaluation.metrics import brier, log_loss
+from ichformer.evaluation.recalibration import fit_isotonic, fit_platt, fit_temperature, recalibrate
 from tests.evaluation.strategies import rows
+from tests.evaluation.tables import prediction_table
 
 
 def drawn_labels(*, intercept=0.0, slope=1.0, n=3000, seed=0):
@@ -130,8 +126,23 @@ def test_what_cannot_be_mended_is_not_estimable(drawn):
     assert (fit_isotonic(labels, scores) is None) == (not both)
     assert (fit_platt(labels, scores) is None) == (not both or np.ptp(s) == 0)
     temperature = fit_temperature(labels, scores)
-    assert temperature is None or temperature.slope > 0
+    assert temperature is None or (both and temperature.slope > 0)
     for found in (temperature, fit_platt(labels, scores), fit_isotonic(labels, scores)):
         if found is not None:
             mended = found.apply(np.linspace(0, 1, 11))
             assert ((mended >= 0) & (mended <= 1)).all()
+
+
+def test_recalibration_is_fitted_on_validation_and_measured_on_test():
+    validation, test = prediction_table("val", seed=1).assign(epidural=0.0), prediction_table("test", seed=2)
+    found = {(c.level, c.label): c for c in recalibrate(validation, test)}
+    assert len(found) == 12
+    assert set(found["slice", "epidural"].after.values()) == {None}
+    any_slice = found["slice", "any"]
+    truth, scores = (test[name].to_numpy() for name in ("any", "score_any"))
+    mended = fit_platt(*(validation[name].to_numpy() for name in ("any", "score_any"))).apply(scores)
+    assert any_slice.before == measure_calibration(truth, scores)
+    assert any_slice.after["platt"] == measure_calibration(truth, mended)
+    assert any_slice.after["platt"].log_loss < any_slice.before.log_loss
+    with pytest.raises(InputError, match="60 patients are in both"):
+        recalibrate(test.assign(split="val"), test)

@@ -78,7 +78,9 @@ def resampled(labels, scores, patients):
     found = b.bootstrap(statistics, n_patients=n_patients, replicates=1000, seed=0, jackknife=True)
     names = ("bootstrapped auroc", "average precision", "log loss")
     each = zip(names, found.values, found.replicates.T, found.jackknife.T, strict=True)
-    intervals = {name: bca(float(value), drawn, left_out) for name, value, drawn, left_out in each}
+    intervals = {
+        name: bca(float(value), drawn, left_out, n_patients=n_patients) for name, value, drawn, left_out in each
+    }
     return intervals | {"percentile average precision": percentile(found.replicates[:, 1])}
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, binomtest
+from scipy.stats import beta, binomtest, norm, t
 
 from ichformer.evaluation.intervals import bca, clopper_pearson, clustered_wilson, percentile, rate_interval, wilson
 
@@ -61,6 +61,17 @@ def test_proportions_without_rows_are_not_estimable():
     assert clopper_pearson(0, 0) is None
     assert clustered_wilson(np.zeros(3), np.zeros(3)) is None
     assert rate_interval(np.zeros(0, bool), np.zeros(0, np.int64)) is None
+
+
+def test_moved_ends_of_a_normal_bootstrap_are_students():
+    # Replicates of a mean of n values: normal, with the plug-in error s * sqrt((n - 1) / n) / sqrt(n).
+    n, error = 12, 0.3
+    replicates = norm.ppf((np.arange(100_000) + 0.5) / 100_000) * error * np.sqrt((n - 1) / n)
+    symmetric = np.array([-1.0, 1.0])
+    found = bca(0.0, replicates, symmetric, n_patients=n)
+    assert (found.low, found.high) == pytest.approx(
+        (-error * t.ppf(0.975, n - 1), error * t.ppf(0.975, n - 1)), abs=1e-3
+    )
 
 
 def test_bootstrap_intervals_refuse_what_says_nothing():

@@ -54,7 +54,7 @@ def test_intervals_are_those_of_resampled_patients(table, summary):
     slices = levels(table)[0]
     statistic = average_precision_statistic(slices.labels[:, 5], slices.scores[:, 5], slices.patients)
     found = bootstrap([statistic], n_patients=60, replicates=300, seed=4, jackknife=True)
-    expected = bca(float(found.values[0]), found.replicates[:, 0], found.jackknife[:, 0])
+    expected = bca(float(found.values[0]), found.replicates[:, 0], found.jackknife[:, 0], n_patients=60)
     assert summary.levels[0].labels[5].average_precision.interval == expected
     assert summary.levels[0].n_patients == 60
 

@@ -1,0 +1,134 @@
+"""Three ways to mend probabilities, fitted on validation: temperature, Platt's scaling, isotonic regression."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from sklearn.isotonic import IsotonicRegression
+
+from ichformer import LABELS
+from ichformer.errors import InputError
+from ichformer.evaluation.calibration import Calibration, fit_logistic, logits, measure_calibration
+from ichformer.evaluation.metrics import Vector, known_rows
+from ichformer.evaluation.table import LevelName, check_predictions, levels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logistic:
+    """Recalibration ``sigmoid(intercept + slope * logit(score))``: temperature (intercept 0, slope 1/T) and Platt."""
+
+    intercept: float
+    slope: float
+
+    def apply(self, scores: Vector) -> Vector:
+        """Recalibrated probabilities."""
+        return expit(self.intercept + self.slope * logits(scores))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Isotonic:
+    """Recalibration by a rising line through the points ``(x, y)``, constant outside."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+    def apply(self, scores: Vector) -> Vector:
+        """Recalibrated probabilities."""
+        return np.interp(scores, self.x, self.y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCalibration:
+    """Calibration of one label on test, as it is and after each way that was fitted on validation.
+
+    Attributes:
+      level: "slice" or "scan".
+      label: which label.
+      before: with the scores as they are.
+      after: by the name of the way; None where it could not be fitted.
+    """
+
+    level: LevelName
+    label: str
+    before: Calibration
+    after: dict[str, Calibration | None]
+
+
+def fit_temperature(labels: Vector, scores: Vector) -> Logistic | None:
+    """The one temperature that minimises the log loss.
+
+    Source: Guo et al., ICML 2017. None where one class is missing or no positive temperature does: every row on its
+    right side of 0.5 (the temperature would go to 0), or a score that tells nothing or the opposite.
+    """
+    labels, scores, _ = known_rows(labels, scores)
+    x = logits(scores)
+    margins = np.where(labels == 1, x, -x)
+    if not _both(labels) or not ((margins > 0).any() and (margins < 0).any()):
+        return None
+    fitted = fit_logistic(x[:, None], labels, np.zeros_like(x))
+    return None if fitted is None or fitted[0] <= 0 else Logistic(intercept=0.0, slope=float(fitted[0]))
+
+
+def fit_platt(labels: Vector, scores: Vector) -> Logistic | None:
+    """Platt's scaling on the logits, with his targets (N+ + 1)/(N+ + 2) and 1/(N- + 2), which keep it finite.
+
+    Source: Platt, Advances in Large Margin Classifiers 1999. None where one class is missing or the score is constant.
+    """
+    labels, scores, _ = known_rows(labels, scores)
+    positives, negatives = np.sum(labels == 1), np.sum(labels == 0)
+    x = logits(scores)
+    if not _both(labels) or np.ptp(x) == 0:
+        return None
+    targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    fitted = fit_logistic(np.column_stack([np.ones_like(x), x]), targets, np.zeros_like(x))
+    return None if fitted is None else Logistic(intercept=float(fitted[0]), slope=float(fitted[1]))
+
+
+def fit_isotonic(labels: Vector, scores: Vector) -> Isotonic | None:
+    """Isotonic regression, from scikit-learn. None where one class is missing."""
+    labels, scores, _ = known_rows(labels, scores)
+    if not _both(labels):
+        return None
+    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, labels)
+    return Isotonic(x=tuple(map(float, fitted.X_thresholds_)), y=tuple(map(float, fitted.y_thresholds_)))
+
+
+def _both(labels: Vector) -> bool:
+    return bool(0 < np.sum(labels == 1) < labels.size)
+
+
+WAYS = {"temperature": fit_temperature, "platt": fit_platt, "isotonic": fit_isotonic}
+"""The ways to mend probabilities, by name."""
+
+
+def recalibrate(
+    validation: pd.DataFrame, test: pd.DataFrame, *, labels: tuple[str, ...] = LABELS
+) -> tuple[LabelCalibration, ...]:
+    """Fit every way on ``validation`` and measure calibration on ``test``, for each level that both have.
+
+    Raises:
+      InputError: a table is faulty, or a patient is in both.
+    """
+    check_predictions(validation, labels=labels, where="validation")
+    check_predictions(test, labels=labels, where="test")
+    shared = set(validation["patient"]) & set(test["patient"])
+    if shared:
+        raise InputError(
+            f"{len(shared)} patients are in both tables", where="validation and test", mend="split by patient"
+        )
+    fitted_on = {level.name: level for level in levels(validation, labels=labels)}
+    found = []
+    for level in levels(test, labels=labels):
+        if level.name not in fitted_on:
+            continue
+        source = fitted_on[level.name]
+        for i, label in enumerate(labels):
+            truth, scores = level.labels[:, i], level.scores[:, i]
+            after: dict[str, Calibration | None] = {}
+            for name, fit in WAYS.items():
+                mended = fit(source.labels[:, i], source.scores[:, i])
+                after[name] = None if mended is None else measure_calibration(truth, mended.apply(scores))
+            before = measure_calibration(truth, scores)
+            found.append(LabelCalibration(level=level.name, label=label, before=before, after=after))
+    return tuple(found)
