@@ -157,6 +157,32 @@ def bca(
     return Interval(low=float(low), high=float(high), method="BCa bootstrap", confidence=confidence)
 
 
+def jackknife_log(
+    value: float, jackknife: Float64[np.ndarray, " left_out"], *, confidence: float = 0.95
+) -> Interval | None:
+    """Student's interval of a loss on the log scale, with the jackknife's standard error.
+
+    A mean loss is positive and skewed to the right. Over clustered rows this covers 95 % where the BCa bootstrap covers
+    91 to 93 % (``tests/evaluation/test_coverage.py``).
+
+    Source: Efron, Tibshirani, An Introduction to the Bootstrap 1993, chapter 11 (jackknife standard error).
+
+    Args:
+      value: the loss on the data.
+      jackknife: the loss without each patient, or each of many groups of patients, in turn.
+      confidence: of the interval.
+
+    Returns:
+      None where the loss or its error is 0, or a jackknife value is NaN.
+    """
+    n = jackknife.size
+    error = float(np.sqrt((n - 1) / n * np.sum((jackknife - jackknife.mean()) ** 2)))
+    if not (value > 0 and error > 0):
+        return None
+    low, high = value * np.exp(error / value * student.ppf([(1 - confidence) / 2, (1 + confidence) / 2], n - 1))
+    return Interval(low=float(low), high=float(high), method="jackknife, log scale", confidence=confidence)
+
+
 def _kept(replicates: Float64[np.ndarray, " replicates"]) -> Float64[np.ndarray, " kept"] | None:
     kept = replicates[~np.isnan(replicates)]
     enough = kept.size > 0 and replicates.size - kept.size <= MAX_LOST_SHARE * replicates.size

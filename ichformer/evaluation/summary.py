@@ -20,7 +20,7 @@ from ichformer.evaluation.bootstrap import (
 )
 from ichformer.evaluation.delong import auroc_interval
 from ichformer.evaluation.figures import Estimate, LabelSummary, LevelSummary, OperatingPoint, Summary
-from ichformer.evaluation.intervals import bca, rate_interval
+from ichformer.evaluation.intervals import bca, jackknife_log, rate_interval
 from ichformer.evaluation.metrics import auroc, brier, confusion, cross_entropy, label_weights
 from ichformer.evaluation.table import Level, check_predictions, levels
 from ichformer.evaluation.thresholds import Threshold, Thresholds, only_split, write_json
@@ -46,7 +46,8 @@ def summarise(
 
     Every interval is made for patients, not rows: the AUROC's is DeLong's on the logit scale with rows clustered by
     patient (with one row a patient this is DeLong's own); sensitivity's and specificity's are Wilson's with the design
-    effect of the clusters; those of average precision, losses and macro means are from a BCa bootstrap over patients.
+    effect of the clusters; those of average precision and macro means are from a BCa bootstrap over patients; those of
+    losses are Student's on the log scale, with the jackknife over patients.
 
     Args:
       table: predictions as ``read_predictions`` gives them; the scan level is the maximum over slices where there are
@@ -103,11 +104,11 @@ def _summarise_level(
                 label,
                 () if thresholds is None else thresholds.of(level.name, label),
                 average_precision=_estimate(precision, each[i], n_patients),
-                log_loss=_estimate(loss, each[i], n_patients),
+                log_loss=_loss(loss, each[i]),
             )
             for i, label in enumerate(labels)
         ),
-        weighted_log_loss=_estimate(loss, weights, n_patients),
+        weighted_log_loss=_loss(loss, weights),
         macro_auroc=_estimate(area, np.full(k, 1 / k), n_patients),
         macro_average_precision=_estimate(precision, np.full(k, 1 / k), n_patients),
     )
@@ -138,6 +139,15 @@ def _estimate(resampled: Resampled, weights: Float64[np.ndarray, " statistics"],
         return Estimate(value=None, interval=None)
     replicates, jackknife = (drawn[:, used] @ weights[used] for drawn in (resampled.replicates, resampled.jackknife))
     return Estimate(value=value, interval=bca(value, replicates, jackknife, n_patients=n_patients))
+
+
+def _loss(resampled: Resampled, weights: Float64[np.ndarray, " statistics"]) -> Estimate:
+    """The weighted sum of losses with its interval; only those with a weight have to be estimable."""
+    used = weights > 0
+    value = float(resampled.values[used] @ weights[used])
+    if np.isnan(value):
+        return Estimate(value=None, interval=None)
+    return Estimate(value=value, interval=jackknife_log(value, resampled.jackknife[:, used] @ weights[used]))
 
 
 def _summarise_label(

@@ -2,9 +2,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, binomtest, norm, t
+from scipy.stats import beta, binomtest, norm, sem, t
 
-from ichformer.evaluation.intervals import bca, clopper_pearson, clustered_wilson, percentile, rate_interval, wilson
+from ichformer.evaluation.intervals import (
+    bca,
+    clopper_pearson,
+    clustered_wilson,
+    jackknife_log,
+    percentile,
+    rate_interval,
+    wilson,
+)
 
 counts = st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -72,6 +80,16 @@ def test_moved_ends_of_a_normal_bootstrap_are_students():
     assert (found.low, found.high) == pytest.approx(
         (-error * t.ppf(0.975, n - 1), error * t.ppf(0.975, n - 1)), abs=1e-3
     )
+
+
+def test_jackknife_of_a_mean_is_its_standard_error():
+    values = np.array([0.2, 0.5, 0.1, 0.9, 0.4])
+    found = jackknife_log(float(values.mean()), (values.sum() - values) / 4)
+    half = t.ppf(0.975, 4) * sem(values) / values.mean()
+    assert np.log([found.low, found.high]) == pytest.approx(np.log(values.mean()) + np.array([-half, half]), abs=1e-12)
+    assert jackknife_log(0.0, np.zeros(5)) is None
+    assert jackknife_log(0.5, np.array([0.5])) is None
+    assert jackknife_log(0.5, np.array([0.5, 0.4, np.nan])) is None
 
 
 def test_bootstrap_intervals_refuse_what_says_nothing():
