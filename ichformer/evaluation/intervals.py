@@ -162,8 +162,8 @@ def jackknife_log(
 ) -> Interval | None:
     """Student's interval of a loss on the log scale, with the jackknife's standard error.
 
-    A mean loss is positive and skewed to the right. Over clustered rows this covers 95 % where the BCa bootstrap covers
-    91 to 93 % (``tests/evaluation/test_coverage.py``).
+    A mean loss is positive and skewed to the right. Over clustered rows this covers as promised where the BCa bootstrap
+    falls short (``tests/evaluation/test_coverage.py``).
 
     Source: Efron, Tibshirani, An Introduction to the Bootstrap 1993, chapter 11 (jackknife standard error).
 
