@@ -129,24 +129,28 @@ def _overlap(labels: Vector, x: Vector) -> bool:
 def fit_logistic(
     design: Float64[np.ndarray, "n k"], targets: Vector, offset: Vector
 ) -> Float64[np.ndarray, " k"] | None:
-    """Logistic regression by Newton's method with halved steps; None where it does not converge."""
+    """Logistic regression by Levenberg and Marquardt's damped Newton method; None where it does not converge.
+
+    Undamped steps fly off where most scores are near 0 or 1, for there the Hessian is next to nothing.
+    """
 
     def loss(beta: Float64[np.ndarray, " k"]) -> float:
         eta = offset + design @ beta
         return float(np.mean(np.logaddexp(0, eta) - targets * eta))
 
-    beta = np.zeros(design.shape[1])
-    for _ in range(100):
+    beta, damping, unit = np.zeros(design.shape[1]), 0.0, np.eye(design.shape[1])
+    for _ in range(500):
         p = expit(offset + design @ beta)
         gradient = design.T @ (p - targets) / targets.size
         hessian = (design * (p * (1 - p))[:, None]).T @ design / targets.size
-        if np.linalg.matrix_rank(hessian) < beta.size:
-            return None
-        step = np.linalg.solve(hessian, gradient)
-        size = 1.0
-        while size > 1e-6 and loss(beta - size * step) > loss(beta):
-            size /= 2
-        beta = beta - size * step
-        if np.max(np.abs(size * step)) < 1e-10:
-            return beta
+        # A trace of rounding keeps the matrix regular where the scores are all but constant.
+        newton = np.linalg.solve(hessian + 1e-15 * unit, gradient)
+        # Twice the loss that is left to gain, whatever the scale of the coefficients.
+        if gradient @ newton < 1e-20:
+            return beta - newton
+        step = np.linalg.solve(hessian + (damping + 1e-15) * unit, gradient)
+        if loss(beta - step) <= loss(beta) + 1e-14:
+            beta, damping = beta - step, damping / 10
+        else:
+            damping = max(10 * damping, 1e-6)
     return None

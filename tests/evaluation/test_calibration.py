@@ -146,3 +146,12 @@ def test_recalibration_is_fitted_on_validation_and_measured_on_test():
     assert any_slice.after["platt"].log_loss < any_slice.before.log_loss
     with pytest.raises(InputError, match="60 patients are in both"):
         recalibrate(test.assign(split="val"), test)
+
+
+def test_scores_of_0_and_1_have_an_intercept_although_newtons_method_flies_off():
+    labels, scores = np.array([0.0] * 7 + [1.0]), np.array([0, 0.1, 0.1, 0.2, 0.2, 1, 1, 1])
+    found = measure_calibration(labels, scores)
+    assert expit(found.intercept + logit(np.clip(scores, 1e-7, 1 - 1e-7))).mean() == pytest.approx(1 / 8, abs=1e-9)
+    assert measure_calibration(np.array([0.0, 0, 1, 1]), np.array([0.0, 1, 1, 0])).intercept == pytest.approx(
+        0, abs=1e-6
+    )
