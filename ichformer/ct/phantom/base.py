@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ichformer.ct.phantom.grid import Grid
-from ichformer.ct.phantom.shapes import Point, Points, capsule, coverage, ellipsoid, paint
+from ichformer.ct.phantom.grid import Box, Grid
+from ichformer.ct.phantom.shapes import Point, Points, capsule, coverage, ellipsoid, mirrored, paint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,20 +28,15 @@ class Part:
     def depth(self, p: Points, side: float) -> Float[np.ndarray, "i k j"]:
         """Depth below the part's surface on one side of the head (+1 left, -1 right)."""
         if self.to is None:
-            depth = ellipsoid(p, _mirror(self.at, side), self.radii)  # type: ignore[arg-type]
+            depth = ellipsoid(p, mirrored(self.at, side), self.radii)
         else:
-            depth = capsule(p, _mirror(self.at, side), _mirror(self.to, side), self.radii)  # type: ignore[arg-type]
+            depth = capsule(p, mirrored(self.at, side), mirrored(self.to, side), self.radii)
         return np.minimum(depth, np.abs(p.x) - self.split_mm) if self.split_mm else depth
 
-    def bounds(self, side: float) -> tuple[Point, Point]:
-        """Lower and upper corner of the part's box."""
-        ends = np.array([_mirror(end, side) for end in (self.at, self.to or self.at)])
-        reach = np.array(self.radii if self.to is None else [max(self.radii)] * 3)
-        return tuple(ends.min(axis=0) - reach), tuple(ends.max(axis=0) + reach)  # type: ignore[return-value]
-
-
-def _mirror(point: Point, side: float) -> Point:
-    return side * point[0], point[1], point[2]
+    def box(self, grid: Grid, side: float) -> Box:
+        """The part of the grid that holds the part."""
+        radii = self.radii if self.to is None else [max(self.radii)] * 3
+        return grid.around(mirrored(self.at, side), mirrored(self.to or self.at, side), radii)
 
 
 _BONE = {"hu": 950.0, "grain_hu": 230.0}
@@ -91,6 +86,6 @@ def paint_base(
     """Paint ``PARTS`` into ``hu``, in place, as far as the cavity is ``closed``."""
     for part in PARTS:
         for side in (1.0, -1.0) if part.both else (1.0,):
-            box = grid.box(*part.bounds(side))
+            box = part.box(grid, side)
             value = np.clip(part.hu + part.grain_hu * texture[box], -1000, 1900)
             paint(hu[box], value, coverage(part.depth(p.at(box), side), grid.edge_mm) * closed[box])

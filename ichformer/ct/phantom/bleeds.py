@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ichformer import SUBTYPES
-from ichformer.ct.phantom.brain import CSF_HU, Brain, callosum_depth, tentorium_mm
+from ichformer.ct.phantom.brain import CSF_HU, Brain
 from ichformer.ct.phantom.grid import Grid, lattice_points
 from ichformer.ct.phantom.head import Head
 from ichformer.ct.phantom.shapes import Point, Points, coverage, ellipsoid, paint
+from ichformer.ct.phantom.surface import callosum_depth, tentorium_mm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +155,8 @@ def _subarachnoid(rng: np.random.Generator, side: float) -> Bleed:
     return Bleed(subtype="subarachnoid", kind=kind, at=at, size_ml=8.0, hu=hu, layer_hu=hu, radii=radii)
 
 
-def push(bleeds: tuple[Bleed, ...], head: Head) -> Float[np.ndarray, "3 cz cy cx"] | None:
+def push(bleeds: tuple[Bleed, ...], head: Head) -> Float[np.ndarray, "3 cz cy cx"]:
     """How the bleeds move the brain, mm on the lattice: a ball makes room for itself, a collection shifts what is under it."""
-    if not bleeds:
-        return None
     points = head.lattice_mm()
     moved = np.zeros_like(points)
     for bleed in bleeds:
@@ -212,6 +211,7 @@ def paint_bleeds(
     head: Head,
     *,
     depth: Float[np.ndarray, "i k j"],
+    vault: Float[np.ndarray, "i k j"],
     thick: dict[str, Float[np.ndarray, "i k j"]],
 ) -> dict[str, Float[np.ndarray, "i k j"]]:
     """Paint all bleeds into ``brain.hu``, in place.
@@ -224,6 +224,7 @@ def paint_bleeds(
       grid: where.
       head: whose texture is used.
       depth: below the inner skull, mm.
+      vault: below the inner calvarium, mm.
       thick: of ``collection_mm``.
 
     Returns:
@@ -233,7 +234,7 @@ def paint_bleeds(
     for bleed in bleeds:
         hu: object = bleed.hu + 2.5 * grid.spread(head.patches)
         if bleed.kind in ("lens", "crescent"):
-            share = coverage(thick[bleed.subtype] - depth, grid.edge_mm) * coverage(depth, grid.edge_mm)
+            share = coverage(thick[bleed.subtype] - vault, grid.edge_mm) * coverage(depth, grid.edge_mm)
             share *= thick[bleed.subtype] > 0.4
             if bleed.layer_hu != bleed.hu:
                 hu = bleed.layer_hu + (hu - bleed.layer_hu) * np.clip((p.y - 12) * 0.12 + 0.5, 0, 1)  # type: ignore[operator]
@@ -262,7 +263,7 @@ def _falx(bleed: Bleed, p: Points, grid: Grid) -> np.ndarray:
 def _ball(bleed: Bleed, brain: Brain, head_at: Points, grid: Grid, head: Head) -> np.ndarray:
     """The blood's share; its rim of oedema is painted here, under it."""
     reach = max(bleed.radii) * 1.5 + 8
-    box = grid.box(tuple(np.subtract(bleed.at, reach)), tuple(np.add(bleed.at, reach)))
+    box = grid.around(bleed.at, bleed.at, (reach, reach, reach))
     radius = float(np.prod(bleed.radii) ** (1 / 3))
     ragged = 0.09 * radius * grid.spread(head.texture)[box] + 0.17 * radius * grid.spread(head.patches)[box]
     inside = ellipsoid(head_at.at(box), bleed.at, bleed.radii) + ragged

@@ -28,9 +28,14 @@ def lattice_points() -> Float[np.ndarray, "3 cz cy cx"]:
 
 def _spline(points_mm: np.ndarray, axis: int) -> np.ndarray:
     """Weights of the cubic B-spline at ``points_mm`` over the lattice's positions along ``axis`` (z, y, x)."""
-    t = (points_mm - _LOW_MM[axis]) / LATTICE_MM
+    # Far outside the head the outermost cell goes on for ever.
+    t = np.clip((points_mm - _LOW_MM[axis]) / LATTICE_MM, 1, LATTICE_SHAPE[axis] - 2)
     a = np.abs(t[..., None] - np.arange(LATTICE_SHAPE[axis]))
     return np.where(a < 1, 2 / 3 - a * a + a**3 / 2, np.clip(2 - a, 0, None) ** 3 / 6).astype(np.float32)
+
+
+Box = tuple[slice, slice, slice]
+"""A part of the grid."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,13 +79,19 @@ class Grid:
         rows = np.matmul(y, columns).transpose(1, 0, 2)
         return np.matmul(z, np.ascontiguousarray(rows))
 
-    def box(self, low_mm: Sequence[float], high_mm: Sequence[float]) -> tuple[slice, slice, slice]:
+    def box(self, low_mm: Sequence[float] | np.ndarray, high_mm: Sequence[float] | np.ndarray) -> Box:
         """The part of the grid that holds the box from ``low_mm`` to ``high_mm`` (x, y, z), with room for the warp."""
         room_mm = 14.0
         (x0, y0, z0), (x1, y1, z1) = (np.asarray(low_mm) - room_mm, np.asarray(high_mm) + room_mm)
         rows = _span((self.y_mm > y0) & (self.y_mm < y1))
         z_mm = self.z_mm[rows]
         return rows, _span(((z_mm > z0) & (z_mm < z1)).any(axis=0)), _span((self.x_mm > x0) & (self.x_mm < x1))
+
+
+    def around(self, start: Sequence[float], end: Sequence[float], radii: Sequence[float]) -> Box:
+        """``box`` of everything within ``radii`` of the line from ``start`` to ``end``."""
+        ends = np.array([start, end])
+        return self.box(ends.min(axis=0) - radii, ends.max(axis=0) + radii)
 
 
 def _span(inside: np.ndarray) -> slice:

@@ -11,7 +11,7 @@ from ichformer.ct.phantom.shapes import Points
 HALF_WIDTH, HALF_LENGTH, HEIGHT = 66.0, 84.0, 77.0
 """Inner skull of the standard head from its centre, mm. All anatomy is written for it; ``place`` scales and warps."""
 
-FOLD_MM = 26.0
+FOLD_MM = 21.0
 """Wavelength of the field whose zero surfaces are the sulci: two sulci lie half a wavelength apart."""
 
 
@@ -54,6 +54,8 @@ class Head:
     fold: Float[np.ndarray, "cz cy cx"]
     texture: Float[np.ndarray, "cz cy cx"]
     patches: Float[np.ndarray, "cz cy cx"]
+    wobble: Float[np.ndarray, "3 cz cy cx"]
+    thickness: Float[np.ndarray, "cz cy cx"]
 
     def lattice_mm(self) -> Float[np.ndarray, "3 cz cy cx"]:
         """Where in the standard head each point of the lattice lies."""
@@ -64,12 +66,12 @@ class Head:
 def draw_head(rng: np.random.Generator) -> Head:
     """A head of an adult, from a generator alone."""
     points = lattice_points()
-    warp = np.stack([smooth_field(rng, every=6) * 2.2 + smooth_field(rng, every=3) * 0.9 for _ in range(3)])
+    warp = np.stack([smooth_field(rng, every=7) * 2.0 + smooth_field(rng, every=4) * 0.35 for _ in range(3)])
     atrophy = float(rng.beta(1.3, 1.6))
     side = rng.choice([-1.0, 1.0])
     return Head(
         scale=(float(rng.normal(1, 0.035)), float(rng.normal(1, 0.04)), float(rng.normal(1, 0.03))),
-        taper=float(rng.uniform(0.06, 0.15)),
+        taper=float(rng.uniform(0.04, 0.11)),
         squareness=float(rng.uniform(0.15, 0.6)),
         bone=float(rng.uniform(5.5, 9.5)),
         scalp=float(rng.uniform(4.0, 8.0)),
@@ -92,15 +94,19 @@ def draw_head(rng: np.random.Generator) -> Head:
         fold=_folds(rng, points),
         texture=random_field(rng),
         patches=smooth_field(rng, every=2),
+        wobble=np.stack([smooth_field(rng, every=3) * 1.1 for _ in range(3)]),
+        thickness=smooth_field(rng, every=5),
     )
 
 
-def place(head: Head, grid: Grid, push: Float[np.ndarray, "3 cz cy cx"] | None = None) -> Points:
-    """Coordinates of the standard head at the grid's positions; ``push`` (mm, on the lattice) moves tissue along it."""
-    at = head.lattice_mm()
-    if push is not None:
-        at = at - push
-    return Points(*(grid.spread(axis) for axis in at))
+def place(head: Head, grid: Grid) -> Points:
+    """Coordinates of the standard head at the grid's positions."""
+    return Points(*(grid.spread(axis) for axis in head.lattice_mm()))
+
+
+def place_brain(head: Head, grid: Grid, push: Float[np.ndarray, "3 cz cy cx"]) -> Points:
+    """The same for the brain, which ``push`` (mm, on the lattice) moves along itself."""
+    return Points(*(grid.spread(axis) for axis in head.lattice_mm() + head.wobble - push))
 
 
 def _folds(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:

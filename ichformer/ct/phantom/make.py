@@ -9,7 +9,7 @@ from ichformer import LABELS, SUBTYPES
 from ichformer.ct.phantom.bleeds import Bleed, collection_mm, draw_bleeds, paint_bleeds, push
 from ichformer.ct.phantom.brain import paint_brain
 from ichformer.ct.phantom.grid import Grid
-from ichformer.ct.phantom.head import Head, draw_head, place
+from ichformer.ct.phantom.head import Head, draw_head, place, place_brain
 from ichformer.ct.phantom.scanner import Site, Stack, acquire, average, lay_slices, to_pixels
 from ichformer.ct.phantom.shapes import paint
 from ichformer.ct.phantom.skull import cavity_depth, outside, vault_depth
@@ -110,16 +110,16 @@ def _anatomy(
     """HU at the grid's positions, and for each subtype the share of blood."""
     at = place(head, grid)
     moved = push(bleeds, head)
-    brain_at = at if moved is None else place(head, grid, moved)
+    brain_at = place_brain(head, grid, moved)
     vault = vault_depth(at, head)
     depth = cavity_depth(at, grid, vault)
     hu, inner = outside(at, grid, head, vault=vault, depth=depth)
     thick = collection_mm(bleeds, at, grid, head)
     left = depth
     for value in thick.values():
-        left = np.minimum(left, depth - value)
+        left = np.minimum(left, np.where(value > 0, vault - value, depth))
     brain = paint_brain(brain_at, grid, head, left)
-    cover = paint_bleeds(bleeds, brain, brain_at, at, grid, head, depth=depth, thick=thick)
+    cover = paint_bleeds(bleeds, brain, brain_at, at, grid, head, depth=depth, vault=vault, thick=thick)
     paint(hu, brain.hu, inner)
     return hu, cover
 

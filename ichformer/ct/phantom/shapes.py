@@ -22,6 +22,11 @@ class Points(NamedTuple):
         return Points(self.x[box], self.y[box], self.z[box])
 
 
+def mirrored(point: Point, side: float) -> Point:
+    """The point on the left (``side`` +1) or its mirror image on the right (-1)."""
+    return side * point[0], point[1], point[2]
+
+
 def ellipsoid(p: Points, center: Point, radii: Point) -> Float[np.ndarray, "i k j"]:
     """Depth below the surface of an ellipsoid, exact at the surface of a sphere and close to it elsewhere."""
     square = ((p.x - center[0]) * (1 / radii[0])) ** 2

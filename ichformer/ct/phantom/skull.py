@@ -28,7 +28,9 @@ def vault_depth(p: Points, head: Head) -> Float[np.ndarray, "i k j"]:
 def cavity_depth(p: Points, grid: Grid, vault: Float[np.ndarray, "i k j"]) -> Float[np.ndarray, "i k j"]:
     """Depth below the inner skull, mm, positive inside: vault, both middle fossae, posterior fossa, spinal canal."""
     anterior = np.clip((-18 - p.y) * 0.1, 0, 1)
-    floor = -25 + anterior * (9 + 4 * np.clip(np.abs(p.x) * 0.05 - 0.3, 0, 1))
+    # The roofs of the orbits bulge into the anterior fossa.
+    roof = np.exp(-(((np.abs(p.x) - 33) / 15) ** 2) - ((p.y + 58) / 24) ** 2)
+    floor = -26 + anterior * (3 + 12 * roof)
     depth = np.minimum(vault, p.z - floor)
     for side in _SIDES:
         box = grid.box((side * 38 - 32, -50, -50), (side * 38 + 32, 22, 0))
@@ -49,13 +51,13 @@ def outside(
     """HU of everything but the content of the cavity, and the coverage of the cavity."""
     edge = grid.edge_mm
     fine, patches = grid.spread(head.texture), grid.spread(head.patches)
-    bone_mm = head.bone * (1 + 0.16 * patches)
+    bone_mm = head.bone * (1 + 0.13 * grid.spread(head.thickness))
     skin = vault + bone_mm + head.scalp + _temporal_muscle(p, grid) + _swelling(p, head)
     _features_of_the_face(p, grid, skin, head)
     hu = np.full(grid.shape, AIR_HU, np.float32)
     paint(hu, SKIN_HU, coverage(skin, edge))
     # Under the skin: fat, and muscle in streaks that are thick at the temples, the neck and deep in the face.
-    muscle = np.clip(0.5 + 0.9 * patches + 0.35 * fine + 0.06 * (-20 - p.z), 0, 1)
+    muscle = np.clip(1.1 + 1.0 * patches + 0.8 * fine, 0, 1)
     muscle = np.where(p.z > -20, np.clip(1.3 - 0.25 * np.abs(skin - head.scalp), 0, 1), muscle)
     soft = FAT_HU + (MUSCLE_HU - FAT_HU) * muscle
     paint(hu, soft, coverage(skin - 2.2, edge))
@@ -67,7 +69,7 @@ def outside(
     table = np.clip(1.6 - np.minimum(under, bone_mm - under) * 0.55, 0, 1)
     diploe = DIPLOE_HU + 110 * fine + 130 * patches
     at_base = np.clip((-12 - p.z) * 0.08, 0, 1)
-    shell = bone_mm * (1 - 0.5 * at_base)
+    shell = bone_mm * (1 - 0.6 * at_base)
     paint(hu, diploe + (TABLE_HU - diploe) * table, coverage(shell - under, edge))
     paint_base(p, grid, hu, texture=fine, closed=1 - inner)
     return hu, inner
@@ -95,7 +97,7 @@ def _swelling_blood(
     (x, y, z), thick = head.swelling
     center: Point = (75 * x, 90 * y, 80 * z)
     reach = 26.0 if thick else 0.0
-    box = grid.box(tuple(np.subtract(center, reach)), tuple(np.add(center, reach)))
+    box = grid.around(center, center, (reach, reach, reach))
     return box, coverage(ellipsoid(p.at(box), center, (23, 23, 23)), 6) * coverage(skin[box] - 3, 2) * bool(thick) * 0.8
 
 
