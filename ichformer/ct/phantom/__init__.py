@@ -2,6 +2,6 @@
 
 from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.ct.phantom.make import POSITIVE_ML, Phantom, make_phantom
-from ichformer.ct.phantom.scanner import SITES, Site
+from ichformer.ct.phantom.sites import SITES, Site
 
 __all__ = ["POSITIVE_ML", "SITES", "Phantom", "Site", "make_phantom", "write_phantom_cohort"]

@@ -1,4 +1,4 @@
-"""Skull base and face as a table of simple parts, in mm of the standard head, painted from top to bottom of the table."""
+"""Skull base and face as a table of simple parts, in mm of the standard head, painted from its top to its bottom."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ from ichformer.ct.phantom.shapes import Point, Points, capsule, coverage, ellips
 class Part:
     """An ellipsoid at ``at`` with ``radii``, or a tube from ``at`` to ``to`` with the radii of its ends.
 
-    ``hu`` is its tissue, ``grain_hu`` how much the fine texture adds; ``split_mm`` keeps a septum of this half thickness
-    free in the midline; ``both`` parts are painted on both sides.
+    ``hu`` is its tissue, ``grain_hu`` how much the fine texture adds; ``split_mm`` leaves a septum half as thick
+    again in the midline; parts that are ``both`` are painted on both sides.
     """
 
     at: Point
@@ -39,13 +39,12 @@ class Part:
         return grid.around(mirrored(self.at, side), mirrored(self.to or self.at, side), radii)
 
 
-_BONE = {"hu": 950.0, "grain_hu": 230.0}
-_AIR = {"hu": -1000.0}
+_BONE, _BONE_GRAIN, _AIR = 950.0, 230.0, -1000.0
 
 PARTS = (
     # Clivus, dorsum sellae.
-    Part(at=(0, -14, -32), to=(0, 16, -62), radii=(9, 8), both=False, **_BONE),
-    Part(at=(0, -3, -24), radii=(9, 3, 6), both=False, **_BONE),
+    Part(at=(0, -14, -32), to=(0, 16, -62), radii=(9, 8), both=False, hu=_BONE, grain_hu=_BONE_GRAIN),
+    Part(at=(0, -3, -24), radii=(9, 3, 6), both=False, hu=_BONE, grain_hu=_BONE_GRAIN),
     # Orbit: fat, optic nerve, muscles, then the globe with its wall and lens.
     Part(at=(31, -64, -33), radii=(19, 30, 17), hu=-95),
     Part(at=(31, -64, -33), to=(10, -30, -28), radii=(2.2, 2.2), hu=42),
@@ -55,23 +54,23 @@ PARTS = (
     Part(at=(32, -83, -33), radii=(11.4, 11.4, 11.4), hu=14),
     Part(at=(32, -91, -33), radii=(4.5, 2.2, 4.5), hu=85),
     # Lateral wall of the orbit, sphenoid wing, zygoma and its arch, jaw.
-    Part(at=(52, -72, -33), to=(26, -36, -30), radii=(2.6, 2.6), **_BONE),
-    Part(at=(14, -24, -18), to=(56, -38, -14), radii=(3.5, 5), **_BONE),
-    Part(at=(56, -66, -48), to=(67, -5, -47), radii=(3.5, 2.5), **_BONE),
-    Part(at=(53, -4, -50), to=(50, -20, -100), radii=(5, 6), **_BONE),
+    Part(at=(52, -72, -33), to=(26, -36, -30), radii=(2.6, 2.6), hu=_BONE, grain_hu=_BONE_GRAIN),
+    Part(at=(14, -24, -18), to=(56, -38, -14), radii=(3.5, 5), hu=_BONE, grain_hu=_BONE_GRAIN),
+    Part(at=(56, -66, -48), to=(67, -5, -47), radii=(3.5, 2.5), hu=_BONE, grain_hu=_BONE_GRAIN),
+    Part(at=(53, -4, -50), to=(50, -20, -100), radii=(5, 6), hu=_BONE, grain_hu=_BONE_GRAIN),
     # Petrous bone, mastoid cells, ear canal.
-    Part(at=(12, 0, -36), to=(56, 20, -36), radii=(5, 10), **_BONE),
+    Part(at=(13, 0, -37), to=(58, 21, -33), radii=(4.5, 8), hu=1200, grain_hu=200),
     Part(at=(57, 24, -40), radii=(12, 13, 17), hu=-250, grain_hu=650),
-    Part(at=(50, 10, -40), to=(90, 12, -42), radii=(2.5, 3.5), **_AIR),
+    Part(at=(50, 10, -40), to=(90, 12, -42), radii=(2.5, 3.5), hu=_AIR),
     # Maxillary sinus with its wall.
-    Part(at=(29, -62, -66), radii=(17, 20, 17), **_BONE),
-    Part(at=(29, -62, -66), radii=(15, 18, 15), **_AIR),
+    Part(at=(29, -62, -66), radii=(17, 20, 17), hu=_BONE, grain_hu=_BONE_GRAIN),
+    Part(at=(29, -62, -66), radii=(15, 18, 15), hu=_AIR),
     # Ethmoid cells, sphenoid sinus, nasal cavity, frontal sinus.
     Part(at=(0, -54, -38), radii=(12, 30, 17), hu=-650, grain_hu=330, both=False),
-    Part(at=(0, -26, -38), radii=(17, 14, 11), both=False, **_BONE),
-    Part(at=(0, -27, -38), radii=(14, 11, 8.5), split_mm=0.8, both=False, **_AIR),
-    Part(at=(0, -52, -72), radii=(13, 36, 22), split_mm=2, both=False, **_AIR),
-    Part(at=(3, -89, -14), radii=(23, 5, 15), split_mm=0.8, both=False, **_AIR),
+    Part(at=(0, -26, -38), radii=(17, 14, 11), both=False, hu=_BONE, grain_hu=_BONE_GRAIN),
+    Part(at=(0, -27, -38), radii=(14, 11, 8.5), split_mm=0.8, both=False, hu=_AIR),
+    Part(at=(0, -52, -72), radii=(13, 36, 22), split_mm=2, both=False, hu=_AIR),
+    Part(at=(3, -89, -14), radii=(23, 5, 15), split_mm=0.8, both=False, hu=_AIR),
 )
 
 

@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from ichformer import LABELS, SUBTYPES
 from ichformer.ct.phantom.make import make_phantom
-from ichformer.ct.phantom.scanner import SITES, Site
+from ichformer.ct.phantom.sites import SITES, Site
 from ichformer.ct.phantom.write import uid, write_mask, write_series
 from ichformer.errors import InputError
 
@@ -73,8 +73,8 @@ def write_phantom_cohort(
 ) -> Path:
     """Write ``scans`` phantoms as DICOM series with masks, slice labels and the Study index.
 
-    Scan ``i`` depends on ``seed``, ``i``, ``sites`` and ``prevalence`` alone, to the byte. The folder appears when all is
-    written.
+    Scan ``i`` depends on ``seed``, ``i``, ``sites`` and ``prevalence`` alone, to the byte. The folder appears when all
+    is written.
 
     Args:
       out: a folder that is not there yet, or empty. The very same cohort that is there already is left as it is.

@@ -87,7 +87,6 @@ class Grid:
         z_mm = self.z_mm[rows]
         return rows, _span(((z_mm > z0) & (z_mm < z1)).any(axis=0)), _span((self.x_mm > x0) & (self.x_mm < x1))
 
-
     def around(self, start: Sequence[float], end: Sequence[float], radii: Sequence[float]) -> Box:
         """``box`` of everything within ``radii`` of the line from ``start`` to ``end``."""
         ends = np.array([start, end])

@@ -6,14 +6,17 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from ichformer import LABELS, SUBTYPES
-from ichformer.ct.phantom.bleeds import Bleed, collection_mm, draw_bleeds, paint_bleeds, push
+from ichformer.ct.audit import Audit
+from ichformer.ct.phantom.bleeds import Bleed, draw_bleeds
+from ichformer.ct.phantom.blood import collection_mm, paint_bleeds, push
 from ichformer.ct.phantom.brain import paint_brain
 from ichformer.ct.phantom.grid import Grid
 from ichformer.ct.phantom.head import Head, draw_head, place, place_brain
-from ichformer.ct.phantom.scanner import Site, Stack, acquire, average, lay_slices, to_pixels
+from ichformer.ct.phantom.scanner import Stack, acquire, average, lay_slices, to_pixels
 from ichformer.ct.phantom.shapes import paint
+from ichformer.ct.phantom.sites import Site
 from ichformer.ct.phantom.skull import cavity_depth, outside, vault_depth
-from ichformer.ct.volume import Audit, Volume
+from ichformer.ct.volume import Volume
 
 POSITIVE_ML = 0.1
 """A slice is positive for a subtype from this much blood in the mask on."""
@@ -54,7 +57,7 @@ class Phantom:
     @property
     def scan_labels(self) -> Bool[np.ndarray, "6"]:
         """The maximum over the slices."""
-        return self.slice_labels.any(axis=0)
+        return np.asarray(self.slice_labels.any(axis=0))
 
 
 def make_phantom(

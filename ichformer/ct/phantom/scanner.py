@@ -1,4 +1,4 @@
-"""Scanners: where their slices lie, and what they make of the anatomy."""
+"""A scanner at work: where its slices lie, and what it makes of the anatomy."""
 
 from dataclasses import dataclass
 
@@ -8,72 +8,7 @@ import scipy.ndimage as ndi
 from jaxtyping import Float, Float64
 
 from ichformer.ct.phantom.grid import Grid
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """A hospital's scanner and its head protocol.
-
-    Attributes:
-      name: of the site.
-      manufacturer, model, kernel: for the header; all invented.
-      thickness_mm: of the slices, which lie without gaps.
-      pixels: rows and columns of a slice.
-      fov_mm: side of the slice; what lies outside the circle in it was not reconstructed.
-      tilt_deg: of the gantry, positive where the slices' normal leans towards posterior (rising towards the forehead).
-      noise_hu: standard deviation in the middle of the head.
-      blur_mm: full width at half maximum of the point spread.
-      edge_boost: 0 for a soft kernel; a sharp one overshoots at edges and has finer noise.
-      offset_hu, gain: calibration: what is stored is ``gain * (HU + 1000) - 1000 + offset_hu``.
-      intercept: RescaleIntercept.
-      padding: value that is stored outside the circle (before the intercept), None where air is stored.
-      step_mm: the finest step of the anatomy; larger is faster.
-    """
-
-    name: str
-    manufacturer: str
-    model: str
-    kernel: str
-    thickness_mm: float
-    pixels: int
-    fov_mm: float
-    tilt_deg: float
-    noise_hu: float
-    blur_mm: float
-    edge_boost: float
-    offset_hu: float
-    gain: float
-    intercept: int
-    padding: int | None
-    step_mm: float = 1.2
-
-
-SITES = {
-    site.name: site
-    for site in (
-        Site(
-            name="alder", manufacturer="PHANTOM WORKS A", model="Alder 64", kernel="H30 SOFT", thickness_mm=5.0, pixels=256,
-            fov_mm=235, tilt_deg=0, noise_hu=3.2, blur_mm=1.4, edge_boost=0.1, offset_hu=0, gain=1.0, intercept=-1024, padding=None,
-        ),
-        Site(
-            name="birch", manufacturer="PHANTOM WORKS B", model="Birch Dual", kernel="STND", thickness_mm=5.0, pixels=256,
-            fov_mm=230, tilt_deg=18, noise_hu=4.2, blur_mm=1.2, edge_boost=0.4, offset_hu=-2.5, gain=1.0, intercept=-1024, padding=-2000,
-        ),
-        Site(
-            name="cedar", manufacturer="PHANTOM WORKS C", model="Cedar One", kernel="HEAD SHARP", thickness_mm=2.5, pixels=256,
-            fov_mm=245, tilt_deg=0, noise_hu=6.5, blur_mm=0.9, edge_boost=0.9, offset_hu=1.5, gain=1.0, intercept=0, padding=None,
-        ),
-        Site(
-            name="dogwood", manufacturer="PHANTOM WORKS A", model="Dogwood 4", kernel="SMOOTH", thickness_mm=7.0, pixels=256,
-            fov_mm=250, tilt_deg=-15, noise_hu=2.6, blur_mm=1.9, edge_boost=0.0, offset_hu=3.0, gain=1.01, intercept=0, padding=-1500,
-        ),
-        Site(
-            name="elm", manufacturer="PHANTOM WORKS D", model="Elm 16", kernel="C STANDARD", thickness_mm=4.0, pixels=288,
-            fov_mm=225, tilt_deg=9, noise_hu=4.6, blur_mm=1.1, edge_boost=0.3, offset_hu=-1.0, gain=0.995, intercept=-1024, padding=None,
-        ),
-    )
-}  # fmt: skip
-"""The built-in sites, by name."""
+from ichformer.ct.phantom.sites import Site
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,12 +3,12 @@
 import numpy as np
 from jaxtyping import Float
 
+from ichformer.ct.phantom.base import paint_base
 from ichformer.ct.phantom.grid import Grid
 from ichformer.ct.phantom.head import HALF_LENGTH, HALF_WIDTH, HEIGHT, Head
-from ichformer.ct.phantom.base import paint_base
-from ichformer.ct.phantom.shapes import Point, Points, capsule, coverage, ellipsoid, paint
+from ichformer.ct.phantom.shapes import Points, capsule, coverage, ellipsoid, paint
 
-AIR_HU, FAT_HU, MUSCLE_HU, SKIN_HU, TABLE_HU, DIPLOE_HU = -1000.0, -95.0, 55.0, 25.0, 1500.0, 750.0
+AIR_HU, FAT_HU, MUSCLE_HU, SKIN_HU, TABLE_HU, DIPLOE_HU = -1000.0, -95.0, 55.0, 60.0, 1500.0, 750.0
 
 _SIDES = (-1.0, 1.0)
 
@@ -26,7 +26,7 @@ def vault_depth(p: Points, head: Head) -> Float[np.ndarray, "i k j"]:
 
 
 def cavity_depth(p: Points, grid: Grid, vault: Float[np.ndarray, "i k j"]) -> Float[np.ndarray, "i k j"]:
-    """Depth below the inner skull, mm, positive inside: vault, both middle fossae, posterior fossa, spinal canal."""
+    """Depth below the inner skull, mm, positive inside: vault, middle and posterior fossae, spinal canal."""
     anterior = np.clip((-18 - p.y) * 0.1, 0, 1)
     # The roofs of the orbits bulge into the anterior fossa.
     roof = np.exp(-(((np.abs(p.x) - 33) / 15) ** 2) - ((p.y + 58) / 24) ** 2)
@@ -40,6 +40,10 @@ def cavity_depth(p: Points, grid: Grid, vault: Float[np.ndarray, "i k j"]) -> Fl
     q = p.at(box)
     posterior = np.minimum(ellipsoid(q, (0, 42, -22), (60, 45, 38)), q.y - 0.38 * np.abs(q.x) + 4)
     depth[box] = np.maximum(depth[box], np.minimum(posterior, vault[box]))
+    for side in _SIDES:
+        start, end = (side * 13, 0, -37), (side * 58, 21, -33)
+        box = grid.around(start, end, (9, 9, 9))
+        depth[box] = np.minimum(depth[box], -capsule(p.at(box), start, end, (4.5, 8)))
     box = grid.box((-14, 15, -130), (14, 45, -45))
     depth[box] = np.maximum(depth[box], capsule(p.at(box), (0, 30, -50), (0, 34, -120), (15, 11)))
     return depth
@@ -52,7 +56,10 @@ def outside(
     edge = grid.edge_mm
     fine, patches = grid.spread(head.texture), grid.spread(head.patches)
     bone_mm = head.bone * (1 + 0.13 * grid.spread(head.thickness))
-    skin = vault + bone_mm + head.scalp + _temporal_muscle(p, grid) + _swelling(p, head)
+    skin = vault + bone_mm + head.scalp + _temporal_muscle(p, grid)
+    swelling = _swelling_mm(p, head) if head.swelling[1] else None
+    if swelling is not None:
+        skin += swelling
     _features_of_the_face(p, grid, skin, head)
     hu = np.full(grid.shape, AIR_HU, np.float32)
     paint(hu, SKIN_HU, coverage(skin, edge))
@@ -60,9 +67,9 @@ def outside(
     muscle = np.clip(1.1 + 1.0 * patches + 0.8 * fine, 0, 1)
     muscle = np.where(p.z > -20, np.clip(1.3 - 0.25 * np.abs(skin - head.scalp), 0, 1), muscle)
     soft = FAT_HU + (MUSCLE_HU - FAT_HU) * muscle
-    paint(hu, soft, coverage(skin - 2.2, edge))
-    box, blood = _swelling_blood(p, grid, head, skin)
-    paint(hu[box], 62.0, blood)
+    paint(hu, soft, coverage(skin - 2.6, edge))
+    if swelling is not None:
+        paint(hu, 62.0, coverage(swelling - 3, 3) * coverage(skin - 3, 2) * 0.8)
 
     inner = coverage(depth, edge)
     under = -depth
@@ -83,22 +90,10 @@ def _temporal_muscle(p: Points, grid: Grid) -> np.ndarray:
     return thick
 
 
-def _swelling(p: Points, head: Head) -> np.ndarray | float:
+def _swelling_mm(p: Points, head: Head) -> np.ndarray:
     (x, y, z), thick = head.swelling
-    if not thick:
-        return 0.0
     far = (p.x - 75 * x) ** 2 + (p.y - 90 * y) ** 2 + (p.z - 80 * z) ** 2
     return thick * np.exp(far * (-1 / (2 * 20.0**2)))
-
-
-def _swelling_blood(
-    p: Points, grid: Grid, head: Head, skin: np.ndarray
-) -> tuple[tuple[slice, slice, slice], np.ndarray]:
-    (x, y, z), thick = head.swelling
-    center: Point = (75 * x, 90 * y, 80 * z)
-    reach = 26.0 if thick else 0.0
-    box = grid.around(center, center, (reach, reach, reach))
-    return box, coverage(ellipsoid(p.at(box), center, (23, 23, 23)), 6) * coverage(skin[box] - 3, 2) * bool(thick) * 0.8
 
 
 def _features_of_the_face(p: Points, grid: Grid, skin: np.ndarray, head: Head) -> None:

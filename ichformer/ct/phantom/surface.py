@@ -80,16 +80,18 @@ def _fissures(p: Points, grid: Grid, pia: np.ndarray, old: float, patches: np.nd
 def _cisterns(p: Points, grid: Grid, pia: np.ndarray, old: float, patches: np.ndarray) -> None:
     size = 0.8 + 0.4 * old
     for center, radii in _CISTERNS:
-        wide = [radius * size for radius in radii]
-        box = grid.around(center, center, wide)
-        pia[box] = np.minimum(pia[box], -ellipsoid(p.at(box), center, wide) - 0.8 * patches[box])
+        scaled = [radius * size for radius in radii]
+        box = grid.around(center, center, scaled)
+        pia[box] = np.minimum(pia[box], -ellipsoid(p.at(box), center, scaled) - 0.8 * patches[box])
     box = grid.box((-22, -8, -130), (22, 44, 4))
     q = p.at(box)
     stem = brainstem_depth(q)
-    # Open behind and beside the midbrain and in front of the pons; closed where the thalami sit on the midbrain.
+    # Open behind and beside the midbrain, in front of the pons (behind it are the cerebellar peduncles), all round the
+    # medulla; closed where the thalami sit on the midbrain.
     wide = 1.1 * size + 0.55 * patches[box]
     around = np.abs(stem + wide) - wide
-    around = np.maximum(around, np.maximum(np.minimum(q.z + 18, 10 - q.y), q.z + 5) * 0.5)
+    closed = np.where(q.z > -18, 10 - q.y, np.minimum(q.y - 14, q.z + 44))
+    around = np.maximum(around, np.maximum(closed, q.z + 5) * 0.5)
     # In the canal the cord hangs in fluid.
     around = np.where(q.z < -58, -stem, around)
     pia[box] = np.where(stem > 0, np.maximum(pia[box], stem), np.minimum(pia[box], around))

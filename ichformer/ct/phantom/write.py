@@ -9,10 +9,10 @@ import nibabel
 import numpy as np
 from jaxtyping import Float64, UInt8
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from ichformer.ct.phantom.make import Phantom
-from ichformer.ct.phantom.scanner import Site
+from ichformer.ct.phantom.sites import Site
 
 
 def uid(*parts: object) -> str:
@@ -42,7 +42,8 @@ def write_series(
     origins = phantom.volume.affine[:3, 3] + np.outer(np.arange(len(stored)), phantom.volume.affine[:3, 0])
     instances = tuple(uid(series, number) for number in range(1, len(stored) + 1))
     for number, (instance, origin, pixels) in enumerate(zip(instances, origins, stored, strict=True), start=1):
-        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = instance
+        dataset.file_meta.MediaStorageSOPInstanceUID = UID(instance)
+        dataset.SOPInstanceUID = instance
         dataset.InstanceNumber = number
         dataset.ImagePositionPatient = _decimals(origin)
         dataset.SliceLocation = _decimals(origin[2:])[0]
