@@ -13,7 +13,6 @@ AUDIT_CODES: dict[str, str] = {
     "intercept_repaired": "values wrapped at 12 bits and a wrong intercept were repaired (seen in RSNA 2019)",
     "lossy": "the pixels have been compressed with loss",
     "missing_slices": "the positions show gaps of whole slices",
-    "no_patient_geometry": "the format has no patient coordinates; orientation and spacing were assumed",
     "oblique": "the slices are not level in the patient, but stacked along their normal, so there is no shear",
     "padding_kept": "PixelPaddingValue occurs but lies in the range of tissue, so it was taken as tissue",
     "padding_repaired": "padding and values below -1024 HU were set to -1024",

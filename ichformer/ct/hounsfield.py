@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pydicom
-from jaxtyping import Int, Int16
+from jaxtyping import Int16, Integer
 from pydicom.pixels.utils import pixel_array
 
 from ichformer.ct.headers import Header, transfer_syntax
@@ -76,7 +76,7 @@ _PLAIN_SYNTAXES = (
 )
 
 
-def read_stored(header: Header) -> Int[np.ndarray, "h w"]:
+def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
     """The stored values of one file, decoded.
 
     Raises:
@@ -99,7 +99,7 @@ def read_stored(header: Header) -> Int[np.ndarray, "h w"]:
     return pixels
 
 
-def to_hu(stored: Int[np.ndarray, "h w"], header: Header) -> tuple[Int16[np.ndarray, "h w"], Repairs]:
+def to_hu(stored: Integer[np.ndarray, "h w"], header: Header) -> tuple[Int16[np.ndarray, "h w"], Repairs]:
     """Stored values to HU: padding and whatever lies below becomes ``AIR_HU``.
 
     The intercept repair is the one of the RSNA 2019 winners: 12-bit unsigned pixels with an intercept near 0 are values

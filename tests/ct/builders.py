@@ -1,0 +1,85 @@
+"""Tiny DICOM series, made by pydicom, for the tests of this folder."""
+
+import pathlib
+
+import numpy as np
+import pydicom
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def tilted(degrees: float) -> tuple[float, ...]:
+    """ImageOrientationPatient of slices that lean by this much, as a gantry leans them."""
+    radians = np.deg2rad(degrees)
+    return (1.0, 0.0, 0.0, 0.0, float(np.cos(radians)), -float(np.sin(radians)))
+
+
+def dataset(
+    stored: np.ndarray,
+    position_mm: tuple[float, ...] = (0.0, 0.0, 0.0),
+    orientation: tuple[float, ...] = (1, 0, 0, 0, 1, 0),
+    series_uid: str = "1.2.3",
+    sop_uid: str = "1.2.3.1",
+    **tags: object,
+) -> FileDataset:
+    """One slice; ``tags`` replace what stands here, None removes."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CT_IMAGE
+    meta.MediaStorageSOPInstanceUID = sop_uid
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    values = {
+        "SOPClassUID": CT_IMAGE,
+        "SOPInstanceUID": sop_uid,
+        "Modality": "CT",
+        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "StudyInstanceUID": "1.2",
+        "SeriesInstanceUID": series_uid,
+        "SliceThickness": 5,
+        "ImagePositionPatient": [f"{v:.6f}" for v in position_mm],
+        "ImageOrientationPatient": [f"{v:.9f}" for v in orientation],
+        "PixelSpacing": [0.5, 0.4],
+        "Rows": stored.shape[0],
+        "Columns": stored.shape[1],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": int(stored.dtype.kind == "i"),
+        "RescaleIntercept": -1024,
+        "RescaleSlope": 1,
+        "RescaleType": "HU",
+    } | tags
+    for keyword, value in values.items():
+        if value is not None:
+            setattr(made, keyword, value)
+    made.PixelData = stored.tobytes()
+    return made
+
+
+def write_series(
+    folder: pathlib.Path,
+    stored: np.ndarray,
+    heights_mm: list[float] | None = None,
+    names: list[str] | None = None,
+    **options: object,
+) -> list[pathlib.Path]:
+    """A series [S,H,W] whose slices stand at ``heights_mm`` along z, 5 mm apart if not given; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    heights_mm = [5.0 * i for i in range(len(stored))] if heights_mm is None else heights_mm
+    uid = str(options.get("series_uid", "1.2.3"))
+    files = []
+    for i, (picture, z) in enumerate(zip(stored, heights_mm, strict=True)):
+        file = folder / (names[i] if names else f"{i:03d}.dcm")
+        made = dataset(picture, position_mm=(-10.0, -20.0, z), sop_uid=f"{uid}.{i + 1}", **options)
+        pydicom.dcmwrite(file, made)
+        files.append(file)
+    return files
+
+
+def ramp(slices: int = 4, rows: int = 12, columns: int = 10) -> np.ndarray:
+    """Stored values that differ in every voxel; HU 0 and more with the intercept of ``dataset``."""
+    return (1024 + np.arange(slices * rows * columns)).reshape(slices, rows, columns).astype(np.int16)
