@@ -17,6 +17,12 @@ MAX_SIDE = 4096
 """Rows and columns above this are refused before any memory is taken; the largest CT matrices have 2048."""
 
 _TISSUE_HU = (-1000, 3000)
+_PLAIN_SYNTAXES = (
+    pydicom.uid.ImplicitVRLittleEndian,
+    pydicom.uid.ExplicitVRLittleEndian,
+    pydicom.uid.ExplicitVRBigEndian,
+)
+
 _EXPORT = "export the series again, uncompressed if you can"
 
 
@@ -67,13 +73,6 @@ def check_pixels(header: Header) -> None:
             where=header.path,
             mend=_EXPORT,
         )
-
-
-_PLAIN_SYNTAXES = (
-    pydicom.uid.ImplicitVRLittleEndian,
-    pydicom.uid.ExplicitVRLittleEndian,
-    pydicom.uid.ExplicitVRBigEndian,
-)
 
 
 def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
