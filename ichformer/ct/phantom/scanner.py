@@ -103,9 +103,12 @@ def acquire(
     noise *= 1 / noise.std()
     y, x = stack.rows_mm[:, None] / 95, stack.columns_mm[None, :] / 80
     within = (0.45 + 0.55 * np.exp(-0.9 * (x * x + y * y))).astype(np.float32)
-    by_slice = site.noise_hu * (0.85 + 0.45 * bone / bone.mean()).astype(np.float32)
+    # Dose and the day's calibration differ from scan to scan, as the patient's size and the water scan do.
+    noise_hu = site.noise_hu * np.exp(rng.normal(0, 0.3))
+    offset_hu = site.offset_hu + rng.normal(0, 1.5)
+    by_slice = noise_hu * (0.85 + 0.45 * bone / bone.mean()).astype(np.float32)
     picture += noise * within * by_slice[:, None, None]
-    return site.gain * picture - 1000 + site.offset_hu
+    return site.gain * picture - 1000 + offset_hu
 
 
 def _hardening(dense: np.ndarray, stack: Stack) -> tuple[np.ndarray, np.ndarray]:

@@ -14,10 +14,10 @@ class Site:
       pixels: rows and columns of a slice.
       fov_mm: side of the slice; what lies outside the circle in it was not reconstructed.
       tilt_deg: of the gantry, positive where the slices' normal leans towards posterior (rising towards the forehead).
-      noise_hu: standard deviation in the middle of the head.
+      noise_hu: standard deviation in the middle of the head, about which the scans vary.
       blur_mm: full width at half maximum of the point spread.
       edge_boost: 0 for a soft kernel; a sharp one overshoots at edges and has finer noise.
-      offset_hu, gain: calibration: what is stored is ``gain * (HU + 1000) - 1000 + offset_hu``.
+      offset_hu, gain: calibration: what is stored is ``gain * (HU + 1000) - 1000 + offset_hu``, a few HU more or less.
       intercept: RescaleIntercept.
       padding: value that is stored outside the circle (before the intercept), None where air is stored.
       step_mm: the finest step of the anatomy; larger is faster.
