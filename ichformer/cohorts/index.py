@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ichformer import LABELS, SUBTYPES
-from ichformer.cohorts.tables import parse_labels, read_table, write_table
+from ichformer import LABELS
+from ichformer.cohorts.tables import fill_any, parse_labels, read_table, write_table
 from ichformer.errors import InputError, one_line
 
 SPLITS = ("train", "val", "test")
@@ -41,9 +41,7 @@ def make_index(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
         for name in COLUMNS
     }
     index = pd.DataFrame(columns, columns=list(COLUMNS))
-    subtypes = index[list(SUBTYPES)].to_numpy()
-    told = np.where((subtypes == 1).any(1), 1.0, np.where((subtypes == 0).all(1), 0.0, np.nan))
-    index["any"] = index["any"].fillna(pd.Series(told))
+    index[list(LABELS)] = fill_any(index[list(LABELS)].to_numpy())
     return check_index(index)
 
 

@@ -91,5 +91,12 @@ def scan_labels(slice_labels: Float64[np.ndarray, "s labels"]) -> Float64[np.nda
     return np.where((slice_labels == 1).any(0), 1.0, np.where((slice_labels == 0).all(0), 0.0, np.nan))
 
 
+def fill_any(labels: Float64[np.ndarray, "rows labels"]) -> Float64[np.ndarray, "rows labels"]:
+    """A copy in which "any" is known wherever the subtypes tell it."""
+    subtypes, stated = labels[:, :-1], labels[:, -1]
+    told = np.where((subtypes == 1).any(1), 1.0, np.where((subtypes == 0).all(1), 0.0, np.nan))
+    return np.column_stack([subtypes, np.where(np.isnan(stated), told, stated)])
+
+
 def _line(path: Path, row: int) -> str:
     return f"{path} line {row + 2}"

@@ -1,0 +1,79 @@
+"""Any folder of DICOM series, with a CSV of labels or without."""
+
+import hashlib
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+import pydicom
+
+from ichformer.cohorts.folder_labels import Labelled, read_labels
+from ichformer.cohorts.index import make_index
+from ichformer.ct.headers import quiet_pydicom
+from ichformer.ct.series import Found, Series, find_series
+from ichformer.errors import InputError
+
+
+def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
+    """Study index of all series below a folder; see ``folder_labels.read_labels`` for the CSV.
+
+    Patients are called by a hash of their PatientID. Whoever knows an ID can find its hash: it keeps names out of
+    outputs, it does not make data anonymous.
+
+    Args:
+      source: the folder.
+      cache: where a table of slice labels is written.
+      labels: the CSV; all labels are unknown without it.
+
+    Raises:
+      InputError: no series; a row of the CSV that matches nothing, or two that match the same; a column it cannot have.
+    """
+    source, found = Path(source), find_series(source)
+    if not found.series:
+        reason = f", such as {found.set_aside[0]}" if found.set_aside else ""
+        raise InputError(
+            f"holds no series among {len(found.set_aside)} files{reason}",
+            where=source,
+            mend="name a folder of DICOM slices",
+        )
+    rows: dict[str, dict[str, object]] = {}
+    keyed: list[Labelled] = []
+    for name, series in named_series(found).items():
+        patient_id, study = _patient_id(series), series.headers[0].study_uid
+        patient = "P-" + _hash(patient_id or study or name)
+        rows[name] = {"cohort": "folder", "origin": "folder", "patient": patient, "study": study, "series": name}
+        rows[name]["path"] = str(series.path.absolute())
+        below = PurePosixPath(series.path.relative_to(source).as_posix())
+        keys = {
+            "series": {name, series.uid},
+            "study": {study},
+            "patient": {patient, patient_id},
+            "path": {str(path) for path in (below, *below.parents)},
+        }
+        names = {alias: h.sop_uid or h.path.name for h in series.headers for alias in (h.path.name, h.sop_uid) if alias}
+        keyed.append(Labelled(series=name, keys=keys, slices=names))
+    if labels is not None:
+        for name, more in read_labels(Path(labels), keyed, cache=Path(cache)).items():
+            rows[name] |= more
+    return make_index(rows.values())
+
+
+def named_series(found: Found) -> dict[str, Series]:
+    """Series by a name that is unique: their UID, or a hash of their files' names; numbered where that repeats."""
+    named: dict[str, Series] = {}
+    repeats: dict[str, int] = defaultdict(int)
+    for series in found.series:
+        name = series.uid or "S-" + _hash("/".join(file.name for file in series.files))
+        repeats[name] += 1
+        named[name if repeats[name] == 1 else f"{name}#{repeats[name]}"] = series
+    return named
+
+
+def _patient_id(series: Series) -> str:
+    with quiet_pydicom():
+        dataset = pydicom.dcmread(series.files[0], specific_tags=["PatientID"], stop_before_pixels=True, force=True)
+    return str(dataset.get("PatientID") or "").strip()
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

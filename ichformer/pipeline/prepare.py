@@ -1,0 +1,294 @@
+"""From a Study index to a store: every series read, brought to one size, and written as a record, once."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from array_record.python.array_record_module import ArrayRecordWriter
+from jaxtyping import UInt8
+from tqdm import tqdm
+
+from ichformer import LABELS
+from ichformer.cohorts.folder import named_series
+from ichformer.cohorts.index import PATH_COLUMNS, check_index
+from ichformer.cohorts.tables import read_slice_table, write_table, write_text
+from ichformer.ct.dicom import read_series
+from ichformer.ct.geometry import frame_head, remove_tilt
+from ichformer.ct.series import find_series
+from ichformer.ct.volume import Volume
+from ichformer.errors import InputError, one_line
+from ichformer.pipeline.header import RECORD_VERSION, read_header
+from ichformer.pipeline.masks import read_mask
+from ichformer.pipeline.records import (
+    INDEX_NAME,
+    SHARD_FOLDER,
+    STORE_VERSION,
+    PreparedScan,
+    Store,
+    encode_record,
+    read_shard,
+    read_store_index,
+    shard_path,
+)
+from ichformer.pipeline.workers import run_all
+
+REJECTS_NAME = "rejects.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """How scans are brought to one form.
+
+    Attributes:
+      size: rows and columns of every slice.
+      field_of_view_mm: side of the square round the head's centre, the same for all; the head's own box where None.
+      remove_tilt: undo the shear of a tilted gantry.
+    """
+
+    size: int = 256
+    field_of_view_mm: float | None = 256.0
+    remove_tilt: bool = True
+
+
+def prepare_volume(volume: Volume, config: PrepareConfig) -> Volume:
+    """What a model sees of a volume as it was read."""
+    return prepare_with_mask(volume, None, config)[0]
+
+
+def prepare_with_mask(
+    volume: Volume, mask: UInt8[np.ndarray, "s h w"] | None, config: PrepareConfig
+) -> tuple[Volume, UInt8[np.ndarray, "s size size"] | None]:
+    """``prepare_volume`` for a volume and a mask on the same grid, where there is one."""
+    if config.remove_tilt:
+        volume, mask = remove_tilt(volume, mask)
+    return frame_head(volume, size=config.size, field_of_view_mm=config.field_of_view_mm, mask=mask)
+
+
+def prepare(
+    index: pd.DataFrame,
+    out: Path | str,
+    *,
+    config: PrepareConfig = PrepareConfig(),
+    executor: Executor | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Store:
+    """Prepare every series of the index that is not in the store yet.
+
+    A series that cannot be read goes to ``rejects.csv`` with the reason. Interrupted and called again, it goes on where
+    it was: a shard is there whole or not at all. The same input gives the same bytes.
+
+    Args:
+      index: Study index.
+      out: the store's folder.
+      config: has to be the same as before where the store exists.
+      executor: where to work, such as Dask's ``client.get_executor()``; a pool of processes by default.
+      workers: processes of that pool; one per core by default.
+      progress: show a bar with an ETA on standard error.
+
+    Raises:
+      InputError: a bad index, configuration or table of slice labels, a store of another configuration, nowhere to
+        write, or no series that could be read.
+    """
+    _check_config(config)
+    check_index(index)
+    out = Path(out)
+    known = _open_folder(out, config)
+    tasks = list(_tasks(index, out, config))
+    facts: dict[str, dict[str, Any]] = {}
+    for task in tasks:
+        if task.shard in known and _has_size(task, known[task.shard]["bytes"]):
+            facts[task.series] = {name: known[task.shard][name] for name in _FACTS}
+    todo = [task for task in tasks if task.series not in facts]
+    reasons: dict[str, str] = {}
+    outcomes = run_all(_prepare_one, todo, executor=executor, workers=workers or os.cpu_count() or 1)
+    with tqdm(total=len(todo), desc="prepare", unit="scan", disable=not progress, file=sys.stderr) as bar:
+        for task, outcome in outcomes:
+            if isinstance(outcome, dict):
+                facts[task.series] = outcome
+            else:
+                reasons[task.series] = outcome or "its process was killed, twice; the memory may not have sufficed"
+                bar.set_postfix(rejected=len(reasons), refresh=False)
+            bar.update()
+
+    columns = [name for name in index.columns if name not in PATH_COLUMNS]
+    rows = {row["series"]: row for row in index[columns].to_dict("records")}
+    entries = [
+        {name: _plain(value) for name, value in rows[task.series].items()} | {"shard": task.shard} | facts[task.series]
+        for task in tasks
+        if task.series in facts
+    ]
+    _write_rejects(index, reasons, out)
+    _write_index(out, config, sorted(entries, key=lambda entry: entry["series"]))
+    return Store.open(out)
+
+
+_FACTS = ("n_slices", "height", "width", "has_mask", "bytes", "sha256")
+"""What the index says of a shard, found out when it is written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """All that a worker needs for one series; ``slice_labels`` by the slice's name in ``Volume.source``."""
+
+    series: str
+    path: str
+    files: tuple[str, ...]
+    mask: str
+    scan_labels: tuple[float, ...]
+    slice_labels: dict[str, tuple[float, ...]]
+    config: PrepareConfig
+    out: Path
+    shard: str
+
+
+def _tasks(index: pd.DataFrame, out: Path, config: PrepareConfig) -> Iterator[_Task]:
+    tables = {path: read_slice_table(Path(path)) for path in sorted(set(index["slice_labels"]) - {""})}
+    rows_of = {path: table.groupby("series").indices for path, table in tables.items()}
+    for row in index.sort_values("series").to_dict("records"):
+        files, slice_labels = (), {}
+        if row["slice_labels"]:
+            own = tables[row["slice_labels"]].iloc[rows_of[row["slice_labels"]].get(row["series"], [])]
+            labels = map(tuple, own[list(LABELS)].to_numpy(np.float64).tolist())
+            slice_labels = dict(sorted(zip(own["slice"], labels, strict=True)))
+            files = tuple(sorted(name for name in own["file"] if name))
+        scan_labels = tuple(float(row[name]) for name in LABELS)
+        # Only what goes into the record is part of its name, so that a store does not depend on where its sources lie.
+        said = [RECORD_VERSION, asdict(config), row["series"], bool(row["mask"]), repr(scan_labels), repr(slice_labels)]
+        yield _Task(
+            series=row["series"],
+            path=row["path"],
+            files=files,
+            mask=row["mask"],
+            scan_labels=scan_labels,
+            slice_labels=slice_labels,
+            config=config,
+            out=out,
+            shard=hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32] + ".array_record",
+        )
+
+
+def _prepare_one(task: _Task) -> dict[str, Any] | str:
+    """The facts of the task's shard, made unless it is there; or the reason why the series is left out."""
+    path = shard_path(task.out, task.shard)
+    try:
+        return _facts_of(path)
+    except InputError:
+        pass  # not there yet, or damaged
+    try:
+        record = encode_record(_read_scan(task))
+    except InputError as error:
+        return str(error)
+    except Exception as error:  # one series must not stop a night's work, whatever a library makes of it
+        return one_line(f"{type(error).__name__}: {error}", max_chars=1000)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        writer = ArrayRecordWriter(str(temporary), "group_size:1,uncompressed")  # the frames are compressed already
+        writer.write(record)
+        writer.close()
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"cannot be written ({error})", where=path, mend="free some space and run again") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return _facts_of(path)
+
+
+def _read_scan(task: _Task) -> PreparedScan:
+    if task.files:
+        volume = read_series([Path(task.path) / name for name in task.files])
+    else:
+        found = find_series(task.path)
+        volume = read_series(named_series(found).get(task.series, found))
+    mask = read_mask(task.mask, volume) if task.mask else None
+    unknown = (np.nan,) * len(LABELS)
+    slice_labels = np.array([task.slice_labels.get(name, unknown) for name in volume.source], np.float32)
+    if task.slice_labels and not set(volume.source) & task.slice_labels.keys():
+        raise InputError(
+            f"none of its slices has one of the {len(task.slice_labels)} slice labels", where=task.path, mend=_NAMES
+        )
+    scan_labels = np.array(task.scan_labels, np.float32)
+    if ((slice_labels == 1).any(0) & (scan_labels == 0)).any():
+        raise InputError("a slice is positive, the scan is not", where=task.path, mend="correct the labels")
+    volume, mask = prepare_with_mask(volume, mask, task.config)
+    return PreparedScan(volume=volume, slice_labels=slice_labels, scan_labels=scan_labels, mask=mask)
+
+
+_NAMES = "name slices by SOPInstanceUID, or by file name where the files have none"
+
+
+def _facts_of(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError("the shard is missing", where=path, mend="prepare again")
+    record = read_shard(path)
+    header, _ = read_header(record, where=path)
+    n_slices, height, width = header.shape
+    return {
+        "n_slices": n_slices,
+        "height": height,
+        "width": width,
+        "has_mask": bool(header.mask_frames),
+        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(record).hexdigest(),
+    }
+
+
+def _open_folder(out: Path, config: PrepareConfig) -> dict[str, dict[str, Any]]:
+    """Entries of an earlier preparation by shard; makes the folder where there was none."""
+    try:
+        (out / SHARD_FOLDER).mkdir(parents=True, exist_ok=True)
+        if not (out / INDEX_NAME).exists():
+            _write_index(out, config, None)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=out, mend="name a folder of your own") from None
+    made_with, entries = read_store_index(out / INDEX_NAME)
+    if made_with != asdict(config):
+        raise InputError(
+            f"the store was made with {made_with}, not {asdict(config)}",
+            where=out,
+            mend="name another folder, or delete this one",
+        )
+    return {entry["shard"]: entry for entry in entries or ()}
+
+
+def _has_size(task: _Task, n_bytes: int) -> bool:
+    path = shard_path(task.out, task.shard)
+    return path.is_file() and path.stat().st_size == n_bytes
+
+
+def _write_index(out: Path, config: PrepareConfig, entries: list[dict[str, Any]] | None) -> None:
+    values = {"schema": STORE_VERSION, "config": asdict(config), "series": entries}
+    write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", out / INDEX_NAME)
+
+
+def _write_rejects(index: pd.DataFrame, reasons: dict[str, str], out: Path) -> None:
+    """Paths below what all series have in common, so that the table says nothing about the machine."""
+    root = os.path.commonpath([os.path.dirname(path) for path in index["path"]])
+    left_out = index[index["series"].isin(reasons)].sort_values("series")
+    table = pd.DataFrame(
+        {
+            "series": left_out["series"],
+            "path": [os.path.relpath(path, root) for path in left_out["path"]],
+            "reason": [reasons[series].replace(root + os.sep, "") for series in left_out["series"]],
+        }
+    )
+    write_table(table, out / REJECTS_NAME)
+
+
+def _check_config(config: PrepareConfig) -> None:
+    if not 16 <= config.size <= 1024:
+        raise InputError(f"found {config.size}", where="size", mend="give 16 to 1024 rows and columns")
+    if config.field_of_view_mm is not None and not 50 <= config.field_of_view_mm <= 1000:
+        raise InputError(f"found {config.field_of_view_mm}", where="field_of_view_mm", mend="give 50 to 1000 mm")
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,0 +1,82 @@
+"""Many independent tasks on an executor, where one that kills its worker does not stop the rest."""
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    as_completed,
+    wait,
+)
+from typing import TypeVar
+
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def run_all(
+    function: Callable[[Task], Result], tasks: Iterable[Task], *, executor: Executor | None, workers: int
+) -> Iterator[tuple[Task, Result | None]]:
+    """Calls ``function`` on every task and yields tasks with results as they come.
+
+    Args:
+      function: importable by name, as are task and result picklable; an exception from it ends everything.
+      tasks: in any order.
+      executor: where to run; a pool of spawned processes where None.
+      workers: processes of that pool.
+
+    Yields:
+      Task and result; None as result where the task killed its process twice, the second time alone. Only the own pool
+      can tell: a given executor that breaks raises ``BrokenExecutor``.
+    """
+    if executor is None:
+        yield from _in_pool(function, deque(tasks), workers=workers)
+        return
+    futures = {executor.submit(function, task): task for task in tasks}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _in_pool(
+    function: Callable[[Task], Result], tasks: deque[Task], *, workers: int, alone: bool = False
+) -> Iterator[tuple[Task, Result | None]]:
+    while tasks:
+        in_flight: dict[Future[Result], Task] = {}
+        # Spawn: JAX, BLAS and Riegeli keep threads, which a forked process would find dead.
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+        try:
+            while tasks or in_flight:
+                while tasks and len(in_flight) < (1 if alone else 2 * workers):
+                    in_flight[pool.submit(function, tasks[0])] = tasks[0]
+                    tasks.popleft()
+                for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
+                    result = future.result()
+                    yield in_flight.pop(future), result
+        except BrokenExecutor:
+            # Nothing says which of them killed its process, so each is tried again with nothing beside it.
+            suspects = deque(in_flight.values())
+        else:
+            return
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if alone and suspects:
+            yield suspects.popleft(), None
+        else:
+            yield from _in_pool(function, suspects, workers=1, alone=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which lets the scans in hand finish
+    threadpool_limits(1)  # as many processes as cores, each with as many threads as cores, stand in each other's way
