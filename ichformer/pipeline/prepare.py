@@ -110,7 +110,7 @@ def prepare(
     todo = [task for task in tasks if task.series not in facts]
     reasons: dict[str, str] = {}
     outcomes = run_all(_prepare_one, todo, executor=executor, workers=workers or os.cpu_count() or 1)
-    with tqdm(total=len(todo), desc="prepare", unit="scan", disable=not progress, file=sys.stderr) as bar:
+    with tqdm(total=len(todo), desc="prepare", unit="scan", disable=not (progress and todo), file=sys.stderr) as bar:
         for task, outcome in outcomes:
             if isinstance(outcome, dict):
                 facts[task.series] = outcome
@@ -156,7 +156,13 @@ def _tasks(index: pd.DataFrame, out: Path, config: PrepareConfig) -> Iterator[_T
     for row in index.sort_values("series").to_dict("records"):
         files, slice_labels = (), {}
         if row["slice_labels"]:
-            own = tables[row["slice_labels"]].iloc[rows_of[row["slice_labels"]].get(row["series"], [])]
+            if row["series"] not in rows_of[row["slice_labels"]]:
+                raise InputError(
+                    f"has no row of series {one_line(row['series'])}",
+                    where=row["slice_labels"],
+                    mend="add its slices, or empty the field slice_labels of that series",
+                )
+            own = tables[row["slice_labels"]].iloc[rows_of[row["slice_labels"]][row["series"]]]
             labels = map(tuple, own[list(LABELS)].to_numpy(np.float64).tolist())
             slice_labels = dict(sorted(zip(own["slice"], labels, strict=True)))
             files = tuple(sorted(name for name in own["file"] if name))

@@ -20,6 +20,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 from jaxtyping import Float32, Int64, Integer, UInt8
 
 from ichformer import LABELS
+from ichformer.cohorts.index import TEXT_COLUMNS
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
 from ichformer.pipeline.frames import compress_hu, compress_mask, decompress_hu, decompress_mask
@@ -118,7 +119,8 @@ def _header_of_slices(header: RecordHeader, taken: list[int]) -> RecordHeader:
     dz_mm, dy_mm, dx_mm = header.spacing_mm
     heights_mm = np.cumsum([0.0, *(header.audit.steps_mm or (dz_mm,) * (header.shape[0] - 1))])[taken]
     steps_mm = np.diff(heights_mm)
-    spacing_z_mm = float(np.median(steps_mm)) if len(steps_mm) else dz_mm
+    # The median as ct.slices has it: one of the steps.
+    spacing_z_mm = float(np.sort(steps_mm)[(len(steps_mm) - 1) // 2]) if len(steps_mm) else dz_mm
     is_even = np.allclose(steps_mm, spacing_z_mm, rtol=1e-6, atol=0)
     affine = header.affine.copy()
     affine[:3, 3] += header.affine[:3, 0] * heights_mm[0] / dz_mm
@@ -140,8 +142,8 @@ class Store:
     Attributes:
       path: the folder.
       config: the preparation's configuration, as plain values.
-      index: one row per scan, sorted by series: the Study index without paths, and ``n_slices, height, width, shard,
-        bytes, sha256`` (of the record).
+      index: one row per scan, sorted by series: the Study index without paths, and ``n_slices, height, width, has_mask,
+        shard, bytes`` (of the shard) and ``sha256`` (of its record).
     """
 
     path: Path
@@ -150,7 +152,7 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | str) -> "Store":
-        """Reads ``index.json`` and looks whether every shard is there; InputError where not."""
+        """Reads ``index.json`` and looks whether every shard is there in full; InputError where not."""
         path = Path(path)
         index_path = path / INDEX_NAME
         config, entries = read_store_index(index_path)
@@ -164,9 +166,10 @@ class Store:
             )
         index = pd.DataFrame(entries).sort_values("series", ignore_index=True)
         index[list(LABELS)] = index[list(LABELS)].astype(np.float64)
-        for shard in index["shard"]:
-            if not shard_path(path, shard).is_file():
-                raise InputError("the shard is missing", where=shard_path(path, shard), mend=_MEND)
+        for shard, n_bytes in zip(index["shard"], index["bytes"], strict=True):
+            shard = shard_path(path, shard)
+            if not shard.is_file() or shard.stat().st_size != n_bytes:
+                raise InputError(f"the shard is missing or not of {n_bytes} bytes", where=shard, mend=_MEND)
         return cls(path=path, config=config, index=index)
 
     def rows(self, split: str) -> Int64[np.ndarray, "n"]:
@@ -221,11 +224,13 @@ def read_store_index(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]] |
         raise InputError(f"the index cannot be read ({type(error).__name__})", where=path, mend=_MEND) from error
     if version != STORE_VERSION:
         raise InputError(f"schema {version}, this ichformer reads {STORE_VERSION}", where=path, mend="prepare anew")
-    texts, counts = ("series", "split", "shard", "sha256"), ("n_slices", "height", "width", "bytes")
+    if not isinstance(config, dict) or not (entries is None or isinstance(entries, list)):
+        raise InputError("the index makes no sense", where=path, mend=_MEND)
+    texts, counts = (*TEXT_COLUMNS, "shard", "sha256"), ("n_slices", "height", "width", "bytes")
     for entry in entries or ():
         sound = (
             isinstance(entry, dict)
-            and {*texts, *counts, *LABELS} <= entry.keys()
+            and {*texts, *counts, *LABELS, "has_mask"} <= entry.keys()
             and all(isinstance(entry[k], str) for k in texts)
             and all(type(entry[k]) is int for k in counts)
             and all(entry[k] is None or isinstance(entry[k], int | float) for k in LABELS)

@@ -1,6 +1,7 @@
 """Many independent tasks on an executor, where one that kills its worker does not stop the rest."""
 
 import multiprocessing
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,8 @@ from concurrent.futures import (
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from ichformer.errors import InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -57,6 +60,7 @@ def _in_pool(
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
         try:
+            _check_start(pool)
             while tasks or in_flight:
                 while tasks and len(in_flight) < (1 if alone else 2 * workers):
                     in_flight[pool.submit(function, tasks[0])] = tasks[0]
@@ -75,6 +79,15 @@ def _in_pool(
             yield suspects.popleft(), None
         else:
             yield from _in_pool(function, suspects, workers=1, alone=True)
+
+
+def _check_start(pool: ProcessPoolExecutor) -> None:
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenExecutor:
+        raise InputError(
+            "worker processes cannot be started", where="prepare", mend='guard your script: if __name__ == "__main__":'
+        ) from None
 
 
 def _start_worker() -> None:
