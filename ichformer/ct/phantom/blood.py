@@ -103,7 +103,8 @@ def paint_bleeds(
         else:
             share = _fluid(bleed, brain, p, grid, head, depth)
         paint(brain.hu, hu, share)
-        cover[bleed.subtype] = share
+        # Dura lies between blood and bone, and nobody contours the bright rim of the skull.
+        cover[bleed.subtype] = share * coverage(depth - 0.8, grid.edge_mm)
     return cover
 
 
@@ -149,5 +150,5 @@ def _ventricles(bleed: Bleed, brain: Brain, p: Points, grid: Grid) -> np.ndarray
 def _fluid(bleed: Bleed, brain: Brain, p: Points, grid: Grid, head: Head, depth: np.ndarray) -> np.ndarray:
     near = ellipsoid(p, bleed.at, bleed.radii) * float(np.prod(bleed.radii) ** (-1 / 3))
     amount = np.clip(2.2 * near + 0.45 * grid.spread(head.patches), 0, 1)
-    fluid = coverage(0.4 - brain.pia, grid.edge_mm) * coverage(depth - 1.6, grid.edge_mm)
+    fluid = coverage(0.7 - brain.pia, grid.edge_mm) * coverage(depth - 1.6, grid.edge_mm)
     return fluid * amount * coverage(-brain.ventricle - 1, 1)

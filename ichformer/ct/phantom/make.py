@@ -21,7 +21,7 @@ from ichformer.ct.volume import Volume
 POSITIVE_ML = 0.1
 """A slice is positive for a subtype from this much blood in the mask on."""
 
-MASK_SHARE = 0.4
+MASK_SHARE = 0.5
 """A voxel belongs to the mask from this share of blood on."""
 
 

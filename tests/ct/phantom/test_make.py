@@ -27,9 +27,8 @@ def bone_of(phantom: Phantom) -> np.ndarray:
 
 
 @pytest.mark.parametrize("subtype", SUBTYPES)
-@pytest.mark.parametrize("site", [CLEAN, TILTED], ids=["level", "tilted"])
-def test_only_what_is_planted_is_labelled(subtype, site):
-    for seed in (2, 3):
+def test_only_what_is_planted_is_labelled(subtype):
+    for seed, site in ((2, CLEAN), (3, TILTED)):
         phantom = make_phantom(seed, site=site, subtypes=frozenset({subtype}))
         assert [name for name, on in zip(LABELS, phantom.scan_labels, strict=True) if on] == [subtype, "any"]
         assert 1.0 < phantom.blood_ml.sum() < 110
@@ -45,6 +44,12 @@ def test_labels_follow_from_the_mask():
         assert labels[5] == labels[:5].max()
     assert (phantom.scan_labels == phantom.slice_labels.max(axis=0)).all()
     assert phantom.scan_labels.sum() == 4
+
+
+@pytest.mark.parametrize("subtype", ["epidural", "subarachnoid", "subdural"])
+def test_mask_stays_off_the_bone(subtype):
+    phantom = make_phantom(41, site=SITES["birch"], subtypes=(subtype,))
+    assert (phantom.volume.hu[phantom.mask > 0] > 200).mean() < 0.1
 
 
 def test_no_bleed_no_label():
@@ -184,7 +189,7 @@ def test_brightness_alone_does_not_give_the_answer_away():
     Measured over 300 scans of the tiny sites: 0.75; over 100 of the full sites: 0.80.
     """
     truth, shares = [], []
-    for i in range(90):
+    for i in range(70):
         scan = plan_scan(i, seed=0, sites=TINY_SITES, prevalence=0.5)
         phantom = make_phantom(1000 + i, site=scan.site, subtypes=scan.subtypes)
         hu = phantom.volume.hu
