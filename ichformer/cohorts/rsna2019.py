@@ -88,7 +88,7 @@ def _read_labels(path: Path) -> tuple[pd.Index, Float64[np.ndarray, "n labels"]]
     """Image identifiers and their labels, from rows ``ID_<hex>_<label>,<0 or 1>``. The file repeats some rows."""
     table = read_table(path, columns=("ID", "Label")).drop_duplicates(["ID", "Label"])
     parts = table["ID"].str.rsplit("_", n=1)
-    label = pd.Series(pd.Categorical(parts.str[1], categories=LABELS)).cat.codes.to_numpy()
+    label = parts.str[1].map({name: k for k, name in enumerate(LABELS)}).fillna(-1).astype(int).to_numpy()
     wrong = (label < 0) | ~table["Label"].isin(["0", "1"]).to_numpy()
     twice = table["ID"].duplicated().to_numpy()
     for bad, what in ((wrong, "is no label of 0 or 1"), (twice, "is both 0 and 1")):

@@ -26,7 +26,11 @@ def split_by_patient(index: pd.DataFrame, *, seed: int, fractions: Mapping[str, 
       seed: another seed, another split.
       fractions: of the patients, by split; they add up to 1.
     """
-    if set(fractions) - set(SPLITS) or min(fractions.values()) < 0 or not math.isclose(sum(fractions.values()), 1):
+    if (
+        set(fractions) - set(SPLITS)
+        or any(v < 0 for v in fractions.values())
+        or not math.isclose(sum(fractions.values()), 1)
+    ):
         raise InputError(f"found {dict(fractions)}", where="fractions", mend=f"give {', '.join(SPLITS)}, in all 1")
     names = [name for name in fractions if fractions[name] > 0]
     share = np.array([fractions[name] for name in names])

@@ -1,5 +1,6 @@
 """CSV files read strictly as text and written whole or not at all."""
 
+import csv
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -28,25 +29,32 @@ def read_table(path: Path, *, columns: Collection[str]) -> pd.DataFrame:
       columns: what it must have.
 
     Raises:
-      InputError: no such file, not a table, a column missing or there twice, a line that is too short.
+      InputError: no such file, not a table, a column missing or there twice, a line of another length.
     """
     try:
-        # Without header=0, so that columns of the same name are seen and not renamed.
-        frame = pd.read_csv(path, header=None, dtype=str, na_filter=False, encoding="utf-8-sig", index_col=False)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file, strict=True)
+            names = [name.strip() for name in next(lines, [])]
+            # pandas fills up short lines in silence.
+            short = next((lines.line_num for line in lines if line and len(line) != len(names)), None)
+        if short is not None:
+            raise InputError(
+                f"has not {len(names)} fields, as the first line",
+                where=f"{path} line {short}",
+                mend="complete the line",
+            )
+        table = pd.read_csv(
+            path, header=0, names=range(len(names)), dtype=str, na_filter=False, encoding="utf-8-sig", index_col=False
+        )
     except FileNotFoundError:
         raise InputError("does not exist", where=path, mend="check the path") from None
-    except (OSError, ValueError) as error:  # pandas' ParserError and EmptyDataError are ValueErrors
+    except (OSError, ValueError, csv.Error) as error:  # pandas' ParserError and EmptyDataError are ValueErrors
         raise InputError(f"is no CSV table ({error})", where=path, mend="save it as UTF-8, comma-separated") from None
-    names = [str(name).strip() for name in frame.iloc[0]]
     if missing := [name for name in columns if name not in names]:
         raise InputError(f"lacks the column {missing[0]!r}", where=path, mend=f"its columns are {', '.join(names)}")
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"has the column {twice[0]!r} twice", where=path, mend="keep one of them")
-    table = frame.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
-    short = table.isna().any(axis=1).to_numpy()
-    if short.any():
-        raise InputError("has too few fields", where=_line(path, int(short.argmax())), mend="complete the line")
-    return table
+    return table.set_axis(names, axis=1)
 
 
 def parse_labels(table: pd.DataFrame, *, where: Path) -> Float64[np.ndarray, "rows labels"]:

@@ -90,7 +90,8 @@ def prepare(
       index: Study index.
       out: the store's folder.
       config: has to be the same as before where the store exists.
-      executor: where to work, such as Dask's ``client.get_executor()``; a pool of processes by default.
+      executor: where to work, such as Dask's ``client.get_executor()``; a pool of processes by default. One task at a
+        time in each of its processes: pydicom's settings are not made for threads.
       workers: processes of that pool; one per core by default.
       progress: show a bar with an ETA on standard error.
 

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ichformer import LABELS
+from ichformer.cohorts.index import make_index
+from ichformer.cohorts.splits import check_leakage, hold_out_site, split_by_patient
+from ichformer.errors import InputError
+
+
+def series(k: int, patient: int, *, site: str = "a", origin: str = "c", **more: object) -> dict[str, object]:
+    return {
+        "cohort": origin,
+        "origin": origin,
+        "patient": f"p{patient}",
+        "study": f"s{k}",
+        "series": f"{origin}{k}",
+        "path": f"/d/{k}",
+        "site": site,
+        **more,
+    }
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[dict[str, object]]:
+    patients = draw(st.lists(st.integers(0, 40), min_size=1, max_size=80))
+    labels = st.sampled_from([0.0, 0.0, 1.0, np.nan])
+    return [
+        series(k, p, site=draw(st.sampled_from("ab")), **{name: draw(labels) for name in LABELS[:-1]})
+        for k, p in enumerate(patients)
+    ]
+
+
+@given(rows(), st.integers(0, 5), st.randoms())
+def test_whole_patients_whatever_the_order_of_rows(rows, seed, random):
+    index = make_index(rows)
+    split = split_by_patient(index, seed=seed)
+    assert set(split["split"]) <= {"train", "val", "test"}
+    assert (split.groupby("patient")["split"].nunique() == 1).all()
+    order = list(range(len(index)))
+    random.shuffle(order)
+    shuffled = split_by_patient(index.iloc[order], seed=seed)
+    assert shuffled.sort_index().equals(split)
+    parts = [split[split["split"] == name] for name in ("train", "test")]
+    check_leakage(*parts)
+
+
+@given(st.integers(1, 12), st.integers(0, 1000))
+def test_rare_labels_are_spread(n_rare, seed):
+    index = make_index([series(k, k, epidural=float(k < n_rare), subdural=float(k % 3 == 0)) for k in range(200)])
+    split = split_by_patient(index, seed=seed, fractions={"train": 0.6, "val": 0.2, "test": 0.2})
+    for label, count in (("epidural", n_rare), ("subdural", 67), (None, 200)):
+        of_label = split if label is None else split[split[label] == 1]
+        for name, fraction in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
+            assert abs((of_label["split"] == name).sum() - fraction * count) < 2
+
+
+def test_seeds_differ_and_splits_of_nothing_stay_empty():
+    index = make_index([series(k, k) for k in range(100)])
+    a, b = (split_by_patient(index, seed=seed)["split"].tolist() for seed in (0, 1))
+    assert a != b
+    assert set(split_by_patient(index, seed=0, fractions={"train": 1, "test": 0})["split"]) == {"train"}
+
+
+@pytest.mark.parametrize("fractions", [{"train": 0.5}, {"train": 1.5, "val": -0.5}, {"training": 1.0}, {}])
+def test_fractions_that_make_no_sense(fractions):
+    with pytest.raises(InputError, match="fractions"):
+        split_by_patient(make_index([series(0, 0)]), seed=0, fractions=fractions)
+
+
+@given(rows(), st.integers(0, 5))
+def test_a_site_held_out(rows, seed):
+    index = make_index(rows)
+    elsewhere = set(index[index["site"] == "a"]["patient"]) - set(index[index["site"] == "b"]["patient"])
+    if set(index["site"]) != {"a", "b"} or not elsewhere:
+        with pytest.raises(InputError, match="site"):
+            hold_out_site(index, site="b", seed=seed)
+        return
+    split = hold_out_site(index, site="b", seed=seed, val_fraction=0.2)
+    assert ((split["split"] == "test") == (split["site"] == "b")).all()
+    test, rest = split[split["split"] == "test"], split[split["split"].isin(["train", "val"])]
+    check_leakage(rest, test)
+    assert set(rest["patient"]) == elsewhere
+    assert set(split[split["split"] == ""]["patient"]) <= set(test["patient"])
+
+
+def test_the_same_number_in_two_cohorts_is_not_one_patient():
+    index = make_index([series(k, k % 20, origin=origin) for origin in ("x", "y") for k in range(40)])
+    split = split_by_patient(index, seed=0)
+    x, y = (split[split["origin"] == origin].groupby("patient")["split"].first() for origin in ("x", "y"))
+    assert (x != y).any()
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "what"),
+    [
+        (series(0, 1), series(1, 1), "patient"),
+        (series(0, 1, origin="rsna2019"), series(1, 1, origin="rsna2019", cohort="bhsd"), "patient"),
+        (series(0, 1), series(1, 2, study="s0"), "study"),
+        (series(0, 1, origin="x", series="same"), series(0, 1, origin="y", series="same"), "series"),
+    ],
+)
+def test_leaks_are_found(train, test, what):
+    with pytest.raises(InputError, match=f"^{what}: 1 in both"):
+        check_leakage(make_index([train]), make_index([test]))
+
+
+def test_no_leak():
+    check_leakage(make_index([series(0, 1, origin="x", study="")]), make_index([series(0, 1, origin="y", study="")]))
