@@ -14,6 +14,8 @@ from jaxtyping import Float, Float64
 from markupsafe import Markup
 
 from ichformer import LABELS, __version__
+from ichformer.ct.audit import Note
+from ichformer.ct.geometry import slice_origins_mm
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import one_line
@@ -46,6 +48,7 @@ class Reading:
       slice_thresholds: the same for slices.
       threshold_rule: how the thresholds were fixed, in words; "" where there are none.
       heat_maps: label -> values in [0, 1], one grid a slice of ``volume`` that covers the slice edge to edge.
+      notes: what was found in the series and what was done about it, up to what the model saw.
       model: what is to be said about the model, fact -> value.
       identity: what is to be said about the patient, fact -> value; empty unless it was asked for.
     """
@@ -57,6 +60,7 @@ class Reading:
     slice_thresholds: Mapping[str, float] = field(default_factory=dict)
     threshold_rule: str = ""
     heat_maps: Mapping[str, Float[np.ndarray, "s gh gw"]] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
     model: Mapping[str, str] = field(default_factory=dict)
     identity: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,7 +84,7 @@ def render_page(reading: Reading) -> str:
         summary=_summary(reading),
         threshold_rule=one_line(reading.threshold_rule),
         scores=_score_rows(reading),
-        notes=[{"code": note.code, "text": one_line(note.text, max_chars=600)} for note in reading.volume.audit.notes],
+        notes=[{"code": note.code, "text": one_line(note.text, max_chars=600)} for note in reading.notes],
         geometry=_geometry(reading.volume),
         model=_printable(reading.model),
         identity=_printable(reading.identity),
@@ -93,13 +97,9 @@ def render_page(reading: Reading) -> str:
 
 def slice_z_mm(volume: Volume) -> Float64[np.ndarray, "s"]:
     """The patient's z at the middle of each slice, in mm, larger towards the vertex."""
-    slices, height, width = volume.hu.shape
-    if volume.audit.steps_mm:
-        steps = np.concatenate([[0.0], np.cumsum(volume.audit.steps_mm)]) / volume.spacing_mm[0]
-    else:
-        steps = np.arange(slices, dtype=np.float64)
-    z_row = volume.affine[2]
-    return z_row[0] * steps + z_row[1] * (height - 1) / 2 + z_row[2] * (width - 1) / 2 + z_row[3]
+    _, height, width = volume.hu.shape
+    to_middle = volume.affine[2, 1] * (height - 1) / 2 + volume.affine[2, 2] * (width - 1) / 2
+    return slice_origins_mm(volume)[:, 2] + to_middle
 
 
 def _template() -> jinja2.Template:
@@ -142,6 +142,7 @@ def _data(reading: Reading) -> dict[str, Any]:
         "names": LABEL_NAMES,
         "slice_scores": [[round(float(score), 5) for score in row] for row in reading.slice_scores],
         "slice_thresholds": {label: float(value) for label, value in reading.slice_thresholds.items()},
+        "below": [row["label"] for row in _score_rows(reading) if row["threshold"] is not None and not row["above"]],
         "heat": [{"label": label, "shape": list(maps.shape[1:])} for label, maps in reading.heat_maps.items()],
         "opening": _most_suspicious(reading),
     }

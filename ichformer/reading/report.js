@@ -159,6 +159,7 @@ function write() {
   $("heat").checked = state.heat;
   $("opacity").value = Math.round(100 * state.opacity);
   $("legend").hidden = !(state.heat && heatMaps.has(label));
+  $("below-note").hidden = !data.below.includes(label);
   $("no-map").hidden = !state.heat || heatMaps.has(label);
   for (const radio of document.getElementsByName("window")) radio.checked = Boolean(named) && radio.value === named.name;
   for (const radio of document.getElementsByName("label")) radio.checked = radio.value === label;

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ichformer import LABELS
-from ichformer.ct.audit import Audit
+from ichformer.ct.audit import Audit, Note
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS, apply_windows
 from ichformer.reading.packing import BITS, pack
@@ -145,9 +145,9 @@ def test_the_data_is_what_was_given() -> None:
 
 def test_hostile_text_stays_text() -> None:
     hostile = volume(description=HOSTILE, manufacturer=HOSTILE, kernel=HOSTILE, modality=HOSTILE)
-    hostile = Volume(**{**vars(hostile), "audit": hostile.audit.with_note("tilt", HOSTILE)})
+    notes = (Note(code="tilt", text=HOSTILE),)
     facts = {HOSTILE: HOSTILE}
-    text = render_page(reading(volume=hostile, model=facts, identity=facts, threshold_rule=HOSTILE))
+    text = render_page(reading(volume=hostile, notes=notes, model=facts, identity=facts, threshold_rule=HOSTILE))
     page, clean = Parsed(text), Parsed(render_page(reading(identity={"Name": "x"})))
     assert [tag for tag, _ in page.elements if tag in ("script", "img")] == ["script"] * len(clean.inside["script"])
     assert page.inside["script"][-1] == clean.inside["script"][-1]

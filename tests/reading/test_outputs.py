@@ -1,0 +1,66 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ichformer.ct.series import find_series
+from ichformer.errors import InputError
+from ichformer.reading.outputs import FORMAT, NUMBERS_NAME, REPORT_NAME, check_out, folder_name, write_folder
+from tests.ct.builders import write_series
+
+OURS = {REPORT_NAME: "<p>", NUMBERS_NAME: json.dumps({"format": FORMAT})}
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+def test_names_are_safe_stable_and_differ(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 8, 8), np.int16)
+    descriptions = ("../../HEAD 5mm\u202e /etc", "../../HEAD 5mm\u202e /etc", "\u5934")
+    for folder, uid, description in zip("abc", ("1.2.3", "1.2.4", "1.2.5"), descriptions, strict=True):
+        tags = {"SpecificCharacterSet": "ISO_IR 192", "SeriesDescription": description, "PatientName": "DOE"}
+        write_series(tmp_path / folder, pixels, series_uid=uid, **tags)
+    names = [folder_name(series) for series in find_series(tmp_path).series]
+    assert len(set(names)) == 3
+    assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name) for name in names)
+    assert not any("doe" in name for name in names)
+    assert names[2].startswith("series-")
+    (tmp_path / "a").rename(tmp_path / "moved")
+    assert folder_name(find_series(tmp_path / "moved").series[0]) == names[0]
+
+
+def test_an_earlier_prediction_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "deep" / "scan"
+    write_folder(folder, OURS)
+    write_folder(folder, OURS | {REPORT_NAME: "<p>new"})
+    assert contents(folder)[REPORT_NAME] == "<p>new"
+    assert [path.name for path in folder.parent.iterdir()] == ["scan"]
+
+
+@pytest.mark.parametrize("foreign", [{"notes.txt": "mine"}, OURS | {"notes.txt": "mine"}, {NUMBERS_NAME: "[]"}])
+def test_foreign_folders_stay(tmp_path: Path, foreign: dict[str, str]) -> None:
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    for name, text in foreign.items():
+        (folder / name).write_text(text)
+    with pytest.raises(InputError, match="no earlier prediction"):
+        write_folder(folder, OURS)
+    assert contents(folder) == foreign
+    assert [path.name for path in tmp_path.iterdir()] == ["scan"]
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        write_folder(tmp_path / "new" / "scan", OURS | {"no/such/folder.txt": ""})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(InputError, match="is no folder"):
+            check_out(out)
+    check_out(tmp_path / "not" / "there" / "yet")

@@ -1,0 +1,210 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+
+from ichformer import LABELS
+from ichformer.ct.dicom import read_series
+from ichformer.ct.windows import WINDOWS
+from ichformer.errors import InputError
+from ichformer.evaluation.thresholds import Threshold, Thresholds, write_thresholds
+from ichformer.models.contract import CAM_LAYER, Prediction
+from ichformer.objectives.classification import Classification
+from ichformer.pipeline.prepare import PrepareConfig, prepare_volume
+from ichformer.reading.predict import THRESHOLDS_NAME, PredictionResult, predict
+from ichformer.reading.scoring import heat_map, score
+from ichformer.training.config import DataConfig, TrainConfig
+from ichformer.training.run import Run
+from tests.ct.builders import tilted, write_series
+
+PATCH, SIZE = 8, 96
+IDENTITY = {"PatientName": "DOE^JANE", "PatientBirthDate": "19500102", "PatientID": "MRN-4711", "StudyDate": "20240229"}
+HOTTEST = (6, 58, 88)  # slice, row, column
+
+
+class BloodCounter(nn.Module):
+    """Its logits are known: how many patches hold blood, against one and a half; "epidural" is always unlikely."""
+
+    @nn.compact
+    def __call__(self, x: Array, slice_mask: Array, spacing_mm: Array, train: bool) -> Prediction:
+        b, s, h, w, _ = x.shape
+        # The brain window is at 1 from 80 HU on: bone is 1, blood of 70 HU is 0.875, brain of 30 HU is 0.375.
+        blood = (jnp.abs(x[..., 0] - 0.875) < 0.06).astype(jnp.float32)
+        grid = blood.reshape(b, s, h // PATCH, PATCH, w // PATCH, PATCH).mean(axis=(3, 5))[..., None]
+        grid = self.perturb(CAM_LAYER, grid)
+        logit = 4 * (grid.sum(axis=(2, 3, 4)) - 1.5)
+        slice_logits = jnp.stack([jnp.full_like(logit, -5.0), *[logit] * 5], axis=-1)
+        scan_logits = jnp.where(slice_mask[..., None], slice_logits, -jnp.inf).max(axis=1)
+        return Prediction(slice_logits=slice_logits, scan_logits=scan_logits, features={CAM_LAYER: grid})
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run of the counter, opened whatever path is named."""
+    path = tmp_path / "runs" / "counter"
+    path.mkdir(parents=True)
+    made = Run(
+        path=path,
+        config=TrainConfig(data=DataConfig(store="stores/phantom")),
+        prepare=PrepareConfig(size=SIZE, field_of_view_mm=96.0),
+        objective=Classification(model=BloodCounter(), windows=(WINDOWS["brain"],)),
+        params={},
+        step=7,
+        facts={"commit": "abc123", "versions": {"ichformer": "0.1.0"}},
+    )
+    monkeypatch.setattr(Run, "open", classmethod(lambda cls, path: made))
+    return made
+
+
+def write_head(folder: Path, *, degrees: float = 18.0, **tags: object) -> Path:
+    """A small head of 11 slices, off centre, with a bleed in slices 4 to 8 that is widest in slice 6."""
+    rows, columns = np.indices((150, 160))
+    inside = ((rows - 70) / 60) ** 2 + ((columns - 75) / 68) ** 2
+    hu = np.full((11, 150, 160), -1000, np.int16)
+    hu[:, inside < 1] = 1000
+    hu[:, inside < 0.8] = 30
+    for s, radius in enumerate((0, 0, 0, 0, 7, 10, 14, 10, 7, 0, 0)):
+        hu[s, np.hypot(rows - HOTTEST[1], columns - HOTTEST[2]) < radius] = 70
+    write_series(folder, hu + 1024, orientation=tilted(degrees), **tags)
+    return folder
+
+
+def blobs(page: str, kind: str) -> list[str]:
+    return re.findall(rf'<script type="text/plain" id="{kind}">([^<]*)</script>', page)[0].split("\n")
+
+
+def test_writes_a_page_and_the_same_as_numbers(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = predict(run.path, write_head(tmp_path / "scan", SeriesDescription="HEAD 5MM", **IDENTITY), out)
+    assert not result.left_out
+    (only,) = result.series
+    assert only.report.parent.parent == out
+    assert {path.name for path in only.report.parent.iterdir()} == {"report.html", "prediction.json"}
+    values = json.loads(only.numbers.read_text())
+    assert values == json.loads(json.dumps(only.values))
+    assert [entry["slice"] for entry in values["slices"]] == list(range(1, 12))
+    bloody = [entry["slice"] for entry in values["slices"] if entry["scores"]["any"] > 0.5]
+    assert 7 in bloody
+    assert set(bloody) <= set(range(5, 10))
+    assert values["scan"]["any"] == max(entry["scores"]["any"] for entry in values["slices"])
+    assert values["scan"]["epidural"] == pytest.approx(1 / (1 + np.exp(5)), abs=1e-5)
+    assert [note["code"] for note in values["audit"]["notes"]] == ["tilt", "tilt_removed"]
+    page = only.report.read_text()
+    assert len(blobs(page, "hu")) == 11
+    # A map for "any" and for every subtype that is likely, not for the others.
+    assert set(re.findall(r'id="heat-(\w+)"', page)) == set(LABELS) - {"epidural"}
+    for secret in (*IDENTITY.values(), "DOE", "MRN", "1.2.3"):
+        assert secret not in only.numbers.read_text()
+        assert secret not in re.sub(r"[A-Za-z0-9+/=]{100,}", "", page)
+
+
+def test_identity_is_on_the_page_alone_where_it_was_asked_for(run: Run, tmp_path: Path) -> None:
+    scan = write_head(tmp_path / "scan", **IDENTITY)
+    (only,) = predict(run.path, scan, tmp_path / "out", with_identity=True).series
+    assert all(value in only.report.read_text() for value in IDENTITY.values())
+    assert not any(value in only.numbers.read_text() for value in IDENTITY.values())
+    (only,) = predict(run.path, scan, tmp_path / "out").series
+    assert not any(value in only.report.read_text() for value in IDENTITY.values())
+
+
+@pytest.mark.parametrize("degrees", [0.0, 18.0, -18.0])
+def test_the_heat_map_lies_over_the_blood_of_the_scan_as_it_was_read(run: Run, tmp_path: Path, degrees: float) -> None:
+    volume = read_series(write_head(tmp_path / "scan", degrees=degrees))
+    prepared = prepare_volume(volume, run.prepare)
+    assert prepared.hu.shape[1:] == (SIZE, SIZE)
+    what = (run.model, run.variables, run.objective.windows, prepared)
+    maps = heat_map(*what, volume, label="any")
+    assert maps.shape == (11, 128, 128)
+    assert maps.min() == 0
+    assert maps.max() == pytest.approx(1)
+    weights = maps[HOTTEST[0]]
+    rows, columns = (np.indices(weights.shape) + 0.5) * np.array([150, 160]).reshape(2, 1, 1) / 128 - 0.5
+    centre = [(axis * weights).sum() / weights.sum() for axis in (rows, columns)]
+    # To a quarter of a patch: 8 of 96 pixels across 96 mm, that is 8 mm or 16 rows of 0.5 mm.
+    np.testing.assert_allclose(centre, HOTTEST[1:], atol=4)
+    scan_scores, slice_scores = score(*what)
+    assert slice_scores.shape == (11, 6)
+    np.testing.assert_array_equal(scan_scores, slice_scores.max(axis=0))
+    # Where there is no blood, only the rim of the skull passes through its HU.
+    assert maps[[0, 1, 2, 3, 9, 10]].max() < 0.3
+
+
+def test_frozen_thresholds_decide_what_is_raised(run: Run, tmp_path: Path) -> None:
+    scan = write_head(tmp_path / "scan")
+    frozen = {"any": 0.3, "subdural": 1.0, "epidural": None}
+    rules = ("sensitivity>=0.90", "youden")
+    thresholds = tuple(
+        Threshold(
+            level="scan", label=label, rule=rule, value=value if rule == rules[0] else 0.123,
+            sensitivity=None, specificity=None, n=9, n_positive=4,
+        )
+        for label, value in frozen.items()
+        for rule in rules
+    )  # fmt: skip
+    write_thresholds(Thresholds(split="validation", n_patients=9, thresholds=thresholds), run.path / THRESHOLDS_NAME)
+    (only,) = predict(run.path, scan, tmp_path / "out").series
+    assert only.values["thresholds"]["scan"] == {"any": 0.3, "subdural": 1.0}
+    page = only.report.read_text()
+    assert 'id="heat-subarachnoid"' in page
+    assert 'id="heat-subdural"' not in page
+    assert "sensitivity&gt;=0.90, frozen on 9 patients of the split &#39;validation&#39;" in page
+    assert "above the threshold of 0.300" in page
+
+
+def two_and_a_half(tmp_path: Path) -> Path:
+    """Two readable series and one of a single slice."""
+    folder = tmp_path / "study"
+    write_head(folder / "a", series_uid="1.2.3")
+    write_head(folder / "b", series_uid="1.2.4")
+    write_series(folder / "c", np.zeros((1, 16, 16), np.int16), series_uid="1.2.5")
+    return folder
+
+
+def numbers_of(result: PredictionResult) -> list[int]:
+    return [series.number for series in result.series]
+
+
+def test_every_readable_series_or_the_one_asked_for(run: Run, tmp_path: Path) -> None:
+    study = two_and_a_half(tmp_path)
+    result = predict(run.path, study, tmp_path / "out")
+    assert numbers_of(result) == [1, 2]
+    assert [number for number, _ in result.left_out] == [3]
+    assert "one slice" in result.left_out[0][1]
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert numbers_of(predict(run.path, study, tmp_path / "out", series="2")) == [2]
+    assert numbers_of(predict(run.path, study, tmp_path / "out", series="1.2.3")) == [1]
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "where", "message"),
+    [
+        ({"series": "4"}, "study", "--series 4: is none of the 3 series there"),
+        ({"series": "3"}, "study", "one slice"),
+        ({}, "empty", "holds no files"),
+        ({}, "text", "no CT series among 1 files"),
+        ({}, "nowhere", "does not exist"),
+    ],
+)
+def test_bad_input_is_named_and_leaves_nothing(
+    run: Run, tmp_path: Path, options: dict[str, Any], where: str, message: str
+) -> None:
+    two_and_a_half(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("no picture")
+    with pytest.raises(InputError, match=message):
+        predict(run.path, tmp_path / where, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no run here"):
+        predict(tmp_path / "nothing", write_head(tmp_path / "scan"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
