@@ -116,7 +116,9 @@ def prepare(
             if isinstance(outcome, dict):
                 facts[task.series] = outcome
             else:
-                reasons[task.series] = outcome or "its process was killed, twice; the memory may not have sufficed"
+                reasons[task.series] = (
+                    outcome or "its process was killed whenever it was tried; the memory may not suffice for it"
+                )
                 bar.set_postfix(rejected=len(reasons), refresh=False)
             bar.update()
 

@@ -23,6 +23,9 @@ from ichformer.errors import InputError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_LIVES = 3
+"""A task is given up when its process has died this often; the first time it may be its neighbour that was to blame."""
+
 
 def run_all(
     function: Callable[[Task], Result], tasks: Iterable[Task], *, executor: Executor | None, workers: int
@@ -36,8 +39,8 @@ def run_all(
       workers: processes of that pool.
 
     Yields:
-      Task and result; None as result where the task killed its process twice, the second time alone. Only the own pool
-      can tell: a given executor that breaks raises ``BrokenExecutor``.
+      Task and result; None as result where the process died at the task again and again, with nothing beside it. Only
+      the own pool can tell: a given executor that breaks raises ``BrokenExecutor``.
     """
     if executor is None:
         yield from _in_pool(function, deque(tasks), workers=workers)
@@ -52,7 +55,7 @@ def run_all(
 
 
 def _in_pool(
-    function: Callable[[Task], Result], tasks: deque[Task], *, workers: int, alone: bool = False
+    function: Callable[[Task], Result], tasks: deque[Task], *, workers: int, lives: int = _LIVES
 ) -> Iterator[tuple[Task, Result | None]]:
     while tasks:
         in_flight: dict[Future[Result], Task] = {}
@@ -62,7 +65,7 @@ def _in_pool(
         try:
             _check_start(pool)
             while tasks or in_flight:
-                while tasks and len(in_flight) < (1 if alone else 2 * workers):
+                while tasks and len(in_flight) < (2 * workers if lives == _LIVES else 1):
                     in_flight[pool.submit(function, tasks[0])] = tasks[0]
                     tasks.popleft()
                 for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
@@ -75,10 +78,10 @@ def _in_pool(
             return
         finally:
             pool.shutdown(cancel_futures=True)
-        if alone and suspects:
-            yield suspects.popleft(), None
+        if lives > 1:
+            yield from _in_pool(function, suspects, workers=1, lives=lives - 1)
         else:
-            yield from _in_pool(function, suspects, workers=1, alone=True)
+            yield from ((task, None) for task in suspects)
 
 
 def _check_start(pool: ProcessPoolExecutor) -> None:

@@ -1,0 +1,322 @@
+"""Prepare: what goes in comes out in the same place, once, whatever breaks on the way."""
+
+import csv
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+
+import nibabel
+import numpy as np
+import pytest
+
+from ichformer import LABELS
+from ichformer.cohorts import folder
+from ichformer.cohorts.index import make_index, read_index
+from ichformer.ct.dicom import read_series
+from ichformer.errors import InputError
+from ichformer.pipeline import prepare as prepare_module
+from ichformer.pipeline.prepare import PrepareConfig, prepare, prepare_volume
+from ichformer.pipeline.records import Store
+from ichformer.pipeline.workers import run_all
+from ichformer.testing import tiny_cohort
+from tests.ct.builders import ramp, write_series
+
+CONFIG = PrepareConfig(size=32)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return tiny_cohort(tmp_path_factory.mktemp("phantoms") / "cohort", scans=6, prevalence=1.0)
+
+
+@pytest.fixture
+def index(cohort):
+    return read_index(cohort / "studies.csv")
+
+
+def prepare_here(index, out, config=CONFIG) -> Store:
+    with ThreadPoolExecutor(1) as executor:
+        return prepare(index, out, config=config, executor=executor, progress=False)
+
+
+def digests(store: pathlib.Path) -> dict[str, str]:
+    files = (path for path in store.rglob("*") if path.is_file())
+    return {str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def rejects(store: Store) -> list[dict[str, str]]:
+    with (store.path / "rejects.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_scans_labels_and_masks_arrive(index, tmp_path):
+    store = prepare_here(index, tmp_path / "store")
+    assert store.config == {"size": 32, "field_of_view_mm": 256.0, "remove_tilt": True}
+    assert rejects(store) == []
+    assert set(store.index.columns) >= {"cohort", "site", "patient", "study", "series", "split", "origin", *LABELS}
+    assert not {"path", "mask", "slice_labels", "boxes"} & set(store.index.columns)
+    assert (store.path / "index.json").read_text().find(str(tmp_path)) == -1
+    by_series = index.set_index("series")
+    for row, entry in store.index.iterrows():
+        scan, study = store.read(row), by_series.loc[entry["series"]]
+        expected = prepare_volume(read_series(study["path"]), CONFIG)
+        np.testing.assert_array_equal(scan.volume.hu, expected.hu)
+        np.testing.assert_array_equal(scan.volume.affine, expected.affine)
+        assert scan.volume.source == expected.source
+        assert scan.scan_labels.tolist() == study[list(LABELS)].tolist()
+        assert scan.slice_labels.max(0).tolist() == scan.scan_labels.tolist()
+        assert scan.mask is not None
+        bleeds = np.unique(scan.mask[scan.mask > 0])
+        assert all(scan.scan_labels[value - 1] == 1 for value in bleeds)
+        # Blood is brighter than the brain round it, so the mask lies where the HU are only if both went the same way.
+        outside_hu = np.median(scan.volume.hu[(scan.mask == 0) & (scan.volume.hu > 0) & (scan.volume.hu < 80)])
+        if (scan.mask > 0).sum() > 20:
+            assert np.median(scan.volume.hu[scan.mask > 0]) > outside_hu
+
+
+def test_same_bytes_with_processes_and_in_any_order(index, tmp_path, capfd):
+    store = prepare_here(index, tmp_path / "a")
+    prepare(index.iloc[::-1], tmp_path / "b", config=CONFIG, workers=2)
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+    assert len(digests(tmp_path / "a")) == 6 + 2
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "6/6" in captured.err
+    assert len(store.index) == 6
+
+
+class Failing(ThreadPoolExecutor):
+    """Breaks at the fourth task."""
+
+    submitted = 0
+
+    def submit(self, *args: object, **options: object) -> Future:
+        self.submitted += 1
+        if self.submitted == 4:
+            self.shutdown(wait=True)
+            raise BrokenExecutor("the machine was taken away")
+        return super().submit(*args, **options)
+
+
+def test_interrupted_and_gone_on_with(index, tmp_path, monkeypatch):
+    out = tmp_path / "store"
+    with pytest.raises(BrokenExecutor):
+        prepare(index, out, config=CONFIG, executor=Failing(1), progress=False)
+    made = {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
+    assert len(made) == 3
+    with pytest.raises(InputError, match="interrupted; run prepare again"):
+        Store.open(out)
+    reads = []
+    read_series = prepare_module.read_series
+    monkeypatch.setattr(prepare_module, "read_series", lambda *args: reads.append(1) or read_series(*args))
+    store = prepare_here(index, out)
+    assert len(reads) == 3
+    assert made.items() <= {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}.items()
+    assert digests(out) == digests(prepare_here(index, tmp_path / "at once").path)
+    reads.clear()
+    prepare_here(index, out)
+    assert (reads, len(store.index)) == ([], 6)
+
+
+def test_only_what_is_missing_or_damaged_or_changed_is_done(index, tmp_path):
+    out = tmp_path / "store"
+    store = prepare_here(index, out)
+    whole = digests(out)
+    cut, gone = (pathlib.Path(path) for path in store.shard_paths([1, 3]))
+    cut.write_bytes(cut.read_bytes()[:1000])
+    gone.unlink()
+    prepare_here(index, out)
+    assert digests(out) == whole
+    # A split does not touch the pixels, another label does.
+    store = prepare_here(index.assign(split="val"), out)
+    assert set(store.index["split"]) == {"val"}
+    assert store.shard_paths(range(6)) == prepare_here(index, out).shard_paths(range(6))
+    relabelled = index.copy()
+    relabelled.loc[0, ["slice_labels", "mask"]] = ""
+    again = prepare_here(relabelled, out)
+    assert len(set(again.index["shard"]) - set(store.index["shard"])) == 1
+    assert len(prepare_here(index.iloc[:2], out).index) == 2
+
+
+def test_an_interrupted_store_checks_its_damaged_shards(index, tmp_path):
+    out = tmp_path / "store"
+    whole = digests(prepare_here(index, out).path)
+    shard = next((out / "shards").iterdir())
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 16] ^= 0xFF
+    shard.write_bytes(data)
+    values = json.loads((out / "index.json").read_text())
+    (out / "index.json").write_text(json.dumps(values | {"series": None}))
+    prepare_here(index, out)
+    assert digests(out) == whole
+
+
+def test_another_configuration_is_refused(index, tmp_path):
+    prepare_here(index.iloc[:1], tmp_path / "store")
+    before = digests(tmp_path / "store")
+    with pytest.raises(InputError, match="name another folder, or delete this one"):
+        prepare_here(index, tmp_path / "store", PrepareConfig(size=48))
+    assert digests(tmp_path / "store") == before
+
+
+@pytest.mark.parametrize(
+    "config", [PrepareConfig(size=0), PrepareConfig(field_of_view_mm=1.0), PrepareConfig(size=9999)]
+)
+def test_senseless_configurations(index, tmp_path, config):
+    with pytest.raises(InputError, match="give"):
+        prepare_here(index, tmp_path / "store", config)
+    assert not (tmp_path / "store").exists()
+
+
+def test_bad_series_are_left_out_with_a_reason(index, tmp_path):
+    place = tmp_path / "scans"
+    bad = {
+        "1.1": write_series(place / "cut", ramp(), series_uid="1.1"),
+        "1.2": write_series(place / "mr", ramp(), series_uid="1.2", Modality="MR"),
+        "1.3": write_series(place / "one", ramp(slices=1), series_uid="1.3"),
+        "1.5": write_series(place / "\u202ename", ramp(), series_uid="1.5"),
+    }
+    cut = bad["1.1"][2]
+    cut.write_bytes(cut.read_bytes()[:-100])
+    found = folder.load(place, cache=tmp_path / "cache")
+    missing = {"cohort": "folder", "origin": "folder", "patient": "x", "series": "1.4", "path": str(place / "none")}
+    rows = [*found.to_dict("records"), missing, *index.iloc[:2].to_dict("records")]
+    store = prepare_here(make_index(rows), tmp_path / "store")
+    reasons = {row["series"]: row for row in rejects(store)}
+    assert set(reasons) == {"1.1", "1.2", "1.3", "1.4"}
+    assert len(store.index) == 3
+    for series, words in (("1.1", "PixelData"), ("1.2", "MR"), ("1.3", "one slice"), ("1.4", "does not exist")):
+        assert words in reasons[series]["reason"]
+        assert str(tmp_path) not in reasons[series]["reason"]
+        assert not pathlib.Path(reasons[series]["path"]).is_absolute()
+
+
+def test_nothing_could_be_read(tmp_path):
+    write_series(tmp_path / "scans", ramp(), Modality="MR")
+    index = folder.load(tmp_path / "scans", cache=tmp_path / "cache")
+    with pytest.raises(InputError, match=r"holds no scan; see rejects\.csv"):
+        prepare_here(index, tmp_path / "store")
+    assert "MR" in (tmp_path / "store" / "rejects.csv").read_text()
+
+
+def test_a_fault_in_one_series_does_not_stop_the_rest(index, tmp_path, monkeypatch):
+    calls = []
+
+    def faulty(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise MemoryError("no room")
+        return read_series(*args)
+
+    monkeypatch.setattr(prepare_module, "read_series", faulty)
+    store = prepare_here(index, tmp_path / "store")
+    assert len(store.index) == 5
+    assert [row["reason"] for row in rejects(store)] == ["MemoryError: no room"]
+    monkeypatch.undo()
+    assert len(prepare_here(index, tmp_path / "store").index) == 6
+
+
+@pytest.mark.parametrize("what", ["shape", "place", "values", "text"])
+def test_masks_of_another_grid(index, tmp_path, what):
+    image = nibabel.load(index["mask"][0])
+    voxels, affine = np.asanyarray(image.dataobj), image.affine.copy()
+    path = tmp_path / "mask.nii.gz"
+    if what == "shape":
+        voxels = voxels[:, :, :-1]
+    elif what == "place":
+        affine[:3, 3] += 3
+    elif what == "values":
+        voxels = voxels.astype(np.float32) + 0.5
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
+    if what == "text":
+        path.write_text("no mask")
+    changed = index.iloc[:2].copy()
+    changed.loc[0, "mask"] = str(path)
+    store = prepare_here(changed, tmp_path / "store")
+    (reject,) = rejects(store)
+    words = {"shape": "shape", "place": "off the series", "values": "other values", "text": "NIfTI"}
+    assert words[what] in reject["reason"]
+
+
+def test_labels_that_fit_no_slice_or_contradict(index, cohort, tmp_path):
+    text = (cohort / "slice_labels.csv").read_text().splitlines()
+    first = index["series"][0]
+    for name, change in (
+        ("other", lambda line: line.replace(f"{first},", f"{first},9.9.", 1)),
+        ("none", lambda line: "" if line.startswith(first) else line),
+    ):
+        table = tmp_path / f"{name}.csv"
+        table.write_text("\n".join(filter(None, map(change, text))) + "\n")
+        changed = index.assign(slice_labels=str(table))
+        if name == "none":
+            with pytest.raises(InputError, match="has no row of series"):
+                prepare_here(changed, tmp_path / name)
+        else:
+            assert "none of its slices" in rejects(prepare_here(changed, tmp_path / name))[0]["reason"]
+    negative = index.assign(**dict.fromkeys(LABELS, 0.0))
+    with pytest.raises(InputError, match="holds no scan"):
+        prepare_here(negative, tmp_path / "contradict")
+    assert "a slice is positive" in (tmp_path / "contradict" / "rejects.csv").read_text()
+
+
+def test_no_place_to_write(index, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        prepare_here(index, tmp_path / "file" / "store")
+
+
+def test_a_full_disk_stops_it_and_leaves_no_half_shard(index, tmp_path, monkeypatch):
+    class FullDisk:
+        def __init__(self, path: str, _: str):
+            pathlib.Path(path).write_bytes(b"half")
+
+        def write(self, _: bytes) -> None:
+            raise RuntimeError("No space left on device")
+
+    monkeypatch.setattr(prepare_module, "ArrayRecordWriter", FullDisk)
+    with pytest.raises(InputError, match="free some space"):
+        prepare_here(index, tmp_path / "store")
+    assert list((tmp_path / "store" / "shards").iterdir()) == []
+
+
+def test_the_real_head(real_data, tmp_path):
+    index = folder.load(real_data / "dcm_qa_ct", cache=tmp_path / "cache")
+    store = prepare_here(index, tmp_path / "store", PrepareConfig(size=128, field_of_view_mm=None))
+    heads = [store.read(row).volume for row in range(len(store.index))]
+    # The plastic head is a hollow skull.
+    assert all(0.05 < np.mean(head.hu > -300) < 0.9 for head in heads)
+    assert all(head.audit.tilt_deg == 0 for head in heads)
+    assert 0.15 < max(np.mean((head.hu > 0) & (head.hu < 80)) for head in heads) < 0.6
+
+
+def kill_or_answer(task: tuple[str, str]) -> str:
+    """In a worker: dies for "killer", dies once for "once", answers otherwise."""
+    name, folder = task
+    flag = pathlib.Path(folder) / name
+    if name == "killer" or (name == "once" and not flag.exists()):
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return name.upper()
+
+
+def test_a_killed_worker_takes_only_its_own_task_with_it(tmp_path):
+    tasks = [(name, str(tmp_path)) for name in ("a", "once", "b", "killer", "c", "d")]
+    results = dict(run_all(kill_or_answer, tasks, executor=None, workers=2))
+    assert results == {task: None if task[0] == "killer" else task[0].upper() for task in tasks}
+
+
+def test_a_broken_executor_of_ones_own_is_said(tmp_path):
+    with ProcessPoolExecutor(1) as executor, pytest.raises(BrokenExecutor):
+        list(run_all(kill_or_answer, [("killer", str(tmp_path))], executor=executor, workers=1))
+
+
+def test_sources_can_move(index, cohort, tmp_path):
+    store = prepare_here(index, tmp_path / "store")
+    shutil.copytree(cohort, tmp_path / "moved")
+    moved = read_index(tmp_path / "moved" / "studies.csv")
+    assert prepare_here(moved, tmp_path / "store").index.equals(store.index)
+    assert digests(prepare_here(moved, tmp_path / "other").path) == digests(tmp_path / "store")
