@@ -1,8 +1,7 @@
 """What every model family takes and gives back, so that any of them goes with any objective, evaluation and report."""
 
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
-import jax
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
@@ -21,11 +20,13 @@ class Prediction:
         its scan, and ``CAM_LAYER`` [B,S,h,w,d], the feature grid that Grad-CAM weighs.
     """
 
-    slice_logits: Float[Array, "b s labels"]
-    scan_logits: Float[Array, "b labels"]
-    features: dict[str, jax.Array]
+    # Any: JAX rebuilds a pytree with shapes, shardings and tracers in the place of its arrays.
+    slice_logits: Any
+    scan_logits: Any
+    features: dict[str, Any]
 
 
+@runtime_checkable
 class Classifier(Protocol):
     """A Flax module with this call; ``model.apply(variables, x, slice_mask, spacing_mm, train)``."""
 

@@ -1,0 +1,91 @@
+"""From one vector a slice to the logits of slices and scan: the part that all families share."""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ichformer import LABELS
+from ichformer.models.layers.positions import sincos_1d, slice_heights_mm
+from ichformer.models.layers.transformer import DENSE_INIT, Block
+
+ScanPool = Literal["attention", "max"]
+
+_MASKED = -1e9
+
+# About the length of a head in mm: the longest wavelength then tells skull base from vertex.
+_LONGEST_MM = 250.0
+
+
+class AttentionPool(nn.Module):
+    """A weighted mean over tokens, the weights from a small gated scorer (Ilse et al. 2018, eq. 8-9)."""
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n d"], mask: Bool[Array, "b n"] | None = None) -> Float[Array, "b d"]:
+        """Tokens [B,N,D] to their mean [B,D]; tokens outside ``mask`` weigh nothing."""
+        hidden = max(x.shape[-1] // 4, 8)
+        gate = nn.sigmoid(nn.Dense(hidden, dtype=self.dtype, name="gate")(x))
+        score = nn.Dense(1, dtype=jnp.float32, name="score")(
+            nn.tanh(nn.Dense(hidden, dtype=self.dtype, name="value")(x)) * gate
+        )
+        if mask is not None:
+            # Finite, so that a scan without any slice gives a number and not NaN.
+            score = jnp.where(mask[..., None], score, _MASKED)
+        return jnp.sum(nn.softmax(score, axis=1).astype(x.dtype) * x, axis=1)
+
+
+class SliceContext(nn.Module):
+    """A transformer over the slices of a scan, each at its height in mm."""
+
+    depth: int
+    num_heads: int
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b s d"],
+        slice_mask: Bool[Array, "b s"],
+        spacing_mm: Float[Array, "b 3"],
+        *,
+        train: bool,
+    ) -> Float[Array, "b s d"]:
+        """One vector a slice, now with what its scan says about it."""
+        height = sincos_1d(slice_heights_mm(slice_mask, spacing_mm), x.shape[-1], longest=_LONGEST_MM)
+        x = x + 0.1 * height.astype(x.dtype)
+        for i in range(self.depth):
+            x = Block(self.num_heads, self.dropout, self.dtype, name=f"block{i}")(x, slice_mask, train=train)
+        return nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
+
+
+class SliceAndScanHead(nn.Module):
+    """Slice logits from every slice's vector, scan logits from all of them.
+
+    ``scan_pool="max"`` takes the largest slice logit, as a scan's label is the largest of its slices' labels;
+    ``"attention"`` classifies an attention-weighted mean of the slices' vectors.
+    """
+
+    scan_pool: ScanPool = "attention"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b s d"], slice_mask: Bool[Array, "b s"]
+    ) -> tuple[Float[Array, "b s labels"], Float[Array, "b labels"]]:
+        """Vectors [B,S,D] to float32 slice logits [B,S,6] and scan logits [B,6]."""
+        # Where a head starts with the prevalence it will meet, the first steps are not spent on learning it.
+        bias = nn.initializers.constant(-2.0)
+        slice_logits = nn.Dense(len(LABELS), kernel_init=DENSE_INIT, bias_init=bias, name="slice_logits")(
+            x.astype(jnp.float32)
+        )
+        if self.scan_pool == "max":
+            return slice_logits, jnp.max(jnp.where(slice_mask[..., None], slice_logits, _MASKED), axis=1)
+        pooled = AttentionPool(self.dtype, name="scan_pool")(x, slice_mask)
+        scan_logits = nn.Dense(len(LABELS), kernel_init=DENSE_INIT, bias_init=bias, name="scan_logits")(
+            pooled.astype(jnp.float32)
+        )
+        return slice_logits, scan_logits

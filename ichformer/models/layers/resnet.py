@@ -1,0 +1,49 @@
+"""A small pre-activation residual network over one slice, with group instead of batch statistics."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block (He et al. 2016b) with GroupNorm (Wu & He 2018)."""
+
+    features: int
+    stride: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
+        """[N,H,W,C] to [N,H/stride,W/stride,features]."""
+        y = nn.relu(group_norm(self.dtype, "norm1")(x))
+        stride = (self.stride, self.stride)
+        if x.shape[-1] != self.features or self.stride != 1:
+            x = nn.Conv(self.features, (1, 1), stride, use_bias=False, dtype=self.dtype, name="shortcut")(y)
+        y = nn.Conv(self.features, (3, 3), stride, use_bias=False, dtype=self.dtype, name="conv1")(y)
+        y = nn.relu(group_norm(self.dtype, "norm2")(y))
+        return x + nn.Conv(self.features, (3, 3), use_bias=False, dtype=self.dtype, name="conv2")(y)
+
+
+class ResidualEncoder(nn.Module):
+    """A stem of stride 4, then one stage a width, each after the first at half the resolution of the one before."""
+
+    widths: tuple[int, ...]
+    blocks: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
+        """Slices [N,H,W,C] to a feature grid [N, H/(2 x 2^stages), ..., widths[-1]]."""
+        x = nn.Conv(self.widths[0], (5, 5), (4, 4), use_bias=False, dtype=self.dtype, name="stem")(x)
+        for i, features in enumerate(self.widths):
+            for j in range(self.blocks):
+                stride = 2 if i > 0 and j == 0 else 1
+                x = ResidualBlock(features, stride, self.dtype, name=f"stage{i}_block{j}")(x)
+        return nn.relu(group_norm(self.dtype, "norm")(x))
+
+
+def group_norm(dtype: Any, name: str) -> nn.GroupNorm:
+    """GroupNorm over 8 channels a group, so that it holds for every width of the house."""
+    return nn.GroupNorm(num_groups=None, group_size=8, dtype=dtype, name=name)

@@ -1,0 +1,29 @@
+"""What the training loop knows of an objective."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+
+from ichformer.pipeline.batch import Batch
+
+Params = Any
+"""A pytree of parameters."""
+
+Metrics = dict[str, tuple[jax.Array, jax.Array]]
+"""Name -> (sum, weight): so that a metric, too, is one division after the sum over all devices."""
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Something that can be optimised: pure, and hashable so that a jitted step can close over it."""
+
+    def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any]:
+        """Variables for batches of this shape: ``{"params": ...}``."""
+        ...
+
+    def loss(self, params: Params, batch: Batch, rng: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, Metrics]:
+        """Sum and weight of the loss over the scans of ``batch``, and further metrics.
+
+        Sums, not means: the step divides after the sum over devices, so that every layout gives the same loss.
+        """
+        ...

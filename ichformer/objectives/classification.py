@@ -1,0 +1,84 @@
+"""Multilabel classification of slices and scans, with the weights of RSNA 2019 and unknown labels left out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from ichformer.ct.windows import Window, apply_windows
+from ichformer.models.contract import Prediction
+from ichformer.objectives.base import Metrics, Params
+from ichformer.pipeline.batch import Batch
+
+LABEL_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 1.0, 2.0)
+"""RSNA 2019 Intracranial Hemorrhage Detection, evaluation: "any" counts twice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """Weighted binary cross-entropy of slices plus that of the scan; every scan counts the same.
+
+    Attributes:
+      model: a ``models.contract.Classifier``.
+      windows: the channels of its input.
+      scan_weight: weight of the scan's loss beside the mean loss of its slices.
+    """
+
+    model: nn.Module
+    windows: tuple[Window, ...]
+    scan_weight: float = 1.0
+
+    def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any]:
+        """The model's parameters."""
+        variables = self.model.init(rng, self.inputs(batch), batch.slice_mask, batch.spacing_mm, False)
+        return {"params": variables["params"]}
+
+    def inputs(self, batch: Batch) -> Float[Array, "b s h w c"]:
+        """Windowed slices, the first operation of the step."""
+        return apply_windows(batch.hu, self.windows, jnp)
+
+    def predict(self, params: Params, batch: Batch) -> Prediction:
+        """Logits without dropout."""
+        return self.model.apply({"params": params}, self.inputs(batch), batch.slice_mask, batch.spacing_mm, False)
+
+    def loss(self, params: Params, batch: Batch, rng: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, Metrics]:
+        """See ``objectives.base.Objective``; metrics "slice_loss" and "scan_loss" are means over scans."""
+        prediction = self.model.apply(
+            {"params": params},
+            self.inputs(batch),
+            batch.slice_mask,
+            batch.spacing_mm,
+            train,
+            rngs={"dropout": rng},
+        )
+        slice_labels = jnp.where(batch.slice_mask[..., None], batch.slice_labels, jnp.nan)
+        slice_loss, slices_known = masked_loss(prediction.slice_logits, slice_labels)
+        scan_loss, scan_known = masked_loss(prediction.scan_logits, batch.scan_labels)
+        slice_weight, scan_weight = batch.weight * slices_known, batch.weight * scan_known
+        # A scan of which nothing is known says nothing; one with labels of either level counts once.
+        weight = batch.weight * jnp.maximum(slices_known, scan_known)
+        slice_sum, scan_sum = jnp.sum(slice_loss * slice_weight), jnp.sum(scan_loss * scan_weight)
+        metrics = {"slice_loss": (slice_sum, jnp.sum(slice_weight)), "scan_loss": (scan_sum, jnp.sum(scan_weight))}
+        return slice_sum + self.scan_weight * scan_sum, jnp.sum(weight), metrics
+
+
+def masked_loss(
+    logits: Float[Array, "b *grid labels"], labels: Float[Array, "b *grid labels"]
+) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
+    """Label-weighted mean binary cross-entropy of each scan over its known labels, and whether it has any (1 or 0).
+
+    Args:
+      logits: [B,...,6].
+      labels: 0, 1 or NaN (unknown), of the same shape.
+    """
+    known = ~jnp.isnan(labels)
+    grid = (1,) * (logits.ndim - 1)
+    weight = known * jnp.asarray(LABEL_WEIGHTS, logits.dtype).reshape(*grid, -1)
+    losses = optax.sigmoid_binary_cross_entropy(logits, jnp.where(known, labels, 0.0)) * weight
+    over = tuple(range(1, logits.ndim))
+    total = weight.sum(over)
+    return losses.sum(over) / jnp.maximum(total, 1e-6), (total > 0).astype(logits.dtype)

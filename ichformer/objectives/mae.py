@@ -1,0 +1,91 @@
+"""A masked autoencoder over slices (He et al. 2022): it pretrains the encoder of ``slice_vit`` without labels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from jaxtyping import Array, Float, Int
+
+from ichformer.ct.windows import Window, apply_windows
+from ichformer.models.layers.patch_encoder import PatchEncoder
+from ichformer.models.layers.positions import sincos_2d
+from ichformer.models.layers.transformer import DENSE_INIT, Block
+from ichformer.objectives.base import Metrics, Params
+from ichformer.pipeline.batch import Batch
+
+
+class MaskedAutoencoder(nn.Module):
+    """Encoder over the visible patches, a light decoder over all of them.
+
+    The encoder's parameters are called "encoder", as in ``SliceViT``: a run of it can be the start of a classifier.
+    """
+
+    encoder: PatchEncoder
+    decoder_width: int
+    decoder_depth: int
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "n h w c"], order: Int[Array, "n tokens"], kept: int, *, train: bool
+    ) -> Float[Array, "n tokens pixels"]:
+        """The pixels of every patch [N, tokens, p*p*C], from the ``kept`` patches that come first in ``order``."""
+        p, dtype = self.encoder.patch_size, self.encoder.dtype
+        seen = self.encoder(x, order[:, :kept], train=train)
+        seen = nn.Dense(self.decoder_width, kernel_init=DENSE_INIT, dtype=dtype, name="to_decoder")(seen)
+        hidden = self.param("mask_token", DENSE_INIT, (1, 1, self.decoder_width)).astype(dtype)
+        hidden = jnp.broadcast_to(hidden, (x.shape[0], order.shape[1] - kept, self.decoder_width))
+        tokens = jnp.concatenate([seen, hidden], axis=1)
+        tokens = jnp.take_along_axis(tokens, jnp.argsort(order, axis=1)[..., None], axis=1)
+        tokens = tokens + sincos_2d(x.shape[1] // p, x.shape[2] // p, self.decoder_width).astype(dtype)[None]
+        for i in range(self.decoder_depth):
+            tokens = Block(max(self.decoder_width // 32, 1), dtype=dtype, name=f"decoder{i}")(tokens, train=train)
+        tokens = nn.LayerNorm(epsilon=1e-6, dtype=dtype, name="decoder_norm")(tokens)
+        return nn.Dense(p * p * x.shape[-1], kernel_init=DENSE_INIT, name="pixels")(tokens.astype(jnp.float32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedSlices:
+    """Mean squared error of the hidden patches, each patch normalised by its own mean and deviation.
+
+    Attributes:
+      model: the autoencoder.
+      windows: the channels of its input.
+      mask_ratio: part of the patches that is hidden.
+    """
+
+    model: MaskedAutoencoder
+    windows: tuple[Window, ...]
+    mask_ratio: float = 0.75
+
+    def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any]:
+        """The parameters of encoder and decoder."""
+        x = self._inputs(batch)
+        order, kept = self._order(rng, x)
+        return {"params": self.model.init(rng, x, order, kept, train=False)["params"]}
+
+    def loss(self, params: Params, batch: Batch, rng: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, Metrics]:
+        """See ``objectives.base.Objective``; the weight is the number of hidden patches of real slices."""
+        x = self._inputs(batch)
+        order_rng, dropout_rng = jax.random.split(rng)
+        order, kept = self._order(order_rng, x)
+        pixels = self.model.apply({"params": params}, x, order, kept, train=train, rngs={"dropout": dropout_rng})
+        p = self.model.encoder.patch_size
+        target = rearrange(x, "n (h p) (w q) c -> n (h w) (p q c)", p=p, q=p)
+        mean, variance = target.mean(-1, keepdims=True), target.var(-1, keepdims=True)
+        target = (target - mean) / jnp.sqrt(variance + 1e-6)
+        hidden = jnp.argsort(order, axis=1) >= kept
+        weight = hidden * (batch.slice_mask * batch.weight[:, None]).reshape(-1, 1)
+        error_sum, count = jnp.sum(jnp.square(pixels - target).mean(-1) * weight), jnp.sum(weight)
+        return error_sum, count, {"reconstruction_error": (error_sum, count)}
+
+    def _inputs(self, batch: Batch) -> Float[Array, "n h w c"]:
+        return rearrange(apply_windows(batch.hu, self.windows, jnp), "b s h w c -> (b s) h w c")
+
+    def _order(self, rng: jax.Array, x: Float[Array, "n h w c"]) -> tuple[Int[Array, "n tokens"], int]:
+        p = self.model.encoder.patch_size
+        tokens = (x.shape[1] // p) * (x.shape[2] // p)
+        order = jnp.argsort(jax.random.uniform(rng, (x.shape[0], tokens)), axis=1)
+        return order, max(1, round(tokens * (1 - self.mask_ratio)))

@@ -1,0 +1,43 @@
+"""From a configuration to the objective it names."""
+
+import jax.numpy as jnp
+
+from ichformer.ct.windows import WINDOWS, Window
+from ichformer.errors import InputError
+from ichformer.models.layers.patch_encoder import PatchEncoder
+from ichformer.models.slice_vit import SliceViT
+from ichformer.models.zoo import build_model
+from ichformer.objectives.base import Objective
+from ichformer.objectives.classification import Classification
+from ichformer.objectives.mae import MaskedAutoencoder, MaskedSlices
+from ichformer.training.config import TrainConfig
+
+
+def build_objective(config: TrainConfig) -> Objective:
+    """The objective with its model; InputError where the two do not go together."""
+    options = {"dropout": config.model.dropout, "dtype": jnp.dtype(config.model.compute_dtype)}
+    if config.model.scan_pool is not None:
+        options["scan_pool"] = config.model.scan_pool
+    model = build_model(config.model.name, **options)
+    windows = named_windows(config.objective.windows)
+    if config.objective.name == "classification":
+        return Classification(model=model, windows=windows, scan_weight=config.objective.scan_weight)
+    if not isinstance(model, SliceViT):
+        raise InputError(
+            "the masked autoencoder pretrains the encoder of a slice_vit",
+            where=f"--model.name {config.model.name}",
+            mend="name a slice_vit, or take --objective.name classification",
+        )
+    encoder = PatchEncoder(
+        model.patch_size, model.width, model.depth, model.num_heads, model.dropout, model.dtype, parent=None
+    )
+    autoencoder = MaskedAutoencoder(encoder, config.objective.decoder_width, config.objective.decoder_depth)
+    return MaskedSlices(model=autoencoder, windows=windows, mask_ratio=config.objective.mask_ratio)
+
+
+def named_windows(names: tuple[str, ...]) -> tuple[Window, ...]:
+    """Windows by name; InputError for one that is not there."""
+    for name in names:
+        if name not in WINDOWS:
+            raise InputError("there is no such window", where=name, mend=f"choose of {', '.join(WINDOWS)}")
+    return tuple(WINDOWS[name] for name in names)

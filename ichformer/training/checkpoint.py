@@ -1,0 +1,54 @@
+"""Checkpoints through Orbax v1: the only file that imports it, since its names still change."""
+
+from pathlib import Path
+from typing import Any
+
+import grain
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from ichformer.training.state import TrainState
+
+
+class Checkpoints:
+    """The checkpoints of one run: saved in the background, only the newest kept, the position in the data inside."""
+
+    def __init__(self, folder: Path, *, every: int, keep: int):
+        policies = ocp.training.save_decision_policies
+        self._checkpointer = ocp.training.Checkpointer(
+            folder.absolute(),
+            save_decision_policy=policies.FixedIntervalPolicy(every),
+            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+            cleanup_tmp_directories=True,
+        )
+
+    @property
+    def latest_step(self) -> int | None:
+        """Steps done in the newest checkpoint, None where there is none."""
+        latest = self._checkpointer.latest
+        return None if latest is None else latest.step
+
+    def save(self, step: int, state: TrainState, batches: grain.DatasetIterator, *, force: bool = False) -> None:
+        """Saves after ``step`` steps if that is due, or in any case with ``force``."""
+        if force and self.latest_step == step:
+            return
+        self._checkpointer.save_checkpointables_async(step, {"state": state, "batches": batches}, force=force)
+
+    def restore(self, state: TrainState, batches: grain.DatasetIterator) -> TrainState:
+        """The newest state, in the shapes and on the devices of ``state``; ``batches`` jumps to its place."""
+        target = {"state": jax.tree.map(_abstract, state), "batches": batches}
+        return self._checkpointer.load_checkpointables(None, target)["state"]
+
+    def restore_params(self, shapes: TrainState) -> TrainState:
+        """The newest parameters and averages alone; the optimiser's state stays on disk."""
+        wanted = jax.tree.map(_abstract, shapes)
+        wanted = wanted.replace(opt_state=jax.tree.map(lambda _: ocp.PLACEHOLDER, wanted.opt_state))
+        return self._checkpointer.load_checkpointables(None, {"state": wanted})["state"]
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self._checkpointer.close()
+
+
+def _abstract(x: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None))

@@ -1,0 +1,180 @@
+"""What a run is told: frozen dataclasses that the command line, an experiment and ``config.json`` share. No JAX."""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ichformer.errors import InputError
+from ichformer.pipeline.augment import Augmentation
+
+VERSION = 1
+"""Of the layout of ``config.json``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which model.
+
+    Attributes:
+      name: a name of ``ichformer models``.
+      scan_pool: how scan logits come from slices; the model's own choice where None.
+      dropout: on the branches of the transformer's blocks.
+      compute_dtype: of activations; parameters stay float32.
+    """
+
+    name: str = "hybrid_nano"
+    scan_pool: Literal["attention", "max"] | None = None
+    dropout: float = 0.0
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which scans, and how they come.
+
+    Attributes:
+      store: folder that ``ichformer prepare`` wrote.
+      split: the split to train on.
+      batch_size: scans a step, over all devices.
+      num_slices: slices a scan in training: a longer scan gives a random run of them, a shorter one is padded.
+      num_workers: processes that read and augment; 0 reads in the training process.
+      augmentation: what is changed at random.
+    """
+
+    store: str
+    split: str = "train"
+    batch_size: int = 8
+    num_slices: int = 24
+    num_workers: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """What is optimised.
+
+    Attributes:
+      name: "classification" of slices and scans, or "mae", a masked autoencoder over slices.
+      windows: display windows that become the channels of the input, by name (``ichformer.ct.windows.WINDOWS``).
+      scan_weight: classification: weight of the scan's loss beside the slices' loss.
+      mask_ratio: mae: part of a slice's patches that is hidden.
+      decoder_width: mae: features of the decoder.
+      decoder_depth: mae: blocks of the decoder.
+    """
+
+    name: Literal["classification", "mae"] = "classification"
+    windows: tuple[str, ...] = ("brain", "subdural", "bone")
+    scan_weight: float = 1.0
+    mask_ratio: float = 0.75
+    decoder_width: int = 128
+    decoder_depth: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW with a linear warm-up and a cosine to zero.
+
+    Attributes:
+      learning_rate: the peak.
+      warmup_steps: steps from zero to the peak.
+      weight_decay: decoupled; none on biases, norms and other vectors.
+      b2: decay of the second moment.
+      clip_norm: largest global norm of a gradient.
+    """
+
+    learning_rate: float = 1e-3
+    warmup_steps: int = 20
+    weight_decay: float = 0.05
+    b2: float = 0.99
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A whole run.
+
+    Attributes:
+      data: which scans, and how they come.
+      model: which model.
+      objective: what is optimised.
+      optim: how.
+      steps: optimiser steps.
+      seed: of parameters, order, augmentation and dropout.
+      ema_decay: of the averaged parameters that evaluation and prediction use; 0 keeps none.
+      init_from: a run whose parameters are the start, as far as their names and shapes fit.
+      wandb_project: also log to this Weights & Biases project (extra ``wandb``); "" for none.
+      log_every: steps between two lines of metrics.
+      checkpoint_every: steps between two checkpoints.
+      keep_checkpoints: how many of the newest stay.
+    """
+
+    data: DataConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    steps: int = 1000
+    seed: int = 0
+    ema_decay: float = 0.99
+    init_from: str = ""
+    wandb_project: str = ""
+    log_every: int = 10
+    checkpoint_every: int = 100
+    keep_checkpoints: int = 2
+
+    def to_json(self) -> str:
+        """As text, with the version of the layout."""
+        return json.dumps({"version": VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
+
+
+def read_config(path: Path) -> TrainConfig:
+    """The inverse of ``TrainConfig.to_json``; InputError for a file that is not one of this version."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"there is no run here ({error.strerror})", where=path, mend="name the folder of a run that was trained"
+        ) from None
+    except ValueError:
+        raise InputError("is not JSON", where=path, mend="restore it, or train again into a new folder") from None
+    version = values.pop("version", None) if isinstance(values, dict) else None
+    if version != VERSION:
+        raise InputError(
+            f"is of layout version {version!r}, this ichformer reads {VERSION}",
+            where=path,
+            mend="use the ichformer that wrote it, or train again",
+        )
+    return _from_json(TrainConfig, values, path)
+
+
+def _from_json(cls: Any, values: Any, path: Path) -> Any:
+    if not isinstance(values, dict):
+        raise InputError(f"{cls.__name__} must be an object", where=path, mend="restore the file")
+    known = typing.get_type_hints(cls)
+    for name in values:
+        if name not in known:
+            raise InputError(f"{cls.__name__} has no setting {name!r}", where=path, mend="take it out")
+    return cls(**{name: _convert(known[name], value, f"{path}, {name}") for name, value in values.items()})
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _from_json(kind, value, Path(where))
+    if typing.get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(value)
+    if _fits(kind, value):
+        return value
+    raise InputError(f"{value!r} is not of the kind {kind}", where=where, mend="restore the value")
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        return any(_fits(part, value) for part in typing.get_args(kind))
+    if typing.get_origin(kind) is Literal:
+        return value in typing.get_args(kind)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))

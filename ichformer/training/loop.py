@@ -1,0 +1,139 @@
+"""The training loop. It knows batches, a step, checkpoints and writers, and nothing of what is optimised."""
+
+import functools
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+from ichformer.errors import InputError
+from ichformer.objectives.base import Objective
+from ichformer.pipeline.loader import training_batches
+from ichformer.pipeline.prepare import PrepareConfig
+from ichformer.pipeline.records import Store
+from ichformer.training.build import build_objective
+from ichformer.training.checkpoint import Checkpoints
+from ichformer.training.config import TrainConfig
+from ichformer.training.optim import build_optimizer, learning_rate
+from ichformer.training.parallel import check_batch_size, compile_step, make_mesh, replicate, shard_batch
+from ichformer.training.run import initial_state, start_run
+from ichformer.training.state import TrainState
+from ichformer.training.step import train_step
+from ichformer.training.transfer import transfer_params
+from ichformer.training.writers import JsonLines, TensorBoard, WeightsAndBiases, Writer
+
+
+def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str, float]:
+    """Trains into the folder ``run``, or goes on where an earlier process left off.
+
+    The order is part of the contract: take a batch, step, write, save. A checkpoint of step k holds the position after
+    k batches, so a process that is killed anywhere and started again computes what an undisturbed one would have.
+
+    Args:
+      config: what to do.
+      run: the folder to make or to go on with.
+      progress: a bar with an ETA on standard error.
+
+    Returns:
+      The last metrics that were written.
+
+    Raises:
+      InputError: a store, a setting or a folder that does not fit; a loss that is no number.
+    """
+    store = Store.open(config.data.store)
+    mesh = make_mesh()
+    check_batch_size(config.data.batch_size, mesh)
+    objective = build_objective(config)
+    start_run(run, config, PrepareConfig(**store.config))
+    checkpoints = Checkpoints(run / "checkpoints", every=config.checkpoint_every, keep=config.keep_checkpoints)
+    batches = training_batches(
+        store,
+        split=config.data.split,
+        seed=config.seed,
+        batch_size=config.data.batch_size,
+        num_slices=config.data.num_slices,
+        augmentation=config.data.augmentation,
+        num_workers=config.data.num_workers,
+        host=jax.process_index(),
+        hosts=jax.process_count(),
+    )
+    state = _first_state(config, objective, store, mesh)
+    if checkpoints.latest_step is not None:
+        state = checkpoints.restore(state, batches)
+    first = int(state.step)
+    step = compile_step(
+        functools.partial(
+            train_step,
+            objective=objective,
+            optimizer=build_optimizer(config.optim, config.steps),
+            ema_decay=config.ema_decay,
+        ),
+        mesh,
+    )
+    rng = replicate(jax.random.key(config.seed + 1), mesh)
+    rate = learning_rate(config.optim, config.steps)
+    writers = _writers(config, run, first)
+    written: dict[str, float] = {}
+    bar = tqdm(
+        total=config.steps,
+        initial=first,
+        desc="train",
+        unit="step",
+        disable=not progress,
+        file=sys.stderr,
+        mininterval=1,
+    )
+    try:
+        clock, last = time.perf_counter(), first
+        for done in range(first + 1, config.steps + 1):
+            batch = shard_batch(next(batches), mesh)
+            state, metrics = step(state, batch, rng)
+            if done % config.log_every == 0 or done == config.steps:
+                # The only place that waits for the device.
+                written = {name: float(value) for name, value in jax.device_get(metrics).items()}
+                now = time.perf_counter()
+                written["learning_rate"] = float(rate(done - 1))
+                written["scans_per_s"] = (done - last) * config.data.batch_size / (now - clock)
+                clock, last = now, done
+                if not math.isfinite(written["loss"]):
+                    raise InputError(
+                        f"the loss is {written['loss']} at step {done}",
+                        where=run,
+                        mend="lower --optim.learning-rate or --optim.clip-norm and train into a new folder",
+                    )
+                for writer in writers:
+                    writer.write(done, written)
+                bar.set_postfix_str(f"loss {written['loss']:.4f}, {written['scans_per_s']:.1f} scans/s", refresh=False)
+            bar.update()
+            checkpoints.save(done, state, batches, force=done == config.steps)
+    finally:
+        bar.close()
+        for writer in writers:
+            writer.close()
+        checkpoints.close()
+        batches.close()
+    return written
+
+
+def _first_state(config: TrainConfig, objective: Objective, store: Store, mesh: Any) -> TrainState:
+    size = PrepareConfig(**store.config).size
+    state = jax.jit(lambda: initial_state(objective, config, size))()
+    if config.init_from:
+        state = transfer_params(state, Path(config.init_from))
+    return replicate(state, mesh)
+
+
+def _writers(config: TrainConfig, run: Path, first: int) -> list[Writer]:
+    if jax.process_index() != 0:
+        return []
+    writers: list[Writer] = [
+        JsonLines(run / "metrics.jsonl", resumed_step=first),
+        TensorBoard(run / "tensorboard", resumed_step=first),
+    ]
+    if config.wandb_project:
+        writers.append(WeightsAndBiases(config.wandb_project, run))
+    return writers

@@ -1,0 +1,209 @@
+"""The folder of a run: everything that evaluating it or predicting with it needs."""
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ichformer import LABELS
+from ichformer.errors import InputError
+from ichformer.objectives.base import Objective
+from ichformer.objectives.classification import Classification
+from ichformer.pipeline.batch import Batch
+from ichformer.pipeline.prepare import PrepareConfig
+from ichformer.training.build import build_objective
+from ichformer.training.checkpoint import Checkpoints
+from ichformer.training.config import TrainConfig, read_config
+from ichformer.training.optim import build_optimizer
+from ichformer.training.state import TrainState, create_state
+
+# Settings that do not change what comes out: a run may be resumed with other values of them.
+_FREE = ("log_every", "checkpoint_every", "keep_checkpoints", "wandb_project")
+_FREE_DATA = ("store", "num_workers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A trained classifier, opened for use.
+
+    Attributes:
+      path: its folder.
+      config: what it was told.
+      prepare: how its scans were prepared, so that a new scan gets the same treatment.
+      objective: with the model and its windows.
+      params: the averaged parameters where the run kept them, the last ones otherwise.
+      step: steps done.
+      facts: commit, versions and hardware of the training.
+    """
+
+    path: Path
+    config: TrainConfig
+    prepare: PrepareConfig
+    objective: Classification
+    params: Any
+    step: int
+    facts: dict[str, Any]
+
+    @property
+    def model(self) -> nn.Module:
+        """The Linen module."""
+        return self.objective.model
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What ``model.apply`` takes first."""
+        return {"params": self.params}
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> "Run":
+        """Reads a run's folder; InputError where it is none, has no checkpoint yet or is no classifier."""
+        path = Path(path)
+        config = read_config(path / "config.json")
+        objective = build_objective(config)
+        if not isinstance(objective, Classification):
+            raise InputError(
+                f"was trained for {config.objective.name!r} and gives no labels",
+                where=path,
+                mend="train a classifier from it with --init-from",
+            )
+        prepare = read_prepare(path)
+        params, step = load_params(path, objective, config, prepare.size)
+        return cls(
+            path=path,
+            config=config,
+            prepare=prepare,
+            objective=objective,
+            params=params,
+            step=step,
+            facts=_read_facts(path / "run.json"),
+        )
+
+
+def start_run(path: Path, config: TrainConfig, prepare: PrepareConfig) -> None:
+    """Makes the run's folder, or checks that the one that is there was told the same and may be gone on with."""
+    file = path / "config.json"
+    if file.exists():
+        before = read_config(file)
+        changed = [name for name in _flat(config) if _flat(config)[name] != _flat(before).get(name)]
+        if changed:
+            raise InputError(
+                f"a run with another {', '.join(changed)} is there", where=path, mend="name another folder for this one"
+            )
+        return
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError("is there and is no run", where=path, mend="name a new or an empty folder")
+    path.mkdir(parents=True, exist_ok=True)
+    facts = {"prepare": dataclasses.asdict(prepare), **environment()}
+    write_text(path / "run.json", json.dumps(facts, indent=2) + "\n")
+    # Last: a folder with a config.json is a run.
+    write_text(file, config.to_json())
+
+
+def read_prepare(path: Path) -> PrepareConfig:
+    """How the scans of a run were prepared."""
+    return PrepareConfig(**_read_facts(path / "run.json")["prepare"])
+
+
+def load_params(path: Path, objective: Objective, config: TrainConfig, size: int) -> tuple[Any, int]:
+    """The parameters of a run's newest checkpoint, averaged where it keeps an average, and the steps they took."""
+    folder = path / "checkpoints"
+    if folder.is_dir():
+        checkpoints = Checkpoints(folder, every=1, keep=1)
+        try:
+            if checkpoints.latest_step is not None:
+                shapes = jax.eval_shape(lambda: initial_state(objective, config, size))
+                state = checkpoints.restore_params(shapes)
+                return (state.params if state.ema_params is None else state.ema_params), checkpoints.latest_step
+        finally:
+            checkpoints.close()
+    raise InputError("has no checkpoint yet", where=path, mend="let `ichformer train` reach its first one")
+
+
+def initial_state(objective: Objective, config: TrainConfig, size: int) -> TrainState:
+    """The state before the first step, for pictures of ``size`` x ``size`` pixels."""
+    one_scan = Batch(
+        hu=jnp.zeros((1, 1, size, size), jnp.int16),
+        slice_mask=jnp.ones((1, 1), bool),
+        spacing_mm=jnp.ones((1, 3)),
+        slice_labels=jnp.zeros((1, 1, len(LABELS))),
+        scan_labels=jnp.zeros((1, len(LABELS))),
+        weight=jnp.ones(1),
+        row=jnp.zeros(1, jnp.int32),
+    )
+    params = objective.init(jax.random.key(config.seed), one_scan)["params"]
+    return create_state(params, build_optimizer(config.optim, config.steps), ema=config.ema_decay > 0)
+
+
+def environment() -> dict[str, Any]:
+    """Commit, versions and hardware, for the record; nothing that names a person or a machine."""
+    return {
+        "commit": _commit(),
+        "versions": {"python": platform.python_version()}
+        | {
+            name: version(name) for name in ("ichformer", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
+        },
+        "hardware": {
+            "devices": [device.device_kind for device in jax.devices()],
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+        },
+    }
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole file or nothing."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _commit() -> str:
+    """The commit of the source tree that runs, with "+changes" where it has any; "" for an installed package."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        text = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty=+changes", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return text.strip()
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        PrepareConfig(**facts["prepare"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError("is missing or damaged", where=path, mend="restore it, or train again") from None
+    return facts
+
+
+def _flat(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide what comes out, by dotted name."""
+    values = dataclasses.asdict(config)
+    for name in _FREE:
+        del values[name]
+    for name in _FREE_DATA:
+        del values["data"][name]
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": setting for inner, setting in value.items()}
+        else:
+            flat[name] = value
+    return flat

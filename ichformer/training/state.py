@@ -1,0 +1,35 @@
+"""Everything that changes from step to step."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+
+@struct.dataclass
+class TrainState:
+    """A pytree; the random numbers of a step follow from the seed and ``step``, so there is no generator in it.
+
+    Attributes:
+      step: int32 [], steps done.
+      params: what is optimised.
+      opt_state: the optimiser's own.
+      ema_params: a running mean of ``params``, or None.
+    """
+
+    step: Any
+    params: Any
+    opt_state: Any
+    ema_params: Any
+
+
+def create_state(params: Any, optimizer: optax.GradientTransformation, *, ema: bool) -> TrainState:
+    """The state before the first step."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizer.init(params),
+        ema_params=jax.tree.map(jnp.copy, params) if ema else None,
+    )

@@ -1,0 +1,91 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+
+from ichformer.ct.windows import WINDOWS
+from ichformer.models.zoo import build_model
+from ichformer.objectives.classification import LABEL_WEIGHTS, Classification, masked_loss
+from ichformer.pipeline.batch import Batch
+
+
+def make_batch(*, scans: int = 4, slices: int = 3, size: int = 16, seed: int = 0) -> Batch:
+    rng = np.random.default_rng(seed)
+    batch = Batch(
+        hu=rng.integers(-100, 100, (scans, slices, size, size)).astype(np.int16),
+        slice_mask=np.ones((scans, slices), bool),
+        spacing_mm=np.full((scans, 3), 5, np.float32),
+        slice_labels=rng.integers(0, 2, (scans, slices, 6)).astype(np.float32),
+        scan_labels=rng.integers(0, 2, (scans, 6)).astype(np.float32),
+        weight=np.ones(scans, np.float32),
+        row=np.arange(scans, dtype=np.int32),
+    )
+    return jax.tree.map(jnp.asarray, batch)
+
+
+def make_objective() -> Classification:
+    return Classification(model=build_model("slice_vit_nano"), windows=(WINDOWS["brain"],))
+
+
+def test_masked_loss_is_sklearns_weighted_log_loss():
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(5, 7, 6)).astype(np.float32)
+    labels = rng.integers(0, 2, (5, 7, 6)).astype(np.float32)
+    loss, known = masked_loss(jnp.asarray(logits), jnp.asarray(labels))
+    scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    for i in range(5):
+        # RSNA 2019: the mean over labels with "any" twice.
+        reference = [log_loss(labels[i, :, c], scores[i, :, c], labels=[0, 1]) for c in range(6)]
+        np.testing.assert_allclose(loss[i], np.average(reference, weights=LABEL_WEIGHTS), rtol=1e-5)
+    np.testing.assert_array_equal(known, 1)
+
+
+def test_unknown_labels_weigh_nothing():
+    logits = jnp.asarray(np.random.default_rng(2).normal(size=(2, 6)).astype(np.float32))
+    labels = jnp.asarray([[1, jnp.nan, 0, jnp.nan, jnp.nan, 1], [jnp.nan] * 6])
+    loss, known = masked_loss(logits, labels)
+    changed, _ = masked_loss(logits.at[0, 1].set(50.0), labels)
+    np.testing.assert_array_equal(loss, changed)
+    np.testing.assert_array_equal(known, [1, 0])
+    grads = jax.grad(lambda x: masked_loss(x, labels)[0].sum())(logits)
+    assert np.isfinite(grads).all()
+    np.testing.assert_array_equal(np.asarray(grads)[1], 0)
+
+
+def test_sum_and_weight_do_not_depend_on_how_scans_are_shared_out():
+    objective, batch, rng = make_objective(), make_batch(), jax.random.key(0)
+    params = objective.init(rng, batch)["params"]
+    total, weight, metrics = objective.loss(params, batch, rng, False)
+    halves = [objective.loss(params, Batch(*(x[part] for x in batch)), rng, False) for part in (np.s_[:1], np.s_[1:])]
+    np.testing.assert_allclose(total, halves[0][0] + halves[1][0], rtol=1e-6)
+    assert weight == halves[0][1] + halves[1][1] == 4
+    np.testing.assert_allclose(metrics["slice_loss"][0], sum(h[2]["slice_loss"][0] for h in halves), rtol=1e-6)
+
+
+def test_padding_scans_and_padding_slices_weigh_nothing():
+    objective, batch, rng = make_objective(), make_batch(), jax.random.key(0)
+    params = objective.init(rng, batch)["params"]
+    alone = objective.loss(params, Batch(*(x[:3] for x in batch)), rng, False)
+    filled = objective.loss(params, batch._replace(weight=jnp.asarray([1.0, 1.0, 1.0, 0.0])), rng, False)
+    np.testing.assert_allclose(alone[0], filled[0], rtol=1e-6)
+    assert alone[1] == filled[1] == 3
+
+    masked = batch._replace(slice_mask=jnp.arange(3)[None] < jnp.full((4, 1), 2))
+    other = masked._replace(
+        slice_labels=jnp.where(jnp.arange(3)[None, :, None] == 2, 1 - batch.slice_labels, batch.slice_labels)
+    )
+    assert objective.loss(params, masked, rng, False)[0] == objective.loss(params, other, rng, False)[0]
+
+
+def test_scan_labels_alone_and_slice_labels_alone_both_teach():
+    objective, batch, rng = make_objective(), make_batch(), jax.random.key(0)
+    params = objective.init(rng, batch)["params"]
+    unknown_slices = batch._replace(slice_labels=jnp.full_like(batch.slice_labels, np.nan))
+    total, weight, metrics = objective.loss(params, unknown_slices, rng, False)
+    assert weight == 4
+    assert metrics["slice_loss"][1] == 0
+    assert total == pytest.approx(metrics["scan_loss"][0])
+    nothing = unknown_slices._replace(scan_labels=jnp.full_like(batch.scan_labels, np.nan))
+    total, weight, _ = objective.loss(params, nothing, rng, False)
+    assert (total, weight) == (0, 0)
