@@ -15,6 +15,9 @@ from ichformer.errors import InputError
 from ichformer.evaluation.metrics import Vector, confusion, known_rows
 from ichformer.evaluation.table import LevelName, check_predictions, levels
 
+THRESHOLDS_NAME = "thresholds.json"
+"""The file in the folder of a run."""
+
 FORMAT = "ichformer thresholds 1"
 """First field of a file of thresholds."""
 

@@ -16,15 +16,13 @@ from ichformer.ct.headers import quiet_pydicom
 from ichformer.ct.series import Series, find_series, nothing_found
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.thresholds import Thresholds, read_thresholds
+from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds
 from ichformer.pipeline.prepare import prepare_volume
 from ichformer.reading.outputs import FORMAT, NUMBERS_NAME, REPORT_NAME, check_out, folder_name, write_folder
 from ichformer.reading.page import Reading, render_page, slice_z_mm
 from ichformer.reading.scoring import heat_map, score
 from ichformer.training.run import Run
 
-THRESHOLDS_NAME = "thresholds.json"
-"""A run's frozen thresholds, in its folder; of several rules the first counts."""
 
 _RAISED_WITHOUT_THRESHOLD = 0.5
 _IDENTITY_TAGS = {"Name": "PatientName", "Birth date": "PatientBirthDate", "ID": "PatientID", "Study date": "StudyDate"}

@@ -1,0 +1,82 @@
+"""A run over a store: the table of predictions, the thresholds frozen on validation, and the summary."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from ichformer import LABELS
+from ichformer.errors import InputError
+from ichformer.evaluation.summary import Summary, summarise, write_summary
+from ichformer.evaluation.table import columns, write_predictions
+from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, fix_thresholds, read_thresholds, write_thresholds
+from ichformer.pipeline.loader import evaluation_batches
+from ichformer.pipeline.records import Store
+from ichformer.training.parallel import make_mesh, replicate, shard_batch
+from ichformer.training.run import Run
+
+
+def predict_store(run: Run, store: Store, split: str, *, batch_size: int = 8) -> pd.DataFrame:
+    """Scores of every slice and scan of a split, as the table that ``evaluation.table`` describes."""
+    mesh = make_mesh()
+    batch_size = -(-batch_size // mesh.size) * mesh.size
+    params = replicate(run.params, mesh)
+    score = jax.jit(lambda params, batch: _scores(run, params, batch))
+    rows: list[dict[str, Any]] = []
+    for batch in evaluation_batches(store, rows=store.rows(split), batch_size=batch_size):
+        slice_scores, scan_scores = jax.device_get(score(params, shard_batch(batch, mesh)))
+        for i in np.flatnonzero(batch.weight):
+            entry = store.index.iloc[int(batch.row[i])]
+            ids = {name: str(entry[name]) for name in ("patient", "study", "series", "site", "split")}
+            rows.append(_row(ids, "", batch.scan_labels[i], scan_scores[i]))
+            for s in np.flatnonzero(batch.slice_mask[i]):
+                rows.append(_row(ids, str(s), batch.slice_labels[i, s], slice_scores[i, s]))
+    return pd.DataFrame(rows, columns=columns())
+
+
+def freeze_thresholds(run: Run, store: Store, *, split: str = "val") -> Thresholds:
+    """Fixes the run's thresholds on a split and writes them into its folder, where they stay."""
+    thresholds = fix_thresholds(predict_store(run, store, split))
+    write_thresholds(thresholds, run.path / THRESHOLDS_NAME)
+    return thresholds
+
+
+def evaluate(
+    run_path: Path, store_path: Path, out: Path, *, split: str = "test", replicates: int = 2000
+) -> Summary:
+    """Judges a run on a split; writes ``predictions.csv`` and ``metrics.json`` into ``out``.
+
+    Thresholds come from the run. A run that has none yet gets them from the store's split "val".
+
+    Raises:
+      InputError: no run, another preparation than the run's, no such split, or thresholds asked of the judged split.
+    """
+    run, store = Run.open(run_path), Store.open(store_path)
+    if store.config != dataclasses.asdict(run.prepare):
+        raise InputError(
+            f"was prepared with {store.config}, the run with {dataclasses.asdict(run.prepare)}",
+            where=store_path,
+            mend="prepare it as the run's scans were",
+        )
+    file = run.path / THRESHOLDS_NAME
+    thresholds = read_thresholds(file) if file.exists() else freeze_thresholds(run, store)
+    table = predict_store(run, store, split)
+    summary = summarise(table, thresholds=thresholds, replicates=replicates)
+    out.mkdir(parents=True, exist_ok=True)
+    write_predictions(table, out / "predictions.csv")
+    write_summary(summary, out / "metrics.json")
+    return summary
+
+
+def _scores(run: Run, params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
+    prediction = run.objective.predict(params, batch)
+    return jax.nn.sigmoid(prediction.slice_logits), jax.nn.sigmoid(prediction.scan_logits)
+
+
+def _row(ids: dict[str, str], number: str, labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
+    named = {f"score_{label}": float(score) for label, score in zip(LABELS, scores, strict=True)}
+    return {**ids, "slice": number, **dict(zip(LABELS, map(float, labels), strict=True)), **named}
+
