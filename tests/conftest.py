@@ -13,8 +13,6 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jaxtyping
 import pytest
 
-import tests.typecheck
-
 # The hook has to be there before the first module of the package is imported.
 jaxtyping.install_import_hook("ichformer", "tests.typecheck.checked")
 

@@ -12,9 +12,17 @@ from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.evaluation.summary import Summary, summarise, write_summary
 from ichformer.evaluation.table import columns, write_predictions
-from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, fix_thresholds, read_thresholds, write_thresholds
+from ichformer.evaluation.thresholds import (
+    THRESHOLDS_NAME,
+    Thresholds,
+    fix_thresholds,
+    read_thresholds,
+    write_thresholds,
+)
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
+from ichformer.training.config import TrainConfig
+from ichformer.training.loop import train
 from ichformer.training.parallel import make_mesh, replicate, shard_batch
 from ichformer.training.run import Run
 
@@ -44,9 +52,16 @@ def freeze_thresholds(run: Run, store: Store, *, split: str = "val") -> Threshol
     return thresholds
 
 
-def evaluate(
-    run_path: Path, store_path: Path, out: Path, *, split: str = "test", replicates: int = 2000
-) -> Summary:
+def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str, float]:
+    """Trains, then fixes the thresholds on the store's split "val", where the run is a classifier and there is one."""
+    written = train(config, run, progress=progress)
+    store = Store.open(config.data.store)
+    if config.objective.name == "classification" and "val" in set(store.index["split"]):
+        freeze_thresholds(Run.open(run), store)
+    return written
+
+
+def evaluate(run_path: Path, store_path: Path, out: Path, *, split: str = "test", replicates: int = 2000) -> Summary:
     """Judges a run on a split; writes ``predictions.csv`` and ``metrics.json`` into ``out``.
 
     Thresholds come from the run. A run that has none yet gets them from the store's split "val".
@@ -79,4 +94,3 @@ def _scores(run: Run, params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
 def _row(ids: dict[str, str], number: str, labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
     named = {f"score_{label}": float(score) for label, score in zip(LABELS, scores, strict=True)}
     return {**ids, "slice": number, **dict(zip(LABELS, map(float, labels), strict=True)), **named}
-

@@ -1,17 +1,20 @@
 """Every model by name: the one registry that training, the command line and the tests over all models read."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from ichformer.errors import InputError
 from ichformer.models.hybrid import Hybrid
 from ichformer.models.slice_vit import SliceViT
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
-    # "nano" is for laptops and tests; ti to l are the widths and depths of DeiT and ViT (Touvron 2021, Dosovitskiy 2021).
+    # "nano" is for laptops and tests; ti to l are the sizes of DeiT and ViT (Touvron 2021, Dosovitskiy 2021).
     "slice_vit_nano": partial(
         SliceViT, patch_size=8, width=96, depth=3, num_heads=3, context_depth=1, context_heads=3, scan_pool="max"
     ),
@@ -31,3 +34,14 @@ def build_model(name: str, **options: Any) -> nn.Module:
     if name not in MODELS:
         raise InputError("there is no such model", where=name, mend=f"choose one of {', '.join(MODELS)}")
     return MODELS[name](**options)
+
+
+def count_parameters(name: str) -> int:
+    """How many numbers the model called ``name`` learns, with three windows as channels."""
+    model = build_model(name)
+    shapes = jax.eval_shape(
+        lambda: model.init(
+            jax.random.key(0), jnp.zeros((1, 1, 64, 64, 3)), jnp.ones((1, 1), bool), jnp.ones((1, 3)), False
+        )
+    )
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))

@@ -138,7 +138,7 @@ def _example(row: int, scan: PreparedScan, num_slices: int, *, kept: slice = sli
 
 
 def _labels_of_run(scan_labels: np.ndarray, slice_labels: np.ndarray) -> np.ndarray:
-    """The scan labels of a run of slices: known where a slice is positive, where all are known, or the scan negative."""
+    """The scan labels of a run of slices, unknown where a slice is unknown and none positive in a positive scan."""
     known = ~np.isnan(slice_labels)
     positive = (slice_labels == 1).any(0)
     labels: Any = np.where(positive, 1.0, np.where(known.all(0), 0.0, np.nan))

@@ -23,7 +23,6 @@ from ichformer.reading.page import Reading, render_page, slice_z_mm
 from ichformer.reading.scoring import heat_map, score
 from ichformer.training.run import Run
 
-
 _RAISED_WITHOUT_THRESHOLD = 0.5
 _IDENTITY_TAGS = {"Name": "PatientName", "Birth date": "PatientBirthDate", "ID": "PatientID", "Study date": "StudyDate"}
 

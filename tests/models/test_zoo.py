@@ -10,7 +10,7 @@ import pytest
 from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.models.contract import CAM_LAYER
-from ichformer.models.zoo import MODELS, build_model
+from ichformer.models.zoo import MODELS, build_model, count_parameters
 
 # Counted once from the layers' shapes; a change here is a change of a model and belongs into the changelog.
 PARAMETERS = {
@@ -57,7 +57,7 @@ def test_shapes_and_parameter_count(name):
     assert prediction.scan_logits.shape == (2, len(LABELS))
     assert prediction.features[CAM_LAYER].shape[:2] == (2, 5)
     count = sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(variables["params"]))
-    assert count == PARAMETERS[name]
+    assert count == count_parameters(name) == PARAMETERS[name]
 
 
 @pytest.mark.parametrize("name", SMALL)

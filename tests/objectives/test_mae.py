@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tests.objectives.test_classification import make_batch
 
 from ichformer.ct.windows import WINDOWS
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.objectives.mae import MaskedAutoencoder, MaskedSlices
+from tests.objectives.test_classification import make_batch
 
 
 def make_objective() -> MaskedSlices:

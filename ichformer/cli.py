@@ -1,0 +1,284 @@
+"""The command line: each command parses, calls one function and prints what it returns."""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from ichformer.errors import InputError, one_line
+from ichformer.training.config import TrainConfig
+
+Positional = tyro.conf.Positional
+
+
+def inspect(path: Positional[Path], /, *, json: bool = False, sheet: Path | None = None) -> None:
+    """Says what a folder of DICOM holds and what is odd about it.
+
+    Args:
+      path: a DICOM file or a folder of them.
+      json: print one JSON object.
+      sheet: write a contact sheet of the first readable series as this PNG.
+    """
+    from ichformer.ct.dicom import read_series
+    from ichformer.ct.inspect import format_inspection, inspect_path
+    from ichformer.ct.series import find_series
+    from ichformer.ct.sheet import contact_sheet
+
+    found = inspect_path(path)
+    if sheet is not None:
+        series = find_series(path).series
+        readable = [s for s, said in zip(series, found["series"], strict=True) if said["shape"] is not None]
+        if not readable:
+            raise InputError("holds no readable series to draw", where=path, mend="see the warnings without --sheet")
+        _save_png(contact_sheet(read_series(readable[0])), sheet)
+    _print(found, format_inspection(found), json)
+
+
+def phantom(*, out: Path, scans: int = 20, seed: int = 0, prevalence: float = 0.5, site: tuple[str, ...] = ()) -> None:
+    """Writes synthetic head CT with bleeds of all five subtypes, as DICOM series with masks and labels.
+
+    Args:
+      out: folder to make.
+      scans: how many.
+      seed: the same seed gives the same files.
+      prevalence: part of the scans that bleed.
+      site: the sites to imitate; all by default.
+    """
+    from ichformer.ct.phantom.cohort import write_phantom_cohort
+
+    print(write_phantom_cohort(out, scans=scans, seed=seed, sites=site or None, prevalence=prevalence))
+
+
+def prepare(
+    *,
+    dataset: Literal["folder", "phantom", "rsna2019"],
+    source: Path,
+    out: Path,
+    labels: Path | None = None,
+    size: int = 256,
+    field_of_view_mm: float | None = 256.0,
+    hold_out_site: str = "",
+    seed: int = 0,
+    workers: int | None = None,
+    json: bool = False,
+) -> None:
+    """Turns a cohort into a store to train from. Run again, it does only what is missing.
+
+    Args:
+      dataset: which cohort's files these are.
+      source: where they lie; only read.
+      out: the store's folder.
+      labels: folder: a CSV of labels.
+      size: rows and columns of a prepared slice.
+      field_of_view_mm: side of the square round the head; the head's own box where None.
+      hold_out_site: this site becomes the test split, the others train and validation.
+      seed: of the split by patient.
+      workers: processes; one a core by default.
+      json: print one JSON object.
+    """
+    from ichformer.cohorts.registry import COHORTS
+    from ichformer.cohorts.splits import hold_out_site as hold_out
+    from ichformer.cohorts.splits import split_by_patient
+    from ichformer.pipeline.prepare import PrepareConfig
+    from ichformer.pipeline.prepare import prepare as run
+
+    index = COHORTS[dataset](source, cache=out / "cache", labels=labels)
+    if hold_out_site:
+        index = hold_out(index, site=hold_out_site, seed=seed)
+    elif not index["split"].any():
+        index = split_by_patient(index, seed=seed)
+    store = run(index, out, config=PrepareConfig(size=size, field_of_view_mm=field_of_view_mm), workers=workers)
+    rejects = len(index) - len(store.index)
+    found = {"store": str(out), "series": len(store.index), "rejects": rejects}
+    _print(found, f"{out}: {len(store.index)} series, {rejects} left out (rejects.csv says why)", json)
+
+
+def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, json: bool = False) -> None:
+    """Trains a model into a run's folder, or goes on where it was interrupted.
+
+    Args:
+      config: the settings.
+      out: the run's folder.
+      json: print one JSON object.
+    """
+    from ichformer.evaluation.predictions import train_and_freeze
+
+    written = train_and_freeze(config, out)
+    said = ", ".join(f"{name} {value:.4g}" for name, value in written.items()) or "was done already"
+    _print({"run": str(out), "metrics": written}, f"{out}: {said}\nnext: ichformer evaluate {out}", json)
+
+
+def evaluate(
+    run: Positional[Path],
+    /,
+    *,
+    store: Path | None = None,
+    split: str = "test",
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Judges a run on a split: AUROC and more, by slice and by scan, with intervals over patients.
+
+    Args:
+      run: a run's folder.
+      store: prepared scans; those of the training by default.
+      split: the split to judge.
+      out: folder for predictions.csv and metrics.json; RUN/evaluation by default.
+      json: print one JSON object.
+    """
+    from ichformer.evaluation.predictions import evaluate as judge
+    from ichformer.evaluation.summary import format_summary
+    from ichformer.training.config import read_config
+
+    store = store or Path(read_config(run / "config.json").data.store)
+    summary = judge(run, store, out or run / "evaluation", split=split)
+    _print(summary.to_json(), format_summary(summary), json)
+
+
+def predict(
+    run: Positional[Path],
+    path: Positional[Path],
+    /,
+    *,
+    out: Path,
+    series: str | None = None,
+    with_identity: bool = False,
+    json: bool = False,
+) -> None:
+    """Reads a scan with a trained run and writes report.html. Research use only.
+
+    Args:
+      run: a run's folder.
+      path: a DICOM file or a folder of them.
+      out: folder for the reports.
+      series: SeriesInstanceUID or number (as in `inspect`) of the only series wanted.
+      with_identity: show name, birth date, ID and study date on the page.
+      json: print one JSON object.
+    """
+    from ichformer.reading.predict import predict as read
+
+    result = read(run, path, out, with_identity=with_identity, series=series)
+    lines = []
+    for one in result.series:
+        scores = ", ".join(f"{label} {score:.2f}" for label, score in one.values["scan"].items())
+        lines.append(f"series {one.number}: {scores}\n  {one.report}")
+    lines += [f"series {number} left out: {one_line(reason)}" for number, reason in result.left_out]
+    values = {
+        "series": [{"number": one.number, "report": str(one.report), **one.values} for one in result.series],
+        "left_out": [{"number": number, "reason": reason} for number, reason in result.left_out],
+    }
+    _print(values, "\n".join([*lines, "Research use only. Not for diagnosis."]), json)
+
+
+def models(*, json: bool = False) -> None:
+    """Lists the models with their parameter counts.
+
+    Args:
+      json: print one JSON object.
+    """
+    from ichformer.models.zoo import MODELS, count_parameters
+
+    table = [{"name": name, "params": count_parameters(name)} for name in MODELS]
+    _print({"models": table}, "\n".join(f"{row['name']:<16}{row['params']:>14,}" for row in table), json)
+
+
+def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, json: bool = False) -> None:
+    """Goes the whole way on synthetic scans: phantoms, training, evaluation on an unseen site, report.
+
+    Args:
+      out: the run's folder.
+      fast: fewer scans and steps: it shows the way, not the figures.
+      seed: of everything random.
+      json: print one JSON object.
+    """
+    from ichformer.demo import demo as go
+    from ichformer.evaluation.summary import format_summary
+
+    result = go(out, fast=fast, seed=seed)
+    text = (
+        f"{format_summary(result.summary)}\n\nreport: {result.report}\n"
+        f"next:   ichformer predict {result.run} FOLDER_OF_DICOM --out out"
+    )
+    _print({"run": str(result.run), "report": str(result.report), "metrics": result.summary.to_json()}, text, json)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    f.__name__: f for f in (demo, phantom, inspect, prepare, train, evaluate, predict, models)
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs one command. Exit code 0: done; 2: bad usage or bad input, one line; 1: a fault of ours."""
+    try:
+        command = _parse(sys.argv[1:] if arguments is None else arguments)
+        command()
+    except InputError as error:
+        print(f"ichformer: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parse(arguments: list[str]) -> Callable[[], None]:
+    """The command with its arguments bound; a wrong option is one line, where tyro draws a box."""
+    said = io.StringIO()
+    chosen: list[Callable[[], None]] = []
+    commands = {name: _deferred(function, chosen) for name, function in COMMANDS.items()}
+    try:
+        with contextlib.redirect_stderr(said):
+            tyro.extras.subcommand_cli_from_dict(
+                commands,
+                prog="ichformer",
+                description="Intracranial haemorrhage on head CT, in JAX and Flax.",
+                args=arguments,
+            )
+    except SystemExit as error:
+        if error.code not in (0, None):
+            text = re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", said.getvalue())
+            what, _, _ = " ".join(text.split()).partition(" For full helptext")
+            command = arguments[0] if arguments and arguments[0] in COMMANDS else ""
+            raise InputError(
+                what.rstrip("."),
+                where=command or "command",
+                mend=f"see {' '.join(f'ichformer {command}'.split())} --help",
+            ) from None
+        raise
+    return chosen[0]
+
+
+def _deferred(function: Callable[..., None], chosen: list[Callable[[], None]]) -> Callable[..., None]:
+    """``function`` with its own signature, that is noted and not called: parsing ends before work begins."""
+
+    @functools.wraps(function)
+    def note(*args: Any, **kwargs: Any) -> None:
+        chosen.append(functools.partial(function, *args, **kwargs))
+
+    return note
+
+
+def _print(values: Any, text: str, as_json: bool) -> None:
+    print(json.dumps(values, allow_nan=False) if as_json else text)
+
+
+def _save_png(image: Any, path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        image.save(temporary, format="PNG")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=path, mend="name a writable place") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()
