@@ -37,6 +37,21 @@ class AttentionPool(nn.Module):
         return jnp.sum(nn.softmax(score, axis=1).astype(x.dtype) * x, axis=1)
 
 
+class SlicePool(nn.Module):
+    """One vector a slice from its tokens: their weighted mean and, beside it, their maximum.
+
+    A mean thins out a small bleed among many quiet tokens; the maximum keeps it and gives it a gradient from the start.
+    """
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b d"]:
+        """Tokens [B,N,D] to [B,D]."""
+        both = jnp.concatenate([AttentionPool(self.dtype, name="mean")(x), jnp.max(x, axis=1)], axis=-1)
+        return nn.Dense(x.shape[-1], dtype=self.dtype, name="mix")(both)
+
+
 class SliceContext(nn.Module):
     """A transformer over the slices of a scan, each at its height in mm."""
 

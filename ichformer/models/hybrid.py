@@ -8,7 +8,7 @@ from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.contract import CAM_LAYER, Prediction
-from ichformer.models.heads import AttentionPool, ScanPool, SliceAndScanHead, SliceContext
+from ichformer.models.heads import ScanPool, SliceAndScanHead, SliceContext, SlicePool
 from ichformer.models.layers.resnet import ResidualEncoder
 
 
@@ -47,7 +47,7 @@ class Hybrid(nn.Module):
             rearrange(x, "b s h w c -> (b s) h w c")
         )
         grid = self.perturb(CAM_LAYER, rearrange(grid, "(b s) h w d -> b s h w d", b=b))
-        vectors = AttentionPool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
+        vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
         vectors = SliceContext(self.context_depth, self.context_heads, self.dropout, self.dtype, name="context")(
             rearrange(vectors, "(b s) d -> b s d", b=b), slice_mask, spacing_mm, train=train
         )

@@ -8,7 +8,7 @@ from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.contract import CAM_LAYER, Prediction
-from ichformer.models.heads import AttentionPool, ScanPool, SliceAndScanHead, SliceContext
+from ichformer.models.heads import ScanPool, SliceAndScanHead, SliceContext, SlicePool
 from ichformer.models.layers.patch_encoder import PatchEncoder
 
 
@@ -53,7 +53,7 @@ class SliceViT(nn.Module):
         # The pool below reads every token, so the encoder's output is where gradients still have a place in the slice.
         grid = rearrange(tokens, "(b s) (h w) d -> b s h w d", b=b, s=s, h=h // self.patch_size)
         grid = self.perturb(CAM_LAYER, grid)
-        vectors = AttentionPool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
+        vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
         vectors = rearrange(vectors, "(b s) d -> b s d", b=b)
         vectors = SliceContext(self.context_depth, self.context_heads, self.dropout, self.dtype, name="context")(
             vectors, slice_mask, spacing_mm, train=train

@@ -1,0 +1,200 @@
+"""A run that was stopped anywhere and started again is, bit for bit, the run that was not."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from ichformer.cohorts.registry import COHORTS
+from ichformer.errors import InputError
+from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.testing import tiny_cohort
+from ichformer.training import loop
+from ichformer.training.build import build_objective
+from ichformer.training.checkpoint import Checkpoints
+from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig, read_config
+from ichformer.training.loop import train
+from ichformer.training.run import Run, initial_state, read_prepare
+from ichformer.training.state import TrainState
+
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    folder = tmp_path_factory.mktemp("store")
+    index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=8), cache=folder / "cache")
+    prepare(index.assign(split="train"), folder / "store", config=PrepareConfig(size=32), workers=1)
+    return TrainConfig(
+        data=DataConfig(store=str(folder / "store"), batch_size=8, num_slices=4),
+        model=ModelConfig(name="slice_vit_nano", dropout=0.1),
+        optim=OptimConfig(warmup_steps=1),
+        steps=STEPS,
+        log_every=1,
+        checkpoint_every=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "undisturbed"
+    train(config, run, progress=False)
+    return run
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    """The lines of metrics, without the one that is a clock's."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{name: value for name, value in line.items() if name != "scans_per_s"} for line in lines]
+
+
+def last_state(run: Path) -> TrainState:
+    config = read_config(run / "config.json")
+    shapes = jax.eval_shape(lambda: initial_state(build_objective(config), config, read_prepare(run).size))
+    checkpoints = Checkpoints(run / "checkpoints", every=1, keep=1)
+    try:
+        return checkpoints.restore_params(shapes)
+    finally:
+        checkpoints.close()
+
+
+def assert_same_run(found: Path, wanted: Path) -> None:
+    assert metrics(found) == metrics(wanted)
+    a, b = last_state(found), last_state(wanted)
+    jax.tree.map(np.testing.assert_array_equal, (a.step, a.params, a.ema_params), (b.step, b.params, b.ema_params))
+
+
+# At step 3 there is a checkpoint of step 2, and a line of step 3 where saving fails; at step 1 there is none yet.
+@pytest.mark.parametrize(
+    ("owner", "method", "stop"), [("JsonLines", "write", 3), ("Checkpoints", "save", 3), ("Checkpoints", "save", 1)]
+)
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(
+    config, undisturbed, tmp_path, monkeypatch, owner, method, stop
+):
+    def fails_at_stop(self, step, *args, **kwargs):
+        if step == stop:
+            raise OSError("no space left")
+        return real(self, step, *args, **kwargs)
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        real = getattr(getattr(loop, owner), method)
+        patch.setattr(getattr(loop, owner), method, fails_at_stop)
+        with pytest.raises(OSError, match="no space left"):
+            train(config, run, progress=False)
+    train(config, run, progress=False)
+    assert [line["step"] for line in metrics(run)] == [1, 2, 3, 4]
+    assert_same_run(run, undisturbed)
+
+
+def test_training_moves_the_parameters(config, undisturbed):
+    state = last_state(undisturbed)
+    assert int(state.step) == STEPS
+    start = initial_state(build_objective(config), config, 32)
+    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), start.params, state.params)
+    assert any(jax.tree.leaves(moved))
+
+
+def test_a_finished_run_is_left_as_it_is(config, undisturbed):
+    before = (undisturbed / "metrics.jsonl").read_bytes()
+    train(config, undisturbed, progress=False)
+    assert (undisturbed / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_opens_with_the_averaged_parameters(config, undisturbed):
+    run = Run.open(undisturbed)
+    assert run.step == STEPS
+    assert run.config == config
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(run.params))
+    jax.tree.map(np.testing.assert_array_equal, run.params, last_state(undisturbed).ema_params)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("seed", {"seed": 1}),
+        ("optim.learning_rate", {"optim": OptimConfig(warmup_steps=1, learning_rate=0.5)}),
+        ("steps", {"steps": STEPS + 1}),
+    ],
+)
+def test_another_setting_does_not_go_on_with_the_run(config, undisturbed, name, changes):
+    before = (undisturbed / "config.json").read_bytes()
+    with pytest.raises(InputError, match=f"another {name} is there"):
+        train(dataclasses.replace(config, **changes), undisturbed, progress=False)
+    assert (undisturbed / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"version": 1, "da', "[]", '{"version": 0}', '{"version": 1}', '{"version": 1, "data": {}}']
+)
+def test_a_damaged_config_is_refused(config, tmp_path, text):
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError):
+        train(config, tmp_path, progress=False)
+    with pytest.raises(InputError):
+        Run.open(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_folder_that_is_no_run_is_not_written_into(config, tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match="is no run"):
+        train(config, tmp_path, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_without_a_checkpoint_does_not_open(config, tmp_path, monkeypatch):
+    def fails(*args, **kwargs):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Checkpoints, "save", fails)
+        with pytest.raises(OSError, match="no space left"):
+            train(config, tmp_path / "run", progress=False)
+    with pytest.raises(InputError, match="no checkpoint yet"):
+        Run.open(tmp_path / "run")
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+from ichformer.training.config import read_config
+from ichformer.training.loop import train
+train(read_config(Path(sys.argv[1])), Path(sys.argv[2]), progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_a_run_that_ends_as_one_that_was_not(config, tmp_path):
+    config = dataclasses.replace(config, steps=40)
+    file = tmp_path / "told.json"
+    file.write_text(config.to_json(), encoding="utf-8")
+    environment = os.environ | {"XLA_FLAGS": ""}
+
+    def start(run: Path) -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, "-c", TRAIN, str(file), str(run)], env=environment)
+
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    lines = killed / "metrics.jsonl"
+    with start(killed) as process:
+        deadline = time.monotonic() + 240
+        while not (lines.exists() and lines.read_bytes().count(b"\n") >= 3):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert len(lines.read_text(encoding="utf-8").splitlines()) < config.steps
+    for run in (killed, whole):
+        with start(run) as process:
+            assert process.wait(timeout=240) == 0
+    assert [line["step"] for line in metrics(killed)] == list(range(1, 41))
+    assert_same_run(killed, whole)
