@@ -13,8 +13,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jaxtyping
 import pytest
 
+from tests.typecheck import checked
+
 # The hook has to be there before the first module of the package is imported.
-jaxtyping.install_import_hook("ichformer", "tests.typecheck.checked")
+jaxtyping.install_import_hook("ichformer", f"{checked.__module__}.checked")
 
 
 @pytest.fixture(scope="session")
