@@ -13,10 +13,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jaxtyping
 import pytest
 
-from tests.typecheck import checked
+import tests.typecheck  # noqa: F401, the hook below looks for it there
 
 # The hook has to be there before the first module of the package is imported.
-jaxtyping.install_import_hook("ichformer", f"{checked.__module__}.checked")
+jaxtyping.install_import_hook("ichformer", "tests.typecheck.checked")
 
 
 @pytest.fixture(scope="session")
