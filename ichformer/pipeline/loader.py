@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import grain
@@ -70,9 +71,7 @@ def training_batches(
             f"{batch_size} scans cannot be shared by {hosts} hosts", where="batch_size", mend=f"a multiple of {hosts}"
         )
 
-    def example(scan: tuple[int, PreparedScan], rng: np.random.Generator) -> Batch:
-        return _training_example(*scan, num_slices, augmentation, rng)
-
+    example = _TrainingExample(num_slices=num_slices, augmentation=augmentation)
     dataset = grain.MapDataset.source(_Scans(store, rows)).seed(seed).shuffle().repeat().random_map(example)
     dataset = dataset[host::hosts].batch(batch_size // hosts)[start:]
     # One thread's worth of reading ahead is enough: a scan is large and a step is slow.
@@ -105,14 +104,18 @@ def evaluation_batches(
             yield Batch(*(np.stack(arrays) for arrays in zip(*examples, strict=True)))
 
 
-def _training_example(
-    row: int, scan: PreparedScan, num_slices: int, augmentation: Augmentation, rng: np.random.Generator
-) -> Batch:
-    count = scan.volume.hu.shape[0]
-    first = int(rng.integers(0, max(count - num_slices, 0) + 1))
-    kept = slice(first, first + num_slices)
-    example = _example(row, scan, num_slices, kept=kept)
-    return example._replace(hu=augment(example.hu, augmentation, rng))
+@dataclass(frozen=True, kw_only=True)
+class _TrainingExample(grain.transforms.RandomMap):
+    """A random run of a scan's slices, augmented. A class: Grain pickles it and keeps its repr in states."""
+
+    num_slices: int
+    augmentation: Augmentation
+
+    def random_map(self, element: tuple[int, PreparedScan], rng: np.random.Generator) -> Batch:
+        row, scan = element
+        first = int(rng.integers(0, max(scan.volume.hu.shape[0] - self.num_slices, 0) + 1))
+        example = _example(row, scan, self.num_slices, kept=slice(first, first + self.num_slices))
+        return example._replace(hu=augment(example.hu, self.augmentation, rng))
 
 
 def _example(row: int, scan: PreparedScan, num_slices: int, *, kept: slice = slice(None)) -> Batch:
