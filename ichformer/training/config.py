@@ -157,6 +157,9 @@ def _from_json(cls: Any, values: Any, path: Path) -> Any:
     for name in values:
         if name not in known:
             raise InputError(f"{cls.__name__} has no setting {name!r}", where=path, mend="take it out")
+    for each in dataclasses.fields(cls):
+        if each.name not in values and each.default is each.default_factory is dataclasses.MISSING:
+            raise InputError(f"{cls.__name__} lacks {each.name!r}", where=path, mend="restore the file")
     return cls(**{name: _convert(known[name], value, f"{path}, {name}") for name, value in values.items()})
 
 

@@ -40,6 +40,6 @@ def train_step(
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema_params = jax.tree.map(lambda mean, now: mean * decay + now * (1 - decay), ema_params, params)
     metrics = {name: value / jnp.maximum(count, 1e-6) for name, (value, count) in sums.items()}
-    metrics |= {"loss": total * scale, "grad_norm": optax.global_norm(grads)}
+    metrics |= {"loss": total * scale, "grad_norm": optax.tree.norm(grads)}
     state = TrainState(step=state.step + 1, params=params, opt_state=opt_state, ema_params=ema_params)
     return state, metrics
