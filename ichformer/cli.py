@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+from tyro.conf import Positional
 
 from ichformer.errors import InputError, one_line
 from ichformer.training.config import TrainConfig
-
-Positional = tyro.conf.Positional
 
 
 def inspect(path: Positional[Path], /, *, json: bool = False, sheet: Path | None = None) -> None:

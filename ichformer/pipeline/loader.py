@@ -32,7 +32,7 @@ class _Scans:
 
     def __repr__(self) -> str:
         # Grain writes this into the iterator's state and compares it on restore: content, not an address in memory.
-        return f"_Scans({len(self._rows)} rows, crc32 {zlib.crc32(np.ascontiguousarray(self._rows, np.int64))})"
+        return f"_Scans({len(self._rows)} rows, crc32 {zlib.crc32(np.asarray(self._rows, np.int64).tobytes())})"
 
 
 def training_batches(

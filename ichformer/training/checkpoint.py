@@ -1,5 +1,6 @@
 """Checkpoints through Orbax v1: the only file that imports it, since its names still change."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Checkpoints:
     def restore_params(self, shapes: TrainState) -> TrainState:
         """The newest parameters and averages alone; the optimiser's state stays on disk."""
         wanted = jax.tree.map(_abstract, shapes)
-        wanted = wanted.replace(opt_state=jax.tree.map(lambda _: ocp.PLACEHOLDER, wanted.opt_state))
+        wanted = dataclasses.replace(wanted, opt_state=jax.tree.map(lambda _: ocp.PLACEHOLDER, wanted.opt_state))
         return self._checkpointer.load_checkpointables(None, {"state": wanted})["state"]
 
     def close(self) -> None:

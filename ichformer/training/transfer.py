@@ -1,5 +1,6 @@
 """Starting a run from the parameters of another one, as far as names and shapes agree."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -32,4 +33,4 @@ def transfer_params(state: TrainState, source: Path) -> TrainState:
     print(f"init: {len(taken)} of {len(here)} arrays from {source.name}, the others new", file=sys.stderr)  # noqa: T201
     params = traverse_util.unflatten_dict(here | taken)
     ema_params = None if state.ema_params is None else jax.tree.map(lambda x: x.copy(), params)
-    return state.replace(params=params, ema_params=ema_params)
+    return dataclasses.replace(state, params=params, ema_params=ema_params)

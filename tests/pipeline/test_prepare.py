@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import multiprocessing
 import os
 import pathlib
 import shutil
@@ -310,7 +311,7 @@ def test_a_killed_worker_takes_only_its_own_task_with_it(tmp_path):
 
 
 def test_a_broken_executor_of_ones_own_is_said(tmp_path):
-    with ProcessPoolExecutor(1) as executor, pytest.raises(BrokenExecutor):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor, pytest.raises(BrokenExecutor):
         list(run_all(kill_or_answer, [("killer", str(tmp_path))], executor=executor, workers=1))
 
 
