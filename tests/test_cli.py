@@ -1,0 +1,93 @@
+"""The command line as a person meets it: one readable line and exit code 2 for whatever is wrong."""
+
+import json
+
+import pytest
+
+from ichformer.cli import main
+from ichformer.testing import tiny_cohort
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    cohort = tiny_cohort(tmp_path_factory.mktemp("cli") / "cohort", scans=1)
+    return next(file.parent for file in sorted(cohort.glob("dicom/*/*/*/*.dcm")))
+
+
+def refused(capsys, *arguments) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    assert stop.value.code == 2
+    assert captured.out == ""
+    assert captured.err.startswith("ichformer: error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_no_scan_to_be_found(capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("no scan", encoding="utf-8")
+    for path in ("empty", "texts", "missing"):
+        assert path in refused(capsys, "inspect", tmp_path / path)
+
+
+def test_truncated_file(capsys, series, tmp_path):
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    for file in sorted(series.iterdir()):
+        data = file.read_bytes()
+        (folder / file.name).write_bytes(data[: len(data) // 2])
+    refused(capsys, "inspect", folder, "--sheet", tmp_path / "sheet.png")
+    assert not (tmp_path / "sheet.png").exists()
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["predict", "--out", "OUT", "PATH"]])
+def test_missing_run(capsys, series, tmp_path, command):
+    words = [str(tmp_path / "out") if w == "OUT" else str(series) if w == "PATH" else w for w in command]
+    words.insert(1, str(tmp_path / "nothing"))
+    assert "nothing" in refused(capsys, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_store(capsys, tmp_path):
+    error = refused(capsys, "train", "--data.store", tmp_path / "store", "--out", tmp_path / "run")
+    assert "run prepare" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_words(capsys):
+    assert "--sheeet" in refused(capsys, "inspect", "x", "--sheeet", "y")
+    assert "bogus" in refused(capsys, "bogus")
+    assert "ichformer train --help" in refused(capsys, "train", "--data.store", "s", "--out", "o", "--steps", "many")
+
+
+def test_help_and_models(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    capsys.readouterr()
+    main(["models", "--json"])
+    table = json.loads(capsys.readouterr().out)["models"]
+    assert {"slice_vit_b", "hybrid_s"} <= {row["name"] for row in table}
+    assert all(row["params"] > 100_000 for row in table)
+
+
+def test_inspect_prints_one_json_object(capsys, series, tmp_path):
+    main(["inspect", str(series), "--json", "--sheet", str(tmp_path / "sheet.png")])
+    (found,) = json.loads(capsys.readouterr().out)["series"]
+    assert {
+        *("path", "modality", "n_slices", "shape", "spacing_mm", "tilt_deg", "missing_slices"),
+        *("hu_min", "hu_max", "kernel", "description", "warnings"),
+    } <= found.keys()
+    assert found["n_slices"] == found["shape"][0] == len(list(series.iterdir()))
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_inspect_of_the_real_head(capsys, real_data):
+    main(["inspect", str(real_data / "dcm_qa_ct" / "GE"), "--json"])
+    (found,) = json.loads(capsys.readouterr().out)["series"]
+    assert found["n_slices"] == 28
+    assert abs(found["tilt_deg"]) == pytest.approx(18.5, abs=0.1)
+    assert any(w.startswith("variable_spacing: ") and "4.002" in w and "6.999" in w for w in found["warnings"])

@@ -1,0 +1,67 @@
+"""The house's rules on who may import whom."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "ichformer"
+ROOMS = ["ct", "cohorts", "pipeline", "models", "objectives", "training", "evaluation", "explain", "reading"]
+WITHOUT_JAX = [
+    "ichformer.ct.inspect",
+    "ichformer.ct.sheet",
+    "ichformer.ct.phantom.cohort",
+    "ichformer.cohorts.registry",
+    "ichformer.cohorts.splits",
+    "ichformer.pipeline.prepare",
+    "ichformer.pipeline.records",
+    "ichformer.evaluation.summary",
+    "ichformer.evaluation.calibration",
+    "ichformer.training.config",
+    "ichformer.cli",
+]
+
+
+def imported(file: pathlib.Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nothing_flows_back_up(room):
+    later = {f"ichformer.{name}" for name in ROOMS[ROOMS.index(room) + 1 :]} | {"ichformer.cli", "ichformer.demo"}
+    wrong = [
+        f"{file.relative_to(PACKAGE)} imports {name}"
+        for file in (PACKAGE / room).rglob("*.py")
+        for name in imported(file)
+        if ".".join(name.split(".")[:2]) in later
+    ]
+    assert wrong == []
+
+
+def test_experiments_are_imported_by_nobody_and_orbax_by_one_file():
+    files = {file: imported(file) for file in PACKAGE.rglob("*.py")}
+    assert [file for file, names in files.items() if any(n.split(".")[0] == "experiments" for n in names)] == []
+    with_orbax = {file.relative_to(PACKAGE).as_posix() for file, n in files.items() if "orbax.checkpoint" in n}
+    assert with_orbax == {"training/checkpoint.py"}
+
+
+def modules_after(name: str) -> set[str]:
+    code = f"import sys, {name}; print('\\n'.join(sys.modules))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_the_package_itself_imports_nothing_heavy():
+    assert modules_after("ichformer") & {"jax", "numpy", "flax", "pydicom", "pandas"} == set()
+
+
+@pytest.mark.parametrize("module", WITHOUT_JAX)
+def test_these_rooms_load_no_jax(module):
+    assert "jax" not in modules_after(module)
