@@ -242,7 +242,8 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
             )
     except SystemExit as error:
         if error.code not in (0, None):
-            text = re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", said.getvalue())
+            # The box's upper edge carries a title that the text repeats.
+            text = re.sub(r"\x1b\[[0-9;]*m|╭.*╮|[│╰╯─]", " ", said.getvalue())
             what, _, _ = " ".join(text.split()).partition(" For full helptext")
             command = arguments[0] if arguments and arguments[0] in COMMANDS else ""
             raise InputError(

@@ -22,7 +22,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "slice_vit_s": partial(SliceViT, width=384, depth=12, num_heads=6, context_heads=6),
     "slice_vit_b": partial(SliceViT, width=768, depth=12, num_heads=12, context_heads=12),
     "slice_vit_l": partial(SliceViT, width=1024, depth=24, num_heads=16, context_heads=16),
-    "hybrid_nano": partial(Hybrid, widths=(32, 64, 128), blocks=1, context_depth=1, context_heads=4, scan_pool="max"),
+    "hybrid_nano": partial(Hybrid, widths=(16, 32, 64), blocks=1, context_depth=1, context_heads=4, scan_pool="max"),
     "hybrid_ti": partial(Hybrid, widths=(32, 64, 128, 256), blocks=2, context_heads=4),
     "hybrid_s": partial(Hybrid, widths=(64, 128, 256, 512), blocks=2, context_heads=8),
 }

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grain
@@ -17,22 +17,21 @@ SLICE_MULTIPLE = 8
 """Evaluation pads scans to a multiple of this many slices, so that few shapes have to be compiled."""
 
 
-class _Scans:
-    """The scans of some rows of a store, for Grain's random access."""
+class _Rows:
+    """Some rows of a store, for Grain's random access."""
 
-    def __init__(self, store: Store, rows: np.ndarray):
-        self._store, self._rows = store, rows
+    def __init__(self, rows: np.ndarray):
+        self._rows = rows
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> tuple[int, PreparedScan]:
-        row = int(self._rows[index])
-        return row, self._store.read(row)
+    def __getitem__(self, index: int) -> int:
+        return int(self._rows[index])
 
     def __repr__(self) -> str:
         # Grain writes this into the iterator's state and compares it on restore: content, not an address in memory.
-        return f"_Scans({len(self._rows)} rows, crc32 {zlib.crc32(np.asarray(self._rows, np.int64).tobytes())})"
+        return f"_Rows({len(self._rows)} rows, crc32 {zlib.crc32(np.asarray(self._rows, np.int64).tobytes())})"
 
 
 def training_batches(
@@ -71,8 +70,8 @@ def training_batches(
             f"{batch_size} scans cannot be shared by {hosts} hosts", where="batch_size", mend=f"a multiple of {hosts}"
         )
 
-    example = _TrainingExample(num_slices=num_slices, augmentation=augmentation)
-    dataset = grain.MapDataset.source(_Scans(store, rows)).seed(seed).shuffle().repeat().random_map(example)
+    example = _TrainingExample(store=store, num_slices=num_slices, augmentation=augmentation)
+    dataset = grain.MapDataset.source(_Rows(rows)).seed(seed).shuffle().repeat().random_map(example)
     dataset = dataset[host::hosts].batch(batch_size // hosts)[start:]
     # One thread's worth of reading ahead is enough: a scan is large and a step is slow.
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
@@ -108,25 +107,26 @@ def evaluation_batches(
 class _TrainingExample(grain.transforms.RandomMap):
     """A random run of a scan's slices, augmented. A class: Grain pickles it and keeps its repr in states."""
 
+    store: Store = field(repr=False)
     num_slices: int
     augmentation: Augmentation
 
-    def random_map(self, element: tuple[int, PreparedScan], rng: np.random.Generator) -> Batch:
-        row, scan = element
-        first = int(rng.integers(0, max(scan.volume.hu.shape[0] - self.num_slices, 0) + 1))
-        example = _example(row, scan, self.num_slices, kept=slice(first, first + self.num_slices))
+    def random_map(self, element: int, rng: np.random.Generator) -> Batch:
+        n_slices = int(self.store.index["n_slices"].iloc[element])
+        first = int(rng.integers(0, max(n_slices - self.num_slices, 0) + 1))
+        run = np.arange(first, min(first + self.num_slices, n_slices))
+        example = _example(element, self.store.read(element, slices=run), self.num_slices, part=len(run) < n_slices)
         return example._replace(hu=augment(example.hu, self.augmentation, rng))
 
 
-def _example(row: int, scan: PreparedScan, num_slices: int, *, kept: slice = slice(None)) -> Batch:
+def _example(row: int, scan: PreparedScan, num_slices: int, *, part: bool = False) -> Batch:
     """One scan without a batch axis, padded with air to ``num_slices``.
 
-    Where only a run of the slices is kept, a scan's label holds only as far as slices say so: a scan that bleeds
-    elsewhere is not positive for this run.
+    Where ``scan`` is only a part of itself, its label holds as far as its slices say so: a scan that bleeds elsewhere
+    is not positive for this run.
     """
-    hu, slice_labels = scan.volume.hu[kept], scan.slice_labels[kept]
-    scan_labels = scan.scan_labels
-    if hu.shape[0] < scan.volume.hu.shape[0]:
+    hu, slice_labels, scan_labels = scan.volume.hu, scan.slice_labels, scan.scan_labels
+    if part:
         scan_labels = _labels_of_run(scan_labels, slice_labels)
     padding = num_slices - hu.shape[0]
     return Batch(

@@ -76,9 +76,12 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """AdamW with a linear warm-up and a cosine to zero.
+    """The optimiser, with a linear warm-up and a cosine to zero.
 
     Attributes:
+      name: "adamw", or "muon", which orthogonalises the updates of matrices and leaves the rest to AdamW with
+        Nesterov's momentum; small networks that start from nothing learn in fewer steps with it (see
+        ``experiments/RESULTS.md``).
       learning_rate: the peak.
       warmup_steps: steps from zero to the peak.
       weight_decay: decoupled; none on biases, norms and other vectors.
@@ -86,6 +89,7 @@ class OptimConfig:
       clip_norm: largest global norm of a gradient.
     """
 
+    name: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
     warmup_steps: int = 20
     weight_decay: float = 0.05

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import optax
+from optax.contrib import MuonDimensionNumbers, muon
 
 from ichformer.training.config import OptimConfig
 
@@ -15,13 +16,37 @@ def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:
 
 
 def build_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """AdamW behind a clip of the gradient's global norm."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(learning_rate(config, steps), b2=config.b2, weight_decay=config.weight_decay, mask=_is_kernel),
-    )
+    """The optimiser of ``config`` behind a clip of the gradient's global norm."""
+    rate = learning_rate(config, steps)
+    if config.name == "muon":
+        # Liu et al. 2025 (arXiv:2502.16982), section 2.2: updates of AdamW's size, so that its rates and decays hold.
+        optimizer = muon(
+            rate,
+            weight_decay=config.weight_decay,
+            weight_decay_mask=_is_kernel,
+            adam_b2=config.b2,
+            muon_weight_dimension_numbers=_matrices,
+            consistent_rms=0.2,
+        )
+    else:
+        optimizer = optax.adamw(rate, b2=config.b2, weight_decay=config.weight_decay, mask=_is_kernel)
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
 
 
 def _is_kernel(params: Any) -> Any:
     """True for the matrices of layers: biases, norms and tokens do not decay."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+
+
+def _matrices(params: Any) -> Any:
+    """Which axes of a kernel Muon takes as rows and as columns; None for what AdamW optimises: all else, and heads."""
+
+    def axes(path: tuple[Any, ...], x: jax.Array) -> MuonDimensionNumbers | None:
+        names = [key.key for key in path]
+        if names[-1] != "kernel" or "head" in names:
+            return None
+        if names[-2] == "qkv":  # [features, 3, heads, features of a head]: query, key and value are three matrices
+            return MuonDimensionNumbers(reduction_axis=0, output_axis=(2, 3))
+        return MuonDimensionNumbers(reduction_axis=tuple(range(x.ndim - 1)), output_axis=x.ndim - 1)
+
+    return jax.tree_util.tree_map_with_path(axes, params)

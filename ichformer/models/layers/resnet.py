@@ -36,7 +36,15 @@ class ResidualEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
         """Slices [N,H,W,C] to a feature grid [N, H/(2 x 2^stages), ..., widths[-1]]."""
-        x = nn.Conv(self.widths[0], (5, 5), (4, 4), use_bias=False, dtype=self.dtype, name="stem")(x)
+        # Soft tissue lies near 0.4 in every window: without this the filters that answer to the mean grey are the
+        # loudest in their group, and GroupNorm leaves little of the others.
+        x = (x - 0.4) * 3
+        # A deep stem (He et al. 2019, ResNet-C): at the first stride the skull's edge, half bone and half brain, looks
+        # like blood, and only something non-linear before the second stride can tell them apart.
+        narrow = self.widths[0] // 2
+        for i, (features, stride) in enumerate([(narrow, 2), (narrow, 1), (self.widths[0], 2)]):
+            x = x if i == 0 else nn.relu(group_norm(self.dtype, f"stem_norm{i}")(x))
+            x = nn.Conv(features, (3, 3), (stride, stride), use_bias=False, dtype=self.dtype, name=f"stem{i}")(x)
         for i, features in enumerate(self.widths):
             for j in range(self.blocks):
                 stride = 2 if i > 0 and j == 0 else 1
