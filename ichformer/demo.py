@@ -17,6 +17,7 @@ from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, Trai
 UNSEEN_SITE = "elm"
 SCANS, STEPS = 200, 1200
 FAST_SCANS, FAST_STEPS = 50, 150
+PREPARE = PrepareConfig(size=80, field_of_view_mm=208.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ def demo(out: Path, *, fast: bool = False, seed: int = 0, progress: bool = True)
     cohort = write_phantom_cohort(data / "cohort", scans=FAST_SCANS if fast else SCANS, seed=seed, progress=progress)
     index = COHORTS["phantom"](cohort, cache=data / "cache")
     index = hold_out_site(index, site=UNSEEN_SITE, seed=seed, val_fraction=0.2)
-    store = prepare(index, data / "store", config=PrepareConfig(size=80, field_of_view_mm=208.0), progress=progress)
+    store = prepare(index, data / "store", config=PREPARE, progress=progress)
     train_and_freeze(demo_config(store, fast=fast, seed=seed), out, progress=progress)
     summary = evaluate(out, store.path, out / "evaluation")
     bleeds = index[(index["site"] == UNSEEN_SITE) & (index["any"] == 1)]

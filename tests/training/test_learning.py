@@ -11,10 +11,10 @@ from ichformer import LABELS
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import hold_out_site
 from ichformer.ct.phantom.cohort import write_phantom_cohort
-from ichformer.demo import SCANS, UNSEEN_SITE, demo_config
+from ichformer.demo import PREPARE, SCANS, UNSEEN_SITE, demo_config
 from ichformer.evaluation.predictions import predict_store
 from ichformer.evaluation.table import levels
-from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.pipeline.prepare import prepare
 from ichformer.training.loop import train
 from ichformer.training.run import Run
 
@@ -45,7 +45,7 @@ def with_labels_of_others(index: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def auroc_of_unseen(index: pd.DataFrame, folder: Path) -> float:
-    store = prepare(index, folder / "store", config=PrepareConfig(size=80, field_of_view_mm=208.0), progress=False)
+    store = prepare(index, folder / "store", config=PREPARE, progress=False)
     train(demo_config(store, fast=False, seed=0), folder / "run", progress=False)
     (_, scans) = levels(predict_store(Run.open(folder / "run"), store, "test"))
     assert scans.name == "scan"
