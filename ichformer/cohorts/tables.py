@@ -1,7 +1,6 @@
 """CSV files read strictly as text and written whole or not at all."""
 
 import csv
-import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from jaxtyping import Float64
 
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
+from ichformer.files import write_text
 
 SLICE_COLUMNS = ("series", "slice", "file", *LABELS)
 """A table of slice labels: ``slice`` is what ``Volume.source`` calls it, ``file`` its path below the series' path.
@@ -80,18 +80,8 @@ def read_slice_table(path: Path) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """The table as CSV; labels as 0, 1 or nothing."""
-    write_text(table.to_csv(index=False, float_format="%g", lineterminator="\n"), path)
-
-
-def write_text(text: str, path: Path) -> None:
-    """The whole file or none of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(table.to_csv(index=False, float_format="%g", lineterminator="\n"), path)
 
 
 def scan_labels(slice_labels: Float64[np.ndarray, "s labels"]) -> Float64[np.ndarray, "labels"]:

@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Float32, Float64, Real, Shaped
 
 from ichformer.ct.head import head_box
-from ichformer.ct.hounsfield import AIR_HU
 from ichformer.ct.orientation import slice_normal, tilt_of
 from ichformer.ct.resampling import covering_matrix, shrinking_matrix
-from ichformer.ct.volume import Volume
+from ichformer.ct.volume import AIR_HU, Volume
 
 MARGIN_MM = 10.0
 """Left round the head where no field of view is asked for."""

@@ -8,10 +8,8 @@ from jaxtyping import Int16, Integer
 from pydicom.pixels.utils import pixel_array
 
 from ichformer.ct.headers import Header, transfer_syntax
+from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError, one_line
-
-AIR_HU = -1024
-"""What padding and everything outside the picture becomes: the lowest value that 12-bit CT holds."""
 
 MAX_SIDE = 4096
 """Rows and columns above this are refused before any memory is taken; the largest CT matrices have 2048."""

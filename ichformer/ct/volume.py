@@ -7,6 +7,9 @@ from jaxtyping import Float64, Int16
 
 from ichformer.ct.audit import Audit
 
+AIR_HU = -1024
+"""What padding and everything outside the picture becomes: the lowest value that 12-bit CT holds."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Volume:

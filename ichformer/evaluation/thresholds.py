@@ -14,6 +14,7 @@ from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.evaluation.metrics import Vector, confusion, known_rows
 from ichformer.evaluation.table import LevelName, check_predictions, levels
+from ichformer.files import write_text
 
 THRESHOLDS_NAME = "thresholds.json"
 """The file in the folder of a run."""
@@ -190,10 +191,5 @@ def read_thresholds(path: str | os.PathLike[str]) -> Thresholds:
 def write_json(value: dict[str, Any], path: str | os.PathLike[str]) -> pathlib.Path:
     """Write strict JSON (no NaN), whole or not at all."""
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", path)
     return path

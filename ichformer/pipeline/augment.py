@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int16
 
-AIR_HU = -1024
+from ichformer.ct.volume import AIR_HU
 
 
 @dataclass(frozen=True, kw_only=True)

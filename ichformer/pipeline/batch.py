@@ -2,6 +2,9 @@
 
 from typing import Any, NamedTuple
 
+SLICE_MULTIPLE = 8
+"""Whole scans are padded to a multiple of this many slices, so that few shapes have to be compiled."""
+
 
 class Batch(NamedTuple):
     """B scans of S slices: a pytree of arrays, NumPy on the host and JAX on the device.

@@ -8,13 +8,11 @@ from typing import Any
 import grain
 import numpy as np
 
+from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
-from ichformer.pipeline.augment import AIR_HU, Augmentation, augment
-from ichformer.pipeline.batch import Batch
+from ichformer.pipeline.augment import Augmentation, augment
+from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch
 from ichformer.pipeline.records import PreparedScan, Store
-
-SLICE_MULTIPLE = 8
-"""Evaluation pads scans to a multiple of this many slices, so that few shapes have to be compiled."""
 
 
 class _Rows:

@@ -19,12 +19,13 @@ from tqdm import tqdm
 from ichformer import LABELS
 from ichformer.cohorts.folder import named_series
 from ichformer.cohorts.index import PATH_COLUMNS, check_index
-from ichformer.cohorts.tables import read_slice_table, write_table, write_text
+from ichformer.cohorts.tables import read_slice_table, write_table
 from ichformer.ct.dicom import read_series
 from ichformer.ct.geometry import frame_head, remove_tilt
 from ichformer.ct.series import find_series
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
+from ichformer.files import write_text
 from ichformer.pipeline.header import RECORD_VERSION, read_header
 from ichformer.pipeline.masks import read_mask
 from ichformer.pipeline.records import (
@@ -275,6 +276,7 @@ def _has_size(task: _Task, n_bytes: int) -> bool:
 
 def _write_index(out: Path, config: PrepareConfig, entries: list[dict[str, Any]] | None) -> None:
     values = {"schema": STORE_VERSION, "config": asdict(config), "series": entries}
+    out.mkdir(parents=True, exist_ok=True)
     write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", out / INDEX_NAME)
 
 

@@ -13,13 +13,10 @@ from jaxtyping import Array, Bool, Float, Float32, Int16
 
 from ichformer import LABELS
 from ichformer.ct.geometry import affine_of_cells, resample_like
-from ichformer.ct.hounsfield import AIR_HU
-from ichformer.ct.volume import Volume
+from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.ct.windows import Window, apply_windows
 from ichformer.explain.gradients import for_display, grad_cam
-
-_SLICE_STEP = 8
-"""Slices are padded to a multiple of it, so that scans of about the same length share one compilation."""
+from ichformer.pipeline.batch import SLICE_MULTIPLE
 
 _SHOWN_CELLS = 128
 """Cells along each side of a heat map as it is shown; features are coarser."""
@@ -101,7 +98,7 @@ def _cam(
 def _padded(volume: Volume) -> tuple[Array, Array, Array]:
     """A batch of one: HU, slice mask, spacing."""
     slices = len(volume.hu)
-    missing = -slices % _SLICE_STEP
+    missing = -slices % SLICE_MULTIPLE
     hu = np.pad(volume.hu, ((0, missing), (0, 0), (0, 0)), constant_values=AIR_HU)
     mask = np.arange(slices + missing) < slices
     return jnp.asarray(hu)[None], jnp.asarray(mask)[None], jnp.asarray(volume.spacing_mm, jnp.float32)[None]

@@ -48,7 +48,8 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
     mesh = make_mesh()
     check_batch_size(config.data.batch_size, mesh)
     objective = build_objective(config)
-    start_run(run, config, PrepareConfig(**store.config))
+    prepared = PrepareConfig(**store.config)
+    start_run(run, config, prepared)
     checkpoints = Checkpoints(run / "checkpoints", every=config.checkpoint_every, keep=config.keep_checkpoints)
     batches = training_batches(
         store,
@@ -61,7 +62,7 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
         host=jax.process_index(),
         hosts=jax.process_count(),
     )
-    state = _first_state(config, objective, store, mesh)
+    state = _first_state(config, objective, prepared.size, mesh)
     if checkpoints.latest_step is not None:
         state = checkpoints.restore(state, batches)
     first = int(state.step)
@@ -119,8 +120,7 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
     return written
 
 
-def _first_state(config: TrainConfig, objective: Objective, store: Store, mesh: Any) -> TrainState:
-    size = PrepareConfig(**store.config).size
+def _first_state(config: TrainConfig, objective: Objective, size: int, mesh: Any) -> TrainState:
     state = jax.jit(lambda: initial_state(objective, config, size))()
     if config.init_from:
         state = transfer_params(state, Path(config.init_from))

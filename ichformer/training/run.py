@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from ichformer import LABELS
 from ichformer.errors import InputError
+from ichformer.files import write_text
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
@@ -93,7 +94,8 @@ def start_run(path: Path, config: TrainConfig, prepare: PrepareConfig) -> None:
     file = path / "config.json"
     if file.exists():
         before = read_config(file)
-        changed = [name for name in _flat(config) if _flat(config)[name] != _flat(before).get(name)]
+        there = _flat(before)
+        changed = [name for name, value in _flat(config).items() if value != there.get(name)]
         if changed:
             raise InputError(
                 f"a run with another {', '.join(changed)} is there", where=path, mend="name another folder for this one"
@@ -103,9 +105,9 @@ def start_run(path: Path, config: TrainConfig, prepare: PrepareConfig) -> None:
         raise InputError("is there and is no run", where=path, mend="name a new or an empty folder")
     path.mkdir(parents=True, exist_ok=True)
     facts = {"prepare": dataclasses.asdict(prepare), **environment()}
-    write_text(path / "run.json", json.dumps(facts, indent=2) + "\n")
+    write_text(json.dumps(facts, indent=2) + "\n", path / "run.json")
     # Last: a folder with a config.json is a run.
-    write_text(file, config.to_json())
+    write_text(config.to_json(), file)
 
 
 def read_prepare(path: Path) -> PrepareConfig:
@@ -157,13 +159,6 @@ def environment() -> dict[str, Any]:
             "cores": os.cpu_count(),
         },
     }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a whole file or nothing."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _commit() -> str:

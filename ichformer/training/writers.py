@@ -1,11 +1,11 @@
 """Where metrics go: a file of JSON lines, TensorBoard events and, if asked for, Weights & Biases."""
 
 import json
-import os
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ichformer.errors import InputError
+from ichformer.files import write_text
 
 
 @runtime_checkable
@@ -27,9 +27,7 @@ class JsonLines:
     def __init__(self, path: Path, *, resumed_step: int):
         if path.exists():
             kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= resumed_step]
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-            os.replace(temporary, path)
+            write_text("".join(line + "\n" for line in kept), path)
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, step: int, metrics: dict[str, float]) -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ichformer.cohorts.registry import COHORTS
+from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
-from ichformer.pipeline.augment import AIR_HU, Augmentation, augment
-from ichformer.pipeline.batch import Batch
-from ichformer.pipeline.loader import SLICE_MULTIPLE, evaluation_batches, training_batches
+from ichformer.pipeline.augment import Augmentation, augment
+from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch
+from ichformer.pipeline.loader import evaluation_batches, training_batches
 from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.pipeline.records import Store
 from ichformer.testing import tiny_cohort
