@@ -28,6 +28,7 @@ _LOSSY_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55,
 _TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "Manufacturer", "ManufacturerModelName"),
     *("StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ConvolutionKernel", "SliceThickness"),
+    *("ContrastBolusAgent", "BodyPartExamined", "ProtocolName"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
     *("SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue"),
     *("RescaleIntercept", "RescaleSlope", "RescaleType", "LossyImageCompression", "DirectoryRecordSequence"),
@@ -58,6 +59,9 @@ class Header:
     manufacturer: str
     description: str
     kernel: str
+    contrast_agent: str
+    body_part: str
+    protocol: str
     thickness_mm: float | None
     position_mm: tuple[float, ...] | None
     orientation: tuple[float, ...] | None
@@ -136,6 +140,9 @@ def _header(path: Path, dataset: Dataset) -> Header:
         manufacturer=manufacturer,
         description=_text(dataset, "SeriesDescription"),
         kernel=_text(dataset, "ConvolutionKernel"),
+        contrast_agent=_text(dataset, "ContrastBolusAgent"),
+        body_part=_text(dataset, "BodyPartExamined"),
+        protocol=_text(dataset, "ProtocolName"),
         thickness_mm=_number(dataset, "SliceThickness"),
         position_mm=_numbers(dataset, "ImagePositionPatient", 3),
         orientation=_numbers(dataset, "ImageOrientationPatient", 6),

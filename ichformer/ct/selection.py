@@ -1,0 +1,184 @@
+"""Choosing the series of a study to look for blood in, by written rules: non-contrast, soft kernel, axial."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from ichformer.ct.series import Found, Series, nothing_found
+from ichformer.errors import InputError
+
+REFUSAL_CODES: dict[str, str] = {
+    "not_ct": "Modality is not CT",
+    "no_geometry": "positions, orientations or pixel spacing are absent",
+    "few_slices": "fewer slices than a head has",
+    "not_axial": "the slices are coronal or sagittal",
+    "reformat": "computed from another series: a reformat, a projection, a subtraction",
+    "other_region": "another part of the body",
+    "contrast": "with contrast medium",
+    "bone_kernel": "reconstructed with a sharp kernel, for bone",
+    "short": "covers less than 80 mm, so not the whole head",
+    "second_choice": "would do, but another series does better",
+}
+"""Stable code of every reason for not choosing a series -> what it means."""
+
+_MIN_SLICES, _MIN_COVERAGE_MM = 8, 80.0
+_USUAL_MM = 5.0
+"""The thickness that readers look for blood at, and that the public sets were labelled on."""
+
+_REFORMATS = {
+    "MPR",
+    "REFORMATTED",
+    "REFORMAT",
+    "MIP",
+    "MINIP",
+    "PROJECTION IMAGE",
+    "CPR",
+    "CURVED",
+    "SUBTRACTION",
+    "VRT",
+}
+_REFORMAT_WORDS = r"mpr|mip|minip|vrt|3d|reformat\w*|recon 3d|cor|coronal|coronals|sag|sagittal|sagittals|subtraction"
+_PLAIN_WORDS = r"plain|non ?con\w*|non ?enh\w*|un ?enhanced|without|w ?o|no contrast|pre ?con\w*|pre|native|ncct|nect"
+_CONTRAST_WORDS = (
+    r"post ?con\w*|post(?! fossa)|contrast|c\+|ce|cect|enhanced|angio\w*|cta|ctv|arterial|venous|delay\w*|perfusion|ctp"
+    r"|\d+ ?cc|bolus|iv"
+)
+_BONE_WORDS = r"bone\w*|sharp|osteo|ossea|knochen|petrous|temporal|iac"
+_OTHER_WORDS = r"neck|c ?spine|cervical|spine|chest|thorax|abdomen|pelvis|sinus\w*|facial|face|orbit\w*|carotid\w*|lung"
+
+_DESCRIPTION_LIMIT = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The series that was chosen among those of a study.
+
+    Attributes:
+      series: the one.
+      why: by what it was chosen.
+      others: every other series with its reason, ``"code: text"`` with the codes of ``REFUSAL_CODES``.
+    """
+
+    series: Series
+    why: str
+    others: tuple[tuple[Series, str], ...]
+
+
+def select_series(found: Found) -> Selection:
+    """Choose the non-contrast soft-kernel axial head series among all that were found.
+
+    A series is left out if one of ``REFUSAL_CODES`` holds, in their order. Contrast is seen by ContrastBolusAgent
+    (0018,0010) and by words of the description, as it is often not tagged (CQ500); a sharp kernel by
+    ConvolutionKernel (0018,1210) and by words. Of those left, the thickness nearest to 5 mm wins, then the most
+    coverage, then the first by path.
+
+    Raises:
+      InputError: none is left; names the reason of each.
+    """
+    if not found.series:
+        raise nothing_found(found)
+    reasons = [reason_against(series) for series in found.series]
+    good = [series for series, reason in zip(found.series, reasons, strict=True) if reason is None]
+    if not good:
+        said = "; ".join(f"{series.path.name} {reason}" for series, reason in zip(found.series, reasons, strict=True))
+        raise InputError(
+            f"none of {len(found.series)} series is a non-contrast soft-kernel axial head ({said[:600]})",
+            where=found.path,
+            mend="name the series' own folder if one is right all the same",
+        )
+    best = min(good, key=_rank)
+    thickness_mm, coverage_mm = _thickness_mm(best), _coverage_mm(best)
+    text = f"{len(best.headers)} slices of {thickness_mm:g} mm over {coverage_mm:.0f} mm"
+    why = text if len(good) == 1 else f"{text}: of {len(good)} that would do, nearest to {_USUAL_MM:g} mm, then longest"
+    others = tuple(
+        (series, reason or f"second_choice: {_thickness_mm(series):g} mm over {_coverage_mm(series):.0f} mm")
+        for series, reason in zip(found.series, reasons, strict=True)
+        if series is not best
+    )
+    return Selection(series=best, why=why, others=others)
+
+
+def reason_against(series: Series) -> str | None:
+    """Why a series is no non-contrast soft-kernel axial head, ``"code: text"``; None if it is one as far as it says."""
+    first = series.headers[0]
+    words = _words(f"{first.description} {first.protocol}")
+    own_words = _words(first.description)
+    image_type = set(first.image_type)
+    if series.modality != "CT":
+        return f"not_ct: Modality {series.modality or 'absent'}"
+    if any(h.position_mm is None or h.orientation is None or h.spacing_mm is None for h in series.headers):
+        return "no_geometry: positions, orientations or pixel spacing are absent"
+    if len(series.headers) < _MIN_SLICES:
+        return f"few_slices: {len(series.headers)}"
+    normal = np.abs(_normal(series))
+    if normal[2] < max(normal):
+        return f"not_axial: {'sagittal' if normal[0] > normal[1] else 'coronal'}"
+    if found := (image_type & _REFORMATS) or _match(_REFORMAT_WORDS, own_words):
+        return f"reformat: {_said(found)}"
+    if found := _match(_OTHER_WORDS, f"{own_words} {_words(first.body_part)}"):
+        return f"other_region: {_said(found)}"
+    if first.contrast_agent.strip().lower() not in ("", "no", "none", "n", "without", "0"):
+        return f"contrast: ContrastBolusAgent {first.contrast_agent[:_DESCRIPTION_LIMIT]}"
+    # "pre contrast" and "without contrast" hold the word too, so what says plain is looked for first.
+    if not _match(_PLAIN_WORDS, words) and (found := _match(_CONTRAST_WORDS, own_words)):
+        return f"contrast: the description says {_said(found)}"
+    if is_sharp(first.kernel):
+        return f"bone_kernel: ConvolutionKernel {first.kernel}"
+    if found := _match(_BONE_WORDS, own_words):
+        return f"bone_kernel: the description says {_said(found)}"
+    if (coverage_mm := _coverage_mm(series)) < _MIN_COVERAGE_MM:
+        return f"short: {coverage_mm:.0f} mm"
+    return None
+
+
+def is_sharp(kernel: str) -> bool:
+    """Whether a ConvolutionKernel is one for bone, by the makers' ways of naming them; False where it says nothing.
+
+    GE: BONE, BONEPLUS, EDGE, LUNG, ULTRA. Siemens: letters and two figures, sharp from 50 (B30s is for soft tissue,
+    B50s to B80s, H60s, U70u and J70 for bone). Canon: FC30 to FC39, FC50 to FC59 and FC80 to FC89. Philips: YC to YE,
+    E, L.
+    """
+    name = kernel.strip().upper().split("\\")[0].split("/")[0].strip()
+    if match := re.fullmatch(r"FC(\d\d).*", name):
+        return int(match[1]) // 10 in (3, 5, 8)
+    if match := re.fullmatch(r"(?:[BHUJ][A-Z]?|QR|BR|HR|HC|BL|BV|UB)(\d\d)[A-Z]*.*", name):
+        return int(match[1]) >= 50
+    return bool(re.fullmatch(r"BONE.*|EDGE|LUNG|ULTRA.*|YC|YD|YE|E|L", name))
+
+
+def _words(text: str) -> str:
+    """Lower case, parted by single spaces: "CT_HEAD-W/O" -> "ct head w o"."""
+    return re.sub(r"[^a-z0-9+]+", " ", re.sub(r"\bc-", "plain ", text[:_DESCRIPTION_LIMIT].lower())).strip()
+
+
+def _match(pattern: str, words: str) -> str | None:
+    match = re.search(rf"(?<![a-z0-9])(?:{pattern})(?![a-z0-9+])", words)
+    return match[0] if match else None
+
+
+def _said(found: str | set[str]) -> str:
+    return repr(found) if isinstance(found, str) else "ImageType " + ", ".join(sorted(found))
+
+
+def _rank(series: Series) -> tuple[float, float, str]:
+    return abs(_thickness_mm(series) - _USUAL_MM), -_coverage_mm(series), str(series.path)
+
+
+def _normal(series: Series) -> np.ndarray:
+    axes = np.array(series.headers[0].orientation, np.float64).reshape(2, 3)
+    return np.cross(axes[0], axes[1])
+
+
+def _along_mm(series: Series) -> np.ndarray:
+    return np.sort(np.array([header.position_mm for header in series.headers]) @ _normal(series))
+
+
+def _coverage_mm(series: Series) -> float:
+    return float(np.ptp(_along_mm(series)))
+
+
+def _thickness_mm(series: Series) -> float:
+    """SliceThickness; the median step between slices where it is absent. SpacingBetweenSlices can be nonsense."""
+    said = [header.thickness_mm for header in series.headers if header.thickness_mm]
+    return float(np.median(said if said else np.diff(_along_mm(series))))
