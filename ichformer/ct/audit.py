@@ -6,21 +6,26 @@ from typing import Any
 import numpy as np
 
 AUDIT_CODES: dict[str, str] = {
+    "affines_differ": "sform and qform of a NIfTI file say different things; the sform was taken",
     "bent_stack": "the positions of the slices do not lie on a straight line; the affine joins the first and the last",
     "duplicates_dropped": "several slices stood at one position; the first by file name was kept",
     "head_not_found": "no head could be made out; the middle of the picture was framed",
     "hu_clipped": "values above what 16 bits hold were cut to 32767",
+    "hu_rounded": "values with fractions were rounded to whole HU",
     "intercept_repaired": "values wrapped at 12 bits and a wrong intercept were repaired (seen in RSNA 2019)",
     "lossy": "the pixels have been compressed with loss",
     "missing_slices": "the positions show gaps of whole slices",
     "oblique": "the slices are not level in the patient, but stacked along their normal, so there is no shear",
+    "orientation_assumed": "the file does not say how it lies in the patient; the format's default was taken",
     "padding_kept": "PixelPaddingValue occurs but lies in the range of tissue, so it was taken as tissue",
     "padding_repaired": "padding and values below -1024 HU were set to -1024",
+    "range_suspicious": "no voxel is as low as air, so the values may be something else than HU",
     "reoriented": "rows or columns were flipped or exchanged to run anterior to posterior and right to left",
     "rescale_type_absent": "RescaleType is absent; the rescaled values were taken as HU",
     "steps_coarse": "HU come in coarse steps (RescaleSlope), so narrow windows show bands",
     "tilt": "the slices are stacked at an angle to their normal (gantry tilt), so the stack is sheared",
     "tilt_removed": "the shear was undone: rows were shifted so that the stack is a box",
+    "units_converted": "lengths in other units were turned into mm",
     "unreadable": "the series could not be read; the text says why and what to do",
     "variable_spacing": "the distance between slices changes within the series",
 }

@@ -9,14 +9,11 @@ from jaxtyping import Float64
 from ichformer.ct.audit import Audit, Note
 from ichformer.ct.headers import Header, quiet_pydicom
 from ichformer.ct.hounsfield import Repairs, check_pixels, read_stored, to_hu
-from ichformer.ct.orientation import orient_lps, slice_normal, tilt_of
+from ichformer.ct.orientation import oblique_of, orient_lps, tilt_of
 from ichformer.ct.series import Found, Series, find_series, group_files, nothing_found
 from ichformer.ct.slices import Stack, describe_steps, stack_slices
-from ichformer.ct.volume import Volume
+from ichformer.ct.volume import MAX_VOXELS, Volume
 from ichformer.errors import InputError
-
-MAX_VOXELS = 2**30
-"""A series of more voxels (2 GiB) is refused before memory is taken."""
 
 _STRAIGHT_MM = 0.5
 
@@ -170,8 +167,7 @@ def _audit(
             notes.append(Note(code=code, text=text))
 
     tilt_deg = tilt_of(affine)
-    normal = slice_normal(affine)
-    oblique_deg = float(np.degrees(np.arccos(min(1.0, normal[2]))))
+    oblique_deg = oblique_of(affine)
     slopes = {header.slope for header in headers}
     padded = sum(repair.padded for repair in repairs)
     lowest = min(repair.lowest_hu for repair in repairs)

@@ -56,3 +56,8 @@ def tilt_of(affine: Float64[np.ndarray, "4 4"]) -> float:
     if degrees < 0.05:
         return 0.0
     return round(math.copysign(degrees, lean[1]), 3)
+
+
+def oblique_of(affine: Float64[np.ndarray, "4 4"]) -> float:
+    """Degrees between the slices' normal and the patient's long axis."""
+    return math.degrees(math.acos(min(1.0, abs(float(slice_normal(affine)[2])))))

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from jaxtyping import UInt8
 
+from ichformer.ct.nifti import open_nifti
 from ichformer.ct.orientation import orient_lps
 from ichformer.ct.volume import Volume
-from ichformer.errors import InputError
-
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+from ichformer.errors import InputError, one_line
 
 
 def read_mask(path: Path | str, volume: Volume) -> UInt8[np.ndarray, "s h w"]:
@@ -21,19 +19,20 @@ def read_mask(path: Path | str, volume: Volume) -> UInt8[np.ndarray, "s h w"]:
         are no whole numbers from 0 to 255.
     """
     path = Path(path)
-    try:
-        image = nib.load(path)
-        shape, affine = image.shape, _RAS_TO_LPS @ image.affine
-        if sorted(shape) != sorted(volume.hu.shape):  # before the voxels are read: a header can claim any size
-            raise InputError(
-                f"shape {shape}, but the series has {volume.hu.shape}", where=path, mend="use the mask of this series"
-            )
-        grid, oriented = orient_lps(np.asanyarray(image.dataobj), affine)
-    except InputError:
-        raise
-    except Exception as error:  # nibabel raises whatever its many formats stumble over
+    image, affine = open_nifti(path)
+    if sorted(image.shape) != sorted(volume.hu.shape):  # before the voxels are read
         raise InputError(
-            f"cannot be read as NIfTI ({type(error).__name__}: {error})", where=path, mend="check the file"
+            f"shape {list(image.shape)}, but the series has {list(volume.hu.shape)}",
+            where=path,
+            mend="use the mask of this series",
+        )
+    try:
+        grid, oriented = orient_lps(np.asanyarray(image.dataobj), affine)
+    except Exception as error:  # nibabel raises whatever it stumbles over
+        raise InputError(
+            f"its voxels cannot be read ({type(error).__name__}: {one_line(error)})",
+            where=path,
+            mend="copy the file again",
         ) from None
     offset_mm = _largest_offset_mm(oriented, volume)
     if grid.shape != volume.hu.shape or offset_mm > min(volume.spacing_mm) / 2:

@@ -1,0 +1,185 @@
+"""A NIfTI file as a Volume: in HU, oriented, with what its header leaves open in the audit."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Float64, Int16
+
+from ichformer.ct.audit import Audit
+from ichformer.ct.orientation import oblique_of, orient_lps, slice_normal, tilt_of
+from ichformer.ct.volume import AIR_HU, MAX_VOXELS, Volume
+from ichformer.errors import InputError, one_line
+
+SUFFIXES = (".nii", ".nii.gz")
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
+_MOST_DEFLATED = 1032
+"""No deflate stream grows more than this (zlib, Technical Details), so a header that claims more lies."""
+
+_MASK_VALUES = 16
+_SOFT_HU = -200
+_MEND = "export the scan again as int16 HU"
+
+
+def read_nifti(path: Path | str) -> Volume:
+    """Read one head CT from a NIfTI-1 or NIfTI-2 file.
+
+    The affine is the sform's, else the qform's, else the one of the NIfTI standard's method 1, as nibabel has it. The
+    slices' axis is the one that runs along the patient; ``Volume.source`` names them ``"<file>#<number>"``, numbered
+    from 1 as the file has them.
+
+    Args:
+      path: a ``.nii`` or ``.nii.gz`` file.
+
+    Raises:
+      InputError: no NIfTI file, more or fewer than three axes, cut short, no invertible affine, or values that are no
+        HU: a mask, or scaled to 0 to 1.
+    """
+    path = Path(path)
+    image, affine = open_nifti(path)
+    shape, notes = image.shape, _notes_on_affine(image)
+    if min(shape) < 2:
+        raise InputError(f"has a shape of {list(shape)}, so it is no scan", where=path, mend="name the whole scan")
+    grid, rounded, air, clipped = _read_hu(image, path)
+    hu, oriented = orient_lps(grid, affine)
+    _check_values(hu, path, is_whole=not rounded)
+    normal = slice_normal(oriented)
+    row_mm, column_mm = (float(np.linalg.norm(oriented[:3, axis])) for axis in (1, 2))
+    if abs(oriented[:3, 1] @ oriented[:3, 2]) > 0.01 * row_mm * column_mm:
+        raise InputError("its rows and columns are not perpendicular", where=path, mend="resample it to a regular grid")
+    turn = np.rint(np.linalg.solve(affine, oriented))[:3, 0]
+    numbers = np.arange(1, len(hu) + 1)[:: int(turn.sum())]
+    notes += [
+        (not np.allclose(affine, oriented), "reoriented", "axes were flipped or exchanged"),
+        (rounded, "hu_rounded", "values with fractions were rounded to whole HU"),
+        (air > 0, "padding_repaired", f"{air} voxels that were no numbers or below {AIR_HU} HU set to {AIR_HU}"),
+        (clipped > 0, "hu_clipped", f"{clipped} voxels above 32767 HU"),
+        (
+            int(hu.min()) > _SOFT_HU,
+            "range_suspicious",
+            f"values from {hu.min()} to {hu.max()}: no air, so HU are doubtful",
+        ),
+    ]
+    tilt_deg, oblique_deg = tilt_of(oriented), oblique_of(oriented)
+    notes += [
+        (tilt_deg != 0, "tilt", f"slices lean {tilt_deg:.1f} degrees against their stack, from the affine"),
+        (tilt_deg == 0 and oblique_deg > 1, "oblique", f"slices lie {oblique_deg:.1f} degrees off the patient's axis"),
+    ]
+    audit = Audit(modality="", tilt_deg=tilt_deg)
+    for is_so, code, text in notes:
+        audit = audit.with_note(code, text) if is_so else audit
+    return Volume(
+        hu=hu,
+        spacing_mm=(float(oriented[:3, 0] @ normal), row_mm, column_mm),
+        affine=oriented,
+        source=tuple(f"{path.name}#{number}" for number in numbers),
+        audit=audit,
+    )
+
+
+def open_nifti(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"]]:
+    """A NIfTI image of three axes whose voxels are not read yet, and its affine in mm, LPS.
+
+    Raises:
+      InputError: no NIfTI file, not three axes, more voxels than ``MAX_VOXELS`` or than the file can hold, or no
+        invertible affine.
+    """
+    try:
+        # The file stays open, so that slices of a compressed one are read in one go.
+        image = nib.load(path, keep_file_open=True)
+        if not isinstance(image, nib.Nifti1Image):
+            raise TypeError(f"it is {type(image).__name__}")
+        if image.ndim > 3:
+            image = nib.funcs.squeeze_image(image)
+        units = image.header.get_xyzt_units()[0]
+        affine = np.asarray(image.affine, np.float64)
+        dtype = image.get_data_dtype()
+    except FileNotFoundError:
+        raise InputError("does not exist", where=path, mend="name a NIfTI file") from None
+    except Exception as error:  # nibabel raises whatever it stumbles over
+        raise InputError(
+            f"cannot be read as NIfTI ({type(error).__name__}: {one_line(error)})", where=path, mend="check the file"
+        ) from None
+    if image.ndim != 3:
+        raise InputError(f"has a shape of {list(image.shape)}, not three axes", where=path, mend="save one scan a file")
+    if dtype.kind not in "iuf":
+        raise InputError(f"holds voxels of {dtype}, not numbers", where=path, mend=_MEND)
+    voxels = int(np.prod(image.shape, dtype=np.int64))
+    held = path.stat().st_size * (_MOST_DEFLATED if path.suffix == ".gz" else 1)
+    if voxels > MAX_VOXELS or voxels < 1:
+        raise InputError(
+            f"its header claims {list(image.shape)} voxels", where=path, mend="export fewer or smaller slices"
+        )
+    if voxels * dtype.itemsize + int(image.dataobj.offset) > held:
+        raise InputError(
+            f"is cut short: its header claims {list(image.shape)} voxels", where=path, mend="copy the file again"
+        )
+    affine = _RAS_TO_LPS @ affine
+    affine[:3] *= _MM_PER_UNIT[units]
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if (
+        not np.isfinite(affine).all()
+        or not (lengths > 1e-3).all()
+        or abs(np.linalg.det(affine[:3, :3] / lengths)) < 0.1
+    ):
+        raise InputError("its affine (sform or qform) is not invertible", where=path, mend="export the scan again")
+    return image, affine
+
+
+def _notes_on_affine(image: Any) -> list[tuple[bool, str, str]]:
+    header = image.header
+    sform, sform_code = header.get_sform(coded=True)
+    qform, qform_code = header.get_qform(coded=True)
+    units = header.get_xyzt_units()[0]
+    unset = not sform_code and not qform_code
+    differ_mm = 0.0
+    if sform_code and qform_code and sform is not None and qform is not None:
+        corners = np.array([(i, j, k, 1) for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * [*image.shape, 1]
+        differ_mm = float(np.linalg.norm((corners @ (sform - qform).T)[:, :3], axis=1).max())
+    return [
+        (
+            unset,
+            "orientation_assumed",
+            "neither sform nor qform is set: axes taken as the standard's method 1 has them",
+        ),
+        (differ_mm > 1, "affines_differ", f"sform and qform differ by {differ_mm:.1f} mm at the corners: sform taken"),
+        (_MM_PER_UNIT[units] != 1, "units_converted", f"lengths in {units} were turned into mm"),
+    ]
+
+
+def _read_hu(image: Any, path: Path) -> tuple[Int16[np.ndarray, "i j k"], bool, int, int]:
+    """Voxels as HU on the file's own grid, a slab at a time; rounded or not, voxels set to air, voxels clipped."""
+    grid = np.empty(image.shape, np.int16, order="F")
+    rounded, air, clipped = False, 0, 0
+    highest = np.iinfo(np.int16).max
+    for k in range(image.shape[2]):
+        try:
+            slab = np.asanyarray(image.dataobj[..., k])
+        except Exception as error:
+            raise InputError(
+                f"its voxels cannot be read ({type(error).__name__}: {one_line(error)})",
+                where=path,
+                mend="copy the file again",
+            ) from None
+        if slab.dtype.kind == "f":
+            whole = np.rint(slab)
+            is_number = np.isfinite(slab)
+            rounded |= bool((np.abs(whole - slab)[is_number] > 1e-3).any())
+            slab = np.where(is_number, whole, AIR_HU - 1)
+        low, high = slab < AIR_HU, slab > highest
+        air, clipped = air + int(np.count_nonzero(low)), clipped + int(np.count_nonzero(high))
+        grid[..., k] = np.clip(slab, AIR_HU, highest)
+    return grid, rounded, air, clipped
+
+
+def _check_values(hu: Int16[np.ndarray, "s h w"], path: Path, *, is_whole: bool) -> None:
+    low, high = int(hu.min()), int(hu.max())
+    if high - low < 2 and not is_whole:
+        raise InputError("holds values from 0 to 1: scaled, not HU", where=path, mend=_MEND)
+    if high == low:
+        raise InputError(f"holds the value {low} only", where=path, mend=_MEND)
+    if high - low < 256 and len(np.unique(hu)) <= _MASK_VALUES:
+        raise InputError(f"holds {len(np.unique(hu))} different values, like a mask", where=path, mend="name the scan")
