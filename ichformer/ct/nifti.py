@@ -92,8 +92,8 @@ def open_nifti(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"]]:
         image = nib.load(path, keep_file_open=True)
         if not isinstance(image, nib.Nifti1Image):
             raise TypeError(f"it is {type(image).__name__}")
-        if image.ndim > 3:
-            image = nib.funcs.squeeze_image(image)
+        if image.ndim > 3 and set(image.shape[3:]) == {1}:
+            image = type(image)(image.dataobj.reshape(image.shape[:3]), image.affine, image.header)
         units = image.header.get_xyzt_units()[0]
         affine = np.asarray(image.affine, np.float64)
         dtype = image.get_data_dtype()
