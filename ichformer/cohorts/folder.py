@@ -9,6 +9,7 @@ import pydicom
 
 from ichformer.cohorts.folder_labels import Labelled, read_labels
 from ichformer.cohorts.index import make_index
+from ichformer.ct.archives import open_file
 from ichformer.ct.headers import quiet_pydicom
 from ichformer.ct.series import Found, Series, find_series
 from ichformer.errors import InputError
@@ -70,8 +71,8 @@ def named_series(found: Found) -> dict[str, Series]:
 
 
 def _patient_id(series: Series) -> str:
-    with quiet_pydicom():
-        dataset = pydicom.dcmread(series.files[0], specific_tags=["PatientID"], stop_before_pixels=True, force=True)
+    with quiet_pydicom(), open_file(series.files[0]) as file:
+        dataset = pydicom.dcmread(file, specific_tags=["PatientID"], stop_before_pixels=True, force=True)
     return str(dataset.get("PatientID") or "").strip()
 
 

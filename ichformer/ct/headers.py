@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
+from ichformer.ct.archives import open_file
 from ichformer.errors import InputError, one_line
 
 CT_IMAGE, ENHANCED_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
@@ -96,7 +97,7 @@ def read_header(path: Path) -> Header:
       InputError: the file is not DICOM, or is broken.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(132)
     except OSError as error:
         raise InputError(f"cannot be opened ({error.strerror})", where=path, mend="check its permissions") from None
@@ -105,8 +106,9 @@ def read_header(path: Path) -> Header:
     if not has_preamble and start[:2] not in (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02"):
         raise InputError(NOT_DICOM, where=path, mend="nothing to do if it does not belong to the scan")
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS), force=not has_preamble)
-        return _header(path, dataset)
+        with open_file(path) as file:
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=not has_preamble)
+            return _header(path, dataset)
     except Exception as error:  # pydicom raises whatever its parser stumbles over
         raise InputError(
             f"has a broken DICOM header ({type(error).__name__}: {error})", where=path, mend="copy or export it again"

@@ -7,6 +7,7 @@ import pydicom
 from jaxtyping import Int16, Integer
 from pydicom.pixels.utils import pixel_array
 
+from ichformer.ct.archives import file_size, open_file
 from ichformer.ct.headers import Header, transfer_syntax
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError, one_line
@@ -59,9 +60,9 @@ def check_pixels(header: Header) -> None:
             f"BitsAllocated (0028,0100) is {header.bits_allocated}, not 8, 16 or 32", where=header.path, mend=_EXPORT
         )
     needed = header.rows * header.columns * header.bits_allocated // 8
-    if header.transfer_syntax in _PLAIN_SYNTAXES and header.path.stat().st_size < needed:
+    if header.transfer_syntax in _PLAIN_SYNTAXES and file_size(header.path) < needed:
         raise InputError(
-            f"PixelData (7FE0,0010) is cut short: {header.path.stat().st_size} bytes in the file, {needed} needed",
+            f"PixelData (7FE0,0010) is cut short: {file_size(header.path)} bytes in the file, {needed} needed",
             where=header.path,
             mend="copy the file again",
         )
@@ -80,7 +81,8 @@ def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
       InputError: the pixels are cut short, broken, or coded in a way that no installed decoder reads.
     """
     try:
-        dataset = pydicom.dcmread(header.path, force=True)
+        with open_file(header.path) as file:
+            dataset = pydicom.dcmread(file, force=True)
         dataset.file_meta.TransferSyntaxUID = transfer_syntax(dataset)
         pixels = pixel_array(dataset, raw=True)
         if pixels.shape != (header.rows, header.columns) or pixels.dtype.kind not in "iu":

@@ -1,10 +1,15 @@
 """Finding DICOM series: everything under a path, told apart, and what is no head CT set aside with a reason."""
 
+import itertools
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from ichformer.ct.archives import is_archive, list_archive
+from ichformer.ct.dicomdir import listed_files
 from ichformer.ct.headers import (
     ENHANCED_CT_IMAGE,
     MEDIA_DIRECTORY,
@@ -17,15 +22,18 @@ from ichformer.ct.headers import (
 from ichformer.errors import InputError, one_line
 
 SET_ASIDE_CODES: dict[str, str] = {
+    "archive": "a zip or a tar inside a folder: name it to read it",
     "colour": "colour pictures, such as dose reports and screen captures",
     "dicomdir": "a DICOMDIR: an index of other files",
     "localizer": "a localizer (scout, surview, topogram)",
+    "missing_file": "listed in the DICOMDIR, but not there",
     "multi_frame": "an object of many frames; one file for each slice is read",
     "no_picture": "DICOM without a picture, such as reports and presentation states",
     "not_dicom": "no DICOM file",
     "not_hu": "a map of something else than HU, such as perfusion",
     "secondary_capture": "a secondary capture: a picture of pictures",
     "unreadable": "a broken DICOM file; the text says how",
+    "unsafe_name": "a file whose name leads out of its archive",
 }
 """Stable code of every reason for setting a file aside -> what it means."""
 
@@ -94,22 +102,33 @@ class Found:
 
 
 def find_series(path: Path | str) -> Found:
-    """Find every series under a file or a folder. Reads headers only.
+    """Find every series under a folder, in a file, in a zip or a tar, or among what a DICOMDIR lists, by headers only.
 
-    Series are told apart by SeriesInstanceUID (by study and folder where it is absent), then by size, pixel spacing and
-    orientation, so that a folder may hold several studies and a series may hold reformats.
+    Series are told apart by SeriesInstanceUID (by study and folder where it is absent), then by size, pixel spacing,
+    kernel, thickness and orientation, so that a folder may hold several studies and a series may hold reformats.
+
+    Args:
+      path: what to look through; a part of an archive is named like a part of a folder, ``study.zip/series1``.
 
     Raises:
-      InputError: the path does not exist.
+      InputError: the path does not exist, or is an archive or a DICOMDIR that cannot be read.
     """
     path = Path(path)
-    if path.is_file():
-        return group_files([path], path=path)
-    if not path.is_dir():
-        raise InputError("does not exist", where=path, mend="name a DICOM file or a folder of them")
-    folders = sorted((Path(folder), sorted(names)) for folder, _, names in os.walk(path))
-    files = [folder / name for folder, names in folders for name in names if (folder / name).is_file()]
-    return group_files(files, path=path)
+    aside: list[SetAside] = []
+    if path.is_dir():
+        folders = sorted((Path(folder), sorted(names)) for folder, _, names in os.walk(path))
+        files = [folder / name for folder, names in folders for name in names if (folder / name).is_file()]
+    elif path.is_file() and not is_archive(path):
+        files = [path]
+    else:
+        files, unsafe = list_archive(path)
+        text = "its name leads out of the archive"
+        aside = [SetAside(path=path / f"#{i + 1}", code="unsafe_name", text=text) for i in range(len(unsafe))]
+    if len(files) == 1 and files[0].name.upper() == "DICOMDIR":
+        files, missing = listed_files(files[0])
+        aside += [SetAside(path=path.parent / name, code="missing_file", text="not there") for name in missing]
+    found = group_files(files, path=path)
+    return replace(found, set_aside=(*aside, *found.set_aside))
 
 
 def group_files(files: Iterable[Path], *, path: Path) -> Found:
@@ -123,6 +142,8 @@ def group_files(files: Iterable[Path], *, path: Path) -> Found:
                 header = read_header(file)
             except InputError as error:
                 code = "not_dicom" if error.what == NOT_DICOM else "unreadable"
+                if code == "not_dicom" and is_archive(file):
+                    code, error.what = "archive", "a zip or a tar: name it to read it"
                 set_aside.append(SetAside(path=file, code=code, text=one_line(error.what)))
                 continue
             if reason := _reason_to_set_aside(header):
@@ -139,7 +160,11 @@ def group_files(files: Iterable[Path], *, path: Path) -> Found:
                 series.append(alike[-1])
     return Found(
         path=path,
-        series=tuple(Series(uid=group[0].series_uid, headers=tuple(group)) for group in series),
+        series=tuple(
+            Series(uid=part[0].series_uid, headers=tuple(part))
+            for group in series
+            for part in _part_by_thickness(group)
+        ),
         set_aside=tuple(set_aside),
     )
 
@@ -175,8 +200,28 @@ def _reason_to_set_aside(header: Header) -> tuple[str, str] | None:
 
 
 def _lies_like(header: Header, other: Header) -> bool:
-    """Same orientation and pixel spacing. What is absent goes with anything: the reader then names the gap."""
-    return _near(header.orientation, other.orientation) and _near(header.spacing_mm, other.spacing_mm)
+    """Same kernel, orientation and pixel spacing. Absent geometry goes with anything: the reader then names the gap."""
+    return (
+        header.kernel == other.kernel
+        and _near(header.orientation, other.orientation)
+        and _near(header.spacing_mm, other.spacing_mm)
+    )
+
+
+def _part_by_thickness(group: list[Header]) -> list[list[Header]]:
+    """Thin and thick slices of the same stretch, apart; as one where thin ones below are followed by thick ones."""
+    by_thickness: dict[float, list[Header]] = {}
+    for header in group:
+        if header.thickness_mm is None or header.position_mm is None or header.orientation is None:
+            return [group]
+        by_thickness.setdefault(round(header.thickness_mm, 2), []).append(header)
+    ranges = []
+    for thickness_mm, headers in by_thickness.items():
+        axes = np.array(headers[0].orientation).reshape(2, 3)
+        along_mm = np.array([header.position_mm for header in headers]) @ np.cross(axes[0], axes[1])
+        ranges.append((along_mm.min(), along_mm.max(), thickness_mm))
+    overlap = any(min(a[1], b[1]) - max(a[0], b[0]) > max(a[2], b[2]) for a, b in itertools.combinations(ranges, 2))
+    return list(by_thickness.values()) if overlap else [group]
 
 
 def _near(a: tuple[float, ...] | None, b: tuple[float, ...] | None) -> bool:

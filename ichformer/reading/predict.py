@@ -11,6 +11,7 @@ import pydicom
 from jaxtyping import Float
 
 from ichformer import LABELS, __version__
+from ichformer.ct.archives import open_file
 from ichformer.ct.dicom import read_series
 from ichformer.ct.headers import quiet_pydicom
 from ichformer.ct.series import Series, find_series, nothing_found
@@ -194,10 +195,8 @@ def _model_facts(run: Run) -> dict[str, str]:
 
 
 def _identity(series: Series) -> dict[str, str]:
-    with quiet_pydicom():
-        header = pydicom.dcmread(
-            series.headers[0].path, stop_before_pixels=True, specific_tags=list(_IDENTITY_TAGS.values()), force=True
-        )
+    with quiet_pydicom(), open_file(series.files[0]) as file:
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_IDENTITY_TAGS.values()), force=True)
         found = {name: one_line(header.get(tag) or "") for name, tag in _IDENTITY_TAGS.items()}
     return {name: value or "not given" for name, value in found.items()}
 

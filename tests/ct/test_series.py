@@ -112,3 +112,18 @@ def test_philips_folder(real_data):
         "secondary_capture": 3,
         "colour": 3,
     }
+
+
+def test_kernels_and_overlapping_thicknesses_of_one_uid_are_told_apart(tmp_path):
+    write_series(tmp_path / "soft", ramp(), ConvolutionKernel="H31s")
+    write_series(tmp_path / "bone", ramp(), ConvolutionKernel="H60s")
+    write_series(
+        tmp_path / "thin", ramp(16), [1.25 * i for i in range(16)], ConvolutionKernel="H31s", SliceThickness=1.25
+    )
+    assert [series.path.name for series in find_series(tmp_path).series] == ["bone", "soft", "thin"]
+
+
+def test_thin_slices_below_and_thick_ones_above_are_one_series(tmp_path):
+    write_series(tmp_path / "a", ramp(4), [0, 4, 8, 12], SliceThickness=4)
+    write_series(tmp_path / "b", ramp(4), [18, 25, 32, 39], SliceThickness=7)
+    assert [len(series.files) for series in find_series(tmp_path).series] == [8]
