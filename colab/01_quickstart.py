@@ -21,7 +21,7 @@ import numpy as np
 
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import split_by_patient
-from ichformer.ct.dicom import read_series
+from ichformer.ct.scans import read_volume
 from ichformer.ct.sheet import contact_sheet
 from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.testing import tiny_cohort
@@ -37,7 +37,7 @@ index[["site", "patient", "epidural", "subdural", "any"]].head()
 
 # %%
 bleed = index[index["any"] == 1].iloc[0]
-volume = read_series(Path(bleed["path"]))
+volume = read_volume(Path(bleed["path"]))
 print(volume.spacing_mm, *volume.audit.notes, sep="\n")
 contact_sheet(volume, "brain", tile_px=128)
 

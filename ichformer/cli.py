@@ -19,25 +19,24 @@ from ichformer.training.config import TrainConfig
 
 
 def inspect(path: Positional[Path], /, *, json: bool = False, sheet: Path | None = None) -> None:
-    """Says what a folder of DICOM holds and what is odd about it.
+    """Says what scans a folder holds and what is odd about them.
 
     Args:
-      path: a DICOM file or a folder of them.
+      path: DICOM (a folder, a file, a zip or tar, a DICOMDIR), a NIfTI file or pictures.
       json: print one JSON object.
       sheet: write a contact sheet of the first readable series as this PNG.
     """
-    from ichformer.ct.dicom import read_series
-    from ichformer.ct.inspect import format_inspection, inspect_path
-    from ichformer.ct.series import find_series
+    from ichformer.ct.inspect import format_inspection, inspect_found
+    from ichformer.ct.scans import find_scans, read_volume
     from ichformer.ct.sheet import contact_sheet
 
-    found = inspect_path(path)
+    scans = find_scans(path)
+    found = inspect_found(scans)
     if sheet is not None:
-        series = find_series(path).series
-        readable = [s for s, said in zip(series, found["series"], strict=True) if said["shape"] is not None]
+        readable = [s for s, said in zip(scans.series, found["series"], strict=True) if said["shape"] is not None]
         if not readable:
             raise InputError("holds no readable series to draw", where=path, mend="see the warnings without --sheet")
-        _save_png(contact_sheet(read_series(readable[0])), sheet)
+        _save_png(contact_sheet(read_volume(readable[0])), sheet)
     _print(found, format_inspection(found), json)
 
 
@@ -64,6 +63,8 @@ def prepare(
     labels: Path | None = None,
     size: int = 256,
     field_of_view_mm: float | None = 256.0,
+    slice_spacing_mm: float | None = None,
+    missing: Literal["keep", "refuse", "interpolate"] = "keep",
     hold_out_site: str = "",
     seed: int = 0,
     workers: int | None = None,
@@ -78,6 +79,8 @@ def prepare(
       labels: folder: a CSV of labels.
       size: rows and columns of a prepared slice.
       field_of_view_mm: side of the square round the head; the head's own box where None.
+      slice_spacing_mm: resample the slices to this distance; as they are by default.
+      missing: what becomes of slices that the positions say are missing.
       hold_out_site: this site becomes the test split, the others train and validation.
       seed: of the split by patient.
       workers: processes; one a core by default.
@@ -94,7 +97,10 @@ def prepare(
         index = hold_out(index, site=hold_out_site, seed=seed)
     elif not index["split"].any():
         index = split_by_patient(index, seed=seed)
-    store = run(index, out, config=PrepareConfig(size=size, field_of_view_mm=field_of_view_mm), workers=workers)
+    config = PrepareConfig(
+        size=size, field_of_view_mm=field_of_view_mm, slice_spacing_mm=slice_spacing_mm, missing=missing
+    )
+    store = run(index, out, config=config, workers=workers)
     rejects = len(index) - len(store.index)
     found = {"store": str(out), "series": len(store.index), "rejects": rejects}
     _print(found, f"{out}: {len(store.index)} series, {rejects} left out (rejects.csv says why)", json)
@@ -156,7 +162,7 @@ def predict(
 
     Args:
       run: a run's folder.
-      path: a DICOM file or a folder of them.
+      path: DICOM (a folder, a file, a zip or tar, a DICOMDIR), a NIfTI file or pictures.
       out: folder for the reports.
       series: SeriesInstanceUID or number (as in `inspect`) of the only series wanted.
       with_identity: show name, birth date, ID and study date on the page.

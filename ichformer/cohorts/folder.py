@@ -1,4 +1,4 @@
-"""Any folder of DICOM series, with a CSV of labels or without."""
+"""Any folder of scans, with a CSV of labels or without."""
 
 import hashlib
 from collections import defaultdict
@@ -11,7 +11,9 @@ from ichformer.cohorts.folder_labels import Labelled, read_labels
 from ichformer.cohorts.index import make_index
 from ichformer.ct.archives import open_file
 from ichformer.ct.headers import quiet_pydicom
-from ichformer.ct.series import Found, Series, find_series
+from ichformer.ct.nifti import NiftiFile, slice_names
+from ichformer.ct.scans import Scan, find_scans
+from ichformer.ct.series import Found, Series
 from ichformer.errors import InputError
 
 
@@ -29,18 +31,18 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     Raises:
       InputError: no series; a row of the CSV that matches nothing, or two that match the same; a column it cannot have.
     """
-    source, found = Path(source), find_series(source)
+    source, found = Path(source), find_scans(source)
     if not found.series:
         reason = f", such as {found.set_aside[0]}" if found.set_aside else ""
         raise InputError(
             f"holds no series among {len(found.set_aside)} files{reason}",
             where=source,
-            mend="name a folder of DICOM slices",
+            mend="name a folder of scans",
         )
     rows: dict[str, dict[str, object]] = {}
     keyed: list[Labelled] = []
     for name, series in named_series(found).items():
-        patient_id, study = _patient_id(series), series.headers[0].study_uid
+        patient_id, study = _patient_id(series), series.study_uid
         patient = "P-" + _hash(patient_id or study or name)
         rows[name] = {"cohort": "folder", "origin": "folder", "patient": patient, "study": study, "series": name}
         rows[name]["path"] = str(series.path.absolute())
@@ -51,17 +53,16 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
             "patient": {patient, patient_id},
             "path": {str(path) for path in (below, *below.parents)},
         }
-        names = {alias: h.sop_uid or h.path.name for h in series.headers for alias in (h.path.name, h.sop_uid) if alias}
-        keyed.append(Labelled(series=name, keys=keys, slices=names))
+        keyed.append(Labelled(series=name, keys=keys, slices=_slice_names(series)))
     if labels is not None:
         for name, more in read_labels(Path(labels), keyed, cache=Path(cache)).items():
             rows[name] |= more
     return make_index(rows.values())
 
 
-def named_series(found: Found) -> dict[str, Series]:
+def named_series(found: Found[Scan]) -> dict[str, Scan]:
     """Series by a name that is unique: their UID, or a hash of their files' names; numbered where that repeats."""
-    named: dict[str, Series] = {}
+    named: dict[str, Scan] = {}
     repeats: dict[str, int] = defaultdict(int)
     for series in found.series:
         name = series.uid or "S-" + _hash("/".join(file.name for file in series.files))
@@ -70,7 +71,17 @@ def named_series(found: Found) -> dict[str, Series]:
     return named
 
 
-def _patient_id(series: Series) -> str:
+def _slice_names(scan: Scan) -> dict[str, str]:
+    """Whatever a row may call a slice -> its name in ``Volume.source``."""
+    if isinstance(scan, Series):
+        return {a: h.sop_uid or h.path.name for h in scan.headers for a in (h.path.name, h.sop_uid) if a}
+    names = slice_names(scan.path) if isinstance(scan, NiftiFile) else [file.name for file in scan.files]
+    return dict(zip(names, names, strict=True))
+
+
+def _patient_id(series: Scan) -> str:
+    if not isinstance(series, Series):
+        return ""
     with quiet_pydicom(), open_file(series.files[0]) as file:
         dataset = pydicom.dcmread(file, specific_tags=["PatientID"], stop_before_pixels=True, force=True)
     return str(dataset.get("PatientID") or "").strip()

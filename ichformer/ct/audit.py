@@ -8,6 +8,7 @@ import numpy as np
 AUDIT_CODES: dict[str, str] = {
     "affines_differ": "sform and qform of a NIfTI file say different things; the sform was taken",
     "bent_stack": "the positions of the slices do not lie on a straight line; the affine joins the first and the last",
+    "display_window": "a display picture: grey was turned back into the HU of a brain window, what lies beyond is lost",
     "duplicates_dropped": "several slices stood at one position; the first by file name was kept",
     "head_not_found": "no head could be made out; the middle of the picture was framed",
     "hu_clipped": "values above what 16 bits hold were cut to 32767",
@@ -22,6 +23,9 @@ AUDIT_CODES: dict[str, str] = {
     "range_suspicious": "no voxel is as low as air, so the values may be something else than HU",
     "reoriented": "rows or columns were flipped or exchanged to run anterior to posterior and right to left",
     "rescale_type_absent": "RescaleType is absent; the rescaled values were taken as HU",
+    "slices_interpolated": "missing slices were interpolated from those on both sides",
+    "slices_resampled": "the slices were resampled to an even distance",
+    "spacing_assumed": "the file says nothing of distances; usual ones were taken",
     "steps_coarse": "HU come in coarse steps (RescaleSlope), so narrow windows show bands",
     "tilt": "the slices are stacked at an angle to their normal (gantry tilt), so the stack is sheared",
     "tilt_removed": "the shear was undone: rows were shifted so that the stack is a box",

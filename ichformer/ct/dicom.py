@@ -1,16 +1,14 @@
 """A DICOM series as a Volume: sorted and spaced along its normal, in HU, oriented, with all it took in the audit."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import Float64
 
 from ichformer.ct.audit import Audit, Note
 from ichformer.ct.headers import Header, quiet_pydicom
 from ichformer.ct.hounsfield import Repairs, check_pixels, read_stored, to_hu
+from ichformer.ct.missing import Missing, interpolate_missing
 from ichformer.ct.orientation import oblique_of, orient_lps, tilt_of
-from ichformer.ct.series import Found, Series, find_series, group_files, nothing_found
+from ichformer.ct.series import Series
 from ichformer.ct.slices import Stack, describe_steps, stack_slices
 from ichformer.ct.volume import MAX_VOXELS, Volume
 from ichformer.errors import InputError
@@ -18,20 +16,26 @@ from ichformer.errors import InputError
 _STRAIGHT_MM = 0.5
 
 
-def read_series(source: Series | Found | Path | str | Sequence[Path]) -> Volume:
+def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
     """Read one axial CT series.
 
     Args:
-      source: a series that ``find_series`` found, or a folder, a file or files that hold exactly one.
+      series: one that ``find_series`` found.
+      missing: what becomes of missing slices.
 
     Raises:
-      InputError: there is not exactly one series, or it cannot be read rightly: not CT, not axial, one slice, geometry
-        or rescaling absent, pixels cut short or coded unreadably. Names the file, the tag and the mend.
+      InputError: it cannot be read rightly: not CT, not axial, one slice, geometry or rescaling absent, pixels cut
+        short or coded unreadably; or slices are missing and that is refused. Names the file, the tag and the mend.
     """
-    series = _the_series(source)
     _check(series)
     plane = _plane_axes(series.headers[0])
     stack = _stack(series, plane)
+    if stack.missing and missing == "refuse":
+        raise InputError(
+            f"{stack.missing} slices are missing; steps along the normal: {describe_steps(stack.steps_mm)}",
+            where=series.path,
+            mend="export the series again, or have them kept as gaps or interpolated (--missing)",
+        )
     headers = [series.headers[i] for i in stack.order]
     first = headers[0]
     assert first.spacing_mm is not None
@@ -47,35 +51,16 @@ def read_series(source: Series | Found | Path | str | Sequence[Path]) -> Volume:
         for i, header in enumerate(headers):
             hu[i], repair = to_hu(read_stored(header), header)
             repairs.append(repair)
+    source = tuple(header.sop_uid or header.path.name for header in headers)
     hu, oriented = orient_lps(hu, affine)
+    audit = _audit(headers, stack, oriented, repairs, is_turned=not np.array_equal(affine, oriented))
+    if stack.missing and missing == "interpolate":
+        count = stack.missing
+        hu, source, stack = interpolate_missing(hu, source, stack)
+        steps_mm = () if stack.is_even else stack.steps_mm
+        audit = audit.with_note("slices_interpolated", f"{count} put into the gaps", steps_mm=steps_mm)
     row_mm, column_mm = (float(np.linalg.norm(oriented[:3, axis])) for axis in (1, 2))
-    return Volume(
-        hu=hu,
-        spacing_mm=(stack.spacing_mm, row_mm, column_mm),
-        affine=oriented,
-        source=tuple(header.sop_uid or header.path.name for header in headers),
-        audit=_audit(headers, stack, oriented, repairs, is_turned=not np.array_equal(affine, oriented)),
-    )
-
-
-def _the_series(source: Series | Found | Path | str | Sequence[Path]) -> Series:
-    if isinstance(source, Series):
-        return source
-    if isinstance(source, Path | str):
-        found = find_series(source)
-    elif isinstance(source, Found):
-        found = source
-    else:
-        files = [Path(file) for file in source]
-        if not files:
-            raise InputError("no files are named", where="series", mend="name the files of one series")
-        found = group_files(files, path=files[0])
-    if not found.series:
-        raise nothing_found(found)
-    if len(found.series) > 1:
-        names = ", ".join(str(series.path) for series in found.series[:4])
-        raise InputError(f"holds {len(found.series)} series ({names})", where=found.path, mend="name one of them")
-    return found.series[0]
+    return Volume(hu=hu, spacing_mm=(stack.spacing_mm, row_mm, column_mm), affine=oriented, source=source, audit=audit)
 
 
 def _check(series: Series) -> None:

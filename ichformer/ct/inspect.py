@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from ichformer.ct.audit import Note
-from ichformer.ct.dicom import read_series
-from ichformer.ct.series import Found, Series, find_series, nothing_found
+from ichformer.ct.scans import Scan, find_scans, read_volume
+from ichformer.ct.selection import choices
+from ichformer.ct.series import Found, Series, nothing_found
 from ichformer.errors import InputError, one_line
 
 
@@ -15,25 +16,28 @@ def inspect_path(path: Path | str) -> dict[str, Any]:
     Returns:
       ``{"series": [...], "set_aside": [...]}`` of plain JSON values. Each series has ``path, modality, n_slices, shape
       [S,H,W], spacing_mm [z,y,x], tilt_deg, missing_slices, hu_min, hu_max, kernel, description, warnings``, the last
-      being ``"code: text"`` with the codes of ``AUDIT_CODES``. A series that cannot be read has the warning
+      being ``"code: text"`` with the codes of ``AUDIT_CODES``, and ``choice``: ``"chosen: why"`` for the one of its
+      study to look for blood in, else ``"code: text"`` with the codes of ``selection.REFUSAL_CODES`` ("" where there is
+      nothing to choose by). A series that cannot be read has the warning
       ``unreadable: ...`` and None for what is unknown. Each file set aside has ``path`` and ``reason``
       (``"code: text"``, codes of ``SET_ASIDE_CODES``).
 
     Raises:
       InputError: nothing readable is there.
     """
-    return inspect_found(find_series(path))
+    return inspect_found(find_scans(path))
 
 
-def inspect_found(found: Found) -> dict[str, Any]:
+def inspect_found(found: Found[Scan]) -> dict[str, Any]:
     """``inspect_path`` for what was found already."""
-    reports, errors = [], []
+    reports, errors, said = [], [], choices(found)
     for series in found.series:
         try:
             reports.append(_report(series))
         except InputError as error:
             errors.append(error)
             reports.append(_unreadable(series, error))
+        reports[-1]["choice"] = one_line(said[series]) if isinstance(series, Series) else ""
     if len(errors) == len(found.series):
         _refuse(found, errors)
     return {
@@ -59,6 +63,8 @@ def format_inspection(inspection: dict[str, Any]) -> str:
                 ("range", f"{series['hu_min']} to {series['hu_max']} HU"),
                 ("kernel", series["kernel"] or "not given"),
             ]
+        if series["choice"]:
+            facts.append(("choice", series["choice"]))
         lines += [f"  {name:<8} {value}" for name, value in facts]
         lines += [f"  {'note' if i == 0 else '':<8} {warning}" for i, warning in enumerate(series["warnings"])]
         lines.append("")
@@ -71,8 +77,8 @@ def format_inspection(inspection: dict[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _report(series: Series) -> dict[str, Any]:
-    volume = read_series(series)
+def _report(series: Scan) -> dict[str, Any]:
+    volume = read_volume(series)
     return {
         "path": one_line(series.path, max_chars=400),
         "modality": volume.audit.modality,
@@ -89,20 +95,20 @@ def _report(series: Series) -> dict[str, Any]:
     }
 
 
-def _unreadable(series: Series, error: InputError) -> dict[str, Any]:
+def _unreadable(series: Scan, error: InputError) -> dict[str, Any]:
     unknown = dict.fromkeys(("shape", "spacing_mm", "tilt_deg", "missing_slices", "hu_min", "hu_max"))
     return {
         "path": one_line(series.path, max_chars=400),
         "modality": series.modality,
-        "n_slices": len(series.headers),
+        "n_slices": len(series.files),
         **unknown,
-        "kernel": series.headers[0].kernel,
+        "kernel": series.kernel,
         "description": series.description,
         "warnings": [str(Note(code="unreadable", text=str(error)))],
     }
 
 
-def _refuse(found: Found, errors: list[InputError]) -> None:
+def _refuse(found: Found[Scan], errors: list[InputError]) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:

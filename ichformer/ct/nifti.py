@@ -1,5 +1,6 @@
 """A NIfTI file as a Volume: in HU, oriented, with what its header leaves open in the audit."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import numpy as np
 from jaxtyping import Float64, Int16
 
 from ichformer.ct.audit import Audit
-from ichformer.ct.orientation import oblique_of, orient_lps, slice_normal, tilt_of
+from ichformer.ct.headless import Headless
+from ichformer.ct.orientation import lps_order, oblique_of, orient_lps, slice_normal, tilt_of
 from ichformer.ct.volume import AIR_HU, MAX_VOXELS, Volume
 from ichformer.errors import InputError, one_line
 
@@ -22,6 +24,18 @@ _MOST_DEFLATED = 1032
 _MASK_VALUES = 16
 _SOFT_HU = -200
 _MEND = "export the scan again as int16 HU"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NiftiFile(Headless):
+    """One scan in one file."""
+
+    path: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.path,)
 
 
 def read_nifti(path: Path | str) -> Volume:
@@ -50,8 +64,6 @@ def read_nifti(path: Path | str) -> Volume:
     row_mm, column_mm = (float(np.linalg.norm(oriented[:3, axis])) for axis in (1, 2))
     if abs(oriented[:3, 1] @ oriented[:3, 2]) > 0.01 * row_mm * column_mm:
         raise InputError("its rows and columns are not perpendicular", where=path, mend="resample it to a regular grid")
-    turn = np.rint(np.linalg.solve(affine, oriented))[:3, 0]
-    numbers = np.arange(1, len(hu) + 1)[:: int(turn.sum())]
     notes += [
         (not np.allclose(affine, oriented), "reoriented", "axes were flipped or exchanged"),
         (rounded, "hu_rounded", "values with fractions were rounded to whole HU"),
@@ -75,9 +87,22 @@ def read_nifti(path: Path | str) -> Volume:
         hu=hu,
         spacing_mm=(float(oriented[:3, 0] @ normal), row_mm, column_mm),
         affine=oriented,
-        source=tuple(f"{path.name}#{number}" for number in numbers),
+        source=_names(path, shape, affine),
         audit=audit,
     )
+
+
+def slice_names(path: Path) -> tuple[str, ...]:
+    """``Volume.source`` of a NIfTI file, from its header alone."""
+    image, affine = open_nifti(path)
+    return _names(path, image.shape, affine)
+
+
+def _names(path: Path, shape: tuple[int, ...], affine: Float64[np.ndarray, "4 4"]) -> tuple[str, ...]:
+    """Slices in the order of the Volume, by their numbers in the file."""
+    order, forward = lps_order(affine)
+    numbers = range(1, shape[order[0]] + 1)
+    return tuple(f"{path.name}#{number}" for number in (numbers if forward[0] else reversed(numbers)))
 
 
 def open_nifti(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"]]:

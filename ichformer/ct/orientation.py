@@ -24,18 +24,24 @@ def orient_lps(
     Returns:
       The grid (a view where nothing has to move) and its affine.
     """
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    cosines = LPS_AXES.T @ axes
-    order = max(itertools.permutations(range(3)), key=lambda p: sum(abs(cosines[t, a]) for t, a in enumerate(p)))
+    order, forward = lps_order(affine)
     turn = np.eye(4)
     turn[:3, :3] = np.eye(3)[:, order]
     grid = grid.transpose(order)
     for target, axis in enumerate(order):
-        if cosines[target, axis] < 0:
+        if not forward[target]:
             turn[axis, 3] = grid.shape[target] - 1
             turn[axis, target] = -1
             grid = np.flip(grid, target)
     return np.ascontiguousarray(grid), affine @ turn
+
+
+def lps_order(affine: Float64[np.ndarray, "4 4"]) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Which axes of a grid become slices, rows and columns, and whether each already runs the way of the house."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    cosines = LPS_AXES.T @ axes
+    order = max(itertools.permutations(range(3)), key=lambda p: sum(abs(cosines[t, a]) for t, a in enumerate(p)))
+    return order, tuple(bool(cosines[target, axis] >= 0) for target, axis in enumerate(order))
 
 
 def slice_normal(affine: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, "3"]:

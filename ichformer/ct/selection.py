@@ -1,7 +1,8 @@
 """Choosing the series of a study to look for blood in, by written rules: non-contrast, soft kernel, axial."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class Selection:
     others: tuple[tuple[Series, str], ...]
 
 
-def select_series(found: Found) -> Selection:
+def select_series(found: Found[Series]) -> Selection:
     """Choose the non-contrast soft-kernel axial head series among all that were found.
 
     A series is left out if one of ``REFUSAL_CODES`` holds, in their order. Contrast is seen by ContrastBolusAgent
@@ -97,6 +98,23 @@ def select_series(found: Found) -> Selection:
         if series is not best
     )
     return Selection(series=best, why=why, others=others)
+
+
+def choices(found: Found[Any]) -> dict[Series, str]:
+    """For every DICOM series ``"chosen: why"`` or the reason against it; one is chosen in each study where one fits."""
+    studies: dict[str, list[Series]] = {}
+    for series in found.series:
+        if isinstance(series, Series):
+            studies.setdefault(series.study_uid, []).append(series)
+    said: dict[Series, str] = {}
+    for of_study in studies.values():
+        try:
+            selection = select_series(replace(found, series=tuple(of_study)))
+        except InputError:
+            said |= {series: reason_against(series) or "" for series in of_study}
+        else:
+            said |= {selection.series: f"chosen: {selection.why}"} | dict(selection.others)
+    return said
 
 
 def reason_against(series: Series) -> str | None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -31,6 +32,7 @@ SET_ASIDE_CODES: dict[str, str] = {
     "no_picture": "DICOM without a picture, such as reports and presentation states",
     "not_dicom": "no DICOM file",
     "not_hu": "a map of something else than HU, such as perfusion",
+    "other_format": "NIfTI or pictures beside DICOM: may be masks or drawings, so name one to read it",
     "secondary_capture": "a secondary capture: a picture of pictures",
     "unreadable": "a broken DICOM file; the text says how",
     "unsafe_name": "a file whose name leads out of its archive",
@@ -72,6 +74,16 @@ class Series:
     headers: tuple[Header, ...]
 
     @property
+    def study_uid(self) -> str:
+        """StudyInstanceUID of the first file."""
+        return self.headers[0].study_uid
+
+    @property
+    def kernel(self) -> str:
+        """ConvolutionKernel of the first file."""
+        return self.headers[0].kernel
+
+    @property
     def modality(self) -> str:
         """Modality of the first file."""
         return self.headers[0].modality
@@ -92,16 +104,19 @@ class Series:
         return Path(os.path.commonpath(self.files))
 
 
+S = TypeVar("S", covariant=True)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Found(Generic[S]):
     """All series under a path, in the order of their first file, and all files that were set aside."""
 
     path: Path
-    series: tuple[Series, ...]
+    series: tuple[S, ...]
     set_aside: tuple[SetAside, ...]
 
 
-def find_series(path: Path | str) -> Found:
+def find_series(path: Path | str) -> Found[Series]:
     """Find every series under a folder, in a file, in a zip or a tar, or among what a DICOMDIR lists, by headers only.
 
     Series are told apart by SeriesInstanceUID (by study and folder where it is absent), then by size, pixel spacing,
@@ -131,7 +146,7 @@ def find_series(path: Path | str) -> Found:
     return replace(found, set_aside=(*aside, *found.set_aside))
 
 
-def group_files(files: Iterable[Path], *, path: Path) -> Found:
+def group_files(files: Iterable[Path], *, path: Path) -> Found[Series]:
     """Sort the given files into series, as ``find_series`` does; ``path`` is what messages call them all."""
     series: list[list[Header]] = []
     set_aside: list[SetAside] = []
@@ -169,9 +184,9 @@ def group_files(files: Iterable[Path], *, path: Path) -> Found:
     )
 
 
-def nothing_found(found: Found) -> InputError:
+def nothing_found(found: Found[Any]) -> InputError:
     """The error for a path without any series: says why its files were set aside."""
-    mend = "name a folder of DICOM slices"
+    mend = "name a folder of DICOM slices, a NIfTI file or pictures"
     if not found.set_aside:
         return InputError("holds no files", where=found.path, mend=mend)
     reasons = sorted({str(file) for file in found.set_aside})

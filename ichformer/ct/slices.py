@@ -23,7 +23,7 @@ class Stack:
       steps_mm: every step, S-1 of them.
       direction: how far the slices' corners move in patient coordinates for each mm along the normal.
       bend_mm: how far the corners are from one straight line, at most.
-      missing: how many whole slices are missing in gaps.
+      missing_in: how many whole slices are missing in every step.
     """
 
     order: tuple[int, ...]
@@ -32,7 +32,12 @@ class Stack:
     steps_mm: tuple[float, ...]
     direction: Float64[np.ndarray, "3"]
     bend_mm: float
-    missing: int
+    missing_in: tuple[int, ...]
+
+    @property
+    def missing(self) -> int:
+        """How many slices are missing in all."""
+        return sum(self.missing_in)
 
     @property
     def is_even(self) -> bool:
@@ -71,14 +76,14 @@ def stack_slices(
         steps_mm=tuple(float(step) for step in steps_mm),
         direction=direction,
         bend_mm=float(np.linalg.norm(corners - line, axis=1).max()),
-        missing=_count_missing(steps_mm, spacing_mm, thickness_mm[kept]),
+        missing_in=_count_missing(steps_mm, spacing_mm, thickness_mm[kept]),
     )
 
 
 def _count_missing(
     steps_mm: Float64[np.ndarray, "steps"], spacing_mm: float, thickness_mm: Float64[np.ndarray, "s"]
-) -> int:
-    """Slices that would fit into the gaps.
+) -> tuple[int, ...]:
+    """For every step the slices that would fit into it.
 
     A gap is a step of a whole number of spacings. It is none where the slices on both its sides are thick enough to
     fill it, or where three such steps or more follow each other: then the slab is thicker there, as in protocols with
@@ -88,13 +93,13 @@ def _count_missing(
     is_long = (multiples >= 2) & (np.abs(steps_mm / spacing_mm - multiples) < 0.15)
     filled_mm = np.fmin(thickness_mm[:-1], thickness_mm[1:])
     is_long &= ~(filled_mm > 0.75 * steps_mm)
-    missing, start = 0, 0
+    missing, start = np.zeros(len(steps_mm), int), 0
     for end in range(1, len(steps_mm) + 1):
         if end == len(steps_mm) or multiples[end] != multiples[start]:
-            run = multiples[start:end][is_long[start:end]]
-            missing += int(np.sum(run - 1)) if end - start < 3 else 0
+            if end - start < 3:
+                missing[start:end] = np.where(is_long[start:end], multiples[start:end] - 1, 0)
             start = end
-    return missing
+    return tuple(int(count) for count in missing)
 
 
 def describe_steps(steps_mm: tuple[float, ...]) -> str:

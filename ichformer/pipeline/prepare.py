@@ -6,23 +6,24 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from array_record.python.array_record_module import ArrayRecordWriter
-from jaxtyping import UInt8
 from tqdm import tqdm
 
 from ichformer import LABELS
 from ichformer.cohorts.folder import named_series
 from ichformer.cohorts.index import PATH_COLUMNS, check_index
 from ichformer.cohorts.tables import read_slice_table, write_table
-from ichformer.ct.dicom import read_series
 from ichformer.ct.geometry import frame_head, remove_tilt
-from ichformer.ct.series import find_series
+from ichformer.ct.missing import Missing
+from ichformer.ct.scans import find_scans, read_volume
+from ichformer.ct.series import group_files
+from ichformer.ct.spacing import even_slices, labels_of_slabs
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.files import write_text
@@ -52,25 +53,43 @@ class PrepareConfig:
       size: rows and columns of every slice.
       field_of_view_mm: side of the square round the head's centre, the same for all; the head's own box where None.
       remove_tilt: undo the shear of a tilted gantry.
+      missing: what becomes of slices that the positions say are missing.
+      slice_spacing_mm: resample the slices to this distance along the normal; as they are where None.
     """
 
     size: int = 256
     field_of_view_mm: float | None = 256.0
     remove_tilt: bool = True
+    missing: Missing = "keep"
+    slice_spacing_mm: float | None = None
 
 
 def prepare_volume(volume: Volume, config: PrepareConfig) -> Volume:
     """What a model sees of a volume as it was read."""
-    return prepare_with_mask(volume, None, config)[0]
+    volume = even_volume(volume, config)
+    if config.remove_tilt:
+        volume, _ = remove_tilt(volume)
+    return frame_head(volume, size=config.size, field_of_view_mm=config.field_of_view_mm)[0]
 
 
-def prepare_with_mask(
-    volume: Volume, mask: UInt8[np.ndarray, "s h w"] | None, config: PrepareConfig
-) -> tuple[Volume, UInt8[np.ndarray, "s size size"] | None]:
-    """``prepare_volume`` for a volume and a mask on the same grid, where there is one."""
+def even_volume(volume: Volume, config: PrepareConfig) -> Volume:
+    """The slices that a model sees, in full: the volume itself unless they are resampled."""
+    if config.slice_spacing_mm is None:
+        return volume
+    return even_slices(remove_tilt(volume)[0], config.slice_spacing_mm)[0]
+
+
+def prepare_scan(scan: PreparedScan, config: PrepareConfig) -> PreparedScan:
+    """``prepare_volume`` with the labels of the slices and the mask kept in step."""
+    volume, mask, slice_labels = scan.volume, scan.mask, scan.slice_labels
     if config.remove_tilt:
         volume, mask = remove_tilt(volume, mask)
-    return frame_head(volume, size=config.size, field_of_view_mm=config.field_of_view_mm, mask=mask)
+    if config.slice_spacing_mm is not None:
+        volume, weights = even_slices(volume, config.slice_spacing_mm)
+        slice_labels = labels_of_slabs(slice_labels, weights)
+        mask = None if mask is None else mask[weights.argmax(1)]
+    volume, mask = frame_head(volume, size=config.size, field_of_view_mm=config.field_of_view_mm, mask=mask)
+    return replace(scan, volume=volume, mask=mask, slice_labels=slice_labels)
 
 
 def prepare(
@@ -214,10 +233,11 @@ def _prepare_one(task: _Task) -> dict[str, Any] | str:
 
 def _read_scan(task: _Task) -> PreparedScan:
     if task.files:
-        volume = read_series([Path(task.path) / name for name in task.files])
+        files = [Path(task.path) / name for name in task.files]
+        volume = read_volume(group_files(files, path=files[0]), missing=task.config.missing)
     else:
-        found = find_series(task.path)
-        volume = read_series(named_series(found).get(task.series, found))
+        found = find_scans(task.path)
+        volume = read_volume(named_series(found).get(task.series, found), missing=task.config.missing)
     mask = read_mask(task.mask, volume) if task.mask else None
     unknown = (np.nan,) * len(LABELS)
     slice_labels = np.array([task.slice_labels.get(name, unknown) for name in volume.source], np.float32)
@@ -228,8 +248,8 @@ def _read_scan(task: _Task) -> PreparedScan:
     scan_labels = np.array(task.scan_labels, np.float32)
     if ((slice_labels == 1).any(0) & (scan_labels == 0)).any():
         raise InputError("a slice is positive, the scan is not", where=task.path, mend="correct the labels")
-    volume, mask = prepare_with_mask(volume, mask, task.config)
-    return PreparedScan(volume=volume, slice_labels=slice_labels, scan_labels=scan_labels, mask=mask)
+    scan = PreparedScan(volume=volume, slice_labels=slice_labels, scan_labels=scan_labels, mask=mask)
+    return prepare_scan(scan, task.config)
 
 
 _NAMES = "name slices by SOPInstanceUID, or by file name where the files have none"
@@ -299,6 +319,11 @@ def _check_config(config: PrepareConfig) -> None:
         raise InputError(f"found {config.size}", where="size", mend="give 16 to 1024 rows and columns")
     if config.field_of_view_mm is not None and not 50 <= config.field_of_view_mm <= 1000:
         raise InputError(f"found {config.field_of_view_mm}", where="field_of_view_mm", mend="give 50 to 1000 mm")
+    if config.slice_spacing_mm is not None:
+        if not 0.3 <= config.slice_spacing_mm <= 20:
+            raise InputError(f"found {config.slice_spacing_mm}", where="slice_spacing_mm", mend="give 0.3 to 20 mm")
+        if not config.remove_tilt:
+            raise InputError("needs remove_tilt", where="slice_spacing_mm", mend="leave the tilt's removal on")
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from ichformer.ct.scans import Scan
 from ichformer.ct.series import Series
 from ichformer.errors import InputError
 
@@ -19,14 +20,15 @@ FORMAT = "ichformer prediction 1"
 _MEND = "name another folder for the reports"
 
 
-def folder_name(series: Series) -> str:
+def folder_name(series: Scan) -> str:
     """A name for a series' folder: its description in plain letters, and 8 digits that tell series apart.
 
     The digits are a hash of the series' UID and its first slice's, or of the first file's path where there are none.
     They are the same whenever the series is read again, and say nothing about the patient.
     """
     words = re.sub(r"[^a-z0-9]+", "-", series.description.lower()).strip("-")[:40].rstrip("-")
-    key = f"{series.uid} {series.headers[0].sop_uid}".strip() or str(series.headers[0].path.absolute())
+    first_uid = series.headers[0].sop_uid if isinstance(series, Series) else ""
+    key = f"{series.uid} {first_uid}".strip() or str(series.files[0].absolute())
     return f"{words or 'series'}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 

@@ -12,13 +12,13 @@ from jaxtyping import Float
 
 from ichformer import LABELS, __version__
 from ichformer.ct.archives import open_file
-from ichformer.ct.dicom import read_series
 from ichformer.ct.headers import quiet_pydicom
-from ichformer.ct.series import Series, find_series, nothing_found
+from ichformer.ct.scans import Scan, find_scans, read_volume
+from ichformer.ct.series import Series, nothing_found
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds
-from ichformer.pipeline.prepare import prepare_volume
+from ichformer.pipeline.prepare import even_volume, prepare_volume
 from ichformer.reading.outputs import FORMAT, NUMBERS_NAME, REPORT_NAME, check_out, folder_name, write_folder
 from ichformer.reading.page import Reading, render_page, slice_z_mm
 from ichformer.reading.scoring import heat_map, score
@@ -33,7 +33,7 @@ class SeriesPrediction:
     """What was written about one series.
 
     Attributes:
-      number: its place in what ``find_series`` finds, from 1.
+      number: its place in what ``find_scans`` finds, from 1.
       report: the page.
       numbers: the JSON file beside it.
       values: what stands in ``numbers``.
@@ -61,17 +61,17 @@ def predict(
     with_identity: bool = False,
     series: str | None = None,
 ) -> PredictionResult:
-    """Predict every readable CT series under ``path``, or one of them, and write ``out/<name>/`` for each.
+    """Predict every readable scan under ``path``, or one of them, and write ``out/<name>/`` for each.
 
     A folder holds ``report.html`` and ``prediction.json``; ``outputs.folder_name`` names it. It appears whole or not at
     all, and takes the place of an earlier prediction of the same series.
 
     Args:
       run_path: folder of a Run.
-      path: a DICOM file or a folder of them.
+      path: DICOM (a folder, a file, an archive, a DICOMDIR), NIfTI or pictures.
       out: folder for the reports, made where it is not there.
       with_identity: show the patient's name, birth date and ID and the study's date on the page; never in the JSON.
-      series: SeriesInstanceUID, or number in the order of ``find_series`` from 1, of the only series wanted.
+      series: SeriesInstanceUID, or number in the order of ``find_scans`` from 1, of the only series wanted.
 
     Raises:
       InputError: there is no usable run, no readable CT series, or ``out`` holds something else in its place.
@@ -85,7 +85,7 @@ def predict(
     errors: list[tuple[int, InputError]] = []
     for number, found in wanted:
         try:
-            volume = read_series(found)
+            volume = even_volume(read_volume(found, missing=run.prepare.missing), run.prepare)
         except InputError as error:
             errors.append((number, error))
             continue
@@ -102,8 +102,8 @@ def predict(
     return PredictionResult(series=tuple(done), left_out=tuple((number, str(error)) for number, error in errors))
 
 
-def _choose(path: Path, asked: str | None) -> list[tuple[int, Series]]:
-    found = find_series(path)
+def _choose(path: Path, asked: str | None) -> list[tuple[int, Scan]]:
+    found = find_scans(path)
     if not found.series:
         raise nothing_found(found)
     numbered = list(enumerate(found.series, start=1))
@@ -194,7 +194,9 @@ def _model_facts(run: Run) -> dict[str, str]:
     }
 
 
-def _identity(series: Series) -> dict[str, str]:
+def _identity(series: Scan) -> dict[str, str]:
+    if not isinstance(series, Series):
+        return dict.fromkeys(_IDENTITY_TAGS, "not given")
     with quiet_pydicom(), open_file(series.files[0]) as file:
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_IDENTITY_TAGS.values()), force=True)
         found = {name: one_line(header.get(tag) or "") for name, tag in _IDENTITY_TAGS.items()}

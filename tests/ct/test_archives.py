@@ -11,9 +11,9 @@ import pytest
 from pydicom.fileset import FileSet
 
 from ichformer.ct.archives import MAX_MEMBER_BYTES, is_archive, list_archive, open_file
-from ichformer.ct.dicom import read_series
 from ichformer.ct.headers import quiet_pydicom
 from ichformer.ct.inspect import inspect_path
+from ichformer.ct.scans import read_volume
 from ichformer.ct.series import find_series
 from ichformer.errors import InputError
 from tests.ct.builders import ramp, write_series
@@ -49,7 +49,7 @@ def test_an_archive_is_read_like_its_folder(study, tmp_path, name):
         assert other.pop("path") == one.pop("path").replace(str(study), str(archive))
         assert one == other
     assert [file["reason"] for file in packed["set_aside"]] == [file["reason"] for file in plain["set_aside"]]
-    np.testing.assert_array_equal(read_series(archive / "a").hu, read_series(study / "a").hu)
+    np.testing.assert_array_equal(read_volume(archive / "a").hu, read_volume(study / "a").hu)
 
 
 def test_a_part_of_an_archive_is_named_like_a_part_of_a_folder(study, tmp_path):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ichformer.ct.dicom import read_series
 from ichformer.ct.inspect import inspect_path
+from ichformer.ct.scans import read_volume
 from ichformer.ct.series import find_series
 from ichformer.errors import InputError
 from tests.ct.builders import dataset, ramp, tilted, write_series
@@ -22,7 +22,7 @@ def test_slices_are_sorted_by_position_whatever_the_names_and_numbers_say(tmp_pa
     for i, place in enumerate([3, 0, 4, 2, 1]):
         made = dataset(stored[place], position_mm=(1, 2, 5.0 * place), sop_uid=f"1.2.{place}", InstanceNumber=9 - i)
         pydicom.dcmwrite(tmp_path / f"{i}", made)
-    volume = read_series(tmp_path)
+    volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.hu, stored - 1024)
     assert volume.source == ("1.2.0", "1.2.1", "1.2.2", "1.2.3", "1.2.4")
     assert volume.spacing_mm == (5, 0.5, 0.4)
@@ -31,19 +31,19 @@ def test_slices_are_sorted_by_position_whatever_the_names_and_numbers_say(tmp_pa
     assert volume.audit.thickness_mm == 5
 
 
-@pytest.mark.parametrize("order", ["found", "series", "folder", "files", "text"])
+@pytest.mark.parametrize("order", ["found", "series", "folder", "text"])
 def test_a_series_can_be_named_in_every_way(tmp_path, order):
-    files = write_series(tmp_path, ramp())
+    write_series(tmp_path, ramp())
     found = find_series(tmp_path)
-    ways = {"found": found, "series": found.series[0], "folder": tmp_path, "files": files, "text": str(tmp_path)}
-    np.testing.assert_array_equal(read_series(ways[order]).hu, ramp() - 1024)
+    ways = {"found": found, "series": found.series[0], "folder": tmp_path, "text": str(tmp_path)}
+    np.testing.assert_array_equal(read_volume(ways[order]).hu, ramp() - 1024)
 
 
 def test_two_series_are_never_chosen_between_in_silence(tmp_path):
     write_series(tmp_path / "a", ramp())
     write_series(tmp_path / "b", ramp(), series_uid="1.2.4")
     with pytest.raises(InputError, match="holds 2 series"):
-        read_series(tmp_path)
+        read_volume(tmp_path)
 
 
 # Rows and columns may run along any in-plane axis in either direction: the eight ways to lay an axial slice.
@@ -66,7 +66,7 @@ def test_every_axial_layout_is_turned_to_the_same_volume(tmp_path, column_axis, 
             np.ascontiguousarray(laid), tuple(corner), (*column_axis, *row_axis), sop_uid=f"1.{s}", PixelSpacing=spacing
         )
         pydicom.dcmwrite(tmp_path / f"{s}", made)
-    volume = read_series(tmp_path)
+    volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.hu, patient - 1024)
     np.testing.assert_allclose(volume.affine, [[0, 0, 0.4, 0], [0, 0.5, 0, 0], [3, 0, 0, 0], [0, 0, 0, 1]], atol=1e-12)
     assert volume.spacing_mm == pytest.approx((3, 0.5, 0.4))
@@ -77,7 +77,7 @@ def test_every_axial_layout_is_turned_to_the_same_volume(tmp_path, column_axis, 
 @pytest.mark.parametrize("degrees", [18.5, -16.5, 0.0])
 def test_tilt_comes_from_the_geometry_with_its_sign(tmp_path, degrees):
     write_series(tmp_path, ramp(), orientation=tilted(degrees), GantryDetectorTilt=-99)
-    volume = read_series(tmp_path)
+    volume = read_volume(tmp_path)
     assert volume.audit.tilt_deg == pytest.approx(degrees, abs=0.01)
     assert volume.spacing_mm[0] == pytest.approx(5 * np.cos(np.deg2rad(degrees)))
     assert ("tilt" in noted(volume)) == (degrees != 0)
@@ -89,7 +89,7 @@ def test_an_oblique_box_is_no_tilt(tmp_path):
     normal = np.cross(orientation[:3], orientation[3:])
     for i, picture in enumerate(ramp()):
         pydicom.dcmwrite(tmp_path / f"{i}", dataset(picture, tuple(4.0 * i * normal), orientation, sop_uid=f"1.{i}"))
-    volume = read_series(tmp_path)
+    volume = read_volume(tmp_path)
     assert volume.audit.tilt_deg == 0
     assert "20.0 degrees" in noted(volume)["oblique"]
 
@@ -106,7 +106,7 @@ def test_an_oblique_box_is_no_tilt(tmp_path):
 )
 def test_gaps_are_counted_and_slabs_are_not_gaps(tmp_path, heights_mm, missing, is_uneven):
     write_series(tmp_path, ramp(len(heights_mm)), heights_mm=heights_mm)
-    volume = read_series(tmp_path)
+    volume = read_volume(tmp_path)
     assert volume.audit.missing_slices == missing
     assert ("missing_slices" in noted(volume)) == (missing > 0)
     assert ("variable_spacing" in noted(volume)) == is_uneven
@@ -117,12 +117,12 @@ def test_a_thicker_slice_fills_its_gap(tmp_path):
     stored = ramp(4)
     for i, (z, thickness) in enumerate([(0, 5), (5, 5), (10, 10), (20, 10)]):
         pydicom.dcmwrite(tmp_path / f"{i}", dataset(stored[i], (0, 0, z), sop_uid=f"1.{i}", SliceThickness=thickness))
-    assert read_series(tmp_path).audit.missing_slices == 0
+    assert read_volume(tmp_path).audit.missing_slices == 0
 
 
 def test_duplicates_are_dropped_and_said(tmp_path):
     write_series(tmp_path, ramp(5), heights_mm=[0, 5, 5, 10, 15])
-    volume = read_series(tmp_path)
+    volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.hu, ramp(5)[[0, 1, 3, 4]] - 1024)
     assert "1 slices" in noted(volume)["duplicates_dropped"]
     assert volume.audit.missing_slices == 0
@@ -131,7 +131,7 @@ def test_duplicates_are_dropped_and_said(tmp_path):
 def test_a_bent_stack_is_noticed(tmp_path):
     for i, (picture, y) in enumerate(zip(ramp(5), [0, 0, 4, 0, 0], strict=True)):
         pydicom.dcmwrite(tmp_path / f"{i}", dataset(picture, (0, y, 5.0 * i), sop_uid=f"1.{i}"))
-    assert "4.0 mm" in noted(read_series(tmp_path))["bent_stack"]
+    assert "4.0 mm" in noted(read_volume(tmp_path))["bent_stack"]
 
 
 def test_wrapped_intercept_of_rsna_is_repaired(tmp_path):
@@ -140,7 +140,7 @@ def test_wrapped_intercept_of_rsna_is_repaired(tmp_path):
     stored = ((hu + 1000 - 1000) % 4096).astype(np.uint16)
     tags = {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 0, "RescaleIntercept": 0}
     write_series(tmp_path, np.stack([stored, stored]), **tags)
-    volume = read_series(tmp_path)
+    volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.hu[0], hu)
     assert "intercept_repaired" in noted(volume)
 
@@ -156,7 +156,7 @@ def test_wrapped_intercept_of_rsna_is_repaired(tmp_path):
 def test_right_intercepts_are_left_alone(tmp_path, tags):
     stored = np.full((2, 4, 4), 1064, np.uint16)
     write_series(tmp_path, stored, **tags)
-    volume = read_series(tmp_path)
+    volume = read_volume(tmp_path)
     assert (volume.hu == 1064 + tags["RescaleIntercept"]).all()
     assert "intercept_repaired" not in noted(volume)
 
@@ -165,7 +165,7 @@ def test_padding_becomes_air(tmp_path):
     stored = ramp(2)
     stored[:, 0] = -2000
     write_series(tmp_path, stored, PixelPaddingValue=-2000)
-    volume = read_series(tmp_path)
+    volume = read_volume(tmp_path)
     assert (volume.hu[:, 0] == -1024).all()
     assert "-3024" in noted(volume)["padding_repaired"]
     np.testing.assert_array_equal(volume.hu[:, 1:], ramp(2)[:, 1:] - 1024)
@@ -175,10 +175,10 @@ def test_padding_above_the_range_of_tissue_becomes_air_and_padding_in_it_stays(t
     stored = ramp(2)
     stored[:, 0] = 30000
     write_series(tmp_path / "high", stored, PixelPaddingValue=30000)
-    assert (read_series(tmp_path / "high").hu[:, 0] == -1024).all()
+    assert (read_volume(tmp_path / "high").hu[:, 0] == -1024).all()
     stored[:, 0] = 1024
     write_series(tmp_path / "water", stored, PixelPaddingValue=1024)
-    volume = read_series(tmp_path / "water")
+    volume = read_volume(tmp_path / "water")
     assert (volume.hu[:, 0] == 0).all()
     assert "padding_kept" in noted(volume)
 
@@ -186,11 +186,11 @@ def test_padding_above_the_range_of_tissue_becomes_air_and_padding_in_it_stays(t
 def test_rescaling_is_done_wide_and_clipped_into_16_bits(tmp_path):
     stored = np.array([[[0, 1000, 40000, 65535]]] * 2, np.uint16)
     write_series(tmp_path / "wide", stored, RescaleIntercept=-1000)
-    volume = read_series(tmp_path / "wide")
+    volume = read_volume(tmp_path / "wide")
     np.testing.assert_array_equal(volume.hu[0, 0], [-1000, 0, 32767, 32767])
     assert "hu_clipped" in noted(volume)
     write_series(tmp_path / "part", stored[..., :2], RescaleSlope="0.25", RescaleIntercept="-10.5")
-    np.testing.assert_array_equal(read_series(tmp_path / "part").hu[0, 0], np.rint([-10.5, 239.5]))
+    np.testing.assert_array_equal(read_volume(tmp_path / "part").hu[0, 0], np.rint([-10.5, 239.5]))
 
 
 def test_slices_may_differ_in_their_rescaling(tmp_path):
@@ -198,7 +198,7 @@ def test_slices_may_differ_in_their_rescaling(tmp_path):
         pydicom.dcmwrite(
             tmp_path / f"{i}", dataset(ramp(1)[0], (0, 0, 5.0 * i), sop_uid=f"1.{i}", RescaleIntercept=intercept)
         )
-    hu = read_series(tmp_path).hu
+    hu = read_volume(tmp_path).hu
     np.testing.assert_array_equal(hu[1] - hu[0], 24)
 
 
@@ -212,7 +212,7 @@ def test_slices_may_differ_in_their_rescaling(tmp_path):
 )
 def test_what_limits_the_values_is_noted(tmp_path, tags, code):
     write_series(tmp_path, ramp(), **tags)
-    assert set(noted(read_series(tmp_path))) == {code}
+    assert set(noted(read_volume(tmp_path))) == {code}
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_what_limits_the_values_is_noted(tmp_path, tags, code):
 def test_what_cannot_be_read_rightly_is_refused_by_name(tmp_path, tags, named):
     write_series(tmp_path, ramp(4, 40, 40), **tags)
     with pytest.raises(InputError, match=named) as caught:
-        read_series(tmp_path)
+        read_volume(tmp_path)
     assert caught.value.where.startswith(str(tmp_path))
     assert caught.value.mend
 
@@ -245,17 +245,17 @@ def test_what_cannot_be_read_rightly_is_refused_by_name(tmp_path, tags, named):
 def test_one_slice_and_one_position_are_no_scan(tmp_path):
     write_series(tmp_path / "one", ramp(1))
     with pytest.raises(InputError, match="one slice"):
-        read_series(tmp_path / "one")
+        read_volume(tmp_path / "one")
     write_series(tmp_path / "same", ramp(4), heights_mm=[5, 5, 5, 5])
     with pytest.raises(InputError, match="all 4 slices stand at one"):
-        read_series(tmp_path / "same")
+        read_volume(tmp_path / "same")
 
 
 def test_a_few_slices_without_position_refuse_the_whole_series(tmp_path):
     write_series(tmp_path, ramp())
     pydicom.dcmwrite(tmp_path / "zzz", dataset(ramp(1)[0], sop_uid="1.9", ImagePositionPatient=None))
     with pytest.raises(InputError, match="1 of 5 slices lack") as caught:
-        read_series(tmp_path)
+        read_volume(tmp_path)
     assert caught.value.where.endswith("zzz")
 
 
@@ -263,7 +263,7 @@ def test_truncated_pixels_name_their_file(tmp_path):
     files = write_series(tmp_path, ramp(4, 40, 40))
     files[2].write_bytes(files[2].read_bytes()[:-100])
     with pytest.raises(InputError, match="PixelData") as caught:
-        read_series(tmp_path)
+        read_volume(tmp_path)
     assert caught.value.where == str(files[2])
 
 

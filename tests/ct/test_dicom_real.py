@@ -5,10 +5,10 @@ import pydicom
 import pytest
 from scipy import ndimage
 
-from ichformer.ct.dicom import read_series
 from ichformer.ct.geometry import remove_tilt
 from ichformer.ct.headers import quiet_pydicom, read_header
 from ichformer.ct.hounsfield import read_stored, to_hu
+from ichformer.ct.scans import read_volume
 from ichformer.errors import InputError
 
 PLASTIC = {"S21570/S2010": (28, 0.0, 5.0), "S21610/S2010": (54, 18.5, 2.371), "S21610/S3010": (58, -16.5, 2.397)}
@@ -19,7 +19,7 @@ def notes(volume) -> dict[str, str]:
 
 
 def test_ge_head(real_data):
-    volume = read_series(real_data / "dcm_qa_ct" / "GE")
+    volume = read_volume(real_data / "dcm_qa_ct" / "GE")
     assert volume.hu.shape == (28, 512, 512)
     assert volume.audit.tilt_deg == pytest.approx(18.5, abs=0.01)
     assert volume.spacing_mm == pytest.approx((4.002, 0.488, 0.488), abs=1e-3)
@@ -36,7 +36,7 @@ def test_ge_head(real_data):
 @pytest.mark.parametrize("name", PLASTIC)
 def test_plastic_head(real_data, name):
     slices, tilt_deg, spacing_mm = PLASTIC[name]
-    volume = read_series(real_data / "dcm_qa_ct" / "Philips" / name)
+    volume = read_volume(real_data / "dcm_qa_ct" / "Philips" / name)
     assert volume.hu.shape == (slices, 512, 512)
     assert volume.audit.tilt_deg == pytest.approx(tilt_deg, abs=0.01)
     assert volume.spacing_mm[0] == pytest.approx(spacing_mm, abs=1e-3)
@@ -48,7 +48,7 @@ def test_the_plastic_head_stays_the_same_through_three_gantries(real_data):
     points = np.stack([*(axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")), np.ones(90 * 130 * 70)])
 
     def solid(name: str, is_corrected: bool) -> tuple[np.ndarray, np.ndarray]:
-        volume = read_series(real_data / "dcm_qa_ct" / "Philips" / name)
+        volume = read_volume(real_data / "dcm_qa_ct" / "Philips" / name)
         affine = remove_tilt(volume)[0].affine
         volume = remove_tilt(volume)[0] if is_corrected else volume
         index = np.linalg.solve(affine, points)[:3]
@@ -72,12 +72,12 @@ def test_the_plastic_head_stays_the_same_through_three_gantries(real_data):
 
 def test_scrambled_geometry(real_data):
     folder = real_data / "geometry_scrambled"
-    volume = read_series(folder / "sliceincrement" / "001")
+    volume = read_volume(folder / "sliceincrement" / "001")
     assert volume.audit.missing_slices == 1
     assert "2 x 5.000, 10.000 mm" in notes(volume)["missing_slices"]
-    assert read_series(folder / "gantrytilting" / "001").audit.tilt_deg == pytest.approx(14, abs=0.01)
+    assert read_volume(folder / "gantrytilting" / "001").audit.tilt_deg == pytest.approx(14, abs=0.01)
     with pytest.raises(InputError, match="all 4 slices stand at one"):
-        read_series(folder / "notavolume" / "001")
+        read_volume(folder / "notavolume" / "001")
 
 
 CODINGS = {  # of the same slice: the largest difference in HU from the uncompressed one, None where nothing decodes it

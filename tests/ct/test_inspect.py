@@ -8,7 +8,7 @@ from tests.ct.builders import ramp, write_series
 
 KEYS = {
     *("path", "modality", "n_slices", "shape", "spacing_mm", "tilt_deg", "missing_slices"),
-    *("hu_min", "hu_max", "kernel", "description", "warnings"),
+    *("hu_min", "hu_max", "kernel", "description", "warnings", "choice"),
 }
 
 
@@ -31,6 +31,7 @@ def test_a_series_is_reported_with_every_key_as_plain_json(tmp_path):
         "kernel": "H31s",
         "description": "Head 5.0",
         "warnings": ["rescale_type_absent: RescaleType absent, taken as HU"],
+        "choice": "few_slices: 4",
     }
 
 

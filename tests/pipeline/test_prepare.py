@@ -17,7 +17,7 @@ import pytest
 from ichformer import LABELS
 from ichformer.cohorts import folder
 from ichformer.cohorts.index import make_index, read_index
-from ichformer.ct.dicom import read_series
+from ichformer.ct.scans import read_volume
 from ichformer.errors import InputError
 from ichformer.pipeline import prepare as prepare_module
 from ichformer.pipeline.prepare import PrepareConfig, prepare, prepare_volume
@@ -64,7 +64,7 @@ def test_scans_labels_and_masks_arrive(index, tmp_path):
     by_series = index.set_index("series")
     for row, entry in store.index.iterrows():
         scan, study = store.read(row), by_series.loc[entry["series"]]
-        expected = prepare_volume(read_series(study["path"]), CONFIG)
+        expected = prepare_volume(read_volume(study["path"]), CONFIG)
         np.testing.assert_array_equal(scan.volume.hu, expected.hu)
         np.testing.assert_array_equal(scan.volume.affine, expected.affine)
         assert scan.volume.source == expected.source
@@ -112,8 +112,9 @@ def test_interrupted_and_gone_on_with(index, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="interrupted; run prepare again"):
         Store.open(out)
     reads = []
-    read_series = prepare_module.read_series
-    monkeypatch.setattr(prepare_module, "read_series", lambda *args: reads.append(1) or read_series(*args))
+    monkeypatch.setattr(
+        prepare_module, "read_volume", lambda *args, **named: reads.append(1) or read_volume(*args, **named)
+    )
     store = prepare_here(index, out)
     assert len(reads) == 3
     assert made.items() <= {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}.items()
@@ -211,7 +212,7 @@ def test_a_fault_in_one_series_does_not_stop_the_rest(index, tmp_path, monkeypat
         calls.append(args)
         if len(calls) == 2:
             raise MemoryError("no room")
-        return read_series(*args)
+        return read_volume(*args)
 
     monkeypatch.setattr(prepare_module, "read_series", faulty)
     store = prepare_here(index, tmp_path / "store")

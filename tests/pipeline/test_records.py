@@ -20,9 +20,9 @@ from hypothesis.extra import numpy as hnp
 from ichformer.cohorts.index import read_index
 from ichformer.cohorts.splits import split_by_patient
 from ichformer.ct.audit import Audit
-from ichformer.ct.dicom import read_series
 from ichformer.ct.geometry import slice_origins_mm
 from ichformer.ct.orientation import slice_normal
+from ichformer.ct.scans import read_volume
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
 from ichformer.pipeline.prepare import PrepareConfig, prepare
@@ -107,7 +107,7 @@ def test_slices_that_are_not_there(slices):
 
 
 def test_a_real_head_is_less_than_a_third(real_data):
-    volume = read_series(real_data / "dcm_qa_ct" / "GE")
+    volume = read_volume(real_data / "dcm_qa_ct" / "GE")
     unknown = np.full((28, 6), np.nan, np.float32)
     record = encode_record(PreparedScan(volume=volume, slice_labels=unknown, scan_labels=unknown[0]))
     assert_same(decode_record(record), PreparedScan(volume=volume, slice_labels=unknown, scan_labels=unknown[0]))

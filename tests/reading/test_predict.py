@@ -10,7 +10,7 @@ import pytest
 from jax import Array
 
 from ichformer import LABELS
-from ichformer.ct.dicom import read_series
+from ichformer.ct.scans import read_volume
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
 from ichformer.evaluation.thresholds import Threshold, Thresholds, write_thresholds
@@ -115,7 +115,7 @@ def test_identity_is_on_the_page_alone_where_it_was_asked_for(run: Run, tmp_path
 
 @pytest.mark.parametrize("degrees", [0.0, 18.0, -18.0])
 def test_the_heat_map_lies_over_the_blood_of_the_scan_as_it_was_read(run: Run, tmp_path: Path, degrees: float) -> None:
-    volume = read_series(write_head(tmp_path / "scan", degrees=degrees))
+    volume = read_volume(write_head(tmp_path / "scan", degrees=degrees))
     prepared = prepare_volume(volume, run.prepare)
     assert prepared.hu.shape[1:] == (SIZE, SIZE)
     what = (run.model, run.variables, run.objective.windows, prepared)

@@ -12,10 +12,10 @@ import pytest
 from ichformer import LABELS, SUBTYPES
 from ichformer.cohorts.index import read_index
 from ichformer.cohorts.tables import SLICE_COLUMNS
-from ichformer.ct.dicom import read_series
 from ichformer.ct.phantom import SITES, cohort, make_phantom, write_phantom_cohort
 from ichformer.ct.phantom.cohort import write_cohort
 from ichformer.ct.phantom.write import uid, write_mask, write_series
+from ichformer.ct.scans import read_volume
 from ichformer.errors import InputError
 from ichformer.testing import TINY_SITES, tiny_cohort
 
@@ -38,7 +38,7 @@ def test_series_reads_back(tmp_path, name):
     phantom = make_phantom(3, site=SITES[name], subtypes=("intraparenchymal",))
     series = uid(name)
     instances = write_series(phantom, tmp_path / "s", patient="p", name="PHANTOM^1", study=uid("study"), series=series)
-    volume = read_series(tmp_path / "s")
+    volume = read_volume(tmp_path / "s")
     assert np.array_equal(volume.hu, phantom.volume.hu)
     np.testing.assert_allclose(volume.affine, phantom.volume.affine, atol=1e-5)
     np.testing.assert_allclose(volume.spacing_mm, phantom.volume.spacing_mm, atol=1e-5)
@@ -88,7 +88,7 @@ def test_index_labels_and_masks_agree(tiny):
     assert set(index["cohort"]) == set(index["origin"]) == {"phantom"}
     assert list(index["site"]) == [site.name for site in TINY_SITES] * 7
     for study in index.itertuples():
-        volume = read_series(study.path)
+        volume = read_volume(study.path)
         mask = np.asanyarray(nibabel.load(study.mask).dataobj).transpose(2, 1, 0)
         slices = {row["slice"]: row for row in rows if row["series"] == study.series}
         labels = np.array([[int(slices[name][label]) for label in LABELS] for name in volume.source])

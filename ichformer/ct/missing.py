@@ -1,0 +1,34 @@
+"""Slices that are missing from a stack: kept as gaps, refused, or interpolated."""
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int16
+
+from ichformer.ct.slices import Stack
+
+Missing = Literal["keep", "refuse", "interpolate"]
+"""What becomes of missing slices: the gap stays and the audit says so; an error; or linear interpolation."""
+
+
+def interpolate_missing(
+    hu: Int16[np.ndarray, "s h w"], source: tuple[str, ...], stack: Stack
+) -> tuple[Int16[np.ndarray, "s2 h w"], tuple[str, ...], Stack]:
+    """Fill every gap of whole slices, voxel by voxel along the stack, by linear interpolation between its two sides.
+
+    Returns:
+      HU, sources (``"interpolated:1/2:<below>"`` for the first of two new slices) and stack with the new slices.
+    """
+    pictures, names, steps_mm = [hu[0]], [source[0]], []
+    for i, count in enumerate(stack.missing_in):
+        below, above = hu[i].astype(np.float32), hu[i + 1].astype(np.float32)
+        for k in range(1, count + 1):
+            part = k / (count + 1)
+            pictures.append(np.rint(below + (above - below) * np.float32(part)).astype(np.int16))
+            names.append(f"interpolated:{k}/{count}:{source[i]}")
+        pictures.append(hu[i + 1])
+        names.append(source[i + 1])
+        steps_mm += [stack.steps_mm[i] / (count + 1)] * (count + 1)
+    filled = replace(stack, steps_mm=tuple(steps_mm), missing_in=(0,) * len(steps_mm))
+    return np.stack(pictures), tuple(names), filled

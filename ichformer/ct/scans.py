@@ -1,0 +1,86 @@
+"""One way in: whatever a path holds, DICOM, NIfTI or pictures, found as scans and read as Volumes."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from ichformer.ct import nifti, pictures
+from ichformer.ct.dicom import read_series
+from ichformer.ct.missing import Missing
+from ichformer.ct.nifti import NiftiFile, read_nifti
+from ichformer.ct.pictures import PictureStack, order_pictures, read_pictures
+from ichformer.ct.series import Found, Series, find_series, nothing_found
+from ichformer.ct.volume import Volume
+from ichformer.errors import InputError
+
+Scan = Series | NiftiFile | PictureStack
+
+
+def find_scans(path: Path | str) -> Found[Scan]:
+    """Every scan under a path: the DICOM series of ``find_series``; where there is none, NIfTI files and pictures.
+
+    A NIfTI file or a picture beside DICOM is set aside, as it may be a mask or a drawing: name it to read it. The
+    pictures of one folder are one scan.
+
+    Raises:
+      InputError: the path does not exist, or cannot be read.
+    """
+    path = Path(path)
+    if path.is_file() and (kind := _format_of(path)):
+        scan = NiftiFile(path=path) if kind == "NIfTI" else PictureStack(files=(path,))
+        return Found(path=path, series=(scan,), set_aside=())
+    found = find_series(path)
+    others = {
+        aside: kind for aside in found.set_aside if aside.code == "not_dicom" and (kind := _format_of(aside.path))
+    }
+    if found.series:
+        named = tuple(
+            replace(aside, code="other_format", text=f"{others[aside]} beside DICOM") if aside in others else aside
+            for aside in found.set_aside
+        )
+        return Found(path=path, series=found.series, set_aside=named)
+    scans: list[Scan] = [NiftiFile(path=aside.path) for aside, kind in others.items() if kind == "NIfTI"]
+    by_folder: dict[Path, list[Path]] = {}
+    for aside, kind in others.items():
+        if kind == "picture":
+            by_folder.setdefault(aside.path.parent, []).append(aside.path)
+    scans += [PictureStack(files=order_pictures(files)) for files in by_folder.values()]
+    left = tuple(aside for aside in found.set_aside if aside not in others)
+    return Found(path=path, series=tuple(scans), set_aside=left)
+
+
+def read_volume(source: Scan | Found[Scan] | Path | str, *, missing: Missing = "keep") -> Volume:
+    """Read one scan.
+
+    Args:
+      source: a scan that was found, or a path that holds exactly one.
+      missing: what becomes of slices that the positions of a DICOM series say are missing.
+
+    Raises:
+      InputError: there is not exactly one scan, or it cannot be read rightly. Names the file, the tag and the mend.
+    """
+    if isinstance(source, Path | str):
+        source = find_scans(source)
+    if isinstance(source, Found):
+        source = _only(source)
+    if isinstance(source, NiftiFile):
+        return read_nifti(source.path)
+    if isinstance(source, PictureStack):
+        return read_pictures(source)
+    return read_series(source, missing=missing)
+
+
+def _only(found: Found[Scan]) -> Scan:
+    if not found.series:
+        raise nothing_found(found)
+    if len(found.series) > 1:
+        names = ", ".join(str(scan.path) for scan in found.series[:4])
+        raise InputError(f"holds {len(found.series)} series ({names})", where=found.path, mend="name one of them")
+    return found.series[0]
+
+
+def _format_of(path: Path) -> Literal["NIfTI", "picture"] | None:
+    name = path.name.lower()
+    if name.endswith(nifti.SUFFIXES):
+        return "NIfTI"
+    return "picture" if name.endswith(pictures.SUFFIXES) else None
