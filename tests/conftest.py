@@ -10,6 +10,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).pa
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import hypothesis
 import jaxtyping
 import pytest
 
@@ -17,6 +18,10 @@ import tests.typecheck  # noqa: F401, the hook below looks for it there
 
 # The hook has to be there before the first module of the package is imported.
 jaxtyping.install_import_hook("ichformer", "tests.typecheck.checked")
+
+# No deadline for a single example: the machine may be busy, and the first call of a function checks its types.
+hypothesis.settings.register_profile("ichformer", deadline=None)
+hypothesis.settings.load_profile("ichformer")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Prepare: what goes in comes out in the same place, once, whatever breaks on the way."""
 
 import csv
+import dataclasses
 import hashlib
 import json
 import multiprocessing
@@ -8,6 +9,7 @@ import os
 import pathlib
 import shutil
 import signal
+import zipfile
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import nibabel
@@ -17,6 +19,7 @@ import pytest
 from ichformer import LABELS
 from ichformer.cohorts import folder
 from ichformer.cohorts.index import make_index, read_index
+from ichformer.ct.geometry import remove_tilt
 from ichformer.ct.scans import read_volume
 from ichformer.errors import InputError
 from ichformer.pipeline import prepare as prepare_module
@@ -56,7 +59,7 @@ def rejects(store: Store) -> list[dict[str, str]]:
 
 def test_scans_labels_and_masks_arrive(index, tmp_path):
     store = prepare_here(index, tmp_path / "store")
-    assert store.config == {"size": 32, "field_of_view_mm": 256.0, "remove_tilt": True}
+    assert store.config == dataclasses.asdict(CONFIG)
     assert rejects(store) == []
     assert set(store.index.columns) >= {"cohort", "site", "patient", "study", "series", "split", "origin", *LABELS}
     assert not {"path", "mask", "slice_labels", "boxes"} & set(store.index.columns)
@@ -205,16 +208,59 @@ def test_nothing_could_be_read(tmp_path):
     assert "MR" in (tmp_path / "store" / "rejects.csv").read_text()
 
 
+def test_even_slices_keep_labels_and_masks_in_step(index, tmp_path):
+    config = dataclasses.replace(CONFIG, slice_spacing_mm=3.0)
+    store = prepare(index, tmp_path / "store", config=config, workers=1, progress=False)
+    bleeding = 0
+    for row in range(len(store.index)):
+        scan = store.read(row)
+        assert scan.volume.spacing_mm[0] == 3.0
+        assert scan.volume.audit.steps_mm == ()
+        assert len(scan.slice_labels) == len(scan.volume.hu)
+        if scan.mask is not None:
+            in_mask = scan.mask.any((1, 2))
+            # A slice label asks for more than a voxel, and a new slice takes those of all it is made of.
+            assert (scan.slice_labels[in_mask & (np.count_nonzero(scan.mask, axis=(1, 2)) > 8), -1] == 1).all()
+            bleeding += int(in_mask.any())
+    assert bleeding > 0
+
+
+def test_a_nifti_file_and_an_archive_are_prepared_like_a_folder(index, tmp_path):
+    study = index.iloc[0]
+    volume = read_volume(study["path"])
+    straight, _ = remove_tilt(volume)
+    affine = np.diag([-1.0, -1, 1, 1]) @ straight.affine
+    nibabel.save(nibabel.Nifti1Image(straight.hu, affine), tmp_path / "scan.nii.gz")
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
+        for file in sorted(pathlib.Path(study["path"]).iterdir()):
+            archive.write(file, f"inner/{file.name}")
+    rows = [
+        {"cohort": "folder", "origin": "folder", "patient": name, "series": name, "path": str(path), "split": "train"}
+        for name, path in {
+            "folder": study["path"],
+            "zip": tmp_path / "scan.zip" / "inner",
+            "nifti": tmp_path / "scan.nii.gz",
+        }.items()
+    ]
+    store = prepare_here(make_index(rows), tmp_path / "store")
+    assert rejects(store) == []
+    folder, nifti, archive = (store.read(row).volume for row in range(3))
+    np.testing.assert_array_equal(archive.hu, folder.hu)
+    assert archive.source == folder.source
+    if not volume.audit.steps_mm:
+        np.testing.assert_array_equal(nifti.hu, folder.hu)
+
+
 def test_a_fault_in_one_series_does_not_stop_the_rest(index, tmp_path, monkeypatch):
     calls = []
 
-    def faulty(*args):
+    def faulty(*args, **named):
         calls.append(args)
         if len(calls) == 2:
             raise MemoryError("no room")
-        return read_volume(*args)
+        return read_volume(*args, **named)
 
-    monkeypatch.setattr(prepare_module, "read_series", faulty)
+    monkeypatch.setattr(prepare_module, "read_volume", faulty)
     store = prepare_here(index, tmp_path / "store")
     assert len(store.index) == 5
     assert [row["reason"] for row in rejects(store)] == ["MemoryError: no room"]
