@@ -6,7 +6,9 @@ def one_line(text: object, *, max_chars: int = 200) -> str:
 
     Header text is hostile: terminal escapes, line feeds and right-to-left marks in it would forge what is printed.
     """
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    line = str(text)
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
     return line if len(line) <= max_chars else line[: max_chars - 3] + "..."
 
 

@@ -6,7 +6,7 @@ All of it keeps the affine exact: a point of the patient has the same coordinate
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float32, Float64, Real, Shaped
+from jaxtyping import Float32, Float64, Int16, Real, Shaped
 
 from ichformer.ct.head import head_box
 from ichformer.ct.orientation import slice_normal, tilt_of
@@ -62,7 +62,9 @@ def remove_tilt(
     affine = volume.affine.copy()
     affine[:3, 0] = normal * volume.spacing_mm[0]
     affine[:3, 3] += volume.affine[:3, 1:3] @ start
-    hu = np.stack([_shifted(picture, shift, room) for picture, shift in zip(volume.hu, shifts, strict=True)])
+    hu = np.empty((len(volume.hu), *(volume.hu.shape[1:] + room)), np.int16)
+    for new, picture, shift in zip(hu, volume.hu, shifts, strict=True):
+        new[:] = _shifted(picture, shift, room)
     text = f"shear of {tilt_deg:.1f} degrees undone by shifts of up to {shifts.max():.1f} voxels"
     audit = volume.audit.with_note("tilt_removed", text, tilt_deg=0.0)
     if mask is not None:
@@ -179,23 +181,27 @@ def _origins_mm(affine: Float64[np.ndarray, "4 4"], offsets_mm: Float64[np.ndarr
 
 
 def _shifted(
-    picture: Shaped[np.ndarray, "h w"], shift: Float64[np.ndarray, "2"], room: Shaped[np.ndarray, "2"]
-) -> Shaped[np.ndarray, "h2 w2"]:
-    """The picture moved down and right by a fraction of voxels, on a canvas with that much more room."""
-    moved = picture.astype(np.float32) - AIR_HU
+    picture: Int16[np.ndarray, "h w"], shift: Float64[np.ndarray, "2"], room: Shaped[np.ndarray, "2"]
+) -> Float32[np.ndarray, "h2 w2"]:
+    """The picture moved down and right by a fraction of voxels, on a canvas of air with that much more room."""
+    moved = picture.astype(np.float32)
     for axis in (0, 1):
-        whole, part = int(shift[axis]), float(shift[axis] % 1)
         if room[axis] == 0:
             continue
-        shape = list(moved.shape)
-        size = shape[axis]
-        shape[axis] += room[axis] + 1
-        canvas = np.zeros(shape, np.float32)
+        whole, part = int(shift[axis]), np.float32(shift[axis] % 1)
+        size = moved.shape[axis]
+        shape = [length + (room[axis] if i == axis else 0) for i, length in enumerate(moved.shape)]
+        canvas = np.full(shape, AIR_HU, np.float32)
         target, source = canvas.swapaxes(0, axis), moved.swapaxes(0, axis)
-        target[whole : whole + size] = source * (1 - part)
-        target[whole + 1 : whole + 1 + size] += source * part
-        moved = target[: size + room[axis]].swapaxes(0, axis)
-    return (np.rint(moved) + AIR_HU).astype(np.int16)
+        # The voxel above each, air above the first, and air beyond the last where there is room for it.
+        inner = target[whole + 1 : whole + size]
+        np.subtract(source[:-1], source[1:], out=inner)
+        inner *= part
+        inner += source[1:]
+        target[whole] = source[0] + (AIR_HU - source[0]) * part
+        target[whole + size : whole + size + 1] = source[-1] * part + AIR_HU * (1 - part)
+        moved = canvas
+    return np.rint(moved, out=moved)
 
 
 def _nearest(

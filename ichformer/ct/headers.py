@@ -1,6 +1,7 @@
 """The header of one DICOM file: the few tags that a head CT needs, checked, as plain values."""
 
 import contextlib
+import io
 import math
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from ichformer.ct.archives import open_file
@@ -26,6 +28,8 @@ NOT_DICOM = "is not a DICOM file"
 _LOSSY_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 93, 110, 112, 203))
 """PS3.5 section 10: transfer syntaxes that lose, or that may lose and are only chosen in order to."""
 
+_PIXEL_DATA = b"\xe0\x7f\x10\x00"
+
 _TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "Manufacturer", "ManufacturerModelName"),
     *("StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ConvolutionKernel", "SliceThickness"),
@@ -33,6 +37,14 @@ _TAGS = (
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
     *("SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue"),
     *("RescaleIntercept", "RescaleSlope", "RescaleType", "LossyImageCompression", "DirectoryRecordSequence"),
+)
+
+_TAG_OF = {keyword: Tag(keyword) for keyword in _TAGS}
+_BINARY = frozenset(
+    {
+        *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
+        *("PixelPaddingValue", "DirectoryRecordSequence"),
+    }
 )
 
 
@@ -47,6 +59,7 @@ class Header:
       spacing_mm: PixelSpacing, between rows and between columns.
       signed: PixelRepresentation is 1.
       padding: PixelPaddingValue, as stored.
+      pixels_at: byte of the file at which uncompressed little-endian pixels start; None where they are something else.
     """
 
     path: Path
@@ -80,6 +93,7 @@ class Header:
     rescale_type: str
     lossy: bool
     is_directory: bool
+    pixels_at: int | None
 
 
 @contextlib.contextmanager
@@ -108,7 +122,7 @@ def read_header(path: Path) -> Header:
     try:
         with open_file(path) as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=not has_preamble)
-            return _header(path, dataset)
+            return _header(path, dataset, _pixels_at(file, transfer_syntax(dataset)))
     except Exception as error:  # pydicom raises whatever its parser stumbles over
         raise InputError(
             f"has a broken DICOM header ({type(error).__name__}: {error})", where=path, mend="copy or export it again"
@@ -126,7 +140,7 @@ def transfer_syntax(dataset: Dataset) -> UID:
     return pydicom.uid.ExplicitVRLittleEndian if is_little else pydicom.uid.ExplicitVRBigEndian
 
 
-def _header(path: Path, dataset: Dataset) -> Header:
+def _header(path: Path, dataset: Dataset, pixels_at: int | None) -> Header:
     manufacturer = f"{_text(dataset, 'Manufacturer')} {_text(dataset, 'ManufacturerModelName')}".strip()
     syntax = str(transfer_syntax(dataset))
     sop_class = _text(dataset, "SOPClassUID")
@@ -162,22 +176,28 @@ def _header(path: Path, dataset: Dataset) -> Header:
         rescale_type=_text(dataset, "RescaleType").upper(),
         lossy=_text(dataset, "LossyImageCompression") == "01" or syntax in _LOSSY_SYNTAXES,
         is_directory="DirectoryRecordSequence" in dataset,
+        pixels_at=pixels_at,
     )
 
 
+def _pixels_at(file: io.BufferedIOBase, syntax: UID) -> int | None:
+    """Where the value of PixelData starts, if the file stands before it and it is plain (PS3.5 7.1, A.1 and A.2)."""
+    start = file.read(12)
+    if syntax == pydicom.uid.ImplicitVRLittleEndian and start[:4] == _PIXEL_DATA:
+        return file.tell() - 4
+    if syntax == pydicom.uid.ExplicitVRLittleEndian and start[:6] in (_PIXEL_DATA + b"OW", _PIXEL_DATA + b"OB"):
+        return file.tell()
+    return None
+
+
 def _text(dataset: Dataset, keyword: str) -> str:
-    value = dataset.get(keyword)
-    if value is None:
-        return ""
-    parts = value if isinstance(value, MultiValue | list) else [value]
-    return one_line("\\".join(str(part).strip(" \0") for part in parts))
+    return one_line("\\".join(part.strip(" \0") for part in _parts(dataset, keyword)))
 
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    value: Any = dataset.get(keyword)
     try:
-        numbers = tuple(float(part) for part in (value if isinstance(value, MultiValue | list) else [value]))
-    except (TypeError, ValueError):
+        numbers = tuple(float(part) for part in _parts(dataset, keyword))
+    except ValueError:
         return None
     return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
 
@@ -190,6 +210,27 @@ def _number(dataset: Dataset, keyword: str) -> float | None:
 def _integer(dataset: Dataset, keyword: str) -> int | None:
     number = _number(dataset, keyword)
     return None if number is None else int(number)
+
+
+def _parts(dataset: Dataset, keyword: str) -> list[str]:
+    """The values of an element as text; none where it is absent.
+
+    Plain values are taken from the bytes: pydicom's own conversion takes most of the time that reading a header needs.
+    """
+    element: Any = dataset.get_item(_TAG_OF[keyword])
+    if element is None:
+        return []
+    raw = element.value
+    if isinstance(raw, bytes):
+        if keyword in _BINARY:
+            if len(raw) == 2 and element.VR in ("US", None):
+                return [str(int.from_bytes(raw, "little" if element.is_little_endian else "big"))]
+        elif raw.isascii() and b"\x1b" not in raw:
+            return raw.decode("ascii").rstrip(" \0").split("\\")
+    value = dataset.get(keyword)
+    if value is None:
+        return []
+    return [str(part) for part in (value if isinstance(value, MultiValue | list) else [value])]
 
 
 def _padding(dataset: Dataset) -> int | None:

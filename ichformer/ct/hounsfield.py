@@ -80,6 +80,8 @@ def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
     Raises:
       InputError: the pixels are cut short, broken, or coded in a way that no installed decoder reads.
     """
+    if header.pixels_at is not None and header.bits_allocated == 16 and header.frames == 1:
+        return _read_plain(header)
     try:
         with open_file(header.path) as file:
             dataset = pydicom.dcmread(file, force=True)
@@ -98,6 +100,25 @@ def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
     return pixels
 
 
+def _read_plain(header: Header) -> Integer[np.ndarray, "h w"]:
+    """Uncompressed little-endian values of 16 bits, straight from the file: what decoding them comes to."""
+    assert header.pixels_at is not None
+    needed = header.rows * header.columns * 2
+    with open_file(header.path) as file:
+        file.seek(header.pixels_at)
+        data = file.read(needed)
+    if len(data) < needed:
+        raise InputError(
+            f"PixelData (7FE0,0010) is cut short: {len(data)} bytes, {needed} needed",
+            where=header.path,
+            mend="copy the file again",
+        )
+    pixels = np.frombuffer(data, "<i2" if header.signed else "<u2").reshape(header.rows, header.columns)
+    unused = 16 - header.bits_stored
+    # Bits above BitsStored may hold anything (PS3.5 8.1.1).
+    return (pixels << unused) >> unused if 0 < unused < 16 else pixels
+
+
 def to_hu(stored: Integer[np.ndarray, "h w"], header: Header) -> tuple[Int16[np.ndarray, "h w"], Repairs]:
     """Stored values to HU: padding and whatever lies below becomes ``AIR_HU``.
 
@@ -107,20 +128,15 @@ def to_hu(stored: Integer[np.ndarray, "h w"], header: Header) -> tuple[Int16[np.
     assert header.slope is not None
     assert header.intercept is not None
     slope, intercept = header.slope, header.intercept
-    wide = stored.astype(np.int32)
     wrapped = header.bits_stored == 12 and not header.signed and intercept > -100
-    is_padding = np.zeros((), bool)
-    if header.padding is not None:
-        is_padding = wide == header.padding
+    is_padding = np.zeros((), bool) if header.padding is None else stored == header.padding
+    values = stored
     if wrapped:
-        wide += 1000
-        wide[wide >= 4096] -= 4096
+        values = stored.astype(np.int32)
+        values += 1000
+        values[values >= 4096] -= 4096
         intercept = -1000.0
-    if slope.is_integer() and intercept.is_integer() and abs(slope) < 2**15 and abs(intercept) < 2**30:
-        hu = wide if slope == 1 else wide * int(slope)
-        hu += int(intercept)
-    else:
-        hu = np.rint(np.clip(wide * slope + intercept, -(2.0**31), 2.0**31 - 1)).astype(np.int64)
+    hu = _rescale(values, slope, intercept)
     padding_kept = False
     lowest = int(hu.min())
     padded = hu < AIR_HU
@@ -131,9 +147,22 @@ def to_hu(stored: Integer[np.ndarray, "h w"], header: Header) -> tuple[Int16[np.
             padded |= is_padding
     count = int(np.count_nonzero(padded))
     if count:
-        hu[padded] = AIR_HU
+        np.putmask(hu, padded, AIR_HU)
     clipped = 0
     if hu.max() > np.iinfo(np.int16).max:
         clipped = int(np.count_nonzero(hu > np.iinfo(np.int16).max))
         hu = np.minimum(hu, np.iinfo(np.int16).max)
-    return hu.astype(np.int16), Repairs(count, lowest, clipped, wrapped, padding_kept)
+    return hu.astype(np.int16, copy=False), Repairs(count, lowest, clipped, wrapped, padding_kept)
+
+
+def _rescale(stored: Integer[np.ndarray, "h w"], slope: float, intercept: float) -> Integer[np.ndarray, "h w"]:
+    """``slope * stored + intercept``, rounded, in a copy of a type that holds it."""
+    ends = [float(end) * slope + intercept for end in (stored.min(), stored.max())]
+    if not (slope.is_integer() and intercept.is_integer() and max(map(abs, ends)) < 2**30 and abs(slope) < 2**15):
+        return np.rint(np.clip(stored * slope + intercept, -(2.0**31), 2.0**31 - 1)).astype(np.int64)
+    narrow = min(ends) >= -(2**15) and max(ends) < 2**15 and abs(intercept) < 2**15
+    # In 16 bits even a sum that wraps on the way is right at the end, where the end fits.
+    hu: Integer[np.ndarray, "h w"] = stored.astype(np.int16 if narrow else np.int32)
+    if slope != 1:
+        np.multiply(hu, int(slope), out=hu)
+    return np.add(hu, int(intercept), out=hu)

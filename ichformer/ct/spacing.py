@@ -41,12 +41,15 @@ def even_slices(volume: Volume, spacing_mm: float) -> tuple[Volume, Float64[np.n
         return volume, np.eye(count)
     weights = slab_weights(offsets_mm, at_mm, spacing_mm)
     hu = np.empty((count, *volume.hu.shape[1:]), np.int16)
+    total, part = np.empty((2, *volume.hu.shape[1:]), np.float32)
     for new, row in zip(hu, weights, strict=True):
-        used = np.flatnonzero(row)
-        total = volume.hu[used[0]] * np.float32(row[used[0]])
-        for i in used[1:]:
-            total += volume.hu[i] * np.float32(row[i])
-        np.rint(total, out=new, casting="unsafe")
+        first, *others = np.flatnonzero(row)
+        np.multiply(volume.hu[first], np.float32(row[first]), out=total)
+        for i in others:
+            np.multiply(volume.hu[i], np.float32(row[i]), out=part)
+            total += part
+        np.rint(total, out=total)
+        new[:] = total
     affine = volume.affine.copy()
     affine[:3, 0] *= spacing_mm / volume.spacing_mm[0]
     text = f"from {len(volume.hu)} slices to {count}, {spacing_mm:g} mm apart"
