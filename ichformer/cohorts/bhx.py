@@ -4,7 +4,8 @@ Reis et al., PhysioNet 2020, https://doi.org/10.13026/9cft-hg92, open access. Th
 drew on thick slices; these boxes carried over to all series of a study, 39,668 of them; and to one series of a study,
 27,203. The second is taken, as it has boxes for whichever series is chosen; the others only where it is not there.
 
-No table names a slice without a box. So boxes alone tell no negative slice: whether such a slice was looked at is not said.
+No table names a slice without a box. So boxes alone tell no negative slice: whether such a slice was looked at is not
+said.
 """
 
 import ast
@@ -65,7 +66,8 @@ def read_boxes(path: Path) -> pd.DataFrame:
 
 
 def _parse_box(text: str, *, where: str) -> tuple[float, ...]:
-    """x, y, width and height from a Python dict as text, such as ``{'x': 320.9, 'y': 235.8, 'width': 30, 'height': 5}``."""
+    """x, y, width and height from a Python dict as text, such as ``{'x': 320.9, 'y': 235.8, 'width': 30, 'height':
+    5}``."""
     try:
         if len(text) > _MAX_CHARS or "\\" in text:
             raise ValueError("too long")

@@ -1,7 +1,7 @@
 """CQ500: 491 head CT studies from New Delhi with the reads of three radiologists, and the boxes of BHX where they are.
 
-Chilamkurthy et al., Lancet 392 (2018), http://headctstudy.qure.ai/dataset; CC BY-NC-SA 4.0. Studies were taken in two batches:
-B1 is consecutive, B2 was enriched with bleeds, so they are told as sites and belong reported apart.
+Chilamkurthy et al., Lancet 392 (2018), http://headctstudy.qure.ai/dataset; CC BY-NC-SA 4.0. Studies were taken in two
+batches: B1 is consecutive, B2 was enriched with bleeds, so they are told as sites and belong reported apart.
 """
 
 import os
@@ -51,8 +51,8 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
         default.
 
     Raises:
-      InputError: no studies, no ``reads.csv``, reads that are not 0 or 1, a study there twice, or none that has a series
-        to choose.
+      InputError: no studies, no ``reads.csv``, reads that are not 0 or 1, a study there twice, or none that has a
+        series to choose.
     """
     source, cache = Path(source), Path(cache)
     tables = Path(labels) if labels is not None else source
@@ -64,7 +64,8 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     boxes = read_boxes(boxes_path) if boxes_path else pd.DataFrame(columns=["study", *BOX_COLUMNS])
 
     folders = _study_folders(source)
-    choices = dict(zip(folders, map_processes(_choose, list(folders.values()), desc="studies", unit="study", serial=4)))
+    found = map_processes(_choose, list(folders.values()), desc="studies", unit="study", serial=4)
+    choices = dict(zip(folders, found, strict=True))
     chosen = {name: choice for name, choice in choices.items() if isinstance(choice, _Choice)}
     left_out = {name: choice for name, choice in choices.items() if isinstance(choice, str)}
     if not chosen:

@@ -22,8 +22,8 @@ BOX_LABELS = (*LABELS[:-1], "chronic")
 """What a box can be drawn round. "chronic" is an old bleed, which none of ``LABELS`` counts."""
 
 BOX_COLUMNS = ("series", "slice", "label", "x", "y", "width", "height")
-"""A table of boxes: ``slice`` as in ``SLICE_COLUMNS``, ``label`` of ``BOX_LABELS``, the left upper corner and the size in
-pixels of the picture as it lies in the file, columns and rows counted from 0 at the left and at the top."""
+"""A table of boxes: ``slice`` as in ``SLICE_COLUMNS``, ``label`` of ``BOX_LABELS``, the left upper corner and the
+size in pixels of the picture as it lies in the file, columns and rows counted from 0 at the left and at the top."""
 
 _LABEL_VALUES = {"": np.nan, "0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 

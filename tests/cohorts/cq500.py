@@ -19,7 +19,8 @@ def series_uid(study: int, number: int) -> str:
 
 
 def write_reads(path: pathlib.Path, votes: dict[int, tuple[str, dict[str, int]]]) -> None:
-    """``reads.csv`` with its 44 columns and a byte order mark: of each study the batch, and how many of three found what."""
+    """``reads.csv`` with its 44 columns and a byte order mark: of each study the batch, and how many of three found
+    what."""
     header = ["name", "Category", *(f"R{reader}:{finding}" for reader in (1, 2, 3) for finding in FINDINGS)]
     lines = [
         [f"CQ500-CT-{study}", batch, *(str(int(found.get(f, 0) > reader)) for reader in range(3) for f in FINDINGS)]
@@ -46,7 +47,8 @@ def compress_lossless(file: pathlib.Path) -> None:
 
 
 def write_study(root: pathlib.Path, study: int, descriptions: tuple[str, ...]) -> pathlib.Path:
-    """``CQ500CT7 CQ500CT7/Unknown Study/CT Plain/CT000000.dcm``; one series for each description, contrast not tagged."""
+    """``CQ500CT7 CQ500CT7/Unknown Study/CT Plain/CT000000.dcm``; one series for each description, contrast not
+    tagged."""
     folder = root / f"CQ500CT{study} CQ500CT{study}" / "Unknown Study"
     rng = np.random.default_rng(study)
     for number, description in enumerate(descriptions):
@@ -73,8 +75,8 @@ def write_study(root: pathlib.Path, study: int, descriptions: tuple[str, ...]) -
 
 
 def write_cq500(root: pathlib.Path) -> None:
-    """Four studies: 0 is negative; 7 has a subdural bleed, a chronic one, and five series; 12 came with contrast only; 30
-    has no reads, 31 no files, and readers differ on its kind of bleed."""
+    """Four studies: 0 is negative; 7 has a subdural bleed, a chronic one, and five series; 12 came with contrast
+    only; 30 has no reads, 31 no files, and readers differ on its kind of bleed."""
     write_study(root, 0, ("CT Plain",))
     series = ("CT 4cc sec 150cc D3D on", "CT BONE", "CT PLAIN THIN", "CT POST CONTRAST", "CT Plain")
     write_study(root / "qct01", 7, series)
@@ -86,7 +88,8 @@ def write_cq500(root: pathlib.Path) -> None:
 
 
 def write_bhx(folder: pathlib.Path) -> None:
-    """BHX's second and third table on study 7: boxes in its soft series, thick and thin, columns in another order each."""
+    """BHX's second and third table on study 7: boxes in its soft series, thick and thin, columns in another order
+    each."""
     folder.mkdir(parents=True)
     thick, thin = series_uid(7, 4), series_uid(7, 2)
     boxes = [
