@@ -57,7 +57,7 @@ def phantom(*, out: Path, scans: int = 20, seed: int = 0, prevalence: float = 0.
 
 def prepare(
     *,
-    dataset: Literal["folder", "phantom", "rsna2019"],
+    dataset: Literal["bhsd", "cq500", "ctich", "folder", "instance", "phantom", "rsna2019"],
     source: Path,
     out: Path,
     labels: Path | None = None,
@@ -76,7 +76,8 @@ def prepare(
       dataset: which cohort's files these are.
       source: where they lie; only read.
       out: the store's folder.
-      labels: folder: a CSV of labels.
+      labels: tables of labels that do not lie with the scans: the CSV of a folder, rsna2019 or ctich; for cq500
+        reads.csv, or a folder that holds it and BHX.
       size: rows and columns of a prepared slice.
       field_of_view_mm: side of the square round the head; the head's own box where None.
       slice_spacing_mm: resample the slices to this distance; as they are by default.
@@ -86,6 +87,7 @@ def prepare(
       workers: processes; one a core by default.
       json: print one JSON object.
     """
+    from ichformer.cohorts.leakage import check_leakage
     from ichformer.cohorts.registry import COHORTS
     from ichformer.cohorts.splits import hold_out_site as hold_out
     from ichformer.cohorts.splits import split_by_patient
@@ -97,6 +99,7 @@ def prepare(
         index = hold_out(index, site=hold_out_site, seed=seed)
     elif not index["split"].any():
         index = split_by_patient(index, seed=seed)
+    check_leakage(index[index["split"].isin(["train", "val"])], index[index["split"] == "test"])
     config = PrepareConfig(
         size=size, field_of_view_mm=field_of_view_mm, slice_spacing_mm=slice_spacing_mm, missing=missing
     )

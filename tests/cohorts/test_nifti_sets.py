@@ -1,3 +1,5 @@
+import concurrent.futures
+
 import nibabel
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ from ichformer.cohorts.tables import read_slice_table
 from ichformer.cohorts.voxels import slice_names, slice_values
 from ichformer.ct.nifti import read_nifti
 from ichformer.errors import InputError
+from ichformer.pipeline.prepare import PrepareConfig, prepare
 from tests.cohorts.nifti_sets import BHSD, SLICES, mask, scan, write_bhsd, write_ctich, write_instance, write_nifti
 
 UNKNOWN = np.nan
@@ -200,3 +203,23 @@ def test_ctich_without_files(tmp_path):
     (tmp_path / "hemorrhage_diagnosis_raw_ct.csv").unlink()
     with pytest.raises(InputError, match=r"holds no hemorrhage_diagnosis_raw_ct\.csv"):
         ctich.load(tmp_path, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("load", "write", "series"),
+    [
+        (ctich.load, write_ctich, "ctich-049"),
+        (instance.load, write_instance, "instance-001"),
+        (bhsd.load, write_bhsd, "ID_2db7ee14_ID_f27e38fdfd"),
+    ],
+)
+def test_from_the_files_to_a_store(tmp_path, load, write, series):
+    write(tmp_path / "set")
+    index = load(tmp_path / "set", cache=tmp_path / "cache")
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        store = prepare(index, tmp_path / "store", config=PrepareConfig(size=32), executor=executor, progress=False)
+    assert set(store.index["series"]) == set(index["series"])
+    scan = store.read(int(np.flatnonzero(store.index["series"] == series)[0]))
+    bleeds = (scan.mask > 0).any((1, 2))
+    assert 0 < bleeds.sum() < SLICES
+    np.testing.assert_array_equal(scan.slice_labels[:, -1], bleeds)
