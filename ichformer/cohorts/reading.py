@@ -8,9 +8,9 @@ import pandas as pd
 
 from ichformer.cohorts.folder import named_series
 from ichformer.cohorts.tables import read_slice_table
-from ichformer.ct.dicom import read_series
-from ichformer.ct.nifti import SUFFIXES, read_nifti
-from ichformer.ct.series import find_series
+from ichformer.ct.missing import Missing
+from ichformer.ct.scans import find_scans, read_volume
+from ichformer.ct.series import group_files
 from ichformer.ct.volume import Volume
 
 
@@ -36,11 +36,10 @@ def places(index: pd.DataFrame) -> Sequence[Place]:
     ]
 
 
-def read_place(place: Place) -> Volume:
-    """The volume, as it was written; InputError where it cannot be read."""
-    if place.path.endswith(SUFFIXES):
-        return read_nifti(place.path)
+def read_place(place: Place, *, missing: Missing = "keep") -> Volume:
+    """The volume, as ``ct.scans.read_volume`` reads it; InputError where it cannot."""
     if place.files:
-        return read_series([Path(place.path) / name for name in place.files])
-    found = find_series(place.path)
-    return read_series(named_series(found).get(place.series, found))
+        files = [Path(place.path) / name for name in place.files]
+        return read_volume(group_files(files, path=files[0]), missing=missing)
+    found = find_scans(place.path)
+    return read_volume(named_series(found).get(place.series, found), missing=missing)
