@@ -21,7 +21,8 @@ import pandas as pd
 from ichformer import LABELS
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.tables import find_below, write_left_out, write_table
-from ichformer.cohorts.voxels import label_by_masks, nifti_files, slice_names, slice_table
+from ichformer.cohorts.voxels import label_by_masks, nifti_files, slice_table
+from ichformer.ct.nifti import slice_names
 from ichformer.errors import InputError
 
 _NAME = re.compile(r"(ID_[0-9a-f]+)_(ID_[0-9a-f]+)")

@@ -32,7 +32,7 @@ from ichformer.errors import InputError, one_line
 _READERS = ("R1", "R2", "R3")
 _FINDINGS = ("EDH", "IPH", "IVH", "SAH", "SDH", "ICH")  # in the order of LABELS
 _SITES = ("B1", "B2")
-_STUDY_FOLDER = re.compile(r"CQ500[ _-]?CT[ _-]?(\d+)(?!\d)", re.IGNORECASE)
+_STUDY = re.compile(r"CQ500[ _-]?CT[ _-]?(\d+)(?!\d)", re.IGNORECASE)
 
 
 def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
@@ -45,7 +45,8 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     what speaks against the others; ``cq500_left_out.csv``, studies without such a series; and ``cq500_boxes.csv``.
 
     Args:
-      source: the folder into which the archives were unpacked, ``CQ500CT7 CQ500CT7`` and so on anywhere below it.
+      source: the folder of the archives, ``CQ500-CT-7.zip`` and so on, or of what was unpacked from them,
+        ``CQ500CT7 CQ500CT7``; anywhere below it.
       cache: where tables are written.
       labels: ``reads.csv``, or a folder that holds it and may hold BHX, both at most one folder deep; the source by
         default.
@@ -63,9 +64,9 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     boxes_path = find_boxes(tables) if tables.is_dir() else None
     boxes = read_boxes(boxes_path) if boxes_path else pd.DataFrame(columns=["study", *BOX_COLUMNS])
 
-    folders = _study_folders(source)
-    found = map_processes(_choose, list(folders.values()), desc="studies", unit="study", serial=4)
-    choices = dict(zip(folders, found, strict=True))
+    studies = _studies(source)
+    found = map_processes(_choose, list(studies.values()), desc="studies", unit="study", serial=4)
+    choices = dict(zip(studies, found, strict=True))
     chosen = {name: choice for name, choice in choices.items() if isinstance(choice, _Choice)}
     left_out = {name: choice for name, choice in choices.items() if isinstance(choice, str)}
     if not chosen:
@@ -124,7 +125,7 @@ def _read_reads(path: Path) -> dict[str, _Read]:
     labels = (votes.sum(1) >= 2).astype(np.float64)
     reads: dict[str, _Read] = {}
     for row, (called, site) in enumerate(zip(table["name"], table["Category"].str.strip(), strict=True)):
-        match = _STUDY_FOLDER.fullmatch(called.strip())
+        match = _STUDY.fullmatch(called.strip())
         name = f"CQ500-CT-{int(match[1])}" if match else ""
         if not match or name in reads or site not in _SITES:
             raise InputError(
@@ -136,26 +137,29 @@ def _read_reads(path: Path) -> dict[str, _Read]:
     return reads
 
 
-def _study_folders(source: Path) -> dict[str, str]:
-    """Folder of each study, by ``CQ500-CT-7``; in the order of their numbers."""
-    found: dict[int, str] = {}
-    for folder, below, _ in os.walk(source):
-        for name in [name for name in sorted(below) if _STUDY_FOLDER.match(name)]:
-            below.remove(name)  # what lies deeper belongs to it
-            match = _STUDY_FOLDER.match(name)
-            assert match
+def _studies(source: Path) -> dict[str, str]:
+    """Folder or archive of each study, by ``CQ500-CT-7``, in the order of their numbers; a folder before an archive."""
+    folders: dict[int, str] = {}
+    archives: dict[int, str] = {}
+    for folder, below, files in os.walk(source):
+        for name in [*sorted(below), *sorted(files)]:
+            match = _STUDY.match(name)
+            if not match or (name in files and not name.lower().endswith(".zip")):
+                continue
+            found = archives if name in files else folders
             if (number := int(match[1])) in found:
+                where = os.path.join(folder, name)
                 raise InputError(
-                    f"study {number} lies there twice",
-                    where=os.path.join(folder, name),
-                    mend=f"take away this one or {found[number]}",
+                    f"study {number} lies there twice", where=where, mend=f"take away one: {found[number]}"
                 )
             found[number] = os.path.join(folder, name)
-    if not found:
+        below[:] = [name for name in below if not _STUDY.match(name)]  # what lies deeper belongs to the study
+    if not folders and not archives:
         raise InputError(
-            "holds no folder CQ500CT0 or the like", where=source, mend="name the folder into which CQ500 was unpacked"
+            "holds no CQ500CT0, CQ500-CT-0.zip or the like", where=source, mend="name the folder into which CQ500 came"
         )
-    return {f"CQ500-CT-{number}": found[number] for number in sorted(found)}
+    both = archives | folders
+    return {f"CQ500-CT-{number}": both[number] for number in sorted(both)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,11 +174,10 @@ class _Choice:
     considered: tuple[dict[str, str], ...]
 
 
-def _choose(folder: str) -> _Choice | str:
+def _choose(study: str) -> _Choice | str:
     """The study's series, or the reason why there is none."""
-    found = find_series(folder)
     try:
-        selection = select_series(found)
+        selection = select_series(find_series(study))
     except InputError as error:
         return one_line(error.what, max_chars=1000)
     chosen = selection.series

@@ -22,7 +22,8 @@ from ichformer.cohorts.tables import (
     write_left_out,
     write_table,
 )
-from ichformer.cohorts.voxels import nifti_files, slice_names, slice_table
+from ichformer.cohorts.voxels import nifti_files, slice_table
+from ichformer.ct.nifti import slice_names
 from ichformer.errors import InputError, one_line
 
 _CSV = "hemorrhage_diagnosis_raw_ct.csv"
@@ -57,11 +58,12 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     for name, path in scans.items():
         series = f"ctich-{name}"
         try:
-            by_slice = _labels_of(slice_names(path), told.get(int(name), {}), where=csv)
+            names = slice_names(path)
+            by_slice = _labels_of(names, told.get(int(name), {}), where=csv)
         except InputError as error:
             left_out[series] = str(error)
             continue
-        tables.append(slice_table(series, slice_names(path), by_slice))
+        tables.append(slice_table(series, names, by_slice))
         mask = folder.parent / "masks" / path.name
         row = {"cohort": "ctich", "origin": "ctich", "patient": series, "series": series, "path": str(path.absolute())}
         row |= {"mask": str(mask.absolute()) if mask.is_file() else "", "slice_labels": str(table_path.absolute())}
@@ -111,13 +113,14 @@ def _numbers(column: pd.Series, *, where: Path) -> list[int | None]:
     return [int(text) if text else None for text in texts]
 
 
-def _labels_of(names: list[str], told: dict[int, np.ndarray], *, where: Path) -> Float64[np.ndarray, "s labels"]:
-    """The labels of the slices in the file's order; SliceNumber counts from 1."""
-    if beyond := [number for number in told if not 1 <= number <= len(names)]:
+def _labels_of(names: tuple[str, ...], told: dict[int, np.ndarray], *, where: Path) -> Float64[np.ndarray, "s labels"]:
+    """The labels of slices by their names, ``049.nii#1``; SliceNumber counts the slices of the file from 1."""
+    numbers = [int(name.rsplit("#", 1)[1]) for name in names]
+    if beyond := sorted(set(told) - set(numbers)):
         raise InputError(
-            f"SliceNumber {beyond[0]}, but {names[0].split('#')[0]} has {len(names)} slices",
+            f"SliceNumber {beyond[0]}, but {names[0].rsplit('#', 1)[0]} has {len(names)} slices",
             where=where,
             mend="use both of one set",
         )
     unknown = np.full(len(LABELS), np.nan)
-    return np.stack([told.get(number, unknown) for number in range(1, len(names) + 1)])
+    return np.stack([told.get(number, unknown) for number in numbers])

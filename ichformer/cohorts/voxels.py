@@ -10,7 +10,8 @@ from jaxtyping import Float64
 from ichformer import LABELS
 from ichformer.cohorts.processes import map_processes
 from ichformer.cohorts.tables import SLICE_COLUMNS, fill_any, scan_labels, write_table
-from ichformer.ct.nifti import SUFFIXES, open_nifti
+from ichformer.ct.nifti import SUFFIXES, open_nifti, slice_names
+from ichformer.ct.orientation import orient_lps
 from ichformer.errors import InputError, one_line
 
 
@@ -20,14 +21,8 @@ def nifti_files(folder: Path) -> dict[str, Path]:
     return {name: path for name, path in files.items() if path.name.endswith(SUFFIXES)}
 
 
-def slice_names(scan: Path) -> list[str]:
-    """What ``ct.nifti.read_nifti`` calls the slices, in the file's order, from the header alone."""
-    image, affine = open_nifti(scan)
-    return [f"{scan.name}#{number}" for number in range(1, image.shape[_slice_axis(affine)] + 1)]
-
-
 def slice_values(mask: Path, scan: Path) -> list[frozenset[int]]:
-    """The values other than 0 on each slice of a mask, in the file's order.
+    """The values other than 0 on each slice of a mask, in the order of the scan's Volume.
 
     Raises:
       InputError: no NIfTI file, a mask that does not lie on the scan (shape, or a corner more than half a voxel off),
@@ -55,8 +50,8 @@ def slice_values(mask: Path, scan: Path) -> list[frozenset[int]]:
         whole = voxels.astype(np.uint8)
     if not np.array_equal(whole, voxels):
         raise InputError("holds other values than 0 to 255", where=mask, mend="download it again")
-    planes = np.moveaxis(whole, _slice_axis(affine), 0)
-    return [frozenset(np.flatnonzero(np.bincount(plane.ravel())).tolist()) - {0} for plane in planes]
+    grid, _ = orient_lps(whole, affine)
+    return [frozenset(np.flatnonzero(np.bincount(plane.ravel())).tolist()) - {0} for plane in grid]
 
 
 def label_by_masks(
@@ -106,9 +101,3 @@ def _try_values(pair: tuple[Path, Path]) -> list[frozenset[int]] | str:
         return slice_values(*pair)
     except InputError as error:
         return str(error)
-
-
-def _slice_axis(affine: Float64[np.ndarray, "4 4"]) -> int:
-    """The axis that runs along the patient."""
-    steps = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
-    return int(steps[2].argmax())

@@ -8,9 +8,9 @@ import numpy as np
 SLICES = 6
 
 
-def write_nifti(path: pathlib.Path, voxels: np.ndarray, *, spacing_mm: tuple[float, ...] = (4.0, 4.0, 5.0)) -> None:
-    """Axes column, row, slice, from the right, the front and below; what reads as RAS with x and y turned."""
-    affine = np.diag([-spacing_mm[0], -spacing_mm[1], spacing_mm[2], 1.0])
+def write_nifti(path: pathlib.Path, voxels: np.ndarray, *, step_mm: float = 5.0) -> None:
+    """Axes column, row, slice: to the left, to the back and up, or down where the step is negative."""
+    affine = np.diag([-4.0, -4.0, step_mm, 1.0])
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
 
@@ -67,10 +67,11 @@ BHSD = {
 
 
 def write_bhsd(root: pathlib.Path) -> None:
-    """``label_192`` with two scans of one patient and one of another, ``unlabel_2000`` with one bleeding and one
-    not."""
+    """``label_192`` with two scans of one patient, one of them top down, and one of another; ``unlabel_2000`` with one
+    that bleeds and one that does not."""
     for seed, (name, places) in enumerate(BHSD.items()):
-        write_nifti(root / "label_192" / "images" / f"{name}.nii.gz", scan(seed).astype(np.float32))
-        write_nifti(root / "label_192" / "ground truths" / f"{name}.nii.gz", mask(places, np.float32))
+        step_mm = -5.0 if seed == 1 else 5.0
+        for part, voxels in (("images", scan(seed).astype(np.float32)), ("ground truths", mask(places, np.float32))):
+            write_nifti(root / "label_192" / part / f"{name}.nii.gz", voxels, step_mm=step_mm)
     write_nifti(root / "unlabel_2000" / "anybleed" / "ID_039bebb1_ID_0fdcfd6fbb.nii.gz", scan(10))
     write_nifti(root / "unlabel_2000" / "nobleed" / "ID_0bee00a2_ID_0b9e78b135.nii.gz", scan(11))

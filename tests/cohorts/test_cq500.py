@@ -1,4 +1,5 @@
 import concurrent.futures
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 from ichformer import LABELS
 from ichformer.cohorts import cq500
 from ichformer.cohorts.bhx import read_boxes
+from ichformer.cohorts.leakage import with_pixels
 from ichformer.cohorts.tables import read_box_table, read_slice_table
 from ichformer.errors import InputError
 from ichformer.pipeline.prepare import PrepareConfig, prepare
@@ -113,6 +115,26 @@ def test_from_the_archive_to_a_store(set_on_disk, with_boxes, tmp_path):
     assert np.flatnonzero(scan.slice_labels[:, LABELS.index("subdural")] == 1).tolist() == [5, 6]
 
 
+def test_archives_as_they_come(set_on_disk, tmp_path):
+    study = set_on_disk / "qct01" / "CQ500CT7 CQ500CT7"
+    shutil.make_archive(str(tmp_path / "set" / "CQ500-CT-7"), "zip", study.parent, study.name)
+    (tmp_path / "set" / "CQ500-CT-8.zip").write_bytes(b"cut short")
+    index = cq500.load(tmp_path / "set", cache=tmp_path, labels=set_on_disk / "reads.csv")
+    assert index["series"].tolist() == [POSITIVE]
+    assert ".zip" in index["path"][0]
+    assert pd.read_csv(tmp_path / "cq500_left_out.csv")["name"].tolist() == ["CQ500-CT-8"]
+    unpacked = cq500.load(set_on_disk, cache=tmp_path / "cache")
+    pixels = with_pixels(pd.concat([index, unpacked], ignore_index=True)).groupby("series")["pixels"].unique()
+    assert len(pixels[POSITIVE]) == 1
+    assert len(pixels[POSITIVE][0].split()) == 8
+    shutil.copytree(study, tmp_path / "set" / study.name)
+    assert (
+        cq500.load(tmp_path / "set", cache=tmp_path, labels=set_on_disk / "reads.csv")["path"]
+        .str.endswith("Plain")
+        .all()
+    )
+
+
 def test_studies_in_processes(tmp_path, capsys):
     for study in range(5):
         write_study(tmp_path / "set", study, ("CT Plain",))
@@ -145,7 +167,7 @@ def test_bad_folders(set_on_disk, tmp_path):
     with pytest.raises(InputError, match=r"holds no reads\.csv"):
         cq500.load(tmp_path, cache=tmp_path / "cache")
     reads = set_on_disk / "reads.csv"
-    with pytest.raises(InputError, match="holds no folder CQ500CT0"):
+    with pytest.raises(InputError, match="holds no CQ500CT0"):
         cq500.load(tmp_path, cache=tmp_path / "cache", labels=reads)
     write_study(tmp_path / "once", 3, ("CT POST CONTRAST",))
     with pytest.raises(InputError, match="1 studies, none with a series to choose; CQ500-CT-3: none of 1 series"):

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from ichformer.cohorts import bhsd, folder
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.leakage import check_leakage, leaks, with_pixels
-from ichformer.ct.dicom import read_series
 from ichformer.ct.fingerprint import KEPT, fingerprint
-from ichformer.ct.nifti import read_nifti
+from ichformer.ct.scans import read_volume
 from ichformer.errors import InputError
 from tests.cohorts.nifti_sets import write_bhsd
 from tests.ct.builders import write_series
@@ -81,7 +80,7 @@ def test_the_same_pixels_under_other_names(tmp_path):
     for name, seed, patient in (("a", 1, "DOE"), ("b", 2, "ROE")):
         write_series(tmp_path / "dicom" / name, scan(seed), series_uid=f"1.{seed}", PatientID=patient)
     dicom = folder.load(tmp_path / "dicom", cache=tmp_path)
-    write_nifti_of(tmp_path / "x.nii.gz", read_series(tmp_path / "dicom" / "b").hu)
+    write_nifti_of(tmp_path / "x.nii.gz", read_volume(tmp_path / "dicom" / "b").hu)
     write_nifti_of(tmp_path / "y.nii.gz", (scan(3) - 1024)[:, ::-1])
     nifti = make_index(
         [series(k, k, origin="other", path=str(tmp_path / name)) for k, name in enumerate(("x.nii.gz", "y.nii.gz"))]
@@ -147,9 +146,9 @@ def test_air_has_no_fingerprint():
 
 
 def test_real_scans(real_data):
-    head = read_series(real_data / "dcm_qa_ct" / "GE").hu
+    head = read_volume(real_data / "dcm_qa_ct" / "GE").hu
     tissue = fingerprint(head).split()
     assert len(tissue) == KEPT
     assert set(tissue) & set(fingerprint(head[::-1, ::-1]).split()) == set(tissue)
-    template = read_nifti(next((real_data / "ct_template").rglob("scct*.nii*"))).hu
+    template = read_volume(next((real_data / "ct_template").rglob("scct*.nii*"))).hu
     assert not set(tissue) & set(fingerprint(template).split())

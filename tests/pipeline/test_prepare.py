@@ -130,7 +130,9 @@ def test_interrupted_and_gone_on_with(index, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="interrupted; run prepare again"):
         Store.open(out)
     reads = []
-    monkeypatch.setattr(prepare_module, "read_place", lambda *args, **named: reads.append(1) or read_place(*args, **named))
+    monkeypatch.setattr(
+        prepare_module, "read_place", lambda *args, **named: reads.append(1) or read_place(*args, **named)
+    )
     store = prepare_here(index, out)
     assert len(reads) == 3
     assert made.items() <= {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}.items()
