@@ -1,7 +1,8 @@
 """RSNA Intracranial Hemorrhage Detection 2019, as it comes from Kaggle: a flat folder of 750,000 files and one CSV.
 
-Flanders et al., Radiology: Artificial Intelligence 2(3), 2020. The set names no sites, and only its training part has
-labels.
+Flanders et al., Radiology: Artificial Intelligence 2(3), 2020;
+https://www.kaggle.com/competitions/rsna-intracranial-hemorrhage-detection, under the rules of that competition. The set
+names no sites, and only its training part has labels.
 """
 
 import os
