@@ -2,9 +2,9 @@
 
 import pathlib
 
-import gdcm
 import numpy as np
 
+from tests.cohorts.jpeg_lossless import compress
 from tests.ct.builders import write_series
 
 FINDINGS = (
@@ -28,22 +28,6 @@ def write_reads(path: pathlib.Path, votes: dict[int, tuple[str, dict[str, int]]]
     ]
     assert len(header) == 44
     path.write_text("\ufeff" + "\n".join(",".join(line) for line in [header, *lines]) + "\n", encoding="utf-8")
-
-
-def compress_lossless(file: pathlib.Path) -> None:
-    """JPEG lossless, process 14, selection value 1, as CQ500 comes."""
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(file))
-    assert reader.Read()
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(file))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
 
 
 def write_study(root: pathlib.Path, study: int, descriptions: tuple[str, ...]) -> pathlib.Path:
@@ -70,7 +54,7 @@ def write_study(root: pathlib.Path, study: int, descriptions: tuple[str, ...]) -
         )
         if description == "CT Plain":
             for file in files:
-                compress_lossless(file)
+                compress(file)
     return folder
 
 
@@ -89,7 +73,7 @@ def write_cq500(root: pathlib.Path) -> None:
 
 def write_bhx(folder: pathlib.Path) -> None:
     """BHX's second and third table on study 7: boxes in its soft series, thick and thin, columns in another order
-    each."""
+    each, and a slice whose SOPInstanceUID stands in two series."""
     folder.mkdir(parents=True)
     thick, thin = series_uid(7, 4), series_uid(7, 2)
     boxes = [
@@ -109,4 +93,7 @@ def write_bhx(folder: pathlib.Path) -> None:
         for series, k, label, box in kept:
             values = {"sop": f"{series}.{k + 1}", "series": series, "study": "1.2.276.0.7"}
             lines.append(header.format(**values, data=f'"{box}"', label=label, kind="hand_drawn"))
+        # A slice of another series that has the SOPInstanceUID of a thick one.
+        twin = {"sop": f"{thick}.3", "series": series_uid(7, 1), "study": "1.2.276.0.7", "label": "Epidural"}
+        lines.append(header.format(**twin, data=f'"{boxes[0][-1]}"', kind="extrapolated"))
         (folder / name).write_text("\n".join(lines) + "\n")

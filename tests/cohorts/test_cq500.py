@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 
 from ichformer import LABELS
@@ -10,6 +11,7 @@ from ichformer.cohorts import cq500
 from ichformer.cohorts.bhx import read_boxes
 from ichformer.cohorts.leakage import with_pixels
 from ichformer.cohorts.tables import read_box_table, read_slice_table
+from ichformer.ct.scans import read_volume
 from ichformer.errors import InputError
 from ichformer.pipeline.prepare import PrepareConfig, prepare
 from tests.cohorts.cq500 import SLICES, series_uid, write_bhx, write_cq500, write_reads, write_study
@@ -50,6 +52,14 @@ def test_the_majority_of_three_and_one_series_a_study(set_on_disk, tmp_path):
     left_out = pd.read_csv(tmp_path / "cq500_left_out.csv")
     assert left_out["name"].tolist() == ["CQ500-CT-12"]
     assert "contrast" in left_out["reason"][0]
+
+
+def test_pixels_are_coded_as_in_the_set(tmp_path):
+    folder = write_study(tmp_path, 3, ("CT Plain", "CT Plain-2")) / "CT Plain"
+    file = pydicom.dcmread(folder / "CT000000.dcm")
+    assert file.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.70"
+    expected = np.random.default_rng(3).integers(-10, 90, (SLICES, 16, 16))
+    np.testing.assert_array_equal(read_volume(folder).hu, expected)
 
 
 def test_what_was_chosen_and_why_is_written_down(set_on_disk, tmp_path):
@@ -93,6 +103,7 @@ def test_boxes(set_on_disk, with_boxes, tmp_path):
         row = slices.loc[f"{POSITIVE}.{number}"]
         np.testing.assert_array_equal(row[["subdural", "any"]].astype(float), subdural_any)
         assert row["epidural"] == epidural
+    assert slices.loc[f"{POSITIVE}.3", "epidural"] == 0
     # A box round a bleed in the tissue, which two of three readers do not see in this scan.
     assert np.isnan(slices.loc[f"{POSITIVE}.7", "intraparenchymal"])
     assert slices.loc[f"{POSITIVE}.6", "intraparenchymal"] == 0
