@@ -91,6 +91,7 @@ def prepare(
     from ichformer.cohorts.registry import COHORTS
     from ichformer.cohorts.splits import hold_out_site as hold_out
     from ichformer.cohorts.splits import split_by_patient
+    from ichformer.cohorts.tables import read_left_out
     from ichformer.pipeline.prepare import PrepareConfig
     from ichformer.pipeline.prepare import prepare as run
 
@@ -105,8 +106,10 @@ def prepare(
     )
     store = run(index, out, config=config, workers=workers)
     rejects = len(index) - len(store.index)
-    found = {"store": str(out), "series": len(store.index), "rejects": rejects}
-    _print(found, f"{out}: {len(store.index)} series, {rejects} left out (rejects.csv says why)", json)
+    unused = len(read_left_out(out / "cache" / f"{dataset}_left_out.csv"))
+    found = {"store": str(out), "series": len(store.index), "rejects": rejects, "unused": unused}
+    text = f"{out}: {len(store.index)} series, {rejects} left out (rejects.csv says why)"
+    _print(found, text + f", {unused} of no use (cache/{dataset}_left_out.csv)" * bool(unused), json)
 
 
 def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, json: bool = False) -> None:

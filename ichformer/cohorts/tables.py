@@ -141,5 +141,13 @@ def write_left_out(reasons: Mapping[str, str], path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def read_left_out(path: Path) -> dict[str, str]:
+    """What ``write_left_out`` wrote, if it did."""
+    if not path.exists():
+        return {}
+    table = read_table(path, columns=("name", "reason"))
+    return dict(zip(table["name"], table["reason"], strict=True))
+
+
 def _line(path: Path, row: int) -> str:
     return f"{path} line {row + 2}"

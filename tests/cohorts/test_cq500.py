@@ -6,7 +6,7 @@ import pandas as pd
 import pydicom
 import pytest
 
-from ichformer import LABELS
+from ichformer import LABELS, cli
 from ichformer.cohorts import cq500
 from ichformer.cohorts.bhx import read_boxes
 from ichformer.cohorts.leakage import with_pixels
@@ -144,6 +144,14 @@ def test_archives_as_they_come(set_on_disk, tmp_path):
         .str.endswith("Plain")
         .all()
     )
+
+
+def test_the_command_line_says_what_is_of_no_use(set_on_disk, tmp_path, capsys):
+    out = tmp_path / "store"
+    cli.main(["prepare", "--dataset", "cq500", "--source", str(set_on_disk), "--out", str(out), "--size", "16"])
+    said = capsys.readouterr().out
+    assert "3 series, 0 left out" in said
+    assert "1 of no use (cache/cq500_left_out.csv)" in said
 
 
 def test_studies_in_processes(tmp_path, capsys):
