@@ -57,7 +57,7 @@ def phantom(*, out: Path, scans: int = 20, seed: int = 0, prevalence: float = 0.
 
 def prepare(
     *,
-    dataset: Literal["folder", "phantom", "rsna2019"],
+    dataset: Literal["bhsd", "cq500", "ctich", "folder", "instance", "phantom", "rsna2019"],
     source: Path,
     out: Path,
     labels: Path | None = None,
@@ -76,7 +76,8 @@ def prepare(
       dataset: which cohort's files these are.
       source: where they lie; only read.
       out: the store's folder.
-      labels: folder: a CSV of labels.
+      labels: tables of labels that do not lie with the scans: the CSV of a folder, rsna2019 or ctich; for cq500
+        reads.csv, or a folder that holds it and BHX.
       size: rows and columns of a prepared slice.
       field_of_view_mm: side of the square round the head; the head's own box where None.
       slice_spacing_mm: resample the slices to this distance; as they are by default.
@@ -86,9 +87,11 @@ def prepare(
       workers: processes; one a core by default.
       json: print one JSON object.
     """
+    from ichformer.cohorts.leakage import check_leakage
     from ichformer.cohorts.registry import COHORTS
     from ichformer.cohorts.splits import hold_out_site as hold_out
     from ichformer.cohorts.splits import split_by_patient
+    from ichformer.cohorts.tables import read_left_out
     from ichformer.pipeline.prepare import PrepareConfig
     from ichformer.pipeline.prepare import prepare as run
 
@@ -97,13 +100,16 @@ def prepare(
         index = hold_out(index, site=hold_out_site, seed=seed)
     elif not index["split"].any():
         index = split_by_patient(index, seed=seed)
+    check_leakage(index[index["split"].isin(["train", "val"])], index[index["split"] == "test"])
     config = PrepareConfig(
         size=size, field_of_view_mm=field_of_view_mm, slice_spacing_mm=slice_spacing_mm, missing=missing
     )
     store = run(index, out, config=config, workers=workers)
     rejects = len(index) - len(store.index)
-    found = {"store": str(out), "series": len(store.index), "rejects": rejects}
-    _print(found, f"{out}: {len(store.index)} series, {rejects} left out (rejects.csv says why)", json)
+    unused = len(read_left_out(out / "cache" / f"{dataset}_left_out.csv"))
+    found = {"store": str(out), "series": len(store.index), "rejects": rejects, "unused": unused}
+    text = f"{out}: {len(store.index)} series, {rejects} left out (rejects.csv says why)"
+    _print(found, text + f", {unused} of no use (cache/{dataset}_left_out.csv)" * bool(unused), json)
 
 
 def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, json: bool = False) -> None:

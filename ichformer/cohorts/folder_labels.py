@@ -16,7 +16,8 @@ KEYS = ("series", "study", "patient", "path")
 """What a row of labels can be tied to: SeriesInstanceUID, StudyInstanceUID, PatientID (or the hash of it that the index
 shows), or a path below the folder."""
 
-_ALSO = ("slice", "site", "split")
+_OF_SERIES = ("site", "split", "origin")
+_ALSO = ("slice", *_OF_SERIES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +36,12 @@ class Labelled:
 
 
 def read_labels(path: Path, scans: Sequence[Labelled], *, cache: Path) -> dict[str, dict[str, object]]:
-    """Labels, site, split and ``slice_labels`` of the series that the CSV names, by series.
+    """Labels, site, split, origin and ``slice_labels`` of the series that the CSV names, by series.
 
-    The CSV has one key of ``KEYS``, any of ``LABELS``, and may have ``site``, ``split`` and ``slice`` (SOPInstanceUID
-    or file name). With ``slice`` a row labels that slice, and the scan's labels are the maximum over its slices. A row
-    of a study or a patient goes to each of its series.
+    The CSV has one key of ``KEYS``, any of ``LABELS``, and may have ``site``, ``split``, ``origin`` (the set that the
+    scans come from, "hemseg200" say; "folder" otherwise) and ``slice`` (SOPInstanceUID or file name). With ``slice`` a
+    row labels that slice, and the scan's labels are the maximum over its slices. A row of a study or a patient goes to
+    each of its series.
 
     Raises:
       InputError: a row that matches nothing, two that label the same, a column that it cannot have.
@@ -79,10 +81,10 @@ def read_labels(path: Path, scans: Sequence[Labelled], *, cache: Path) -> dict[s
         if not (rows := rows_of.get(scan.series)):
             continue
         own = table.iloc[list(rows.values())]
-        for name in ("site", "split"):
+        for name in _OF_SERIES:
             if own[name].nunique() > 1:
                 raise InputError(f"gives one series several {name}s", where=path, mend="make them the same")
-        said[scan.series] = {name: own[name].iloc[0].strip() for name in ("site", "split")}
+        said[scan.series] = {name: text for name in _OF_SERIES if (text := own[name].iloc[0].strip())}
         if by_slice:
             unknown = np.full(len(LABELS), np.nan)
             everywhere = {name: labels[rows[name]] if name in rows else unknown for name in scan.slices.values()}

@@ -1,25 +1,23 @@
 """RSNA Intracranial Hemorrhage Detection 2019, as it comes from Kaggle: a flat folder of 750,000 files and one CSV.
 
-Flanders et al., Radiology: Artificial Intelligence 2(3), 2020. The set names no sites, and only its training part has
-labels.
+Flanders et al., Radiology: Artificial Intelligence 2(3), 2020;
+https://www.kaggle.com/competitions/rsna-intracranial-hemorrhage-detection, under the rules of that competition. The set
+names no sites, and only its training part has labels.
 """
 
-import multiprocessing
 import os
-import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pydicom
 from jaxtyping import Float64
-from tqdm import tqdm
 
 from ichformer import LABELS
 from ichformer.cohorts.index import make_index
-from ichformer.cohorts.tables import SLICE_COLUMNS, read_table, scan_labels, write_table
+from ichformer.cohorts.processes import map_processes
+from ichformer.cohorts.tables import SLICE_COLUMNS, find_below, read_table, scan_labels, write_table
 from ichformer.ct.headers import quiet_pydicom
 from ichformer.errors import InputError, one_line
 
@@ -72,11 +70,8 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
 
 
 def _find(source: Path, names: tuple[str, ...]) -> Path:
-    """A file or folder in the source or one folder deeper, as the archive unpacks."""
-    for name in names:
-        for path in (source / name, *sorted(source.glob(f"*/{name}"))):
-            if path.exists():
-                return path
+    if path := find_below(source, names):
+        return path
     raise InputError(
         f"holds no {' or '.join(names)}",
         where=source,
@@ -130,18 +125,9 @@ def _headers(folder: Path, cached: Path) -> pd.DataFrame:
 
 
 def _read_headers(files: list[str]) -> Iterator[dict[str, str]]:
-    if len(files) <= _CHUNK:
-        yield from _read_chunk(files)
-        return
     chunks = [files[first : first + _CHUNK] for first in range(0, len(files), _CHUNK)]
-    context = multiprocessing.get_context("spawn")  # the parent may run threads, which a fork would find dead
-    with (
-        ProcessPoolExecutor(mp_context=context) as pool,
-        tqdm(total=len(files), desc="headers", unit="file", file=sys.stderr) as bar,
-    ):
-        for rows in pool.map(_read_chunk, chunks):
-            bar.update(len(rows))
-            yield from rows
+    for rows in map_processes(_read_chunk, chunks, desc="headers", unit="file", sizes=list(map(len, chunks))):
+        yield from rows
 
 
 def _read_chunk(files: list[str]) -> list[dict[str, str]]:

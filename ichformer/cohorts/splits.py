@@ -1,8 +1,8 @@
-"""Splits by patient, by site, and the check that nothing is in both training and test."""
+"""Splits by patient and by site."""
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -73,28 +73,12 @@ def hold_out_site(index: pd.DataFrame, *, site: str, seed: int, val_fraction: fl
     return index.assign(split=split)
 
 
-def check_leakage(train: pd.DataFrame, test: pd.DataFrame) -> None:
-    """InputError if a patient or study of one origin, or a series of any, is in both.
-
-    Origin and not cohort: BHSD and HemSeg-200 are RSNA 2019 under other names.
-    """
-    for what in ("patient", "study"):
-        keys = [
-            set(zip(part["origin"], part[what], strict=True)) - {(origin, "") for origin in part["origin"]}
-            for part in (train, test)
-        ]
-        _refuse(keys[0] & keys[1], what)
-    _refuse({("", s) for s in train["series"]} & {("", s) for s in test["series"]}, "series")
-
-
-def _refuse(shared: set[tuple[str, str]], what: str) -> None:
-    if shared:
-        origin, name = min(shared)
-        raise InputError(
-            f"{len(shared)} in both training and test, such as {name} {origin}".rstrip(),
-            where=what,
-            mend="split by patient, and leave out of training what a test set was made from",
-        )
+def leave_one_site_out(
+    index: pd.DataFrame, *, seed: int, val_fraction: float = 0.15
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each site in turn as test, as ``hold_out_site`` has it; series without a site are only trained on."""
+    for site in sorted(set(index["site"]) - {""}):
+        yield site, hold_out_site(index, site=site, seed=seed, val_fraction=val_fraction)
 
 
 def _patients(index: pd.DataFrame) -> pd.Series:

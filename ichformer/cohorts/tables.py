@@ -1,7 +1,7 @@
 """CSV files read strictly as text and written whole or not at all."""
 
 import csv
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,13 @@ SLICE_COLUMNS = ("series", "slice", "file", *LABELS)
 
 Where ``file`` is given for a series, those files are the series; where it is "", the series is all that lies there.
 """
+
+BOX_LABELS = (*LABELS[:-1], "chronic")
+"""What a box can be drawn round. "chronic" is an old bleed, which none of ``LABELS`` counts."""
+
+BOX_COLUMNS = ("series", "slice", "label", "x", "y", "width", "height")
+"""A table of boxes: ``slice`` as in ``SLICE_COLUMNS``, ``label`` of ``BOX_LABELS``, the left upper corner and the
+size in pixels of the picture as it lies in the file, columns and rows counted from 0 at the left and at the top."""
 
 _LABEL_VALUES = {"": np.nan, "0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 
@@ -78,6 +85,27 @@ def read_slice_table(path: Path) -> pd.DataFrame:
     return table
 
 
+def read_box_table(path: Path) -> pd.DataFrame:
+    """A table with ``BOX_COLUMNS``, places and sizes as float.
+
+    Raises:
+      InputError: a label that is none of ``BOX_LABELS``, a place that is no number, a box without area.
+    """
+    table = read_table(path, columns=BOX_COLUMNS)[list(BOX_COLUMNS)]
+
+    def refuse(bad: np.ndarray, what: str) -> None:
+        if bad.any():
+            row = int(bad.argmax())
+            said = one_line(", ".join(table.iloc[row]))
+            raise InputError(f"{what}: {said}", where=_line(path, row), mend="correct the line or take it out")
+
+    refuse(~table["label"].isin(BOX_LABELS).to_numpy(), f"the label is none of {', '.join(BOX_LABELS)}")
+    numbers = table[list(BOX_COLUMNS[3:])].apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    refuse(~np.isfinite(numbers.to_numpy()).all(1), "a place or size is no number")
+    refuse((numbers[["width", "height"]] <= 0).any(axis=1).to_numpy(), "the box has no area")
+    return table.assign(**numbers)
+
+
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """The table as CSV; labels as 0, 1 or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,6 +122,31 @@ def fill_any(labels: Float64[np.ndarray, "rows labels"]) -> Float64[np.ndarray, 
     subtypes, stated = labels[:, :-1], labels[:, -1]
     told = np.where((subtypes == 1).any(1), 1.0, np.where((subtypes == 0).all(1), 0.0, np.nan))
     return np.column_stack([subtypes, np.where(np.isnan(stated), told, stated)])
+
+
+def find_below(source: Path, names: Collection[str]) -> Path | None:
+    """The first of some files or folders that lies in the source or, as archives unpack, one folder deeper."""
+    for name in names:
+        for path in (source / name, *sorted(source.glob(f"*/{name}"))):
+            if path.exists():
+                return path
+    return None
+
+
+def write_left_out(reasons: Mapping[str, str], path: Path) -> None:
+    """A table of what an adapter had to leave out and why; none where nothing was."""
+    if reasons:
+        write_table(pd.DataFrame({"name": list(reasons), "reason": list(reasons.values())}), path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def read_left_out(path: Path) -> dict[str, str]:
+    """What ``write_left_out`` wrote, if it did."""
+    if not path.exists():
+        return {}
+    table = read_table(path, columns=("name", "reason"))
+    return dict(zip(table["name"], table["reason"], strict=True))
 
 
 def _line(path: Path, row: int) -> str:

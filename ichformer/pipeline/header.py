@@ -17,7 +17,7 @@ from ichformer.ct.audit import Audit
 from ichformer.errors import InputError
 from ichformer.pipeline.frames import CODEC
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 _MAGIC = b"ICHR"
 _PREFIX = struct.Struct("<4sHII")
 _MAX_VOXELS = 1 << 29  # 1 GiB of HU: 2,000 slices of 512 x 512
@@ -35,6 +35,7 @@ class RecordHeader:
       scan_labels: [6], NaN where unknown.
       frames: length in bytes of each slice's frame of HU.
       mask_frames: the same of the mask's; empty where there is none.
+      pixels: ``ct.fingerprint`` of the scan as it was read.
     """
 
     shape: tuple[int, int, int]
@@ -46,6 +47,7 @@ class RecordHeader:
     scan_labels: Float32[np.ndarray, "labels"]
     frames: tuple[int, ...]
     mask_frames: tuple[int, ...]
+    pixels: str = ""
 
 
 def write_header(header: RecordHeader) -> bytes:
@@ -97,6 +99,8 @@ def _parse(values: dict[str, Any]) -> RecordHeader:
     _expect(len(frames) == n_slices and len(mask_frames) in (0, n_slices), "number of frames")
     source = tuple(values["source"])
     _expect(len(source) == n_slices and all(isinstance(v, str) for v in source), "source")
+    pixels = values["pixels"]
+    _expect(isinstance(pixels, str), "pixels")
     dz_mm, dy_mm, dx_mm = (_length_mm(v) for v in values["spacing_mm"])
     affine = np.asarray(values["affine"], np.float64)
     _expect(affine.shape == (4, 4) and bool((np.abs(affine) < 1e9).all()), "affine")
@@ -114,6 +118,7 @@ def _parse(values: dict[str, Any]) -> RecordHeader:
         scan_labels=scan_labels.astype(np.float32),
         frames=frames,
         mask_frames=mask_frames,
+        pixels=pixels,
     )
 
 

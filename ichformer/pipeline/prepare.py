@@ -16,13 +16,12 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tqdm import tqdm
 
 from ichformer import LABELS
-from ichformer.cohorts.folder import named_series
 from ichformer.cohorts.index import PATH_COLUMNS, check_index
+from ichformer.cohorts.reading import Place, read_place
 from ichformer.cohorts.tables import read_slice_table, write_table
+from ichformer.ct.fingerprint import fingerprint
 from ichformer.ct.geometry import frame_head, remove_tilt
 from ichformer.ct.missing import Missing
-from ichformer.ct.scans import find_scans, read_volume
-from ichformer.ct.series import group_files
 from ichformer.ct.spacing import even_slices, labels_of_slabs
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
@@ -154,7 +153,7 @@ def prepare(
     return Store.open(out)
 
 
-_FACTS = ("n_slices", "height", "width", "has_mask", "bytes", "sha256")
+_FACTS = ("n_slices", "height", "width", "has_mask", "pixels", "bytes", "sha256")
 """What the index says of a shard, found out when it is written."""
 
 
@@ -232,12 +231,8 @@ def _prepare_one(task: _Task) -> dict[str, Any] | str:
 
 
 def _read_scan(task: _Task) -> PreparedScan:
-    if task.files:
-        files = [Path(task.path) / name for name in task.files]
-        volume = read_volume(group_files(files, path=files[0]), missing=task.config.missing)
-    else:
-        found = find_scans(task.path)
-        volume = read_volume(named_series(found).get(task.series, found), missing=task.config.missing)
+    place = Place(series=task.series, path=task.path, files=task.files)
+    volume = read_place(place, missing=task.config.missing)
     mask = read_mask(task.mask, volume) if task.mask else None
     unknown = (np.nan,) * len(LABELS)
     slice_labels = np.array([task.slice_labels.get(name, unknown) for name in volume.source], np.float32)
@@ -248,7 +243,9 @@ def _read_scan(task: _Task) -> PreparedScan:
     scan_labels = np.array(task.scan_labels, np.float32)
     if ((slice_labels == 1).any(0) & (scan_labels == 0)).any():
         raise InputError("a slice is positive, the scan is not", where=task.path, mend="correct the labels")
-    scan = PreparedScan(volume=volume, slice_labels=slice_labels, scan_labels=scan_labels, mask=mask)
+    scan = PreparedScan(
+        volume=volume, slice_labels=slice_labels, scan_labels=scan_labels, mask=mask, pixels=fingerprint(volume.hu)
+    )
     return prepare_scan(scan, task.config)
 
 
@@ -266,6 +263,7 @@ def _facts_of(path: Path) -> dict[str, Any]:
         "height": height,
         "width": width,
         "has_mask": bool(header.mask_frames),
+        "pixels": header.pixels,
         "bytes": path.stat().st_size,
         "sha256": hashlib.sha256(record).hexdigest(),
     }

@@ -26,7 +26,7 @@ from ichformer.errors import InputError
 from ichformer.pipeline.frames import compress_hu, compress_mask, decompress_hu, decompress_mask
 from ichformer.pipeline.header import RecordHeader, read_header, write_header
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 INDEX_NAME = "index.json"
 SHARD_FOLDER = "shards"
 _MEND = "the store is damaged: run prepare again"
@@ -41,12 +41,14 @@ class PreparedScan:
       slice_labels: [S,6] in the order of ``LABELS``, NaN where unknown.
       scan_labels: [6], NaN where unknown.
       mask: [S,H,W] with the cohort's own values, 0 for no bleed; None where there is none.
+      pixels: ``ct.fingerprint`` of the scan before preparation, "" where unknown.
     """
 
     volume: Volume
     slice_labels: Float32[np.ndarray, "s labels"]
     scan_labels: Float32[np.ndarray, "labels"]
     mask: UInt8[np.ndarray, "s h w"] | None = None
+    pixels: str = ""
 
     def __post_init__(self) -> None:
         shape = self.volume.hu.shape
@@ -72,6 +74,7 @@ def encode_record(scan: PreparedScan) -> bytes:
         scan_labels=scan.scan_labels,
         frames=tuple(map(len, frames)),
         mask_frames=tuple(map(len, mask_frames)),
+        pixels=scan.pixels,
     )
     return b"".join([write_header(header), *frames, *mask_frames])
 
@@ -111,7 +114,13 @@ def decode_record(
     if slices is not None:
         header = _header_of_slices(header, taken)
     volume = Volume(hu=hu, spacing_mm=header.spacing_mm, affine=header.affine, source=header.source, audit=header.audit)
-    return PreparedScan(volume=volume, slice_labels=header.slice_labels, scan_labels=header.scan_labels, mask=mask)
+    return PreparedScan(
+        volume=volume,
+        slice_labels=header.slice_labels,
+        scan_labels=header.scan_labels,
+        mask=mask,
+        pixels=header.pixels,
+    )
 
 
 def _header_of_slices(header: RecordHeader, taken: list[int]) -> RecordHeader:
@@ -143,7 +152,7 @@ class Store:
       path: the folder.
       config: the preparation's configuration, as plain values.
       index: one row per scan, sorted by series: the Study index without paths, and ``n_slices, height, width, has_mask,
-        shard, bytes`` (of the shard) and ``sha256`` (of its record).
+        pixels`` (see ``ct.fingerprint``), ``shard, bytes`` (of the shard) and ``sha256`` (of its record).
     """
 
     path: Path
@@ -226,7 +235,7 @@ def read_store_index(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]] |
         raise InputError(f"schema {version}, this ichformer reads {STORE_VERSION}", where=path, mend="prepare anew")
     if not isinstance(config, dict) or not (entries is None or isinstance(entries, list)):
         raise InputError("the index makes no sense", where=path, mend=_MEND)
-    texts, counts = (*TEXT_COLUMNS, "shard", "sha256"), ("n_slices", "height", "width", "bytes")
+    texts, counts = (*TEXT_COLUMNS, "shard", "sha256", "pixels"), ("n_slices", "height", "width", "bytes")
     for entry in entries or ():
         sound = (
             isinstance(entry, dict)

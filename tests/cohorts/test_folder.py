@@ -1,9 +1,10 @@
 import hashlib
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 
-from ichformer import LABELS
+from ichformer import LABELS, cli
 from ichformer.cohorts import folder
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.tables import read_slice_table
@@ -67,6 +68,12 @@ def test_labels(source, csv, expected):
         assert index["site"].tolist() == ["NA", "", "x"]
 
 
+def test_the_origin_of_a_folder(source):
+    index = load(source, "patient,any,origin\nDOE^1,1,hemseg200\nROE^2,0,\n")
+    assert index["origin"].tolist() == ["hemseg200", "hemseg200", "folder"]
+    assert set(load(source)["origin"]) == {"folder"}
+
+
 def test_slice_labels(source):
     index = load(
         source,
@@ -128,7 +135,8 @@ def test_series_that_share_a_uid_or_have_none(tmp_path):
 
 
 def test_every_cohort_is_registered():
-    assert set(COHORTS) >= {"folder", "phantom", "rsna2019"}
+    assert set(COHORTS) == {"bhsd", "cq500", "ctich", "folder", "instance", "phantom", "rsna2019"}
+    assert set(get_args(get_type_hints(cli.prepare)["dataset"])) == set(COHORTS)
 
 
 def test_phantoms(tmp_path):

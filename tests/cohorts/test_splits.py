@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from ichformer import LABELS
 from ichformer.cohorts.index import make_index
-from ichformer.cohorts.splits import check_leakage, hold_out_site, split_by_patient
+from ichformer.cohorts.leakage import check_leakage
+from ichformer.cohorts.splits import hold_out_site, leave_one_site_out, split_by_patient
 from ichformer.errors import InputError
 
 
@@ -92,19 +93,13 @@ def test_the_same_number_in_two_cohorts_is_not_one_patient():
     assert (x != y).any()
 
 
-@pytest.mark.parametrize(
-    ("train", "test", "what"),
-    [
-        (series(0, 1), series(1, 1), "patient"),
-        (series(0, 1, origin="rsna2019"), series(1, 1, origin="rsna2019", cohort="bhsd"), "patient"),
-        (series(0, 1), series(1, 2, study="s0"), "study"),
-        (series(0, 1, origin="x", series="same"), series(0, 1, origin="y", series="same"), "series"),
-    ],
-)
-def test_leaks_are_found(train, test, what):
-    with pytest.raises(InputError, match=f"^{what}: 1 in both"):
-        check_leakage(make_index([train]), make_index([test]))
-
-
-def test_no_leak():
-    check_leakage(make_index([series(0, 1, origin="x", study="")]), make_index([series(0, 1, origin="y", study="")]))
+def test_every_site_in_turn():
+    index = make_index([series(k, k, site="abc"[k % 3] if k % 4 else "") for k in range(60)])
+    held_out = dict(leave_one_site_out(index, seed=0, val_fraction=0.25))
+    assert list(held_out) == ["a", "b", "c"]
+    for site, split in held_out.items():
+        assert split.equals(hold_out_site(index, site=site, seed=0, val_fraction=0.25))
+        assert set(split[split["split"] == "test"]["site"]) == {site}
+        check_leakage(split[split["split"] != "test"], split[split["split"] == "test"])
+    with pytest.raises(InputError, match="cannot be held out"):
+        list(leave_one_site_out(index[index["site"] == "a"], seed=0))

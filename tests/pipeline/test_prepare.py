@@ -19,6 +19,8 @@ import pytest
 from ichformer import LABELS
 from ichformer.cohorts import folder
 from ichformer.cohorts.index import make_index, read_index
+from ichformer.cohorts.leakage import check_leakage, with_pixels
+from ichformer.cohorts.reading import read_place
 from ichformer.ct.geometry import remove_tilt
 from ichformer.ct.scans import read_volume
 from ichformer.errors import InputError
@@ -82,6 +84,19 @@ def test_scans_labels_and_masks_arrive(index, tmp_path):
             assert np.median(scan.volume.hu[scan.mask > 0]) > outside_hu
 
 
+def test_a_store_knows_its_pixels_whatever_their_labels(index, tmp_path):
+    store = prepare_here(index, tmp_path / "a")
+    pixels = store.index.set_index("series")["pixels"]
+    assert with_pixels(index).set_index("series")["pixels"].to_dict() == pixels.to_dict()
+    assert store.read(0).pixels == pixels.iloc[0] != ""
+    renamed = index.assign(series=[f"1.{k}" for k in range(6)], patient="x", study="", origin="y")
+    renamed[["mask", "slice_labels"]] = ""
+    renamed[list(LABELS)] = np.nan
+    other = prepare_here(renamed, tmp_path / "b", PrepareConfig(size=16))
+    with pytest.raises(InputError, match="pixels: 6 of 6 series are in training and in test"):
+        check_leakage(store.index, other.index)
+
+
 def test_same_bytes_with_processes_and_in_any_order(index, tmp_path, capfd):
     store = prepare_here(index, tmp_path / "a")
     prepare(index.iloc[::-1], tmp_path / "b", config=CONFIG, workers=2)
@@ -116,7 +131,7 @@ def test_interrupted_and_gone_on_with(index, tmp_path, monkeypatch):
         Store.open(out)
     reads = []
     monkeypatch.setattr(
-        prepare_module, "read_volume", lambda *args, **named: reads.append(1) or read_volume(*args, **named)
+        prepare_module, "read_place", lambda *args, **named: reads.append(1) or read_place(*args, **named)
     )
     store = prepare_here(index, out)
     assert len(reads) == 3
@@ -258,9 +273,9 @@ def test_a_fault_in_one_series_does_not_stop_the_rest(index, tmp_path, monkeypat
         calls.append(args)
         if len(calls) == 2:
             raise MemoryError("no room")
-        return read_volume(*args, **named)
+        return read_place(*args, **named)
 
-    monkeypatch.setattr(prepare_module, "read_volume", faulty)
+    monkeypatch.setattr(prepare_module, "read_place", faulty)
     store = prepare_here(index, tmp_path / "store")
     assert len(store.index) == 5
     assert [row["reason"] for row in rejects(store)] == ["MemoryError: no room"]

@@ -236,7 +236,7 @@ def test_bytes_that_are_no_record(data):
 
 def test_deep_json():
     text = b"[" * 100_000
-    record = b"ICHR" + b"\x01\0" + len(text).to_bytes(4, "little") + zlib.crc32(text).to_bytes(4, "little") + text
+    record = b"ICHR" + b"\x02\0" + len(text).to_bytes(4, "little") + zlib.crc32(text).to_bytes(4, "little") + text
     with pytest.raises(InputError, match="makes no sense"):
         decode_record(record)
 

@@ -1,0 +1,45 @@
+"""From a row of the Study index to the Volume that it names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ichformer.cohorts.folder import named_series
+from ichformer.cohorts.tables import read_slice_table
+from ichformer.ct.missing import Missing
+from ichformer.ct.scans import find_scans, read_volume
+from ichformer.ct.series import group_files
+from ichformer.ct.volume import Volume
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a series lies: its name, ``path`` of the index, and the files below it where a table names them."""
+
+    series: str
+    path: str
+    files: tuple[str, ...]
+
+
+def places(index: pd.DataFrame) -> Sequence[Place]:
+    """The place of each row, in the order of the index."""
+    files: dict[str, dict[str, tuple[str, ...]]] = {}
+    for path in sorted(set(index["slice_labels"]) - {""}):
+        table = read_slice_table(Path(path))
+        named = table[table["file"] != ""].groupby("series")["file"]
+        files[path] = {str(series): tuple(sorted(names)) for series, names in named}
+    return [
+        Place(series=series, path=path, files=files.get(table, {}).get(series, ()))
+        for series, path, table in zip(index["series"], index["path"], index["slice_labels"], strict=True)
+    ]
+
+
+def read_place(place: Place, *, missing: Missing = "keep") -> Volume:
+    """The volume, as ``ct.scans.read_volume`` reads it; InputError where it cannot."""
+    if place.files:
+        files = [Path(place.path) / name for name in place.files]
+        return read_volume(group_files(files, path=files[0]), missing=missing)
+    found = find_scans(place.path)
+    return read_volume(named_series(found).get(place.series, found), missing=missing)
