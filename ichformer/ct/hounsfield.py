@@ -129,7 +129,6 @@ def to_hu(stored: Integer[np.ndarray, "h w"], header: Header) -> tuple[Int16[np.
     assert header.intercept is not None
     slope, intercept = header.slope, header.intercept
     wrapped = header.bits_stored == 12 and not header.signed and intercept > -100
-    is_padding = np.zeros((), bool) if header.padding is None else stored == header.padding
     values = stored
     if wrapped:
         values = stored.astype(np.int32)
@@ -137,19 +136,19 @@ def to_hu(stored: Integer[np.ndarray, "h w"], header: Header) -> tuple[Int16[np.
         values[values >= 4096] -= 4096
         intercept = -1000.0
     hu = _rescale(values, slope, intercept)
+    lowest, highest = int(hu.min()), int(hu.max())
+    padded = hu < AIR_HU if lowest < AIR_HU else np.zeros((), bool)
     padding_kept = False
-    lowest = int(hu.min())
-    padded = hu < AIR_HU
-    if is_padding.any():
+    if header.padding is not None and (is_padding := stored == header.padding).any():
         padding_hu = int(hu[is_padding][0])
         padding_kept = _TISSUE_HU[0] < padding_hu < _TISSUE_HU[1]
         if not padding_kept:
-            padded |= is_padding
+            padded = padded | is_padding
     count = int(np.count_nonzero(padded))
     if count:
         np.putmask(hu, padded, AIR_HU)
     clipped = 0
-    if hu.max() > np.iinfo(np.int16).max:
+    if highest > np.iinfo(np.int16).max:
         clipped = int(np.count_nonzero(hu > np.iinfo(np.int16).max))
         hu = np.minimum(hu, np.iinfo(np.int16).max)
     return hu.astype(np.int16, copy=False), Repairs(count, lowest, clipped, wrapped, padding_kept)
