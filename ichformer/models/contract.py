@@ -6,7 +6,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 CAM_LAYER = "cam"
-"""Name under which every family perturbs the feature grid that Grad-CAM differentiates (``nn.Module.perturb``)."""
+"""Name under which every family perturbs (``nn.Module.perturb``) the feature grid that Grad-CAM differentiates."""
 
 
 @struct.dataclass
@@ -17,7 +17,7 @@ class Prediction:
       slice_logits: [B,S,6] in the order of ``LABELS``; what stands at masked slices means nothing.
       scan_logits: [B,6].
       features: by name, what explanations and transfer use: "slices" [B,S,D], one vector a slice after the context of
-        its scan, and ``CAM_LAYER`` [B,S,h,w,d], the feature grid that Grad-CAM weighs.
+        its scan, and ``CAM_LAYER`` [B,S,h,w,d], the feature grid that they weigh.
     """
 
     # Any: JAX rebuilds a pytree with shapes, shardings and tracers in the place of its arrays.

@@ -15,7 +15,7 @@ from ichformer import LABELS
 from ichformer.ct.geometry import affine_of_cells, resample_like
 from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.ct.windows import Window, apply_windows
-from ichformer.explain.gradients import for_display, grad_cam
+from ichformer.explain.gradients import for_display, hires_cam
 from ichformer.pipeline.batch import SLICE_MULTIPLE
 
 _SHOWN_CELLS = 128
@@ -46,7 +46,7 @@ def heat_map(
     *,
     label: str,
 ) -> Float32[np.ndarray, "s gh gw"]:
-    """Grad-CAM of a label's slice scores, laid over the slices of ``volume`` and scaled to [0, 1] over the scan.
+    """HiResCAM of a label's slice scores, laid over the slices of ``volume`` and scaled to [0, 1] over the scan.
 
     Args:
       model: as for ``score``, and so are ``variables`` and ``windows``.
@@ -92,7 +92,7 @@ def _cam(
     weights: Float[Array, "labels"],
 ) -> Float[Array, "b s gh gw"]:
     x = apply_windows(hu, windows, jnp)
-    return grad_cam(model, variables, x, slice_mask, spacing_mm, label=weights, level="slice")
+    return hires_cam(model, variables, x, slice_mask, spacing_mm, label=weights, level="slice")
 
 
 def _padded(volume: Volume) -> tuple[Array, Array, Array]:

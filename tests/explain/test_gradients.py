@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from ichformer import LABELS
 from ichformer.explain.faithfulness import pointing_game
-from ichformer.explain.gradients import for_display, grad_cam, upsample
+from ichformer.explain.gradients import for_display, grad_cam, hires_cam, upsample
 from ichformer.models.contract import CAM_LAYER, Prediction
 
 SIZE, PATCH, GRID, WIDTH = 32, 4, 8, 5
@@ -51,6 +51,18 @@ class PlantedBlob(nn.Module):
         return Prediction(slice_logits=slice_logits, scan_logits=scan_logits, features={CAM_LAYER: grid})
 
 
+class BrightestPatch(nn.Module):
+    """Every label is the mean of the brightest patch."""
+
+    @nn.compact
+    def __call__(self, x: Array, slice_mask: Array, spacing_mm: Array, train: bool) -> Prediction:
+        b, s, h, w, _ = x.shape
+        mean = x[..., :1].reshape(b, s, h // PATCH, PATCH, w // PATCH, PATCH, 1).mean(axis=(3, 5))
+        grid = self.perturb(CAM_LAYER, mean)
+        slice_logits = jnp.broadcast_to(grid.max(axis=(2, 3)), (b, s, len(LABELS)))
+        return Prediction(slice_logits=slice_logits, scan_logits=slice_logits.max(1), features={CAM_LAYER: grid})
+
+
 def inputs(seed: int = 0, b: int = 2, s: int = 3) -> tuple[Array, Array, Array]:
     x = jax.random.uniform(jax.random.key(seed), (b, s, SIZE, SIZE, 3))
     return x, jnp.ones((b, s), bool), jnp.ones((b, 3), jnp.float32)
@@ -66,6 +78,24 @@ def test_equals_cam_for_a_pooled_linear_head() -> None:
         by_hand = np.maximum(np.asarray(grid) @ np.asarray(variables["params"]["head"]["kernel"])[:, label], 0)
         np.testing.assert_allclose(got, by_hand / GRID**2, rtol=1e-5, atol=1e-8)
         assert got.dtype == jnp.float32
+
+
+def test_hires_cam_equals_grad_cam_where_the_features_are_averaged() -> None:
+    model, (x, mask, spacing_mm) = PooledLinear(), inputs()
+    variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)
+    ways = [method(model, variables, x, mask, spacing_mm, label=3, level="slice") for method in (grad_cam, hires_cam)]
+    np.testing.assert_allclose(*ways, rtol=1e-5, atol=1e-8)
+
+
+def test_hires_cam_marks_the_place_that_a_maximum_picks_and_grad_cam_all_that_look_like_it() -> None:
+    model, (x, mask, spacing_mm) = BrightestPatch(), inputs()
+    x = (x * 0.01).at[1, 2, 20:24, 8:12].set(1.0).at[1, 2, 4:8, 20:24].set(0.9)
+    arguments = {"label": 0, "level": "slice"}
+    picked = np.asarray(hires_cam(model, {}, x, mask, spacing_mm, **arguments))[1, 2]
+    assert picked[5, 2] > 0
+    assert np.count_nonzero(picked) == 1
+    spread = np.asarray(grad_cam(model, {}, x, mask, spacing_mm, **arguments))[1, 2]
+    assert spread[1, 5] == pytest.approx(0.9 * spread[5, 2], rel=1e-4)
 
 
 def test_scan_level_explains_only_the_slices_that_decide() -> None:
