@@ -40,7 +40,16 @@ def inspect(path: Positional[Path], /, *, json: bool = False, sheet: Path | None
     _print(found, format_inspection(found), json)
 
 
-def phantom(*, out: Path, scans: int = 20, seed: int = 0, prevalence: float = 0.5, site: tuple[str, ...] = ()) -> None:
+def phantom(
+    *,
+    out: Path,
+    scans: int = 20,
+    seed: int = 0,
+    prevalence: float = 0.5,
+    confounders: float = 0.0,
+    small: float = 0.0,
+    site: tuple[str, ...] = (),
+) -> None:
     """Writes synthetic head CT with bleeds of all five subtypes, as DICOM series with masks and labels.
 
     Args:
@@ -48,11 +57,16 @@ def phantom(*, out: Path, scans: int = 20, seed: int = 0, prevalence: float = 0.
       scans: how many.
       seed: the same seed gives the same files.
       prevalence: part of the scans that bleed.
-      site: the sites to imitate; all by default.
+      confounders: chance of each confounder (calcification, fracture, old infarct, metal, motion...) in a scan.
+      small: part of the bleeds that are small, 1 to 4 ml.
+      site: the sites to imitate (alder, birch, cedar, dogwood, elm, rsna2019); all but rsna2019 by default.
     """
     from ichformer.ct.phantom.cohort import write_phantom_cohort
 
-    print(write_phantom_cohort(out, scans=scans, seed=seed, sites=site or None, prevalence=prevalence))
+    written = write_phantom_cohort(
+        out, scans=scans, seed=seed, sites=site or None, prevalence=prevalence, confounders=confounders, small=small
+    )
+    print(written)
 
 
 def prepare(

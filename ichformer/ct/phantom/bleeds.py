@@ -5,7 +5,7 @@ parenchymal blood is a ragged ball with a rim of oedema; blood in the ventricles
 them; subarachnoid blood takes the place of fluid in cisterns and sulci.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +54,29 @@ def draw_bleeds(rng: np.random.Generator, subtypes: tuple[str, ...]) -> tuple[Bl
     # Every subtype draws from its own stream, so that planting one more does not change the others.
     streams = rng.spawn(len(SUBTYPES))
     return tuple(draw[name](stream, side) for name, stream in zip(SUBTYPES, streams, strict=True) if name in subtypes)
+
+
+def shrink(bleed: Bleed, rng: np.random.Generator) -> Bleed:
+    """The same bleed with 1 to 4 ml, as thick as a slice can show it."""
+    size_ml = _ml(rng, 1, 4)
+    volume = size_ml * 1000
+    if bleed.kind in ("lens", "crescent", "falx"):
+        # What reach and thickness make of a volume: a paraboloid whose thin rim is lost, a crescent, a sheet with round
+        # edges.
+        fill = {"lens": 0.35, "crescent": 0.62, "falx": 0.45}[bleed.kind]
+        deep = float(rng.uniform(3.5, 5.5) if bleed.kind != "falx" else rng.uniform(2.5, 3.5))
+        radii = np.array([np.sqrt(volume / (fill * np.pi * deep)), deep, 0.0])
+    elif bleed.kind == "ball":
+        radii = np.asarray(bleed.radii) * np.cbrt(volume / (4 / 3 * np.pi * np.prod(bleed.radii)))
+    elif bleed.kind == "sulci":
+        # Of a ball at the brain's surface, sulci take up about an eighth, and in a tight brain much less.
+        radii = np.full(3, max(15.0, float(np.cbrt(8 * volume / (4 / 3 * np.pi)))))
+    elif bleed.kind == "cisterns":
+        # The suprasellar cistern alone.
+        radii = np.asarray(bleed.radii) * (0.29 * np.cbrt(size_ml))
+    else:
+        radii = np.asarray(bleed.radii)
+    return replace(bleed, size_ml=size_ml, radii=(float(radii[0]), float(radii[1]), float(radii[2])))
 
 
 def _ml(rng: np.random.Generator, low: float, high: float) -> float:

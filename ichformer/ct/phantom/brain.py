@@ -50,7 +50,7 @@ def ventricle_depth(p: Points, grid: Grid, head: Head) -> Float[np.ndarray, "i k
     size = head.ventricles
     for side in SIDES:
         for start, end, radii in VENTRICLES:
-            a, b = mirrored(start, side), mirrored(end, side)
+            a, b = (mirrored((x + head.ventricle_spread_mm, y, z), side) for x, y, z in (start, end))
             box = grid.around(a, b, (12, 12, 12))
             tube = capsule(p.at(box), a, b, [radius * size for radius in radii])
             depth[box] = np.maximum(depth[box], tube)
@@ -67,8 +67,8 @@ def paint_brain(p: Points, grid: Grid, head: Head, depth: Float[np.ndarray, "i k
     pia, ventricle = pia_depth(p, grid, head, depth), ventricle_depth(p, grid, head)
     fine = grid.spread(head.texture)
     hu = head.white_hu + 0.5 * fine
-    # White matter round the ventricles darkens with age.
-    hu -= np.clip(1 + ventricle * 0.12, 0, 1) * (5 * head.atrophy)
+    # White matter round the ventricles darkens with age, and where they press.
+    hu -= np.clip(1 + ventricle * 0.12, 0, 1) * (5 * head.atrophy + head.seepage_hu)
     below = coverage(-tentorium_mm(p), edge)
     paint(hu, head.grey_hu, coverage(3.8 + 0.6 * fine - pia, 2.0))
     paint(hu, head.grey_hu - 1.5, below * np.clip(0.5 + 0.4 * fine, 0, 1))

@@ -31,6 +31,8 @@ class Head:
       pineal_hu, plexus_hu, ganglia_hu: calcifications; 0 where there are none.
       swelling: centre on the unit sphere and thickness of a scalp haematoma (thickness 0: none).
       infarct: centre and radius of an old infarct (radius 0: none).
+      ventricle_spread_mm: how far wide ventricles move apart, each to its side.
+      seepage_hu: how much darker fluid that seeps from the ventricles makes the white matter round them.
     """
 
     scale: tuple[float, float, float]
@@ -56,6 +58,8 @@ class Head:
     patches: Float[np.ndarray, "cz cy cx"]
     wobble: Float[np.ndarray, "3 cz cy cx"]
     thickness: Float[np.ndarray, "cz cy cx"]
+    ventricle_spread_mm: float = 0.0
+    seepage_hu: float = 0.0
 
     def lattice_mm(self) -> Float[np.ndarray, "3 cz cy cx"]:
         """Where in the standard head each point of the lattice lies."""
@@ -85,7 +89,7 @@ def draw_head(rng: np.random.Generator) -> Head:
         pineal_hu=float(rng.uniform(90, 350)) if rng.random() < 0.6 else 0.0,
         plexus_hu=float(rng.uniform(70, 400)) if rng.random() < 0.6 else 0.0,
         ganglia_hu=float(rng.uniform(55, 160)) if rng.random() < 0.15 else 0.0,
-        swelling=(_direction(rng), float(rng.uniform(4, 11)) if rng.random() < 0.25 else 0.0),
+        swelling=(draw_direction(rng), float(rng.uniform(4, 11)) if rng.random() < 0.25 else 0.0),
         infarct=(
             (side * float(rng.uniform(22, 50)), float(rng.uniform(-35, 60)), float(rng.uniform(0, 35))),
             float(rng.uniform(9, 24)) if rng.random() < 0.18 else 0.0,
@@ -116,7 +120,8 @@ def _folds(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
     return waves(rng, drawn_out, wavelength_mm=FOLD_MM)
 
 
-def _direction(rng: np.random.Generator) -> tuple[float, float, float]:
+def draw_direction(rng: np.random.Generator) -> tuple[float, float, float]:
+    """A unit vector from the head's centre to the calvarium."""
     v = rng.normal(0, 1, 3)
     v[2] = abs(v[2]) * 0.7
     v /= np.linalg.norm(v)

@@ -7,13 +7,17 @@ from jaxtyping import Bool, Float, UInt8
 
 from ichformer import LABELS, SUBTYPES
 from ichformer.ct.audit import Audit
-from ichformer.ct.phantom.bleeds import Bleed, draw_bleeds
+from ichformer.ct.phantom.artefacts import artefacts
+from ichformer.ct.phantom.bleeds import Bleed, draw_bleeds, shrink
 from ichformer.ct.phantom.blood import collection_mm, paint_bleeds, push
 from ichformer.ct.phantom.brain import paint_brain
+from ichformer.ct.phantom.confounders import Signs, confound
 from ichformer.ct.phantom.grid import Grid
 from ichformer.ct.phantom.head import Head, draw_head, place, place_brain
+from ichformer.ct.phantom.implants import paint_metal
 from ichformer.ct.phantom.scanner import Stack, acquire, average, lay_slices, to_pixels
 from ichformer.ct.phantom.shapes import paint
+from ichformer.ct.phantom.signs import paint_dura, paint_fracture
 from ichformer.ct.phantom.sites import Site
 from ichformer.ct.phantom.skull import cavity_depth, outside, vault_depth
 from ichformer.ct.volume import Volume
@@ -30,7 +34,8 @@ class Phantom:
     """A scan of a made-up head.
 
     Attributes:
-      volume: as a perfect reader would return it: HU with -1024 outside the circle, sheared where the gantry is tilted.
+      volume: as a perfect reader would return it: HU with ``site.lowest_hu`` outside the circle, sheared where the
+        gantry is tilted.
       mask: uint8 [S,H,W], 0 where there is no blood, else 1 + the index in ``SUBTYPES``.
       outside_circle: bool [H,W], what the scanner did not reconstruct.
       site: the scanner.
@@ -61,38 +66,58 @@ class Phantom:
 
 
 def make_phantom(
-    seed: int, *, site: Site, subtypes: frozenset[str] | tuple[str, ...] = (), head_seed: int | None = None
+    seed: int,
+    *,
+    site: Site,
+    subtypes: frozenset[str] | tuple[str, ...] = (),
+    head_seed: int | None = None,
+    confounders: frozenset[str] | tuple[str, ...] = (),
+    small: frozenset[str] | tuple[str, ...] = (),
 ) -> Phantom:
     """A head CT with one bleed of every subtype in ``subtypes``.
+
+    Nothing but the fluid that they widen or narrow depends on the ``confounders``: the same seed plants the same
+    bleeds with them and without.
 
     Args:
       seed: of bleeds, position of the slices and noise. The same seed gives the same voxels.
       site: the scanner.
       subtypes: of ``SUBTYPES``; none for a scan without a bleed.
       head_seed: of the head, so that one patient can be scanned twice; ``seed`` where it is None.
+      confounders: of ``CONFOUNDERS``.
+      small: those of ``subtypes`` whose bleed is small, 1 to 4 ml.
 
     Raises:
-      ValueError: on an unknown subtype.
+      ValueError: on an unknown subtype or confounder.
     """
     if unknown := set(subtypes) - set(SUBTYPES):
         raise ValueError(f"unknown subtypes {sorted(unknown)}: choose from {SUBTYPES}")
     bleeding, laying, noise = np.random.default_rng([seed, 1]).spawn(3)
-    head = draw_head(np.random.default_rng([seed if head_seed is None else head_seed, 0]))
+    patient = seed if head_seed is None else head_seed
+    head, signs = confound(
+        draw_head(np.random.default_rng([patient, 0])),
+        confounders,
+        lasting=np.random.default_rng([patient, 2]),
+        passing=np.random.default_rng([seed, 3]),
+    )
     if "intraventricular" in subtypes:
         # Blood in the ventricles obstructs them: they are never slits.
         head = replace(head, ventricles=max(head.ventricles, 1.0))
     bleeds = draw_bleeds(bleeding, tuple(name for name in SUBTYPES if name in subtypes))
+    shrinking = dict(zip(SUBTYPES, np.random.default_rng([seed, 4]).spawn(len(SUBTYPES)), strict=True))
+    bleeds = tuple(shrink(b, shrinking[b.subtype]) if b.subtype in small else b for b in bleeds)
     stack = lay_slices(site, laying)
     # Where the table stood: z is as arbitrary as on a real scanner.
     affine = stack.affine.copy()
     affine[:3, 3] += laying.uniform((-20, -160, -1200), (20, 40, 900)).round(1)
-    hu, cover = _anatomy(head, bleeds, stack.grid)
-    picture = acquire(hu, stack, site, noise)
+    hu, cover = _anatomy(head, bleeds, signs, stack.grid)
+    added_hu = artefacts(hu, stack, signs, np.random.default_rng([seed, 5]))
+    picture = acquire(hu, stack, site, noise, added_hu=added_hu)
     mask = _mask(cover, stack)
     y, x = stack.rows_mm - stack.rows_mm.mean(), stack.columns_mm - stack.columns_mm.mean()
     outside_circle = np.hypot(y[:, None], x[None, :]) > site.fov_mm / 2
-    stored = np.clip(np.rint(picture), -1024, 3071).astype(np.int16)
-    stored[:, outside_circle] = -1024
+    stored = np.clip(np.rint(picture), site.lowest_hu, 3071).astype(np.int16)
+    stored[:, outside_circle] = site.lowest_hu
     spacing = (site.thickness_mm, site.fov_mm / site.pixels, site.fov_mm / site.pixels)
     volume = Volume(
         hu=stored,
@@ -100,15 +125,15 @@ def make_phantom(
         affine=affine,
         source=tuple(f"{s:04d}" for s in range(stack.slices)),
         audit=Audit(
-            kernel=site.kernel, manufacturer=f"{site.manufacturer} {site.model}", thickness_mm=site.thickness_mm,
-            tilt_deg=float(site.tilt_deg),
+            kernel=site.kernel, manufacturer=f"{site.manufacturer} {site.model}".strip(),
+            thickness_mm=site.thickness_mm, tilt_deg=float(site.tilt_deg),
         ),
     )  # fmt: skip
     return Phantom(volume=volume, mask=mask, outside_circle=outside_circle, site=site)
 
 
 def _anatomy(
-    head: Head, bleeds: tuple[Bleed, ...], grid: Grid
+    head: Head, bleeds: tuple[Bleed, ...], signs: Signs, grid: Grid
 ) -> tuple[Float[np.ndarray, "i k j"], dict[str, Float[np.ndarray, "i k j"]]]:
     """HU at the grid's positions, and for each subtype the share of blood."""
     at = place(head, grid)
@@ -122,8 +147,11 @@ def _anatomy(
     for value in thick.values():
         left = np.minimum(left, np.where(value > 0, vault - value, depth))
     brain = paint_brain(brain_at, grid, head, left)
+    paint_dura(signs, brain_at, grid, brain.hu, depth=left)
     cover = paint_bleeds(bleeds, brain, brain_at, at, grid, head, depth=depth, vault=vault, thick=thick)
     paint(hu, brain.hu, inner)
+    paint_fracture(signs, at, grid, head, hu, vault=vault)
+    paint_metal(signs.metal, at, grid, hu)
     return hu, cover
 
 

@@ -73,24 +73,37 @@ def average(values: Float[np.ndarray, "i k j"], stack: Stack) -> Float[np.ndarra
 
 def to_pixels(values: Float[np.ndarray, "i s j"], stack: Stack) -> Float[np.ndarray, "s h w"]:
     """Linear interpolation in the plane; 0 outside the grid."""
-    columns = values @ _linear(stack.columns_mm, stack.grid.x_mm.astype(np.float64)).T
-    rows = _linear(stack.rows_mm, stack.grid_rows_mm)
+    columns = values @ linear_weights(stack.columns_mm, stack.grid.x_mm.astype(np.float64)).T
+    rows = linear_weights(stack.rows_mm, stack.grid_rows_mm)
     flat = rows @ columns.reshape(len(columns), -1)
     return np.ascontiguousarray(flat.reshape(len(rows), stack.slices, -1).transpose(1, 0, 2))
 
 
-def _linear(to_mm: np.ndarray, from_mm: np.ndarray) -> np.ndarray:
+def linear_weights(
+    to_mm: Float[np.ndarray, "to"], from_mm: Float[np.ndarray, "from_"]
+) -> Float[np.ndarray, "to from_"]:
+    """Linear interpolation between evenly spaced positions as a matrix; 0 outside them."""
     distance = np.abs(to_mm[:, None] - from_mm[None, :]) / (from_mm[1] - from_mm[0])
     return np.clip(1 - distance, 0, 1).astype(np.float32)
 
 
 def acquire(
-    hu: Float[np.ndarray, "i k j"], stack: Stack, site: Site, rng: np.random.Generator
+    hu: Float[np.ndarray, "i k j"],
+    stack: Stack,
+    site: Site,
+    rng: np.random.Generator,
+    *,
+    added_hu: Float[np.ndarray, "s h w"] | None,
 ) -> Float[np.ndarray, "s h w"]:
-    """What the scanner shows of the anatomy: partial volume, hardening, point spread, noise, calibration; HU."""
+    """What the scanner shows of the anatomy: partial volume, hardening, point spread, noise, calibration; HU.
+
+    ``added_hu`` are artefacts to lay over the slices before the kernel.
+    """
     dense = average(hu + 1000, stack)
     hardening, bone = _hardening(dense, stack)
     picture = to_pixels(dense + hardening, stack)
+    if added_hu is not None:
+        picture += added_hu
     picture = np.maximum(picture, _head_rest(stack))
     frequency = _frequency(site)
     soft = np.exp(-((frequency * site.blur_mm) ** 2) * (np.pi**2 / (4 * np.log(2)))).astype(np.float32)

@@ -1,6 +1,7 @@
 """Hospitals: scanners and protocols that differ as real ones do."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,8 @@ class Site:
       intercept: RescaleIntercept.
       padding: value that is stored outside the circle (before the intercept), None where air is stored.
       step_mm: the finest step of the anatomy; larger is faster.
+      header: "full" for a legal CT image; "rsna2019" for what is left of one in RSNA 2019, with values wrapped at 12
+        bits under a wrong intercept.
     """
 
     name: str
@@ -39,6 +42,12 @@ class Site:
     intercept: int
     padding: int | None
     step_mm: float = 1.2
+    header: Literal["full", "rsna2019"] = "full"
+
+    @property
+    def lowest_hu(self) -> int:
+        """What air and everything outside the circle is at least."""
+        return -1000 if self.header == "rsna2019" else -1024
 
 
 SITES = {
@@ -129,6 +138,27 @@ SITES = {
             intercept=-1024,
             padding=None,
         ),
+        Site(
+            name="rsna2019",
+            manufacturer="",
+            model="",
+            kernel="",
+            thickness_mm=5.0,
+            pixels=256,
+            fov_mm=235.0,
+            tilt_deg=11.0,
+            noise_hu=4.0,
+            blur_mm=1.3,
+            edge_boost=0.3,
+            offset_hu=0.5,
+            gain=1.0,
+            intercept=0,
+            padding=None,
+            header="rsna2019",
+        ),
     )
 }
 """The built-in sites, by name."""
+
+DEFAULT_SITES = ("alder", "birch", "cedar", "dogwood", "elm")
+"""Of a cohort that names none."""

@@ -39,14 +39,14 @@ def write_series(
     folder.mkdir(parents=True, exist_ok=True)
     dataset = _header(phantom, patient=patient, name=name, study=study, series=series)
     stored = _stored(phantom)
-    origins = phantom.volume.affine[:3, 3] + np.outer(np.arange(len(stored)), phantom.volume.affine[:3, 0])
+    origins = slice_origins(phantom)
     instances = tuple(uid(series, number) for number in range(1, len(stored) + 1))
     for number, (instance, origin, pixels) in enumerate(zip(instances, origins, stored, strict=True), start=1):
         dataset.file_meta.MediaStorageSOPInstanceUID = UID(instance)
         dataset.SOPInstanceUID = instance
         dataset.InstanceNumber = number
-        dataset.ImagePositionPatient = _decimals(origin)
-        dataset.SliceLocation = _decimals(origin[2:])[0]
+        dataset.ImagePositionPatient = decimals(origin)
+        dataset.SliceLocation = decimals(origin[2:])[0]
         dataset.PixelData = pixels.tobytes()
         dataset.save_as(folder / f"{number:04d}.dcm", enforce_file_format=True)
     return instances
@@ -66,6 +66,12 @@ def write_mask(mask: UInt8[np.ndarray, "s h w"], affine: Float64[np.ndarray, "4 
     os.replace(partial, path)
 
 
+def slice_origins(phantom: Phantom) -> Float64[np.ndarray, "s 3"]:
+    """ImagePositionPatient of the slices."""
+    affine = phantom.volume.affine
+    return affine[:3, 3] + np.outer(np.arange(len(phantom.volume.hu)), affine[:3, 0])
+
+
 def _stored(phantom: Phantom) -> np.ndarray:
     stored = phantom.volume.hu - np.int16(phantom.site.intercept)
     if phantom.site.padding is not None:
@@ -73,7 +79,8 @@ def _stored(phantom: Phantom) -> np.ndarray:
     return stored
 
 
-def _decimals(values: Sequence[float] | np.ndarray) -> list[str]:
+def decimals(values: Sequence[float] | np.ndarray) -> list[str]:
+    """Values of a decimal string (DS)."""
     return [f"{value:.8f}" for value in values]
 
 
@@ -111,11 +118,11 @@ def _header(phantom: Phantom, *, patient: str, name: str, study: str, series: st
     dataset.FrameOfReferenceUID = uid(study, "frame of reference")
     dataset.PositionReferenceIndicator = "OM"
     pixel_mm = phantom.volume.spacing_mm[1]
-    dataset.ImageOrientationPatient = _decimals([*affine[:3, 2] / pixel_mm, *affine[:3, 1] / pixel_mm])
+    dataset.ImageOrientationPatient = decimals([*affine[:3, 2] / pixel_mm, *affine[:3, 1] / pixel_mm])
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.Rows = dataset.Columns = site.pixels
-    dataset.PixelSpacing = _decimals([pixel_mm, pixel_mm])
+    dataset.PixelSpacing = decimals([pixel_mm, pixel_mm])
     _pixel_format(dataset, site)
     dataset.WindowCenter, dataset.WindowWidth = "40", "80"
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = str(site.intercept), "1", "HU"
