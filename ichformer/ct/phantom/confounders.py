@@ -147,7 +147,8 @@ def _old_infarct(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[He
     x, y, z = _TERRITORIES[int(rng.choice(len(_TERRITORIES), p=[0.3, 0.25, 0.2, 0.15, 0.1]))]
     dy, dz = rng.normal(0, 4, 2)
     at = (float(x * rng.choice([-1.0, 1.0])), float(y + dy), float(z + dz))
-    return replace(head, infarct=(at, float(rng.uniform(18, 30)))), signs
+    # No artery feeds both hemispheres: it ends at the midline.
+    return replace(head, infarct=(at, min(float(rng.uniform(18, 30)), 0.75 * x))), signs
 
 
 # Above 100 HU a focus counts as calcified; small ones reach that after partial volume only when they are denser.

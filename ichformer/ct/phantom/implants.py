@@ -40,15 +40,15 @@ def paint_metal(metal: tuple[Rod, ...], p: Points, grid: Grid, hu: Float[np.ndar
 
 
 def _clip(rng: np.random.Generator, side: float) -> tuple[Rod, ...]:
-    """Two blades on an artery of the circle of Willis, at the middle cerebral or anterior communicating artery."""
+    """Two blades and their spring at the middle cerebral, anterior communicating or internal carotid artery."""
     x, y, z = [(30.0, -14.0, -12.0), (4.0, -18.0, -14.0), (10.0, -8.0, -15.0)][int(rng.integers(3))]
     along = rng.normal(0, 1, 3) * [1, 1, 0.5]
     along *= rng.uniform(7, 11) / np.linalg.norm(along)
     at = np.array([side * x, y, z]) + rng.normal(0, 1.5, 3)
     beside = np.array([-along[1], along[0], 0]) / max(float(np.hypot(along[0], along[1])), 1e-3) * 1.6
-    return tuple(
-        Rod(at=_point(at + shift), to=_point(at + along + shift / 2), radius=0.9) for shift in (-beside, beside)
-    )
+    blades = [Rod(at=_point(at + shift), to=_point(at + along + shift / 2), radius=0.8) for shift in (-beside, beside)]
+    back = -along / np.linalg.norm(along)
+    return *blades, Rod(at=_point(at + 2 * back), to=_point(at + 5 * back), radius=2.0)
 
 
 def _staples(rng: np.random.Generator, head: Head, side: float) -> tuple[Rod, ...]:

@@ -54,11 +54,16 @@ class Projector:
         return np.ascontiguousarray(slices.T).reshape(-1, len(self.y_mm), len(self.x_mm))
 
 
+def angles_rad() -> Float[np.ndarray, "angles"]:
+    """Of the rays' normal against the x axis; never 45 degrees, where whole diagonals of pixels beat with the bins."""
+    return (np.arange(ANGLES) + 0.5) * (np.pi / ANGLES)
+
+
 @lru_cache(maxsize=1)
 def projector() -> Projector:
     """The one projector; the first call builds its matrix (25 MB)."""
     y, x = np.meshgrid(_Y_MM, _X_MM, indexing="ij")
-    angles = np.arange(ANGLES) * (np.pi / ANGLES)
+    angles = angles_rad()
     bins = (np.cos(angles)[:, None] * x.ravel() + np.sin(angles)[:, None] * y.ravel()) / STEP_MM + (BINS - 1) / 2
     low = np.floor(bins).astype(np.int32)
     share = (bins - low).astype(np.float32)
