@@ -14,6 +14,7 @@ import pytest
 from ichformer import LABELS, SUBTYPES
 from ichformer.cohorts.index import read_index
 from ichformer.cohorts.tables import SLICE_COLUMNS, read_slice_table
+from ichformer.ct.dicom import read_series
 from ichformer.ct.headers import quiet_pydicom
 from ichformer.ct.phantom import CONFOUNDERS, DEFAULT_SITES, SITES, cohort, make_phantom, write_phantom_cohort
 from ichformer.ct.phantom.cohort import write_cohort
@@ -226,7 +227,7 @@ def test_rsna_cohort_lies_flat_and_is_read_by_its_file_names(tmp_path):
     assert len(list((out / "dicom" / "rsna2019").iterdir())) == len(table)
     for study in index.itertuples():
         own = table[table["series"] == study.series]
-        volume = read_volume([Path(study.path) / name for name in own["file"]])
+        volume = read_series([Path(study.path) / name for name in own["file"]])
         assert volume.source == tuple(own["slice"])
 
 
