@@ -204,7 +204,7 @@ def _metal(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Si
 
 
 def _beam_hardening(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
-    return head, replace(signs, hardening=float(rng.uniform(1.0, 2.2)))
+    return head, replace(signs, hardening=float(rng.uniform(0.7, 1.4)))
 
 
 def _motion(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:

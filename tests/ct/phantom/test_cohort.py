@@ -21,6 +21,7 @@ from ichformer.ct.phantom.cohort import write_cohort
 from ichformer.ct.phantom.rsna import write_rsna_series
 from ichformer.ct.phantom.write import uid, write_mask, write_series
 from ichformer.ct.scans import read_volume
+from ichformer.ct.series import group_files
 from ichformer.errors import InputError
 from ichformer.testing import TINY_SITES, tiny_cohort
 
@@ -194,7 +195,8 @@ def test_public_cohort_with_a_named_site(tmp_path, capsys):
 
 
 def test_rsna_slices_lack_what_they_lack_and_read_back(tmp_path):
-    phantom = make_phantom(3, site=SITES["rsna2019"], subtypes=("intraparenchymal",), confounders=("metal",))
+    site = replace(SITES["rsna2019"], pixels=128, step_mm=1.8)
+    phantom = make_phantom(3, site=site, subtypes=("intraparenchymal",), confounders=("metal",))
     names = write_rsna_series(phantom, tmp_path, patient="ID_0a1b2c3d", study="ID_1", series="ID_2")
     with quiet_pydicom():
         slices = [pydicom.dcmread(tmp_path / f"{name}.dcm") for name in names]
@@ -227,7 +229,8 @@ def test_rsna_cohort_lies_flat_and_is_read_by_its_file_names(tmp_path):
     assert len(list((out / "dicom" / "rsna2019").iterdir())) == len(table)
     for study in index.itertuples():
         own = table[table["series"] == study.series]
-        volume = read_series([Path(study.path) / name for name in own["file"]])
+        (series,) = group_files([Path(study.path) / name for name in own["file"]], path=Path(study.path)).series
+        volume = read_series(series)
         assert volume.source == tuple(own["slice"])
 
 
