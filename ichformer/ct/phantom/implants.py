@@ -11,7 +11,7 @@ from ichformer.ct.phantom.shapes import Point, Points, capsule, coverage, paint
 from ichformer.ct.phantom.skull import vault_depth
 
 METAL_HU = 30000.0
-"""Cobalt and iron alloys of clips and staples; steel is about 35 times water at 70 keV (NIST), titanium 14 times."""
+"""Cobalt and iron alloys of clips and staples; steel is some 35 times water at 70 keV, titanium some 14 times."""
 
 
 @dataclass(frozen=True, kw_only=True)
