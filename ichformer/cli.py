@@ -235,9 +235,44 @@ def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, js
     _print({"run": str(result.run), "report": str(result.report), "metrics": result.summary.to_json()}, text, json)
 
 
+def bench() -> None:
+    """Measures how fast this machine feeds a training: `ichformer bench loader`."""
+
+
+def bench_loader(
+    store: Positional[Path],
+    /,
+    *,
+    split: str = "train",
+    batches: int = 20,
+    workers: int = 0,
+    batch_size: int = 8,
+    num_slices: int = 24,
+    json: bool = False,
+) -> None:
+    """Measures how fast training batches come out of a store, and what the time goes into.
+
+    Args:
+      store: prepared scans.
+      split: the split to draw from.
+      batches: how many are timed.
+      workers: processes that read and augment; 0 reads in this one.
+      batch_size: scans a batch.
+      num_slices: slices a scan.
+      json: print one JSON object.
+    """
+    from ichformer.bench.loader import bench_loader as measure
+    from ichformer.bench.loader import format_loader
+
+    found = measure(store, split=split, batches=batches, workers=workers, batch_size=batch_size, num_slices=num_slices)
+    _print(found, format_loader(found), json)
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
-    f.__name__: f for f in (demo, phantom, inspect, prepare, train, evaluate, predict, models)
+    f.__name__: f for f in (demo, phantom, inspect, prepare, train, evaluate, predict, models, bench)
 }
+GROUPS: dict[str, dict[str, Callable[..., None]]] = {"bench": {"loader": bench_loader}}
+"""Commands that are followed by another word."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -257,25 +292,30 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
     """The command with its arguments bound; a wrong option is one line, where tyro draws a box."""
     said = io.StringIO()
     chosen: list[Callable[[], None]] = []
-    commands = {name: _deferred(function, chosen) for name, function in COMMANDS.items()}
+    functions, group, words = COMMANDS, "ichformer", arguments
+    description = "Intracranial haemorrhage on head CT, in JAX and Flax."
+    if arguments and arguments[0] in GROUPS:
+        functions, group, words = GROUPS[arguments[0]], f"ichformer {arguments[0]}", arguments[1:]
+        description = COMMANDS[arguments[0]].__doc__ or ""
+    commands = {name: _deferred(function, chosen) for name, function in functions.items()}
     try:
         with contextlib.redirect_stderr(said):
             tyro.extras.subcommand_cli_from_dict(
                 commands,
-                prog="ichformer",
-                description="Intracranial haemorrhage on head CT, in JAX and Flax.",
-                args=arguments,
+                prog=group,
+                description=description,
+                args=words,
             )
     except SystemExit as error:
         if error.code not in (0, None):
             # The box's upper edge carries a title that the text repeats.
             text = re.sub(r"\x1b\[[0-9;]*m|╭.*╮|[│╰╯─]", " ", said.getvalue())
             what, _, _ = " ".join(text.split()).partition(" For full helptext")
-            command = arguments[0] if arguments and arguments[0] in COMMANDS else ""
+            command = words[0] if words and words[0] in functions else ""
             raise InputError(
                 what.rstrip("."),
                 where=command or "command",
-                mend=f"see {' '.join(f'ichformer {command}'.split())} --help",
+                mend=f"see {f'{group} {command}'.strip()} --help",
             ) from None
         raise
     return chosen[0]

@@ -91,3 +91,14 @@ def test_inspect_of_the_real_head(capsys, real_data):
     assert found["n_slices"] == 28
     assert abs(found["tilt_deg"]) == pytest.approx(18.5, abs=0.1)
     assert any(w.startswith("variable_spacing: ") and "4.002" in w and "6.999" in w for w in found["warnings"])
+
+
+def test_bench_says_what_it_can_and_what_is_wrong(capsys, tmp_path):
+    assert "ichformer bench --help" in refused(capsys, "bench")
+    assert "ichformer bench --help" in refused(capsys, "bench", "lodaer")
+    assert "ichformer bench loader --help" in refused(capsys, "bench", "loader", tmp_path, "--batches", "many")
+    assert "run prepare first" in refused(capsys, "bench", "loader", tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "--help"])
+    assert stop.value.code == 0
+    assert "loader" in capsys.readouterr().out

@@ -1,11 +1,17 @@
 """Random changes to a scan that leave its labels true. NumPy on the host, one generator a scan."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int16
 
 from ichformer.ct.volume import AIR_HU
+from ichformer.errors import InputError
+from ichformer.pipeline.cutout import LARGEST_SIDE, cut_out, random_hole
+from ichformer.pipeline.inplane import flip, move_boxes, move_hu, move_mask, random_affine
+from ichformer.pipeline.intensity import add_noise, change_gain, change_kernel
+from ichformer.pipeline.sample import Sample
+
+_CHANCES = ("flip", "drop_slices", "reverse_slices")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +25,18 @@ class Augmentation:
       shift: largest shift in the plane, as a part of the picture's side.
       noise_hu: largest standard deviation of added white noise.
       offset_hu: largest shift of the whole scan's HU, either way.
+      gain: largest relative change of contrast about water, either way.
+      kernel: largest change of the reconstruction kernel, softer or sharper; 1 takes away, or adds again, all that a
+        Gaussian of one pixel blurs.
+      thicken_mm: largest spacing that neighbouring slices may be averaged to; scans that are thicker stay as they are.
+      drop_slices: chance of each slice to be missing.
+      reverse_slices: chance that the slices come from top to bottom.
+      cutout: largest side of a rectangle of air, as a part of the picture's side, at most 0.25. Where a mask shows that
+        it hides a bleed, the slice's positive labels become unknown.
+      mixup: both parameters of the beta distribution that a batch's share of mixing is drawn from.
+
+    A scan of which a part is missing is positive only if a slice that is left is; so a positive scan whose slices have
+    no labels becomes unknown wherever slices are dropped or a longer scan is cut.
     """
 
     flip: float = 0.5
@@ -27,42 +45,49 @@ class Augmentation:
     shift: float = 0.05
     noise_hu: float = 6.0
     offset_hu: float = 4.0
+    gain: float = 0.0
+    kernel: float = 0.0
+    thicken_mm: float = 0.0
+    drop_slices: float = 0.0
+    reverse_slices: float = 0.0
+    cutout: float = 0.0
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        limits = dict.fromkeys(_CHANCES, 1.0) | {"cutout": LARGEST_SIDE, "scale": 0.9}
+        for name, value in vars(self).items():
+            most = limits.get(name, np.inf)
+            if not 0 <= value <= most:
+                mend = f"give 0 to {most:g}" if np.isfinite(most) else "give 0 or more"
+                raise InputError(f"found {value}", where=f"augmentation.{name}", mend=mend)
 
 
-def augment(
-    hu: Int16[np.ndarray, "s h w"], augmentation: Augmentation, rng: np.random.Generator
-) -> Int16[np.ndarray, "s h w"]:
-    """A changed copy of ``hu``; all slices of the scan change alike, noise apart."""
-    flipped = hu[:, :, ::-1] if rng.random() < augmentation.flip else hu
-    matrix, offset = _random_affine(hu.shape[1:], augmentation, rng)
-    changed = _resample(flipped, matrix, offset)
-    noise = rng.standard_normal(hu.shape, np.float32) * (augmentation.noise_hu * rng.random())
-    changed += noise + np.float32(augmentation.offset_hu * rng.uniform(-1, 1))
-    return np.clip(np.rint(changed), AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
+def augment(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
+    """A changed copy in the plane and in its HU; all slices change alike, noise apart.
 
-
-def _random_affine(
-    shape: tuple[int, ...], augmentation: Augmentation, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where a pixel of the new picture comes from: ``matrix @ (h, w) + offset``, turning about the middle."""
-    angle = np.deg2rad(augmentation.rotate_deg * rng.uniform(-1, 1))
-    size = 1 + augmentation.scale * rng.uniform(-1, 1)
-    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / size
-    middle = (np.array(shape) - 1) / 2
-    shift = augmentation.shift * np.array(shape) * rng.uniform(-1, 1, 2)
-    return matrix, middle - matrix @ (middle + shift)
-
-
-def _resample(hu: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """Bilinear, one set of weights for all slices; what comes from outside the picture is air."""
-    h, w = hu.shape[1:]
-    row, column = np.tensordot(matrix, np.mgrid[:h, :w], 1) + offset[:, None, None]
-    row, column = np.clip(row, -1, h), np.clip(column, -1, w)
-    top, left = np.floor(row).astype(int), np.floor(column).astype(int)
-    below, right = (row - top).astype(np.float32), (column - left).astype(np.float32)
-    framed = np.pad(hu, ((0, 0), (1, 2), (1, 2)), constant_values=AIR_HU).reshape(hu.shape[0], -1)
-    corner = (top + 1) * (w + 3) + left + 1
-    take = [np.take(framed, corner + step, axis=1).astype(np.float32) for step in (0, 1, w + 3, w + 4)]
-    upper = take[0] + (take[1] - take[0]) * right
-    lower = take[2] + (take[3] - take[2]) * right
-    return upper + (lower - upper) * below
+    What happens to the stack of slices is decided before they are read (``slabs.py``), and mixing takes a whole batch
+    (``mixup.py``). A change that is switched off draws no number, but for the five that have always drawn theirs: so
+    what a seed gives does not depend on changes that are not used.
+    """
+    if rng.random() < augmentation.flip:
+        sample = flip(sample)
+    matrix, offset = random_affine(
+        sample.hu.shape[1:],
+        rng,
+        rotate_deg=augmentation.rotate_deg,
+        scale=augmentation.scale,
+        shift=augmentation.shift,
+    )
+    hu = move_hu(sample.hu, matrix, offset)
+    mask = None if sample.mask is None else move_mask(sample.mask, matrix, offset)
+    boxes = None if sample.boxes is None else move_boxes(sample.boxes, matrix, offset, sample.hu.shape[1:])
+    if augmentation.kernel:
+        hu = change_kernel(hu, augmentation.kernel * rng.uniform(-1, 1))
+    if augmentation.gain:
+        hu = change_gain(hu, augmentation.gain * rng.uniform(-1, 1))
+    hu = add_noise(hu, rng, noise_hu=augmentation.noise_hu, offset_hu=augmentation.offset_hu)
+    np.clip(np.rint(hu, out=hu), AIR_HU, np.iinfo(np.int16).max, out=hu)
+    sample = replace(sample, hu=hu.astype(np.int16), mask=mask, boxes=boxes)
+    if augmentation.cutout:
+        sample = cut_out(sample, random_hole(hu.shape[1:], rng, side=augmentation.cutout))
+    return sample

@@ -17,7 +17,7 @@ from ichformer.ct.audit import Audit
 from ichformer.errors import InputError
 from ichformer.pipeline.frames import CODEC
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 _MAGIC = b"ICHR"
 _PREFIX = struct.Struct("<4sHII")
 _MAX_VOXELS = 1 << 29  # 1 GiB of HU: 2,000 slices of 512 x 512

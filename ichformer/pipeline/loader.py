@@ -1,8 +1,9 @@
 """From the store to batches, with Grain: batch k is a function of (seed, k) and of nothing else."""
 
+import math
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grain
@@ -12,7 +13,10 @@ from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
 from ichformer.pipeline.augment import Augmentation, augment
 from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch
+from ichformer.pipeline.mixup import mix_batch
 from ichformer.pipeline.records import PreparedScan, Store
+from ichformer.pipeline.sample import Sample
+from ichformer.pipeline.slabs import SlicePlan, arrange, plan_slices
 
 
 class _Rows:
@@ -68,9 +72,19 @@ def training_batches(
             f"{batch_size} scans cannot be shared by {hosts} hosts", where="batch_size", mend=f"a multiple of {hosts}"
         )
 
-    example = _TrainingExample(store=store, num_slices=num_slices, augmentation=augmentation)
+    if augmentation.mixup and batch_size // hosts % 2:
+        raise InputError(
+            f"mixing takes scans in pairs, a host has {batch_size // hosts}",
+            where="batch_size",
+            mend=f"a multiple of {2 * hosts}",
+        )
+
+    example = TrainingExample(store=store, num_slices=num_slices, augmentation=augmentation)
     dataset = grain.MapDataset.source(_Rows(rows)).seed(seed).shuffle().repeat().random_map(example)
-    dataset = dataset[host::hosts].batch(batch_size // hosts)[start:]
+    dataset = dataset[host::hosts].batch(batch_size // hosts)
+    if augmentation.mixup:
+        dataset = dataset.random_map(_Mixup(concentration=augmentation.mixup))
+    dataset = dataset[start:]
     # One thread's worth of reading ahead is enough: a scan is large and a step is slow.
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
     iterable = dataset.to_iter_dataset(options)
@@ -95,14 +109,14 @@ def evaluation_batches(
     for num_slices in sorted(set(padded.values())):
         same = [row for row in padded if padded[row] == num_slices][host::hosts]
         for first in range(0, len(same), batch_size):
-            examples = [_example(row, store.read(row), num_slices) for row in same[first : first + batch_size]]
+            examples = [_whole_example(row, store.read(row), num_slices) for row in same[first : first + batch_size]]
             filler = examples[-1]._replace(weight=np.float32(0))
             examples += [filler] * (batch_size - len(examples))
             yield Batch(*(np.stack(arrays) for arrays in zip(*examples, strict=True)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _TrainingExample(grain.transforms.RandomMap):
+class TrainingExample(grain.transforms.RandomMap):
     """A random run of a scan's slices, augmented. A class: Grain pickles it and keeps its repr in states."""
 
     store: Store = field(repr=False)
@@ -110,28 +124,79 @@ class _TrainingExample(grain.transforms.RandomMap):
     augmentation: Augmentation
 
     def random_map(self, element: int, rng: np.random.Generator) -> Batch:
-        n_slices = int(self.store.index["n_slices"].iloc[element])
-        first = int(rng.integers(0, max(n_slices - self.num_slices, 0) + 1))
-        run = np.arange(first, min(first + self.num_slices, n_slices))
-        example = _example(element, self.store.read(element, slices=run), self.num_slices, part=len(run) < n_slices)
-        return example._replace(hu=augment(example.hu, self.augmentation, rng))
+        """One scan of a batch, without the batch axis; ``element`` is its row in the store's index."""
+        plan = self.plan(element, rng)
+        return self.build(element, self.store.read(element, slices=plan.taken), plan, rng)
+
+    def plan(self, row: int, rng: np.random.Generator) -> SlicePlan:
+        """Which slices are read, and what becomes of them."""
+        changes = self.augmentation
+        return plan_slices(
+            int(self.store.index["n_slices"].iloc[row]),
+            rng,
+            num_slices=self.num_slices,
+            spacing_z_mm=self.store.header(row).spacing_mm[0] if changes.thicken_mm else math.inf,
+            thicken_mm=changes.thicken_mm,
+            drop=changes.drop_slices,
+            reverse=changes.reverse_slices,
+        )
+
+    def build(self, row: int, scan: PreparedScan, plan: SlicePlan, rng: np.random.Generator) -> Batch:
+        """The example of the slices that were planned and read."""
+        # A mask does not travel to the device: it is moved along only where a hole may hide what it shows.
+        run = arrange(_as_sample(scan, mask=self.augmentation.cutout > 0), plan)
+        changed = augment(_pad(run, self.num_slices), self.augmentation, rng)
+        slice_labels = changed.slice_labels[: len(run.hu)]
+        is_whole = len(plan.taken) == int(self.store.index["n_slices"].iloc[row])
+        if not is_whole or not np.array_equal(slice_labels, run.slice_labels, equal_nan=True):
+            scan_labels = _labels_of_run(scan.scan_labels, slice_labels)
+        else:
+            scan_labels = scan.scan_labels
+        return _example(row, changed, scan_labels, n_slices=len(run.hu))
 
 
-def _example(row: int, scan: PreparedScan, num_slices: int, *, part: bool = False) -> Batch:
-    """One scan without a batch axis, padded with air to ``num_slices``.
+@dataclass(frozen=True, kw_only=True)
+class _Mixup(grain.transforms.RandomMap):
+    """Mixes a batch with itself, all its scans in one proportion; every host draws the same."""
 
-    Where ``scan`` is only a part of itself, its label holds as far as its slices say so: a scan that bleeds elsewhere
-    is not positive for this run.
-    """
-    hu, slice_labels, scan_labels = scan.volume.hu, scan.slice_labels, scan.scan_labels
-    if part:
-        scan_labels = _labels_of_run(scan_labels, slice_labels)
-    padding = num_slices - hu.shape[0]
+    concentration: float
+
+    def random_map(self, element: Batch, rng: np.random.Generator) -> Batch:
+        return mix_batch(element, float(rng.beta(self.concentration, self.concentration)))
+
+
+def _as_sample(scan: PreparedScan, *, mask: bool) -> Sample:
+    return Sample(
+        hu=scan.volume.hu,
+        spacing_mm=scan.volume.spacing_mm,
+        slice_labels=scan.slice_labels,
+        mask=scan.mask if mask else None,
+    )
+
+
+def _pad(sample: Sample, num_slices: int) -> Sample:
+    """With slices of air that nothing is known of, up to ``num_slices``."""
+    rest = (0, num_slices - len(sample.hu))
+    return replace(
+        sample,
+        hu=np.pad(sample.hu, (rest, (0, 0), (0, 0)), constant_values=AIR_HU),
+        slice_labels=np.pad(sample.slice_labels, (rest, (0, 0)), constant_values=np.nan),
+        mask=None if sample.mask is None else np.pad(sample.mask, (rest, (0, 0), (0, 0))),
+    )
+
+
+def _whole_example(row: int, scan: PreparedScan, num_slices: int) -> Batch:
+    sample = _pad(_as_sample(scan, mask=False), num_slices)
+    return _example(row, sample, scan.scan_labels, n_slices=len(scan.volume.hu))
+
+
+def _example(row: int, sample: Sample, scan_labels: np.ndarray, *, n_slices: int) -> Batch:
+    """One scan without a batch axis, of which the first ``n_slices`` are no padding."""
     return Batch(
-        hu=np.pad(hu, ((0, padding), (0, 0), (0, 0)), constant_values=AIR_HU),
-        slice_mask=np.arange(num_slices) < hu.shape[0],
-        spacing_mm=np.asarray(scan.volume.spacing_mm, np.float32),
-        slice_labels=np.pad(slice_labels, ((0, padding), (0, 0)), constant_values=np.nan).astype(np.float32),
+        hu=sample.hu,
+        slice_mask=np.arange(len(sample.hu)) < n_slices,
+        spacing_mm=np.asarray(sample.spacing_mm, np.float32),
+        slice_labels=sample.slice_labels.astype(np.float32),
         scan_labels=scan_labels.astype(np.float32),
         weight=np.float32(1),
         row=np.int32(row),
@@ -139,7 +204,10 @@ def _example(row: int, scan: PreparedScan, num_slices: int, *, part: bool = Fals
 
 
 def _labels_of_run(scan_labels: np.ndarray, slice_labels: np.ndarray) -> np.ndarray:
-    """The scan labels of a run of slices, unknown where a slice is unknown and none positive in a positive scan."""
+    """The scan labels as far as a run of slices says so: a scan that bleeds elsewhere is not positive for this run.
+
+    Unknown where a slice is unknown and none positive in a positive scan.
+    """
     known = ~np.isnan(slice_labels)
     positive = (slice_labels == 1).any(0)
     labels: Any = np.where(positive, 1.0, np.where(known.all(0), 0.0, np.nan))

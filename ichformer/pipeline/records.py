@@ -103,11 +103,9 @@ def decode_record(
     hu = np.empty((len(taken), height, width), np.int16)
     mask = np.empty_like(hu, np.uint8) if header.mask_frames else None
     try:
-        for k, s in enumerate(taken):
-            hu[k] = decompress_hu(data[edges[s] : edges[s + 1]], height=height, width=width)
-            if mask is not None:
-                m = n_slices + s
-                mask[k] = decompress_mask(data[edges[m] : edges[m + 1]], height=height, width=width)
+        decompress_hu((data[edges[s] : edges[s + 1]] for s in taken), hu)
+        if mask is not None:
+            decompress_mask((data[edges[m] : edges[m + 1]] for m in (n_slices + s for s in taken)), mask)
     except zstandard.ZstdError as error:
         raise InputError(f"a slice cannot be decompressed ({error})", where=where, mend=_MEND) from error
 
@@ -193,13 +191,21 @@ class Store:
         """The rows' files, each of one record: what ``grain.sources.ArrayRecordDataSource`` takes."""
         return [str(shard_path(self.path, shard)) for shard in self.index["shard"].iloc[list(rows)]]
 
-    def read(self, row: int, *, slices: Sequence[int] | Integer[np.ndarray, "n"] | None = None) -> PreparedScan:
-        """One scan, or some of its slices (see ``decode_record``), checked against the hash in the index."""
+    def record(self, row: int) -> bytes:
+        """The bytes of one scan, checked against the hash in the index."""
         (path,) = self.shard_paths([row])
         data = read_shard(Path(path))
         if hashlib.sha256(data).hexdigest() != self.index["sha256"].iloc[row]:
             raise InputError("the shard is not the one that the index describes", where=path, mend=_MEND)
-        return decode_record(data, slices=slices, where=path)
+        return data
+
+    def read(self, row: int, *, slices: Sequence[int] | Integer[np.ndarray, "n"] | None = None) -> PreparedScan:
+        """One scan, or some of its slices (see ``decode_record``)."""
+        return decode_record(self.record(row), slices=slices, where=self.shard_paths([row])[0])
+
+    def header(self, row: int) -> RecordHeader:
+        """All about one scan but its pixels."""
+        return read_header(self.record(row), where=self.shard_paths([row])[0])[0]
 
 
 def shard_path(store: Path, shard: str) -> Path:

@@ -2,25 +2,25 @@
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from ichformer.cohorts.registry import COHORTS
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
-from ichformer.pipeline.augment import Augmentation, augment
+from ichformer.pipeline.augment import Augmentation
 from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch
-from ichformer.pipeline.loader import evaluation_batches, training_batches
+from ichformer.pipeline.loader import TrainingExample, evaluation_batches, training_batches
+from ichformer.pipeline.mixup import mix_batch
 from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.pipeline.records import Store
 from ichformer.testing import tiny_cohort
 
 NONE = Augmentation(flip=0, rotate_deg=0, scale=0, shift=0, noise_hu=0, offset_hu=0)
+ALL = Augmentation(gain=0.05, kernel=0.5, thicken_mm=30.0, drop_slices=0.1, reverse_slices=0.5, cutout=0.25, mixup=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +46,27 @@ def assert_same(found: Iterable[Batch], wanted: Iterable[Batch]) -> None:
 
 
 def test_the_number_of_workers_changes_nothing(store):
-    assert_same(first_batches(store, 5, num_workers=2), first_batches(store, 5))
+    alone = first_batches(store, 5, augmentation=ALL)
+    for num_workers in (2, 3):
+        assert_same(first_batches(store, 5, num_workers=num_workers, augmentation=ALL), alone)
 
 
-def test_two_hosts_share_the_batch_of_one(store):
-    parts = [first_batches(store, 4, host=host, hosts=2) for host in range(2)]
+@pytest.mark.parametrize("augmentation", [Augmentation(), ALL])
+@pytest.mark.parametrize("hosts", [2, 4])
+def test_hosts_share_the_batch_of_one(store, hosts, augmentation):
+    options = {"batch_size": 8, "augmentation": augmentation}
+    parts = [first_batches(store, 4, host=host, hosts=hosts, **options) for host in range(hosts)]
     joined = [
-        Batch(*(np.stack(pair, 1).reshape(-1, *pair[0].shape[1:]) for pair in zip(a, b, strict=True)))
-        for a, b in zip(*parts, strict=True)
+        Batch(*(np.stack(shares, 1).reshape(-1, *shares[0].shape[1:]) for shares in zip(*each, strict=True)))
+        for each in zip(*parts, strict=True)
     ]
-    assert_same(joined, first_batches(store, 4))
+    assert_same(joined, first_batches(store, 4, **options))
 
 
 def test_a_start_skips_so_many_batches(store):
-    assert_same(first_batches(store, 3, start=3), first_batches(store, 6)[3:])
+    for augmentation in (Augmentation(), ALL):
+        wanted = first_batches(store, 6, augmentation=augmentation)[3:]
+        assert_same(first_batches(store, 3, start=3, augmentation=augmentation), wanted)
 
 
 def test_another_seed_gives_other_batches(store):
@@ -84,6 +91,33 @@ def test_a_scan_of_a_batch_is_a_run_of_its_slices_with_their_labels(store):
             assert any(np.array_equal(batch.slice_labels[i], each, equal_nan=True) for each in labels)
 
 
+def test_a_run_is_positive_for_what_its_own_slices_show(store):
+    differs = 0
+    for batch in first_batches(store, 10, num_slices=1):
+        np.testing.assert_array_equal(batch.scan_labels, batch.slice_labels.max(1))
+        whole = np.stack([store.read(int(row)).scan_labels for row in batch.row])
+        differs += (batch.scan_labels != whole).any(1).sum()
+    assert differs
+
+
+def test_a_scan_that_fits_keeps_its_label_where_slices_have_none(store):
+    row = int(np.flatnonzero(store.index["any"] == 1)[0])
+    scan = store.read(row)
+    scan = replace(scan, slice_labels=np.full_like(scan.slice_labels, np.nan))
+    for num_slices, is_kept in ((len(scan.volume.hu) + 5, True), (len(scan.volume.hu) - 1, False)):
+        example = TrainingExample(store=store, num_slices=num_slices, augmentation=NONE)
+        plan = example.plan(row, np.random.default_rng(0))
+        part = replace(
+            scan,
+            volume=store.read(row, slices=plan.taken).volume,
+            slice_labels=scan.slice_labels[plan.taken],
+            mask=scan.mask[plan.taken],
+        )
+        batch = example.build(row, part, plan, np.random.default_rng(0))
+        wanted = scan.scan_labels if is_kept else np.where(scan.scan_labels == 1, np.nan, 0)
+        np.testing.assert_array_equal(batch.scan_labels, wanted)
+
+
 def test_a_short_scan_is_padded_with_air_that_the_mask_names(store):
     (batch,) = first_batches(store, 1, num_slices=24, augmentation=NONE)
     for i, row in enumerate(batch.row):
@@ -91,11 +125,109 @@ def test_a_short_scan_is_padded_with_air_that_the_mask_names(store):
         np.testing.assert_array_equal(batch.slice_mask[i], np.arange(24) < count)
         assert (batch.hu[i, count:] == AIR_HU).all()
         assert np.isnan(batch.slice_labels[i, count:]).all()
+        np.testing.assert_array_equal(batch.scan_labels[i], store.read(int(row)).scan_labels)
 
 
 def test_a_batch_that_hosts_cannot_share_is_refused(store):
     with pytest.raises(InputError, match="3 hosts"):
         first_batches(store, 1, hosts=3)
+    with pytest.raises(InputError, match="a multiple of 8"):
+        first_batches(store, 1, hosts=4, augmentation=Augmentation(mixup=1.0))
+
+
+def test_thicker_slices_are_means_of_neighbours_and_say_so(store):
+    batches = first_batches(store, 4, augmentation=replace(NONE, thicken_mm=30.0), num_slices=3)
+    spacings_mm = {}
+    for batch in batches:
+        for i, row in enumerate(batch.row):
+            scan = store.read(int(row))
+            factor = round(batch.spacing_mm[i, 0] / scan.volume.spacing_mm[0])
+            spacings_mm.setdefault(factor, []).append(batch.spacing_mm[i, 0])
+            starts = range(len(scan.volume.hu) - 3 * factor + 1)
+            runs = [scan.volume.hu[k : k + 3 * factor].reshape(3, factor, 32, 32) for k in starts]
+            assert any(np.abs(run.mean(1) - batch.hu[i]).max() <= 0.5 for run in runs)
+    assert set(spacings_mm) == {1, 2}
+    assert max(map(max, spacings_mm.values())) <= 30.01
+
+
+def test_dropped_and_reversed_slices_keep_their_labels(store):
+    seen = set()
+    for batch in first_batches(
+        store, 4, augmentation=replace(NONE, drop_slices=0.3, reverse_slices=0.5), num_slices=24
+    ):
+        for i, row in enumerate(batch.row):
+            scan = store.read(int(row))
+            count = int(batch.slice_mask[i].sum())
+            at = [int(np.flatnonzero((scan.volume.hu == hu).all((1, 2)))[0]) for hu in batch.hu[i, :count]]
+            np.testing.assert_array_equal(batch.slice_labels[i, :count], scan.slice_labels[at])
+            assert (np.abs(np.diff(at)) >= 1).all()
+            assert len(set(np.sign(np.diff(at)))) <= 1
+            seen.add((bool(at[0] > at[-1]), count < len(scan.volume.hu)))
+            left = scan.slice_labels[at].max(0)
+            np.testing.assert_array_equal(
+                batch.scan_labels[i], left if count < len(scan.volume.hu) else scan.scan_labels
+            )
+    assert {(False, True), (True, True)} <= seen
+
+
+def test_a_hole_is_in_the_batch(store):
+    (plain,) = first_batches(store, 1, augmentation=NONE)
+    (holed,) = first_batches(store, 1, augmentation=replace(NONE, cutout=0.25))
+    changed = plain.hu != holed.hu
+    assert changed.any()
+    assert (holed.hu[changed] == AIR_HU).all()
+    assert changed.any(1).mean() < 1 / 16
+
+
+def batch_of(count: int, seed: int) -> Batch:
+    rng = np.random.default_rng(seed)
+    labels = np.float32([0, 1, np.nan])
+    return Batch(
+        hu=rng.integers(-1024, 3000, (count, 3, 4, 4)).astype(np.int16),
+        slice_mask=np.arange(3) < rng.integers(1, 4, (count, 1)),
+        spacing_mm=rng.uniform(0.5, 5, (count, 3)).astype(np.float32),
+        slice_labels=rng.choice(labels, (count, 3, 6)),
+        scan_labels=rng.choice(labels, (count, 6)),
+        weight=np.ones(count, np.float32),
+        row=np.arange(count, dtype=np.int32),
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-9, 0.1, 0.5, 0.93, 1.0])
+@pytest.mark.parametrize(("count", "seed"), [(2, 0), (2, 1), (4, 2), (4, 3), (6, 4)])
+def test_mixing_takes_its_share_of_two_scans(count, seed, share):
+    batch = batch_of(count, seed)
+    mixed = mix_batch(batch, share)
+    for i in range(count):
+        j = (i + count // 2) % count
+        whole = {1: batch.scan_labels[i], 0: batch.scan_labels[j]}
+        labels = whole.get(share, share * batch.scan_labels[i] + (1 - share) * batch.scan_labels[j])
+        np.testing.assert_allclose(mixed.scan_labels[i], labels, rtol=1e-5)
+        for s in range(3):
+            own, theirs = batch.slice_mask[[i, j], s] & [share > 0, share < 1]
+            part = {(True, True): share, (True, False): 1, (False, True): 0, (False, False): None}[(own, theirs)]
+            assert mixed.slice_mask[i, s] == (own or theirs)
+            if part is None:
+                continue
+            hu = part * batch.hu[i, s] + (1 - part) * batch.hu[j, s]
+            np.testing.assert_allclose(mixed.hu[i, s], hu, atol=0.51)
+            only = {1: batch.slice_labels[i, s], 0: batch.slice_labels[j, s]}
+            labels = only.get(part, part * batch.slice_labels[i, s] + (1 - part) * batch.slice_labels[j, s])
+            np.testing.assert_allclose(mixed.slice_labels[i, s], labels, rtol=1e-5)
+    np.testing.assert_array_equal(mixed.row, batch.row)
+
+
+def test_mixed_batches_hold_shares_of_the_unmixed(store):
+    for plain, mixed in zip(
+        first_batches(store, 3, augmentation=NONE),
+        first_batches(store, 3, augmentation=replace(NONE, mixup=1.0)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(plain.row, mixed.row)
+        other = np.roll(plain.hu, 2, 0).astype(np.float64) - plain.hu
+        share = ((mixed.hu.astype(np.float64) - plain.hu) * other).sum() / (other**2).sum()
+        assert 0 < share < 1
+        np.testing.assert_allclose(mixed.hu, plain.hu + share * other, atol=1)
 
 
 @pytest.mark.parametrize("hosts", [1, 2])
@@ -117,17 +249,3 @@ def test_evaluation_gives_each_scan_once_and_whole(store, hosts):
 def test_the_last_batch_is_filled_up_with_weight_0(store):
     (batch,) = evaluation_batches(store, rows=np.array([2]), batch_size=4)
     np.testing.assert_array_equal(batch.weight, [1, 0, 0, 0])
-
-
-@given(
-    hnp.arrays(np.int16, st.tuples(*[st.integers(1, 7)] * 3), elements=st.integers(AIR_HU, 32767)),
-    st.integers(0, 2**32 - 1),
-)
-def test_no_augmentation_is_the_identity(hu, seed):
-    np.testing.assert_array_equal(augment(hu, NONE, np.random.default_rng(seed)), hu)
-
-
-@given(hnp.arrays(np.int16, (2, 5, 4), elements=st.integers(AIR_HU, 3000)))
-def test_a_certain_flip_mirrors_left_and_right(hu):
-    flip = Augmentation(flip=1, rotate_deg=0, scale=0, shift=0, noise_hu=0, offset_hu=0)
-    np.testing.assert_array_equal(augment(hu, flip, np.random.default_rng(0)), hu[:, :, ::-1])

@@ -25,6 +25,7 @@ from ichformer.ct.orientation import slice_normal
 from ichformer.ct.scans import read_volume
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
+from ichformer.pipeline.header import RECORD_VERSION
 from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.pipeline.records import PreparedScan, Store, decode_record, encode_record
 from ichformer.testing import tiny_cohort
@@ -227,6 +228,13 @@ def test_a_frame_that_unpacks_to_gigabytes_is_refused():
         decode_record(with_header(record[:start] + bomb, frames=[len(bomb)]))
 
 
+def test_a_record_of_an_earlier_version_is_refused_with_the_mend():
+    record = bytearray(encode_record(make_scan(np.zeros((1, 4, 4), np.int16))))
+    record[4:6] = (RECORD_VERSION - 1).to_bytes(2, "little")
+    with pytest.raises(InputError, match="prepare anew"):
+        decode_record(bytes(record))
+
+
 @settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_record(data):
@@ -236,7 +244,8 @@ def test_bytes_that_are_no_record(data):
 
 def test_deep_json():
     text = b"[" * 100_000
-    record = b"ICHR" + b"\x02\0" + len(text).to_bytes(4, "little") + zlib.crc32(text).to_bytes(4, "little") + text
+    version = RECORD_VERSION.to_bytes(2, "little")
+    record = b"ICHR" + version + len(text).to_bytes(4, "little") + zlib.crc32(text).to_bytes(4, "little") + text
     with pytest.raises(InputError, match="makes no sense"):
         decode_record(record)
 

@@ -1,0 +1,26 @@
+"""A scan, or a run of its slices, on its way through the random changes: pixels and all that has to move with them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int16, UInt8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """What a change takes and gives back; it never writes into the arrays it was given.
+
+    Attributes:
+      hu: [S,H,W].
+      spacing_mm: (z, y, x).
+      slice_labels: [S,6] in the order of ``LABELS``, NaN where unknown.
+      mask: [S,H,W], 0 for no bleed; None where there is none.
+      boxes: one row a box: slice, top, left, bottom, right, label (its place in ``LABELS``); None where there are none.
+        Edges are in pixels from the upper left corner of the picture, so that a box round all of it is 0, 0, H, W.
+    """
+
+    hu: Int16[np.ndarray, "s h w"]
+    spacing_mm: tuple[float, float, float]
+    slice_labels: Float32[np.ndarray, "s labels"]
+    mask: UInt8[np.ndarray, "s h w"] | None = None
+    boxes: Float32[np.ndarray, "n 6"] | None = None
