@@ -82,6 +82,7 @@ def prepare(
     hold_out_site: str = "",
     seed: int = 0,
     workers: int | None = None,
+    cluster: str | None = None,
     json: bool = False,
 ) -> None:
     """Turns a cohort into a store to train from. Run again, it does only what is missing.
@@ -99,6 +100,7 @@ def prepare(
       hold_out_site: this site becomes the test split, the others train and validation.
       seed: of the split by patient.
       workers: processes; one a core by default.
+      cluster: a Dask scheduler to work on instead, such as tcp://HOST:8786; its workers see the same files.
       json: print one JSON object.
     """
     from ichformer.cohorts.leakage import check_leakage
@@ -106,9 +108,12 @@ def prepare(
     from ichformer.cohorts.splits import hold_out_site as hold_out
     from ichformer.cohorts.splits import split_by_patient
     from ichformer.cohorts.tables import read_left_out
+    from ichformer.pipeline.cluster import cluster_executor
     from ichformer.pipeline.prepare import PrepareConfig
     from ichformer.pipeline.prepare import prepare as run
 
+    if cluster is not None and workers is not None:
+        raise InputError("the cluster has workers of its own", where="--workers", mend="leave it out with --cluster")
     index = COHORTS[dataset](source, cache=out / "cache", labels=labels)
     if hold_out_site:
         index = hold_out(index, site=hold_out_site, seed=seed)
@@ -118,7 +123,8 @@ def prepare(
     config = PrepareConfig(
         size=size, field_of_view_mm=field_of_view_mm, slice_spacing_mm=slice_spacing_mm, missing=missing
     )
-    store = run(index, out, config=config, workers=workers)
+    with contextlib.nullcontext() if cluster is None else cluster_executor(cluster) as executor:
+        store = run(index, out, config=config, executor=executor, workers=workers)
     rejects = len(index) - len(store.index)
     unused = len(read_left_out(out / "cache" / f"{dataset}_left_out.csv"))
     found = {"store": str(out), "series": len(store.index), "rejects": rejects, "unused": unused}

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import sys
+import threading
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
@@ -109,8 +111,8 @@ def prepare(
       index: Study index.
       out: the store's folder.
       config: has to be the same as before where the store exists.
-      executor: where to work, such as Dask's ``client.get_executor()``; a pool of processes by default. One task at a
-        time in each of its processes: pydicom's settings are not made for threads.
+      executor: where to work, such as that of ``cluster_executor``; a pool of processes by default. A process prepares
+        one series at a time, whatever its threads.
       workers: processes of that pool; one per core by default.
       progress: show a bar with an ETA on standard error.
 
@@ -120,7 +122,7 @@ def prepare(
     """
     _check_config(config)
     check_index(index)
-    out = Path(out)
+    out = Path(out).absolute()  # a cluster's workers may run in another folder
     known = _open_folder(out, config)
     tasks = list(_tasks(index, out, config))
     facts: dict[str, dict[str, Any]] = {}
@@ -150,6 +152,8 @@ def prepare(
     ]
     _write_rejects(index, reasons, out)
     _write_index(out, config, sorted(entries, key=lambda entry: entry["series"]))
+    for left_by_the_killed in (out / SHARD_FOLDER).glob(".*.tmp"):
+        left_by_the_killed.unlink(missing_ok=True)
     return Store.open(out)
 
 
@@ -204,8 +208,17 @@ def _tasks(index: pd.DataFrame, out: Path, config: PrepareConfig) -> Iterator[_T
         )
 
 
+_ONE_AT_A_TIME = threading.Lock()
+"""pydicom's settings and Python's filters of warnings belong to the process, not to a thread."""
+
+
 def _prepare_one(task: _Task) -> dict[str, Any] | str:
     """The facts of the task's shard, made unless it is there; or the reason why the series is left out."""
+    with _ONE_AT_A_TIME:
+        return _shard_or_reason(task)
+
+
+def _shard_or_reason(task: _Task) -> dict[str, Any] | str:
     path = shard_path(task.out, task.shard)
     try:
         return _facts_of(path)
@@ -217,7 +230,7 @@ def _prepare_one(task: _Task) -> dict[str, Any] | str:
         return str(error)
     except Exception as error:  # one series must not stop a night's work, whatever a library makes of it
         return one_line(f"{type(error).__name__}: {error}", max_chars=1000)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # machines may share process ids
     try:
         writer = ArrayRecordWriter(str(temporary), "group_size:1,uncompressed")  # the frames are compressed already
         writer.write(record)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
@@ -39,8 +40,8 @@ def run_all(
       workers: processes of that pool.
 
     Yields:
-      Task and result; None as result where the process died at the task again and again, with nothing beside it. Only
-      the own pool can tell: a given executor that breaks raises ``BrokenExecutor``.
+      Task and result; None as result where the process died at the task again and again. The own pool (with nothing
+      beside it) and Dask can tell; another executor that breaks raises ``BrokenExecutor``.
     """
     if executor is None:
         yield from _in_pool(function, deque(tasks), workers=workers)
@@ -48,10 +49,17 @@ def run_all(
     futures = {executor.submit(function, task): task for task in tasks}
     try:
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            yield futures[future], None if _killed_its_workers(future) else future.result()
     finally:
         for future in futures:
             future.cancel()
+
+
+def _killed_its_workers(future: Future[Result]) -> bool:
+    distributed = sys.modules.get("distributed")  # loaded by whoever made an executor of it
+    return (
+        distributed is not None and not future.cancelled() and isinstance(future.exception(), distributed.KilledWorker)
+    )
 
 
 def _in_pool(

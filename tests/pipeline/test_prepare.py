@@ -129,6 +129,7 @@ def test_interrupted_and_gone_on_with(index, tmp_path, monkeypatch):
     assert len(made) == 3
     with pytest.raises(InputError, match="interrupted; run prepare again"):
         Store.open(out)
+    (out / "shards" / ".half.array_record.1.tmp").write_bytes(b"of a killed worker")
     reads = []
     monkeypatch.setattr(
         prepare_module, "read_place", lambda *args, **named: reads.append(1) or read_place(*args, **named)
