@@ -108,6 +108,7 @@ def prepare(
     from ichformer.cohorts.splits import hold_out_site as hold_out
     from ichformer.cohorts.splits import split_by_patient
     from ichformer.cohorts.tables import read_left_out
+    from ichformer.pipeline.card import write_card
     from ichformer.pipeline.cluster import cluster_executor
     from ichformer.pipeline.prepare import PrepareConfig
     from ichformer.pipeline.prepare import prepare as run
@@ -125,11 +126,13 @@ def prepare(
     )
     with contextlib.nullcontext() if cluster is None else cluster_executor(cluster) as executor:
         store = run(index, out, config=config, executor=executor, workers=workers)
+    card = write_card(store)
     rejects = len(index) - len(store.index)
     unused = len(read_left_out(out / "cache" / f"{dataset}_left_out.csv"))
-    found = {"store": str(out), "series": len(store.index), "rejects": rejects, "unused": unused}
+    found = {"store": str(out), "series": len(store.index), "rejects": rejects, "unused": unused, "card": str(card)}
     text = f"{out}: {len(store.index)} series, {rejects} left out (rejects.csv says why)"
-    _print(found, text + f", {unused} of no use (cache/{dataset}_left_out.csv)" * bool(unused), json)
+    text += f", {unused} of no use (cache/{dataset}_left_out.csv)" * bool(unused)
+    _print(found, f"{text}\ncard: {card}", json)
 
 
 def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, json: bool = False) -> None:

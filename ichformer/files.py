@@ -6,9 +6,14 @@ from pathlib import Path
 
 def write_text(text: str, path: Path) -> None:
     """The whole file or none of it; its folder has to be there."""
+    write_bytes(text.encode(), path)
+
+
+def write_bytes(data: bytes, path: Path) -> None:
+    """``write_text`` of bytes."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

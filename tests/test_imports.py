@@ -15,6 +15,7 @@ WITHOUT_JAX = [
     "ichformer.ct.phantom.cohort",
     "ichformer.cohorts.registry",
     "ichformer.cohorts.splits",
+    "ichformer.pipeline.card",
     "ichformer.pipeline.prepare",
     "ichformer.pipeline.records",
     "ichformer.evaluation.summary",

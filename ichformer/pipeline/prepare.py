@@ -28,22 +28,23 @@ from ichformer.ct.spacing import even_slices, labels_of_slabs
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.files import write_text
-from ichformer.pipeline.header import RECORD_VERSION, read_header
+from ichformer.pipeline.facts import ScanFacts, complete_facts, describe_scan
+from ichformer.pipeline.header import RECORD_VERSION
 from ichformer.pipeline.masks import read_mask
 from ichformer.pipeline.records import (
     INDEX_NAME,
+    REJECTS_NAME,
     SHARD_FOLDER,
     STORE_VERSION,
     PreparedScan,
     Store,
+    decode_record,
     encode_record,
     read_shard,
     read_store_index,
     shard_path,
 )
 from ichformer.pipeline.workers import run_all
-
-REJECTS_NAME = "rejects.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +131,13 @@ def prepare(
         if task.shard in known and _has_size(task, known[task.shard]["bytes"]):
             facts[task.series] = {name: known[task.shard][name] for name in _FACTS}
     todo = [task for task in tasks if task.series not in facts]
+    described: dict[str, ScanFacts] = {}
     reasons: dict[str, str] = {}
     outcomes = run_all(_prepare_one, todo, executor=executor, workers=workers or os.cpu_count() or 1)
     with tqdm(total=len(todo), desc="prepare", unit="scan", disable=not (progress and todo), file=sys.stderr) as bar:
         for task, outcome in outcomes:
-            if isinstance(outcome, dict):
-                facts[task.series] = outcome
+            if isinstance(outcome, tuple):
+                facts[task.series], described[outcome[0]["sha256"]] = outcome
             else:
                 reasons[task.series] = (
                     outcome or "its process was killed whenever it was tried; the memory may not suffice for it"
@@ -154,7 +156,9 @@ def prepare(
     _write_index(out, config, sorted(entries, key=lambda entry: entry["series"]))
     for left_by_the_killed in (out / SHARD_FOLDER).glob(".*.tmp"):
         left_by_the_killed.unlink(missing_ok=True)
-    return Store.open(out)
+    store = Store.open(out)
+    complete_facts(store, described)
+    return store
 
 
 _FACTS = ("n_slices", "height", "width", "has_mask", "pixels", "bytes", "sha256")
@@ -212,13 +216,13 @@ _ONE_AT_A_TIME = threading.Lock()
 """pydicom's settings and Python's filters of warnings belong to the process, not to a thread."""
 
 
-def _prepare_one(task: _Task) -> dict[str, Any] | str:
-    """The facts of the task's shard, made unless it is there; or the reason why the series is left out."""
+def _prepare_one(task: _Task) -> tuple[dict[str, Any], ScanFacts] | str:
+    """What index and card say of the task's shard, made unless it is there; or why the series is left out."""
     with _ONE_AT_A_TIME:
         return _shard_or_reason(task)
 
 
-def _shard_or_reason(task: _Task) -> dict[str, Any] | str:
+def _shard_or_reason(task: _Task) -> tuple[dict[str, Any], ScanFacts] | str:
     path = shard_path(task.out, task.shard)
     try:
         return _facts_of(path)
@@ -265,21 +269,22 @@ def _read_scan(task: _Task) -> PreparedScan:
 _NAMES = "name slices by SOPInstanceUID, or by file name where the files have none"
 
 
-def _facts_of(path: Path) -> dict[str, Any]:
+def _facts_of(path: Path) -> tuple[dict[str, Any], ScanFacts]:
     if not path.is_file():
         raise InputError("the shard is missing", where=path, mend="prepare again")
     record = read_shard(path)
-    header, _ = read_header(record, where=path)
-    n_slices, height, width = header.shape
-    return {
+    scan = decode_record(record, where=path)
+    n_slices, height, width = scan.volume.hu.shape
+    entry = {
         "n_slices": n_slices,
         "height": height,
         "width": width,
-        "has_mask": bool(header.mask_frames),
-        "pixels": header.pixels,
+        "has_mask": scan.mask is not None,
+        "pixels": scan.pixels,
         "bytes": path.stat().st_size,
         "sha256": hashlib.sha256(record).hexdigest(),
     }
+    return entry, describe_scan(scan)
 
 
 def _open_folder(out: Path, config: PrepareConfig) -> dict[str, dict[str, Any]]:

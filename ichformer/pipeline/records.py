@@ -28,6 +28,7 @@ from ichformer.pipeline.header import RecordHeader, read_header, write_header
 
 STORE_VERSION = 2
 INDEX_NAME = "index.json"
+REJECTS_NAME = "rejects.csv"
 SHARD_FOLDER = "shards"
 _MEND = "the store is damaged: run prepare again"
 
