@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 
 NOT_DICOM = "is not a DICOM file"
 """What the error about a foreign file says, as against a broken one."""
+
+MAX_BYTES = 1 << 27
+"""A slice that is larger, as a file or inflated, is refused before memory is taken: 4096 x 4096 at 32 bits, twice."""
 
 _LOSSY_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 93, 110, 112, 203))
 """PS3.5 section 10: transfer syntaxes that lose, or that may lose and are only chosen in order to."""
@@ -120,13 +124,39 @@ def read_header(path: Path) -> Header:
     if not has_preamble and start[:2] not in (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02"):
         raise InputError(NOT_DICOM, where=path, mend="nothing to do if it does not belong to the scan")
     try:
-        with open_file(path) as file:
+        with open_file(path) as opened, DicomFile(opened) as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=not has_preamble)
             return _header(path, dataset, _pixels_at(file, transfer_syntax(dataset)))
     except Exception as error:  # pydicom raises whatever its parser stumbles over
         raise InputError(
             f"has a broken DICOM header ({type(error).__name__}: {error})", where=path, mend="copy or export it again"
         ) from None
+
+
+class DicomFile(io.BufferedReader):
+    """A file for ``pydicom.dcmread`` that takes no more memory than a slice needs, whatever lengths stand in it.
+
+    ``read`` raises ValueError for a deflated data set that becomes larger than ``MAX_BYTES``.
+    """
+
+    name = ""  # pydicom asks for it, and what lies in memory has none
+
+    def __init__(self, file: io.BufferedIOBase):
+        self._end = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        super().__init__(file)  # type: ignore[arg-type]
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Next bytes; never asks for more than are left, as Python takes memory before it looks."""
+        if size is None or size < 0:
+            # pydicom reads all that is left for one purpose: to inflate it.
+            packed = super().read(MAX_BYTES)
+            if len(zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, MAX_BYTES)) == MAX_BYTES:
+                raise ValueError(f"the deflated data set becomes larger than {MAX_BYTES >> 20} MiB")
+            return packed
+        if size > io.DEFAULT_BUFFER_SIZE:
+            size = min(size, max(0, self._end - self.tell()))
+        return super().read(size)
 
 
 def transfer_syntax(dataset: Dataset) -> UID:

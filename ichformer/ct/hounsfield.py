@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import pydicom
 from jaxtyping import Int16, Integer
-from pydicom.pixels.utils import pixel_array
 
 from ichformer.ct.archives import file_size, open_file
-from ichformer.ct.headers import Header, transfer_syntax
+from ichformer.ct.decoding import decode, decode_here
+from ichformer.ct.headers import MAX_BYTES, Header
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError, one_line
 
@@ -59,10 +59,17 @@ def check_pixels(header: Header) -> None:
         raise InputError(
             f"BitsAllocated (0028,0100) is {header.bits_allocated}, not 8, 16 or 32", where=header.path, mend=_EXPORT
         )
-    needed = header.rows * header.columns * header.bits_allocated // 8
-    if header.transfer_syntax in _PLAIN_SYNTAXES and file_size(header.path) < needed:
+    found = file_size(header.path)
+    if found > MAX_BYTES:
         raise InputError(
-            f"PixelData (7FE0,0010) is cut short: {file_size(header.path)} bytes in the file, {needed} needed",
+            f"has {found >> 20} MiB, more than the {MAX_BYTES >> 20} MiB of the largest slice",
+            where=header.path,
+            mend=_EXPORT,
+        )
+    needed = header.rows * header.columns * header.bits_allocated // 8
+    if header.transfer_syntax in _PLAIN_SYNTAXES and found < needed:
+        raise InputError(
+            f"PixelData (7FE0,0010) is cut short: {found} bytes in the file, {needed} needed",
             where=header.path,
             mend="copy the file again",
         )
@@ -83,11 +90,11 @@ def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
     if header.pixels_at is not None and header.bits_allocated == 16 and header.frames == 1:
         return _read_plain(header)
     try:
+        is_compressed = pydicom.uid.UID(header.transfer_syntax).is_encapsulated
         with open_file(header.path) as file:
-            dataset = pydicom.dcmread(file, force=True)
-        dataset.file_meta.TransferSyntaxUID = transfer_syntax(dataset)
-        pixels = pixel_array(dataset, raw=True)
-        if pixels.shape != (header.rows, header.columns) or pixels.dtype.kind not in "iu":
+            data = file.read()
+        pixels = (decode if is_compressed else decode_here)(data, header.transfer_syntax)
+        if pixels.shape != (header.rows, header.columns):
             raise ValueError(f"decoded to {pixels.dtype} {list(pixels.shape)}")
     except Exception as error:  # decoders raise whatever they stumble over
         name = pydicom.uid.UID(header.transfer_syntax).name
