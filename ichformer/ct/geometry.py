@@ -12,7 +12,9 @@ from ichformer.ct.head import head_box
 from ichformer.ct.orientation import slice_normal, tilt_of
 from ichformer.ct.resampling import covering_matrix, shrinking_matrix
 from ichformer.ct.volume import AIR_HU, Volume
+from ichformer.errors import InputError
 
+MAX_TILT_DEG = 60.0
 MARGIN_MM = 10.0
 """Left round the head where no field of view is asked for."""
 
@@ -45,10 +47,19 @@ def remove_tilt(
 
     Returns:
       The volume, and the mask (None where none was given).
+
+    Raises:
+      InputError: a lean of more than ``MAX_TILT_DEG``, which no gantry has and no picture can hold.
     """
     tilt_deg = tilt_of(volume.affine)
     if tilt_deg == 0:
         return volume, mask
+    if abs(tilt_deg) > MAX_TILT_DEG:
+        raise InputError(
+            f"slices lean {tilt_deg:.1f} degrees against their stack",
+            where=volume.source[0],
+            mend="export the scan again with its geometry",
+        )
     normal = slice_normal(volume.affine)
     offsets_mm = slice_offsets_mm(volume)
     step = volume.affine[:3, 0] / (volume.affine[:3, 0] @ normal)

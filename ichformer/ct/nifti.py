@@ -1,5 +1,6 @@
 """A NIfTI file as a Volume: in HU, oriented, with what its header leaves open in the audit."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def open_nifti(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"]]:
         raise InputError(f"has a shape of {list(image.shape)}, not three axes", where=path, mend="save one scan a file")
     if dtype.kind not in "iuf":
         raise InputError(f"holds voxels of {dtype}, not numbers", where=path, mend=_MEND)
-    voxels = int(np.prod(image.shape, dtype=np.int64))
+    voxels = math.prod(map(int, image.shape))
     held = path.stat().st_size * (_MOST_DEFLATED if path.suffix == ".gz" else 1)
     if voxels > MAX_VOXELS or voxels < 1:
         raise InputError(
@@ -157,10 +158,13 @@ def open_nifti(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"]]:
 def _notes_on_affine(image: Any) -> list[tuple[bool, str, str]]:
     header = image.header
     sform, sform_code = header.get_sform(coded=True)
-    qform, qform_code = header.get_qform(coded=True)
     units = header.get_xyzt_units()[0]
-    unset = not sform_code and not qform_code
     differ_mm = 0.0
+    try:
+        qform, qform_code = header.get_qform(coded=True)
+    except ValueError:  # a quaternion that is none; without an sform the file was refused before
+        qform, qform_code, differ_mm = None, 1, math.inf
+    unset = not sform_code and not qform_code
     if sform_code and qform_code and sform is not None and qform is not None:
         corners = np.array([(i, j, k, 1) for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * [*image.shape, 1]
         differ_mm = float(np.linalg.norm((corners @ (sform - qform).T)[:, :3], axis=1).max())
@@ -190,7 +194,8 @@ def _read_hu(image: Any, path: Path) -> tuple[Int16[np.ndarray, "i j k"], bool, 
                 mend="copy the file again",
             ) from None
         if slab.dtype.kind == "f":
-            whole = np.rint(slab)
+            with np.errstate(invalid="ignore"):  # signalling NaN
+                whole = np.rint(slab)
             is_number = np.isfinite(slab)
             rounded |= bool((np.abs(whole - slab)[is_number] > 1e-3).any())
             slab = np.where(is_number, whole, AIR_HU - 1)

@@ -248,8 +248,8 @@ def read_store_index(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]] |
             isinstance(entry, dict)
             and {*texts, *counts, *LABELS, "has_mask"} <= entry.keys()
             and all(isinstance(entry[k], str) for k in texts)
-            and all(type(entry[k]) is int for k in counts)
-            and all(entry[k] is None or isinstance(entry[k], int | float) for k in LABELS)
+            and all(type(entry[k]) is int and 0 <= entry[k] < 1 << 62 for k in counts)
+            and all(entry[k] is None or (isinstance(entry[k], int | float) and 0 <= entry[k] <= 1) for k in LABELS)
             and re.fullmatch(r"[0-9a-f]{32}\.array_record", entry["shard"])
         )
         if not sound:
