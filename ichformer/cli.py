@@ -245,7 +245,7 @@ def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, js
 
 
 def bench() -> None:
-    """Measures how fast this machine feeds a training: `ichformer bench loader`."""
+    """Measures how fast this machine feeds a training: `ichformer bench prepare | loader`."""
 
 
 def bench_loader(
@@ -277,10 +277,25 @@ def bench_loader(
     _print(found, format_loader(found), json)
 
 
+def bench_prepare(source: Positional[Path], /, *, workers: int | None = None, json: bool = False) -> None:
+    """Measures how fast DICOM series become a store, and what the time goes into.
+
+    Args:
+      source: folder of DICOM series; only read.
+      workers: processes; one a core by default.
+      json: print one JSON object.
+    """
+    from ichformer.bench.prepare import bench_prepare as measure
+    from ichformer.bench.prepare import format_prepare
+
+    found = measure(source, workers=workers)
+    _print(found, format_prepare(found), json)
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     f.__name__: f for f in (demo, phantom, inspect, prepare, train, evaluate, predict, models, bench)
 }
-GROUPS: dict[str, dict[str, Callable[..., None]]] = {"bench": {"loader": bench_loader}}
+GROUPS: dict[str, dict[str, Callable[..., None]]] = {"bench": {"prepare": bench_prepare, "loader": bench_loader}}
 """Commands that are followed by another word."""
 
 

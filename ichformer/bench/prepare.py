@@ -1,0 +1,94 @@
+"""How fast series become shards, and what the time goes into."""
+
+import os
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ichformer import LABELS
+from ichformer.cohorts import folder
+from ichformer.ct.dicom import read_series
+from ichformer.ct.hounsfield import read_stored
+from ichformer.ct.series import Series, find_series, group_files
+from ichformer.errors import InputError
+from ichformer.pipeline.prepare import PrepareConfig, prepare, prepare_volume
+from ichformer.pipeline.records import PreparedScan, encode_record
+
+_SAMPLED = 8
+"""Series whose steps are timed apart."""
+
+
+def bench_prepare(source: Path | str, *, workers: int | None = None) -> dict[str, Any]:
+    """Prepares all series below a folder with the default ``PrepareConfig`` into a store that is thrown away.
+
+    Args:
+      source: folder of DICOM series; only read.
+      workers: processes; one a core by default.
+
+    Returns:
+      "series_per_s" and "mb_per_s" (of DICOM files read, 10**6 bytes) by the clock, the start of the workers in it;
+      "headers_share", "decode_share", "volume_share", "frame_share" and "encode_share" of the time for a series in one
+      process with the files in memory; "series", "slices", "seconds" and "workers".
+
+    Raises:
+      InputError: no series that can be prepared, or less than one worker.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"found {workers}", where="workers", mend="give 1 or more")
+    workers = workers or os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as name:
+        index = folder.load(source, cache=Path(name) / "cache")
+        start = time.perf_counter()
+        store = prepare(index, Path(name) / "store", workers=workers)
+        seconds = time.perf_counter() - start
+    named = folder.named_series(find_series(source))
+    prepared = [named[series] for series in store.index["series"]]
+    n_bytes = sum(file.stat().st_size for series in prepared for file in series.files)
+    return {
+        "series_per_s": len(prepared) / seconds,
+        "mb_per_s": n_bytes / seconds / 1e6,
+        **_shares(prepared[:_SAMPLED]),
+        "series": len(prepared),
+        "slices": int(store.index["n_slices"].sum()),
+        "seconds": seconds,
+        "workers": workers,
+    }
+
+
+def _shares(sample: list[Series]) -> dict[str, float]:
+    spent: dict[str, float] = defaultdict(float)
+    read_series(sample[0])  # what is loaded late is no part of a series' time
+    for series in sample:
+        begun = time.perf_counter()
+        (again,) = group_files(series.files, path=series.path).series
+        headers_read = time.perf_counter()
+        for header in again.headers:
+            read_stored(header)
+        decoded = time.perf_counter()
+        volume = read_series(again)
+        read = time.perf_counter()
+        framed = prepare_volume(volume, PrepareConfig())
+        prepared = time.perf_counter()
+        unknown = np.full((len(framed.hu) + 1, len(LABELS)), np.nan, np.float32)
+        encode_record(PreparedScan(volume=framed, slice_labels=unknown[1:], scan_labels=unknown[0]))
+        spent["headers"] += headers_read - begun
+        spent["decode"] += decoded - headers_read
+        spent["volume"] += max(0.0, (read - decoded) - (decoded - headers_read))  # it decodes, too
+        spent["frame"] += prepared - read
+        spent["encode"] += time.perf_counter() - prepared
+    return {f"{step}_share": seconds / sum(spent.values()) for step, seconds in spent.items()}
+
+
+def format_prepare(found: dict[str, Any]) -> str:
+    """Two lines for people."""
+    steps = ("headers", "decode", "volume", "frame", "encode")
+    shares = ", ".join(f"{step} {found[f'{step}_share']:.0%}" for step in steps)
+    return (
+        f"{found['series_per_s']:.2f} series/s, {found['mb_per_s']:.0f} MB/s of DICOM, {found['workers']} workers, "
+        f"{found['series']} series of {found['slices']} slices in {found['seconds']:.1f} s\n"
+        f"time for a series: {shares}"
+    )
