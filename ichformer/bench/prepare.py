@@ -11,9 +11,11 @@ import numpy as np
 
 from ichformer import LABELS
 from ichformer.cohorts import folder
+from ichformer.ct.archives import file_size
 from ichformer.ct.dicom import read_series
 from ichformer.ct.hounsfield import read_stored
-from ichformer.ct.series import Series, find_series, group_files
+from ichformer.ct.scans import find_scans
+from ichformer.ct.series import Series, group_files
 from ichformer.errors import InputError
 from ichformer.pipeline.prepare import PrepareConfig, prepare, prepare_volume
 from ichformer.pipeline.records import PreparedScan, encode_record
@@ -23,7 +25,7 @@ _SAMPLED = 8
 
 
 def bench_prepare(source: Path | str, *, workers: int | None = None) -> dict[str, Any]:
-    """Prepares all series below a folder with the default ``PrepareConfig`` into a store that is thrown away.
+    """Prepares all DICOM series below a folder with the default ``PrepareConfig`` into a store that is thrown away.
 
     Args:
       source: folder of DICOM series; only read.
@@ -40,14 +42,18 @@ def bench_prepare(source: Path | str, *, workers: int | None = None) -> dict[str
     if workers is not None and workers < 1:
         raise InputError(f"found {workers}", where="workers", mend="give 1 or more")
     workers = workers or os.cpu_count() or 1
+    named = folder.named_series(find_scans(source))
+    series = {name: scan for name, scan in named.items() if isinstance(scan, Series)}
+    if not series:
+        raise InputError("holds no DICOM series", where=source, mend="name a folder of them")
     with tempfile.TemporaryDirectory() as name:
         index = folder.load(source, cache=Path(name) / "cache")
+        index = index[index["series"].isin(series)]
         start = time.perf_counter()
         store = prepare(index, Path(name) / "store", workers=workers)
         seconds = time.perf_counter() - start
-    named = folder.named_series(find_series(source))
-    prepared = [named[series] for series in store.index["series"]]
-    n_bytes = sum(file.stat().st_size for series in prepared for file in series.files)
+    prepared = [series[name] for name in store.index["series"]]
+    n_bytes = sum(file_size(file) for one in prepared for file in one.files)
     return {
         "series_per_s": len(prepared) / seconds,
         "mb_per_s": n_bytes / seconds / 1e6,

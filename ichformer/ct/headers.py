@@ -144,7 +144,7 @@ class DicomFile(io.BufferedReader):
     def __init__(self, file: io.BufferedIOBase):
         self._end = file.seek(0, io.SEEK_END)
         file.seek(0)
-        super().__init__(file)  # type: ignore[arg-type]
+        super().__init__(file)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Next bytes; never asks for more than are left, as Python takes memory before it looks."""

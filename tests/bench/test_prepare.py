@@ -32,7 +32,7 @@ def test_figures(tmp_path, capfd):
 
 
 def test_nothing_to_measure(tmp_path):
-    with pytest.raises(InputError, match="holds no series"):
+    with pytest.raises(InputError, match="holds no DICOM series"):
         bench_prepare(tmp_path)
     with pytest.raises(InputError, match="give 1 or more"):
         bench_prepare(tmp_path, workers=0)
