@@ -18,7 +18,7 @@ from ichformer import LABELS
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.processes import map_processes
 from ichformer.cohorts.tables import SLICE_COLUMNS, find_below, read_table, scan_labels, write_table
-from ichformer.ct.headers import quiet_pydicom
+from ichformer.ct.headers import DicomFile, quiet_pydicom
 from ichformer.errors import InputError, one_line
 
 _CSV = "stage_2_train.csv"
@@ -136,7 +136,8 @@ def _read_chunk(files: list[str]) -> list[dict[str, str]]:
     with quiet_pydicom():
         for file in files:
             try:
-                dataset = pydicom.dcmread(file, specific_tags=list(_TAGS), stop_before_pixels=True, force=True)
+                with open(file, "rb") as opened, DicomFile(opened) as bounded:
+                    dataset = pydicom.dcmread(bounded, specific_tags=list(_TAGS), stop_before_pixels=True, force=True)
                 said = [one_line(dataset.get(tag) or "") for tag in _TAGS]
             except Exception:  # pydicom raises whatever its parser stumbles over; the caller names the file
                 said = [""] * len(_TAGS)

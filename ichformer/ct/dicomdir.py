@@ -6,7 +6,7 @@ import pydicom
 from pydicom.multival import MultiValue
 
 from ichformer.ct.archives import is_archive, is_file, list_archive, open_file
-from ichformer.ct.headers import quiet_pydicom
+from ichformer.ct.headers import DicomFile, quiet_pydicom
 from ichformer.errors import InputError, one_line
 
 
@@ -20,7 +20,7 @@ def listed_files(path: Path) -> tuple[list[Path], list[str]]:
       InputError: no readable DICOMDIR.
     """
     try:
-        with quiet_pydicom(), open_file(path) as file:
+        with quiet_pydicom(), open_file(path) as opened, DicomFile(opened) as file:
             records = pydicom.dcmread(file, force=True).get("DirectoryRecordSequence") or []
             named = [record.get("ReferencedFileID") for record in records]
     except Exception as error:  # pydicom raises whatever its parser stumbles over
