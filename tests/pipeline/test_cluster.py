@@ -51,8 +51,8 @@ def worker(address: str, folder, threads: int = 1):
 
 @contextlib.contextmanager
 def client_of(address: str, workers: int):
-    with distributed.Client(address, timeout=30, set_as_default=False) as client:
-        client.wait_for_workers(workers, timeout=30)
+    with distributed.Client(address, timeout=120, set_as_default=False) as client:
+        client.wait_for_workers(workers, timeout=120)
         yield client
 
 
@@ -87,8 +87,8 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path, capsys):
             pass
         options = ["--dataset", "phantom", "--source", str(cohort), "--out", str(out), "--size", "32"]
         main(["prepare", *options, "--cluster", address])
-        killer.join(timeout=10)
-        assert victim.wait(timeout=10) == -signal.SIGKILL
+        killer.join(timeout=60)
+        assert victim.wait(timeout=60) == -signal.SIGKILL
     done, in_hand = seen
     assert done < 24
     assert in_hand >= 1
@@ -108,7 +108,7 @@ def test_a_series_that_kills_its_workers_is_given_up(tmp_path):
     assert results == {task: None if task[0] == "killer" else task[0].upper() for task in tasks}
 
 
-def use(address: str, timeout_s: float = 30.0) -> None:
+def use(address: str, timeout_s: float = 120.0) -> None:
     with cluster_executor(address, timeout_s=timeout_s):
         pass
 
@@ -117,7 +117,7 @@ def lose(address: str, process: subprocess.Popen) -> None:
     with cluster_executor(address) as executor:
         future = executor.submit(time.sleep, 60)
         process.kill()
-        future.result(timeout=30)
+        future.result(timeout=120)
 
 
 def test_nobody_there_nobody_to_work_too_many_threads_and_lost(tmp_path):
