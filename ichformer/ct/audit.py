@@ -8,6 +8,7 @@ import numpy as np
 AUDIT_CODES: dict[str, str] = {
     "affines_differ": "sform and qform of a NIfTI file say different things; the sform was taken",
     "bent_stack": "the positions of the slices do not lie on a straight line; the affine joins the first and the last",
+    "codestream_differs": "a JPEG 2000 code stream and its header disagree on sign or bits",
     "display_window": "a display picture: grey was turned back into the HU of a brain window, what lies beyond is lost",
     "duplicates_dropped": "several slices stood at one position; the first by file name was kept",
     "head_not_found": "no head could be made out; the middle of the picture was framed",

@@ -27,6 +27,15 @@ def stream_size(stream: bytes) -> StreamSize:
     return _jpeg_2000_size(stream[start + 4 : start + 42])
 
 
+def jpeg_2000_depth(data: bytes) -> tuple[bool, int] | None:
+    """Whether the first JPEG 2000 code stream in a file is signed, and its bits (Ssiz, ITU-T T.800 A.5.1)."""
+    start = data.find(b"\xff\x4f\xff\x51")
+    if start < 0 or len(data) <= start + 42:
+        return None
+    said = data[start + 42]
+    return bool(said & 0x80), (said & 0x7F) + 1
+
+
 def _jpeg_size(stream: bytes) -> StreamSize:
     """Walks the marker segments (ITU-T T.81 B.1.1.4) to the frame header (B.2.2)."""
     at = 2

@@ -5,7 +5,7 @@ from jaxtyping import Float64
 
 from ichformer.ct.audit import Audit, Note
 from ichformer.ct.headers import Header, quiet_pydicom
-from ichformer.ct.hounsfield import Repairs, check_pixels, read_stored, to_hu
+from ichformer.ct.hounsfield import Repairs, check_pixels, codestream_mismatch, read_stored, to_hu
 from ichformer.ct.missing import Missing, interpolate_missing
 from ichformer.ct.orientation import oblique_of, orient_lps, tilt_of
 from ichformer.ct.series import Series
@@ -174,6 +174,8 @@ def _audit(
     note(padded > 0, "padding_repaired", f"{padded} voxels, down to {lowest} HU, set to -1024")
     note(any(r.padding_kept for r in repairs), "padding_kept", f"PixelPaddingValue {first.padding} taken as tissue")
     note(clipped > 0, "hu_clipped", f"{clipped} voxels above 32767 HU")
+    mismatch = codestream_mismatch(first)
+    note(bool(mismatch), "codestream_differs", f"{mismatch}; read as the decoder has it")
     note(any(h.lossy for h in headers), "lossy", "compressed with loss")
     note(not first.rescale_type, "rescale_type_absent", "RescaleType absent, taken as HU")
     note(max(abs(s or 0) for s in slopes) > 2, "steps_coarse", f"HU in steps of {max(abs(s or 0) for s in slopes):g}")

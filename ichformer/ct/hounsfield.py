@@ -7,6 +7,7 @@ import pydicom
 from jaxtyping import Int16, Integer
 
 from ichformer.ct.archives import file_size, open_file
+from ichformer.ct.codestream import jpeg_2000_depth
 from ichformer.ct.decoding import decode, decode_here
 from ichformer.ct.headers import MAX_BYTES, Header
 from ichformer.ct.volume import AIR_HU
@@ -105,6 +106,21 @@ def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
             mend=f"copy the file again, or {_EXPORT} (gdcmconv --raw and dcmdjpeg do that)",
         ) from None
     return pixels
+
+
+def codestream_mismatch(header: Header) -> str:
+    """How a JPEG 2000 code stream and its header disagree on sign or bits; "" where they do not."""
+    if "JPEG 2000" not in pydicom.uid.UID(header.transfer_syntax).name:
+        return ""
+    with open_file(header.path) as file:
+        said = jpeg_2000_depth(file.read(MAX_BYTES))
+    if said is None or said == (header.signed, header.bits_stored):
+        return ""
+    texts = [
+        f"{'signed' if signed else 'unsigned'} {bits} bits"
+        for signed, bits in (said, (header.signed, header.bits_stored))
+    ]
+    return f"the code stream says {texts[0]}, the header {texts[1]}"
 
 
 def _read_plain(header: Header) -> Integer[np.ndarray, "h w"]:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ichformer.ct.headers import quiet_pydicom
 from ichformer.ct.inspect import inspect_path
 from ichformer.ct.scans import read_volume
 from ichformer.ct.series import find_series
@@ -286,3 +287,14 @@ def test_mutated_bytes_give_a_volume_or_an_input_error(tmp_path_factory, seed, c
     else:
         texts = [warning for series in report["series"] for warning in series["warnings"]]
     assert all(text.isprintable() for text in texts)
+
+
+def test_a_code_stream_that_disagrees_with_the_header_is_noted(tmp_path, real_data):
+    """The real slice of that kind, three times, one above the other."""
+    with quiet_pydicom():
+        for i in range(3):
+            made = pydicom.dcmread(real_data / "decoders" / "J2K_pixelrep_mismatch.dcm")
+            made.ImagePositionPatient[2] = 5.0 * i
+            made.SOPInstanceUID = f"1.2.{i}"
+            made.save_as(tmp_path / f"{i}.dcm")
+    assert "unsigned 13 bits, the header signed 13 bits" in noted(read_volume(tmp_path))["codestream_differs"]

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from ichformer.ct.geometry import remove_tilt
 from ichformer.ct.headers import quiet_pydicom, read_header
-from ichformer.ct.hounsfield import read_stored, to_hu
+from ichformer.ct.hounsfield import codestream_mismatch, read_stored, to_hu
 from ichformer.ct.scans import read_volume
 from ichformer.errors import InputError
 
@@ -119,7 +119,7 @@ def test_codings(real_data, coding):
 
 
 def test_code_stream_that_disagrees_with_its_header(real_data):
-    """Unsigned 16-bit code stream, header of 13 signed bits: read as pydicom's two decoders agree on it."""
+    """Unsigned code stream, header of 13 signed bits: read as pydicom's two decoders agree on it."""
     path = real_data / "decoders" / "J2K_pixelrep_mismatch.dcm"
     with quiet_pydicom():
         expected = [
@@ -128,5 +128,8 @@ def test_code_stream_that_disagrees_with_its_header(real_data):
     hu = read_hu(path)
     np.testing.assert_array_equal(hu, np.maximum(expected[0], -1024))
     np.testing.assert_array_equal(expected[0], expected[1])
+    with quiet_pydicom():
+        said = codestream_mismatch(read_header(path))
+    assert said == "the code stream says unsigned 13 bits, the header signed 13 bits"
     # A head: air round it, much brain between 20 and 50 HU.
     assert np.mean((hu > 10) & (hu < 60)) > 0.1
