@@ -118,12 +118,12 @@ def _filled(inside: Bool[np.ndarray, "s h w"], cell_mm: tuple[float, ...]) -> Bo
 
 
 def _between(bone: Bool[np.ndarray, "s h w"]) -> Bool[np.ndarray, "s h w"]:
-    """Cells that have bone in front, behind, to the left and to the right in their slice."""
-    found = np.ones(bone.shape, bool)
+    """Cells with bone in three of four directions in their slice (front, behind, left, right): one may be cut open."""
+    count = np.zeros(bone.shape, np.int8)
     for axis in (1, 2):
-        found &= np.logical_or.accumulate(bone, axis)
-        found &= np.flip(np.logical_or.accumulate(np.flip(bone, axis), axis), axis)
-    return found
+        count += np.logical_or.accumulate(bone, axis)
+        count += np.flip(np.logical_or.accumulate(np.flip(bone, axis), axis), axis)
+    return count >= 3
 
 
 def _largest_part(dense: Bool[np.ndarray, "s h w"]) -> Bool[np.ndarray, "s h w"]:
