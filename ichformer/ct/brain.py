@@ -1,7 +1,7 @@
 """What lies inside the skull: brain, fluid and any blood; and a scan with nothing else left.
 
-The recipe is the usual one (threshold, cut thin bridges, keep the largest part, fill; after Muschelli et al.,
-NeuroImage 2015, who did it with FSL), with one step more: before anything is cut, the openings of the skull are closed
+The recipe is the usual one (threshold, cut thin bridges, keep the largest part, fill; Muschelli et al., NeuroImage
+2015;114:379-385, do it with FSL), with one step more: before anything is cut, the openings of the skull are closed
 (``ct.openings``), so that nothing leaks through the foramen magnum or a craniotomy.
 """
 
@@ -39,11 +39,11 @@ _ENCLOSED, _FILLED = 0.5, 0.6
 
 
 def brain_mask(volume: Volume) -> Bool[np.ndarray, "s h w"]:
-    """The inside of the skull: brain, fluid, ventricles, bleeds and calcifications, down to the foramen magnum.
+    """The inside of the skull, down to the foramen magnum or up to 10 mm below: brain, fluid, bleeds, calcifications.
 
-    Its edge is where the HU stand half-way between brain and the bone of this scan. Made for soft and for bone
-    kernels, slices of 0.4 to 10 mm, tilted or not, and parts of heads; air under the skull does not belong to it
-    unless brain encloses it.
+    Its edge is where the HU stand half-way between brain and the bone of this scan. Slices may be 0.4 to
+    10 mm thick, tilted, and few; where a few slices show the fossae without what joins them, the largest one is taken.
+    Air under the skull belongs to it only where brain encloses it.
 
     Returns:
       True inside; False everywhere where there is no brain to be found.
@@ -72,12 +72,16 @@ def brain_mask(volume: Volume) -> Bool[np.ndarray, "s h w"]:
     return _spread(core, strides, hu.shape) | edge
 
 
-def keep_brain(volume: Volume) -> Volume:
-    """The volume with -1024 HU wherever ``brain_mask`` says that there is no brain: skull, scalp and face are gone.
+def keep_brain(volume: Volume, mask: Bool[np.ndarray, "s h w"] | None = None) -> Volume:
+    """The volume with -1024 HU wherever there is no brain: skull, scalp and face are gone.
 
     A scan in which no brain is found becomes air altogether, because what is left must not show a face.
+
+    Args:
+      volume: any.
+      mask: of ``brain_mask``, where it is known already.
     """
-    mask = brain_mask(volume)
+    mask = brain_mask(volume) if mask is None else mask
     audit = volume.audit
     if not mask.any():
         audit = audit.with_note("brain_not_found", "no inside of a skull could be made out")
@@ -143,7 +147,7 @@ def _cells(
     for part in parts[1:]:
         total += part
         np.maximum(top, part, out=top)
-    return total / np.float32(len(parts)), top
+    return total.astype(np.float32) / len(parts), top
 
 
 def _spread(

@@ -21,7 +21,8 @@ _BULGE_MM = 3.0
 """How far the brain may stand out of a hole in the bone."""
 
 _WINDOW_DEG = 11.0
-"""Half the angle that a recess must have not to be taken for a canal; a foramen magnum of 35 mm has 12 at 80 mm."""
+"""Half the angle that a recess must have not to be taken for a canal; a foramen magnum of 36 x 30 mm at 80 mm
+has 13 x 11."""
 
 _DOWN_DEG = 50.0
 """The foramen magnum is looked for so far round the direction of the feet: heads are bent and gantries tilted."""
@@ -41,11 +42,13 @@ class Rays:
       sideways: whether the ray leaves the picture at a side, rather than through the first or the last slice, or would
         if no bone were in its way.
       filled: part of the way to the bone that is tissue; 0 where there is no bone.
+      end_mm: distance to where the scan ends in the midst of tissue, infinite where it does not.
     """
 
     bone_mm: Float[np.ndarray, "n"]
     sideways: Bool[np.ndarray, "n"]
     filled: Float[np.ndarray, "n"]
+    end_mm: Float[np.ndarray, "n"]
 
     @property
     def meets_bone(self) -> Bool[np.ndarray, "n"]:
@@ -62,24 +65,28 @@ class Rays:
 def cast_rays(
     bone: Bool[np.ndarray, "s h w"],
     tissue: Bool[np.ndarray, "s h w"],
-    center: tuple[int, int, int],
-    cell_mm: tuple[float, float, float],
+    center: tuple[int, ...],
+    cell_mm: tuple[float, ...],
 ) -> Rays:
     """Rays from the voxel ``center`` in directions spread evenly over the sphere."""
     along_mm = np.arange(_FIRST_MM, _LAST_MM, dtype=np.float32)
     step = _sphere().directions / np.array(cell_mm, np.float32)
     at = np.rint(np.array(center, np.float32) + step[:, None] * along_mm[:, None]).astype(np.int32)
-    within = ((at >= 0) & (at < bone.shape)).all(-1)
+    within = np.all((at >= 0) & (at < bone.shape), axis=-1)
     index = np.ravel_multi_index(tuple(np.moveaxis(np.where(within[..., None], at, 0), -1, 0)), bone.shape)
     hit = bone.ravel()[index] & within
     first = np.where(hit.any(1), hit.argmax(1), -1)
-    last = at[np.arange(len(at)), within.sum(1) - 1, 0]
+    last = within.sum(1) - 1
+    slices, ray = at[..., 0], np.arange(len(at))
+    sideways = (slices[ray, last] > 0) & (slices[ray, last] < bone.shape[0] - 1)
     before = np.arange(len(along_mm)) < first[:, None]
-    filled = (tissue.ravel()[index] & before).sum(1) / np.maximum(first, 1)
+    soft = tissue.ravel()[index]
+    filled = (soft & before).sum(1) / np.maximum(first, 1)
     return Rays(
         bone_mm=np.where(first >= 0, along_mm[first], np.inf),
-        sideways=(last > 0) & (last < bone.shape[0] - 1),
+        sideways=sideways,
         filled=np.where(first >= 0, filled, 0.0),
+        end_mm=np.where(~sideways & soft[ray, last], along_mm[last], np.inf),
     )
 
 
@@ -95,19 +102,20 @@ def reach_mm(rays: Rays) -> Float[np.ndarray, "n"]:
     weight = 1 / (distance.reshape(_RAYS, -1) + 0.02) ** 2
     near = (rays.bone_mm / round_mm)[meets][nearest.reshape(_RAYS, -1)]
     around_mm = round_mm * (weight * near).sum(1) / weight.sum(1)
-    reach = np.where(meets, np.inf, around_mm + _BULGE_MM)
+    # Where the scan ends before bone is due, it does not tell.
+    limit_mm = np.where(meets, rays.bone_mm, np.where(rays.end_mm < around_mm + _RECESS_MM, np.inf, around_mm))
+    reach = np.where(meets | np.isinf(limit_mm), np.inf, around_mm + _BULGE_MM)
     # A grey opening over the sphere: recesses narrower than the window are levelled.
-    closed = np.where(meets, rays.bone_mm, around_mm)
-    opened = closed[sphere.around].min(1)[sphere.around].max(1)
-    canal = (closed > opened + _RECESS_MM) & (sphere.directions[:, 0] < -np.cos(np.deg2rad(_DOWN_DEG)))
+    opened = limit_mm[sphere.around].min(1)[sphere.around].max(1)
+    canal = (limit_mm > opened + _RECESS_MM) & (sphere.directions[:, 0] < -np.cos(np.deg2rad(_DOWN_DEG)))
     return np.where(canal, np.minimum(reach, opened + _STUMP_MM), reach)
 
 
 def beyond(
     reach: Float[np.ndarray, "n"],
     where: Bool[np.ndarray, "s h w"],
-    center: tuple[int, int, int],
-    cell_mm: tuple[float, float, float],
+    center: tuple[int, ...],
+    cell_mm: tuple[float, ...],
 ) -> Bool[np.ndarray, "s h w"]:
     """The voxels of ``where`` that lie farther from ``center`` than ``reach`` (of ``reach_mm``) allows, mm."""
     z, y, x = (

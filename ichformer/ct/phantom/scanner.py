@@ -34,7 +34,7 @@ class Stack:
 
 
 def lay_slices(site: Site, rng: np.random.Generator) -> Stack:
-    """Slices from the foramen magnum (or as far below it as the site scans) to the vertex, a little different every time."""
+    """Slices from the foramen magnum, or below it, to the vertex, a little different every time."""
     tilt = np.deg2rad(site.tilt_deg)
     cos, sin = float(np.cos(tilt)), float(np.sin(tilt))
     table_mm = site.thickness_mm / cos
