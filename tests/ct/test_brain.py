@@ -56,7 +56,10 @@ def without_flap(hu, spacing_mm, inside, *, towards, half_angle_deg: float, soft
     far = np.sqrt(z * z + y * y + x * x)
     towards = np.array(towards) / np.linalg.norm(towards)
     cone = (towards[0] * z + towards[1] * y + towards[2] * x > np.cos(np.deg2rad(half_angle_deg)) * far) & (far > 25)
-    cut = cone & (hu > 110) & (ndi.distance_transform_edt(~inside, spacing_mm) < 15)
+    # On every fourth row and column, which takes a sixteenth of the time.
+    coarse_mm = (spacing_mm[0], 4 * spacing_mm[1], 4 * spacing_mm[2])
+    near = (ndi.distance_transform_edt(~inside[:, ::4, ::4], coarse_mm) < 15).repeat(4, axis=1).repeat(4, axis=2)
+    cut = cone & (hu > 110) & near
     opened = hu.copy()
     opened[cut] = np.random.default_rng(0).normal(soft_hu, 4, np.count_nonzero(cut))
     return opened
