@@ -68,9 +68,12 @@ def brain_mask(volume: Volume) -> Bool[np.ndarray, "s h w"]:
     ring[1] = True
     ring[:, 1, 1] |= strides[0] > 1
     core = ndimage.binary_erosion(coarse, ring, border_value=1)
-    # Where the bone slopes, a slice shows brain fading into bone over a width of half of its thickness or more.
+    # Where the vault slopes, a slice shows brain fading into bone over a width of half of its thickness or more; the
+    # bones of the base are thin and never as dense as the edge, so that nothing would stop there.
+    fading = top < edge_hu
+    fading[: int(coarse.sum((1, 2)).argmax()) + 1] = False
     slope = int(spacing_mm[0] / 2 / _CELL_MM)
-    reach = ndimage.binary_dilation(coarse, ring, slope, coarse | (top < edge_hu)) if slope else coarse
+    reach = ndimage.binary_dilation(coarse, ring, slope, coarse | fading) if slope else coarse
     reach = ndimage.binary_dilation(reach, ring)
     edge = _spread(reach, strides, hu.shape) & (hu > _NO_BRAIN_HU) & (hu < edge_hu)
     return _spread(core, strides, hu.shape) | edge
