@@ -79,6 +79,7 @@ def prepare(
     field_of_view_mm: float | None = 256.0,
     slice_spacing_mm: float | None = None,
     missing: Literal["keep", "refuse", "interpolate"] = "keep",
+    keep: Literal["head", "brain"] = "head",
     hold_out_site: str = "",
     seed: int = 0,
     workers: int | None = None,
@@ -97,6 +98,7 @@ def prepare(
       field_of_view_mm: side of the square round the head; the head's own box where None.
       slice_spacing_mm: resample the slices to this distance; as they are by default.
       missing: what becomes of slices that the positions say are missing.
+      keep: head, or brain: everything outside the skull's inside becomes air, the face with it.
       hold_out_site: this site becomes the test split, the others train and validation.
       seed: of the split by patient.
       workers: processes; one a core by default.
@@ -122,7 +124,7 @@ def prepare(
         index = split_by_patient(index, seed=seed)
     check_leakage(index[index["split"].isin(["train", "val"])], index[index["split"] == "test"])
     config = PrepareConfig(
-        size=size, field_of_view_mm=field_of_view_mm, slice_spacing_mm=slice_spacing_mm, missing=missing
+        size=size, field_of_view_mm=field_of_view_mm, slice_spacing_mm=slice_spacing_mm, missing=missing, keep=keep
     )
     with contextlib.nullcontext() if cluster is None else cluster_executor(cluster) as executor:
         store = run(index, out, config=config, executor=executor, workers=workers)

@@ -8,6 +8,7 @@ import numpy as np
 AUDIT_CODES: dict[str, str] = {
     "affines_differ": "sform and qform of a NIfTI file say different things; the sform was taken",
     "bent_stack": "the positions of the slices do not lie on a straight line; the affine joins the first and the last",
+    "brain_not_found": "no inside of a skull could be made out, so nothing of the scan was kept",
     "codestream_differs": "a JPEG 2000 code stream and its header disagree on sign or bits",
     "display_window": "a display picture: grey was turned back into the HU of a brain window, what lies beyond is lost",
     "duplicates_dropped": "several slices stood at one position; the first by file name was kept",
@@ -19,6 +20,7 @@ AUDIT_CODES: dict[str, str] = {
     "missing_slices": "the positions show gaps of whole slices",
     "oblique": "the slices are not level in the patient, but stacked along their normal, so there is no shear",
     "orientation_assumed": "the file does not say how it lies in the patient; the format's default was taken",
+    "outside_blanked": "everything outside the skull's inside (skull, scalp, face) was set to -1024 HU",
     "padding_kept": "PixelPaddingValue occurs but lies in the range of tissue, so it was taken as tissue",
     "padding_repaired": "padding and values below -1024 HU were set to -1024",
     "range_suspicious": "no voxel is as low as air, so the values may be something else than HU",

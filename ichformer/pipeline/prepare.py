@@ -9,18 +9,21 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 from array_record.python.array_record_module import ArrayRecordWriter
+from jaxtyping import UInt8
 from tqdm import tqdm
 
 from ichformer import LABELS
 from ichformer.cohorts.index import PATH_COLUMNS, check_index
 from ichformer.cohorts.reading import Place, read_place
 from ichformer.cohorts.tables import read_slice_table, write_table
+from ichformer.ct.brain import brain_mask, keep_brain
 from ichformer.ct.fingerprint import fingerprint
 from ichformer.ct.geometry import frame_head, remove_tilt
 from ichformer.ct.missing import Missing
@@ -46,6 +49,8 @@ from ichformer.pipeline.records import (
 )
 from ichformer.pipeline.workers import run_all
 
+Keep = Literal["head", "brain"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
@@ -57,6 +62,7 @@ class PrepareConfig:
       remove_tilt: undo the shear of a tilted gantry.
       missing: what becomes of slices that the positions say are missing.
       slice_spacing_mm: resample the slices to this distance along the normal; as they are where None.
+      keep: "head" for all there is; with "brain" everything outside the skull's inside becomes air, the face with it.
     """
 
     size: int = 256
@@ -64,6 +70,7 @@ class PrepareConfig:
     remove_tilt: bool = True
     missing: Missing = "keep"
     slice_spacing_mm: float | None = None
+    keep: Keep = "head"
 
 
 def prepare_volume(volume: Volume, config: PrepareConfig) -> Volume:
@@ -71,7 +78,7 @@ def prepare_volume(volume: Volume, config: PrepareConfig) -> Volume:
     volume = even_volume(volume, config)
     if config.remove_tilt:
         volume, _ = remove_tilt(volume)
-    return frame_head(volume, size=config.size, field_of_view_mm=config.field_of_view_mm)[0]
+    return _framed(volume, None, config)[0]
 
 
 def even_volume(volume: Volume, config: PrepareConfig) -> Volume:
@@ -90,8 +97,22 @@ def prepare_scan(scan: PreparedScan, config: PrepareConfig) -> PreparedScan:
         volume, weights = even_slices(volume, config.slice_spacing_mm)
         slice_labels = labels_of_slabs(slice_labels, weights)
         mask = None if mask is None else mask[weights.argmax(1)]
-    volume, mask = frame_head(volume, size=config.size, field_of_view_mm=config.field_of_view_mm, mask=mask)
+    volume, mask = _framed(volume, mask, config)
     return replace(scan, volume=volume, mask=mask, slice_labels=slice_labels)
+
+
+def _framed(
+    volume: Volume, mask: UInt8[np.ndarray, "s h w"] | None, config: PrepareConfig
+) -> tuple[Volume, UInt8[np.ndarray, "s size size"] | None]:
+    frame = partial(frame_head, size=config.size, field_of_view_mm=config.field_of_view_mm)
+    if config.keep == "head":
+        return frame(volume, mask=mask)
+    # The brain is found at full resolution and cut out last, so that its edge is not blurred into the air round it.
+    # Its mask goes the same way as the other one, in the byte above it.
+    brain = brain_mask(volume).astype(np.uint16) << 8
+    framed, packed = frame(volume, mask=brain if mask is None else brain | mask)
+    assert packed is not None
+    return keep_brain(framed, packed >= 1 << 8), None if mask is None else packed.astype(np.uint8)
 
 
 def prepare(
@@ -263,7 +284,10 @@ def _read_scan(task: _Task) -> PreparedScan:
     scan = PreparedScan(
         volume=volume, slice_labels=slice_labels, scan_labels=scan_labels, mask=mask, pixels=fingerprint(volume.hu)
     )
-    return prepare_scan(scan, task.config)
+    scan = prepare_scan(scan, task.config)
+    if any(note.code == "brain_not_found" for note in scan.volume.audit.notes):
+        raise InputError("no brain can be found in it", where=task.path, mend="prepare it with keep set to head")
+    return scan
 
 
 _NAMES = "name slices by SOPInstanceUID, or by file name where the files have none"
@@ -340,6 +364,10 @@ def _check_config(config: PrepareConfig) -> None:
             raise InputError(f"found {config.slice_spacing_mm}", where="slice_spacing_mm", mend="give 0.3 to 20 mm")
         if not config.remove_tilt:
             raise InputError("needs remove_tilt", where="slice_spacing_mm", mend="leave the tilt's removal on")
+    if config.keep not in get_args(Keep):
+        raise InputError(
+            f"found {one_line(config.keep)}", where="keep", mend=f"choose from {', '.join(get_args(Keep))}"
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -23,6 +23,7 @@ from ichformer.cohorts.leakage import check_leakage, with_pixels
 from ichformer.cohorts.reading import read_place
 from ichformer.ct.geometry import remove_tilt
 from ichformer.ct.scans import read_volume
+from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
 from ichformer.pipeline import prepare as prepare_module
 from ichformer.pipeline.prepare import PrepareConfig, prepare, prepare_volume
@@ -191,6 +192,47 @@ def test_senseless_configurations(index, tmp_path, config):
     with pytest.raises(InputError, match="give"):
         prepare_here(index, tmp_path / "store", config)
     assert not (tmp_path / "store").exists()
+
+
+def test_the_brain_alone(index, tmp_path):
+    head = prepare_here(index, tmp_path / "head")
+    store = prepare_here(index, tmp_path / "brain", dataclasses.replace(CONFIG, keep="brain"))
+    blood = []
+    assert store.config["keep"] == "brain"
+    assert len(store.index) == len(head.index) == 6
+    for row in range(6):
+        scan, whole = store.read(row), head.read(row).volume
+        hu, cell_ml = scan.volume.hu, float(np.prod(scan.volume.spacing_mm)) / 1000
+        assert "outside_blanked" in [note.code for note in scan.volume.audit.notes]
+        assert (hu == AIR_HU).mean() > 0.4
+        assert 800 < np.count_nonzero((hu > 0) & (hu < 100)) * cell_ml < 2000
+        # Bone is left as the edge's blur alone.
+        assert (hu > 600).mean() < 0.01 < (whole.hu > 600).mean()
+        # Framed as the head is, and untouched where the brain is.
+        np.testing.assert_array_equal(hu, np.where(hu > AIR_HU, whole.hu, AIR_HU))
+        np.testing.assert_array_equal(scan.volume.affine, whole.affine)
+        assert scan.mask is not None
+        # Where blood shows: on this coarse grid a part of it is lost in the bone's voxels.
+        blood.append(hu[(scan.mask > 0) & (whole.hu < 150)])
+    assert (np.concatenate(blood) > AIR_HU).mean() > 0.97
+
+
+def test_a_misspelt_keep_does_not_keep_faces(index, tmp_path):
+    config = PrepareConfig()
+    object.__setattr__(config, "keep", "Brain")  # as where types are not checked
+    with pytest.raises(InputError, match="choose from head, brain"):
+        prepare_here(index, tmp_path / "store", config)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_scan_without_a_brain_is_left_out_where_the_brain_is_wanted(index, tmp_path):
+    write_series(tmp_path / "scans", ramp(), series_uid="1.1")
+    found = folder.load(tmp_path / "scans", cache=tmp_path / "cache")
+    rows = [*found.to_dict("records"), *index.iloc[:1].to_dict("records")]
+    store = prepare_here(make_index(rows), tmp_path / "store", PrepareConfig(size=32, keep="brain"))
+    (reject,) = rejects(store)
+    assert reject["series"] == "1.1"
+    assert "no brain" in reject["reason"]
 
 
 def test_bad_series_are_left_out_with_a_reason(index, tmp_path):

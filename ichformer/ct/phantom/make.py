@@ -19,14 +19,14 @@ from ichformer.ct.phantom.scanner import Stack, acquire, average, lay_slices, to
 from ichformer.ct.phantom.shapes import paint
 from ichformer.ct.phantom.signs import paint_dura, paint_fracture
 from ichformer.ct.phantom.sites import Site
-from ichformer.ct.phantom.skull import cavity_depth, outside, vault_depth
+from ichformer.ct.phantom.skull import FORAMEN_MM, cavity_depth, outside, vault_depth
 from ichformer.ct.volume import Volume
 
 POSITIVE_ML = 0.1
 """A slice is positive for a subtype from this much blood in the mask on."""
 
 MASK_SHARE = 0.5
-"""A voxel belongs to the mask from this share of blood on."""
+"""A voxel belongs to the mask from this share of blood on, and to the cavity from this share of it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,12 +37,14 @@ class Phantom:
       volume: as a perfect reader would return it: HU with ``site.lowest_hu`` outside the circle, sheared where the
         gantry is tilted.
       mask: uint8 [S,H,W], 0 where there is no blood, else 1 + the index in ``SUBTYPES``.
+      cavity: bool [S,H,W], the inside of the skull down to the foramen magnum: brain, fluid and blood.
       outside_circle: bool [H,W], what the scanner did not reconstruct.
       site: the scanner.
     """
 
     volume: Volume
     mask: UInt8[np.ndarray, "s h w"]
+    cavity: Bool[np.ndarray, "s h w"]
     outside_circle: Bool[np.ndarray, "h w"]
     site: Site
 
@@ -110,10 +112,11 @@ def make_phantom(
     # Where the table stood: z is as arbitrary as on a real scanner.
     affine = stack.affine.copy()
     affine[:3, 3] += laying.uniform((-20, -160, -1200), (20, 40, 900)).round(1)
-    hu, cover = _anatomy(head, bleeds, signs, stack.grid)
+    hu, cover, inner = _anatomy(head, bleeds, signs, stack.grid)
     added_hu = artefacts(hu, stack, signs, np.random.default_rng([seed, 5]))
     picture = acquire(hu, stack, site, noise, added_hu=added_hu)
     mask = _mask(cover, stack)
+    cavity = to_pixels(average(inner, stack), stack) > MASK_SHARE
     y, x = stack.rows_mm - stack.rows_mm.mean(), stack.columns_mm - stack.columns_mm.mean()
     outside_circle = np.hypot(y[:, None], x[None, :]) > site.fov_mm / 2
     stored = np.clip(np.rint(picture), site.lowest_hu, 3071).astype(np.int16)
@@ -129,13 +132,13 @@ def make_phantom(
             thickness_mm=site.thickness_mm, tilt_deg=float(site.tilt_deg),
         ),
     )  # fmt: skip
-    return Phantom(volume=volume, mask=mask, outside_circle=outside_circle, site=site)
+    return Phantom(volume=volume, mask=mask, cavity=cavity, outside_circle=outside_circle, site=site)
 
 
 def _anatomy(
     head: Head, bleeds: tuple[Bleed, ...], signs: Signs, grid: Grid
-) -> tuple[Float[np.ndarray, "i k j"], dict[str, Float[np.ndarray, "i k j"]]]:
-    """HU at the grid's positions, and for each subtype the share of blood."""
+) -> tuple[Float[np.ndarray, "i k j"], dict[str, Float[np.ndarray, "i k j"]], Float[np.ndarray, "i k j"]]:
+    """HU at the grid's positions, for each subtype the share of blood, and the share of the cavity."""
     at = place(head, grid)
     moved = push(bleeds, head)
     brain_at = place_brain(head, grid, moved)
@@ -152,7 +155,7 @@ def _anatomy(
     paint(hu, brain.hu, inner)
     paint_fracture(signs, at, grid, head, hu, vault=vault)
     paint_metal(signs.metal, at, grid, hu)
-    return hu, cover
+    return hu, cover, inner * (at.z > FORAMEN_MM)
 
 
 def _mask(cover: dict[str, Float[np.ndarray, "i k j"]], stack: Stack) -> UInt8[np.ndarray, "s h w"]:

@@ -34,11 +34,11 @@ class Stack:
 
 
 def lay_slices(site: Site, rng: np.random.Generator) -> Stack:
-    """Slices from the foramen magnum to the vertex, a little different every time."""
+    """Slices from the foramen magnum, or below it, to the vertex, a little different every time."""
     tilt = np.deg2rad(site.tilt_deg)
     cos, sin = float(np.cos(tilt)), float(np.sin(tilt))
     table_mm = site.thickness_mm / cos
-    low_mm = -57 + 42 * sin / cos + rng.uniform(-5, 5)
+    low_mm = -57 - site.neck_mm + 42 * sin / cos + rng.uniform(-5, 5)
     slices = int(np.ceil((88 + rng.uniform(-3, 4) - low_mm) / table_mm))
     pixel_mm = site.fov_mm / site.pixels
     from_center = (np.arange(site.pixels) - (site.pixels - 1) / 2) * pixel_mm

@@ -15,6 +15,7 @@ class Site:
       pixels: rows and columns of a slice.
       fov_mm: side of the slice; what lies outside the circle in it was not reconstructed.
       tilt_deg: of the gantry, positive where the slices' normal leans towards posterior (rising towards the forehead).
+      neck_mm: how much of the neck the scan takes in below the foramen magnum, more or less.
       noise_hu: standard deviation in the middle of the head, about which the scans vary.
       blur_mm: full width at half maximum of the point spread.
       edge_boost: 0 for a soft kernel; a sharp one overshoots at edges and has finer noise.
@@ -34,6 +35,7 @@ class Site:
     pixels: int
     fov_mm: float
     tilt_deg: float
+    neck_mm: float = 0.0
     noise_hu: float
     blur_mm: float
     edge_boost: float

@@ -10,6 +10,9 @@ from ichformer.ct.phantom.shapes import Points, capsule, coverage, ellipsoid, pa
 
 AIR_HU, FAT_HU, MUSCLE_HU, SKIN_HU, TABLE_HU, DIPLOE_HU = -1000.0, -95.0, 55.0, 60.0, 1500.0, 750.0
 
+FORAMEN_MM = -59.0
+"""Height of the foramen magnum in the standard head: below it the cavity is the spinal canal."""
+
 _SIDES = (-1.0, 1.0)
 
 

@@ -200,3 +200,18 @@ def test_brightness_alone_does_not_give_the_answer_away():
         truth.append(phantom.scan_labels[-1])
     assert 0.3 < np.mean(truth) < 0.7
     assert 0.6 < roc_auc_score(truth, shares) < 0.88
+
+
+def test_the_cavity_holds_brain_and_blood_and_no_bone():
+    for site in (CLEAN, replace(TILTED, neck_mm=40.0)):
+        phantom = make_phantom(6, site=site, subtypes=("epidural", "intraventricular"))
+        hu, inside = phantom.volume.hu, phantom.cavity
+        assert inside[phantom.mask > 0].mean() > 0.99
+        assert 1000 < inside.sum() * np.prod(phantom.volume.spacing_mm) / 1000 < 2100
+        core = ndi.binary_erosion(inside, np.ones((1, 5, 5), bool))
+        assert (bone_of(phantom) & core).sum() < 0.005 * core.sum()
+        # All round it lies bone, but for the foramen magnum.
+        rim = ndi.binary_dilation(inside, np.ones((1, 7, 7), bool)) & ~inside
+        assert np.median(hu[rim]) > 500
+    # The neck's slices show the canal, which is not counted in.
+    assert not inside[:4].any()
