@@ -39,6 +39,7 @@ class Calibration:
       ece_mass: expected calibration error over bins of equal mass.
       slope: of the logistic recalibration; 1 is right, below 1 the scores are too extreme.
       intercept: calibration in the large, with the slope fixed at 1; 0 is right, below 0 the scores are too high.
+      curve: reliability curve over bins of equal mass.
     """
 
     n: int
@@ -49,6 +50,7 @@ class Calibration:
     ece_mass: float | None
     slope: float | None
     intercept: float | None
+    curve: tuple[Bin, ...]
 
 
 def measure_calibration(labels: Vector, scores: Vector, *, n_bins: int = 10) -> Calibration:
@@ -70,6 +72,7 @@ def measure_calibration(labels: Vector, scores: Vector, *, n_bins: int = 10) -> 
         ece_mass=expected_calibration_error(labels, scores, n_bins=n_bins, strategy="mass"),
         slope=None if joint is None else float(joint[1]),
         intercept=None if large is None else float(large[0]),
+        curve=reliability_curve(labels, scores, n_bins=n_bins, strategy="mass"),
     )
 
 

@@ -4,20 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy.stats import binomtest
+from scipy.stats import binomtest, chi2
 
 from ichformer.evaluation.bootstrap import Statistic, bootstrap
 from ichformer.evaluation.figures import Estimate
-from ichformer.evaluation.intervals import Interval, bca
+from ichformer.evaluation.intervals import Interval, bca, sum_by_patient
 
 
 @dataclass(frozen=True, kw_only=True)
 class McNemar:
-    """Rows that only the first, and only the second, gets right, and the exact two-sided p value."""
+    """Rows that only the first, and only the second, gets right, and the two-sided p value."""
 
     only_first: int
     only_second: int
     p_value: float
+    method: str
 
 
 def mcnemar(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"]) -> McNemar:
@@ -25,7 +26,29 @@ def mcnemar(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"]) -> Mc
     only_first, only_second = int(np.sum(first & ~second)), int(np.sum(second & ~first))
     discordant = only_first + only_second
     p_value = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
-    return McNemar(only_first=only_first, only_second=only_second, p_value=p_value)
+    return McNemar(only_first=only_first, only_second=only_second, p_value=p_value, method="exact")
+
+
+def mcnemar_clustered(
+    first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"], patients: Int64[np.ndarray, " n"]
+) -> McNemar:
+    """McNemar's test where patients have several rows: each patient's difference of right rows is one observation.
+
+    The squared sum of the patients' differences over the sum of their squares is chi-squared with one degree of
+    freedom where neither model is better. With one row a patient this is McNemar's statistic without correction; it
+    needs some ten patients that differ.
+
+    Source: Obuchowski, Statistics in Medicine 1998;17:1495-1507, with the variance under the null hypothesis as in
+    Yang, Sun, Hardin, Biometrical Journal 2010;52:638-652.
+    """
+    only_first, only_second = first & ~second, second & ~first
+    _, number = np.unique(patients, return_inverse=True)
+    differences = sum_by_patient(only_first * 1.0 - only_second * 1.0, number, int(number.max(initial=-1)) + 1)
+    squares = float(np.sum(differences**2))
+    p_value = float(chi2.sf(differences.sum() ** 2 / squares, 1)) if squares else 1.0
+    return McNemar(
+        only_first=int(only_first.sum()), only_second=int(only_second.sum()), p_value=p_value, method="clustered"
+    )
 
 
 def holm(p_values: Float64[np.ndarray, " tests"]) -> Float64[np.ndarray, " tests"]:

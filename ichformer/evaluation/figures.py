@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ichformer.evaluation.intervals import Interval
+from ichformer.evaluation.recalibration import LabelCalibration
 from ichformer.evaluation.table import LevelName
 
 
@@ -15,27 +16,62 @@ class Estimate:
     interval: Interval | None
 
 
+NOTHING = Estimate(value=None, interval=None)
+"""Not estimable."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """Sensitivity and specificity at a threshold that was frozen before."""
+    """The figures at a threshold that was frozen before.
+
+    Attributes:
+      rule: that fixed it.
+      threshold: None where there is none, and for all labels together, as each has its own.
+      sensitivity, specificity, ppv, npv: shares of rows, with intervals for patients.
+      f1, mcc, positive_likelihood_ratio, negative_likelihood_ratio: as in ``metrics.Confusion``.
+      ppv_at_prevalence, npv_at_prevalence: at the summary's ``prevalence``, None where none was named.
+    """
 
     rule: str
     threshold: float | None
     sensitivity: Estimate
     specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
+    f1: float | None
+    mcc: float | None
+    positive_likelihood_ratio: float | None
+    negative_likelihood_ratio: float | None
+    ppv_at_prevalence: float | None
+    npv_at_prevalence: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanPoint:
+    """Means over the labels of an ``OperatingPoint``'s figures; None where one label's is not estimable."""
+
+    rule: str
+    sensitivity: float | None
+    specificity: float | None
     ppv: float | None
     npv: float | None
+    f1: float | None
+    mcc: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSummary:
-    """The figures of one label: ``n`` known rows, of which ``n_positive`` of ``n_positive_patients`` are positive."""
+    """The figures of one label: ``n`` known rows, of which ``n_positive`` of ``n_positive_patients`` are positive.
+
+    ``partial_auroc`` is up to a false positive rate of ``summary.MAX_FALSE_POSITIVE_RATE``.
+    """
 
     label: str
     n: int
     n_positive: int
     n_positive_patients: int
     auroc: Estimate
+    partial_auroc: float | None
     average_precision: Estimate
     log_loss: Estimate
     brier: float | None
@@ -43,17 +79,81 @@ class LabelSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StratumLabel:
+    """The figures of one label at one site or in one subgroup; sensitivity and specificity at the first rule."""
+
+    label: str
+    n: int
+    n_positive: int
+    n_positive_patients: int
+    auroc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stratum:
+    """One site or subgroup; the name is "" for rows that name none."""
+
+    name: str
+    n: int
+    n_patients: int
+    labels: tuple[StratumLabel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledAuroc:
+    """The AUROC of one label over the sites, with random effects; see ``pooling.Pooled``.
+
+    Attributes:
+      label: which.
+      sites: how many went in; those whose AUROC or its variance is not estimable did not.
+      left_out: the others.
+      value: mean over sites; None with fewer than two.
+      interval: of the mean.
+      prediction: of the AUROC at a new site.
+      i2: share of the variation that lies between sites.
+      tau2: variance between sites, of log odds.
+      q_p_value: of Cochran's Q.
+      weights: of the sites that went in, by name.
+    """
+
+    label: str
+    sites: int
+    left_out: tuple[str, ...]
+    value: float | None
+    interval: Interval | None
+    prediction: Interval | None
+    i2: float | None
+    tau2: float | None
+    q_p_value: float | None
+    weights: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LevelSummary:
-    """The figures of one level. Macro figures are not estimable where one label's is not."""
+    """The figures of one level. Macro figures are not estimable where one label's is not.
+
+    ``micro`` takes every pair of a row and a label as a row. ``sites`` and ``subgroups`` (by the name of what sorts
+    them) are empty where the table names none.
+    """
 
     level: LevelName
     n: int
     n_patients: int
     derived: bool
     labels: tuple[LabelSummary, ...]
+    micro: LabelSummary
     weighted_log_loss: Estimate
     macro_auroc: Estimate
     macro_average_precision: Estimate
+    macro_partial_auroc: float | None
+    macro_log_loss: float | None
+    macro_brier: float | None
+    macro_points: tuple[MeanPoint, ...]
+    sites: tuple[Stratum, ...]
+    pooled_sites: tuple[PooledAuroc, ...]
+    subgroups: dict[str, tuple[Stratum, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,17 +163,21 @@ class Summary:
     Attributes:
       split: the split that was judged, "" where the table names none.
       thresholds_from: the split that fixed the thresholds; None where none were given.
+      prevalence: at which PPV and NPV are restated; None where none was named.
       replicates: resamples of patients behind each bootstrap interval.
       seed: of the resamples.
       levels: slices, where there are any, and scans.
+      calibration: of each level and label, as the scores are and as they are after mending them on validation.
       warnings: what a reader of the figures has to know.
     """
 
     split: str
     thresholds_from: str | None
+    prevalence: float | None
     replicates: int
     seed: int
     levels: tuple[LevelSummary, ...]
+    calibration: tuple[LabelCalibration, ...]
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:

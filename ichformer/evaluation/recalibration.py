@@ -11,7 +11,7 @@ from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.evaluation.calibration import Calibration, fit_logistic, logits, measure_calibration
 from ichformer.evaluation.metrics import Vector, known_rows
-from ichformer.evaluation.table import LevelName, check_predictions, levels
+from ichformer.evaluation.table import Level, LevelName, check_predictions, levels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class LabelCalibration:
       level: "slice" or "scan".
       label: which label.
       before: with the scores as they are.
-      after: by the name of the way; None where it could not be fitted.
+      after: by the name of the way; None where it could not be fitted, empty without validation.
     """
 
     level: LevelName
@@ -103,32 +103,38 @@ WAYS = {"temperature": fit_temperature, "platt": fit_platt, "isotonic": fit_isot
 
 
 def recalibrate(
-    validation: pd.DataFrame, test: pd.DataFrame, *, labels: tuple[str, ...] = LABELS
+    validation: pd.DataFrame | None, test: pd.DataFrame, *, labels: tuple[str, ...] = LABELS
 ) -> tuple[LabelCalibration, ...]:
-    """Fit every way on ``validation`` and measure calibration on ``test``, for each level that both have.
+    """Measure calibration on ``test``, as it is and after each way that is fitted on ``validation``.
+
+    Args:
+      validation: predictions for other patients; None for calibration as it is. A level that it lacks is not mended.
+      test: what is judged.
+      labels: the labels to judge.
 
     Raises:
       InputError: a table is faulty, or a patient is in both.
     """
-    check_predictions(validation, labels=labels, where="validation")
     check_predictions(test, labels=labels, where="test")
-    shared = set(validation["patient"]) & set(test["patient"])
-    if shared:
-        raise InputError(
-            f"{len(shared)} patients are in both tables", where="validation and test", mend="split by patient"
-        )
-    fitted_on = {level.name: level for level in levels(validation, labels=labels)}
+    fitted_on: dict[LevelName, Level] = {}
+    if validation is not None:
+        check_predictions(validation, labels=labels, where="validation")
+        shared = set(validation["patient"]) & set(test["patient"])
+        if shared:
+            raise InputError(
+                f"{len(shared)} patients are in both tables", where="validation and test", mend="split by patient"
+            )
+        fitted_on = {level.name: level for level in levels(validation, labels=labels)}
     found = []
     for level in levels(test, labels=labels):
-        if level.name not in fitted_on:
-            continue
-        source = fitted_on[level.name]
+        source = fitted_on.get(level.name)
         for i, label in enumerate(labels):
             truth, scores = level.labels[:, i], level.scores[:, i]
             after: dict[str, Calibration | None] = {}
-            for name, fit in WAYS.items():
-                mended = fit(source.labels[:, i], source.scores[:, i])
-                after[name] = None if mended is None else measure_calibration(truth, mended.apply(scores))
+            if source is not None:
+                for name, fit in WAYS.items():
+                    mended = fit(source.labels[:, i], source.scores[:, i])
+                    after[name] = None if mended is None else measure_calibration(truth, mended.apply(scores))
             before = measure_calibration(truth, scores)
             found.append(LabelCalibration(level=level.name, label=label, before=before, after=after))
     return tuple(found)

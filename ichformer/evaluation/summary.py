@@ -4,26 +4,15 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float64, Int64
 
 from ichformer import LABELS
-from ichformer.errors import one_line
-from ichformer.evaluation.bootstrap import (
-    Resampled,
-    Statistic,
-    auroc_statistic,
-    average_precision_statistic,
-    bootstrap,
-    mean_statistic,
-)
-from ichformer.evaluation.delong import auroc_interval
-from ichformer.evaluation.figures import Estimate, LabelSummary, LevelSummary, OperatingPoint, Summary
-from ichformer.evaluation.intervals import bca, jackknife_log, rate_interval
-from ichformer.evaluation.metrics import auroc, brier, confusion, cross_entropy, label_weights
-from ichformer.evaluation.table import Level, check_predictions, levels
-from ichformer.evaluation.thresholds import Threshold, Thresholds, only_split, write_json
+from ichformer.errors import InputError, one_line
+from ichformer.evaluation.figures import Estimate, LabelSummary, LevelSummary, Stratum, Summary
+from ichformer.evaluation.level import summarise_level
+from ichformer.evaluation.recalibration import recalibrate
+from ichformer.evaluation.table import check_predictions, levels
+from ichformer.evaluation.thresholds import Thresholds, only_split, write_json
 
 __all__ = ["Summary", "format_summary", "summarise", "write_summary"]
 
@@ -38,6 +27,8 @@ def summarise(
     table: pd.DataFrame,
     *,
     thresholds: Thresholds | None = None,
+    validation: pd.DataFrame | None = None,
+    prevalence: float | None = None,
     replicates: int = 2000,
     seed: int = 0,
     labels: tuple[str, ...] = LABELS,
@@ -54,25 +45,33 @@ def summarise(
         no scan rows.
       thresholds: frozen before, from other patients. Without them no sensitivity is reported: a threshold chosen on
         the data that it judges flatters.
+      validation: predictions for other patients, on which the ways to mend the calibration are fitted.
+      prevalence: share of positives, above 0 and below 1, at which PPV and NPV are stated too.
       replicates: resamples of the bootstrap.
       seed: of the resamples.
       labels: the labels to judge.
 
     Raises:
-      InputError: the table is faulty or holds several splits.
+      InputError: a table is faulty or holds several splits, ``validation`` has a patient of ``table``, or the
+        prevalence is none.
     """
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise InputError(f"found {prevalence}", where="prevalence", mend="give a share above 0 and below 1")
     check_predictions(table, labels=labels)
     split = only_split(table)
+    calibration = recalibrate(validation, table, labels=labels)
     found = tuple(
-        _summarise_level(level, labels, thresholds, replicates=replicates, seed=seed)
+        summarise_level(level, labels, thresholds, prevalence=prevalence, replicates=replicates, seed=seed)
         for level in levels(table, labels=labels)
     )
     return Summary(
         split=split,
         thresholds_from=None if thresholds is None else thresholds.split,
+        prevalence=prevalence,
         replicates=replicates,
         seed=seed,
         levels=found,
+        calibration=calibration,
         warnings=tuple(_warnings(found, split, thresholds)),
     )
 
@@ -80,120 +79,6 @@ def summarise(
 def write_summary(summary: Summary, path: str | os.PathLike[str]) -> pathlib.Path:
     """Write the summary as JSON, whole or not at all."""
     return write_json(summary.to_json(), path)
-
-
-def _summarise_level(
-    level: Level, labels: tuple[str, ...], thresholds: Thresholds | None, *, replicates: int, seed: int
-) -> LevelSummary:
-    n_patients = int(level.patients.max()) + 1
-    k = len(labels)
-    resampled = bootstrap(
-        _statistics(level, n_patients), n_patients=n_patients, replicates=replicates, seed=seed, jackknife=True
-    )
-    each, weights = np.eye(k), label_weights(labels)
-    area, precision, loss = (_part(resampled, slice(i * k, (i + 1) * k)) for i in range(3))
-    return LevelSummary(
-        level=level.name,
-        n=level.patients.size,
-        n_patients=n_patients,
-        derived=level.derived,
-        labels=tuple(
-            _summarise_label(
-                level,
-                i,
-                label,
-                () if thresholds is None else thresholds.of(level.name, label),
-                average_precision=_estimate(precision, each[i], n_patients),
-                log_loss=_loss(loss, each[i]),
-            )
-            for i, label in enumerate(labels)
-        ),
-        weighted_log_loss=_loss(loss, weights),
-        macro_auroc=_estimate(area, np.full(k, 1 / k), n_patients),
-        macro_average_precision=_estimate(precision, np.full(k, 1 / k), n_patients),
-    )
-
-
-def _statistics(level: Level, n_patients: int) -> list[Statistic]:
-    columns = list(zip(level.labels.T, level.scores.T, strict=True))
-    return [
-        *(auroc_statistic(truth, scores, level.patients) for truth, scores in columns),
-        *(average_precision_statistic(truth, scores, level.patients) for truth, scores in columns),
-        *(mean_statistic(cross_entropy(*c), level.patients, n_patients=n_patients) for c in columns),
-    ]
-
-
-def _part(resampled: Resampled, chosen: slice) -> Resampled:
-    return Resampled(
-        values=resampled.values[chosen],
-        replicates=resampled.replicates[:, chosen],
-        jackknife=resampled.jackknife[:, chosen],
-    )
-
-
-def _estimate(resampled: Resampled, weights: Float64[np.ndarray, " statistics"], n_patients: int) -> Estimate:
-    """The weighted sum of statistics with its interval; only those with a weight have to be estimable."""
-    used = weights > 0
-    value = float(resampled.values[used] @ weights[used])
-    if np.isnan(value):
-        return Estimate(value=None, interval=None)
-    replicates, jackknife = (drawn[:, used] @ weights[used] for drawn in (resampled.replicates, resampled.jackknife))
-    return Estimate(value=value, interval=bca(value, replicates, jackknife, n_patients=n_patients))
-
-
-def _loss(resampled: Resampled, weights: Float64[np.ndarray, " statistics"]) -> Estimate:
-    """The weighted sum of losses with its interval; only those with a weight have to be estimable."""
-    used = weights > 0
-    value = float(resampled.values[used] @ weights[used])
-    if np.isnan(value):
-        return Estimate(value=None, interval=None)
-    return Estimate(value=value, interval=jackknife_log(value, resampled.jackknife[:, used] @ weights[used]))
-
-
-def _summarise_label(
-    level: Level,
-    column: int,
-    label: str,
-    thresholds: tuple[Threshold, ...],
-    *,
-    average_precision: Estimate,
-    log_loss: Estimate,
-) -> LabelSummary:
-    truth, scores, patients = level.labels[:, column], level.scores[:, column], level.patients
-    return LabelSummary(
-        label=label,
-        n=int(np.sum(~np.isnan(truth))),
-        n_positive=int(np.sum(truth == 1)),
-        n_positive_patients=np.unique(patients[truth == 1]).size,
-        auroc=Estimate(value=auroc(truth, scores), interval=auroc_interval(truth, scores, patients)),
-        average_precision=average_precision,
-        log_loss=log_loss,
-        brier=brier(truth, scores),
-        operating_points=tuple(_operating_point(truth, scores, patients, threshold) for threshold in thresholds),
-    )
-
-
-def _operating_point(
-    truth: Float64[np.ndarray, " n"],
-    scores: Float64[np.ndarray, " n"],
-    patients: Int64[np.ndarray, " n"],
-    threshold: Threshold,
-) -> OperatingPoint:
-    if threshold.value is None:
-        nothing = Estimate(value=None, interval=None)
-        return OperatingPoint(
-            rule=threshold.rule, threshold=None, sensitivity=nothing, specificity=nothing, ppv=None, npv=None
-        )
-    called, positive, negative = scores >= threshold.value, truth == 1, truth == 0
-    found = confusion(truth, scores, threshold=threshold.value)
-    return OperatingPoint(
-        rule=threshold.rule,
-        threshold=threshold.value,
-        sensitivity=Estimate(value=found.sensitivity, interval=rate_interval(called[positive], patients[positive])),
-        specificity=Estimate(value=found.specificity, interval=rate_interval(~called[negative], patients[negative])),
-        ppv=found.ppv,
-        npv=found.npv,
-    )
 
 
 def _warnings(found: tuple[LevelSummary, ...], split: str, thresholds: Thresholds | None) -> Iterator[str]:
@@ -212,6 +97,25 @@ def _warnings(found: tuple[LevelSummary, ...], split: str, thresholds: Threshold
                     f"{level.level} {label.label}: positives in {label.n_positive_patients} patients, "
                     f"fewer than {FEW_POSITIVES}: unreliable"
                 )
+        for name, parts in {"site": level.sites, **level.subgroups}.items():
+            few, n = _few(parts)
+            if few:
+                yield (
+                    f"{level.level} by {name}: {few} of {n} AUROCs rest on positives in fewer than {FEW_POSITIVES} "
+                    "patients: unreliable"
+                )
+        for pooled in level.pooled_sites:
+            if pooled.left_out:
+                yield (
+                    f"{level.level} {pooled.label}: left out of the pooled AUROC, as it is not estimable there or "
+                    f"without spread: {', '.join(pooled.left_out)}"
+                )
+
+
+def _few(parts: tuple[Stratum, ...]) -> tuple[int, int]:
+    """How many AUROCs of sites or subgroups rest on few positives, and of how many."""
+    found = [label for part in parts for label in part.labels if label.auroc.value is not None]
+    return sum(label.n_positive_patients < FEW_POSITIVES for label in found), len(found)
 
 
 def format_summary(summary: Summary) -> str:
@@ -235,36 +139,38 @@ def _format_level(level: LevelSummary, split: str) -> str:
     if rule is not None:
         header += ["sensitivity", "specificity"]
     rows = [_cells(label) for label in level.labels]
-    macro = ["macro mean", "", _figure(level.macro_auroc), _figure(level.macro_average_precision)]
+    macro = ["macro mean", "", figure(level.macro_auroc), figure(level.macro_average_precision)]
     macro += [""] * (len(header) - len(macro))
     title = f"{level.level} level{split}: {level.n} {level.level}s of {level.n_patients} patients"
     at = "" if rule is None else f", sensitivity and specificity at {one_line(rule)}"
-    loss = f"weighted log loss {_figure(level.weighted_log_loss, digits=4)}"
-    return "\n".join([title + at, *_aligned([header, *rows, macro]), f"  {loss}"])
+    loss = f"weighted log loss {figure(level.weighted_log_loss, digits=4)}"
+    return "\n".join([title + at, *aligned([header, *rows, macro]), f"  {loss}"])
 
 
 def _cells(label: LabelSummary) -> list[str]:
     cells = [
         one_line(label.label),
         f"{label.n_positive}/{label.n}",
-        _figure(label.auroc),
-        _figure(label.average_precision),
+        figure(label.auroc),
+        figure(label.average_precision),
     ]
     for point in label.operating_points[:1]:
-        cells += [_figure(point.sensitivity), _figure(point.specificity)]
+        cells += [figure(point.sensitivity), figure(point.specificity)]
     return cells
 
 
-def _figure(estimate: Estimate, *, digits: int = 3) -> str:
+def figure(estimate: Estimate, *, digits: int = 3, signed: bool = False) -> str:
+    """A figure with its interval as it is printed."""
     if estimate.value is None:
         return NOT_ESTIMABLE
-    value = f"{estimate.value:.{digits}f}"
+    form, to = (f"+.{digits}f", " to ") if signed else (f".{digits}f", "-")
     if estimate.interval is None:
-        return f"{value} (no interval)"
-    return f"{value} ({estimate.interval.low:.{digits}f}-{estimate.interval.high:.{digits}f})"
+        return f"{estimate.value:{form}} (no interval)"
+    return f"{estimate.value:{form}} ({estimate.interval.low:{form}}{to}{estimate.interval.high:{form}})"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table whose first row is its header and whose last its mean."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     ruler = ["-" * width for width in widths]
     lines = [rows[0], ruler, *rows[1:-1], ruler, rows[-1]]

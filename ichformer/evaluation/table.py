@@ -1,24 +1,31 @@
 """The table of predictions: what any model, ours or anybody's, is judged from.
 
 One row a slice, and one row a scan with an empty ``slice``. Where no scan rows are there, a scan's label and score are
-the maximum over its slices.
+the maximum over its slices. Columns named ``group_...`` (``group_sex``, ``group_age``) sort the scans into subgroups.
 """
 
 import csv
 import os
 import pathlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, Shaped
 
 from ichformer import LABELS
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
 
 ID_COLUMNS = ("patient", "study", "series", "slice", "site", "split")
 """Columns of text. ``slice`` is empty in rows that are about a whole scan; only ``patient`` may never be empty."""
+
+GROUP_PREFIX = "group_"
+"""Columns of text whose names begin so sort scans into subgroups; empty where unknown."""
+
+MAX_GROUPS = 30
+"""Most values of one such column: more are numbers that want to be put into classes first."""
 
 _ROW_ID = ["patient", "study", "series", "slice"]
 _SCAN_ID = _ROW_ID[:-1]
@@ -36,6 +43,8 @@ class Level:
       labels: [n, labels] 0 or 1, NaN where unknown.
       scores: [n, labels] probabilities.
       patients: [n] from 0 to the number of patients - 1: rows of one patient are not independent.
+      sites: [n] of each row, "" where unknown.
+      groups: [n] of each row, by the column's name without its prefix, "" where unknown.
       derived: whether the scans were made as the maximum over slices.
     """
 
@@ -43,6 +52,8 @@ class Level:
     labels: Float64[np.ndarray, "n labels"]
     scores: Float64[np.ndarray, "n labels"]
     patients: Int64[np.ndarray, " n"]
+    sites: Shaped[np.ndarray, " n"]
+    groups: Mapping[str, Shaped[np.ndarray, " n"]]
     derived: bool
 
 
@@ -56,22 +67,50 @@ def columns(labels: tuple[str, ...] = LABELS) -> list[str]:
     return [*ID_COLUMNS, *labels, *map(score_column, labels)]
 
 
-def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS) -> pd.DataFrame:
-    """Read and check a CSV file of predictions.
+def group_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of a table that sort its scans into subgroups."""
+    return [name for name in table if isinstance(name, str) and name.startswith(GROUP_PREFIX)]
 
-    Columns of ``ID_COLUMNS`` other than ``patient`` may be missing and are then empty; further columns are left out.
-    An empty field, ``NaN`` or ``NA`` in a label column is an unknown label.
+
+def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS) -> pd.DataFrame:
+    """Read and check a file of predictions: CSV, or Parquet (extra ``parquet``) where its name ends so.
+
+    Columns of ``ID_COLUMNS`` other than ``patient`` may be missing and are then empty; those named ``group_...`` are
+    kept, further columns are left out. An empty field, ``NaN`` or ``NA`` in a label column is an unknown label.
 
     Raises:
       InputError: the file cannot be read, or ``check_predictions`` objects.
     """
-    table = _read_text(path)
+    table = _read_parquet(path) if pathlib.Path(path).suffix == ".parquet" else _read_text(path)
     numeric = [*labels, *map(score_column, labels)]
     absent = [name for name in ID_COLUMNS[1:] if name not in table]
     numbers = {name: _numbers(table[name], f"{path}, column {name}") for name in numeric if name in table}
     table = table.assign(**dict.fromkeys(absent, ""), **numbers)
     check_predictions(table, labels=labels, where=path)
-    return table[columns(labels)]
+    return table[[*columns(labels), *group_columns(table)]]
+
+
+def _read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Every value as text, so that what follows is the same for both kinds of file."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError(
+            "pyarrow, which reads Parquet, is missing", where=path, mend="pip install 'ichformer[parquet]', or give CSV"
+        ) from None
+    try:
+        file = pyarrow.parquet.read_table(path)
+        found = {name: file[name].to_pylist() for name in file.column_names}
+    except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
+        raise InputError(
+            f"cannot be read as Parquet ({error})", where=path, mend="give a Parquet or a CSV file"
+        ) from error
+    return pd.DataFrame({name: ["" if v is None else _text(v) for v in column] for name, column in found.items()})
+
+
+def _text(value: object) -> str:
+    # True is no number to NumPy's parser; repr gives back every bit of a float.
+    return str(int(value)) if isinstance(value, bool) else value if isinstance(value, str) else repr(value)
 
 
 def _read_text(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -110,7 +149,7 @@ def write_predictions(
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        table[columns(labels)].to_csv(temporary, index=False)
+        table[[*columns(labels), *group_columns(table)]].to_csv(temporary, index=False)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -128,7 +167,7 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
     Raises:
       InputError: no rows; a column missing; an id that is no text; an empty patient; a row twice; a patient in two
         splits; a label that is neither 0, 1 nor unknown; a score that is no number or outside 0 to 1; scan rows for
-        only some of the scans that have slices.
+        only some of the scans that have slices; a scan of two sites or in two groups; numbers for groups.
     """
     missing = [name for name in columns(labels) if name not in table]
     if missing:
@@ -137,7 +176,8 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
         )
     if table.empty:
         raise InputError("no rows", where=where, mend="give at least one scan or slice")
-    for name in ID_COLUMNS:
+    groups = group_columns(table)
+    for name in (*ID_COLUMNS, *groups):
         is_text = table[name].map(lambda value: isinstance(value, str))
         if not is_text.all():
             raise InputError("has values that are no text", where=f"{where}, column {name}", mend="use '' for unknown")
@@ -145,7 +185,20 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
         raise InputError("is empty in some rows", where=f"{where}, column patient", mend="name every patient")
     for label in labels:
         _check_values(table, label, where)
+    for name in groups:
+        if table[name].nunique() > MAX_GROUPS:
+            raise InputError(
+                f"has {table[name].nunique()} values",
+                where=f"{where}, column {one_line(name)}",
+                mend=f"put them into at most {MAX_GROUPS} classes",
+            )
     _check_rows(table, where)
+    for name in ("site", *groups):
+        several = table.groupby(_SCAN_ID)[name].transform("nunique").to_numpy() > 1
+        if several.any():
+            raise InputError(
+                f"two values for {_name(table, several)}", where=f"{where}, column {one_line(name)}", mend="give one"
+            )
 
 
 def _check_values(table: pd.DataFrame, label: str, where: object) -> None:
@@ -217,7 +270,7 @@ def _maximum(slices: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
     # A bleed in one slice is a bleed in the scan; "none" is known only where every slice is known.
     numeric = [*labels, *map(score_column, labels)]
     scan = slices.groupby(_SCAN_ID, sort=False)
-    most = scan[numeric].max()
+    most = scan[["site", *group_columns(slices)]].first().join(scan[numeric].max())
     unknown = slices[list(labels)].isna().groupby([slices[name] for name in _SCAN_ID], sort=False).any()
     for label in labels:
         most[label] = most[label].mask(unknown[label] & (most[label] != 1))
@@ -230,5 +283,7 @@ def _level(name: LevelName, rows: pd.DataFrame, labels: tuple[str, ...], *, deri
         labels=rows[list(labels)].to_numpy(np.float64),
         scores=rows[[score_column(label) for label in labels]].to_numpy(np.float64),
         patients=pd.factorize(rows["patient"], sort=True)[0].astype(np.int64),
+        sites=rows["site"].to_numpy(object),
+        groups={name.removeprefix(GROUP_PREFIX): rows[name].to_numpy(object) for name in group_columns(rows)},
         derived=derived,
     )

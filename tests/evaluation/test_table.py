@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,6 +31,40 @@ def test_other_peoples_tables_need_a_patient_labels_and_scores_only(tmp_path):
     np.testing.assert_array_equal(table["any"], [1, np.nan])
     (scan,) = levels(table, labels=("any",))
     assert (scan.name, scan.derived, scan.labels.shape) == ("scan", False, (2, 1))
+
+
+def test_parquet_says_the_same_as_csv(tmp_path):
+    pytest.importorskip("pyarrow", reason="extra `parquet`")
+    table = with_scan_rows(prediction_table(n_patients=4)).assign(group_sex="F")
+    table.loc[3, "epidural"] = np.nan
+    table.to_parquet(tmp_path / "predictions.parquet")
+    pd.testing.assert_frame_equal(
+        read_predictions(tmp_path / "predictions.parquet"),
+        read_predictions(write_predictions(table, tmp_path / "predictions.csv")),
+    )
+    # Whole numbers for patients, truth values for labels, and no file of that kind.
+    pd.DataFrame({"patient": [7, 8], "any": [True, None], "score_any": [0.1 + 0.2, 0.5]}).to_parquet(
+        tmp_path / "a.parquet"
+    )
+    found = read_predictions(tmp_path / "a.parquet", labels=("any",))
+    assert (list(found["patient"]), found["score_any"][0]) == (["7", "8"], 0.1 + 0.2)
+    np.testing.assert_array_equal(found["any"], [1, np.nan])
+    (tmp_path / "no.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        read_predictions(tmp_path / "no.parquet")
+
+
+def test_parquet_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"ichformer\[parquet\]"):
+        read_predictions(tmp_path / "predictions.parquet")
+
+
+def test_groups_are_read_and_written(tmp_path):
+    table = prediction_table(n_patients=3).assign(group_sex="F")
+    found = read_predictions(write_predictions(table, tmp_path / "predictions.csv"))
+    pd.testing.assert_frame_equal(found, table)
+    assert [list(set(level.groups["sex"])) for level in levels(found)] == [["F"], ["F"]]
 
 
 FAULTS = {

@@ -1,0 +1,210 @@
+"""Two models on one level of a table, without the correction over labels. Differences are candidate minus reference."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from ichformer.errors import InputError, one_line
+from ichformer.evaluation.bootstrap import (
+    Statistic,
+    auroc_statistic,
+    average_precision_statistic,
+    bootstrap,
+    mean_statistic,
+)
+from ichformer.evaluation.comparisons import McNemar, mcnemar, mcnemar_clustered, non_inferior
+from ichformer.evaluation.delong import Difference, delong_test
+from ichformer.evaluation.figures import NOTHING, Estimate
+from ichformer.evaluation.intervals import bca
+from ichformer.evaluation.metrics import Vector, auroc, cross_entropy
+from ichformer.evaluation.table import Level, LevelName
+from ichformer.evaluation.thresholds import Threshold
+
+Frozen = Mapping[str, Sequence[Threshold]]
+"""Thresholds of one model and level by label; empty where there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateComparison:
+    """Sensitivities or specificities of two models, each at its own frozen threshold by the same rule.
+
+    Attributes:
+      rule: that fixed the thresholds.
+      rate: "sensitivity" (among the positives) or "specificity" (among the negatives).
+      reference, candidate: the rates.
+      difference: with its bootstrap interval.
+      test: McNemar's, exact where every patient has one row, clustered by patient otherwise.
+      p_holm: corrected over the labels.
+    """
+
+    rule: str
+    rate: str
+    reference: float | None
+    candidate: float | None
+    difference: Estimate
+    test: McNemar | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelComparison:
+    """Two models on one label; ``auroc`` is DeLong's paired test, the other differences are bootstrapped.
+
+    ``non_inferior`` says whether the whole interval of the AUROC's difference lies above minus the margin.
+    """
+
+    label: str
+    n: int
+    n_positive: int
+    n_positive_patients: int
+    reference_auroc: float | None
+    candidate_auroc: float | None
+    auroc: Difference | None
+    auroc_p_holm: float | None
+    non_inferior: bool | None
+    average_precision: Estimate
+    log_loss: Estimate
+    rates: tuple[RateComparison, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelComparison:
+    """Two models on one level."""
+
+    level: LevelName
+    n: int
+    n_patients: int
+    labels: tuple[LabelComparison, ...]
+    macro_auroc: Estimate
+
+
+def compare_level(
+    reference: Level,
+    candidate: Level,
+    labels: tuple[str, ...],
+    thresholds: tuple[Frozen, Frozen],
+    *,
+    margin: float | None,
+    replicates: int,
+    seed: int,
+) -> LevelComparison:
+    """Compare two models on the same rows; see ``compare.compare`` for the arguments.
+
+    Raises:
+      InputError: the models' thresholds follow other rules.
+    """
+    patients, k = reference.patients, len(labels)
+    n_patients = int(patients.max()) + 1
+    pairs = [_pairs(reference, candidate, i, label, thresholds) for i, label in enumerate(labels)]
+    sides = [_statistics(level, n_patients) for level in (reference, candidate)]
+    for side, statistics in enumerate(sides):
+        statistics += [
+            mean_statistic(pair.right[side], patients, n_patients=n_patients) for of_label in pairs for pair in of_label
+        ]
+    resampled = bootstrap(
+        [*sides[0], *sides[1]], n_patients=n_patients, replicates=replicates, seed=seed, jackknife=True
+    )
+    size = len(sides[0])
+    values, drawn, left_out = (
+        v[..., size:] - v[..., :size] for v in (resampled.values, resampled.replicates, resampled.jackknife)
+    )
+
+    def estimate(start: int, stop: int) -> Estimate:
+        """The mean of the differences from ``start`` to ``stop``."""
+        value = float(values[start:stop].mean())
+        if np.isnan(value):
+            return NOTHING
+        spread = (v[:, start:stop].mean(axis=1) for v in (drawn, left_out))
+        return Estimate(value=value, interval=bca(value, *spread, n_patients=n_patients))
+
+    found, at = [], 3 * k
+    for i, label in enumerate(labels):
+        truth = reference.labels[:, i]
+        tested = delong_test(truth, candidate.scores[:, i], reference.scores[:, i], patients)
+        rates = tuple(
+            _rate(pair, patients, estimate(column, column + 1)) for column, pair in enumerate(pairs[i], start=at)
+        )
+        at += len(rates)
+        found.append(
+            LabelComparison(
+                label=label,
+                n=int(np.sum(~np.isnan(truth))),
+                n_positive=int(np.sum(truth == 1)),
+                n_positive_patients=np.unique(patients[truth == 1]).size,
+                reference_auroc=auroc(truth, reference.scores[:, i]),
+                candidate_auroc=auroc(truth, candidate.scores[:, i]),
+                auroc=tested,
+                auroc_p_holm=None,
+                non_inferior=None if tested is None or margin is None else non_inferior(tested.interval, margin=margin),
+                average_precision=estimate(k + i, k + i + 1),
+                log_loss=estimate(2 * k + i, 2 * k + i + 1),
+                rates=rates,
+            )
+        )
+    return LevelComparison(
+        level=reference.name, n=patients.size, n_patients=n_patients, labels=tuple(found), macro_auroc=estimate(0, k)
+    )
+
+
+def _statistics(level: Level, n_patients: int) -> list[Statistic]:
+    columns = list(zip(level.labels.T, level.scores.T, strict=True))
+    return [
+        *(auroc_statistic(truth, scores, level.patients) for truth, scores in columns),
+        *(average_precision_statistic(truth, scores, level.patients) for truth, scores in columns),
+        *(mean_statistic(cross_entropy(*c), level.patients, n_patients=n_patients) for c in columns),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Pair:
+    """Whether reference and candidate get each row right: 1, 0, or NaN where a row does not count for the rate."""
+
+    rule: str
+    rate: str
+    right: tuple[Vector, Vector]
+
+
+def _pairs(
+    reference: Level, candidate: Level, column: int, label: str, thresholds: tuple[Frozen, Frozen]
+) -> list[_Pair]:
+    of_label = [frozen.get(label, ()) for frozen in thresholds]
+    rules = [[threshold.rule for threshold in frozen] for frozen in of_label]
+    if rules[0] != rules[1]:
+        raise InputError(
+            f"rules {rules[0]} and {rules[1]} for {one_line(label)}",
+            where="thresholds",
+            mend="fix those of both models by the same rules",
+        )
+    truth, found = reference.labels[:, column], []
+    for first, second in zip(*of_label, strict=True):
+        if first.value is None or second.value is None:
+            continue
+        called = [
+            level.scores[:, column] >= threshold.value for level, threshold in ((reference, first), (candidate, second))
+        ]
+        for rate, among in (("sensitivity", 1), ("specificity", 0)):
+            right = [np.where(truth == among, (c == among).astype(np.float64), np.nan) for c in called]
+            found.append(_Pair(rule=first.rule, rate=rate, right=(right[0], right[1])))
+    return found
+
+
+def _rate(pair: _Pair, patients: Int64[np.ndarray, " n"], difference: Estimate) -> RateComparison:
+    counts = ~np.isnan(pair.right[0])
+    reference, candidate = (right[counts] for right in pair.right)
+    among = patients[counts]
+    test: McNemar | None = None
+    if among.size:
+        one_row_each = np.unique(among).size == among.size
+        right = (candidate == 1, reference == 1)
+        test = mcnemar(*right) if one_row_each else mcnemar_clustered(*right, among)
+    return RateComparison(
+        rule=pair.rule,
+        rate=pair.rate,
+        reference=float(reference.mean()) if among.size else None,
+        candidate=float(candidate.mean()) if among.size else None,
+        difference=difference,
+        test=test,
+        p_holm=None,
+    )

@@ -1,0 +1,114 @@
+"""The figures of each site and of each subgroup, and what the sites say together."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+from scipy.special import expit, logit
+
+from ichformer.evaluation.delong import auroc_interval, delong
+from ichformer.evaluation.figures import NOTHING, Estimate, PooledAuroc, Stratum, StratumLabel
+from ichformer.evaluation.intervals import Interval, rate_interval
+from ichformer.evaluation.metrics import auroc
+from ichformer.evaluation.pooling import pool
+from ichformer.evaluation.table import Level
+
+
+def strata(
+    level: Level, names: Shaped[np.ndarray, " n"], labels: tuple[str, ...], thresholds: Mapping[str, float | None]
+) -> tuple[Stratum, ...]:
+    """The figures of each part of a level's rows, sorted by name.
+
+    Args:
+      level: the rows.
+      names: of the part that each row belongs to.
+      labels: in the order of the level's columns.
+      thresholds: frozen, by label; a label that is missing or None has no sensitivity.
+
+    Returns:
+      Nothing where no row names its part.
+    """
+    if not any(names):
+        return ()
+    found = []
+    for name in sorted(set(names)):
+        rows = np.asarray(names == name, bool)
+        found.append(
+            Stratum(
+                name=name,
+                n=int(rows.sum()),
+                n_patients=np.unique(level.patients[rows]).size,
+                labels=tuple(
+                    _stratum_label(level, rows, i, label, thresholds.get(label)) for i, label in enumerate(labels)
+                ),
+            )
+        )
+    return tuple(found)
+
+
+def _stratum_label(
+    level: Level, rows: Bool[np.ndarray, " n"], column: int, label: str, threshold: float | None
+) -> StratumLabel:
+    truth, scores, patients = level.labels[rows, column], level.scores[rows, column], level.patients[rows]
+    positive, negative = truth == 1, truth == 0
+    sensitivity = specificity = NOTHING
+    if threshold is not None:
+        sensitivity = _share(scores[positive] >= threshold, patients[positive])
+        specificity = _share(scores[negative] < threshold, patients[negative])
+    return StratumLabel(
+        label=label,
+        n=int(positive.sum() + negative.sum()),
+        n_positive=int(positive.sum()),
+        n_positive_patients=np.unique(patients[positive]).size,
+        auroc=Estimate(value=auroc(truth, scores), interval=auroc_interval(truth, scores, patients)),
+        sensitivity=sensitivity,
+        specificity=specificity,
+    )
+
+
+def _share(success: Bool[np.ndarray, " n"], patients: np.ndarray) -> Estimate:
+    value = float(success.mean()) if success.size else None
+    return Estimate(value=value, interval=rate_interval(success, patients))
+
+
+def pool_sites(level: Level, labels: tuple[str, ...]) -> tuple[PooledAuroc, ...]:
+    """The AUROC of each label over the level's named sites, pooled as log odds with random effects.
+
+    A site goes in where its AUROC and DeLong's variance are estimable and it separates the classes not completely: an
+    AUROC of 1 has no log odds. No pooling where fewer than two sites are named.
+    """
+    sites = sorted(set(level.sites) - {""})
+    return () if len(sites) < 2 else tuple(_pool(level, sites, i, label) for i, label in enumerate(labels))
+
+
+def _pool(level: Level, sites: Sequence[str], column: int, label: str) -> PooledAuroc:
+    values, variances = {}, {}
+    for site in sites:
+        rows = np.asarray(level.sites == site, bool)
+        found = delong(level.labels[rows, column], level.scores[rows, column][None], level.patients[rows])
+        if found is None:
+            continue
+        area, variance = float(found.aurocs[0]), float(found.covariance[0, 0])
+        # Rounding leaves about 1e-18 of a variance that is 0.
+        if 0 < area < 1 and variance > 1e-15:
+            values[site], variances[site] = float(logit(area)), variance / (area * (1 - area)) ** 2
+    pooled = pool(np.array(list(values.values()), np.float64), np.array(list(variances.values()), np.float64))
+    return PooledAuroc(
+        label=label,
+        sites=len(values),
+        left_out=tuple(site for site in sites if site not in values),
+        value=None if pooled is None else float(expit(pooled.value)),
+        interval=None if pooled is None else _back(pooled.interval),
+        prediction=None if pooled is None or pooled.prediction is None else _back(pooled.prediction),
+        i2=None if pooled is None else pooled.i2,
+        tau2=None if pooled is None else pooled.tau2,
+        q_p_value=None if pooled is None else pooled.q_p_value,
+        weights={} if pooled is None else dict(zip(values, pooled.weights, strict=True)),
+    )
+
+
+def _back(interval: Interval) -> Interval:
+    low, high = expit(interval.low), expit(interval.high)
+    return Interval(
+        low=float(low), high=float(high), method=f"{interval.method}, logit", confidence=interval.confidence
+    )
