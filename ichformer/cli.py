@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
+from ichformer import LABELS
 from ichformer.errors import InputError, one_line
 from ichformer.training.config import TrainConfig
 
@@ -153,30 +154,98 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, 
 
 
 def evaluate(
-    run: Positional[Path],
+    run: Positional[Path | None] = None,
     /,
     *,
+    predictions: Path | None = None,
     store: Path | None = None,
-    split: str = "test",
+    split: str | None = None,
+    thresholds: Path | None = None,
+    calibrate_on: Path | None = None,
+    labels: tuple[str, ...] = LABELS,
+    prevalence: float | None = None,
     out: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Judges a run on a split: AUROC and more, by slice and by scan, with intervals over patients.
+    """Judges a run, or anybody's table of predictions: AUROC and more by slice and scan, with intervals over patients.
 
     Args:
       run: a run's folder.
-      store: prepared scans; those of the training by default.
-      split: the split to judge.
-      out: folder for predictions.csv and metrics.json; RUN/evaluation by default.
+      predictions: instead of a run, a table (CSV or Parquet) with patient, label columns and score_LABEL columns, and
+        as far as there are: study, series, slice (empty for a scan), site, split, group_NAME.
+      store: a run's prepared scans; those of the training by default.
+      split: the split to judge; a run's test split, or the only one of the predictions, by default.
+      thresholds: with predictions, the thresholds.json that was frozen on other patients.
+      calibrate_on: with predictions, a table of other patients on which calibration is mended and, without
+        --thresholds, thresholds are frozen.
+      labels: with predictions, the labels to judge.
+      prevalence: also state PPV and NPV at this share of positives.
+      out: folder for evaluation.html, metrics.json, predictions.csv, model_card.md and claim.md; RUN/evaluation, or
+        beside the predictions, by default.
       json: print one JSON object.
     """
-    from ichformer.evaluation.predictions import evaluate as judge
+    from ichformer.evaluation.judge import judge_file
     from ichformer.evaluation.summary import format_summary
-    from ichformer.training.config import read_config
 
-    store = store or Path(read_config(run / "config.json").data.store)
-    summary = judge(run, store, out or run / "evaluation", split=split)
-    _print(summary.to_json(), format_summary(summary), json)
+    if (run is None) == (predictions is None):
+        raise InputError("needs a run or --predictions, not both", where="evaluate", mend="name one of them")
+    if run is not None:
+        given = {"--thresholds": thresholds, "--calibrate-on": calibrate_on}
+        if wrong := [name for name, value in given.items() if value is not None] + ["--labels"] * (labels != LABELS):
+            raise InputError("goes with --predictions only", where=wrong[0], mend="leave it out: a run has its own")
+        from ichformer.evaluation.predictions import evaluate as judge_run
+        from ichformer.training.config import read_config
+
+        store = store or Path(read_config(run / "config.json").data.store)
+        out = out or run / "evaluation"
+        summary = judge_run(run, store, out, split=split or "test", prevalence=prevalence)
+    else:
+        assert predictions is not None
+        if store is not None:
+            raise InputError("goes with a run only", where="--store", mend="leave it out")
+        out = out or predictions.with_name(f"{predictions.stem}-evaluation")
+        summary = judge_file(
+            predictions,
+            out,
+            split=split,
+            thresholds=thresholds,
+            calibrate_on=calibrate_on,
+            labels=labels,
+            prevalence=prevalence,
+        )
+    _print(summary.to_json(), f"{format_summary(summary)}\n\npage: {out / 'evaluation.html'}", json)
+
+
+def compare(
+    tables: Positional[tuple[Path, ...]],
+    /,
+    *,
+    split: str | None = None,
+    thresholds: tuple[Path, ...] = (),
+    labels: tuple[str, ...] = LABELS,
+    margin: float | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+    json: bool = False,
+) -> None:
+    """Compares tables of predictions for the same scans with the first one: DeLong, McNemar, bootstrap, Holm.
+
+    Args:
+      tables: the reference and one or more candidates (CSV or Parquet, as for `evaluate --predictions`).
+      split: the split to compare on; the only one of the tables by default.
+      thresholds: a thresholds.json for each table, in their order, for the rates at frozen thresholds.
+      labels: the labels to compare.
+      margin: difference of AUROCs below which a candidate is not inferior.
+      replicates: resamples of patients.
+      seed: of the resamples.
+      json: print one JSON object.
+    """
+    from ichformer.evaluation.compare import compare_files, format_comparison
+
+    found = compare_files(
+        tables, thresholds=thresholds, split=split, labels=labels, margin=margin, replicates=replicates, seed=seed
+    )
+    _print({"comparisons": [c.to_json() for c in found]}, "\n\n\n".join(map(format_comparison, found)), json)
 
 
 def predict(
@@ -295,7 +364,7 @@ def bench_prepare(source: Positional[Path], /, *, workers: int | None = None, js
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    f.__name__: f for f in (demo, phantom, inspect, prepare, train, evaluate, predict, models, bench)
+    f.__name__: f for f in (demo, phantom, inspect, prepare, train, evaluate, compare, predict, models, bench)
 }
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {"bench": {"prepare": bench_prepare, "loader": bench_loader}}
 """Commands that are followed by another word."""

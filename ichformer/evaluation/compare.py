@@ -5,6 +5,7 @@ All differences are candidate minus reference.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from ichformer.evaluation.compare_level import Frozen, LabelComparison, LevelCom
 from ichformer.evaluation.comparisons import holm
 from ichformer.evaluation.figures import Estimate
 from ichformer.evaluation.summary import NOT_ESTIMABLE, aligned, figure
-from ichformer.evaluation.table import Level, LevelName, check_predictions, levels
-from ichformer.evaluation.thresholds import Thresholds, only_split
+from ichformer.evaluation.table import Level, LevelName, check_predictions, choose_split, levels, read_predictions
+from ichformer.evaluation.thresholds import Thresholds, only_split, read_thresholds
 
 _ROW_ID = ["patient", "study", "series", "slice"]
 
@@ -165,6 +166,35 @@ def _holm(p_values: Sequence[float | None]) -> list[float | None]:
     for i, p in zip(known, adjusted, strict=True):
         found[i] = float(p)
     return found
+
+
+def compare_files(
+    paths: Sequence[Path],
+    *,
+    thresholds: Sequence[Path] = (),
+    split: str | None = None,
+    margin: float | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+    labels: tuple[str, ...] = LABELS,
+) -> tuple[Comparison, ...]:
+    """``compare`` for files, whose names without their endings, or whose whole paths, are those of the models."""
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    if len(set(names)) < len(names):
+        raise InputError("stands there twice", where=max(names, key=names.count), mend="name every table once")
+    if thresholds and len(thresholds) != len(paths):
+        raise InputError(f"{len(thresholds)} for {len(paths)} tables", where="thresholds", mend="give one for each")
+    tables = [choose_split(read_predictions(path, labels=labels), split, where=path) for path in paths]
+    return compare(
+        dict(zip(names, tables, strict=True)),
+        thresholds=dict(zip(names, map(read_thresholds, thresholds), strict=True)) if thresholds else None,
+        margin=margin,
+        replicates=replicates,
+        seed=seed,
+        labels=labels,
+    )
 
 
 def format_comparison(comparison: Comparison) -> str:

@@ -1,4 +1,4 @@
-"""A run over a store: the table of predictions, the thresholds frozen on validation, and the summary."""
+"""A run over a store: the table of predictions, the thresholds frozen on validation, and what is said of them."""
 
 import dataclasses
 from pathlib import Path
@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ichformer import LABELS
+from ichformer.cohorts.leakage import check_leakage
 from ichformer.errors import InputError
-from ichformer.evaluation.summary import Summary, summarise, write_summary
-from ichformer.evaluation.table import columns, write_predictions
+from ichformer.evaluation.judge import judge
+from ichformer.evaluation.run_facts import run_facts
+from ichformer.evaluation.scan_groups import GROUP_COLUMNS, scan_groups
+from ichformer.evaluation.summary import Summary
+from ichformer.evaluation.table import columns, read_predictions, write_predictions
 from ichformer.evaluation.thresholds import (
     THRESHOLDS_NAME,
     Thresholds,
@@ -24,11 +28,18 @@ from ichformer.pipeline.records import Store
 from ichformer.training.config import TrainConfig
 from ichformer.training.loop import train
 from ichformer.training.parallel import make_mesh, replicate, shard_batch
-from ichformer.training.run import Run
+from ichformer.training.run import Run, seen_scans
+
+VALIDATION_NAME = "validation.csv"
+"""The file in the folder of a run with the predictions that fixed its thresholds; calibration is mended on them."""
 
 
 def predict_store(run: Run, store: Store, split: str, *, batch_size: int = 8) -> pd.DataFrame:
-    """Scores of every slice and scan of a split, as the table that ``evaluation.table`` describes."""
+    """Scores of every slice and scan of a split, as the table that ``evaluation.table`` describes.
+
+    A patient is named with the origin (``rsna2019/ID_1``), as sets may share names; subgroups are those that the scans
+    tell (``scan_groups``).
+    """
     mesh = make_mesh()
     batch_size = -(-batch_size // mesh.size) * mesh.size
     params = replicate(run.params, mesh)
@@ -37,37 +48,57 @@ def predict_store(run: Run, store: Store, split: str, *, batch_size: int = 8) ->
     for batch in evaluation_batches(store, rows=store.rows(split), batch_size=batch_size):
         slice_scores, scan_scores = jax.device_get(score(params, shard_batch(batch, mesh)))
         for i in np.flatnonzero(batch.weight):
-            entry = store.index.iloc[int(batch.row[i])]
-            ids = {name: str(entry[name]) for name in ("patient", "study", "series", "site", "split")}
+            row = int(batch.row[i])
+            entry = store.index.iloc[row]
+            ids = {name: str(entry[name]) for name in ("study", "series", "site", "split")}
+            ids |= {"patient": f"{entry['origin']}/{entry['patient']}", **scan_groups(store, row)}
             rows.append(_row(ids, "", batch.scan_labels[i], scan_scores[i]))
             for s in np.flatnonzero(batch.slice_mask[i]):
                 rows.append(_row(ids, str(s), batch.slice_labels[i, s], slice_scores[i, s]))
-    return pd.DataFrame(rows, columns=columns())
+    return pd.DataFrame(rows, columns=[*columns(), *GROUP_COLUMNS])
 
 
 def freeze_thresholds(run: Run, store: Store, *, split: str = "val") -> Thresholds:
-    """Fixes the run's thresholds on a split and writes them into its folder, where they stay."""
-    thresholds = fix_thresholds(predict_store(run, store, split))
+    """Fixes the run's thresholds on a split and writes them into its folder, with the predictions, where they stay."""
+    table = predict_store(run, store, split)
+    thresholds = fix_thresholds(table)
+    write_predictions(table, run.path / VALIDATION_NAME)
     write_thresholds(thresholds, run.path / THRESHOLDS_NAME)
     return thresholds
 
 
 def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str, float]:
-    """Trains, then fixes the thresholds on the store's split "val", where the run is a classifier and there is one."""
-    written = train(config, run, progress=progress)
+    """Trains, then fixes the thresholds on the store's split "val", where the run is a classifier and there is one.
+
+    Raises:
+      InputError: ``train`` objects, or scans of the split to train on leak into the store's other splits.
+    """
     store = Store.open(config.data.store)
+    split = store.index["split"]
+    check_leakage(store.index[split == config.data.split], store.index[~split.isin(["", config.data.split])])
+    written = train(config, run, progress=progress)
     if config.objective.name == "classification" and "val" in set(store.index["split"]):
         freeze_thresholds(Run.open(run), store)
     return written
 
 
-def evaluate(run_path: Path, store_path: Path, out: Path, *, split: str = "test", replicates: int = 2000) -> Summary:
-    """Judges a run on a split; writes ``predictions.csv`` and ``metrics.json`` into ``out``.
+def evaluate(
+    run_path: Path,
+    store_path: Path,
+    out: Path,
+    *,
+    split: str = "test",
+    prevalence: float | None = None,
+    replicates: int = 2000,
+) -> Summary:
+    """Judges a run on a split and writes ``judge.FILES`` into ``out``.
 
-    Thresholds come from the run. A run that has none yet gets them from the store's split "val".
+    Thresholds, and the predictions that calibration is mended on, come from the run. A run that has none yet gets them
+    from the store's split "val".
 
     Raises:
-      InputError: no run, another preparation than the run's, no such split, or thresholds asked of the judged split.
+      InputError: no run, another preparation than the run's, no such split, thresholds asked of the judged split, or
+        scans that the run was trained on.
     """
     run, store = Run.open(run_path), Store.open(store_path)
     if store.config != dataclasses.asdict(run.prepare):
@@ -76,14 +107,23 @@ def evaluate(run_path: Path, store_path: Path, out: Path, *, split: str = "test"
             where=store_path,
             mend="prepare it as the run's scans were",
         )
+    judged = store.index.iloc[store.rows(split)]
+    seen = seen_scans(run.path)
+    if seen is not None:
+        check_leakage(seen, judged)
     file = run.path / THRESHOLDS_NAME
     thresholds = read_thresholds(file) if file.exists() else freeze_thresholds(run, store)
-    table = predict_store(run, store, split)
-    summary = summarise(table, thresholds=thresholds, replicates=replicates)
-    out.mkdir(parents=True, exist_ok=True)
-    write_predictions(table, out / "predictions.csv")
-    write_summary(summary, out / "metrics.json")
-    return summary
+    file = run.path / VALIDATION_NAME
+    return judge(
+        predict_store(run, store, split),
+        out,
+        thresholds=thresholds,
+        # Where the judged split fixed the thresholds, the summary says so, and there is nothing to mend on.
+        validation=read_predictions(file) if file.exists() and thresholds.split != split else None,
+        prevalence=prevalence,
+        facts=run_facts(run, store, split),
+        replicates=replicates,
+    )
 
 
 def _scores(run: Run, params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:

@@ -90,6 +90,17 @@ def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = 
     return table[[*columns(labels), *group_columns(table)]]
 
 
+def choose_split(table: pd.DataFrame, split: str | None, *, where: object) -> pd.DataFrame:
+    """The rows of a split; all rows where None is named. InputError where there are none."""
+    if split is None:
+        return table
+    rows = table[table["split"] == split]
+    if rows.empty:
+        found = ", ".join(sorted(map(one_line, set(table["split"]))))
+        raise InputError(f"no row of the split {split!r}", where=where, mend=f"it has: {found or '(unnamed)'}")
+    return rows.reset_index(drop=True)
+
+
 def _read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Every value as text, so that what follows is the same for both kinds of file."""
     try:
@@ -169,10 +180,14 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
         splits; a label that is neither 0, 1 nor unknown; a score that is no number or outside 0 to 1; scan rows for
         only some of the scans that have slices; a scan of two sites or in two groups; numbers for groups.
     """
+    if not labels or len(set(labels)) < len(labels):
+        raise InputError(f"found {' '.join(labels) or 'none'}", where="labels", mend="name one or more, each once")
     missing = [name for name in columns(labels) if name not in table]
     if missing:
         raise InputError(
-            f"no column {', '.join(missing)}", where=where, mend=f"name it; found {', '.join(map(str, table))}"
+            f"no column {', '.join(missing)}",
+            where=where,
+            mend=f"add it, or name fewer labels; found {', '.join(map(str, table))}",
         )
     if table.empty:
         raise InputError("no rows", where=where, mend="give at least one scan or slice")

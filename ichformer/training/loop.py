@@ -20,7 +20,7 @@ from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig
 from ichformer.training.optim import build_optimizer, learning_rate
 from ichformer.training.parallel import check_batch_size, compile_step, make_mesh, replicate, shard_batch
-from ichformer.training.run import initial_state, start_run
+from ichformer.training.run import initial_state, note_scans, seen_scans, start_run
 from ichformer.training.state import TrainState
 from ichformer.training.step import train_step
 from ichformer.training.transfer import transfer_params
@@ -50,6 +50,9 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
     objective = build_objective(config)
     prepared = PrepareConfig(**store.config)
     start_run(run, config, prepared)
+    note_scans(run, store.index.iloc[store.rows(config.data.split)])
+    if config.init_from and (earlier := seen_scans(Path(config.init_from))) is not None:
+        note_scans(run, earlier)
     checkpoints = Checkpoints(run / "checkpoints", every=config.checkpoint_every, keep=config.keep_checkpoints)
     batches = training_batches(
         store,

@@ -13,8 +13,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import pandas as pd
 
 from ichformer import LABELS
+from ichformer.cohorts.tables import read_table, write_table
 from ichformer.errors import InputError
 from ichformer.files import write_text
 from ichformer.objectives.base import Objective
@@ -30,6 +32,12 @@ from ichformer.training.state import TrainState, create_state
 # Settings that do not change what comes out: a run may be resumed with other values of them.
 _FREE = ("log_every", "checkpoint_every", "keep_checkpoints", "wandb_project")
 _FREE_DATA = ("store", "num_workers")
+
+
+SEEN_NAME = "seen.csv"
+"""The file in the folder of a run with the scans that it, and the runs it started from, were trained on."""
+
+SEEN_COLUMNS = ("origin", "patient", "study", "series", "pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +116,19 @@ def start_run(path: Path, config: TrainConfig, prepare: PrepareConfig) -> None:
     write_text(json.dumps(facts, indent=2) + "\n", path / "run.json")
     # Last: a folder with a config.json is a run.
     write_text(config.to_json(), file)
+
+
+def note_scans(path: Path, scans: pd.DataFrame) -> None:
+    """Adds scans to the list of those that the run in this folder was trained on, by what they can be known again."""
+    there = seen_scans(path)
+    table = scans[list(SEEN_COLUMNS)] if there is None else pd.concat([there, scans[list(SEEN_COLUMNS)]])
+    write_table(table.drop_duplicates().sort_values(list(SEEN_COLUMNS)), path / SEEN_NAME)
+
+
+def seen_scans(path: Path) -> pd.DataFrame | None:
+    """The scans that a run was trained on, with ``SEEN_COLUMNS``; None where it keeps no list."""
+    file = path / SEEN_NAME
+    return read_table(file, columns=SEEN_COLUMNS) if file.exists() else None
 
 
 def read_prepare(path: Path) -> PrepareConfig:

@@ -1,0 +1,121 @@
+"""From a table of predictions to everything that is written about it."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ichformer import LABELS
+from ichformer.errors import InputError
+from ichformer.evaluation.cards import Facts, claim, model_card
+from ichformer.evaluation.page import render_page
+from ichformer.evaluation.summary import Summary, summarise, write_summary
+from ichformer.evaluation.table import choose_split, levels, read_predictions, write_predictions
+from ichformer.evaluation.thresholds import (
+    THRESHOLDS_NAME,
+    Thresholds,
+    fix_thresholds,
+    read_thresholds,
+    write_thresholds,
+)
+from ichformer.files import write_text
+
+FILES = ("predictions.csv", "metrics.json", "evaluation.html", "model_card.md", "claim.md")
+"""What ``judge`` writes."""
+
+
+def judge(
+    table: pd.DataFrame,
+    out: Path,
+    *,
+    thresholds: Thresholds | None = None,
+    validation: pd.DataFrame | None = None,
+    prevalence: float | None = None,
+    facts: Facts | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+    labels: tuple[str, ...] = LABELS,
+) -> Summary:
+    """Summarise predictions and write ``FILES`` into ``out``, each whole or not at all, and none if one fails.
+
+    Of the files only ``predictions.csv`` names patients.
+
+    Args:
+      table: predictions of one split.
+      out: the folder; made where it is not there.
+      thresholds, validation, prevalence, replicates, seed, labels: see ``summarise``.
+      facts: what is known about the model.
+
+    Raises:
+      InputError: ``summarise`` objects, or ``out`` cannot be written.
+    """
+    summary = summarise(
+        table,
+        thresholds=thresholds,
+        validation=validation,
+        prevalence=prevalence,
+        replicates=replicates,
+        seed=seed,
+        labels=labels,
+    )
+    facts = facts or Facts()
+    title = f"Evaluation of {facts.name}" if facts.name else "Evaluation"
+    texts = {
+        "evaluation.html": render_page(summary, levels(table, labels=labels), title=title, facts=facts.named()),
+        "model_card.md": model_card(facts, summary),
+        "claim.md": claim(facts, summary),
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_predictions(table, out / "predictions.csv", labels=labels)
+        write_summary(summary, out / "metrics.json")
+        for name, text in texts.items():
+            write_text(text, out / name)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=out, mend="name a writable place") from None
+    return summary
+
+
+def judge_file(
+    predictions: Path,
+    out: Path,
+    *,
+    split: str | None = None,
+    thresholds: Path | None = None,
+    calibrate_on: Path | None = None,
+    prevalence: float | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+    labels: tuple[str, ...] = LABELS,
+) -> Summary:
+    """Judge a file of predictions, of any model, as ``judge`` does.
+
+    Args:
+      predictions: CSV or Parquet.
+      out: the folder for what is written.
+      split: of the rows that are judged; all, which have to be of one split, where None.
+      thresholds: a file of frozen thresholds.
+      calibrate_on: predictions for other patients. Calibration is mended on them, and where there are no thresholds
+        they are fixed on them and written into ``out``.
+      prevalence, replicates, seed, labels: see ``summarise``.
+
+    Raises:
+      InputError: a file is faulty, or ``summarise`` objects.
+    """
+    table = choose_split(read_predictions(predictions, labels=labels), split, where=predictions)
+    validation = None if calibrate_on is None else read_predictions(calibrate_on, labels=labels)
+    frozen = None if thresholds is None else read_thresholds(thresholds)
+    fixed = fix_thresholds(validation, labels=labels) if frozen is None and validation is not None else None
+    summary = judge(
+        table,
+        out,
+        thresholds=frozen or fixed,
+        validation=validation,
+        prevalence=prevalence,
+        facts=Facts(name=predictions.stem),
+        replicates=replicates,
+        seed=seed,
+        labels=labels,
+    )
+    if fixed is not None:
+        write_thresholds(fixed, out / THRESHOLDS_NAME)
+    return summary

@@ -1,0 +1,121 @@
+"""An evaluation as one HTML file that opens anywhere, fetches nothing and runs no script."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from ichformer import __version__
+from ichformer.errors import one_line
+from ichformer.evaluation import page_tables as tables
+from ichformer.evaluation.figures import LevelSummary, Summary
+from ichformer.evaluation.level import MAX_FALSE_POSITIVE_RATE
+from ichformer.evaluation.plots import level_plots
+from ichformer.evaluation.recalibration import LabelCalibration
+from ichformer.evaluation.summary import FEW_POSITIVES, figure
+from ichformer.evaluation.table import Level
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Section:
+    """What the page shows of one level."""
+
+    title: str
+    said: str
+    headline: tables.Table
+    points: Sequence[tables.Table]
+    plots: Sequence[Any]
+    calibration: tables.Table
+    forests: Sequence[tables.Forest]
+    strata: Sequence[tables.Table]
+
+
+def render_page(summary: Summary, levels: Sequence[Level], *, title: str, facts: Mapping[str, str]) -> str:
+    """The page as text.
+
+    Every foreign text (labels, sites, groups, facts) is made printable and escaped; no patient is named. A content
+    security policy forbids the page to load or to run anything.
+
+    Args:
+      summary: all figures.
+      levels: the rows behind them, for the curves, in the summary's order.
+      title: of the page.
+      facts: what is to be said about the model and its data, name -> value.
+    """
+    style = (_HERE / "page.css").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        style=Markup(style),
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii"),
+        version=__version__,
+        title=one_line(title),
+        subtitle=f"split {one_line(summary.split)}" if summary.split else "",
+        warnings=[one_line(warning, max_chars=600) for warning in summary.warnings],
+        facts={one_line(name): one_line(value, max_chars=600) for name, value in facts.items() if value},
+        levels=[
+            _section(level, found, summary, [c for c in summary.calibration if c.level == found.level])
+            for level, found in zip(levels, summary.levels, strict=True)
+        ],
+        notes=_notes(summary),
+    )
+
+
+def _section(level: Level, found: LevelSummary, summary: Summary, calibration: Sequence[LabelCalibration]) -> _Section:
+    first = {label.label: label.operating_points[0].threshold for label in found.labels if label.operating_points}
+    strata = [tables.strata_table("By site", found.sites)] if found.sites else []
+    strata += [tables.strata_table(f"By {one_line(name)}", parts) for name, parts in found.subgroups.items()]
+    said = f"{found.n} {found.level}s of {found.n_patients} patients"
+    said += ", made as the maximum over slices" if found.derived else ""
+    return _Section(
+        title=f"{found.level.capitalize()}s",
+        said=f"{said}. Weighted log loss (RSNA 2019) {figure(found.weighted_log_loss, digits=4)}.",
+        headline=tables.headline(found),
+        points=tables.point_tables(found, summary.prevalence),
+        plots=level_plots(level, [label.label for label in found.labels], calibration, first),
+        calibration=tables.calibration_table(calibration),
+        forests=tables.forests(found),
+        strata=strata,
+    )
+
+
+def _notes(summary: Summary) -> list[str]:
+    intervals = (
+        "Intervals are 95 % intervals over patients: DeLong's on the logit scale with rows clustered by patient for "
+        "the AUROC, Wilson's with a design effect for shares, a BCa bootstrap for average precision and macro means, "
+        "the jackknife on the log scale for losses."
+    )
+    areas = (
+        f"The partial AUROC is up to a false positive rate of {MAX_FALSE_POSITIVE_RATE:g}, 0.5 for chance and 1 for "
+        "perfect. Micro figures take every pair of a row and a label as a row."
+    )
+    risk = "hands back what lies nearest to its threshold in log odds (to 0.5 where there is none)."
+    notes = [
+        intervals,
+        f"The bootstrap drew {summary.replicates} resamples of patients, seed {summary.seed}.",
+        areas,
+        f"† positives in fewer than {FEW_POSITIVES} patients: unreliable.",
+        f"Risk and coverage: the model {risk}",
+        "Calibration is drawn over bins of equal mass; the bars are Wilson's intervals of rows.",
+        "Sites are pooled as log odds of the AUROC: random effects, REML, Hartung and Knapp's interval.",
+    ]
+    if summary.thresholds_from is None:
+        notes.append("No thresholds were given, so no sensitivity is reported: one chosen on these data would flatter.")
+    else:
+        notes.append(f"Thresholds were frozen on split {one_line(summary.thresholds_from) or '(unnamed)'}.")
+    if not any(label.after for label in summary.calibration):
+        notes.append("No predictions for validation were given, so the calibration is shown as it is only.")
+    return notes

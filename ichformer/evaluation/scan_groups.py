@@ -1,0 +1,42 @@
+"""The subgroups that a prepared scan itself tells: vendor, slice thickness, volume of the bleed."""
+
+import math
+
+import numpy as np
+
+from ichformer.evaluation.table import GROUP_PREFIX
+from ichformer.pipeline.records import Store
+
+VENDORS = ("Canon", "Fujifilm", "GE", "Hitachi", "NeuroLogica", "Neusoft", "Philips", "Siemens", "Toshiba", "UIH")
+"""As their scanners begin the tag Manufacturer, in any case."""
+
+GROUP_COLUMNS = tuple(f"{GROUP_PREFIX}{name}" for name in ("vendor", "thickness", "bleed_volume"))
+
+
+def scan_groups(store: Store, row: int) -> dict[str, str]:
+    """The groups of one scan by ``GROUP_COLUMNS``; "" where it does not tell.
+
+    Thickness is the nominal one: thin slices to 1.5 mm, the usual 5 mm and what lies between. The bleed's volume is
+    that of the mask, cut at 30 ml as in the ICH score (Hemphill et al., Stroke 2001;32:891-897) and at 5 ml.
+    """
+    has_mask = bool(store.index["has_mask"].iloc[row])
+    scan = store.read(row, slices=None if has_mask else [0])
+    audit = scan.volume.audit
+    volume_ml = math.nan
+    if scan.mask is not None:
+        volume_ml = np.count_nonzero(scan.mask) * math.prod(scan.volume.spacing_mm) / 1000
+    values = (
+        _vendor(audit.manufacturer),
+        _class(audit.thickness_mm, {1.5: "up to 1.5 mm", 4.0: "1.5 to 4 mm", math.inf: "over 4 mm"}),
+        _class(volume_ml, {0.0: "none", 5.0: "up to 5 ml", 30.0: "5 to 30 ml", math.inf: "over 30 ml"}),
+    )
+    return dict(zip(GROUP_COLUMNS, values, strict=True))
+
+
+def _vendor(manufacturer: str) -> str:
+    known = [vendor for vendor in VENDORS if f"{manufacturer.upper()} ".startswith(f"{vendor.upper()} ")]
+    return known[0] if known else "other" if manufacturer else ""
+
+
+def _class(value: float, names: dict[float, str]) -> str:
+    return "" if math.isnan(value) else next(name for most, name in names.items() if value <= most)
