@@ -216,6 +216,24 @@ def evaluate(
     _print(summary.to_json(), f"{format_summary(summary)}\n\npage: {out / 'evaluation.html'}", json)
 
 
+def leave_one_site_out(
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, split_seed: int = 0, json: bool = False
+) -> None:
+    """Trains a run for each site of a store that never sees it, judges it there and pools what the sites say.
+
+    Args:
+      config: the settings of every run.
+      out: folder for the runs, sites.html and sites.json; run again, it goes on.
+      split_seed: of training and validation at the other sites.
+      json: print one JSON object.
+    """
+    from ichformer.evaluation.across_sites import format_across_sites
+    from ichformer.evaluation.across_sites import leave_one_site_out as go
+
+    found = go(config, out, split_seed=split_seed)
+    _print(found.to_json(), f"{format_across_sites(found)}\n\npage: {out / 'sites.html'}", json)
+
+
 def compare(
     tables: Positional[tuple[Path, ...]],
     /,
@@ -364,7 +382,8 @@ def bench_prepare(source: Positional[Path], /, *, workers: int | None = None, js
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    f.__name__: f for f in (demo, phantom, inspect, prepare, train, evaluate, compare, predict, models, bench)
+    f.__name__.replace("_", "-"): f
+    for f in (demo, phantom, inspect, prepare, train, evaluate, leave_one_site_out, compare, predict, models, bench)
 }
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {"bench": {"prepare": bench_prepare, "loader": bench_loader}}
 """Commands that are followed by another word."""

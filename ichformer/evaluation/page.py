@@ -13,14 +13,16 @@ from markupsafe import Markup
 from ichformer import __version__
 from ichformer.errors import one_line
 from ichformer.evaluation import page_tables as tables
-from ichformer.evaluation.figures import LevelSummary, Summary
+from ichformer.evaluation.figures import LevelSummary, PooledAuroc, Stratum, Summary
 from ichformer.evaluation.level import MAX_FALSE_POSITIVE_RATE
-from ichformer.evaluation.plots import level_plots
+from ichformer.evaluation.plots import Plot, level_plots
 from ichformer.evaluation.recalibration import LabelCalibration
 from ichformer.evaluation.summary import FEW_POSITIVES, figure
-from ichformer.evaluation.table import Level
+from ichformer.evaluation.table import Level, LevelName
 
 _HERE = Path(__file__).parent
+_FEW = f"† positives in fewer than {FEW_POSITIVES} patients: unreliable."
+_POOLED = "Sites are pooled as log odds of the AUROC: random effects, REML, Hartung and Knapp's interval."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +32,11 @@ class _Section:
     title: str
     said: str
     headline: tables.Table
-    points: Sequence[tables.Table]
-    plots: Sequence[Any]
-    calibration: tables.Table
-    forests: Sequence[tables.Forest]
-    strata: Sequence[tables.Table]
+    points: Sequence[tables.Table] = ()
+    plots: Sequence[Plot] = ()
+    calibration: tables.Table | None = None
+    forests: Sequence[tables.Forest] = ()
+    strata: Sequence[tables.Table] = ()
 
 
 def render_page(summary: Summary, levels: Sequence[Level], *, title: str, facts: Mapping[str, str]) -> str:
@@ -49,6 +51,37 @@ def render_page(summary: Summary, levels: Sequence[Level], *, title: str, facts:
       title: of the page.
       facts: what is to be said about the model and its data, name -> value.
     """
+    return _render(
+        title=title,
+        subtitle=f"split {one_line(summary.split)}" if summary.split else "",
+        warnings=[one_line(warning, max_chars=600) for warning in summary.warnings],
+        facts={one_line(name): one_line(value, max_chars=600) for name, value in facts.items() if value},
+        levels=[
+            _section(level, found, summary, [c for c in summary.calibration if c.level == found.level])
+            for level, found in zip(levels, summary.levels, strict=True)
+        ],
+        notes=_notes(summary),
+    )
+
+
+def render_sites_page(
+    parts: Sequence[tuple[LevelName, Sequence[Stratum], Sequence[PooledAuroc]]], *, title: str
+) -> str:
+    """The page of sites that were left out in turn: for each level the sites and the pooled AUROCs."""
+    sections = [
+        _Section(
+            title=f"{level.capitalize()}s",
+            said="Each site is judged by a run that was trained without it.",
+            headline=tables.strata_table("By site", sites, opened=True),
+            forests=tables.forests(sites, pooled),
+        )
+        for level, sites, pooled in parts
+    ]
+    notes = [_POOLED, _FEW, "Sensitivity and specificity are at the first rule, each run at its own frozen threshold."]
+    return _render(title=title, subtitle="", warnings=[], facts={}, levels=sections, notes=notes)
+
+
+def _render(*, title: str, **shown: Any) -> str:
     style = (_HERE / "page.css").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
@@ -63,14 +96,7 @@ def render_page(summary: Summary, levels: Sequence[Level], *, title: str, facts:
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii"),
         version=__version__,
         title=one_line(title),
-        subtitle=f"split {one_line(summary.split)}" if summary.split else "",
-        warnings=[one_line(warning, max_chars=600) for warning in summary.warnings],
-        facts={one_line(name): one_line(value, max_chars=600) for name, value in facts.items() if value},
-        levels=[
-            _section(level, found, summary, [c for c in summary.calibration if c.level == found.level])
-            for level, found in zip(levels, summary.levels, strict=True)
-        ],
-        notes=_notes(summary),
+        **shown,
     )
 
 
@@ -87,7 +113,7 @@ def _section(level: Level, found: LevelSummary, summary: Summary, calibration: S
         points=tables.point_tables(found, summary.prevalence),
         plots=level_plots(level, [label.label for label in found.labels], calibration, first),
         calibration=tables.calibration_table(calibration),
-        forests=tables.forests(found),
+        forests=tables.forests(found.sites, found.pooled_sites),
         strata=strata,
     )
 
@@ -107,10 +133,10 @@ def _notes(summary: Summary) -> list[str]:
         intervals,
         f"The bootstrap drew {summary.replicates} resamples of patients, seed {summary.seed}.",
         areas,
-        f"† positives in fewer than {FEW_POSITIVES} patients: unreliable.",
+        _FEW,
         f"Risk and coverage: the model {risk}",
         "Calibration is drawn over bins of equal mass; the bars are Wilson's intervals of rows.",
-        "Sites are pooled as log odds of the AUROC: random effects, REML, Hartung and Knapp's interval.",
+        _POOLED,
     ]
     if summary.thresholds_from is None:
         notes.append("No thresholds were given, so no sensitivity is reported: one chosen on these data would flatter.")

@@ -133,7 +133,7 @@ def _calibration_cells(found: Calibration | None) -> list[str]:
     return [_number(found.slope, 2), _number(found.intercept, 2), *(_number(value, 4) for value in small)]
 
 
-def strata_table(caption: str, parts: Sequence[Stratum]) -> Table:
+def strata_table(caption: str, parts: Sequence[Stratum], *, opened: bool = False) -> Table:
     """Sites or subgroups, label by label."""
     has_rates = any(label.sensitivity.value is not None for part in parts for label in part.labels)
     header = ["label", "", "positive", "patients", "AUROC", *["sensitivity", "specificity"] * has_rates]
@@ -146,7 +146,7 @@ def strata_table(caption: str, parts: Sequence[Stratum]) -> Table:
             if has_rates:
                 cells += [_of_stratum(label, label.sensitivity), figure(label.specificity)]
             rows.append(cells)
-    return Table(caption=caption, header=header, rows=rows, opened=False)
+    return Table(caption=caption, header=header, rows=rows, opened=opened)
 
 
 def _of_stratum(label: StratumLabel, estimate: Estimate) -> str:
@@ -154,9 +154,9 @@ def _of_stratum(label: StratumLabel, estimate: Estimate) -> str:
     return figure(estimate) + FEW * few
 
 
-def forests(level: LevelSummary) -> list[Forest]:
+def forests(sites: Sequence[Stratum], pooled: Sequence[PooledAuroc]) -> list[Forest]:
     """A forest a label, where sites were pooled."""
-    return [_forest(pooled, level.sites, i) for i, pooled in enumerate(level.pooled_sites)]
+    return [_forest(of_label, sites, i) for i, of_label in enumerate(pooled)]
 
 
 def _forest(pooled: PooledAuroc, sites: Sequence[Stratum], column: int) -> Forest:

@@ -11,12 +11,14 @@ from ichformer.cli import main
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import hold_out_site
 from ichformer.errors import InputError
+from ichformer.evaluation.across_sites import leave_one_site_out
 from ichformer.evaluation.judge import FILES
 from ichformer.evaluation.predictions import VALIDATION_NAME, evaluate, train_and_freeze
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS
 from ichformer.evaluation.table import read_predictions
 from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.pipeline.records import Store
+from ichformer.pipeline.resplit import resplit
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
 from ichformer.training.run import seen_scans
@@ -122,3 +124,50 @@ def test_nobody_trains_on_a_store_that_leaks(folder, tmp_path):
     with pytest.raises(InputError, match=r"^patient: "):
         train_and_freeze(config, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_store_under_other_splits_holds_the_same_scans(folder, tmp_path):
+    store = Store.open(folder / "store")
+    turned = store.index["split"].map({"train": "test", "test": "train", "val": ""})
+    other = resplit(store, turned, tmp_path / "other")
+    pd.testing.assert_frame_equal(other.index, store.index.assign(split=turned.tolist()))
+    assert (other.read(3).volume.hu == store.read(3).volume.hu).all()
+    assert Store.open(folder / "store").index["split"].equals(store.index["split"])
+    again = resplit(store, store.index["split"], tmp_path / "other")
+    assert again.index["split"].equals(store.index["split"])
+    (tmp_path / "taken" / "shards").mkdir(parents=True)
+    with pytest.raises(InputError):
+        resplit(store, turned, tmp_path / "taken")
+
+
+@pytest.mark.slow
+def test_each_site_is_judged_by_a_run_that_never_saw_it(folder, tmp_path, capsys):
+    out, store = tmp_path / "sites", Store.open(folder / "store")
+    main(["leave-one-site-out", "--data.store", str(store.path), "--data.num-slices", "4", "--steps", "1",
+          "--model.name", "slice_vit_nano", "--out", str(out), "--json"])  # fmt: skip
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads((out / "sites.json").read_text())
+    assert found["folders"] == {"tiny-a": "site-00", "tiny-b": "site-01"}
+    of_site = store.index.groupby("site")["series"].agg(set)
+    for site, name in found["folders"].items():
+        judged = read_predictions(out / name / "evaluation" / "predictions.csv")
+        assert set(judged["series"]) == of_site[site]
+        assert not set(seen_scans(out / name / "run")["series"]) & of_site[site]
+        alone = json.loads((out / name / "evaluation" / "metrics.json").read_text())["levels"][1]
+        (part,) = (part for part in found["levels"][1]["sites"] if part["name"] == site)
+        assert part["labels"][5]["auroc"] == alone["labels"][5]["auroc"]
+        assert part["labels"][5]["sensitivity"] == alone["labels"][5]["operating_points"][0]["sensitivity"]
+    assert "tiny-b" in (out / "sites.html").read_text()
+    assert set(found["levels"][1]["pooled"][5]["weights"]) <= {"tiny-a", "tiny-b"}
+
+
+def test_one_site_cannot_be_left_out(folder, tmp_path):
+    values = json.loads((folder / "store" / "index.json").read_text())
+    shutil.copytree(folder / "store", tmp_path / "store")
+    for entry in values["series"]:
+        entry["site"] = "tiny-a"
+    (tmp_path / "store" / "index.json").write_text(json.dumps(values))
+    config = TrainConfig(data=DataConfig(store=str(tmp_path / "store")))
+    with pytest.raises(InputError, match="fewer than two sites"):
+        leave_one_site_out(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
