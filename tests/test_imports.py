@@ -19,7 +19,8 @@ WITHOUT_JAX = [
     "ichformer.pipeline.prepare",
     "ichformer.pipeline.records",
     "ichformer.evaluation.summary",
-    "ichformer.evaluation.calibration",
+    "ichformer.evaluation.compare",
+    "ichformer.evaluation.judge",
     "ichformer.training.config",
     "ichformer.cli",
 ]
