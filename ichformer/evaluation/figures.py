@@ -135,7 +135,7 @@ class LevelSummary:
     """The figures of one level. Macro figures are not estimable where one label's is not.
 
     ``micro`` takes every pair of a row and a label as a row. ``sites`` and ``subgroups`` (by the name of what sorts
-    them) are empty where the table names none.
+    them) are empty where the table names none; a subgroup that holds every row is left out.
     """
 
     level: LevelName

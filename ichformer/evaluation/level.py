@@ -88,7 +88,7 @@ def summarise_level(
         macro_points=mean_points(points),
         sites=strata(level, level.sites, labels, first),
         pooled_sites=pool_sites(level, labels),
-        subgroups={name: groups for name, groups in by_group.items() if groups},
+        subgroups={name: groups for name, groups in by_group.items() if len(groups) > 1},
     )
 
 

@@ -1,6 +1,7 @@
 """What a run knows about itself, in words for the page and the cards."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,7 +20,9 @@ def run_facts(run: Run, store: Store, split: str) -> Facts:
     seen = seen_scans(run.path)
     trained = "" if seen is None else f"trained on {len(seen)} series of {_patients(seen)} patients; "
     given = {k: v for k, v in run.facts.get("versions", {}).items() if v}
-    start = f"parameters of the run {config.init_from}" if config.init_from else f"random, seed {config.seed}"
+    start = (
+        f"parameters of the run {Path(config.init_from).name}" if config.init_from else f"random, seed {config.seed}"
+    )
     return Facts(
         name=config.model.name,
         model=f"{config.model.name}, {parameters:,} parameters",
