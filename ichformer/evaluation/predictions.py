@@ -1,15 +1,19 @@
 """A run over a store: the table of predictions, the thresholds frozen on validation, and the summary."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 
 from ichformer import LABELS
 from ichformer.errors import InputError
+from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, fit_ood, write_ood
 from ichformer.evaluation.summary import Summary, summarise, write_summary
 from ichformer.evaluation.table import columns, write_predictions
 from ichformer.evaluation.thresholds import (
@@ -19,6 +23,7 @@ from ichformer.evaluation.thresholds import (
     read_thresholds,
     write_thresholds,
 )
+from ichformer.objectives.classification import Classification
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
 from ichformer.training.config import TrainConfig
@@ -29,20 +34,29 @@ from ichformer.training.run import Run
 
 def predict_store(run: Run, store: Store, split: str, *, batch_size: int = 8) -> pd.DataFrame:
     """Scores of every slice and scan of a split, as the table that ``evaluation.table`` describes."""
+    return predict_and_embed(run, store, split, batch_size=batch_size)[0]
+
+
+def predict_and_embed(
+    run: Run, store: Store, split: str, *, batch_size: int = 8
+) -> tuple[pd.DataFrame, Float64[np.ndarray, "scans d"]]:
+    """``predict_store``, and for each of its scan rows the mean of the slices' features, for ``evaluation.ood``."""
     mesh = make_mesh()
     batch_size = -(-batch_size // mesh.size) * mesh.size
     params = replicate(run.params, mesh)
-    score = jax.jit(lambda params, batch: _scores(run, params, batch))
     rows: list[dict[str, Any]] = []
+    features: list[np.ndarray] = []
     for batch in evaluation_batches(store, rows=store.rows(split), batch_size=batch_size):
-        slice_scores, scan_scores = jax.device_get(score(params, shard_batch(batch, mesh)))
+        found = jax.device_get(_score(run.objective, params, shard_batch(batch, mesh)))
+        slice_scores, scan_scores, scan_features = found
         for i in np.flatnonzero(batch.weight):
             entry = store.index.iloc[int(batch.row[i])]
             ids = {name: str(entry[name]) for name in ("patient", "study", "series", "site", "split")}
             rows.append(_row(ids, "", batch.scan_labels[i], scan_scores[i]))
+            features.append(scan_features[i].astype(np.float64))
             for s in np.flatnonzero(batch.slice_mask[i]):
                 rows.append(_row(ids, str(s), batch.slice_labels[i, s], slice_scores[i, s]))
-    return pd.DataFrame(rows, columns=columns())
+    return pd.DataFrame(rows, columns=columns()), np.stack(features)
 
 
 def freeze_thresholds(run: Run, store: Store, *, split: str = "val") -> Thresholds:
@@ -52,9 +66,18 @@ def freeze_thresholds(run: Run, store: Store, *, split: str = "val") -> Threshol
     return thresholds
 
 
+def freeze_ood(run: Run, store: Store, *, train: str = "train", reference: str = "val") -> FeatureDistance:
+    """Learns what the run's training scans look like to it and writes that into its folder, where it stays."""
+    seen, other = (predict_and_embed(run, store, split)[1] for split in (train, reference))
+    distance = fit_ood(seen, other)
+    write_ood(distance, run.path / OOD_NAME)
+    return distance
+
+
 def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str, float]:
     """Trains, then fixes the thresholds on the store's split "val", where the run is a classifier and there is one."""
     written = train(config, run, progress=progress)
+    (run / OOD_NAME).unlink(missing_ok=True)  # it would be of other parameters
     store = Store.open(config.data.store)
     if config.objective.name == "classification" and "val" in set(store.index["split"]):
         freeze_thresholds(Run.open(run), store)
@@ -69,13 +92,7 @@ def evaluate(run_path: Path, store_path: Path, out: Path, *, split: str = "test"
     Raises:
       InputError: no run, another preparation than the run's, no such split, or thresholds asked of the judged split.
     """
-    run, store = Run.open(run_path), Store.open(store_path)
-    if store.config != dataclasses.asdict(run.prepare):
-        raise InputError(
-            f"was prepared with {store.config}, the run with {dataclasses.asdict(run.prepare)}",
-            where=store_path,
-            mend="prepare it as the run's scans were",
-        )
+    run, store = open_alike(run_path, store_path)
     file = run.path / THRESHOLDS_NAME
     thresholds = read_thresholds(file) if file.exists() else freeze_thresholds(run, store)
     table = predict_store(run, store, split)
@@ -86,9 +103,27 @@ def evaluate(run_path: Path, store_path: Path, out: Path, *, split: str = "test"
     return summary
 
 
-def _scores(run: Run, params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
-    prediction = run.objective.predict(params, batch)
-    return jax.nn.sigmoid(prediction.slice_logits), jax.nn.sigmoid(prediction.scan_logits)
+def open_alike(run_path: Path, store_path: Path) -> tuple[Run, Store]:
+    """A run and a store that was prepared as the run's scans were; InputError for any other."""
+    run, store = Run.open(run_path), Store.open(store_path)
+    if store.config != dataclasses.asdict(run.prepare):
+        raise InputError(
+            f"was prepared with {store.config}, the run with {dataclasses.asdict(run.prepare)}",
+            where=store_path,
+            mend="prepare it as the run's scans were",
+        )
+    return run, store
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _score(objective: Classification, params: Any, batch: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+    prediction = objective.predict(params, batch)
+    real = batch.slice_mask[..., None]
+    # Summed in float32, whatever the model computes in.
+    features = jnp.where(real, prediction.features["slices"].astype(jnp.float32), 0).sum(1) / jnp.maximum(
+        real.sum(1), 1
+    )
+    return jax.nn.sigmoid(prediction.slice_logits), jax.nn.sigmoid(prediction.scan_logits), features
 
 
 def _row(ids: dict[str, str], number: str, labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:

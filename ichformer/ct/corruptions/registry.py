@@ -21,6 +21,7 @@ Where a fault has a side (too high or too low, sharper or smoother, cut off or s
 it draws the same for all severities of a scan, so that severities differ in nothing but their number.
 """
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -98,6 +99,8 @@ def corrupt(
         raise ValueError(f"{corruption!r} of severity {severity!r}: choose of {', '.join(CORRUPTIONS)} and 1 to 5")
     chosen = CORRUPTIONS[corruption]
     level = chosen.levels[severity - 1]
-    scan = chosen.apply(start(volume, mask), level, np.random.default_rng(seed))
+    # Each corruption has its own numbers, so that its side says nothing of another's.
+    own = (*(seed if isinstance(seed, tuple) else (seed,)), zlib.crc32(corruption.encode()))
+    scan = chosen.apply(start(volume, mask), level, np.random.default_rng(own))
     text = f"{corruption} of severity {severity}: {level:g} {chosen.unit}"
     return replace(scan, volume=replace(scan.volume, audit=scan.volume.audit.with_note("corrupted", text)))

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from ichformer.ct.audit import Audit
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES, Scan, corrupt
-from ichformer.ct.geometry import remove_tilt, slice_offsets_mm, slice_origins_mm
+from ichformer.ct.geometry import remove_tilt, slice_origins_mm
 from ichformer.ct.head import head_box
 from ichformer.ct.orientation import slice_normal, tilt_of
 from ichformer.ct.scans import read_volume
@@ -19,7 +19,7 @@ from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.pipeline.prepare import PrepareConfig, prepare_volume
 
 BALL_HU = 400
-RANDOM = ("dose_noise", "kernel", "tilt", "motion", "metal", "hu_shift", "field_of_view", "missing_slices")
+RANDOM = ("dose_noise", "thickness", "kernel", "tilt", "motion", "metal", "hu_shift", "field_of_view", "missing_slices")
 
 
 def volume_of(hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> Volume:
@@ -74,16 +74,16 @@ def test_same_seed_same_voxels_and_the_scan_is_left_alone(ball, name):
     np.testing.assert_array_equal(first.volume.hu, again.volume.hu)
     np.testing.assert_array_equal(first.mask, again.mask)
     np.testing.assert_array_equal(volume.hu, before)
-    others = [corrupt(volume, name, 5, seed=seed).volume.hu for seed in range(2)]
+    others = [corrupt(volume, name, 5, seed=seed).volume.hu for seed in (1, 4)]
     differ = any(other.shape != first.volume.hu.shape or (other != first.volume.hu).any() for other in others)
     assert differ == (name in RANDOM)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-@pytest.mark.parametrize("severity", (1, 3, 5))
+@pytest.mark.parametrize("severity", [1, 3, 5])
 def test_the_mask_and_the_patients_coordinates_stay_with_the_ball(ball, name, severity):
     volume, mask = ball
-    for seed in (2, 4):  # cut off and small, sharper and smoother
+    for seed in (1, 4):  # cut off and small, sharper and smoother
         scan = corrupt(volume, name, severity, seed=seed, mask=mask)
         check(scan, volume)
         if not scan.mask.any():
@@ -94,7 +94,7 @@ def test_the_mask_and_the_patients_coordinates_stay_with_the_ball(ball, name, se
             assert inside == pytest.approx(min(BALL_HU, 40 + CORRUPTIONS[name].levels[severity - 1] / 2), abs=2)
         else:
             assert inside > 0.75 * BALL_HU
-        if name not in ("motion", "missing_slices") and not (name == "field_of_view" and seed == 2):
+        if name not in ("motion", "missing_slices") and not (name == "field_of_view" and seed == 1):
             np.testing.assert_allclose(
                 centroid_mm(scan.volume, scan.mask), centroid_mm(volume, mask), atol=0.6 * scan.volume.spacing_mm[1]
             )
@@ -105,9 +105,9 @@ def centroid_mm(volume: Volume, mask: np.ndarray) -> np.ndarray:
     return (slice_origins_mm(volume)[slices] + np.stack([rows, columns], 1) @ volume.affine[:3, 1:3].T).mean(0)
 
 
-def test_seeds_2_and_4_are_cut_off_and_small():
+def test_seeds_1_and_4_are_cut_off_and_small():
     volume, mask = head()
-    cut, small = (corrupt(volume, "field_of_view", 3, seed=seed, mask=mask).volume for seed in (2, 4))
+    cut, small = (corrupt(volume, "field_of_view", 3, seed=seed, mask=mask).volume for seed in (1, 4))
     assert cut.spacing_mm == volume.spacing_mm
     assert small.spacing_mm[1] == pytest.approx(1.34 * volume.spacing_mm[1])
 
@@ -143,7 +143,7 @@ def test_noise_on_a_coarse_grid_is_what_shrinking_leaves_of_it():
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize(("seed", "power"), [(2, 1), (4, -1)])
+@pytest.mark.parametrize(("seed", "power"), [(1, 1), (4, -1)])
 def test_the_kernel_changes_the_transfer_function_at_3_line_pairs(severity, seed, power):
     hu = np.zeros((2, 200, 200), np.int16)
     hu[:, :, 100] = 250
@@ -166,9 +166,11 @@ def test_slabs(ball, severity):
     noisy = replace(ramp, hu=np.random.default_rng(0).normal(0, 100, (24, 64, 64)).astype(np.int16))
     slabs = corrupt(noisy, "thickness", severity)
     assert slabs.volume.hu.std() < 100 / np.sqrt(factor) * 1.15
-    np.testing.assert_allclose(
-        corrupt(ramp, "thickness", severity).volume.hu[:-1, 0, 0], slice_offsets_mm(slabs.volume)[:-1] * 2, atol=6
-    )
+    # A slab shows the mean of what it stands for: on a ramp of 2 HU a mm, what is in its middle.
+    heights_mm = slice_origins_mm(slabs.volume)[:, 2] - 5
+    np.testing.assert_allclose(corrupt(ramp, "thickness", severity).volume.hu[1:-1, 0, 0], heights_mm[1:-1] * 2, atol=1)
+    starts = {float(slice_origins_mm(corrupt(volume, "thickness", severity, seed=s).volume)[0, 2]) for s in range(20)}
+    assert starts == {5.0 * (1 + i) for i in range(int(np.ceil(factor)))}
     found = labels_of_slabs(labels, thick.weights)[:, 0]
     assert found.sum() == pytest.approx(4 / factor, abs=1.01)
 
@@ -247,7 +249,7 @@ def test_field_of_view(severity):
     volume, _ = head()
     share = CORRUPTIONS["field_of_view"].levels[severity - 1]
     before = np.array(head_box(volume.hu, volume.spacing_mm)).reshape(2, 2)
-    cut = corrupt(volume, "field_of_view", severity, seed=2).volume
+    cut = corrupt(volume, "field_of_view", severity, seed=1).volume
     after = np.array(head_box(cut.hu, cut.spacing_mm)).reshape(2, 2)
     lost = 1 - np.diff(after) / np.diff(before)
     assert lost.max() == pytest.approx(share, abs=0.04)
@@ -276,13 +278,13 @@ def test_every_corruption_of_the_real_head_as_it_was_read(real_data):
     volume = prepare_volume(read_volume(real_data / "dcm_qa_ct" / "GE"), config)
     brain = (volume.hu > 0) & (volume.hu < 80)
     for name in CORRUPTIONS:
-        for seed in (2, 4):
+        for seed in (1, 4):
             scan = corrupt(volume, name, 5, seed=seed)
             check(scan, volume)
             if scan.volume.hu.shape == volume.hu.shape:
                 change = np.abs(scan.volume.hu.astype(int) - volume.hu)[brain].clip(0, 100).mean()
                 assert (change > 1.5) or name == "window_error", name
-    assert abs(corrupt(volume, "tilt", 5, seed=2).volume.audit.tilt_deg) != pytest.approx(18.5, abs=1)
+    assert abs(corrupt(volume, "tilt", 5, seed=1).volume.audit.tilt_deg) != pytest.approx(18.5, abs=1)
 
 
 @settings(max_examples=60)
