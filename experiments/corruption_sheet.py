@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from ichformer.ct.geometry import slice_offsets_mm
+from ichformer.ct.geometry import slice_offsets_mm, slice_origins_mm
+from ichformer.ct.orientation import slice_normal
 from ichformer.ct.scans import read_volume
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS, apply_windows
@@ -54,8 +55,8 @@ def main() -> None:
 
 
 def most_changed_mm(clean: Volume, worst: Volume) -> float:
-    """Height above the first slice; the middle where slices do not correspond."""
-    heights_mm = slice_offsets_mm(clean)
+    """Height in the patient, along the slices' normal; the middle where slices do not correspond."""
+    heights_mm = heights(clean)
     if clean.hu.shape != worst.hu.shape:
         return float(heights_mm[len(heights_mm) // 2])
     inner = slice(len(heights_mm) // 4, -len(heights_mm) // 6)
@@ -64,7 +65,11 @@ def most_changed_mm(clean: Volume, worst: Volume) -> float:
 
 
 def axial(volume: Volume, height_mm: float) -> np.ndarray:
-    return volume.hu[np.abs(slice_offsets_mm(volume) - height_mm).argmin()]
+    return volume.hu[np.abs(heights(volume) - height_mm).argmin()]
+
+
+def heights(volume: Volume) -> np.ndarray:
+    return slice_origins_mm(volume) @ slice_normal(volume.affine)
 
 
 def sagittal(volume: Volume) -> np.ndarray:

@@ -9,8 +9,8 @@ from ichformer.ct.corruptions.base import Scan
 from ichformer.ct.volume import AIR_HU
 
 NOISE_PEAK_PER_MM = 0.25
-"""Where the noise power of a soft head kernel is highest, in cycles per mm (Solomon, Christianson, Samei, Medical
-Physics 2012;39:6048-6055: 0.2 to 0.4 for soft kernels)."""
+"""Where the noise power is highest, in cycles per mm: our choice for a soft head kernel, whose measured spectra peak
+at a few tenths (such spectra: Solomon, Christianson, Samei, Medical Physics 2012;39:6048-6055)."""
 
 KERNEL_AT_PER_MM = 0.3
 """Where the change of the kernel is stated, in cycles per mm: 3 line pairs per cm, about where soft kernels have fallen

@@ -80,7 +80,7 @@ def test_same_seed_same_voxels_and_the_scan_is_left_alone(ball, name):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-@pytest.mark.parametrize("severity", [1, 3, 5])
+@pytest.mark.parametrize("severity", [1, 5])
 def test_the_mask_and_the_patients_coordinates_stay_with_the_ball(ball, name, severity):
     volume, mask = ball
     for seed in (1, 4):  # cut off and small, sharper and smoother
