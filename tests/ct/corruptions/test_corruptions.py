@@ -287,7 +287,7 @@ def test_every_corruption_of_the_real_head_as_it_was_read(real_data):
     assert abs(corrupt(volume, "tilt", 5, seed=1).volume.audit.tilt_deg) != pytest.approx(18.5, abs=1)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     name=st.sampled_from(sorted(CORRUPTIONS)),
     severity=st.sampled_from(SEVERITIES),
