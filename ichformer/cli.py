@@ -266,6 +266,38 @@ def compare(
     _print({"comparisons": [c.to_json() for c in found]}, "\n\n\n".join(map(format_comparison, found)), json)
 
 
+def robustness(
+    run: Positional[Path],
+    /,
+    *,
+    store: Path | None = None,
+    split: str = "test",
+    corruption: tuple[str, ...] = (),
+    out: Path | None = None,
+    seed: int = 0,
+    json: bool = False,
+) -> None:
+    """Judges a run on scans made worse: ten corruptions in five severities, the AUROC lost by each, a heat map.
+
+    Args:
+      run: a run's folder.
+      store: prepared scans; those of the training by default.
+      split: the split to judge.
+      corruption: only these; all by default.
+      out: folder for robustness.json and robustness.png; RUN/robustness by default.
+      seed: of everything random.
+      json: print one JSON object.
+    """
+    from ichformer.evaluation.robustness import format_robustness
+    from ichformer.evaluation.robustness_run import corruption_benchmark
+    from ichformer.training.config import read_config
+
+    store = store or Path(read_config(run / "config.json").data.store)
+    out = out or run / "robustness"
+    found = corruption_benchmark(run, store, out, split=split, corruptions=corruption, seed=seed)
+    _print(found.to_json(), f"{format_robustness(found)}\n\n{out / 'robustness.png'}", json)
+
+
 def predict(
     run: Positional[Path],
     path: Positional[Path],
@@ -383,7 +415,10 @@ def bench_prepare(source: Positional[Path], /, *, workers: int | None = None, js
 
 COMMANDS: dict[str, Callable[..., None]] = {
     f.__name__.replace("_", "-"): f
-    for f in (demo, phantom, inspect, prepare, train, evaluate, leave_one_site_out, compare, predict, models, bench)
+    for f in (
+        *(demo, phantom, inspect, prepare, train, evaluate, leave_one_site_out, compare, robustness),
+        *(predict, models, bench),
+    )
 }
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {"bench": {"prepare": bench_prepare, "loader": bench_loader}}
 """Commands that are followed by another word."""

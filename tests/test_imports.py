@@ -13,6 +13,7 @@ WITHOUT_JAX = [
     "ichformer.ct.inspect",
     "ichformer.ct.sheet",
     "ichformer.ct.phantom.cohort",
+    "ichformer.ct.corruptions",
     "ichformer.cohorts.registry",
     "ichformer.cohorts.splits",
     "ichformer.pipeline.card",
@@ -21,6 +22,8 @@ WITHOUT_JAX = [
     "ichformer.evaluation.summary",
     "ichformer.evaluation.compare",
     "ichformer.evaluation.judge",
+    "ichformer.evaluation.robustness",
+    "ichformer.evaluation.calibration",
     "ichformer.training.config",
     "ichformer.cli",
 ]

@@ -10,6 +10,7 @@ AUDIT_CODES: dict[str, str] = {
     "bent_stack": "the positions of the slices do not lie on a straight line; the affine joins the first and the last",
     "brain_not_found": "no inside of a skull could be made out, so nothing of the scan was kept",
     "codestream_differs": "a JPEG 2000 code stream and its header disagree on sign or bits",
+    "corrupted": "the scan was made worse on purpose, to measure what a model makes of that",
     "display_window": "a display picture: grey was turned back into the HU of a brain window, what lies beyond is lost",
     "duplicates_dropped": "several slices stood at one position; the first by file name was kept",
     "head_not_found": "no head could be made out; the middle of the picture was framed",

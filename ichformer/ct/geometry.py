@@ -95,8 +95,7 @@ def frame_head(
 ) -> tuple[Volume, Shaped[np.ndarray, "s size size"] | None]:
     """Cut a square round the head out of every slice and resample it to ``size`` x ``size``.
 
-    The square is centred on the head's bounding box over all slices. Shrinking goes through a triangle filter, so that
-    noise and bone do not alias. What lies outside the picture is -1024 HU.
+    The square is centred on the head's bounding box over all slices; see ``resample_plane`` for how it is resampled.
 
     Args:
       volume: any.
@@ -119,13 +118,40 @@ def frame_head(
         field_of_view_mm = float(((last - first) * spacing_mm).max() + 2 * MARGIN_MM)
     step = field_of_view_mm / size / spacing_mm
     start = (first + last) / 2 - (size - 1) / 2 * step
-    at = [origin + each * np.arange(size) for origin, each in zip(start, step, strict=True)]
+    framed, mask = resample_plane(replace(volume, audit=audit), start=start, step=step, shape=(size, size), mask=mask)
+    side_mm = field_of_view_mm / size  # without the rounding of step * spacing
+    return replace(framed, spacing_mm=(volume.spacing_mm[0], side_mm, side_mm)), mask
 
+
+def resample_plane(
+    volume: Volume,
+    *,
+    start: Float64[np.ndarray, "2"],
+    step: Float64[np.ndarray, "2"],
+    shape: tuple[int, int],
+    mask: Shaped[np.ndarray, "s h w"] | None = None,
+) -> tuple[Volume, Shaped[np.ndarray, "s h2 w2"] | None]:
+    """Other rows and columns of the same slices: the first at ``start``, the next ``step`` further.
+
+    Shrinking goes through a triangle filter, so that noise and bone do not alias. What lies outside the picture is
+    -1024 HU.
+
+    Args:
+      volume: any.
+      start: row and column of the new picture's first voxel, in voxels of the old one.
+      step: distance of the new rows and of the new columns, in voxels of the old ones.
+      shape: rows and columns wanted.
+      mask: labels on the same grid, resampled to the nearest voxel.
+
+    Returns:
+      The volume, and the mask (None where none was given).
+    """
+    at = [origin + each * np.arange(size) for origin, each, size in zip(start, step, shape, strict=True)]
     from_rows, from_columns = (
         shrinking_matrix(coordinates, each, length)
-        for coordinates, each, length in zip(at, step, (rows, columns), strict=True)
+        for coordinates, each, length in zip(at, step, volume.hu.shape[1:], strict=True)
     )
-    hu = np.empty((volume.hu.shape[0], size, size), np.int16)
+    hu = np.empty((volume.hu.shape[0], *shape), np.int16)
     for new, old in zip(hu, volume.hu, strict=True):
         above_air = old.astype(np.float32) - AIR_HU
         new[:] = np.rint(from_rows @ above_air @ from_columns.T) + AIR_HU
@@ -133,9 +159,10 @@ def frame_head(
     affine = volume.affine.copy()
     affine[:3, 1:3] *= step
     affine[:3, 3] += volume.affine[:3, 1:3] @ start
-    side_mm = field_of_view_mm / size
-    framed = replace(volume, hu=hu, affine=affine, spacing_mm=(volume.spacing_mm[0], side_mm, side_mm), audit=audit)
-    return framed, None if mask is None else _nearest(mask, at[0], at[1])
+    dz_mm, dy_mm, dx_mm = volume.spacing_mm
+    spacing_mm = (dz_mm, float(step[0]) * dy_mm, float(step[1]) * dx_mm)
+    sampled = replace(volume, hu=hu, affine=affine, spacing_mm=spacing_mm)
+    return sampled, None if mask is None else _nearest(mask, at[0], at[1])
 
 
 def affine_of_cells(

@@ -1,17 +1,21 @@
 """A run over a store: the table of predictions, the thresholds frozen on validation, and what is said of them."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 
 from ichformer import LABELS
 from ichformer.cohorts.leakage import check_leakage
 from ichformer.errors import InputError
 from ichformer.evaluation.judge import judge
+from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, fit_ood, write_ood
 from ichformer.evaluation.run_facts import run_facts
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS, scan_groups
 from ichformer.evaluation.summary import Summary
@@ -23,6 +27,7 @@ from ichformer.evaluation.thresholds import (
     read_thresholds,
     write_thresholds,
 )
+from ichformer.objectives.classification import Classification
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
 from ichformer.training.config import TrainConfig
@@ -40,22 +45,31 @@ def predict_store(run: Run, store: Store, split: str, *, batch_size: int = 8) ->
     A patient is named with the origin (``rsna2019/ID_1``), as sets may share names; subgroups are those that the scans
     tell (``scan_groups``).
     """
+    return predict_and_embed(run, store, split, batch_size=batch_size)[0]
+
+
+def predict_and_embed(
+    run: Run, store: Store, split: str, *, batch_size: int = 8
+) -> tuple[pd.DataFrame, Float64[np.ndarray, "scans d"]]:
+    """``predict_store``, and for each of its scan rows the mean of the slices' features, for ``evaluation.ood``."""
     mesh = make_mesh()
     batch_size = -(-batch_size // mesh.size) * mesh.size
     params = replicate(run.params, mesh)
-    score = jax.jit(lambda params, batch: _scores(run, params, batch))
     rows: list[dict[str, Any]] = []
+    features: list[np.ndarray] = []
     for batch in evaluation_batches(store, rows=store.rows(split), batch_size=batch_size):
-        slice_scores, scan_scores = jax.device_get(score(params, shard_batch(batch, mesh)))
+        found = jax.device_get(_score(run.objective, params, shard_batch(batch, mesh)))
+        slice_scores, scan_scores, scan_features = found
         for i in np.flatnonzero(batch.weight):
             row = int(batch.row[i])
             entry = store.index.iloc[row]
             ids = {name: str(entry[name]) for name in ("study", "series", "site", "split")}
             ids |= {"patient": f"{entry['origin']}/{entry['patient']}", **scan_groups(store, row)}
             rows.append(_row(ids, "", batch.scan_labels[i], scan_scores[i]))
+            features.append(scan_features[i].astype(np.float64))
             for s in np.flatnonzero(batch.slice_mask[i]):
                 rows.append(_row(ids, str(s), batch.slice_labels[i, s], slice_scores[i, s]))
-    return pd.DataFrame(rows, columns=[*columns(), *GROUP_COLUMNS])
+    return pd.DataFrame(rows, columns=[*columns(), *GROUP_COLUMNS]), np.stack(features)
 
 
 def freeze_thresholds(run: Run, store: Store, *, split: str = "val") -> Thresholds:
@@ -65,6 +79,14 @@ def freeze_thresholds(run: Run, store: Store, *, split: str = "val") -> Threshol
     write_predictions(table, run.path / VALIDATION_NAME)
     write_thresholds(thresholds, run.path / THRESHOLDS_NAME)
     return thresholds
+
+
+def freeze_ood(run: Run, store: Store, *, train: str = "train", reference: str = "val") -> FeatureDistance:
+    """Learns what the run's training scans look like to it and writes that into its folder, where it stays."""
+    seen, other = (predict_and_embed(run, store, split)[1] for split in (train, reference))
+    distance = fit_ood(seen, other)
+    write_ood(distance, run.path / OOD_NAME)
+    return distance
 
 
 def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str, float]:
@@ -77,6 +99,7 @@ def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -
     split = store.index["split"]
     check_leakage(store.index[split == config.data.split], store.index[~split.isin(["", config.data.split])])
     written = train(config, run, progress=progress)
+    (run / OOD_NAME).unlink(missing_ok=True)  # it would be of other parameters
     if config.objective.name == "classification" and "val" in set(store.index["split"]):
         freeze_thresholds(Run.open(run), store)
     return written
@@ -100,13 +123,7 @@ def evaluate(
       InputError: no run, another preparation than the run's, no such split, thresholds asked of the judged split, or
         scans that the run was trained on.
     """
-    run, store = Run.open(run_path), Store.open(store_path)
-    if store.config != dataclasses.asdict(run.prepare):
-        raise InputError(
-            f"was prepared with {store.config}, the run with {dataclasses.asdict(run.prepare)}",
-            where=store_path,
-            mend="prepare it as the run's scans were",
-        )
+    run, store = open_alike(run_path, store_path)
     judged = store.index.iloc[store.rows(split)]
     seen = seen_scans(run.path)
     if seen is not None:
@@ -126,9 +143,27 @@ def evaluate(
     )
 
 
-def _scores(run: Run, params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
-    prediction = run.objective.predict(params, batch)
-    return jax.nn.sigmoid(prediction.slice_logits), jax.nn.sigmoid(prediction.scan_logits)
+def open_alike(run_path: Path, store_path: Path) -> tuple[Run, Store]:
+    """A run and a store that was prepared as the run's scans were; InputError for any other."""
+    run, store = Run.open(run_path), Store.open(store_path)
+    if store.config != dataclasses.asdict(run.prepare):
+        raise InputError(
+            f"was prepared with {store.config}, the run with {dataclasses.asdict(run.prepare)}",
+            where=store_path,
+            mend="prepare it as the run's scans were",
+        )
+    return run, store
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _score(objective: Classification, params: Any, batch: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+    prediction = objective.predict(params, batch)
+    real = batch.slice_mask[..., None]
+    # Summed in float32, whatever the model computes in.
+    features = jnp.where(real, prediction.features["slices"].astype(jnp.float32), 0).sum(1) / jnp.maximum(
+        real.sum(1), 1
+    )
+    return jax.nn.sigmoid(prediction.slice_logits), jax.nn.sigmoid(prediction.scan_logits), features
 
 
 def _row(ids: dict[str, str], number: str, labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:

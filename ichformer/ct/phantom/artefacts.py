@@ -17,7 +17,7 @@ _IRON = np.array([3.629, 1.205, 0.5952, 0.3717])
 _SPECTRUM = np.array([0.14, 0.38, 0.31, 0.17])
 """What the detector sees of 120 kV without a patient, in four lines with a mean near 70 keV: a rough shape."""
 
-_BONE_FROM, _METAL_FROM = 1.1, 3.2
+BONE_FROM, _METAL_FROM = 1.1, 3.2
 """Relative density from which on what is more behaves like bone, and like metal."""
 
 _USUAL_CM, _SCATTER = 15.0, 0.02
@@ -41,7 +41,7 @@ def artefacts(
         error += np.float32(signs.hardening) * _hardening(water, bone, np.zeros_like(metal))
     if signs.metal:
         at = np.flatnonzero((dense > _METAL_FROM).any(axis=(1, 2)))
-        error[..., at] += _metal(_line_integrals(dense[at], stack, beam), rng)
+        error[..., at] += metal_error(_line_integrals(dense[at], stack, beam), rng)
     if signs.motion:
         at = _moved_slices(signs.motion, stack.slices)
         error[..., at] += _motion(_coarse(dense[at], stack, beam), signs.motion, beam)
@@ -53,7 +53,7 @@ def artefacts(
 
 def _line_integrals(dense: np.ndarray, stack: Stack, beam: Projector) -> list[np.ndarray]:
     """Of what is like water, and of what bone and metal have more; apart before the grid gets coarse."""
-    bounds = np.array([0, _BONE_FROM, _METAL_FROM, np.inf], np.float32)
+    bounds = np.array([0, BONE_FROM, _METAL_FROM, np.inf], np.float32)
     parts = (np.clip(dense, low, high) - low for low, high in itertools.pairwise(bounds))
     return [beam.project(_coarse(part, stack, beam)) for part in parts]
 
@@ -91,7 +91,7 @@ def _hardening(water: np.ndarray, bone: np.ndarray, metal: np.ndarray) -> np.nda
     return _measured_cm(water, bone, metal) - (plain / _USUAL_CM) * water - bone_gain * bone - metal_gain * metal
 
 
-def _metal(integrals: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+def metal_error(integrals: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """Error by metal alone, with the noise of the quanta that it leaves over."""
     water, bone, metal = integrals
     without = np.zeros_like(metal)

@@ -1,0 +1,6 @@
+"""Scans made worse on purpose, to measure how far a model holds: ten corruptions of five severities."""
+
+from ichformer.ct.corruptions.base import Scan
+from ichformer.ct.corruptions.registry import CORRUPTIONS, SEVERITIES, Corruption, Severity, corrupt
+
+__all__ = ["CORRUPTIONS", "SEVERITIES", "Corruption", "Scan", "Severity", "corrupt"]

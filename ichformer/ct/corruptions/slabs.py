@@ -1,0 +1,61 @@
+"""Corruptions of the stack: thicker slices, missing slices."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Int64
+
+from ichformer.ct.corruptions.base import Scan
+from ichformer.ct.geometry import remove_tilt, slice_offsets_mm
+from ichformer.ct.spacing import even_slices
+
+
+def thickness(scan: Scan, factor: float, rng: np.random.Generator) -> Scan:
+    """Slices ``factor`` times as thick and as far apart: neighbours are averaged as a thicker collimation would.
+
+    The first of them begins anywhere within its thickness, as it decides much which slices take in the skull base and
+    the vertex. A tilted stack is straightened first: slices that do not lie above each other cannot be averaged.
+    """
+    count = len(scan.volume.hu)
+    skipped = min(int(rng.uniform() * math.ceil(factor)), count - 1)
+    scan = _take(scan, np.arange(skipped, count))
+    volume, mask = remove_tilt(scan.volume, scan.mask)
+    thicker, weights = even_slices(volume, factor * volume.spacing_mm[0])
+    audit = replace(thicker.audit, thickness_mm=factor * thicker.audit.thickness_mm)
+    return Scan(
+        volume=replace(thicker, audit=audit),
+        mask=None if mask is None else mask[weights.argmax(1)],
+        weights=weights @ scan.weights,
+    )
+
+
+def missing_slices(scan: Scan, share: float, rng: np.random.Generator) -> Scan:
+    """Leaves out a share of the slices, anywhere, at least one; two stay. The steps between the others say so."""
+    count = len(scan.volume.hu)
+    lost = min(max(1, round(share * count)), max(0, count - 2))
+    fewer = _take(scan, np.sort(rng.permutation(count)[lost:]))
+    audit = replace(fewer.volume.audit, missing_slices=scan.volume.audit.missing_slices + lost)
+    return replace(fewer, volume=replace(fewer.volume, audit=audit))
+
+
+def _take(scan: Scan, kept: Int64[np.ndarray, " kept"]) -> Scan:
+    """Some of the slices, in their order, where they were."""
+    volume = scan.volume
+    offsets_mm = slice_offsets_mm(volume)[kept]
+    steps_mm = np.diff(offsets_mm)
+    # The median as ct.slices has it: one of the steps.
+    dz_mm = float(np.sort(steps_mm)[(len(steps_mm) - 1) // 2]) if len(steps_mm) else volume.spacing_mm[0]
+    is_even = np.allclose(steps_mm, dz_mm, rtol=1e-6, atol=0)
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, 0] * offsets_mm[0] / volume.spacing_mm[0]
+    affine[:3, 0] *= dz_mm / volume.spacing_mm[0]
+    taken = replace(
+        volume,
+        hu=volume.hu[kept],
+        spacing_mm=(dz_mm, *volume.spacing_mm[1:]),
+        affine=affine,
+        source=tuple(volume.source[s] for s in kept),
+        audit=replace(volume.audit, steps_mm=() if is_even else tuple(steps_mm.tolist())),
+    )
+    return Scan(volume=taken, mask=None if scan.mask is None else scan.mask[kept], weights=scan.weights[kept])

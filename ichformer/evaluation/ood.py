@@ -1,0 +1,102 @@
+"""How unlike its training a scan looks to a model: the Mahalanobis distance of its features, and what is usual.
+
+Sources: Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks,
+NeurIPS 2018; one mean for all classes, which works as well: Kamoi, Kobayashi, Why is the Mahalanobis Distance Effective
+for Anomaly Detection?, arXiv:2003.00402, 2020; shrinkage: Ledoit, Wolf, Journal of Multivariate Analysis
+2004;88:365-411.
+"""
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+from sklearn.covariance import LedoitWolf
+
+from ichformer.errors import InputError
+from ichformer.files import write_bytes
+
+OOD_NAME = "ood.npz"
+"""What a run's folder calls what its training looked like."""
+
+_ARRAYS = ("mean", "scale", "precision", "usual")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureDistance:
+    """What training scans look like to a model.
+
+    Attributes:
+      mean: [d] of the training scans' features.
+      scale: [d] their standard deviations; 1 where a feature never changes.
+      precision: [d,d] inverse of the shrunken covariance of the features over ``scale``.
+      usual: [n] distances of scans that were not trained on (validation), ascending.
+    """
+
+    mean: Float64[np.ndarray, " d"]
+    scale: Float64[np.ndarray, " d"]
+    precision: Float64[np.ndarray, "d d"]
+    usual: Float64[np.ndarray, " n"]
+
+    def distances(self, features: Float64[np.ndarray, "scans d"]) -> Float64[np.ndarray, " scans"]:
+        """Mahalanobis distance of each scan: the higher, the less it is like the training."""
+        away = (features - self.mean) / self.scale
+        return np.sqrt(np.maximum(np.einsum("ni,ij,nj->n", away, self.precision, away), 0))
+
+    def percentiles(self, features: Float64[np.ndarray, "scans d"]) -> Float64[np.ndarray, " scans"]:
+        """Share of validation scans, in percent, that are more like the training; ties count half.
+
+        100 is further away than every one of them. On scans like those, values are spread evenly from 0 to 100.
+        """
+        found = self.distances(features)
+        below = np.searchsorted(self.usual, found, "left") + np.searchsorted(self.usual, found, "right")
+        return 50 * below / self.usual.size
+
+
+def fit_ood(train: Float64[np.ndarray, "scans d"], reference: Float64[np.ndarray, "others d"]) -> FeatureDistance:
+    """Fit the distance on training scans and note how far scans usually are that were not trained on.
+
+    Training scans themselves lie closer than any new scan, the more so the fewer they are, so they cannot be the
+    measure.
+
+    Raises:
+      ValueError: fewer than two training scans, no others, or features that are no numbers.
+    """
+    if len(train) < 2 or not len(reference):
+        raise ValueError(f"{len(train)} training scans and {len(reference)} others are too few")
+    if not (np.isfinite(train).all() and np.isfinite(reference).all()):
+        raise ValueError("features must be numbers")
+    mean, scale = train.mean(0), train.std(0)
+    scale = np.where(scale > 1e-12, scale, 1.0)
+    precision = LedoitWolf(assume_centered=True).fit((train - mean) / scale).precision_
+    found = FeatureDistance(mean=mean, scale=scale, precision=precision, usual=np.zeros(0))
+    return FeatureDistance(mean=mean, scale=scale, precision=precision, usual=np.sort(found.distances(reference)))
+
+
+def write_ood(distance: FeatureDistance, path: Path) -> None:
+    """The whole file or none of it."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: getattr(distance, name) for name in _ARRAYS})
+    write_bytes(buffer.getvalue(), path)
+
+
+def read_ood(path: Path) -> FeatureDistance:
+    """The inverse of ``write_ood``; InputError for anything else."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in _ARRAYS}
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        raise InputError(f"cannot be read ({type(error).__name__})", where=path, mend=_MEND) from None
+    d = arrays["mean"].size
+    shapes = {"mean": (d,), "scale": (d,), "precision": (d, d), "usual": (arrays["usual"].size,)}
+    sound = d > 0 and arrays["usual"].size > 0
+    for name, array in arrays.items():
+        sound = sound and array.dtype == np.float64 and array.shape == shapes[name] and bool(np.isfinite(array).all())
+    if not sound or (arrays["scale"] <= 0).any() or (np.diff(arrays["usual"]) < 0).any():
+        raise InputError("its arrays make no sense", where=path, mend=_MEND)
+    return FeatureDistance(**arrays)
+
+
+_MEND = "delete it; `ichformer robustness` makes it again"

@@ -1,0 +1,269 @@
+"""How much of a model's AUROC is left where scans are worse than those it was trained on."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64, Integer
+
+from ichformer import LABELS
+from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES, Severity, corrupt
+from ichformer.ct.spacing import labels_of_slabs
+from ichformer.errors import one_line
+from ichformer.evaluation.bootstrap import Resampled, auroc_statistic, bootstrap
+from ichformer.evaluation.delong import auroc_interval
+from ichformer.evaluation.figures import Estimate
+from ichformer.evaluation.intervals import bca
+from ichformer.evaluation.metrics import auroc
+from ichformer.evaluation.table import Level, LevelName, levels
+from ichformer.evaluation.thresholds import only_split
+from ichformer.pipeline.records import PreparedScan, Store
+
+LABEL = "any"
+
+Key = tuple[str, Severity]
+"""A corruption and its severity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorruptedStore(Store):
+    """A store whose scans are made worse as they are read; its index stays that of the clean ones.
+
+    The scans are corrupted as the model would see them, after preparation: framed, straightened and on the store's
+    grid. So ``tilt`` stands for a tilt that nobody removed and ``field_of_view`` for a head that was not found, and of
+    noise and sharpness only what the store's pixels can hold.
+
+    Attributes:
+      corruption: a name of ``ct.corruptions.CORRUPTIONS``.
+      severity: 1 to 5.
+      seed: every scan draws its own numbers from it and from its series' name.
+    """
+
+    corruption: str
+    severity: Severity
+    seed: int
+
+    def read(self, row: int, *, slices: Any = None) -> PreparedScan:
+        """One scan made worse, whole: it may have fewer slices than the index says, never more."""
+        if slices is not None:
+            raise ValueError("a corrupted scan is read whole")
+        scan = super().read(row)
+        seed = (self.seed, zlib.crc32(self.index["series"].iloc[row].encode()))
+        worse = corrupt(scan.volume, self.corruption, self.severity, seed=seed, mask=scan.mask)
+        return replace(
+            scan,
+            volume=worse.volume,
+            mask=worse.mask,
+            slice_labels=labels_of_slabs(scan.slice_labels, worse.weights),
+        )
+
+
+def corrupted(store: Store, key: Key, *, seed: int = 0) -> CorruptedStore:
+    """The store with a corruption over it."""
+    return CorruptedStore(
+        path=store.path, config=store.config, index=store.index, corruption=key[0], severity=key[1], seed=seed
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One corruption at one severity: the AUROC, and how much lower it is than on the clean scans."""
+
+    corruption: str
+    severity: int
+    value: float
+    unit: str
+    auroc: Estimate
+    loss: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelRobustness:
+    """The figures of one level.
+
+    Attributes:
+      level: "slice" or "scan".
+      n: clean rows with a known label; thicker or missing slices leave fewer of them.
+      n_positive: of those.
+      n_positive_patients: patients with a positive row.
+      clean: the AUROC without corruption.
+      cells: every corruption at every severity.
+      by_corruption: mean loss over the severities.
+      mean_loss: over all cells: the lower, the more robust.
+    """
+
+    level: LevelName
+    n: int
+    n_positive: int
+    n_positive_patients: int
+    clean: Estimate
+    cells: tuple[Cell, ...]
+    by_corruption: dict[str, Estimate]
+    mean_loss: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfamiliar:
+    """What the out-of-distribution score makes of one corruption.
+
+    Attributes:
+      corruption: its name, "" for the clean scans.
+      severity: 1 to 5, 0 for the clean scans.
+      median_percentile: of the scans' distances among those of validation.
+      auroc: how well the distance tells these scans from the same ones clean; None for the clean ones.
+    """
+
+    corruption: str
+    severity: int
+    median_percentile: float
+    auroc: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robustness:
+    """What ``judge_robustness`` found.
+
+    Attributes:
+      label: whose AUROC it is.
+      split: that was judged.
+      replicates: resamples of patients behind each interval of a loss.
+      seed: of resamples and corruptions.
+      levels: slices, where their labels are known, and scans.
+      ood: of the out-of-distribution score; empty where the run has none.
+    """
+
+    label: str
+    split: str
+    replicates: int
+    seed: int
+    levels: tuple[LevelRobustness, ...]
+    ood: tuple[Unfamiliar, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; None is "not estimable"."""
+        return asdict(self)
+
+
+def judge_robustness(
+    clean: pd.DataFrame, worse: Mapping[Key, pd.DataFrame], *, replicates: int = 1000, seed: int = 0
+) -> Robustness:
+    """Compare predictions on corrupted scans with those on the same scans clean.
+
+    The loss of AUROC stands for the corruption error of Hendrycks and Dietterich (Benchmarking Neural Network
+    Robustness to Common Corruptions and Perturbations, ICLR 2019), whose mean over corruptions and severities is theirs
+    without a second model to divide by. Intervals of AUROCs are DeLong's, those of losses are of a BCa bootstrap that
+    draws patients, clean and corrupted scans together.
+
+    Args:
+      clean: predictions of one split, as ``evaluation.table`` describes them.
+      worse: predictions for the same scans corrupted; a model of anybody's.
+      replicates: resamples.
+      seed: of the resamples.
+    """
+    found = []
+    for level in levels(clean):
+        others = {key: next(one for one in levels(table) if one.name == level.name) for key, table in worse.items()}
+        found.append(_judge_level(level, others, replicates=replicates, seed=seed))
+    return Robustness(label=LABEL, split=only_split(clean), replicates=replicates, seed=seed, levels=tuple(found))
+
+
+def _judge_level(level: Level, worse: Mapping[Key, Level], *, replicates: int, seed: int) -> LevelRobustness:
+    n_patients = int(level.patients.max()) + 1
+    columns = [_column(one) for one in (level, *worse.values())]
+    resampled = bootstrap(
+        [auroc_statistic(*column) for column in columns],
+        n_patients=n_patients,
+        replicates=replicates,
+        seed=seed,
+        jackknife=True,
+    )
+
+    def loss(keys: list[Key]) -> Estimate:
+        """The clean AUROC minus the mean of some others."""
+        at = np.array([1 + list(worse).index(key) for key in keys])
+        return _loss(resampled, at, n_patients)
+
+    truth, _, patients = columns[0]
+    names = list(dict.fromkeys(name for name, _ in worse))
+    return LevelRobustness(
+        level=level.name,
+        n=int(np.sum(~np.isnan(truth))),
+        n_positive=int(np.sum(truth == 1)),
+        n_positive_patients=np.unique(patients[truth == 1]).size,
+        clean=_auroc(*columns[0]),
+        cells=tuple(
+            Cell(
+                corruption=name,
+                severity=severity,
+                value=CORRUPTIONS[name].levels[severity - 1],
+                unit=CORRUPTIONS[name].unit,
+                auroc=_auroc(*column),
+                loss=loss([(name, severity)]),
+            )
+            for (name, severity), column in zip(worse, columns[1:], strict=True)
+        ),
+        by_corruption={name: loss([key for key in worse if key[0] == name]) for name in names},
+        mean_loss=loss(list(worse)),
+    )
+
+
+def _column(level: Level) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Integer[np.ndarray, " n"]]:
+    i = LABELS.index(LABEL)
+    return level.labels[:, i], level.scores[:, i], level.patients
+
+
+def _auroc(
+    truth: Float64[np.ndarray, " n"], scores: Float64[np.ndarray, " n"], patients: Integer[np.ndarray, " n"]
+) -> Estimate:
+    return Estimate(value=auroc(truth, scores), interval=auroc_interval(truth, scores, patients))
+
+
+def _loss(resampled: Resampled, at: Integer[np.ndarray, " some"], n_patients: int) -> Estimate:
+    value, drawn, left_out = (
+        v[..., 0] - v[..., at].mean(-1) for v in (resampled.values, resampled.replicates, resampled.jackknife)
+    )
+    if np.isnan(value):
+        return Estimate(value=None, interval=None)
+    return Estimate(value=float(value), interval=bca(float(value), drawn, left_out, n_patients=n_patients))
+
+
+def format_robustness(found: Robustness) -> str:
+    """A table a level: the loss of AUROC for each corruption and severity, and its mean with a 95 % interval."""
+    blocks = [_format_level(level, found) for level in found.levels]
+    notes = [f"95 % intervals for patients; bootstrap of {found.replicates} replicates, seed {found.seed}"]
+    if found.ood:
+        notes += ["out-of-distribution score, median percentile among validation:", *_format_ood(found.ood)]
+    return "\n\n".join([*blocks, "\n".join(f"  {note}" for note in notes)])
+
+
+def _format_level(level: LevelRobustness, found: Robustness) -> str:
+    title = f"{level.level} level on split {one_line(found.split)}, {found.label}: AUROC {_figure(level.clean)}"
+    head = f"  {'AUROC lost at severity':<24}{''.join(f'{s:>8}' for s in SEVERITIES)}    mean"
+    lines = [f"{title}, {level.n_positive} of {level.n} positive", head]
+    losses = {(cell.corruption, cell.severity): cell.loss for cell in level.cells}
+    for name, mean in level.by_corruption.items():
+        cells = (losses.get((name, severity)) for severity in SEVERITIES)
+        lines.append(f"  {name:<24}{''.join(f'{_short(cell):>8}' for cell in cells)}    {_figure(mean)}")
+    return "\n".join([*lines, f"  {'mean':<64}    {_figure(level.mean_loss)}"])
+
+
+def _format_ood(ood: tuple[Unfamiliar, ...]) -> Iterator[str]:
+    medians = {(one.corruption, one.severity): one.median_percentile for one in ood}
+    yield f"  {'clean':<22}{medians[('', 0)]:>8.0f}"
+    for name in dict.fromkeys(one.corruption for one in ood if one.corruption):
+        yield f"  {name:<22}{''.join(f'{medians[(name, severity)]:>8.0f}' for severity in SEVERITIES)}"
+
+
+def _short(estimate: Estimate | None) -> str:
+    return "-" if estimate is None or estimate.value is None else f"{estimate.value:+.3f}"
+
+
+def _figure(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "not estimable"
+    if estimate.interval is None:
+        return f"{estimate.value:.3f} (no interval)"
+    return f"{estimate.value:.3f} ({estimate.interval.low:.3f} to {estimate.interval.high:.3f})"

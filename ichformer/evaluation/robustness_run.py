@@ -1,0 +1,93 @@
+"""The corruption benchmark of a run: its scans made worse, prepared scan by prepared scan, scored and judged."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES
+from ichformer.errors import InputError
+from ichformer.evaluation.metrics import auroc
+from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, read_ood
+from ichformer.evaluation.predictions import freeze_ood, open_alike, predict_and_embed
+from ichformer.evaluation.robustness import Key, Robustness, Unfamiliar, corrupted, judge_robustness
+from ichformer.evaluation.robustness_picture import draw_robustness
+from ichformer.evaluation.thresholds import write_json
+from ichformer.files import write_bytes
+from ichformer.pipeline.records import Store
+from ichformer.training.run import Run
+
+
+def corruption_benchmark(
+    run_path: Path,
+    store_path: Path,
+    out: Path,
+    *,
+    split: str = "test",
+    corruptions: tuple[str, ...] = (),
+    replicates: int = 1000,
+    seed: int = 0,
+    progress: bool = True,
+) -> Robustness:
+    """Judges a run on a split made worse in every way; writes ``robustness.json`` and ``robustness.png`` into ``out``.
+
+    The scans of the store are corrupted as they are read (see ``CorruptedStore``), nothing is written beside them. The
+    out-of-distribution score is that of the run; one that has none yet gets it from the store's splits "train" and
+    "val", where both are there.
+
+    Args:
+      run_path: the run's folder.
+      store_path: prepared scans.
+      out: folder for the results.
+      split: the split to judge.
+      corruptions: names of ``CORRUPTIONS``; all where empty.
+      replicates: resamples behind the intervals of losses.
+      seed: of corruptions and resamples.
+      progress: a bar with an ETA on standard error.
+
+    Raises:
+      InputError: no run, another preparation than the run's, no such split or corruption.
+    """
+    unknown = [name for name in corruptions if name not in CORRUPTIONS]
+    if unknown:
+        raise InputError("there is no such corruption", where=unknown[0], mend=f"choose of {', '.join(CORRUPTIONS)}")
+    run, store = open_alike(run_path, store_path)
+    store.rows(split)  # before any work
+    distance = _distance(run, store)
+    clean, features = predict_and_embed(run, store, split)
+    keys: list[Key] = [
+        (name, severity) for name in CORRUPTIONS if name in (corruptions or CORRUPTIONS) for severity in SEVERITIES
+    ]
+    tables, ood = {}, [] if distance is None else [_unfamiliar(("", 0), distance, features, None)]
+    for key in tqdm(keys, desc="robustness", unit="corruption", disable=not progress):
+        tables[key], worse = predict_and_embed(run, corrupted(store, key, seed=seed), split)
+        if distance is not None:
+            ood.append(_unfamiliar(key, distance, worse, features))
+    found = replace(judge_robustness(clean, tables, replicates=replicates, seed=seed), ood=tuple(ood))
+    out.mkdir(parents=True, exist_ok=True)
+    write_bytes(draw_robustness(found), out / "robustness.png")
+    write_json(found.to_json(), out / "robustness.json")
+    return found
+
+
+def _distance(run: Run, store: Store) -> FeatureDistance | None:
+    file = run.path / OOD_NAME
+    if file.exists():
+        return read_ood(file)
+    return freeze_ood(run, store) if {"train", "val"} <= set(store.index["split"]) else None
+
+
+def _unfamiliar(
+    key: tuple[str, int], distance: FeatureDistance, features: np.ndarray, clean: np.ndarray | None
+) -> Unfamiliar:
+    apart = None
+    if clean is not None:
+        labels = np.repeat([0.0, 1.0], [len(clean), len(features)])
+        apart = auroc(labels, np.concatenate([distance.distances(clean), distance.distances(features)]))
+    return Unfamiliar(
+        corruption=key[0],
+        severity=key[1],
+        median_percentile=float(np.median(distance.percentiles(features))),
+        auroc=apart,
+    )
