@@ -123,11 +123,7 @@ def evaluate(
       InputError: no run, another preparation than the run's, no such split, thresholds asked of the judged split, or
         scans that the run was trained on.
     """
-    run, store = open_alike(run_path, store_path)
-    judged = store.index.iloc[store.rows(split)]
-    seen = seen_scans(run.path)
-    if seen is not None:
-        check_leakage(seen, judged)
+    run, store = open_to_judge(run_path, store_path, split)
     file = run.path / THRESHOLDS_NAME
     thresholds = read_thresholds(file) if file.exists() else freeze_thresholds(run, store)
     file = run.path / VALIDATION_NAME
@@ -143,8 +139,12 @@ def evaluate(
     )
 
 
-def open_alike(run_path: Path, store_path: Path) -> tuple[Run, Store]:
-    """A run and a store that was prepared as the run's scans were; InputError for any other."""
+def open_to_judge(run_path: Path, store_path: Path, split: str) -> tuple[Run, Store]:
+    """A run and a store to judge it on.
+
+    Raises:
+      InputError: no run, another preparation than the run's, no such split, or scans that the run was trained on.
+    """
     run, store = Run.open(run_path), Store.open(store_path)
     if store.config != dataclasses.asdict(run.prepare):
         raise InputError(
@@ -152,6 +152,9 @@ def open_alike(run_path: Path, store_path: Path) -> tuple[Run, Store]:
             where=store_path,
             mend="prepare it as the run's scans were",
         )
+    judged, seen = store.index.iloc[store.rows(split)], seen_scans(run.path)
+    if seen is not None:
+        check_leakage(seen, judged)
     return run, store
 
 

@@ -10,7 +10,7 @@ from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES
 from ichformer.errors import InputError
 from ichformer.evaluation.metrics import auroc
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, read_ood
-from ichformer.evaluation.predictions import freeze_ood, open_alike, predict_and_embed
+from ichformer.evaluation.predictions import freeze_ood, open_to_judge, predict_and_embed
 from ichformer.evaluation.robustness import Key, Robustness, Unfamiliar, corrupted, judge_robustness
 from ichformer.evaluation.robustness_picture import draw_robustness
 from ichformer.evaluation.thresholds import write_json
@@ -47,13 +47,13 @@ def corruption_benchmark(
       progress: a bar with an ETA on standard error.
 
     Raises:
-      InputError: no run, another preparation than the run's, no such split or corruption.
+      InputError: no run, another preparation than the run's, no such split or corruption, or scans that the run was
+        trained on.
     """
     unknown = [name for name in corruptions if name not in CORRUPTIONS]
     if unknown:
         raise InputError("there is no such corruption", where=unknown[0], mend=f"choose of {', '.join(CORRUPTIONS)}")
-    run, store = open_alike(run_path, store_path)
-    store.rows(split)  # before any work
+    run, store = open_to_judge(run_path, store_path, split)
     distance = _distance(run, store)
     clean, features = predict_and_embed(run, store, split)
     keys: list[Key] = [

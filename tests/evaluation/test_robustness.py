@@ -195,7 +195,10 @@ def test_the_command_writes_json_and_picture_and_freezes_the_score(run, tmp_path
         assert not any(str(one) in json.dumps(found) for one in store.index[name])
 
 
-@pytest.mark.parametrize(("option", "value", "mend"), [("--corruption", "fog", "metal"), ("--split", "no", "test")])
+@pytest.mark.parametrize(
+    ("option", "value", "mend"),
+    [("--corruption", "fog", "metal"), ("--split", "no", "test"), ("--split", "train", "patient")],
+)
 def test_bad_words_are_one_line_and_leave_nothing(run, tmp_path, capsys, option, value, mend):
     opened, store = run
     with pytest.raises(SystemExit) as stop:
