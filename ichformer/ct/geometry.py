@@ -11,6 +11,7 @@ from jaxtyping import Float32, Float64, Int16, Real, Shaped
 from ichformer.ct.head import head_box
 from ichformer.ct.orientation import slice_normal, tilt_of
 from ichformer.ct.resampling import covering_matrix, shrinking_matrix
+from ichformer.ct.slices import offsets_of
 from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.errors import InputError
 
@@ -21,8 +22,7 @@ MARGIN_MM = 10.0
 
 def slice_offsets_mm(volume: Volume) -> Float64[np.ndarray, "s"]:
     """Distance of every slice from the first, along the normal."""
-    steps_mm = volume.audit.steps_mm or (volume.spacing_mm[0],) * (volume.hu.shape[0] - 1)
-    return np.concatenate([[0.0], np.cumsum(steps_mm)])
+    return offsets_of(volume.audit.steps_mm, volume.spacing_mm[0], volume.hu.shape[0])
 
 
 def slice_origins_mm(volume: Volume) -> Float64[np.ndarray, "s 3"]:

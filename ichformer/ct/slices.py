@@ -65,7 +65,7 @@ def stack_slices(
     if len(kept) < 2:
         return None
     steps_mm = np.diff(along_mm[kept])
-    spacing_mm = float(np.sort(steps_mm)[(len(steps_mm) - 1) // 2])
+    spacing_mm = median_step(steps_mm)
     corners = positions_mm[kept]
     direction = (corners[-1] - corners[0]) / (along_mm[kept[-1]] - along_mm[kept[0]])
     line = corners[0] + (along_mm[kept] - along_mm[kept[0]])[:, None] * direction
@@ -78,6 +78,35 @@ def stack_slices(
         bend_mm=float(np.linalg.norm(corners - line, axis=1).max()),
         missing_in=_count_missing(steps_mm, spacing_mm, thickness_mm[kept]),
     )
+
+
+def median_step(steps_mm: Float64[np.ndarray, "steps"]) -> float:
+    """The lower median, so that it is one of the steps."""
+    return float(np.sort(steps_mm)[(len(steps_mm) - 1) // 2])
+
+
+def offsets_of(steps_mm: tuple[float, ...], spacing_mm: float, count: int) -> Float64[np.ndarray, "s"]:
+    """Distance of every slice from the first, along the normal; ``steps_mm`` is empty where all are ``spacing_mm``."""
+    return np.concatenate([[0.0], np.cumsum(steps_mm or (spacing_mm,) * (count - 1))])
+
+
+def geometry_of_some(
+    affine: Float64[np.ndarray, "4 4"], offsets_mm: Float64[np.ndarray, "taken"], spacing_mm: float
+) -> tuple[Float64[np.ndarray, "4 4"], float, tuple[float, ...]]:
+    """Affine, spacing along the normal and steps (empty where even) of some slices of a stack, where they were.
+
+    Args:
+      affine: of the whole stack.
+      offsets_mm: of the slices that are taken, from the first of the whole stack.
+      spacing_mm: of the whole stack, along the normal.
+    """
+    steps_mm = np.diff(offsets_mm)
+    own_mm = median_step(steps_mm) if len(steps_mm) else spacing_mm
+    is_even = np.allclose(steps_mm, own_mm, rtol=1e-6, atol=0)
+    moved = affine.copy()
+    moved[:3, 3] += affine[:3, 0] * offsets_mm[0] / spacing_mm
+    moved[:3, 0] *= own_mm / spacing_mm
+    return moved, own_mm, () if is_even else tuple(steps_mm.tolist())
 
 
 def _count_missing(

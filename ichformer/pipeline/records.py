@@ -21,6 +21,7 @@ from jaxtyping import Float32, Int64, Integer, UInt8
 
 from ichformer import LABELS
 from ichformer.cohorts.index import TEXT_COLUMNS
+from ichformer.ct.slices import geometry_of_some, offsets_of
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
 from ichformer.pipeline.frames import compress_hu, compress_mask, decompress_hu, decompress_mask
@@ -125,20 +126,14 @@ def decode_record(
 def _header_of_slices(header: RecordHeader, taken: list[int]) -> RecordHeader:
     """The geometry, sources and labels of some of the slices."""
     dz_mm, dy_mm, dx_mm = header.spacing_mm
-    heights_mm = np.cumsum([0.0, *(header.audit.steps_mm or (dz_mm,) * (header.shape[0] - 1))])[taken]
-    steps_mm = np.diff(heights_mm)
-    # The median as ct.slices has it: one of the steps.
-    spacing_z_mm = float(np.sort(steps_mm)[(len(steps_mm) - 1) // 2]) if len(steps_mm) else dz_mm
-    is_even = np.allclose(steps_mm, spacing_z_mm, rtol=1e-6, atol=0)
-    affine = header.affine.copy()
-    affine[:3, 3] += header.affine[:3, 0] * heights_mm[0] / dz_mm
-    affine[:3, 0] *= spacing_z_mm / dz_mm
+    offsets_mm = offsets_of(header.audit.steps_mm, dz_mm, header.shape[0])[taken]
+    affine, spacing_z_mm, steps_mm = geometry_of_some(header.affine, offsets_mm, dz_mm)
     return replace(
         header,
         spacing_mm=(spacing_z_mm, dy_mm, dx_mm),
         affine=affine,
         source=tuple(header.source[s] for s in taken),
-        audit=replace(header.audit, steps_mm=() if is_even else tuple(steps_mm.tolist())),
+        audit=replace(header.audit, steps_mm=steps_mm),
         slice_labels=header.slice_labels[taken],
     )
 

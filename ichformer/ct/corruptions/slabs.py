@@ -8,6 +8,7 @@ from jaxtyping import Int64
 
 from ichformer.ct.corruptions.base import Scan
 from ichformer.ct.geometry import remove_tilt, slice_offsets_mm
+from ichformer.ct.slices import geometry_of_some
 from ichformer.ct.spacing import even_slices
 
 
@@ -42,20 +43,13 @@ def missing_slices(scan: Scan, share: float, rng: np.random.Generator) -> Scan:
 def _take(scan: Scan, kept: Int64[np.ndarray, " kept"]) -> Scan:
     """Some of the slices, in their order, where they were."""
     volume = scan.volume
-    offsets_mm = slice_offsets_mm(volume)[kept]
-    steps_mm = np.diff(offsets_mm)
-    # The median as ct.slices has it: one of the steps.
-    dz_mm = float(np.sort(steps_mm)[(len(steps_mm) - 1) // 2]) if len(steps_mm) else volume.spacing_mm[0]
-    is_even = np.allclose(steps_mm, dz_mm, rtol=1e-6, atol=0)
-    affine = volume.affine.copy()
-    affine[:3, 3] += affine[:3, 0] * offsets_mm[0] / volume.spacing_mm[0]
-    affine[:3, 0] *= dz_mm / volume.spacing_mm[0]
+    affine, dz_mm, steps_mm = geometry_of_some(volume.affine, slice_offsets_mm(volume)[kept], volume.spacing_mm[0])
     taken = replace(
         volume,
         hu=volume.hu[kept],
         spacing_mm=(dz_mm, *volume.spacing_mm[1:]),
         affine=affine,
         source=tuple(volume.source[s] for s in kept),
-        audit=replace(volume.audit, steps_mm=() if is_even else tuple(steps_mm.tolist())),
+        audit=replace(volume.audit, steps_mm=steps_mm),
     )
     return Scan(volume=taken, mask=None if scan.mask is None else scan.mask[kept], weights=scan.weights[kept])
