@@ -21,7 +21,7 @@ import pandas as pd
 from ichformer import LABELS
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.tables import find_below, write_left_out, write_table
-from ichformer.cohorts.voxels import label_by_masks, nifti_files, slice_table
+from ichformer.cohorts.voxels import label_by_masks, nifti_files, refuse_none, slice_table
 from ichformer.ct.nifti import slice_names
 from ichformer.errors import InputError
 
@@ -58,12 +58,7 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     ]
     labelled, without = label_by_masks(outlined, _labels_of, desc="masks", table_path=cache / "bhsd_slices.csv")
     left_out |= without
-    if not labelled:
-        raise InputError(
-            f"no scan has a mask that fits; the first: {next(iter(left_out.values()))}",
-            where=source,
-            mend="unpack both",
-        )
+    refuse_none(labelled, left_out, where=source)
     more = _unlabelled(source, {row["series"] for row in rows}, left_out, cache / "bhsd_no_bleed_slices.csv")
     write_left_out(left_out, cache / "bhsd_left_out.csv")
     return make_index([*labelled, *more])

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.tables import find_below, write_left_out
-from ichformer.cohorts.voxels import label_by_masks, nifti_files
+from ichformer.cohorts.voxels import label_by_masks, nifti_files, refuse_none
 from ichformer.errors import InputError
 
 
@@ -44,12 +44,7 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     ]
     labelled, left_out = label_by_masks(rows, _labels_of, desc="masks", table_path=cache / "instance_slices.csv")
     write_left_out(left_out, cache / "instance_left_out.csv")
-    if not labelled:
-        raise InputError(
-            f"no scan has a mask that fits; the first: {next(iter(left_out.values()))}",
-            where=source,
-            mend="unpack both",
-        )
+    refuse_none(labelled, left_out, where=source)
     return make_index(labelled)
 
 

@@ -90,6 +90,14 @@ def label_by_masks(
     return labelled, left_out
 
 
+def refuse_none(labelled: Sequence[object], left_out: Mapping[str, str], *, where: Path) -> None:
+    """InputError where no scan could be labelled, with the first reason."""
+    if not labelled:
+        raise InputError(
+            f"no scan has a mask that fits; the first: {next(iter(left_out.values()))}", where=where, mend="unpack both"
+        )
+
+
 def slice_table(series: str, names: Sequence[str], labels: Float64[np.ndarray, "s labels"]) -> pd.DataFrame:
     """The labels of one series' slices, with ``SLICE_COLUMNS``."""
     table = pd.DataFrame(labels, columns=list(LABELS)).assign(series=series, slice=list(names), file="")
