@@ -339,9 +339,9 @@ def models(*, json: bool = False) -> None:
     Args:
       json: print one JSON object.
     """
-    from ichformer.models.zoo import MODELS, count_parameters
+    from ichformer.models.zoo import MODELS
 
-    table = [{"name": name, "params": count_parameters(name)} for name in MODELS]
+    table = [{"name": name, "params": entry.params} for name, entry in MODELS.items()]
     _print({"models": table}, "\n".join(f"{row['name']:<16}{row['params']:>14,}" for row in table), json)
 
 

@@ -20,7 +20,7 @@ from ichformer.pipeline.batch import Batch
 class MaskedAutoencoder(nn.Module):
     """Encoder over the visible patches, a light decoder over all of them.
 
-    The encoder's parameters are called "encoder", as in ``SliceViT``: a run of it can be the start of a classifier.
+    The encoder's parameters are called "encoder", as in ``slice_vit``: a run of it can be the start of a classifier.
     """
 
     encoder: PatchEncoder
@@ -33,7 +33,7 @@ class MaskedAutoencoder(nn.Module):
     ) -> Float[Array, "n tokens pixels"]:
         """The pixels of every patch [N, tokens, p*p*C], from the ``kept`` patches that come first in ``order``."""
         p, dtype = self.encoder.patch_size, self.encoder.dtype
-        seen = self.encoder(x, order[:, :kept], train=train)
+        seen = self.encoder.tokens(x, order[:, :kept], train=train)
         seen = nn.Dense(self.decoder_width, kernel_init=DENSE_INIT, dtype=dtype, name="to_decoder")(seen)
         hidden = self.param("mask_token", DENSE_INIT, (1, 1, self.decoder_width)).astype(dtype)
         hidden = jnp.broadcast_to(hidden, (x.shape[0], order.shape[1] - kept, self.decoder_width))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from ichformer.ct.windows import WINDOWS, Window
 from ichformer.errors import InputError
 from ichformer.models.layers.patch_encoder import PatchEncoder
-from ichformer.models.slice_vit import SliceViT
+from ichformer.models.slice_sequence import SliceSequence
 from ichformer.models.zoo import build_model
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
@@ -22,16 +22,15 @@ def build_objective(config: TrainConfig) -> Objective:
     windows = named_windows(config.objective.windows)
     if config.objective.name == "classification":
         return Classification(model=model, windows=windows, scan_weight=config.objective.scan_weight)
-    if not isinstance(model, SliceViT):
+    if not (isinstance(model, SliceSequence) and isinstance(model.encoder, PatchEncoder)):
         raise InputError(
             "the masked autoencoder pretrains the encoder of a slice_vit",
             where=f"--model.name {config.model.name}",
             mend="name a slice_vit, or take --objective.name classification",
         )
-    encoder = PatchEncoder(
-        model.patch_size, model.width, model.depth, model.num_heads, model.dropout, model.dtype, parent=None
+    autoencoder = MaskedAutoencoder(
+        model.encoder.clone(parent=None), config.objective.decoder_width, config.objective.decoder_depth
     )
-    autoencoder = MaskedAutoencoder(encoder, config.objective.decoder_width, config.objective.decoder_depth)
     return MaskedSlices(model=autoencoder, windows=windows, mask_ratio=config.objective.mask_ratio)
 
 

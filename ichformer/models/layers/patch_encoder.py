@@ -11,10 +11,7 @@ from ichformer.models.layers.transformer import DENSE_INIT, Block
 
 
 class PatchEncoder(nn.Module):
-    """Patches with fixed 2-D sine-cosine positions through ``depth`` transformer blocks.
-
-    With ``keep``, only the patches named there are seen: what a masked autoencoder wants (He et al. 2022, section 3).
-    """
+    """Patches with fixed 2-D sine-cosine positions through ``depth`` transformer blocks."""
 
     patch_size: int
     width: int
@@ -23,11 +20,19 @@ class PatchEncoder(nn.Module):
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
+    def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n rows columns width"]:
+        """Slices [N,H,W,C] to the grid of their patches [N, H/p, W/p, D]; H and W multiples of p."""
+        rows, columns = x.shape[1] // self.patch_size, x.shape[2] // self.patch_size
+        return self.tokens(x, train=train).reshape(x.shape[0], rows, columns, self.width)
+
     @nn.compact
-    def __call__(
+    def tokens(
         self, x: Float[Array, "n h w c"], keep: Int[Array, "n kept"] | None = None, *, train: bool
     ) -> Float[Array, "n tokens width"]:
-        """Slices [N,H,W,C] to tokens [N, (H/p)(W/p), D], row by row, or [N, kept, D]; H and W multiples of p."""
+        """Slices [N,H,W,C] to tokens [N, (H/p)(W/p), D], row by row, or [N, kept, D] of the patches in ``keep``.
+
+        Only what is kept is computed: what a masked autoencoder wants (He et al. 2022, section 3).
+        """
         p = self.patch_size
         rows, columns = x.shape[1] // p, x.shape[2] // p
         if (rows * p, columns * p) != x.shape[1:3]:

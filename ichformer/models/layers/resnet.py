@@ -34,8 +34,8 @@ class ResidualEncoder(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
-        """Slices [N,H,W,C] to a feature grid [N, H/(2 x 2^stages), ..., widths[-1]]."""
+    def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h2 w2 d"]:  # noqa: ARG002
+        """Slices [N,H,W,C] to a feature grid [N, H/(2 x 2^stages), ..., widths[-1]]; the same in training and after."""
         # Soft tissue lies near 0.4 in every window: without this the filters that answer to the mean grey are the
         # loudest in their group, and GroupNorm leaves little of the others.
         x = (x - 0.4) * 3

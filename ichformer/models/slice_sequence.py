@@ -1,0 +1,49 @@
+"""What slice_vit, the hybrids and the 2-D baselines share: encoder in a slice, context over slices, heads."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from einops import rearrange
+from jaxtyping import Array, Bool, Float
+
+from ichformer.models.contract import CAM_LAYER, Prediction
+from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
+
+
+class SliceSequence(nn.Module):
+    """Slices to feature grids (``encoder``), grids to one vector a slice, vectors to vectors that know their scan.
+
+    Attributes:
+      encoder: ``encoder(x [N,H,W,C], train=...) -> [N,h,w,D]``, blind to the other slices.
+      context: ``context(x [B,S,D], slice_mask, spacing_mm, train=...) -> [B,S,D]``; None judges each slice alone.
+      scan_pool: how scan logits come from slices.
+      dtype: of the computation; parameters stay float32.
+    """
+
+    encoder: nn.Module
+    context: nn.Module | None
+    scan_pool: ScanPool = "attention"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b s h w c"],
+        slice_mask: Bool[Array, "b s"],
+        spacing_mm: Float[Array, "b 3"],
+        train: bool,
+    ) -> Prediction:
+        """See ``contract.Classifier``; the encoder says which H and W it takes."""
+        b = x.shape[0]
+        grid = self.encoder(rearrange(x, "b s h w c -> (b s) h w c"), train=train)
+        # The pool below reads the whole grid, so this is where gradients still have a place in the slice.
+        grid = self.perturb(CAM_LAYER, rearrange(grid, "(b s) h w d -> b s h w d", b=b))
+        vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
+        vectors = rearrange(vectors, "(b s) d -> b s d", b=b)
+        if self.context is not None:
+            vectors = self.context(vectors, slice_mask, spacing_mm, train=train)
+        slice_logits, scan_logits = SliceAndScanHead(self.scan_pool, self.dtype, name="head")(vectors, slice_mask)
+        return Prediction(
+            slice_logits=slice_logits, scan_logits=scan_logits, features={"slices": vectors, CAM_LAYER: grid}
+        )

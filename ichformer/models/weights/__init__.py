@@ -1,0 +1,1 @@
+"""Weights of other people's libraries, brought into our modules."""
