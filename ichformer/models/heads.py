@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ichformer import LABELS
+from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.positions import sincos_1d, slice_heights_mm
-from ichformer.models.layers.transformer import DENSE_INIT, Block
+from ichformer.models.layers.transformer import Block
 
 ScanPool = Literal["attention", "max"]
 

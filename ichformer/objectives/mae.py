@@ -10,9 +10,10 @@ from einops import rearrange
 from jaxtyping import Array, Float, Int
 
 from ichformer.ct.windows import Window, apply_windows
+from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.positions import sincos_2d
-from ichformer.models.layers.transformer import DENSE_INIT, Block
+from ichformer.models.layers.transformer import Block
 from ichformer.objectives.base import Metrics, Params
 from ichformer.pipeline.batch import Batch
 

@@ -6,8 +6,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.positions import sincos_2d
-from ichformer.models.layers.transformer import DENSE_INIT, Block
+from ichformer.models.layers.transformer import Block
 
 
 class PatchEncoder(nn.Module):

@@ -1,4 +1,4 @@
-"""Sine-cosine positions: of a patch in its slice, and of a slice in its scan."""
+"""Positions of a patch in its slice and of a slice in its scan: sines and cosines that are added, or rotations."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +24,34 @@ def sincos_2d(rows: int, columns: int, width: int) -> Float32[np.ndarray, "token
     row, column = np.mgrid[:rows, :columns].reshape(2, -1)
     angles = [axis[:, None] * frequency for axis in (column, row)]
     return np.concatenate([f(angle) for angle in angles for f in (np.sin, np.cos)], -1).astype(np.float32)
+
+
+def rotary_angles(
+    position: Float[Array, "#b n axes"], pairs: int, *, longest: float = 100.0
+) -> Float[Array, "#b n pairs"]:
+    """Angles by which ``rotate`` turns the pairs of features of a head, the pairs shared out among the axes.
+
+    RoPE-Axial of Heo et al. 2024 ("Rotary position embedding for vision transformer"), section 3.2, with its
+    frequencies ``longest ** -(i / pairs of the axis)``; they take 100 in the place of the 10,000 of language.
+
+    Args:
+      position: of each token along each axis.
+      pairs: half of the features of a head; at least one an axis.
+      longest: the longest wavelength is a little under ``2 pi longest``.
+    """
+    shares = [len(part) for part in np.array_split(np.arange(pairs), position.shape[-1])]
+    frequency = [jnp.asarray(longest ** -(np.arange(n) / n), jnp.float32) for n in shares]
+    return jnp.concatenate([position[..., i, None] * f.reshape(1, 1, -1) for i, f in enumerate(frequency)], -1)
+
+
+def rotate(x: Float[Array, "b n k d"], angles: Float[Array, "#b n pairs"]) -> Float[Array, "b n k d"]:
+    """Features ``i`` and ``i + d/2`` of every head, turned by angle ``i`` (Su et al. 2021, eq. 34, in halves).
+
+    The product of a turned query and a turned key then depends on the difference of their positions alone.
+    """
+    first, second = jnp.split(x, 2, axis=-1)
+    cos, sin = (f(angles).astype(x.dtype)[:, :, None] for f in (jnp.cos, jnp.sin))
+    return jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
 
 
 def slice_heights_mm(slice_mask: Array, spacing_mm: Float[Array, "b 3"]) -> Float[Array, "b s"]:

@@ -1,37 +1,53 @@
-"""The pre-norm transformer block, shared by every family."""
+"""The pre-norm transformer block, shared by every family, and a run of equal ones that is compiled once."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-DENSE_INIT = nn.initializers.truncated_normal(stddev=0.02)
+from ichformer.models.layers.attention import DENSE_INIT, SelfAttention
+from ichformer.models.layers.drop_path import DropPath
+
+Feedforward = Literal["gelu_tanh", "gelu", "swiglu"]
+Remat = Literal["none", "dots", "full"]
+
+# "dots" keeps what matrix products gave, so that only cheap operations run twice; "full" keeps the input of each block.
+_POLICIES = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention; tokens outside ``mask`` are not attended to."""
+@dataclass(frozen=True, kw_only=True)
+class BlockStyle:
+    """What the variants of the transformer's block differ in.
 
-    num_heads: int
-    dtype: Any = jnp.float32
+    Attributes:
+      mlp: "gelu", its approximation "gelu_tanh", or "swiglu" (Shazeer 2020), a gated layer of as many parameters.
+      mlp_ratio: hidden features of the MLP over the width.
+      layer_scale: start of a learned scale of each channel on both branches (Touvron et al. 2021b, "Going deeper with
+        image transformers", section 2); None for none.
+      qk_norm: whether queries and keys are normalised; see ``SelfAttention``.
+      qkv_bias: whether queries, keys and values have a bias.
+      epsilon: of the norms.
+    """
 
-    @nn.compact
-    def __call__(self, x: Float[Array, "b n d"], mask: Bool[Array, "b n"] | None = None) -> Float[Array, "b n d"]:
-        """Tokens of the same shape. Vaswani et al. 2017, section 3.2."""
-        width = x.shape[-1]
-        qkv = nn.DenseGeneral(
-            (3, self.num_heads, width // self.num_heads), kernel_init=DENSE_INIT, dtype=self.dtype, name="qkv"
-        )(x)
-        query, key, value = (qkv[:, :, i] for i in range(3))
-        attend = None if mask is None else mask[:, None, None, :]
-        y = jax.nn.dot_product_attention(query, key, value, mask=attend)
-        return nn.DenseGeneral(width, axis=(-2, -1), kernel_init=DENSE_INIT, dtype=self.dtype, name="out")(y)
+    mlp: Feedforward = "gelu_tanh"
+    mlp_ratio: float = 4.0
+    layer_scale: float | None = None
+    qk_norm: bool = False
+    qkv_bias: bool = True
+    epsilon: float = 1e-6
 
 
 class Mlp(nn.Module):
-    """Two dense layers with GELU between them."""
+    """Two dense layers with GELU between them, or the gated form of them.
 
+    "swiglu" has two thirds of the hidden features, rounded up to a multiple of 8, as DINOv2 has: three matrices then
+    count as much as two.
+    """
+
+    kind: Feedforward = "gelu_tanh"
     ratio: float = 4.0
     dtype: Any = jnp.float32
 
@@ -39,8 +55,28 @@ class Mlp(nn.Module):
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
         """Features of the same width."""
         width = x.shape[-1]
-        y = nn.Dense(int(width * self.ratio), kernel_init=DENSE_INIT, dtype=self.dtype, name="up")(x)
-        return nn.Dense(width, kernel_init=DENSE_INIT, dtype=self.dtype, name="down")(nn.gelu(y))
+        hidden = int(width * self.ratio)
+        if self.kind == "swiglu":
+            hidden = -(-int(hidden * 2 / 3) // 8) * 8
+            both = nn.Dense(2 * hidden, kernel_init=DENSE_INIT, dtype=self.dtype, name="up")(x)
+            gate, y = jnp.split(both, 2, axis=-1)
+            y = nn.silu(gate) * y
+        else:
+            y = nn.Dense(hidden, kernel_init=DENSE_INIT, dtype=self.dtype, name="up")(x)
+            y = nn.gelu(y, approximate=self.kind == "gelu_tanh")
+        return nn.Dense(width, kernel_init=DENSE_INIT, dtype=self.dtype, name="down")(y)
+
+
+class LayerScale(nn.Module):
+    """A learned scale of each channel that starts at ``initial``."""
+
+    initial: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
+        """Features of the same shape."""
+        scale = self.param("scale", nn.initializers.constant(self.initial), x.shape[-1:])
+        return x * scale.reshape(1, 1, -1).astype(x.dtype)
 
 
 class Block(nn.Module):
@@ -49,16 +85,86 @@ class Block(nn.Module):
     num_heads: int
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    style: BlockStyle = BlockStyle()
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b n d"], mask: Bool[Array, "b n"] | None = None, *, train: bool
+        self,
+        x: Float[Array, "b n d"],
+        mask: Bool[Array, "b n"] | None = None,
+        angles: Float[Array, "#b n pairs"] | None = None,
+        *,
+        drop_path: float | Float[Array, ""] = 0.0,
+        train: bool,
     ) -> Float[Array, "b n d"]:
-        """Tokens of the same shape; dropout on both branches when training."""
-        drop = nn.Dropout(self.dropout, deterministic=not train)
-        x = x + drop(SelfAttention(self.num_heads, self.dtype, name="attention")(_norm(self.dtype, "norm1")(x), mask))
-        return x + drop(Mlp(dtype=self.dtype, name="mlp")(_norm(self.dtype, "norm2")(x)))
+        """Tokens of the same shape; dropout and stochastic depth on both branches when training.
+
+        Args:
+          x: tokens.
+          mask: the tokens that are attended to; all where None.
+          angles: rotary positions, see ``positions.rotary_angles``.
+          drop_path: rate of ``DropPath``.
+          train: whether to drop.
+        """
+        style = self.style
+        attention = SelfAttention(
+            self.num_heads, style.qkv_bias, style.qk_norm, style.epsilon, self.dtype, name="attention"
+        )
+        x = x + self._branch(attention(self._norm("norm1")(x), mask, angles), 1, drop_path, train)
+        mlp = Mlp(style.mlp, style.mlp_ratio, self.dtype, name="mlp")
+        return x + self._branch(mlp(self._norm("norm2")(x)), 2, drop_path, train)
+
+    def _norm(self, name: str) -> nn.LayerNorm:
+        return nn.LayerNorm(epsilon=self.style.epsilon, dtype=self.dtype, name=name)
+
+    def _branch(self, y: Array, number: int, drop_path: Any, train: bool) -> Array:
+        if self.style.layer_scale is not None:
+            y = LayerScale(self.style.layer_scale, name=f"scale{number}")(y)
+        y = nn.Dropout(self.dropout, deterministic=not train)(y)
+        return DropPath(drop_path)(y, train=train)
 
 
-def _norm(dtype: Any, name: str) -> nn.LayerNorm:
-    return nn.LayerNorm(epsilon=1e-6, dtype=dtype, name=name)
+class Blocks(nn.Module):
+    """``depth`` equal blocks as one loop: compiled once, their parameters stacked on a first axis under "block".
+
+    Attributes:
+      depth: how many, at least 1.
+      num_heads: of each.
+      dropout: of each.
+      dtype: of each.
+      style: of each.
+      drop_path: a rate for each, by place; () for none.
+      remat: what the backward pass computes anew instead of keeping it: nothing, all but the results of dense layers,
+        or all but the input of each block.
+    """
+
+    depth: int
+    num_heads: int
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+    style: BlockStyle = BlockStyle()
+    drop_path: tuple[float, ...] = ()
+    remat: Remat = "none"
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b n d"],
+        mask: Bool[Array, "b n"] | None = None,
+        angles: Float[Array, "#b n pairs"] | None = None,
+        *,
+        train: bool,
+    ) -> Float[Array, "b n d"]:
+        """Tokens of the same shape; arguments as for ``Block``."""
+
+        def step(block: Block, x: Array, rate: Array | None) -> tuple[Array, None]:
+            return block(x, mask, angles, drop_path=0.0 if rate is None else rate, train=train), None
+
+        if self.remat != "none":
+            # Inside a loop XLA cannot merge the second computation with the first, so the guard would only cost.
+            step = nn.remat(step, policy=_POLICIES[self.remat], prevent_cse=False)
+        loop = nn.scan(
+            step, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}, length=self.depth
+        )
+        rates = jnp.asarray(self.drop_path, jnp.float32) if any(self.drop_path) else None
+        return loop(Block(self.num_heads, self.dropout, self.dtype, self.style, name="block"), x, rates)[0]
