@@ -76,25 +76,56 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """The optimiser, with a linear warm-up and a cosine to zero.
+    """The optimiser and its schedule.
 
     Attributes:
-      name: "adamw", or "muon", which orthogonalises the updates of matrices and leaves the rest to AdamW with
-        Nesterov's momentum; small networks that start from nothing learn in fewer steps with it (see
+      name: "adamw"; "lamb", for batches of thousands of scans; "lion", half of AdamW's memory (take a third of its
+        rate); "sgd" with momentum; or "muon", which orthogonalises the updates of matrices and leaves the rest to
+        AdamW with Nesterov's momentum: small networks that start from nothing learn in fewer steps with it (see
         ``experiments/RESULTS.md``).
       learning_rate: the peak.
+      schedule: how the rate falls to zero after a linear warm-up: along a "cosine", on a "linear" line, or "wsd"
+        (warm-up, stable, decay: Hu et al. 2024, arXiv:2404.06395, section 4), at the peak until the cooldown.
       warmup_steps: steps from zero to the peak.
-      weight_decay: decoupled; none on biases, norms and other vectors.
+      cooldown_fraction: wsd: the part of all steps in which the rate falls.
+      weight_decay: decoupled (sgd: added to the gradient); none on biases, norms and other vectors.
+      layer_decay: factor of the rate from a layer to the one below, for fine-tuning; 1 for none.
+      freeze: patterns of parameters that stay as they are, such as "encoder/*"; "*" stands for anything.
+      b1: decay of the first moment; of sgd, its momentum.
       b2: decay of the second moment.
-      clip_norm: largest global norm of a gradient.
+      clip_norm: largest global norm of a gradient; 0 for no clip.
     """
 
-    name: Literal["adamw", "muon"] = "adamw"
+    name: Literal["adamw", "lamb", "lion", "muon", "sgd"] = "adamw"
     learning_rate: float = 1e-3
+    schedule: Literal["cosine", "linear", "wsd"] = "cosine"
     warmup_steps: int = 20
+    cooldown_fraction: float = 0.2
     weight_decay: float = 0.05
+    layer_decay: float = 1.0
+    freeze: tuple[str, ...] = ()
+    b1: float = 0.9
     b2: float = 0.99
     clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        """InputError for a number outside its range."""
+        for name, within, meant in (
+            ("learning_rate", self.learning_rate > 0, "above 0"),
+            ("cooldown_fraction", 0 < self.cooldown_fraction <= 1, "above 0 and at most 1"),
+            ("layer_decay", 0 < self.layer_decay <= 1, "above 0 and at most 1"),
+            ("warmup_steps", self.warmup_steps >= 0, "of 0 or more"),
+            ("weight_decay", self.weight_decay >= 0, "of 0 or more"),
+            ("clip_norm", self.clip_norm >= 0, "of 0 or more"),
+            ("b1", 0 <= self.b1 < 1, "at least 0 and below 1"),
+            ("b2", 0 <= self.b2 < 1, "at least 0 and below 1"),
+        ):
+            if not within:
+                raise InputError(
+                    f"{getattr(self, name)} is out of range",
+                    where=f"--optim.{name.replace('_', '-')}",
+                    mend=f"take a number {meant}",
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

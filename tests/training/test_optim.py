@@ -1,4 +1,4 @@
-"""Muon orthogonalises the matrices of layers and leaves everything else to AdamW with Nesterov's momentum."""
+"""Optimisers, schedules, layer-wise rates and freezing, against optax and against layers that are not stacked."""
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +6,14 @@ import numpy as np
 import optax
 import pytest
 
+from ichformer.errors import InputError
 from ichformer.training.config import OptimConfig
-from ichformer.training.optim import build_optimizer
+from ichformer.training.layers import layer_scales
+from ichformer.training.optim import build_optimizer, learning_rate
 
 RATE = 1e-2
 SHAPES = {
-    "block": {"attention": {"qkv": {"kernel": (24, 3, 2, 8), "bias": (3, 2, 8)}, "out": {"kernel": (2, 8, 24)}}},
+    "mixer": {"attention": {"qkv": {"kernel": (24, 3, 2, 8), "bias": (3, 2, 8)}, "out": {"kernel": (2, 8, 24)}}},
     "conv": {"kernel": (3, 3, 4, 32), "bias": (32,)},
     "norm": {"scale": (32,)},
     "head": {"slice_logits": {"kernel": (24, 6), "bias": (6,)}},
@@ -21,10 +23,7 @@ SHAPES = {
 @pytest.fixture(scope="module")
 def updates():
     """The first step of Muon and of optax's NAdamW without decay and warm-up, on the same random gradients."""
-    rng = np.random.default_rng(0)
-    gradients = jax.tree.map(
-        lambda shape: jnp.asarray(rng.standard_normal(shape), jnp.float32), SHAPES, is_leaf=lambda x: type(x) is tuple
-    )
+    gradients = random_tree(0)
     params = jax.tree.map(jnp.zeros_like, gradients)
     config = OptimConfig(name="muon", learning_rate=RATE, warmup_steps=0, weight_decay=0.0, clip_norm=1e9)
     optimizers = {
@@ -40,7 +39,7 @@ def singular_values(matrix: jax.Array) -> np.ndarray:
 
 
 def test_matrices_of_layers_are_orthogonalised(updates):
-    attention = updates["muon"]["block"]["attention"]
+    attention = updates["muon"]["mixer"]["attention"]
     matrices = [attention["qkv"]["kernel"][:, i].reshape(24, 16) for i in range(3)]
     matrices += [attention["out"]["kernel"].reshape(16, 24), updates["muon"]["conv"]["kernel"].reshape(36, 32)]
     for matrix in matrices:
@@ -56,7 +55,10 @@ def test_all_else_moves_as_nadamw_moves_it(updates):
         np.testing.assert_allclose(muon, nadamw, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["muon", "adamw"])
+NAMES = ("adamw", "lamb", "lion", "muon", "sgd")
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw", "lion", "sgd"])
 def test_decay_shrinks_kernels_and_nothing_else(name):
     config = OptimConfig(name=name, learning_rate=RATE, warmup_steps=0, weight_decay=0.5)
     params = {"dense": {"kernel": jnp.ones((4, 6)), "bias": jnp.ones(6)}}
@@ -65,3 +67,124 @@ def test_decay_shrinks_kernels_and_nothing_else(name):
     moved = optax.apply_updates(params, optimizer.update(still, optimizer.init(params), params)[0])
     np.testing.assert_allclose(moved["dense"]["kernel"], 1 - RATE * 0.5, rtol=1e-5)
     np.testing.assert_array_equal(moved["dense"]["bias"], 1)
+
+
+def test_lamb_is_optax_lamb_where_no_layers_are_stacked():
+    params, gradients = random_tree(0), random_tree(1)
+    config = OptimConfig(name="lamb", learning_rate=RATE, warmup_steps=0, weight_decay=0.1, clip_norm=0.0)
+    expected = optax.lamb(RATE, b2=config.b2, weight_decay=0.1, mask=kernels)
+    np.testing.assert_allclose(
+        flat(moves(build_optimizer(config, 10**9), params, gradients)),
+        flat(moves(expected, params, gradients)),
+        rtol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stacked_layers_move_as_layers_of_their_own(name):
+    """What ``nn.scan`` stacks is optimised as if every block had its own arrays."""
+    shapes = {"mlp": {"up": {"kernel": (6, 8), "bias": (8,)}}, "attention": {"qkv": {"kernel": (6, 3, 2, 3)}}}
+    layers = [random_tree(i, shapes) for i in range(3)], [random_tree(10 + i, shapes) for i in range(3)]
+    apart = [{"encoder": {f"block{i}": layer for i, layer in enumerate(side)}} for side in layers]
+    stacked = [{"encoder": {"blocks": {"block": jax.tree.map(lambda *x: jnp.stack(x), *side)}}} for side in layers]
+    config = OptimConfig(name=name, learning_rate=RATE, warmup_steps=0, layer_decay=0.5)
+    optimizer = build_optimizer(config, 10**9)
+    found = moves(optimizer, *stacked)["encoder"]["blocks"]["block"]
+    expected = moves(optimizer, *apart)["encoder"]
+    for i in range(3):
+        np.testing.assert_allclose(
+            flat(jax.tree.map(lambda x, i=i: x[i], found)), flat(expected[f"block{i}"]), rtol=2e-3, atol=1e-7
+        )
+
+
+def test_rates_fall_from_the_head_to_the_patches():
+    """As timm's ``param_group_layer_decay``: 0.5 to the power of the number of layers above."""
+    vector = jnp.zeros(2)
+    params = {
+        "encoder": {
+            "patches": {"kernel": vector},
+            "positions": vector,
+            "blocks": {"block": {"norm1": {"scale": jnp.zeros((2, 5))}}},
+            "last": {"norm1": {"scale": vector}},
+            "norm": {"scale": vector},
+        },
+        "context": {"block0": {"norm1": {"scale": vector}}},
+        "head": {"scan_logits": {"kernel": vector}},
+    }
+    scales = layer_scales(params, 0.5)
+    assert scales["encoder"]["patches"]["kernel"] == scales["encoder"]["positions"] == 0.5**4
+    np.testing.assert_array_equal(scales["encoder"]["blocks"]["block"]["norm1"]["scale"], [[0.5**3], [0.5**2]])
+    assert scales["encoder"]["last"]["norm1"]["scale"] == 0.5
+    for above in (scales["encoder"]["norm"], scales["context"]["block0"]["norm1"]):
+        assert above["scale"] == 1
+    assert scales["head"]["scan_logits"]["kernel"] == 1
+
+
+def test_stages_and_their_blocks_are_layers_in_their_order():
+    names = ("stem0", "stage0_block0", "stage0_block1", "stage1_block0", "norm")
+    scales = layer_scales({"encoder": {name: {"kernel": jnp.zeros(1)} for name in names}}, 0.5)
+    assert [float(scales["encoder"][name]["kernel"]) for name in names] == [0.5**4, 0.5**3, 0.5**2, 0.5, 1]
+
+
+def test_what_is_frozen_stays_and_costs_no_memory():
+    params, gradients = random_tree(0), random_tree(1)
+    config = OptimConfig(learning_rate=RATE, warmup_steps=0, freeze=("mixer/*", "norm*"))
+    optimizer = build_optimizer(config, 10**9)
+    moved = moves(optimizer, params, gradients)
+    np.testing.assert_array_equal(flat({name: moved[name] for name in ("mixer", "norm")}), 0)
+    assert np.all(flat({name: moved[name] for name in ("conv", "head")}) != 0)
+    moments = sum(x.size for x in jax.tree.leaves(optimizer.init(params)) if x.ndim)
+    assert moments == 2 * flat({name: params[name] for name in ("conv", "head")}).size
+
+
+def test_a_pattern_that_freezes_nothing_is_explained():
+    with pytest.raises(InputError, match=r"'encodr/\*' matches none of the parameters"):
+        build_optimizer(OptimConfig(freeze=("encodr/*",)), 10).init(random_tree(0))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd"])
+def test_rates_rise_to_the_peak_and_end_at_zero(schedule):
+    rate = learning_rate(OptimConfig(schedule=schedule, learning_rate=2.0, warmup_steps=10), 100)
+    rates = np.asarray([rate(step) for step in range(101)])
+    np.testing.assert_allclose(rates[:11], np.linspace(0, 2, 11), rtol=1e-6)
+    assert rates[10:].max() == pytest.approx(2)
+    assert rates[100] == pytest.approx(0, abs=1e-6)
+    assert np.all(np.diff(rates[10:]) <= 1e-6)
+    middle = {"cosine": 1.0, "linear": 1.0, "wsd": 2.0}[schedule]
+    assert rates[55] == pytest.approx(middle, rel=1e-5)
+    if schedule == "wsd":
+        np.testing.assert_allclose(rates[80:], np.linspace(2, 0, 21), atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 11])
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd"])
+def test_short_runs_have_a_rate_for_every_step(schedule, steps):
+    rate = learning_rate(OptimConfig(schedule=schedule, warmup_steps=10), steps)
+    assert all(0 <= float(rate(step)) <= 1e-3 + 1e-9 for step in range(steps + 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("learning_rate", 0.0), ("layer_decay", 1.5), ("cooldown_fraction", 0.0), ("b2", 1.0)]
+)
+def test_numbers_out_of_range_are_refused(name, value):
+    with pytest.raises(InputError, match=f"--optim.{name.replace('_', '-')}: {value} is out of range; take a number"):
+        OptimConfig(**{name: value})
+
+
+def kernels(tree):
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", tree)
+
+
+def random_tree(seed: int, shapes=SHAPES):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda shape: jnp.asarray(rng.standard_normal(shape), jnp.float32), shapes, is_leaf=lambda x: type(x) is tuple
+    )
+
+
+def moves(optimizer, params, gradients):
+    return jax.jit(lambda: optimizer.update(gradients, optimizer.init(params), params)[0])()
+
+
+def flat(tree) -> np.ndarray:
+    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
