@@ -234,6 +234,32 @@ def leave_one_site_out(
     _print(found.to_json(), f"{format_across_sites(found)}\n\npage: {out / 'sites.html'}", json)
 
 
+def cross_validate(
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")],
+    *,
+    out: Path,
+    folds: int = 5,
+    seeds: int = 1,
+    split_seed: int = 0,
+    json: bool = False,
+) -> None:
+    """Trains and judges a run for each fold of a store's patients and each seed; prints mean and spread.
+
+    Args:
+      config: the settings of every run; its seed is the first of the seeds.
+      out: folder for the runs and folds.json; run again, it goes on.
+      folds: parts of the patients; each is judged by runs that never saw it.
+      seeds: runs of each fold.
+      split_seed: of the folds.
+      json: print one JSON object.
+    """
+    from ichformer.evaluation.folds import cross_validate as go
+    from ichformer.evaluation.folds import format_cross_validation
+
+    found = go(config, out, folds=folds, seeds=seeds, split_seed=split_seed)
+    _print(found.to_json(), f"{format_cross_validation(found)}\n\nruns: {out}", json)
+
+
 def compare(
     tables: Positional[tuple[Path, ...]],
     /,
@@ -416,7 +442,7 @@ def bench_prepare(source: Positional[Path], /, *, workers: int | None = None, js
 COMMANDS: dict[str, Callable[..., None]] = {
     f.__name__.replace("_", "-"): f
     for f in (
-        *(demo, phantom, inspect, prepare, train, evaluate, leave_one_site_out, compare, robustness),
+        *(demo, phantom, inspect, prepare, train, evaluate, leave_one_site_out, cross_validate, compare, robustness),
         *(predict, models, bench),
     )
 }

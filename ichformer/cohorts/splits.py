@@ -34,20 +34,30 @@ def split_by_patient(index: pd.DataFrame, *, seed: int, fractions: Mapping[str, 
         raise InputError(f"found {dict(fractions)}", where="fractions", mend=f"give {', '.join(SPLITS)}, in all 1")
     names = [name for name in fractions if fractions[name] > 0]
     share = np.array([fractions[name] for name in names])
-    patients = _patients(index)
-    positive = (index[list(LABELS)] == 1).groupby(patients).any()
-    positive = positive.loc[sorted(positive.index, key=lambda patient: _hash(seed, patient))]
-    # The last column holds every patient, so those without a positive label are dealt out by number alone.
-    member = np.column_stack([positive.to_numpy(bool), np.ones(len(positive), bool)])
-    lacking = member.sum(0)[:, None] * share
-    split = np.full(len(member), -1)
-    for label in np.argsort(member.sum(0), kind="stable"):
-        for patient in np.flatnonzero(member[:, label] & (split < 0)):
-            best = max(range(len(names)), key=lambda s: (lacking[label, s], lacking[-1, s], share[s]))
-            split[patient] = best
-            lacking[member[patient], best] -= 1
-    chosen = dict(zip(positive.index, (names[s] for s in split), strict=True))
-    return index.assign(split=[chosen[patient] for patient in patients])
+    dealt = _deal(index, share, seed)
+    return index.assign(split=[names[part] for part in dealt])
+
+
+def folds_by_patient(
+    index: pd.DataFrame, *, folds: int, seed: int, val_fraction: float = 0.15
+) -> Iterator[pd.DataFrame]:
+    """Copies of the index in each of which another ``folds``-th of the patients is "test".
+
+    Every series is in the test of one fold; the other patients are divided into "train" and "val". All parts are
+    stratified as in ``split_by_patient``. InputError for fewer than two folds, or fewer patients than folds.
+    """
+    patients = _patients(index).nunique()
+    if not 2 <= folds <= patients:
+        raise InputError(
+            f"{folds} folds of {patients} patients", where="folds", mend="take at least 2, and as many as patients"
+        )
+    dealt = _deal(index, np.full(folds, 1 / folds), seed)
+    for fold in range(folds):
+        test = dealt == fold
+        rest = split_by_patient(index[~test], seed=seed, fractions={"train": 1 - val_fraction, "val": val_fraction})
+        split = pd.Series("test", index=index.index)
+        split[~test] = rest["split"].to_numpy()
+        yield index.assign(split=split)
 
 
 def hold_out_site(index: pd.DataFrame, *, site: str, seed: int, val_fraction: float = 0.15) -> pd.DataFrame:
@@ -84,6 +94,24 @@ def leave_one_site_out(
 def _patients(index: pd.DataFrame) -> pd.Series:
     """A key for each row's patient; numbers that two cohorts happen to share do not make one patient."""
     return index["origin"] + "/" + index["patient"]
+
+
+def _deal(index: pd.DataFrame, share: np.ndarray, seed: int) -> np.ndarray:
+    """The part of each row, all rows of a patient in the same one; parts get their ``share`` of every label."""
+    patients = _patients(index)
+    positive = (index[list(LABELS)] == 1).groupby(patients).any()
+    positive = positive.loc[sorted(positive.index, key=lambda patient: _hash(seed, patient))]
+    # The last column holds every patient, so those without a positive label are dealt out by number alone.
+    member = np.column_stack([positive.to_numpy(bool), np.ones(len(positive), bool)])
+    lacking = member.sum(0)[:, None] * share
+    part = np.full(len(member), -1)
+    for label in np.argsort(member.sum(0), kind="stable"):
+        for patient in np.flatnonzero(member[:, label] & (part < 0)):
+            best = max(range(len(share)), key=lambda p: (lacking[label, p], lacking[-1, p], share[p]))
+            part[patient] = best
+            lacking[member[patient], best] -= 1
+    chosen = dict(zip(positive.index, part, strict=True))
+    return np.array([chosen[patient] for patient in patients])
 
 
 def _hash(seed: int, patient: str) -> bytes:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from ichformer import LABELS
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.leakage import check_leakage
-from ichformer.cohorts.splits import hold_out_site, leave_one_site_out, split_by_patient
+from ichformer.cohorts.splits import folds_by_patient, hold_out_site, leave_one_site_out, split_by_patient
 from ichformer.errors import InputError
 
 
@@ -103,3 +103,27 @@ def test_every_site_in_turn():
         check_leakage(split[split["split"] != "test"], split[split["split"] == "test"])
     with pytest.raises(InputError, match="cannot be held out"):
         list(leave_one_site_out(index[index["site"] == "a"], seed=0))
+
+
+@given(rows(), st.integers(2, 4), st.integers(0, 3))
+def test_every_patient_is_in_the_test_of_one_fold(rows, folds, seed):
+    index = make_index(rows)
+    patients = (index["origin"] + "/" + index["patient"]).nunique()
+    if patients < folds:
+        with pytest.raises(InputError, match=f"{folds} folds of {patients} patients"):
+            list(folds_by_patient(index, folds=folds, seed=seed))
+        return
+    tested = []
+    for split in folds_by_patient(index, folds=folds, seed=seed):
+        test, rest = split[split["split"] == "test"], split[split["split"] != "test"]
+        assert len(test)
+        assert set(rest["split"]) <= {"train", "val"}
+        check_leakage(rest, test)
+        tested += test["series"].tolist()
+    assert sorted(tested) == sorted(index["series"])
+
+
+def test_folds_get_their_share_of_a_rare_label():
+    index = make_index([series(k, k, epidural=float(k % 10 == 0)) for k in range(100)])
+    for split in folds_by_patient(index, folds=5, seed=0):
+        assert split.loc[split["split"] == "test", "epidural"].sum() == 2

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,6 +13,7 @@ from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import hold_out_site
 from ichformer.errors import InputError
 from ichformer.evaluation.across_sites import leave_one_site_out
+from ichformer.evaluation.folds import CrossValidation, format_cross_validation, spread
 from ichformer.evaluation.judge import FILES
 from ichformer.evaluation.predictions import VALIDATION_NAME, evaluate, train_and_freeze
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS
@@ -159,6 +161,38 @@ def test_each_site_is_judged_by_a_run_that_never_saw_it(folder, tmp_path, capsys
         assert part["labels"][5]["sensitivity"] == alone["labels"][5]["operating_points"][0]["sensitivity"]
     assert "tiny-b" in (out / "sites.html").read_text()
     assert set(found["levels"][1]["pooled"][5]["weights"]) <= {"tiny-a", "tiny-b"}
+
+
+@pytest.mark.slow
+def test_each_patient_is_judged_by_runs_that_never_saw_them(folder, tmp_path, capsys):
+    out, store = tmp_path / "folds", Store.open(folder / "store")
+    main(["cross-validate", "--data.store", str(store.path), "--data.num-slices", "4", "--steps", "1", "--folds", "2",
+          "--seeds", "2", "--seed", "3", "--model.name", "slice_vit_nano", "--out", str(out), "--json"])  # fmt: skip
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads((out / "folds.json").read_text())
+    assert found["folders"] == [f"fold-0{fold}/seed-{seed}" for fold in (0, 1) for seed in (3, 4)]
+    judged = []
+    for name in found["folders"]:
+        table = read_predictions(out / name / "evaluation" / "predictions.csv")
+        assert not set(seen_scans(out / name / "run")["series"]) & set(table["series"])
+        judged += sorted(set(table["series"]))
+    assert sorted(judged) == sorted(2 * store.index["series"].tolist())
+    (any_auroc,) = (
+        one for one in found["spreads"] if (one["level"], one["label"], one["figure"]) == ("scan", "any", "auroc")
+    )
+    for value, name in zip(any_auroc["values"], found["folders"], strict=True):
+        alone = json.loads((out / name / "evaluation" / "metrics.json").read_text())["levels"][1]
+        assert value == alone["labels"][5]["auroc"]["value"]
+    known = [value for value in any_auroc["values"] if value is not None]
+    assert any_auroc["mean"] == pytest.approx(np.mean(known))
+    assert any_auroc["standard_deviation"] == pytest.approx(np.std(known, ddof=1))
+
+
+def test_figures_that_some_runs_lack_are_told_with_their_number():
+    spreads = (spread("scan", "any", "auroc", [0.9, None, 0.8]), spread("scan", "epidural", "auroc", [None] * 3))
+    text = format_cross_validation(CrossValidation(folds=3, seeds=(0,), folders=("a", "b", "c"), spreads=spreads))
+    assert "0.850 ± 0.071 (2 runs)" in text
+    assert "not estimable" in text
 
 
 def test_one_site_cannot_be_left_out(folder, tmp_path):
