@@ -17,7 +17,7 @@ from ichformer.evaluation.figures import (
 )
 from ichformer.evaluation.intervals import Interval
 from ichformer.evaluation.recalibration import LabelCalibration
-from ichformer.evaluation.summary import FEW_POSITIVES, NOT_ESTIMABLE, figure
+from ichformer.evaluation.summary import FEW_POSITIVES, NOT_ESTIMABLE, UNKNOWN, figure
 
 FEW = " †"
 """Beside a figure that rests on positives in fewer than ``FEW_POSITIVES`` patients."""
@@ -141,7 +141,7 @@ def strata_table(caption: str, parts: Sequence[Stratum], *, opened: bool = False
     for i in range(len(parts[0].labels)):
         for j, part in enumerate(parts):
             label = part.labels[i]
-            cells = [one_line(label.label) if j == 0 else "", one_line(part.name) or "(unknown)"]
+            cells = [one_line(label.label) if j == 0 else "", one_line(part.name) or UNKNOWN]
             cells += [f"{label.n_positive}/{label.n}", str(part.n_patients), _of_stratum(label, label.auroc)]
             if has_rates:
                 cells += [_of_stratum(label, label.sensitivity), figure(label.specificity)]

@@ -22,6 +22,9 @@ FEW_POSITIVES = 10
 NOT_ESTIMABLE = "not estimable"
 """What is printed for a figure that cannot be computed."""
 
+UNKNOWN = "(unknown)"
+"""What is printed for the site or the group of scans that name none."""
+
 
 def summarise(
     table: pd.DataFrame,

@@ -151,11 +151,14 @@ def test_hostile_names_stay_text_everywhere(table, tmp_path):
 def test_the_check_lists_are_whole_and_filled_with_what_is_known(written):
     assert [item.number for item in CLAIM] == [str(i) for i in range(1, 45)]
     assert len(TRIPOD_AI) == 52
+    # As the statement's table marks them (Collins et al. 2024).
+    assert [i.number for i in TRIPOD_AI if i.study == "D"] == ["9a", "12a", "12b", "12c", "15", "22", "27a", "27b"]
+    assert [i.number for i in TRIPOD_AI if i.study == "E"] == ["12f", "12g", "20c", "24"]
     assert sorted({int(re.sub(r"\D", "", item.number)) for item in TRIPOD_AI}) == list(range(1, 28))
     text = (written[0] / "claim.md").read_text(encoding="utf-8")
     assert text.count("\n| ") == 44 + 52 + 2
     assert "| 22 | The model | hybrid, 1 parameter |" in text
-    assert f"| 44 | Funding | *{TO_FILL}* |" in text
+    assert f"| 44 | Funding, other support, role of funders | *{TO_FILL}* |" in text
     everything = Facts(**dict.fromkeys(Facts.__dataclass_fields__, "x"))
     names = {item.knows for item in (*CLAIM, *TRIPOD_AI)} - {""}
     assert names == known(everything, written[1]).keys()
