@@ -144,7 +144,8 @@ def known(facts: Facts, summary: Summary) -> dict[str, str]:
         ),
         "uncertainty": (
             "95 % intervals over patients: DeLong clustered by patient (AUROC), Wilson with a design effect (shares), "
-            f"BCa bootstrap of {summary.replicates} replicates (average precision, means), jackknife (losses)"
+            "MOVER (likelihood ratios), sandwich (slope and intercept of the calibration), jackknife (losses), BCa "
+            f"bootstrap of {summary.replicates} replicates (all else)"
         ),
         "strata": _strata(scans),
         "numbers": f"Split {split}: {numbers}",
@@ -219,10 +220,10 @@ def _list(facts: Mapping[str, str]) -> list[str]:
 
 
 def _checklist(items: Sequence[Item], found: Mapping[str, str]) -> list[str]:
-    rows = [
-        f"| {i.number}{f' ({i.study})' * bool(i.study)} | {i.title} | {_cell(found.get(i.knows, '')) or f'*{TO_FILL}*'} |"
-        for i in items
-    ]
+    rows = []
+    for item in items:
+        number = f"{item.number} ({item.study})" if item.study else item.number
+        rows.append(f"| {number} | {item.title} | {_cell(found.get(item.knows, '')) or f'*{TO_FILL}*'} |")
     return ["| item | about | in this work |", "|---|---|---|", *rows]
 
 

@@ -15,7 +15,7 @@ from ichformer.evaluation.across_sites import leave_one_site_out
 from ichformer.evaluation.judge import FILES
 from ichformer.evaluation.predictions import VALIDATION_NAME, evaluate, train_and_freeze
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS
-from ichformer.evaluation.table import read_predictions
+from ichformer.evaluation.table_files import read_predictions
 from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.pipeline.records import Store
 from ichformer.pipeline.resplit import resplit

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from ichformer import LABELS
 from ichformer.errors import InputError
-from ichformer.evaluation.table import check_predictions, columns, levels, read_predictions, write_predictions
+from ichformer.evaluation.table import check_predictions, columns, levels
+from ichformer.evaluation.table_files import read_predictions, write_predictions
 from tests.evaluation.tables import prediction_table, with_scan_rows
 
 
