@@ -15,7 +15,8 @@ from ichformer.evaluation.page import render_sites_page
 from ichformer.evaluation.predictions import evaluate, train_and_freeze
 from ichformer.evaluation.strata import pool_sites
 from ichformer.evaluation.summary import aligned, figure
-from ichformer.evaluation.table import LevelName, levels, read_predictions
+from ichformer.evaluation.table import LevelName, levels
+from ichformer.evaluation.table_files import read_predictions
 from ichformer.evaluation.thresholds import write_json
 from ichformer.files import write_text
 from ichformer.pipeline.records import Store

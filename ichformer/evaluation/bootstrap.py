@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from ichformer.evaluation.intervals import sum_by_patient
 
@@ -19,8 +19,10 @@ JACKKNIFE_GROUPS = 1000
 
 Counts = Float64[np.ndarray, "replicates patients"]
 Vector = Float64[np.ndarray, " n"]
-Statistic = Callable[[Counts], Float64[np.ndarray, " replicates"]]
-"""From how often each patient was drawn to the statistic of each replicate, NaN where it is not estimable."""
+Weights = Float64[np.ndarray, " n"]
+Statistic = Callable[[Counts], Float64[np.ndarray, "replicates ..."]]
+"""From how often each patient was drawn to the statistic of each replicate, or to several of them in columns; NaN where
+it is not estimable."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,11 +63,12 @@ def bootstrap(
     """
 
     def apply(chunks: Iterator[Counts]) -> Float64[np.ndarray, "replicates statistics"]:
-        rows = [np.stack([statistic(counts) for statistic in statistics], axis=1) for counts in chunks]
-        return np.concatenate([np.empty((0, len(statistics))), *rows])
+        rows = [np.column_stack([statistic(counts) for statistic in statistics]) for counts in chunks]
+        return np.concatenate([np.empty((0, values.size)), *rows])
 
+    values = np.column_stack([statistic(np.ones((1, n_patients))) for statistic in statistics])[0]
     return Resampled(
-        values=apply(iter([np.ones((1, n_patients))]))[0],
+        values=values,
         replicates=apply(resample(n_patients, replicates=replicates, seed=seed, strata=strata)),
         jackknife=apply(_leave_one_out(n_patients) if jackknife else iter(())),
     )
@@ -94,12 +97,14 @@ def _leave_one_out(n_patients: int) -> Iterator[Counts]:
         yield (group != left_out[:, None]).astype(np.float64)
 
 
-def auroc_statistic(labels: Vector, scores: Vector, patients: Int64[np.ndarray, " n"]) -> Statistic:
+def auroc_statistic(
+    labels: Vector, scores: Vector, patients: Int64[np.ndarray, " n"], weights: Weights | None = None
+) -> Statistic:
     """AUROC, ties counted half. Rows with an unknown label (NaN) are left out.
 
-    With integer counts every sum is an integer below 2**53, so the only rounding is that of the last division.
+    Without weights every sum is an integer below 2**53, so the only rounding is that of the last division.
     """
-    pairs = _Pairs.of(labels, scores, patients)
+    pairs = _Pairs.of(labels, scores, patients, weights)
 
     def statistic(counts: Counts) -> Float64[np.ndarray, " replicates"]:
         positive, negative_below = pairs.positive(counts), pairs.negative_below(counts)
@@ -110,9 +115,41 @@ def auroc_statistic(labels: Vector, scores: Vector, patients: Int64[np.ndarray, 
     return statistic
 
 
-def average_precision_statistic(labels: Vector, scores: Vector, patients: Int64[np.ndarray, " n"]) -> Statistic:
+def partial_auroc_statistic(
+    labels: Vector,
+    scores: Vector,
+    patients: Int64[np.ndarray, " n"],
+    weights: Weights | None = None,
+    *,
+    max_false_positive_rate: float,
+) -> Statistic:
+    """``metrics.partial_auroc``: up to a false positive rate, 0.5 for chance and 1 for perfect."""
+    pairs, end = _Pairs.of(labels, scores, patients, weights), max_false_positive_rate
+    # One corner of the curve for each distinct score, the highest first; rows that score the same share a corner.
+    positives, negatives = pairs.positive_scores[::-1], pairs.negative_scores[::-1]
+    corners = np.unique(-np.concatenate([positives, negatives]))
+    hits_at, alarms_at = (np.searchsorted(-s, corners, "right") for s in (positives, negatives))
+    chance = end**2 / 2
+
+    def statistic(counts: Counts) -> Float64[np.ndarray, " replicates"]:
+        hits = _cumulative(pairs.positive(counts)[:, ::-1])
+        alarms = _cumulative(pairs.negative(counts)[:, ::-1])
+        y, x = (_divide(sums, np.broadcast_to(sums[:, -1:], sums.shape)) for sums in (hits, alarms))
+        y, x = _with_origin(y[:, hits_at]), _with_origin(x[:, alarms_at])
+        width, kept = np.diff(x, axis=1), np.diff(np.minimum(x, end), axis=1)
+        slope = _divide(np.diff(y, axis=1), width, otherwise=0.0)
+        area = np.sum(kept * (y[:, :-1] + slope * kept / 2), axis=1)
+        estimable = (hits[:, -1] > 0) & (alarms[:, -1] > 0)
+        return np.where(estimable, (1 + (area - chance) / (end - chance)) / 2, np.nan)
+
+    return statistic
+
+
+def average_precision_statistic(
+    labels: Vector, scores: Vector, patients: Int64[np.ndarray, " n"], weights: Weights | None = None
+) -> Statistic:
     """Average precision as scikit-learn defines it. Rows with an unknown label (NaN) are left out."""
-    pairs = _Pairs.of(labels, scores, patients)
+    pairs = _Pairs.of(labels, scores, patients, weights)
 
     def statistic(counts: Counts) -> Float64[np.ndarray, " replicates"]:
         positive, negative_below = pairs.positive(counts), pairs.negative_below(counts)
@@ -125,11 +162,14 @@ def average_precision_statistic(labels: Vector, scores: Vector, patients: Int64[
     return statistic
 
 
-def mean_statistic(values: Vector, patients: Int64[np.ndarray, " n"], *, n_patients: int) -> Statistic:
+def mean_statistic(
+    values: Vector, patients: Int64[np.ndarray, " n"], weights: Weights | None = None, *, n_patients: int
+) -> Statistic:
     """Mean of ``values`` over the rows; rows with NaN are left out. A loss, a share of correct calls, a Brier score."""
     known = ~np.isnan(values)
-    sums = sum_by_patient(values[known], patients[known], n_patients)
-    rows = sum_by_patient(np.ones(int(known.sum())), patients[known], n_patients)
+    weights = np.ones(values.size) if weights is None else weights
+    sums = sum_by_patient((weights * values)[known], patients[known], n_patients)
+    rows = sum_by_patient(weights[known], patients[known], n_patients)
 
     def statistic(counts: Counts) -> Float64[np.ndarray, " replicates"]:
         return _divide(counts @ sums, counts @ rows)
@@ -137,9 +177,43 @@ def mean_statistic(values: Vector, patients: Int64[np.ndarray, " n"], *, n_patie
     return statistic
 
 
+RATES = ("sensitivity", "specificity", "ppv", "npv", "f1", "mcc")
+"""The columns of ``rates_statistic``."""
+
+
+def rates_statistic(
+    labels: Vector,
+    called: Bool[np.ndarray, " n"],
+    patients: Int64[np.ndarray, " n"],
+    weights: Weights,
+    *,
+    n_patients: int,
+) -> Statistic:
+    """``RATES`` of calls, as ``metrics.Confusion`` has them. Rows with an unknown label (NaN) are left out."""
+    cells = (called & (labels == 1), called & (labels == 0), ~called & (labels == 0), ~called & (labels == 1))
+    sums = np.stack([sum_by_patient(weights * cell, patients, n_patients) for cell in cells], axis=1)
+
+    def statistic(counts: Counts) -> Float64[np.ndarray, "replicates rates"]:
+        tp, fp, tn, fn = (counts @ sums).T
+        margins = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
+        return np.stack(
+            [
+                _divide(tp, tp + fn),
+                _divide(tn, tn + fp),
+                _divide(tp, tp + fp),
+                _divide(tn, tn + fn),
+                _divide(2 * tp, 2 * tp + fp + fn),
+                _divide(tp * tn - fp * fn, margins),
+            ],
+            axis=1,
+        )
+
+    return statistic
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Pairs:
-    """Patients of the positive and of the negative rows in the order of their scores, and where they meet.
+    """Positive and negative rows in the order of their scores, and where they meet; weights are None where all are 1.
 
     ``first_tied`` and ``after_tied`` hold, for each positive row, how many negatives score less, and less or the same;
     ``first_tied_positive``, how many positives score less.
@@ -147,28 +221,47 @@ class _Pairs:
 
     positive_patients: Int64[np.ndarray, " positives"]
     negative_patients: Int64[np.ndarray, " negatives"]
+    positive_scores: Float64[np.ndarray, " positives"]
+    negative_scores: Float64[np.ndarray, " negatives"]
+    positive_weights: Float64[np.ndarray, " positives"] | None
+    negative_weights: Float64[np.ndarray, " negatives"] | None
     first_tied: Int64[np.ndarray, " positives"]
     after_tied: Int64[np.ndarray, " positives"]
     first_tied_positive: Int64[np.ndarray, " positives"]
 
     @classmethod
-    def of(cls, labels: Vector, scores: Vector, patients: Int64[np.ndarray, " n"]) -> "_Pairs":
+    def of(cls, labels: Vector, scores: Vector, patients: Int64[np.ndarray, " n"], weights: Weights | None) -> "_Pairs":
         order = np.argsort(scores, kind="stable")
         labels, scores, patients = labels[order], scores[order], patients[order]
         positives, negatives = scores[labels == 1], scores[labels == 0]
         return cls(
             positive_patients=patients[labels == 1],
             negative_patients=patients[labels == 0],
+            positive_scores=positives,
+            negative_scores=negatives,
+            positive_weights=None if weights is None else weights[order][labels == 1],
+            negative_weights=None if weights is None else weights[order][labels == 0],
             first_tied=np.searchsorted(negatives, positives, "left"),
             after_tied=np.searchsorted(negatives, positives, "right"),
             first_tied_positive=np.searchsorted(positives, positives, "left"),
         )
 
     def positive(self, counts: Counts) -> Float64[np.ndarray, "replicates positives"]:
-        return np.take(counts, self.positive_patients, axis=1)
+        return _weigh(np.take(counts, self.positive_patients, axis=1), self.positive_weights)
+
+    def negative(self, counts: Counts) -> Float64[np.ndarray, "replicates negatives"]:
+        return _weigh(np.take(counts, self.negative_patients, axis=1), self.negative_weights)
 
     def negative_below(self, counts: Counts) -> Float64[np.ndarray, "replicates below"]:
-        return _cumulative(np.take(counts, self.negative_patients, axis=1))
+        return _cumulative(self.negative(counts))
+
+
+def _weigh(drawn: Float64[np.ndarray, "r n"], weights: Weights | None) -> Float64[np.ndarray, "r n"]:
+    return drawn if weights is None else drawn * weights
+
+
+def _with_origin(values: Float64[np.ndarray, "r n"]) -> Float64[np.ndarray, "r n+1"]:
+    return np.pad(values, ((0, 0), (1, 0)))
 
 
 def _cumulative(values: Float64[np.ndarray, "r n"]) -> Float64[np.ndarray, "r n+1"]:

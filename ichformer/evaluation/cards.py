@@ -8,7 +8,7 @@ from ichformer import __version__
 from ichformer.errors import one_line
 from ichformer.evaluation.checklists import CLAIM, TRIPOD_AI, Item
 from ichformer.evaluation.figures import LevelSummary, Summary
-from ichformer.evaluation.summary import figure
+from ichformer.evaluation.summary import UNKNOWN, figure
 
 TO_FILL = "to be filled by the authors"
 """Stands where only people know."""
@@ -28,6 +28,7 @@ class Facts:
       training: how it was trained.
       initialisation: what it started from.
       selection: which of the parameters seen in training it has.
+      imbalance: what was done about rare labels.
       software: versions.
       hardware: of the training.
       code: the commit.
@@ -42,6 +43,7 @@ class Facts:
     training: str = ""
     initialisation: str = ""
     selection: str = ""
+    imbalance: str = ""
     software: str = ""
     hardware: str = ""
     code: str = ""
@@ -61,7 +63,9 @@ def model_card(facts: Facts, summary: Summary) -> str:
         "",
         "## Model",
         "",
-        *_list({name: known.get(name, "") for name in ("Model", "Initialisation", "Training", "Selection")}),
+        *_list(
+            {name: known.get(name, "") for name in ("Model", "Initialisation", "Training", "Imbalance", "Selection")}
+        ),
         *_list({name: known.get(name, "") for name in ("Software", "Hardware", "Code")}),
         "- Licence, contact: " + TO_FILL,
         "",
@@ -93,9 +97,11 @@ def claim(facts: Facts, summary: Summary) -> str:
     lines = [
         "# Check-lists for a paper",
         "",
-        "Titles of the items are in our own words; the check-lists themselves say what each asks: CLAIM 2024 (Tejani",
-        "et al., Radiology: Artificial Intelligence 2024;6(4):e240300) and TRIPOD+AI (Collins et al., BMJ",
-        "2024;385:e078378). What stands here was filled in from the run and its evaluation; check it.",
+        "The numbers are those of the check-lists, the titles are in our own words; what each item asks stands there:",
+        "CLAIM 2024 (Tejani et al., Radiology: Artificial Intelligence 2024;6(4):e240300, doi:10.1148/ryai.240300) and",
+        "TRIPOD+AI (Collins et al., BMJ 2024;385:e078378, doi:10.1136/bmj-2023-078378; D: of a study that develops a",
+        "model, E: of one that evaluates it, else of both). What is filled in comes from the run and its evaluation:",
+        "it is a start and may be less than an item asks. Check it.",
         "",
         "## CLAIM 2024",
         "",
@@ -138,7 +144,8 @@ def known(facts: Facts, summary: Summary) -> dict[str, str]:
         ),
         "uncertainty": (
             "95 % intervals over patients: DeLong clustered by patient (AUROC), Wilson with a design effect (shares), "
-            f"BCa bootstrap of {summary.replicates} replicates (average precision, means), jackknife (losses)"
+            "MOVER (likelihood ratios), sandwich (slope and intercept of the calibration), jackknife (losses), BCa "
+            f"bootstrap of {summary.replicates} replicates (all else)"
         ),
         "strata": _strata(scans),
         "numbers": f"Split {split}: {numbers}",
@@ -147,7 +154,8 @@ def known(facts: Facts, summary: Summary) -> dict[str, str]:
         "sites": ", ".join(site.name for site in scans.sites if site.name),
         "outcome": f"Labels: {labels}; how they were assessed: {TO_FILL}",
         "predictors": "The pixels of the CT scan in HU; nothing else about the patient" if facts.model else "",
-        "imbalance": "Positives are counted beside every figure; average precision is given beside the AUROC",
+        "imbalance": facts.imbalance,
+        "characteristics": _characteristics(summary),
         "output": _output(summary),
         "recalibration": _recalibration(summary),
         "heterogeneity": _heterogeneity(scans),
@@ -169,6 +177,15 @@ def _accuracy(level: LevelSummary) -> str:
 def _strata(level: LevelSummary) -> str:
     parts = ["site"] * bool(level.sites) + list(level.subgroups)
     return f"Figures by {', '.join(parts)} in evaluation.html" if parts else ""
+
+
+def _characteristics(summary: Summary) -> str:
+    """How many scans of the judged split are in each subgroup."""
+    groups = summary.levels[-1].subgroups
+    said = [
+        f"{name}: {', '.join(f'{part.name or UNKNOWN} {part.n}' for part in parts)}" for name, parts in groups.items()
+    ]
+    return f"Split {summary.split or 'unnamed'}, {summary.levels[-1].level}s by {'; '.join(said)}" if said else ""
 
 
 def _heterogeneity(level: LevelSummary) -> str:
@@ -203,7 +220,10 @@ def _list(facts: Mapping[str, str]) -> list[str]:
 
 
 def _checklist(items: Sequence[Item], found: Mapping[str, str]) -> list[str]:
-    rows = [f"| {i.number} | {i.title} | {_cell(found.get(i.knows, '')) or f'*{TO_FILL}*'} |" for i in items]
+    rows = []
+    for item in items:
+        number = f"{item.number} ({item.study})" if item.study else item.number
+        rows.append(f"| {number} | {item.title} | {_cell(found.get(item.knows, '')) or f'*{TO_FILL}*'} |")
     return ["| item | about | in this work |", "|---|---|---|", *rows]
 
 

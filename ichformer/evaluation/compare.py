@@ -17,7 +17,8 @@ from ichformer.evaluation.compare_level import Frozen, LabelComparison, LevelCom
 from ichformer.evaluation.comparisons import holm
 from ichformer.evaluation.figures import Estimate
 from ichformer.evaluation.summary import NOT_ESTIMABLE, aligned, figure
-from ichformer.evaluation.table import Level, LevelName, check_predictions, choose_split, levels, read_predictions
+from ichformer.evaluation.table import WEIGHT, Level, LevelName, check_predictions, choose_split, levels
+from ichformer.evaluation.table_files import read_predictions
 from ichformer.evaluation.thresholds import Thresholds, only_split, read_thresholds
 
 _ROW_ID = ["patient", "study", "series", "slice"]
@@ -118,6 +119,13 @@ def _align(tables: Mapping[str, pd.DataFrame], labels: tuple[str, ...]) -> dict[
         else:
             ours, theirs = (t[list(labels)].to_numpy(np.float64) for t in (first, table))
             differing = ~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs))).all(axis=1)
+            weights = [t[WEIGHT].to_numpy(np.float64) if WEIGHT in t else np.ones(len(t)) for t in (first, table)]
+            if (weights[0] != weights[1]).any():
+                raise InputError(
+                    f"weights differ from those in {one_line(first_name)}",
+                    where=name,
+                    mend="give the rows of both tables the same weights",
+                )
             if differing.any():
                 raise InputError(
                     f"labels of {differing.sum()} rows differ from those in {one_line(first_name)}",

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64
 
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.bootstrap import (
@@ -35,7 +34,7 @@ class RateComparison:
       rate: "sensitivity" (among the positives) or "specificity" (among the negatives).
       reference, candidate: the rates.
       difference: with its bootstrap interval.
-      test: McNemar's, exact where every patient has one row, clustered by patient otherwise.
+      test: McNemar's, exact where every patient has one row and all weigh the same, clustered by patient otherwise.
       p_holm: corrected over the labels.
     """
 
@@ -101,7 +100,9 @@ def compare_level(
     sides = [_statistics(level, n_patients) for level in (reference, candidate)]
     for side, statistics in enumerate(sides):
         statistics += [
-            mean_statistic(pair.right[side], patients, n_patients=n_patients) for of_label in pairs for pair in of_label
+            mean_statistic(pair.right[side], patients, reference.weights, n_patients=n_patients)
+            for of_label in pairs
+            for pair in of_label
         ]
     resampled = bootstrap(
         [*sides[0], *sides[1]], n_patients=n_patients, replicates=replicates, seed=seed, jackknife=True
@@ -122,9 +123,9 @@ def compare_level(
     found, at = [], 3 * k
     for i, label in enumerate(labels):
         truth = reference.labels[:, i]
-        tested = delong_test(truth, candidate.scores[:, i], reference.scores[:, i], patients)
+        tested = delong_test(truth, candidate.scores[:, i], reference.scores[:, i], patients, reference.weights)
         rates = tuple(
-            _rate(pair, patients, estimate(column, column + 1)) for column, pair in enumerate(pairs[i], start=at)
+            _rate(pair, reference, estimate(column, column + 1)) for column, pair in enumerate(pairs[i], start=at)
         )
         at += len(rates)
         found.append(
@@ -133,8 +134,8 @@ def compare_level(
                 n=int(np.sum(~np.isnan(truth))),
                 n_positive=int(np.sum(truth == 1)),
                 n_positive_patients=np.unique(patients[truth == 1]).size,
-                reference_auroc=auroc(truth, reference.scores[:, i]),
-                candidate_auroc=auroc(truth, candidate.scores[:, i]),
+                reference_auroc=auroc(truth, reference.scores[:, i], reference.weights),
+                candidate_auroc=auroc(truth, candidate.scores[:, i], reference.weights),
                 auroc=tested,
                 auroc_p_holm=None,
                 non_inferior=None if tested is None or margin is None else non_inferior(tested.interval, margin=margin),
@@ -149,11 +150,11 @@ def compare_level(
 
 
 def _statistics(level: Level, n_patients: int) -> list[Statistic]:
-    columns = list(zip(level.labels.T, level.scores.T, strict=True))
+    columns, of_rows = list(zip(level.labels.T, level.scores.T, strict=True)), (level.patients, level.weights)
     return [
-        *(auroc_statistic(truth, scores, level.patients) for truth, scores in columns),
-        *(average_precision_statistic(truth, scores, level.patients) for truth, scores in columns),
-        *(mean_statistic(cross_entropy(*c), level.patients, n_patients=n_patients) for c in columns),
+        *(auroc_statistic(truth, scores, *of_rows) for truth, scores in columns),
+        *(average_precision_statistic(truth, scores, *of_rows) for truth, scores in columns),
+        *(mean_statistic(cross_entropy(*c), *of_rows, n_patients=n_patients) for c in columns),
     ]
 
 
@@ -190,20 +191,20 @@ def _pairs(
     return found
 
 
-def _rate(pair: _Pair, patients: Int64[np.ndarray, " n"], difference: Estimate) -> RateComparison:
+def _rate(pair: _Pair, level: Level, difference: Estimate) -> RateComparison:
     counts = ~np.isnan(pair.right[0])
     reference, candidate = (right[counts] for right in pair.right)
-    among = patients[counts]
+    among, weights = level.patients[counts], level.weights[counts]
     test: McNemar | None = None
     if among.size:
-        one_row_each = np.unique(among).size == among.size
+        one_row_each = np.unique(among).size == among.size and not level.weighted
         right = (candidate == 1, reference == 1)
-        test = mcnemar(*right) if one_row_each else mcnemar_clustered(*right, among)
+        test = mcnemar(*right) if one_row_each else mcnemar_clustered(*right, among, weights)
     return RateComparison(
         rule=pair.rule,
         rate=pair.rate,
-        reference=float(reference.mean()) if among.size else None,
-        candidate=float(candidate.mean()) if among.size else None,
+        reference=float(np.average(reference, weights=weights)) if among.size else None,
+        candidate=float(np.average(candidate, weights=weights)) if among.size else None,
         difference=difference,
         test=test,
         p_holm=None,

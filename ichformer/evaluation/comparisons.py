@@ -30,9 +30,14 @@ def mcnemar(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"]) -> Mc
 
 
 def mcnemar_clustered(
-    first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"], patients: Int64[np.ndarray, " n"]
+    first: Bool[np.ndarray, " n"],
+    second: Bool[np.ndarray, " n"],
+    patients: Int64[np.ndarray, " n"],
+    weights: Float64[np.ndarray, " n"] | None = None,
 ) -> McNemar:
-    """McNemar's test where patients have several rows: each patient's difference of right rows is one observation.
+    """McNemar's test where patients have several rows, or rows have weights.
+
+    Each patient's difference of right rows, or of their weights, is one observation.
 
     The squared sum of the patients' differences over the sum of their squares is chi-squared with one degree of
     freedom where neither model is better. With one row a patient this is McNemar's statistic without correction; it
@@ -42,8 +47,9 @@ def mcnemar_clustered(
     Yang, Sun, Hardin, Biometrical Journal 2010;52:638-652.
     """
     only_first, only_second = first & ~second, second & ~first
+    weights = np.ones(first.size) if weights is None else weights
     _, number = np.unique(patients, return_inverse=True)
-    differences = sum_by_patient(only_first * 1.0 - only_second * 1.0, number, int(number.max(initial=-1)) + 1)
+    differences = sum_by_patient(weights * only_first - weights * only_second, number, int(number.max(initial=-1)) + 1)
     squares = float(np.sum(differences**2))
     p_value = float(chi2.sf(differences.sum() ** 2 / squares, 1)) if squares else 1.0
     return McNemar(

@@ -14,7 +14,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from ichformer.evaluation.intervals import Interval, sum_by_patient
+from ichformer.evaluation.intervals import Interval, effective_patients, sum_by_patient
 
 Vector = Float64[np.ndarray, " n"]
 Patients = Int64[np.ndarray, " n"]
@@ -27,14 +27,15 @@ class AurocCovariance:
     Attributes:
       aurocs: [models].
       covariance: [models, models].
-      positive_patients: patients with at least one positive row.
-      negative_patients: patients with at least one negative row.
+      positive_patients: patients with at least one positive row; where rows have weights, how many equal ones tell as
+        much (``intervals.effective_patients``).
+      negative_patients: the same of those with at least one negative row.
     """
 
     aurocs: Float64[np.ndarray, " models"]
     covariance: Float64[np.ndarray, "models models"]
-    positive_patients: int
-    negative_patients: int
+    positive_patients: float
+    negative_patients: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,35 +49,43 @@ class Difference:
 
 
 def delong(
-    labels: Vector, scores: Float64[np.ndarray, "models n"], patients: Patients | None = None
+    labels: Vector,
+    scores: Float64[np.ndarray, "models n"],
+    patients: Patients | None = None,
+    weights: Vector | None = None,
 ) -> AurocCovariance | None:
     """AUROCs and their covariance.
+
+    With weights every pair counts by the product of its rows' weights, and the components are those of that estimate:
+    its first-order terms, summed by patient.
 
     Args:
       labels: 1, 0, or NaN where unknown; such rows are left out.
       scores: one row of scores a model.
       patients: number of the patient of each row; None where every row is a patient. With one row a patient both give
         DeLong's covariance.
+      weights: of the rows, above 0; None where all count the same.
 
     Returns:
       None where fewer than two patients have a positive row, or fewer than two a negative one.
     """
     patients = np.arange(labels.size, dtype=np.int64) if patients is None else patients
+    weights = np.ones(labels.size) if weights is None else weights
     positive, negative = labels == 1, labels == 0
-    n_positive, n_negative = int(positive.sum()), int(negative.sum())
+    of_positive, of_negative = weights[positive], weights[negative]
     clusters_positive, clusters_negative = (np.unique(patients[rows]).size for rows in (positive, negative))
     if min(clusters_positive, clusters_negative) < 2:
         return None
-    wins = np.stack([_placements(model[negative], model[positive]) for model in scores])
-    losses = np.stack([1 - _placements(model[positive], model[negative]) for model in scores])
-    aurocs = wins.mean(axis=1)
+    wins = np.stack([_placements(model[negative], of_negative, model[positive]) for model in scores])
+    losses = np.stack([1 - _placements(model[positive], of_positive, model[negative]) for model in scores])
+    aurocs = wins @ of_positive / of_positive.sum()
     n_patients = int(patients.max()) + 1
 
     def by_patient(deviations: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return np.stack([sum_by_patient(model, patients[rows], n_patients) for model in deviations])
 
-    a = by_patient(wins - aurocs[:, None], positive) / n_positive
-    b = by_patient(losses - aurocs[:, None], negative) / n_negative
+    a = by_patient((wins - aurocs[:, None]) * of_positive, positive) / of_positive.sum()
+    b = by_patient((losses - aurocs[:, None]) * of_negative, negative) / of_negative.sum()
     clusters = np.unique(patients[positive | negative]).size
     covariance = (
         clusters_positive / (clusters_positive - 1) * (a @ a.T)
@@ -86,21 +95,24 @@ def delong(
     return AurocCovariance(
         aurocs=aurocs,
         covariance=covariance,
-        positive_patients=clusters_positive,
-        negative_patients=clusters_negative,
+        positive_patients=effective_patients(patients[positive], of_positive),
+        negative_patients=effective_patients(patients[negative], of_negative),
     )
 
 
-def _placements(reference: Float64[np.ndarray, " r"], values: Vector) -> Vector:
-    """Share of ``reference`` below each value, ties counted half."""
-    ordered = np.sort(reference)
-    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / (2 * reference.size)
+def _placements(reference: Float64[np.ndarray, " r"], weights: Float64[np.ndarray, " r"], values: Vector) -> Vector:
+    """Share of ``reference``, by weight, below each value, ties counted half."""
+    order = np.argsort(reference, kind="stable")
+    ordered, below = reference[order], np.concatenate([[0.0], np.cumsum(weights[order])])
+    less, no_more = below[np.searchsorted(ordered, values, "left")], below[np.searchsorted(ordered, values, "right")]
+    return (less + no_more) / (2 * below[-1])
 
 
 def auroc_interval(
     labels: Vector,
     scores: Vector,
     patients: Patients | None = None,
+    weights: Vector | None = None,
     *,
     scale: Literal["logit", "plain"] = "logit",
     confidence: float = 0.95,
@@ -114,23 +126,26 @@ def auroc_interval(
     pROC has it. Where positives and negatives are separated completely, DeLong's variance is 0 and says nothing;
     there both give way to ``separated_interval``.
     """
-    found = delong(labels, scores[None], patients)
+    found = delong(labels, scores[None], patients, weights)
     if found is None:
         return None
     auroc, error = float(found.aurocs[0]), float(np.sqrt(max(0.0, found.covariance[0, 0])))
-    if auroc in (0.0, 1.0):
+    # Sums of weights leave about 1e-16 of what is 0.
+    if min(auroc, 1 - auroc) < 1e-12:
+        auroc = round(auroc)
         return separated_interval(auroc, found.positive_patients, found.negative_patients, confidence=confidence)
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     if scale == "plain":
         low, high = np.clip(auroc + norm.ppf(tails) * error, 0, 1)
     else:
-        quantiles = student.ppf(tails, min(found.positive_patients, found.negative_patients) - 1)
+        degrees = max(1.0, min(found.positive_patients, found.negative_patients) - 1)
+        quantiles = student.ppf(tails, degrees)
         low, high = expit(logit(auroc) + quantiles * error / (auroc * (1 - auroc)))
     method = ("DeLong" if patients is None else "DeLong, clustered by patient") + (", logit" * (scale == "logit"))
     return Interval(low=float(low), high=float(high), method=method, confidence=confidence)
 
 
-def separated_interval(auroc: float, n_positive: int, n_negative: int, *, confidence: float = 0.95) -> Interval:
+def separated_interval(auroc: float, n_positive: float, n_negative: float, *, confidence: float = 0.95) -> Interval:
     """Interval of an AUROC that came out as exactly 0 or 1.
 
     Source: Newcombe, Statistics in Medicine 2006;25:559-573, method 5: the AUROCs whose distance from the one seen is
@@ -151,14 +166,20 @@ def separated_interval(auroc: float, n_positive: int, n_negative: int, *, confid
 
 
 def delong_test(
-    labels: Vector, scores_a: Vector, scores_b: Vector, patients: Patients | None = None, *, confidence: float = 0.95
+    labels: Vector,
+    scores_a: Vector,
+    scores_b: Vector,
+    patients: Patients | None = None,
+    weights: Vector | None = None,
+    *,
+    confidence: float = 0.95,
 ) -> Difference | None:
     """Paired test of the AUROC of ``scores_a`` minus that of ``scores_b`` on the same rows.
 
     Returns:
       None where the variance cannot be computed, or is 0 although the AUROCs differ.
     """
-    found = delong(labels, np.stack([scores_a, scores_b]), patients)
+    found = delong(labels, np.stack([scores_a, scores_b]), patients, weights)
     if found is None:
         return None
     value = float(found.aurocs[0] - found.aurocs[1])

@@ -28,8 +28,9 @@ class OperatingPoint:
       rule: that fixed it.
       threshold: None where there is none, and for all labels together, as each has its own.
       sensitivity, specificity, ppv, npv: shares of rows, with intervals for patients.
-      f1, mcc, positive_likelihood_ratio, negative_likelihood_ratio: as in ``metrics.Confusion``.
-      ppv_at_prevalence, npv_at_prevalence: at the summary's ``prevalence``, None where none was named.
+      f1, mcc: as in ``metrics.Confusion``, with bootstrap intervals.
+      positive_likelihood_ratio, negative_likelihood_ratio: the same; an end that may be infinite is no interval.
+      ppv_at_prevalence, npv_at_prevalence: at the summary's ``prevalence``, ``NOTHING`` where none was named.
     """
 
     rule: str
@@ -38,25 +39,25 @@ class OperatingPoint:
     specificity: Estimate
     ppv: Estimate
     npv: Estimate
-    f1: float | None
-    mcc: float | None
-    positive_likelihood_ratio: float | None
-    negative_likelihood_ratio: float | None
-    ppv_at_prevalence: float | None
-    npv_at_prevalence: float | None
+    f1: Estimate
+    mcc: Estimate
+    positive_likelihood_ratio: Estimate
+    negative_likelihood_ratio: Estimate
+    ppv_at_prevalence: Estimate
+    npv_at_prevalence: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanPoint:
-    """Means over the labels of an ``OperatingPoint``'s figures; None where one label's is not estimable."""
+    """Means over the labels of an ``OperatingPoint``'s figures; not estimable where one label's is not."""
 
     rule: str
-    sensitivity: float | None
-    specificity: float | None
-    ppv: float | None
-    npv: float | None
-    f1: float | None
-    mcc: float | None
+    sensitivity: Estimate
+    specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
+    f1: Estimate
+    mcc: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +72,10 @@ class LabelSummary:
     n_positive: int
     n_positive_patients: int
     auroc: Estimate
-    partial_auroc: float | None
+    partial_auroc: Estimate
     average_precision: Estimate
     log_loss: Estimate
-    brier: float | None
+    brier: Estimate
     operating_points: tuple[OperatingPoint, ...]
 
 
@@ -135,11 +136,13 @@ class LevelSummary:
     """The figures of one level. Macro figures are not estimable where one label's is not.
 
     ``micro`` takes every pair of a row and a label as a row. ``sites`` and ``subgroups`` (by the name of what sorts
-    them) are empty where the table names none; a subgroup that holds every row is left out.
+    them) are empty where the table names none; a subgroup that holds every row is left out. Counts are of rows,
+    whatever their weights; ``n_effective`` equal rows would tell as much as these.
     """
 
     level: LevelName
     n: int
+    n_effective: float
     n_patients: int
     derived: bool
     labels: tuple[LabelSummary, ...]
@@ -147,9 +150,9 @@ class LevelSummary:
     weighted_log_loss: Estimate
     macro_auroc: Estimate
     macro_average_precision: Estimate
-    macro_partial_auroc: float | None
-    macro_log_loss: float | None
-    macro_brier: float | None
+    macro_partial_auroc: Estimate
+    macro_log_loss: Estimate
+    macro_brier: Estimate
     macro_points: tuple[MeanPoint, ...]
     sites: tuple[Stratum, ...]
     pooled_sites: tuple[PooledAuroc, ...]

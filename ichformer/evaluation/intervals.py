@@ -47,38 +47,46 @@ def _binomial(successes: int, n: int, method: str, confidence: float) -> Interva
 
 
 def clustered_wilson(
-    successes: Float64[np.ndarray, " patients"], totals: Float64[np.ndarray, " patients"], *, confidence: float = 0.95
+    successes: Float64[np.ndarray, " patients"],
+    totals: Float64[np.ndarray, " patients"],
+    rows: Float64[np.ndarray, " patients"] | None = None,
+    *,
+    confidence: float = 0.95,
 ) -> Interval | None:
-    """Wilson's interval of a proportion whose rows are clustered by patient.
+    """Wilson's interval of a proportion whose rows are clustered by patient and may have weights.
 
     The number of rows is divided by the design effect, the ratio of the clustered to the binomial variance of the
     proportion, which is taken as no less than 1. With one row a patient this is Wilson's interval. Where every row or
     none is a success, the data say nothing about the design effect; then each patient counts as one row, which is
-    cautious.
+    cautious, and patients of unequal weight as fewer (``effective_number``).
 
     Source: Saha, Miller, Wang, International Journal of Biostatistics 2016;12(2): Wilson with an effective sample size.
 
     Args:
-      successes: successes of each patient.
-      totals: rows of each patient; patients without rows do not count.
+      successes: of each patient; the sum of their weights where rows have some.
+      totals: the same of all its rows; patients without rows do not count.
+      rows: how many they are, where they have weights.
 
     Returns:
       The interval, or None where there are no rows.
     """
-    successes, totals = successes[totals > 0], totals[totals > 0]
-    clusters, n = totals.size, float(totals.sum())
+    there = totals > 0
+    rows = totals[there] if rows is None else rows[there]
+    successes, totals = successes[there], totals[there]
+    clusters, total, n = totals.size, float(totals.sum()), float(rows.sum())
     if clusters == 0:
         return None
-    p = float(successes.sum()) / n
+    # Sums of weights are rounded: all successes are all rows.
+    p = 1.0 if (successes == totals).all() else min(1.0, float(successes.sum()) / total)
     if p in (0.0, 1.0) or clusters == 1:
-        effective = float(clusters)
+        effective = effective_number(totals / rows)
     else:
         # Both variances are taken as unbiased, so that one row a patient gives a design effect of exactly 1.
-        clustered = clusters / (clusters - 1) * float(np.sum((successes - p * totals) ** 2))
-        binomial = n / (n - 1) * n * p * (1 - p)
+        clustered = clusters / (clusters - 1) * float(np.sum((successes - p * totals) ** 2)) / total**2
+        binomial = p * (1 - p) / (n - 1)
         # The variance rests on so many patients, not rows (Korn and Graubard, Survey Methodology 1998;24:193-201).
-        rows, patients = student.ppf((1 + confidence) / 2, [n - 1, clusters - 1])
-        effective = n / max(1.0, clustered / binomial) * (rows / patients) ** 2
+        of_rows, of_patients = student.ppf((1 + confidence) / 2, [n - 1, clusters - 1])
+        effective = n / max(1.0, clustered / binomial) * (of_rows / of_patients) ** 2
     z = norm.ppf((1 + confidence) / 2)
     center = (p + z**2 / (2 * effective)) / (1 + z**2 / effective)
     half = z / (1 + z**2 / effective) * np.sqrt(p * (1 - p) / effective + z**2 / (4 * effective**2))
@@ -88,14 +96,55 @@ def clustered_wilson(
 
 
 def rate_interval(
-    success: Bool[np.ndarray, " n"], patients: Int64[np.ndarray, " n"], *, confidence: float = 0.95
+    success: Bool[np.ndarray, " n"],
+    patients: Int64[np.ndarray, " n"],
+    weights: Float64[np.ndarray, " n"] | None = None,
+    *,
+    confidence: float = 0.95,
 ) -> Interval | None:
-    """``clustered_wilson`` of the share of rows that are a success, from the patient of each row."""
+    """``clustered_wilson`` of the share of rows that are a success, from the patient and the weight of each row."""
+    weights = np.ones(success.size) if weights is None else weights
     _, number = np.unique(patients, return_inverse=True)
-    totals = np.bincount(number).astype(np.float64)
-    return clustered_wilson(
-        sum_by_patient(success.astype(np.float64), number, totals.size), totals, confidence=confidence
-    )
+    rows = np.bincount(number).astype(np.float64)
+    successes, totals = (sum_by_patient(v, number, rows.size) for v in (weights * success, weights))
+    return clustered_wilson(successes, totals, rows, confidence=confidence)
+
+
+def effective_number(weights: Float64[np.ndarray, " n"]) -> float:
+    """How many equal ones tell as much as these: their number where all weights are the same, else less.
+
+    Source: Kish, Survey Sampling 1965, section 11.7.
+    """
+    return float(weights.sum() ** 2 / np.sum(weights**2))
+
+
+def effective_patients(patients: Int64[np.ndarray, " n"], weights: Float64[np.ndarray, " n"]) -> float:
+    """``effective_number`` of the patients, each with the mean weight of its rows."""
+    _, number, rows = np.unique(patients, return_inverse=True, return_counts=True)
+    return effective_number(sum_by_patient(weights, number, rows.size) / rows)
+
+
+def ratio_of_shares(
+    above: float, below: float, above_interval: Interval, below_interval: Interval, *, correlation: float
+) -> tuple[float, float]:
+    """The ends of the interval of ``above / below`` from those of both; infinity where ``below`` may be 0.
+
+    It keeps its coverage where a share is 0 or 1, in which the usual interval of a likelihood ratio, on the log scale
+    (Simel et al., Journal of Clinical Epidemiology 1991;44:763-770), does not exist.
+
+    Source: Donner, Zou, Statistical Methods in Medical Research 2012;21:347-359 (MOVER for ratios), with the
+    correlation of Zou, Donner, Statistics in Medicine 2008;27:1693-1702.
+    """
+    a, b = above, below
+    (l1, u1), (l2, u2) = ((i.low, i.high) for i in (above_interval, below_interval))
+    low_cross = a * b - correlation * (a - l1) * (u2 - b)
+    high_cross = a * b - correlation * (u1 - a) * (b - l2)
+    low_root = np.sqrt(max(0.0, low_cross**2 - l1 * (2 * a - l1) * u2 * (2 * b - u2)))
+    high_root = np.sqrt(max(0.0, high_cross**2 - u1 * (2 * a - u1) * l2 * (2 * b - l2)))
+    # Written so that the denominators u2 (2 b - u2) and l2 (2 b - l2) may pass through 0.
+    low = l1 * (2 * a - l1) / (low_cross + low_root) if low_cross + low_root > 0 else 0.0
+    high = (high_cross + high_root) / (l2 * (2 * b - l2)) if l2 > 0 else np.inf
+    return float(max(0.0, low)), float(high)
 
 
 def percentile(replicates: Float64[np.ndarray, " replicates"], *, confidence: float = 0.95) -> Interval | None:

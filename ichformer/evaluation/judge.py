@@ -9,7 +9,8 @@ from ichformer.errors import InputError
 from ichformer.evaluation.cards import Facts, claim, model_card
 from ichformer.evaluation.page import render_page
 from ichformer.evaluation.summary import Summary, summarise, write_summary
-from ichformer.evaluation.table import choose_split, levels, read_predictions, write_predictions
+from ichformer.evaluation.table import choose_split, levels
+from ichformer.evaluation.table_files import read_predictions, write_predictions
 from ichformer.evaluation.thresholds import (
     THRESHOLDS_NAME,
     Thresholds,

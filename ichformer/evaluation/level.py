@@ -1,9 +1,9 @@
 """Every figure of one level of a table: slices or scans."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.bootstrap import (
@@ -13,13 +13,13 @@ from ichformer.evaluation.bootstrap import (
     average_precision_statistic,
     bootstrap,
     mean_statistic,
+    partial_auroc_statistic,
 )
-from ichformer.evaluation.delong import auroc_interval
-from ichformer.evaluation.figures import Estimate, LabelSummary, LevelSummary, OperatingPoint
-from ichformer.evaluation.intervals import bca, jackknife_log
-from ichformer.evaluation.metrics import Vector, auroc, brier, cross_entropy, label_weights, partial_auroc
-from ichformer.evaluation.operating import label_point, mean, mean_points, micro_points
-from ichformer.evaluation.strata import pool_sites, strata
+from ichformer.evaluation.figures import NOTHING, Estimate, LabelSummary, LevelSummary
+from ichformer.evaluation.intervals import bca, effective_number, jackknife_log
+from ichformer.evaluation.metrics import Vector, cross_entropy, label_weights
+from ichformer.evaluation.operating import level_points
+from ichformer.evaluation.strata import auroc_estimate, pool_sites, strata
 from ichformer.evaluation.table import Level
 from ichformer.evaluation.thresholds import Threshold, Thresholds
 
@@ -42,50 +42,51 @@ def summarise_level(
     resampled = bootstrap(
         _statistics(level, n_patients), n_patients=n_patients, replicates=replicates, seed=seed, jackknife=True
     )
-    area, precision, loss = (_part(resampled, slice(i * k, (i + 1) * k)) for i in range(3))
-    each, weights = np.eye(k), label_weights(labels)
+    # Of each kind one column a label, then one of all pairs of rows and labels.
+    area, precision, partial, loss, brier_loss = (
+        _part(resampled, slice(i * (k + 1), (i + 1) * (k + 1))) for i in range(5)
+    )
+    each, weights = np.eye(k + 1), np.append(label_weights(labels), 0.0)
+    average = np.append(np.full(k, 1 / k), 0.0)
     frozen = [() if thresholds is None else thresholds.of(level.name, label) for label in labels]
     _check_thresholds(frozen, labels)
-    points = [
-        tuple(label_point(t, s, level.patients, threshold, prevalence=prevalence) for threshold in of_label)
-        for t, s, of_label in zip(level.labels.T, level.scores.T, frozen, strict=True)
-    ]
-    found = tuple(
-        _summarise_label(
-            level.labels[:, i],
-            level.scores[:, i],
-            level.patients,
-            label,
-            points[i],
+    points = level_points(level, frozen, prevalence=prevalence, replicates=replicates, seed=seed)
+    pairs = (level.labels.ravel(), level.scores.ravel(), np.repeat(level.patients, k), np.repeat(level.weights, k))
+    columns = [(t, s, level.patients, level.weights) for t, s in zip(level.labels.T, level.scores.T, strict=True)]
+    *found, micro = (
+        LabelSummary(
+            label=label,
+            n=int(np.sum(~np.isnan(rows[0]))),
+            n_positive=int(np.sum(rows[0] == 1)),
+            n_positive_patients=np.unique(rows[2][rows[0] == 1]).size,
+            auroc=auroc_estimate(*rows),
+            partial_auroc=_estimate(partial, each[i], n_patients),
             average_precision=_estimate(precision, each[i], n_patients),
             log_loss=_loss(loss, each[i]),
+            brier=_loss(brier_loss, each[i]),
+            operating_points=of_label,
         )
-        for i, label in enumerate(labels)
+        for i, (label, rows, of_label) in enumerate(
+            zip((*labels, "micro"), (*columns, pairs), (*points.labels, points.micro), strict=True)
+        )
     )
     first = {label: of_label[0].value for label, of_label in zip(labels, frozen, strict=True) if of_label}
     by_group = {name: strata(level, values, labels, first) for name, values in level.groups.items()}
     return LevelSummary(
         level=level.name,
         n=level.patients.size,
+        n_effective=effective_number(level.weights),
         n_patients=n_patients,
         derived=level.derived,
-        labels=found,
-        micro=_summarise_label(
-            level.labels.ravel(),
-            level.scores.ravel(),
-            np.repeat(level.patients, k),
-            "micro",
-            micro_points(level, frozen, prevalence=prevalence),
-            average_precision=_estimate(_part(resampled, slice(3 * k, 3 * k + 1)), np.ones(1), n_patients),
-            log_loss=_loss(_part(resampled, slice(3 * k + 1, None)), np.ones(1)),
-        ),
+        labels=tuple(found),
+        micro=micro,
         weighted_log_loss=_loss(loss, weights),
-        macro_auroc=_estimate(area, np.full(k, 1 / k), n_patients),
-        macro_average_precision=_estimate(precision, np.full(k, 1 / k), n_patients),
-        macro_partial_auroc=mean([label.partial_auroc for label in found]),
-        macro_log_loss=mean([label.log_loss.value for label in found]),
-        macro_brier=mean([label.brier for label in found]),
-        macro_points=mean_points(points),
+        macro_auroc=_estimate(area, average, n_patients),
+        macro_average_precision=_estimate(precision, average, n_patients),
+        macro_partial_auroc=_estimate(partial, average, n_patients),
+        macro_log_loss=_loss(loss, average),
+        macro_brier=_loss(brier_loss, average),
+        macro_points=points.macro,
         sites=strata(level, level.sites, labels, first),
         pooled_sites=pool_sites(level, labels),
         subgroups={name: groups for name, groups in by_group.items() if len(groups) > 1},
@@ -104,14 +105,21 @@ def _check_thresholds(frozen: Sequence[tuple[Threshold, ...]], labels: tuple[str
 
 
 def _statistics(level: Level, n_patients: int) -> list[Statistic]:
-    columns = list(zip(level.labels.T, level.scores.T, strict=True))
-    truth, scores, patients = level.labels.ravel(), level.scores.ravel(), np.repeat(level.patients, len(columns))
+    k, weights = level.labels.shape[1], level.weights if level.weighted else None
+    columns = [(t, s, level.patients, weights) for t, s in zip(level.labels.T, level.scores.T, strict=True)]
+    pooled = None if weights is None else np.repeat(weights, k)
+    pairs = (level.labels.ravel(), level.scores.ravel(), np.repeat(level.patients, k), pooled)
+    every = [*columns, pairs]
+
+    def losses(loss: Callable[[Vector, Vector], Vector]) -> list[Statistic]:
+        return [mean_statistic(loss(t, s), p, w, n_patients=n_patients) for t, s, p, w in every]
+
     return [
-        *(auroc_statistic(truth, scores, level.patients) for truth, scores in columns),
-        *(average_precision_statistic(truth, scores, level.patients) for truth, scores in columns),
-        *(mean_statistic(cross_entropy(*c), level.patients, n_patients=n_patients) for c in columns),
-        average_precision_statistic(truth, scores, patients),
-        mean_statistic(cross_entropy(truth, scores), patients, n_patients=n_patients),
+        *(auroc_statistic(*rows) for rows in every),
+        *(average_precision_statistic(*rows) for rows in every),
+        *(partial_auroc_statistic(*rows, max_false_positive_rate=MAX_FALSE_POSITIVE_RATE) for rows in every),
+        *losses(cross_entropy),
+        *losses(lambda truth, scores: (scores - truth) ** 2),
     ]
 
 
@@ -128,7 +136,7 @@ def _estimate(resampled: Resampled, weights: Float64[np.ndarray, " statistics"],
     used = weights > 0
     value = float(resampled.values[used] @ weights[used])
     if np.isnan(value):
-        return Estimate(value=None, interval=None)
+        return NOTHING
     replicates, jackknife = (drawn[:, used] @ weights[used] for drawn in (resampled.replicates, resampled.jackknife))
     return Estimate(value=value, interval=bca(value, replicates, jackknife, n_patients=n_patients))
 
@@ -138,29 +146,5 @@ def _loss(resampled: Resampled, weights: Float64[np.ndarray, " statistics"]) -> 
     used = weights > 0
     value = float(resampled.values[used] @ weights[used])
     if np.isnan(value):
-        return Estimate(value=None, interval=None)
+        return NOTHING
     return Estimate(value=value, interval=jackknife_log(value, resampled.jackknife[:, used] @ weights[used]))
-
-
-def _summarise_label(
-    truth: Vector,
-    scores: Vector,
-    patients: Int64[np.ndarray, " n"],
-    label: str,
-    points: tuple[OperatingPoint, ...],
-    *,
-    average_precision: Estimate,
-    log_loss: Estimate,
-) -> LabelSummary:
-    return LabelSummary(
-        label=label,
-        n=int(np.sum(~np.isnan(truth))),
-        n_positive=int(np.sum(truth == 1)),
-        n_positive_patients=np.unique(patients[truth == 1]).size,
-        auroc=Estimate(value=auroc(truth, scores), interval=auroc_interval(truth, scores, patients)),
-        partial_auroc=partial_auroc(truth, scores, max_false_positive_rate=MAX_FALSE_POSITIVE_RATE),
-        average_precision=average_precision,
-        log_loss=log_loss,
-        brier=brier(truth, scores),
-        operating_points=points,
-    )

@@ -121,8 +121,9 @@ def _section(level: Level, found: LevelSummary, summary: Summary, calibration: S
 def _notes(summary: Summary) -> list[str]:
     intervals = (
         "Intervals are 95 % intervals over patients: DeLong's on the logit scale with rows clustered by patient for "
-        "the AUROC, Wilson's with a design effect for shares, a BCa bootstrap for average precision and macro means, "
-        "the jackknife on the log scale for losses."
+        "the AUROC, Wilson's with a design effect for shares, MOVER from these for likelihood ratios and what follows "
+        "from them, the jackknife on the log scale for losses, the sandwich estimator for slope and intercept of the "
+        "calibration, a BCa bootstrap for all others. They are not corrected for the number of labels."
     )
     areas = (
         f"The partial AUROC is up to a false positive rate of {MAX_FALSE_POSITIVE_RATE:g}, 0.5 for chance and 1 for "
@@ -135,7 +136,7 @@ def _notes(summary: Summary) -> list[str]:
         areas,
         _FEW,
         f"Risk and coverage: the model {risk}",
-        "Calibration is drawn over bins of equal mass; the bars are Wilson's intervals of rows.",
+        "Calibration is drawn over bins of equal mass; the bars are intervals over patients.",
         _POOLED,
     ]
     if summary.thresholds_from is None:

@@ -17,7 +17,7 @@ from ichformer.evaluation.figures import (
 )
 from ichformer.evaluation.intervals import Interval
 from ichformer.evaluation.recalibration import LabelCalibration
-from ichformer.evaluation.summary import FEW_POSITIVES, NOT_ESTIMABLE, figure
+from ichformer.evaluation.summary import FEW_POSITIVES, NOT_ESTIMABLE, UNKNOWN, figure
 
 FEW = " †"
 """Beside a figure that rests on positives in fewer than ``FEW_POSITIVES`` patients."""
@@ -62,8 +62,9 @@ def headline(level: LevelSummary) -> Table:
     """The figures without a threshold."""
     rows = [_headline_cells(label) for label in (*level.labels, level.micro)]
     macro = [
-        *("macro mean", "", figure(level.macro_auroc), _number(level.macro_partial_auroc)),
-        *(figure(level.macro_average_precision), _number(level.macro_log_loss, 4), _number(level.macro_brier, 4)),
+        *("macro mean", "", figure(level.macro_auroc), figure(level.macro_partial_auroc)),
+        *(figure(level.macro_average_precision), figure(level.macro_log_loss, digits=4)),
+        figure(level.macro_brier, digits=4),
     ]
     return Table(
         caption=f"Figures, {level.level} level",
@@ -78,10 +79,10 @@ def _headline_cells(label: LabelSummary) -> list[str]:
         one_line(label.label),
         f"{label.n_positive}/{label.n}",
         figure(label.auroc) + few,
-        _number(label.partial_auroc),
+        figure(label.partial_auroc) + few,
         figure(label.average_precision) + few,
         figure(label.log_loss, digits=4),
-        _number(label.brier, 4),
+        figure(label.brier, digits=4),
     ]
 
 
@@ -102,17 +103,16 @@ def point_tables(level: LevelSummary, prevalence: float | None) -> list[Table]:
 
 def _point_cells(name: str, point: OperatingPoint, prevalence: float | None) -> list[str]:
     cells = [name, "" if point.threshold is None else f"{point.threshold:.4g}"]
-    cells += [figure(e) for e in (point.sensitivity, point.specificity, point.ppv, point.npv)]
-    cells += [_number(v) for v in (point.f1, point.mcc)]
-    cells += [_number(v, 2) for v in (point.positive_likelihood_ratio, point.negative_likelihood_ratio)]
+    cells += [figure(e) for e in (point.sensitivity, point.specificity, point.ppv, point.npv, point.f1, point.mcc)]
+    cells += [figure(e, digits=2) for e in (point.positive_likelihood_ratio, point.negative_likelihood_ratio)]
     if prevalence is not None:
-        cells += [_number(v) for v in (point.ppv_at_prevalence, point.npv_at_prevalence)]
+        cells += [figure(e) for e in (point.ppv_at_prevalence, point.npv_at_prevalence)]
     return cells
 
 
 def _mean_cells(mean: MeanPoint) -> list[str]:
     figures = (mean.sensitivity, mean.specificity, mean.ppv, mean.npv, mean.f1, mean.mcc)
-    return ["macro mean", "", *map(_number, figures)]
+    return ["macro mean", "", *map(figure, figures)]
 
 
 def calibration_table(found: Sequence[LabelCalibration]) -> Table:
@@ -130,7 +130,11 @@ def _calibration_cells(found: Calibration | None) -> list[str]:
     if found is None:
         return [NOT_ESTIMABLE] * 6
     small = (found.ece_mass, found.ece_width, found.brier, found.log_loss)
-    return [_number(found.slope, 2), _number(found.intercept, 2), *(_number(value, 4) for value in small)]
+    lines = (
+        Estimate(value=found.slope, interval=found.slope_interval),
+        Estimate(value=found.intercept, interval=found.intercept_interval),
+    )
+    return [*(figure(line, digits=2) for line in lines), *(_number(value, 4) for value in small)]
 
 
 def strata_table(caption: str, parts: Sequence[Stratum], *, opened: bool = False) -> Table:
@@ -141,7 +145,7 @@ def strata_table(caption: str, parts: Sequence[Stratum], *, opened: bool = False
     for i in range(len(parts[0].labels)):
         for j, part in enumerate(parts):
             label = part.labels[i]
-            cells = [one_line(label.label) if j == 0 else "", one_line(part.name) or "(unknown)"]
+            cells = [one_line(label.label) if j == 0 else "", one_line(part.name) or UNKNOWN]
             cells += [f"{label.n_positive}/{label.n}", str(part.n_patients), _of_stratum(label, label.auroc)]
             if has_rates:
                 cells += [_of_stratum(label, label.sensitivity), figure(label.specificity)]

@@ -60,7 +60,7 @@ def level_plots(
       calibration: of this level's labels, in their order.
       thresholds: frozen ones, from which the risk-coverage curve measures how sure a call is; 0.5 for other labels.
     """
-    columns = list(zip(level.labels.T, level.scores.T, strict=True))
+    columns = [(truth, scores, level.weights) for truth, scores in zip(level.labels.T, level.scores.T, strict=True)]
     names = [one_line(label, max_chars=24) for label in labels]
     at = [thresholds.get(label) for label in labels]
     risks = [
@@ -172,8 +172,8 @@ def _draw_calibration(found: LabelCalibration) -> Callable[[Any], None]:
     return draw
 
 
-def _draw_decision(labels: np.ndarray, scores: np.ndarray) -> Callable[[Any], None]:
-    curve = decision_curve(labels, scores, _THRESHOLDS)
+def _draw_decision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> Callable[[Any], None]:
+    curve = decision_curve(labels, scores, _THRESHOLDS, weights)
 
     def draw(axes: Any) -> None:
         axes.axhline(0, color="#8a929c", lw=1, label="treat nobody")

@@ -19,7 +19,8 @@ from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, fit_ood, write_o
 from ichformer.evaluation.run_facts import run_facts
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS, scan_groups
 from ichformer.evaluation.summary import Summary
-from ichformer.evaluation.table import columns, read_predictions, write_predictions
+from ichformer.evaluation.table import columns
+from ichformer.evaluation.table_files import read_predictions, write_predictions
 from ichformer.evaluation.thresholds import (
     THRESHOLDS_NAME,
     Thresholds,

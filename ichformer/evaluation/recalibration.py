@@ -55,42 +55,42 @@ class LabelCalibration:
     after: dict[str, Calibration | None]
 
 
-def fit_temperature(labels: Vector, scores: Vector) -> Logistic | None:
+def fit_temperature(labels: Vector, scores: Vector, weights: Vector | None = None) -> Logistic | None:
     """The one temperature that minimises the log loss.
 
     Source: Guo et al., ICML 2017. None where one class is missing or no positive temperature does: every row on its
     right side of 0.5 (the temperature would go to 0), or a score that tells nothing or the opposite.
     """
-    labels, scores, _ = known_rows(labels, scores)
+    labels, scores, weights = known_rows(labels, scores, weights)
     x = logits(scores)
     margins = np.where(labels == 1, x, -x)
     if not _both(labels) or not ((margins > 0).any() and (margins < 0).any()):
         return None
-    fitted = fit_logistic(x[:, None], labels, np.zeros_like(x))
+    fitted = fit_logistic(x[:, None], labels, np.zeros_like(x), weights)
     return None if fitted is None or fitted[0] <= 0 else Logistic(intercept=0.0, slope=float(fitted[0]))
 
 
-def fit_platt(labels: Vector, scores: Vector) -> Logistic | None:
+def fit_platt(labels: Vector, scores: Vector, weights: Vector | None = None) -> Logistic | None:
     """Platt's scaling on the logits, with his targets (N+ + 1)/(N+ + 2) and 1/(N- + 2), which keep it finite.
 
     Source: Platt, Advances in Large Margin Classifiers 1999. None where one class is missing or the score is constant.
     """
-    labels, scores, _ = known_rows(labels, scores)
+    labels, scores, weights = known_rows(labels, scores, weights)
     positives, negatives = np.sum(labels == 1), np.sum(labels == 0)
     x = logits(scores)
     if not _both(labels) or np.ptp(x) == 0:
         return None
     targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    fitted = fit_logistic(np.column_stack([np.ones_like(x), x]), targets, np.zeros_like(x))
+    fitted = fit_logistic(np.column_stack([np.ones_like(x), x]), targets, np.zeros_like(x), weights)
     return None if fitted is None else Logistic(intercept=float(fitted[0]), slope=float(fitted[1]))
 
 
-def fit_isotonic(labels: Vector, scores: Vector) -> Isotonic | None:
+def fit_isotonic(labels: Vector, scores: Vector, weights: Vector | None = None) -> Isotonic | None:
     """Isotonic regression, from scikit-learn. None where one class is missing."""
-    labels, scores, _ = known_rows(labels, scores)
+    labels, scores, weights = known_rows(labels, scores, weights)
     if not _both(labels):
         return None
-    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, labels)
+    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, labels, weights)
     return Isotonic(x=tuple(map(float, fitted.X_thresholds_)), y=tuple(map(float, fitted.y_thresholds_)))
 
 
@@ -129,12 +129,12 @@ def recalibrate(
     for level in levels(test, labels=labels):
         source = fitted_on.get(level.name)
         for i, label in enumerate(labels):
-            truth, scores = level.labels[:, i], level.scores[:, i]
+            truth, scores, of_rows = level.labels[:, i], level.scores[:, i], (level.patients, level.weights)
             after: dict[str, Calibration | None] = {}
             if source is not None:
                 for name, fit in WAYS.items():
-                    mended = fit(source.labels[:, i], source.scores[:, i])
-                    after[name] = None if mended is None else measure_calibration(truth, mended.apply(scores))
-            before = measure_calibration(truth, scores)
+                    mended = fit(source.labels[:, i], source.scores[:, i], source.weights)
+                    after[name] = None if mended is None else measure_calibration(truth, mended.apply(scores), *of_rows)
+            before = measure_calibration(truth, scores, *of_rows)
             found.append(LabelCalibration(level=level.name, label=label, before=before, after=after))
     return tuple(found)

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64, Integer
+from jaxtyping import Integer
 
 from ichformer import LABELS
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES, Severity, corrupt
 from ichformer.ct.spacing import labels_of_slabs
 from ichformer.errors import one_line
 from ichformer.evaluation.bootstrap import Resampled, auroc_statistic, bootstrap
-from ichformer.evaluation.delong import auroc_interval
 from ichformer.evaluation.figures import Estimate
 from ichformer.evaluation.intervals import bca
-from ichformer.evaluation.metrics import auroc
+from ichformer.evaluation.metrics import Vector
+from ichformer.evaluation.strata import auroc_estimate
 from ichformer.evaluation.table import Level, LevelName, levels
 from ichformer.evaluation.thresholds import only_split
 from ichformer.pipeline.records import PreparedScan, Store
@@ -186,21 +186,21 @@ def _judge_level(level: Level, worse: Mapping[Key, Level], *, replicates: int, s
         at = np.array([1 + list(worse).index(key) for key in keys])
         return _loss(resampled, at, n_patients)
 
-    truth, _, patients = columns[0]
+    truth, _, patients, _ = columns[0]
     names = list(dict.fromkeys(name for name, _ in worse))
     return LevelRobustness(
         level=level.name,
         n=int(np.sum(~np.isnan(truth))),
         n_positive=int(np.sum(truth == 1)),
         n_positive_patients=np.unique(patients[truth == 1]).size,
-        clean=_auroc(*columns[0]),
+        clean=auroc_estimate(*columns[0]),
         cells=tuple(
             Cell(
                 corruption=name,
                 severity=severity,
                 value=CORRUPTIONS[name].levels[severity - 1],
                 unit=CORRUPTIONS[name].unit,
-                auroc=_auroc(*column),
+                auroc=auroc_estimate(*column),
                 loss=loss([(name, severity)]),
             )
             for (name, severity), column in zip(worse, columns[1:], strict=True)
@@ -210,15 +210,9 @@ def _judge_level(level: Level, worse: Mapping[Key, Level], *, replicates: int, s
     )
 
 
-def _column(level: Level) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Integer[np.ndarray, " n"]]:
+def _column(level: Level) -> tuple[Vector, Vector, Integer[np.ndarray, " n"], Vector]:
     i = LABELS.index(LABEL)
-    return level.labels[:, i], level.scores[:, i], level.patients
-
-
-def _auroc(
-    truth: Float64[np.ndarray, " n"], scores: Float64[np.ndarray, " n"], patients: Integer[np.ndarray, " n"]
-) -> Estimate:
-    return Estimate(value=auroc(truth, scores), interval=auroc_interval(truth, scores, patients))
+    return level.labels[:, i], level.scores[:, i], level.patients, level.weights
 
 
 def _loss(resampled: Resampled, at: Integer[np.ndarray, " some"], n_patients: int) -> Estimate:

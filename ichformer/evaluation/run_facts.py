@@ -6,7 +6,9 @@ from typing import Any
 
 import jax
 
+from ichformer import LABELS
 from ichformer.evaluation.cards import Facts
+from ichformer.objectives.classification import LABEL_WEIGHTS
 from ichformer.pipeline.records import Store
 from ichformer.training.run import Run, seen_scans
 
@@ -44,6 +46,10 @@ def run_facts(run: Run, store: Store, split: str) -> Facts:
             "the last parameters"
             if config.ema_decay == 0
             else f"averaged parameters (decay {config.ema_decay:g}), last step"
+        ),
+        imbalance=(
+            "no scan was drawn more often than others; weights of the labels in the loss as in RSNA 2019: "
+            + ", ".join(f"{label} {weight:g}" for label, weight in zip(LABELS, LABEL_WEIGHTS, strict=True))
         ),
         software=_said(given),
         hardware=_hardware(run.facts.get("hardware", {})),

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Int64, Shaped
 from scipy.special import expit, logit
 
 from ichformer.evaluation.delong import auroc_interval, delong
 from ichformer.evaluation.figures import NOTHING, Estimate, PooledAuroc, Stratum, StratumLabel
 from ichformer.evaluation.intervals import Interval, rate_interval
-from ichformer.evaluation.metrics import auroc
+from ichformer.evaluation.metrics import Vector, auroc
 from ichformer.evaluation.pooling import pool
 from ichformer.evaluation.table import Level
 
@@ -49,26 +49,32 @@ def strata(
 def _stratum_label(
     level: Level, rows: Bool[np.ndarray, " n"], column: int, label: str, threshold: float | None
 ) -> StratumLabel:
-    truth, scores, patients = level.labels[rows, column], level.scores[rows, column], level.patients[rows]
+    truth, scores = level.labels[rows, column], level.scores[rows, column]
+    patients, weights = level.patients[rows], level.weights[rows]
     positive, negative = truth == 1, truth == 0
     sensitivity = specificity = NOTHING
     if threshold is not None:
-        sensitivity = _share(scores[positive] >= threshold, patients[positive])
-        specificity = _share(scores[negative] < threshold, patients[negative])
+        sensitivity = _share(scores[positive] >= threshold, patients[positive], weights[positive])
+        specificity = _share(scores[negative] < threshold, patients[negative], weights[negative])
     return StratumLabel(
         label=label,
         n=int(positive.sum() + negative.sum()),
         n_positive=int(positive.sum()),
         n_positive_patients=np.unique(patients[positive]).size,
-        auroc=Estimate(value=auroc(truth, scores), interval=auroc_interval(truth, scores, patients)),
+        auroc=auroc_estimate(truth, scores, patients, weights),
         sensitivity=sensitivity,
         specificity=specificity,
     )
 
 
-def _share(success: Bool[np.ndarray, " n"], patients: np.ndarray) -> Estimate:
-    value = float(success.mean()) if success.size else None
-    return Estimate(value=value, interval=rate_interval(success, patients))
+def auroc_estimate(truth: Vector, scores: Vector, patients: Int64[np.ndarray, " n"], weights: Vector) -> Estimate:
+    """The AUROC with DeLong's interval, clustered by patient."""
+    return Estimate(value=auroc(truth, scores, weights), interval=auroc_interval(truth, scores, patients, weights))
+
+
+def _share(success: Bool[np.ndarray, " n"], patients: Int64[np.ndarray, " n"], weights: Vector) -> Estimate:
+    value = float(np.average(success, weights=weights)) if success.size else None
+    return Estimate(value=value, interval=rate_interval(success, patients, weights))
 
 
 def pool_sites(level: Level, labels: tuple[str, ...]) -> tuple[PooledAuroc, ...]:
@@ -85,7 +91,9 @@ def _pool(level: Level, sites: Sequence[str], column: int, label: str) -> Pooled
     values, variances = {}, {}
     for site in sites:
         rows = np.asarray(level.sites == site, bool)
-        found = delong(level.labels[rows, column], level.scores[rows, column][None], level.patients[rows])
+        found = delong(
+            level.labels[rows, column], level.scores[rows, column][None], level.patients[rows], level.weights[rows]
+        )
         if found is None:
             continue
         area, variance = float(found.aurocs[0]), float(found.covariance[0, 0])

@@ -22,6 +22,9 @@ FEW_POSITIVES = 10
 NOT_ESTIMABLE = "not estimable"
 """What is printed for a figure that cannot be computed."""
 
+UNKNOWN = "(unknown)"
+"""What is printed for the site or the group of scans that name none."""
+
 
 def summarise(
     table: pd.DataFrame,
@@ -36,9 +39,11 @@ def summarise(
     """Judge the predictions of one split.
 
     Every interval is made for patients, not rows: the AUROC's is DeLong's on the logit scale with rows clustered by
-    patient (with one row a patient this is DeLong's own); sensitivity's and specificity's are Wilson's with the design
-    effect of the clusters; those of average precision and macro means are from a BCa bootstrap over patients; those of
-    losses are Student's on the log scale, with the jackknife over patients.
+    patient (with one row a patient this is DeLong's own); those of shares are Wilson's with the design effect of the
+    clusters; those of likelihood ratios, and of PPV and NPV at a prevalence, follow from these by MOVER; those of
+    losses are Student's on the log scale, with the jackknife over patients; those of slope and intercept of the
+    calibration are from the sandwich estimator; all others (partial AUROC, average precision, F1, MCC, macro means) are
+    from a BCa bootstrap over patients. Where the table has weights, every figure and every interval is weighted.
 
     Args:
       table: predictions as ``read_predictions`` gives them; the scan level is the maximum over slices where there are
@@ -85,6 +90,11 @@ def _warnings(found: tuple[LevelSummary, ...], split: str, thresholds: Threshold
     if thresholds is not None and split == thresholds.split:
         yield f"thresholds were fixed on the split that is judged ({split or 'unnamed'}): their figures flatter"
     for level in found:
+        if level.n_effective < 0.999 * level.n:
+            yield (
+                f"{level.level} level: rows have weights; the {level.n} rows tell as much as {level.n_effective:.0f} "
+                "that count the same. Counts are of rows"
+            )
         if level.derived:
             yield "no scan rows: a scan's label and score are the maximum over its slices"
         for label in level.labels:
@@ -163,9 +173,10 @@ def figure(estimate: Estimate, *, digits: int = 3, signed: bool = False) -> str:
     """A figure with its interval as it is printed."""
     if estimate.value is None:
         return NOT_ESTIMABLE
-    form, to = (f"+.{digits}f", " to ") if signed else (f".{digits}f", "-")
+    form = f"+.{digits}f" if signed else f".{digits}f"
     if estimate.interval is None:
         return f"{estimate.value:{form}} (no interval)"
+    to = " to " if signed or estimate.interval.low < 0 else "-"
     return f"{estimate.value:{form}} ({estimate.interval.low:{form}}{to}{estimate.interval.high:{form}})"
 
 

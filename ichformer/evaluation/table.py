@@ -1,12 +1,10 @@
 """The table of predictions: what any model, ours or anybody's, is judged from.
 
 One row a slice, and one row a scan with an empty ``slice``. Where no scan rows are there, a scan's label and score are
-the maximum over its slices. Columns named ``group_...`` (``group_sex``, ``group_age``) sort the scans into subgroups.
+the maximum over its slices. A column ``weight`` says how much a row counts. Columns named ``group_...`` (``group_sex``,
+``group_age``) sort the scans into subgroups.
 """
 
-import csv
-import os
-import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +19,10 @@ from ichformer.errors import InputError, one_line
 ID_COLUMNS = ("patient", "study", "series", "slice", "site", "split")
 """Columns of text. ``slice`` is empty in rows that are about a whole scan; only ``patient`` may never be empty."""
 
+WEIGHT = "weight"
+"""A column of numbers from 0, such as one over the chance that the row was sampled; without it all rows count the same.
+Only ratios matter: every figure stays as it is where all weights are doubled."""
+
 GROUP_PREFIX = "group_"
 """Columns of text whose names begin so sort scans into subgroups; empty where unknown."""
 
@@ -29,8 +31,6 @@ MAX_GROUPS = 30
 
 _ROW_ID = ["patient", "study", "series", "slice"]
 _SCAN_ID = _ROW_ID[:-1]
-_UNKNOWN = ["", "nan", "NaN", "NA"]
-
 LevelName = Literal["slice", "scan"]
 
 
@@ -44,6 +44,7 @@ class Level:
       scores: [n, labels] probabilities.
       patients: [n] from 0 to the number of patients - 1: rows of one patient are not independent.
       sites: [n] of each row, "" where unknown.
+      weights: [n] above 0; 1 where the table has none.
       groups: [n] of each row, by the column's name without its prefix, "" where unknown.
       derived: whether the scans were made as the maximum over slices.
     """
@@ -53,8 +54,14 @@ class Level:
     scores: Float64[np.ndarray, "n labels"]
     patients: Int64[np.ndarray, " n"]
     sites: Shaped[np.ndarray, " n"]
+    weights: Float64[np.ndarray, " n"]
     groups: Mapping[str, Shaped[np.ndarray, " n"]]
     derived: bool
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows count differently."""
+        return bool((self.weights != self.weights[0]).any())
 
 
 def score_column(label: str) -> str:
@@ -72,22 +79,9 @@ def group_columns(table: pd.DataFrame) -> list[str]:
     return [name for name in table if isinstance(name, str) and name.startswith(GROUP_PREFIX)]
 
 
-def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS) -> pd.DataFrame:
-    """Read and check a file of predictions: CSV, or Parquet (extra ``parquet``) where its name ends so.
-
-    Columns of ``ID_COLUMNS`` other than ``patient`` may be missing and are then empty; those named ``group_...`` are
-    kept, further columns are left out. An empty field, ``NaN`` or ``NA`` in a label column is an unknown label.
-
-    Raises:
-      InputError: the file cannot be read, or ``check_predictions`` objects.
-    """
-    table = _read_parquet(path) if pathlib.Path(path).suffix == ".parquet" else _read_text(path)
-    numeric = [*labels, *map(score_column, labels)]
-    absent = [name for name in ID_COLUMNS[1:] if name not in table]
-    numbers = {name: _numbers(table[name], f"{path}, column {name}") for name in numeric if name in table}
-    table = table.assign(**dict.fromkeys(absent, ""), **numbers)
-    check_predictions(table, labels=labels, where=path)
-    return table[[*columns(labels), *group_columns(table)]]
+def table_columns(table: pd.DataFrame, labels: tuple[str, ...] = LABELS) -> list[str]:
+    """The columns of a table that count, in order."""
+    return [*columns(labels), *[WEIGHT] * (WEIGHT in table), *group_columns(table)]
 
 
 def choose_split(table: pd.DataFrame, split: str | None, *, where: object) -> pd.DataFrame:
@@ -101,72 +95,6 @@ def choose_split(table: pd.DataFrame, split: str | None, *, where: object) -> pd
     return rows.reset_index(drop=True)
 
 
-def _read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Every value as text, so that what follows is the same for both kinds of file."""
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise InputError(
-            "pyarrow, which reads Parquet, is missing", where=path, mend="pip install 'ichformer[parquet]', or give CSV"
-        ) from None
-    try:
-        file = pyarrow.parquet.read_table(path)
-        found = {name: file[name].to_pylist() for name in file.column_names}
-    except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
-        raise InputError(
-            f"cannot be read as Parquet ({error})", where=path, mend="give a Parquet or a CSV file"
-        ) from error
-    return pd.DataFrame({name: ["" if v is None else _text(v) for v in column] for name, column in found.items()})
-
-
-def _text(value: object) -> str:
-    # True is no number to NumPy's parser; repr gives back every bit of a float.
-    return str(int(value)) if isinstance(value, bool) else value if isinstance(value, str) else repr(value)
-
-
-def _read_text(path: str | os.PathLike[str]) -> pd.DataFrame:
-    # pandas shifts rows that are too long and fills those that are too short, in silence.
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"cannot be read as CSV ({error})", where=path, mend="give a CSV file in UTF-8") from error
-    header, *rows = rows or [[]]
-    if len(set(header)) < len(header):
-        raise InputError("names a column twice", where=path, mend="give every column its own name")
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            raise InputError(
-                f"{len(row)} fields under {len(header)} names",
-                where=f"{path}, row {number}",
-                mend="give every row all its fields",
-            )
-    return pd.DataFrame(rows, columns=header)
-
-
-def _numbers(text: pd.Series, where: str) -> Float64[np.ndarray, " n"]:
-    # NumPy parses to the nearest double, which pandas' own fast parser does not.
-    try:
-        return text.mask(text.isin(_UNKNOWN), "nan").to_numpy(object).astype(np.float64)
-    except ValueError as error:
-        raise InputError(str(error), where=where, mend="give numbers") from error
-
-
-def write_predictions(
-    table: pd.DataFrame, path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS
-) -> pathlib.Path:
-    """Check ``table`` and write it as CSV, whole or not at all; reading it back gives the same bits."""
-    check_predictions(table, labels=labels)
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        table[[*columns(labels), *group_columns(table)]].to_csv(temporary, index=False)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
 def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, where: object = "predictions") -> None:
     """Refuse a table that would lead to a wrong figure.
 
@@ -177,11 +105,14 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
 
     Raises:
       InputError: no rows; a column missing; an id that is no text; an empty patient; a row twice; a patient in two
-        splits; a label that is neither 0, 1 nor unknown; a score that is no number or outside 0 to 1; scan rows for
-        only some of the scans that have slices; a scan of two sites or in two groups; numbers for groups.
+        splits; a label that is neither 0, 1 nor unknown; a score that is no number or outside 0 to 1; a weight that is
+        no number from 0, or no row of a level with one above 0; scan rows for only some of the scans that have slices;
+        a scan of two sites, in two groups or, where it has no row of its own, of two weights; numbers for groups.
     """
     if not labels or len(set(labels)) < len(labels):
         raise InputError(f"found {' '.join(labels) or 'none'}", where="labels", mend="name one or more, each once")
+    if reserved := set(labels) & {*ID_COLUMNS, WEIGHT}:
+        raise InputError("means something else", where=f"label {min(reserved)}", mend="give the label another name")
     missing = [name for name in columns(labels) if name not in table]
     if missing:
         raise InputError(
@@ -200,6 +131,8 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
         raise InputError("is empty in some rows", where=f"{where}, column patient", mend="name every patient")
     for label in labels:
         _check_values(table, label, where)
+    if WEIGHT in table:
+        _check_weights(table, where)
     for name in groups:
         if table[name].nunique() > MAX_GROUPS:
             raise InputError(
@@ -234,6 +167,30 @@ def _check_values(table: pd.DataFrame, label: str, where: object) -> None:
             f"score {score[wrong][0]:g} for {_name(table, wrong)}, {np.sum(wrong)} such in all",
             where=f"{where}, column {score_column(label)}",
             mend="give probabilities from 0 to 1 in every row",
+        )
+
+
+def _check_weights(table: pd.DataFrame, where: object) -> None:
+    column = f"{where}, column {WEIGHT}"
+    if not pd.api.types.is_numeric_dtype(table[WEIGHT]):
+        raise InputError("holds something else than numbers", where=column, mend="give numbers")
+    weights, is_scan = table[WEIGHT].to_numpy(np.float64), (table["slice"] == "").to_numpy()
+    wrong = ~((weights >= 0) & np.isfinite(weights))
+    if wrong.any():
+        raise InputError(
+            f"weight {weights[wrong][0]:g} for {_name(table, wrong)}, {np.sum(wrong)} such in all",
+            where=column,
+            mend="give a number from 0 in every row",
+        )
+    for level, rows in (("slice", ~is_scan), ("scan", is_scan)):
+        if rows.any() and not weights[rows].any():
+            raise InputError(f"is 0 in every {level} row", where=column, mend="give weights above 0, or no such column")
+    several = table.groupby(_SCAN_ID)[WEIGHT].transform("nunique").to_numpy() > 1
+    if several.any() and not is_scan.any():
+        raise InputError(
+            f"two values for {_name(table, several)}, whose scan has no row of its own",
+            where=column,
+            mend="give the slices of a scan one weight, or add scan rows",
         )
 
 
@@ -285,7 +242,7 @@ def _maximum(slices: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
     # A bleed in one slice is a bleed in the scan; "none" is known only where every slice is known.
     numeric = [*labels, *map(score_column, labels)]
     scan = slices.groupby(_SCAN_ID, sort=False)
-    most = scan[["site", *group_columns(slices)]].first().join(scan[numeric].max())
+    most = scan[["site", *[WEIGHT] * (WEIGHT in slices), *group_columns(slices)]].first().join(scan[numeric].max())
     unknown = slices[list(labels)].isna().groupby([slices[name] for name in _SCAN_ID], sort=False).any()
     for label in labels:
         most[label] = most[label].mask(unknown[label] & (most[label] != 1))
@@ -293,12 +250,15 @@ def _maximum(slices: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _level(name: LevelName, rows: pd.DataFrame, labels: tuple[str, ...], *, derived: bool) -> Level:
+    # A row of no weight is no row: neither it nor its patient is counted.
+    rows = rows[rows[WEIGHT] > 0] if WEIGHT in rows else rows
     return Level(
         name=name,
         labels=rows[list(labels)].to_numpy(np.float64),
         scores=rows[[score_column(label) for label in labels]].to_numpy(np.float64),
         patients=pd.factorize(rows["patient"], sort=True)[0].astype(np.int64),
         sites=rows["site"].to_numpy(object),
+        weights=rows[WEIGHT].to_numpy(np.float64) if WEIGHT in rows else np.ones(len(rows)),
         groups={name.removeprefix(GROUP_PREFIX): rows[name].to_numpy(object) for name in group_columns(rows)},
         derived=derived,
     )

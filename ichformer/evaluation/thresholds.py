@@ -1,7 +1,6 @@
 """Thresholds: fixed by rule on validation, frozen, written down, and only then applied to test."""
 
 import json
-import math
 import os
 import pathlib
 from dataclasses import asdict, dataclass
@@ -89,33 +88,34 @@ class Thresholds:
         return tuple(t for t in self.thresholds if (t.level, t.label) == (level, label))
 
 
-def choose_threshold(labels: Vector, scores: Vector, rule: Rule) -> float | None:
+def choose_threshold(labels: Vector, scores: Vector, rule: Rule, weights: Vector | None = None) -> float | None:
     """The threshold among the scores that ``rule`` asks for.
 
     "sensitivity" takes the highest that still reaches the rate, "specificity" the lowest; "youden" takes, of several
-    that are equally good, the lowest, which misses least. Rates are compared as counts, so that 9 of 10 is 0.90.
+    that are equally good, the lowest, which misses least. Rates are compared as sums of weights, so that 9 of 10 is
+    0.90.
 
     Returns:
       None where one class is missing, or no score reaches the specificity.
     """
-    labels, scores, _ = known_rows(labels, scores)
-    positives, negatives = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
-    if not positives.size or not negatives.size:
+    labels, scores, weights = known_rows(labels, scores, weights)
+    if not 0 < labels.sum() < labels.size:
         return None
-    candidates = np.unique(scores)
-    hits = positives.size - np.searchsorted(positives, candidates, "left")
-    rejections = np.searchsorted(negatives, candidates, "left")
+    candidates, at = np.unique(scores, return_inverse=True)
+    positives, negatives = (np.bincount(at, weights * (labels == truth)) for truth in (1, 0))
+    # What scores at least as much, and what scores less; sums of equal weights are exact.
+    hits, rejections = np.cumsum(positives[::-1])[::-1], np.cumsum(negatives) - negatives
     if rule.kind == "sensitivity":
-        return float(candidates[hits >= _needed(rule.at_least, positives.size)][-1])
+        return float(candidates[hits >= (rule.at_least - _SLACK) * positives.sum()][-1])
     if rule.kind == "specificity":
-        obeying = candidates[rejections >= _needed(rule.at_least, negatives.size)]
+        obeying = candidates[rejections >= (rule.at_least - _SLACK) * negatives.sum()]
         return float(obeying[0]) if obeying.size else None
-    # In integers, so that equally good thresholds are equal.
-    return float(candidates[np.argmax(hits * negatives.size + rejections * positives.size)])
+    youden = hits * negatives.sum() + rejections * positives.sum()
+    return float(candidates[np.argmax(youden >= youden.max() * (1 - _SLACK))])
 
 
-def _needed(rate: float, n: int) -> int:
-    return math.ceil(rate * n - 1e-9)
+_SLACK = 1e-9
+"""Of rates, for what rounding leaves of sums of weights."""
 
 
 def fix_thresholds(
@@ -130,10 +130,10 @@ def fix_thresholds(
     found = []
     for level in levels(table, labels=labels):
         for i, label in enumerate(labels):
-            truth, scores = level.labels[:, i], level.scores[:, i]
+            truth, scores, weights = level.labels[:, i], level.scores[:, i], level.weights
             for rule in rules:
-                value = choose_threshold(truth, scores, rule)
-                seen = None if value is None else confusion(truth, scores, threshold=value)
+                value = choose_threshold(truth, scores, rule, weights)
+                seen = None if value is None else confusion(truth, scores, weights, threshold=value)
                 found.append(
                     Threshold(
                         level=level.name,

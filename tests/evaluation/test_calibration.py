@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from scipy.optimize import minimize
@@ -37,8 +38,8 @@ def test_reliability_curve_is_scikit_learns(ours, theirs, drawn):
 def test_expected_calibration_error_by_hand():
     labels, scores = np.array([0.0, 0.0, 1.0, 1.0, np.nan]), np.array([0.1, 0.2, 0.6, 0.9, 0.3])
     # Two bins: mean scores 0.15 and 0.75, shares 0 and 1.
-    assert expected_calibration_error(labels, scores, n_bins=2) == pytest.approx((0.15 + 0.25) / 2)
-    assert expected_calibration_error(labels[4:], scores[4:]) is None
+    assert expected_calibration_error(reliability_curve(labels, scores, n_bins=2)) == pytest.approx((0.15 + 0.25) / 2)
+    assert expected_calibration_error(reliability_curve(labels[4:], scores[4:])) is None
 
 
 def test_slope_and_intercept_agree_with_an_unpenalised_logistic_regression():
@@ -102,11 +103,11 @@ def test_platt_minimises_the_log_loss_against_his_targets():
 def test_recalibration_mends_probabilities_on_other_patients():
     labels, scores = drawn_labels(intercept=1.0, slope=0.5, seed=1)
     fresh, fresh_scores = drawn_labels(intercept=1.0, slope=0.5, seed=2)
-    before = expected_calibration_error(fresh, fresh_scores)
+    before = expected_calibration_error(reliability_curve(fresh, fresh_scores))
     assert before > 0.1
     for fit in (fit_platt, fit_isotonic):
         after = fit(labels, scores).apply(fresh_scores)
-        assert expected_calibration_error(fresh, after) < 0.04
+        assert expected_calibration_error(reliability_curve(fresh, after)) < 0.04
         assert brier(fresh, after) < brier(fresh, fresh_scores)
 
 
@@ -141,8 +142,9 @@ def test_recalibration_is_fitted_on_validation_and_measured_on_test():
     any_slice = found["slice", "any"]
     truth, scores = (test[name].to_numpy() for name in ("any", "score_any"))
     mended = fit_platt(*(validation[name].to_numpy() for name in ("any", "score_any"))).apply(scores)
-    assert any_slice.before == measure_calibration(truth, scores)
-    assert any_slice.after["platt"] == measure_calibration(truth, mended)
+    patients = pd.factorize(test["patient"], sort=True)[0]
+    assert any_slice.before == measure_calibration(truth, scores, patients)
+    assert any_slice.after["platt"] == measure_calibration(truth, mended, patients)
     assert any_slice.after["platt"].log_loss < any_slice.before.log_loss
     with pytest.raises(InputError, match="60 patients are in both"):
         recalibrate(test.assign(split="val"), test)

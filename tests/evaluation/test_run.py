@@ -17,7 +17,7 @@ from ichformer.evaluation.folds import CrossValidation, format_cross_validation,
 from ichformer.evaluation.judge import FILES
 from ichformer.evaluation.predictions import VALIDATION_NAME, evaluate, train_and_freeze
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS
-from ichformer.evaluation.table import read_predictions
+from ichformer.evaluation.table_files import read_predictions
 from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.pipeline.records import Store
 from ichformer.pipeline.resplit import resplit

@@ -107,7 +107,7 @@ def test_micro_figures_take_every_pair_of_row_and_label_as_a_row(table, threshol
         assert micro.auroc.interval == auroc_interval(truth, scores, np.repeat(level.patients, 6))
         expected = sk.average_precision_score(level.labels, level.scores, average="micro")
         assert micro.average_precision.value == pytest.approx(expected, abs=1e-9)
-        assert micro.brier == pytest.approx(np.mean((scores - truth) ** 2), abs=1e-12)
+        assert micro.brier.value == pytest.approx(np.mean((scores - truth) ** 2), abs=1e-12)
         called = np.column_stack(
             [
                 level.scores[:, i] >= thresholds.of(level.name, label.label)[0].value
@@ -119,7 +119,7 @@ def test_micro_figures_take_every_pair_of_row_and_label_as_a_row(table, threshol
             if name == "macro":
                 assert all(estimable)
             f1 = sk.f1_score(level.labels, called, average=name)
-            assert average.f1 == pytest.approx(f1, abs=1e-9)
+            assert average.f1.value == pytest.approx(f1, abs=1e-9)
         assert micro.operating_points[0].ppv.value == pytest.approx(
             sk.precision_score(level.labels, called, average="micro"), abs=1e-9
         )
@@ -130,11 +130,18 @@ def test_micro_figures_take_every_pair_of_row_and_label_as_a_row(table, threshol
 def test_points_have_every_rate_and_are_restated_at_the_prevalence(found):
     for label in found.levels[1].labels:
         point = label.operating_points[0]
-        odds = 0.1 / 0.9 * point.positive_likelihood_ratio
-        assert point.ppv_at_prevalence == pytest.approx(odds / (1 + odds), abs=1e-9)
-        odds = 0.1 / 0.9 * point.negative_likelihood_ratio
-        assert point.npv_at_prevalence == pytest.approx(1 / (1 + odds), abs=1e-9)
-        assert point.ppv.interval.low <= point.ppv.value <= point.ppv.interval.high
+        odds = 0.1 / 0.9 * point.positive_likelihood_ratio.value
+        assert point.ppv_at_prevalence.value == pytest.approx(odds / (1 + odds), abs=1e-9)
+        odds = 0.1 / 0.9 * point.negative_likelihood_ratio.value
+        assert point.npv_at_prevalence.value == pytest.approx(1 / (1 + odds), abs=1e-9)
+        for name in ("ppv", "f1", "mcc", "positive_likelihood_ratio", "negative_likelihood_ratio"):
+            figure = getattr(point, name)
+            assert figure.interval.low <= figure.value <= figure.interval.high
+        # Bayes' rule keeps the order, so the ends are those of the ratios.
+        odds = 0.1 / 0.9 * point.positive_likelihood_ratio.interval.low
+        assert point.ppv_at_prevalence.interval.low == pytest.approx(odds / (1 + odds), abs=1e-9)
+        odds = 0.1 / 0.9 * point.negative_likelihood_ratio.interval.low
+        assert point.npv_at_prevalence.interval.high == pytest.approx(1 / (1 + odds), abs=1e-9)
     assert found.prevalence == 0.1
 
 

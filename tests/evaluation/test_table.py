@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from ichformer import LABELS
 from ichformer.errors import InputError
-from ichformer.evaluation.table import check_predictions, columns, levels, read_predictions, write_predictions
+from ichformer.evaluation.table import check_predictions, columns, levels
+from ichformer.evaluation.table_files import read_predictions, write_predictions
 from tests.evaluation.tables import prediction_table, with_scan_rows
 
 
@@ -34,7 +35,6 @@ def test_other_peoples_tables_need_a_patient_labels_and_scores_only(tmp_path):
 
 
 def test_parquet_says_the_same_as_csv(tmp_path):
-    pytest.importorskip("pyarrow", reason="extra `parquet`")
     table = with_scan_rows(prediction_table(n_patients=4)).assign(group_sex="F")
     table.loc[3, "epidural"] = np.nan
     table.to_parquet(tmp_path / "predictions.parquet")

@@ -1,0 +1,100 @@
+"""Tables of predictions as files: CSV, or Parquet where the extra ``parquet`` is there."""
+
+import csv
+import os
+import pathlib
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from ichformer import LABELS
+from ichformer.errors import InputError
+from ichformer.evaluation.table import ID_COLUMNS, WEIGHT, check_predictions, score_column, table_columns
+
+_UNKNOWN = ["", "nan", "NaN", "NA"]
+
+
+def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS) -> pd.DataFrame:
+    """Read and check a file of predictions: CSV, or Parquet (extra ``parquet``) where its name ends so.
+
+    Columns of ``ID_COLUMNS`` other than ``patient`` may be missing and are then empty; ``weight`` and those named
+    ``group_...`` are kept, further columns are left out. An empty field, ``NaN`` or ``NA`` in a label column is an
+    unknown label.
+
+    Raises:
+      InputError: the file cannot be read, or ``check_predictions`` objects.
+    """
+    table = _read_parquet(path) if pathlib.Path(path).suffix == ".parquet" else _read_text(path)
+    numeric = [*labels, *map(score_column, labels), WEIGHT]
+    absent = [name for name in ID_COLUMNS[1:] if name not in table]
+    numbers = {name: _numbers(table[name], f"{path}, column {name}") for name in numeric if name in table}
+    table = table.assign(**dict.fromkeys(absent, ""), **numbers)
+    check_predictions(table, labels=labels, where=path)
+    return table[table_columns(table, labels)]
+
+
+def _read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Every value as text, so that what follows is the same for both kinds of file."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError(
+            "pyarrow, which reads Parquet, is missing", where=path, mend="pip install 'ichformer[parquet]', or give CSV"
+        ) from None
+    try:
+        file = pyarrow.parquet.read_table(path)
+        found = {name: file[name].to_pylist() for name in file.column_names}
+    except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
+        raise InputError(
+            f"cannot be read as Parquet ({error})", where=path, mend="give a Parquet or a CSV file"
+        ) from error
+    return pd.DataFrame({name: ["" if v is None else _text(v) for v in column] for name, column in found.items()})
+
+
+def _text(value: object) -> str:
+    # True is no number to NumPy's parser; repr gives back every bit of a float.
+    return str(int(value)) if isinstance(value, bool) else value if isinstance(value, str) else repr(value)
+
+
+def _read_text(path: str | os.PathLike[str]) -> pd.DataFrame:
+    # pandas shifts rows that are too long and fills those that are too short, in silence.
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"cannot be read as CSV ({error})", where=path, mend="give a CSV file in UTF-8") from error
+    header, *rows = rows or [[]]
+    if len(set(header)) < len(header):
+        raise InputError("names a column twice", where=path, mend="give every column its own name")
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise InputError(
+                f"{len(row)} fields under {len(header)} names",
+                where=f"{path}, row {number}",
+                mend="give every row all its fields",
+            )
+    return pd.DataFrame(rows, columns=header)
+
+
+def _numbers(text: pd.Series, where: str) -> Float64[np.ndarray, " n"]:
+    # NumPy parses to the nearest double, which pandas' own fast parser does not.
+    try:
+        return text.mask(text.isin(_UNKNOWN), "nan").to_numpy(object).astype(np.float64)
+    except ValueError as error:
+        raise InputError(str(error), where=where, mend="give numbers") from error
+
+
+def write_predictions(
+    table: pd.DataFrame, path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS
+) -> pathlib.Path:
+    """Check ``table`` and write it as CSV, whole or not at all; reading it back gives the same bits."""
+    check_predictions(table, labels=labels)
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        table[table_columns(table, labels)].to_csv(temporary, index=False)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
