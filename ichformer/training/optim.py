@@ -45,8 +45,9 @@ def _matrices(params: Any) -> Any:
         names = [key.key for key in path]
         if names[-1] != "kernel" or "head" in names:
             return None
+        first = 1 if "blocks" in names else 0  # equal blocks are stacked: each is a matrix of its own
         if names[-2] == "qkv":  # [features, 3, heads, features of a head]: query, key and value are three matrices
-            return MuonDimensionNumbers(reduction_axis=0, output_axis=(2, 3))
-        return MuonDimensionNumbers(reduction_axis=tuple(range(x.ndim - 1)), output_axis=x.ndim - 1)
+            return MuonDimensionNumbers(reduction_axis=first, output_axis=(first + 2, first + 3))
+        return MuonDimensionNumbers(reduction_axis=tuple(range(first, x.ndim - 1)), output_axis=x.ndim - 1)
 
     return jax.tree_util.tree_map_with_path(axes, params)

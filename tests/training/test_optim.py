@@ -12,6 +12,7 @@ from ichformer.training.optim import build_optimizer
 RATE = 1e-2
 SHAPES = {
     "block": {"attention": {"qkv": {"kernel": (24, 3, 2, 8), "bias": (3, 2, 8)}, "out": {"kernel": (2, 8, 24)}}},
+    "blocks": {"block": {"qkv": {"kernel": (2, 24, 3, 2, 8)}, "up": {"kernel": (2, 24, 40)}}},
     "conv": {"kernel": (3, 3, 4, 32), "bias": (32,)},
     "norm": {"scale": (32,)},
     "head": {"slice_logits": {"kernel": (24, 6), "bias": (6,)}},
@@ -43,6 +44,11 @@ def test_matrices_of_layers_are_orthogonalised(updates):
     attention = updates["muon"]["block"]["attention"]
     matrices = [attention["qkv"]["kernel"][:, i].reshape(24, 16) for i in range(3)]
     matrices += [attention["out"]["kernel"].reshape(16, 24), updates["muon"]["conv"]["kernel"].reshape(36, 32)]
+    # Equal blocks are stacked on a first axis; each is a matrix of its own.
+    for block in range(2):
+        stacked = updates["muon"]["blocks"]["block"]
+        matrices += [stacked["qkv"]["kernel"][block, :, i].reshape(24, 16) for i in range(3)]
+        matrices += [stacked["up"]["kernel"][block]]
     for matrix in matrices:
         # Five Newton-Schulz iterations of Jordan's polynomial bring them near 1, not to it.
         assert np.all((singular_values(matrix) > 0.6) & (singular_values(matrix) < 1.3))
