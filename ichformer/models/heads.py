@@ -12,11 +12,16 @@ from ichformer.models.layers.positions import sincos_1d, slice_heights_mm
 from ichformer.models.layers.transformer import Block
 
 ScanPool = Literal["attention", "max"]
+SlicePooling = Literal["attention_max", "attention", "mean"]
+ZPosition = Literal["mm", "index"]
 
 _MASKED = -1e9
 
 # About the length of a head in mm: the longest wavelength then tells skull base from vertex.
 _LONGEST_MM = 250.0
+
+# What stands between two slices of most head CT; where positions are indices, every scan is taken to be one of these.
+_USUAL_STEP_MM = 5.0
 
 
 class AttentionPool(nn.Module):
@@ -39,27 +44,36 @@ class AttentionPool(nn.Module):
 
 
 class SlicePool(nn.Module):
-    """One vector a slice from its tokens: their weighted mean and, beside it, their maximum.
+    """One vector a slice from its tokens: their mean, their weighted mean, or that and their maximum, mixed.
 
     A mean thins out a small bleed among many quiet tokens; the maximum keeps it and gives it a gradient from the start.
     """
 
     dtype: Any = jnp.float32
+    kind: SlicePooling = "attention_max"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b d"]:
         """Tokens [B,N,D] to [B,D]."""
-        both = jnp.concatenate([AttentionPool(self.dtype, name="mean")(x), jnp.max(x, axis=1)], axis=-1)
-        return nn.Dense(x.shape[-1], dtype=self.dtype, name="mix")(both)
+        if self.kind == "mean":
+            return x.mean(axis=1)
+        mean = AttentionPool(self.dtype, name="mean")(x)
+        if self.kind == "attention":
+            return mean
+        return nn.Dense(x.shape[-1], dtype=self.dtype, name="mix")(jnp.concatenate([mean, jnp.max(x, axis=1)], axis=-1))
 
 
 class SliceContext(nn.Module):
-    """A transformer over the slices of a scan, each at its height in mm."""
+    """A transformer over the slices of a scan, each at its height in mm, or by its place alone (``"index"``).
+
+    Heights mean the same in a scan of 1 mm slices as in one of 5 mm; indices are what most published models have.
+    """
 
     depth: int
     num_heads: int
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    z_position: ZPosition = "mm"
 
     @nn.compact
     def __call__(
@@ -71,6 +85,8 @@ class SliceContext(nn.Module):
         train: bool,
     ) -> Float[Array, "b s d"]:
         """One vector a slice, now with what its scan says about it."""
+        if self.z_position == "index":
+            spacing_mm = jnp.full_like(spacing_mm, _USUAL_STEP_MM)
         height = sincos_1d(slice_heights_mm(slice_mask, spacing_mm), x.shape[-1], longest=_LONGEST_MM)
         x = x + 0.1 * height.astype(x.dtype)
         for i in range(self.depth):

@@ -1,6 +1,6 @@
 """What slice_vit, the hybrids and the 2-D baselines share: encoder in a slice, context over slices, heads."""
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.contract import CAM_LAYER, Prediction
-from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
+from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool, SlicePooling
 
 
 class SliceSequence(nn.Module):
@@ -19,12 +19,15 @@ class SliceSequence(nn.Module):
       context: ``context(x [B,S,D], slice_mask, spacing_mm, train=...) -> [B,S,D]``; None judges each slice alone.
       scan_pool: how scan logits come from slices.
       dtype: of the computation; parameters stay float32.
+      slice_pool: how a slice's vector comes from its grid (``SlicePool``); "token" asks the encoder for what its class
+        token read there (``PatchEncoder.class_vector``).
     """
 
     encoder: nn.Module
     context: nn.Module | None
     scan_pool: ScanPool = "attention"
     dtype: Any = jnp.float32
+    slice_pool: SlicePooling | Literal["token"] = "attention_max"
 
     @nn.compact
     def __call__(
@@ -36,10 +39,19 @@ class SliceSequence(nn.Module):
     ) -> Prediction:
         """See ``contract.Classifier``; the encoder says which H and W it takes."""
         b = x.shape[0]
-        grid = self.encoder(rearrange(x, "b s h w c -> (b s) h w c"), train=train)
-        # The pool below reads the whole grid, so this is where gradients still have a place in the slice.
+        x = rearrange(x, "b s h w c -> (b s) h w c")
+        if self.slice_pool == "token":
+            grid, tokens = self.encoder.before_last_attention(x, train=train)
+        else:
+            grid = self.encoder(x, train=train)
+        # What makes a vector of the grid reads all of it, so this is where gradients still have a place in the slice.
         grid = self.perturb(CAM_LAYER, rearrange(grid, "(b s) h w d -> b s h w d", b=b))
-        vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
+        cells = rearrange(grid, "b s h w d -> (b s) h w d")
+        if self.slice_pool == "token":
+            vectors = self.encoder.class_vector(cells, tokens, train=train)
+        else:
+            pool = SlicePool(self.dtype, self.slice_pool, name="slice_pool")
+            vectors = pool(rearrange(cells, "n h w d -> n (h w) d"))
         vectors = rearrange(vectors, "(b s) d -> b s d", b=b)
         if self.context is not None:
             vectors = self.context(vectors, slice_mask, spacing_mm, train=train)

@@ -1,11 +1,12 @@
 """slice_vit: a 2-D vision transformer in every slice, a transformer over the slices of the scan."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from ichformer.models.heads import ScanPool, SliceContext
-from ichformer.models.layers.patch_encoder import PatchEncoder
+from ichformer.models.heads import ScanPool, SliceContext, SlicePooling, ZPosition
+from ichformer.models.layers.patch_encoder import PatchEncoder, Positions
+from ichformer.models.layers.transformer import BlockStyle, Remat
 from ichformer.models.slice_sequence import SliceSequence
 
 
@@ -15,10 +16,19 @@ def slice_vit(
     width: int = 192,
     depth: int = 12,
     num_heads: int = 3,
+    style: BlockStyle = BlockStyle(),  # noqa: B008, it is frozen
+    positions: Positions = "sincos",
+    position_grid: tuple[int, int] = (14, 14),
+    class_token: bool = False,
+    num_registers: int = 0,
+    slice_pool: SlicePooling | Literal["token"] = "attention_max",
     context_depth: int = 2,
     context_heads: int = 3,
+    z_position: ZPosition = "mm",
     scan_pool: ScanPool = "attention",
     dropout: float = 0.0,
+    drop_path: float = 0.0,
+    remat: Remat = "none",
     dtype: Any = jnp.float32,
 ) -> SliceSequence:
     """Slices to tokens (``PatchEncoder``), tokens to one vector a slice, context over slices.
@@ -28,15 +38,42 @@ def slice_vit(
       width: features of a token; divisible by 4 and by the head counts.
       depth: blocks inside a slice.
       num_heads: attention heads inside a slice.
+      style: of the blocks inside a slice.
+      positions: of the patches in their slice.
+      position_grid: rows and columns of the table where positions are learned.
+      class_token: whether a token of no place goes with the patches.
+      num_registers: further such tokens, which nobody reads.
+      slice_pool: how a slice's vector comes from its patches; "token" takes the class token's.
       context_depth: blocks over the slices of a scan.
       context_heads: attention heads over slices.
+      z_position: whether a slice is placed in its scan by millimetres or by its index.
       scan_pool: how scan logits come from slices.
       dropout: on the branches of every block.
+      drop_path: rate of stochastic depth of the last block inside a slice.
+      remat: what the backward pass inside a slice computes anew; see ``Blocks``.
       dtype: of the computation; parameters stay float32.
     """
+    if slice_pool == "token" and not class_token:
+        raise ValueError('slice_pool="token" needs class_token=True')
+    encoder = PatchEncoder(
+        patch_size,
+        width,
+        depth,
+        num_heads,
+        dropout,
+        dtype,
+        style,
+        positions,
+        position_grid,
+        class_token,
+        num_registers,
+        drop_path,
+        remat,
+    )
     return SliceSequence(
-        encoder=PatchEncoder(patch_size, width, depth, num_heads, dropout, dtype),
-        context=SliceContext(context_depth, context_heads, dropout, dtype),
+        encoder=encoder,
+        context=SliceContext(context_depth, context_heads, dropout, dtype, z_position),
         scan_pool=scan_pool,
         dtype=dtype,
+        slice_pool=slice_pool,
     )

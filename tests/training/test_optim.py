@@ -14,6 +14,7 @@ from ichformer.training.optim import build_optimizer, learning_rate
 RATE = 1e-2
 SHAPES = {
     "mixer": {"attention": {"qkv": {"kernel": (24, 3, 2, 8), "bias": (3, 2, 8)}, "out": {"kernel": (2, 8, 24)}}},
+    "blocks": {"block": {"qkv": {"kernel": (2, 24, 3, 2, 8)}, "up": {"kernel": (2, 24, 40)}}},
     "conv": {"kernel": (3, 3, 4, 32), "bias": (32,)},
     "norm": {"scale": (32,)},
     "head": {"slice_logits": {"kernel": (24, 6), "bias": (6,)}},
@@ -42,6 +43,11 @@ def test_matrices_of_layers_are_orthogonalised(updates):
     attention = updates["muon"]["mixer"]["attention"]
     matrices = [attention["qkv"]["kernel"][:, i].reshape(24, 16) for i in range(3)]
     matrices += [attention["out"]["kernel"].reshape(16, 24), updates["muon"]["conv"]["kernel"].reshape(36, 32)]
+    # Equal blocks are stacked on a first axis; each is a matrix of its own.
+    for block in range(2):
+        stacked = updates["muon"]["blocks"]["block"]
+        matrices += [stacked["qkv"]["kernel"][block, :, i].reshape(24, 16) for i in range(3)]
+        matrices += [stacked["up"]["kernel"][block]]
     for matrix in matrices:
         # Five Newton-Schulz iterations of Jordan's polynomial bring them near 1, not to it.
         assert np.all((singular_values(matrix) > 0.6) & (singular_values(matrix) < 1.3))
@@ -70,7 +76,8 @@ def test_decay_shrinks_kernels_and_nothing_else(name):
 
 
 def test_lamb_is_optax_lamb_where_no_layers_are_stacked():
-    params, gradients = random_tree(0), random_tree(1)
+    shapes = {name: shape for name, shape in SHAPES.items() if name != "blocks"}
+    params, gradients = random_tree(0, shapes), random_tree(1, shapes)
     config = OptimConfig(name="lamb", learning_rate=RATE, warmup_steps=0, weight_decay=0.1, clip_norm=0.0)
     expected = optax.lamb(RATE, b2=config.b2, weight_decay=0.1, mask=kernels)
     np.testing.assert_allclose(
@@ -132,9 +139,9 @@ def test_what_is_frozen_stays_and_costs_no_memory():
     optimizer = build_optimizer(config, 10**9)
     moved = moves(optimizer, params, gradients)
     np.testing.assert_array_equal(flat({name: moved[name] for name in ("mixer", "norm")}), 0)
-    assert np.all(flat({name: moved[name] for name in ("conv", "head")}) != 0)
+    assert np.all(flat({name: moved[name] for name in ("blocks", "conv", "head")}) != 0)
     moments = sum(x.size for x in jax.tree.leaves(optimizer.init(params)) if x.ndim)
-    assert moments == 2 * flat({name: params[name] for name in ("conv", "head")}).size
+    assert moments == 2 * flat({name: params[name] for name in ("blocks", "conv", "head")}).size
 
 
 def test_a_pattern_that_freezes_nothing_is_explained():

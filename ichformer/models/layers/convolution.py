@@ -35,11 +35,11 @@ class Conv(nn.Module):
         channels = x.shape[-1] // self.feature_group_count
         kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, channels, self.features))
         strides = (self.strides,) * len(self.kernel_size) if isinstance(self.strides, int) else self.strides
-        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        x, kernel = x.astype(self.dtype), jnp.asarray(kernel, self.dtype)
         y = convolve(x, kernel, strides=strides, padding=self.padding, groups=self.feature_group_count)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-            y = y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
+            y = y + jnp.asarray(bias, self.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
         return y
 
 

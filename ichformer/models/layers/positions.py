@@ -21,9 +21,14 @@ def sincos_2d(rows: int, columns: int, width: int) -> Float32[np.ndarray, "token
     ``width`` must be divisible by 4. Tokens run row by row.
     """
     frequency = 10_000.0 ** -np.linspace(0, 1, width // 4)
-    row, column = np.mgrid[:rows, :columns].reshape(2, -1)
+    row, column = grid_positions(rows, columns).T.astype(np.float64)
     angles = [axis[:, None] * frequency for axis in (column, row)]
     return np.concatenate([f(angle) for angle in angles for f in (np.sin, np.cos)], -1).astype(np.float32)
+
+
+def grid_positions(*shape: int) -> Float32[np.ndarray, "tokens axes"]:
+    """Index of every cell of a grid along each of its axes, the last axis running fastest."""
+    return np.indices(shape, np.float32).reshape(len(shape), -1).T
 
 
 def rotary_angles(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.attention import DENSE_INIT, SelfAttention
-from ichformer.models.layers.drop_path import DropPath
+from ichformer.models.layers.drop_path import drop_path
 
 Feedforward = Literal["gelu_tanh", "gelu", "swiglu"]
 Remat = Literal["none", "dots", "full"]
@@ -87,14 +87,23 @@ class Block(nn.Module):
     dtype: Any = jnp.float32
     style: BlockStyle = BlockStyle()
 
-    @nn.compact
+    def setup(self) -> None:
+        """Both branches, norm to scale."""
+        style = self.style
+        self.norm1, self.norm2 = (nn.LayerNorm(epsilon=style.epsilon, dtype=self.dtype) for _ in range(2))
+        self.attention = SelfAttention(self.num_heads, style.qkv_bias, style.qk_norm, style.epsilon, self.dtype)
+        self.mlp = Mlp(style.mlp, style.mlp_ratio, self.dtype)
+        self.dropouts = [nn.Dropout(self.dropout) for _ in range(2)]
+        if style.layer_scale is not None:
+            self.scale1, self.scale2 = (LayerScale(style.layer_scale) for _ in range(2))
+
     def __call__(
         self,
         x: Float[Array, "b n d"],
         mask: Bool[Array, "b n"] | None = None,
         angles: Float[Array, "#b n pairs"] | None = None,
         *,
-        drop_path: float | Float[Array, ""] = 0.0,
+        drop_rate: Float[Array, ""] | None = None,
         train: bool,
     ) -> Float[Array, "b n d"]:
         """Tokens of the same shape; dropout and stochastic depth on both branches when training.
@@ -103,25 +112,30 @@ class Block(nn.Module):
           x: tokens.
           mask: the tokens that are attended to; all where None.
           angles: rotary positions, see ``positions.rotary_angles``.
-          drop_path: rate of ``DropPath``.
+          drop_rate: of ``drop_path``; None for none.
           train: whether to drop.
         """
-        style = self.style
-        attention = SelfAttention(
-            self.num_heads, style.qkv_bias, style.qk_norm, style.epsilon, self.dtype, name="attention"
-        )
-        x = x + self._branch(attention(self._norm("norm1")(x), mask, angles), 1, drop_path, train)
-        mlp = Mlp(style.mlp, style.mlp_ratio, self.dtype, name="mlp")
-        return x + self._branch(mlp(self._norm("norm2")(x)), 2, drop_path, train)
+        return self.from_norm(x, self.norm1(x), mask, angles, drop_rate=drop_rate, train=train)
 
-    def _norm(self, name: str) -> nn.LayerNorm:
-        return nn.LayerNorm(epsilon=self.style.epsilon, dtype=self.dtype, name=name)
+    def from_norm(
+        self,
+        x: Float[Array, "b n d"],
+        normed: Float[Array, "b n d"],
+        mask: Bool[Array, "b n"] | None = None,
+        angles: Float[Array, "#b n pairs"] | None = None,
+        *,
+        drop_rate: Float[Array, ""] | None = None,
+        train: bool,
+    ) -> Float[Array, "b n d"]:
+        """The block from ``normed = norm1(x)`` on: the last place where a token's say in the others can be seen."""
+        x = x + self._branch(self.attention(normed, mask, angles), 0, drop_rate, train)
+        return x + self._branch(self.mlp(self.norm2(x)), 1, drop_rate, train)
 
-    def _branch(self, y: Array, number: int, drop_path: Any, train: bool) -> Array:
+    def _branch(self, y: Array, number: int, drop_rate: Array | None, train: bool) -> Array:
         if self.style.layer_scale is not None:
-            y = LayerScale(self.style.layer_scale, name=f"scale{number}")(y)
-        y = nn.Dropout(self.dropout, deterministic=not train)(y)
-        return DropPath(drop_path)(y, train=train)
+            y = (self.scale1, self.scale2)[number](y)
+        y = self.dropouts[number](y, deterministic=not train)
+        return y if drop_rate is None or not train else drop_path(y, drop_rate, self.make_rng("dropout"))
 
 
 class Blocks(nn.Module):
@@ -158,7 +172,7 @@ class Blocks(nn.Module):
         """Tokens of the same shape; arguments as for ``Block``."""
 
         def step(block: Block, x: Array, rate: Array | None) -> tuple[Array, None]:
-            return block(x, mask, angles, drop_path=0.0 if rate is None else rate, train=train), None
+            return block(x, mask, angles, drop_rate=rate, train=train), None
 
         if self.remat != "none":
             # Inside a loop XLA cannot merge the second computation with the first, so the guard would only cost.
