@@ -9,6 +9,7 @@ import io
 import math
 import mmap
 import pickle
+import struct
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -28,7 +29,16 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_START = pickle.dumps(_MAGIC, protocol=2)
 
 DAMAGE = (
-    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, RuntimeError, SyntaxError),
+    *(
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        pickle.UnpicklingError,
+        RuntimeError,
+        SyntaxError,
+        struct.error,
+    ),
     *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),
 )
 """What damaged zips, pickles and arrays make their readers raise: nowhere written down, found by fuzzing."""
