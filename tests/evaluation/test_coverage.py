@@ -49,7 +49,7 @@ class Population:
         cut = logit(THRESHOLD) + 0.5
         sensitivity, specificity = norm.cdf(self.distance / 2 - cut), norm.cdf(self.distance / 2 + cut)
         huge = Population(n=1_000_000, prevalence=self.prevalence, distance=self.distance)
-        labels, scores, patients = huge.draw(0)
+        labels, scores, _ = huge.draw(0)
         share = self.prevalence
         tp, fp, tn = sensitivity * share, (1 - specificity) * (1 - share), specificity * (1 - share)
         counts = Confusion(tp=tp, fp=fp, tn=tn, fn=share - tp)
