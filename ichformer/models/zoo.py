@@ -32,6 +32,10 @@ def _vit(params: int, width: int, depth: int, heads: int) -> Entry:
     return Entry(build=slice_vit, options=options, params=params)
 
 
+def _hybrid(params: int, encoder: str, width: int | None = None, heads: int = 8) -> Entry:
+    return Entry(build=hybrid, options={"encoder": encoder, "width": width, "context_heads": heads}, params=params)
+
+
 # "nano" is for laptops and tests.
 _NANO_VIT = {
     "patch_size": 8,
@@ -42,7 +46,7 @@ _NANO_VIT = {
     "context_heads": 3,
     "scan_pool": "max",
 }
-_NANO_HYBRID = {"widths": (16, 32, 64), "blocks": 1, "context_depth": 1, "context_heads": 4, "scan_pool": "max"}
+_NANO_HYBRID = {"encoder": "residual_nano", "context_depth": 1, "context_heads": 4, "scan_pool": "max"}
 
 MODELS: dict[str, Entry] = {
     "slice_vit_nano": Entry(build=slice_vit, options=_NANO_VIT, params=490_063),
@@ -51,8 +55,14 @@ MODELS: dict[str, Entry] = {
     "slice_vit_b": _vit(101_604_494, 768, 12, 12),
     "slice_vit_l": _vit(331_453_966, 1024, 24, 16),
     "hybrid_nano": Entry(build=hybrid, options=_NANO_HYBRID, params=139_599),
-    "hybrid_ti": Entry(build=hybrid, options={"widths": (32, 64, 128, 256), "context_heads": 4}, params=4_581_054),
-    "hybrid_s": Entry(build=hybrid, options={"widths": (64, 128, 256, 512), "context_heads": 8}, params=18_293_614),
+    "hybrid_ti": _hybrid(4_581_054, "residual_ti", heads=4),
+    "hybrid_s": _hybrid(18_293_614, "residual_s"),
+    "hybrid_resnet18": _hybrid(18_276_174, "resnet18"),
+    "hybrid_resnet50": _hybrid(31_656_782, "resnet50", width=512),
+    "hybrid_convnext_t": _hybrid(35_313_518, "convnext_t", width=512),
+    "hybrid_efficientnet_lite0": _hybrid(5_479_310, "efficientnet_lite0", width=256, heads=4),
+    "hybrid_efficientnet_lite1": _hybrid(6_243_982, "efficientnet_lite1", width=256, heads=4),
+    "hybrid_efficientnet_lite2": _hybrid(6_919_374, "efficientnet_lite2", width=256, heads=4),
 }
 """By the name that ``--model.name`` takes."""
 
