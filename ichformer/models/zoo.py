@@ -7,7 +7,9 @@ from typing import Any
 import flax.linen as nn
 
 from ichformer.errors import InputError
+from ichformer.models.cnn import cnn2d, cnn3d
 from ichformer.models.hybrid import hybrid
+from ichformer.models.recurrent import cnn_gru
 from ichformer.models.slice_vit import slice_vit
 
 
@@ -36,6 +38,11 @@ def _hybrid(params: int, encoder: str, width: int | None = None, heads: int = 8)
     return Entry(build=hybrid, options={"encoder": encoder, "width": width, "context_heads": heads}, params=params)
 
 
+def _encoded(build: Callable[..., nn.Module], params: int, encoder: str, width: int | None = None) -> Entry:
+    """A baseline on an encoder; where that gives thousands of features, they are projected to ``width``."""
+    return Entry(build=build, options={"encoder": encoder, "width": width}, params=params)
+
+
 # "nano" is for laptops and tests.
 _NANO_VIT = {
     "patch_size": 8,
@@ -47,6 +54,11 @@ _NANO_VIT = {
     "scan_pool": "max",
 }
 _NANO_HYBRID = {"encoder": "residual_nano", "context_depth": 1, "context_heads": 4, "scan_pool": "max"}
+_NANO_CNN3D = {"depths": (1, 1, 1), "widths": (16, 32, 64), "scan_pool": "max"}
+_NANO_GRU = {"encoder": "residual_nano", "hidden": 32, "scan_pool": "max"}
+# Med3D's ResNet-18 has shortcuts without parameters, its ResNet-50 convolutions (Chen et al. 2019).
+_RESNET18_3D = {"depths": (2, 2, 2, 2), "shortcut": "pad"}
+_RESNET50_3D = {"depths": (3, 4, 6, 3), "bottleneck": True, "width": 512}
 
 MODELS: dict[str, Entry] = {
     "slice_vit_nano": Entry(build=slice_vit, options=_NANO_VIT, params=490_063),
@@ -63,6 +75,18 @@ MODELS: dict[str, Entry] = {
     "hybrid_efficientnet_lite0": _hybrid(5_479_310, "efficientnet_lite0", width=256, heads=4),
     "hybrid_efficientnet_lite1": _hybrid(6_243_982, "efficientnet_lite1", width=256, heads=4),
     "hybrid_efficientnet_lite2": _hybrid(6_919_374, "efficientnet_lite2", width=256, heads=4),
+    "cnn2d_nano": Entry(build=cnn2d, options={"encoder": "residual_nano"}, params=89_487),
+    "cnn2d_resnet18": _encoded(cnn2d, 11_835_847, "resnet18"),
+    "cnn2d_resnet50": _encoded(cnn2d, 25_216_455, "resnet50", 512),
+    "cnn2d_convnext_t": _encoded(cnn2d, 28_873_191, "convnext_t", 512),
+    "cnn2d_efficientnet_lite0": _encoded(cnn2d, 3_864_775, "efficientnet_lite0", 256),
+    "cnn3d_nano": Entry(build=cnn3d, options=_NANO_CNN3D, params=251_623),
+    "cnn3d_resnet18": Entry(build=cnn3d, options=_RESNET18_3D, params=33_823_950),
+    "cnn3d_resnet50": Entry(build=cnn3d, options=_RESNET50_3D, params=48_041_934),
+    "cnn_gru_nano": Entry(build=cnn_gru, options=_NANO_GRU, params=151_439),
+    "cnn_gru_resnet18": _encoded(cnn_gru, 15_906_638, "resnet18"),
+    "cnn_gru_resnet50": _encoded(cnn_gru, 29_287_246, "resnet50", 512),
+    "cnn_gru_efficientnet_lite0": _encoded(cnn_gru, 6_757_454, "efficientnet_lite0", 256),
 }
 """By the name that ``--model.name`` takes."""
 

@@ -63,7 +63,7 @@ def assert_parity(
     theirs: torch.nn.Module,
     run: Callable[[torch.nn.Module], torch.Tensor],
     inputs: tuple[Any, ...],
-    gradients: bool = True,
+    gradient_layout: Callable[[Source], Tree] | None = None,
     left: tuple[str, ...] = (),
 ) -> None:
     """Same weights, same inputs: outputs and the gradients of every parameter agree.
@@ -74,7 +74,7 @@ def assert_parity(
       theirs: with random weights (``randomise``).
       run: their output, in the axes of ours.
       inputs: of ours.
-      gradients: whether they are compared too.
+      gradient_layout: from their gradients to ours, where that is another way.
       left: tensors that the layout may leave.
     """
     source = source_of(theirs)
@@ -89,11 +89,9 @@ def assert_parity(
 
     (_, y), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, jax.tree.map(jnp.asarray, inputs))
     np.testing.assert_allclose(y, expected.detach().numpy(), atol=OUTPUT_TOLERANCE, rtol=0)
-    if not gradients:
-        return
     theirs.zero_grad()
     torch.sum(expected * torch.from_numpy(weights)).backward()
-    reference = layout(_Gradients(theirs))
+    reference = (gradient_layout or layout)(_Gradients(theirs))
     assert jax.tree.structure(reference) == jax.tree.structure(grads)
     for path, grad in jax.tree_util.tree_leaves_with_path(grads):
         other = reference

@@ -113,5 +113,11 @@ class ResNet(nn.Module):
 
 
 def stride_planes(planes: Bool[Array, "n d"], stride: int) -> Bool[Array, "n d2"]:
-    """Which planes are real behind a centred convolution or pool of ``stride``: those whose centre is."""
-    return planes[:, ::stride]
+    """Which planes are real behind a convolution or pool of ``stride``: those that stand for a real one.
+
+    A centred kernel of stride 2 puts plane i where planes 2 i and 2 i + 1 were.
+    """
+    n, count = planes.shape
+    after = -(-count // stride)
+    planes = jnp.pad(planes, ((0, 0), (0, after * stride - count)))
+    return jnp.any(planes.reshape(n, after, stride), axis=2)
