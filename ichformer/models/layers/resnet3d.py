@@ -42,7 +42,7 @@ class ResNet3D(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b s h w c"], slice_mask: Bool[Array, "b s"]) -> Float[Array, "b s h2 w2 d"]:
         """Scans [B,S,H,W,C] in [0, 1] to features [B,S,H/32,W/32,D], rounded up (H/8 where dilated)."""
-        real = slice_mask.reshape(slice_mask.shape + (1, 1, 1))
+        real = slice_mask.reshape((*slice_mask.shape, 1, 1, 1))
         # Soft tissue lies near 0.4 in every window; MedicalNet's volumes have mean 0 and deviation 1.
         x = jnp.where(real, (x - 0.4) * 3, 0.0).astype(self.dtype)
         halved = [2 if i < self.depth_strides else 1 for i in range(len(self.depths) + 1)]
@@ -57,7 +57,7 @@ class ResNet3D(nn.Module):
         # Behind ReLU a zero is as good as the minus infinity that a pool finds beyond the edge.
         x = nn.max_pool(x, (3, 3, 3), (halved[1], 2, 2), ((1, 1),) * 3)
         planes = stride_planes(planes, halved[1])
-        x = jnp.where(planes.reshape(planes.shape + (1, 1, 1)), x, jnp.zeros((), x.dtype))
+        x = jnp.where(planes.reshape((*planes.shape, 1, 1, 1)), x, jnp.zeros((), x.dtype))
         for i, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
             dilation = 2 ** (i - 1) if self.dilated and i > 1 else 1
             for j in range(depth):
@@ -86,5 +86,5 @@ def planes_to_slices(
     below = index // stride
     above = jnp.minimum(below + 1, x.shape[1] - 1)
     share = (index % stride / stride).astype(x.dtype)[None] * planes[:, above].astype(x.dtype)
-    share = share.reshape(share.shape + (1, 1, 1))
+    share = share.reshape((*share.shape, 1, 1, 1))
     return (1 - share) * x[:, below] + share * x[:, above]
