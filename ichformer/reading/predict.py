@@ -189,7 +189,7 @@ def _model_facts(run: Run) -> dict[str, str]:
         "Trained with": f"ichformer {run.facts.get('versions', {}).get('ichformer', 'unknown')}",
         "Commit": run.facts.get("commit") or "unknown",
         "Trained on": f"{Path(run.config.data.store).name}, split {run.config.data.split!r}",
-        "Input": f"{run.prepare.size} x {run.prepare.size} pixels, windows {', '.join(run.config.objective.windows)}",
+        "Input": f"{run.prepare.size} x {run.prepare.size} pixels, {run.config.objective.channels}",
     }
 
 

@@ -75,6 +75,12 @@ class ObjectiveConfig:
     decoder_width: int = 128
     decoder_depth: int = 2
 
+    @property
+    def channels(self) -> str:
+        """What the channels of the input are, in words."""
+        beside = f" of the slice and {self.neighbours} on either side" if self.neighbours else ""
+        return f"windows {', '.join(self.windows)}{beside}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
