@@ -11,6 +11,7 @@ from ichformer.models.cnn import cnn2d, cnn3d
 from ichformer.models.hybrid import hybrid
 from ichformer.models.recurrent import cnn_gru
 from ichformer.models.slice_vit import slice_vit
+from ichformer.models.swin3d import swin3d
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,12 @@ _NANO_GRU = {"encoder": "residual_nano", "hidden": 32, "scan_pool": "max"}
 _RESNET18_3D = {"depths": (2, 2, 2, 2), "shortcut": "pad"}
 _RESNET50_3D = {"depths": (3, 4, 6, 3), "bottleneck": True, "width": 512}
 
+_NANO_SWIN = {"width": 24, "depths": (2, 2, 2), "num_heads": (1, 2, 4), "window": (2, 4, 4), "scan_pool": "max"}
+
+# Liu et al. 2022, "Video Swin Transformer", section 3.3.
+_DEEP_SWIN = {"depths": (2, 2, 18, 2)}
+_BASE_SWIN = _DEEP_SWIN | {"width": 128, "num_heads": (4, 8, 16, 32)}
+
 MODELS: dict[str, Entry] = {
     "slice_vit_nano": Entry(build=slice_vit, options=_NANO_VIT, params=490_063),
     "slice_vit_ti": _vit(6_489_902, 192, 12, 3),
@@ -87,6 +94,10 @@ MODELS: dict[str, Entry] = {
     "cnn_gru_resnet18": _encoded(cnn_gru, 15_906_638, "resnet18"),
     "cnn_gru_resnet50": _encoded(cnn_gru, 29_287_246, "resnet50", 512),
     "cnn_gru_efficientnet_lite0": _encoded(cnn_gru, 6_757_454, "efficientnet_lite0", 256),
+    "swin3d_nano": Entry(build=swin3d, options=_NANO_SWIN, params=382_657),
+    "swin3d_t": Entry(build=swin3d, options={}, params=33_463_604),
+    "swin3d_s": Entry(build=swin3d, options=_DEEP_SWIN, params=55_117_604),
+    "swin3d_b": Entry(build=swin3d, options=_BASE_SWIN, params=97_607_382),
 }
 """By the name that ``--model.name`` takes."""
 
