@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -125,11 +126,37 @@ def compile_step(
     everywhere = NamedSharding(mesh, PartitionSpec())
     shardings = state_shardings(state, mesh)
     return jax.jit(
-        step,
+        _with_batch_kept_apart(step, mesh),
         in_shardings=(shardings, NamedSharding(mesh, PartitionSpec(BATCH_AXES)), everywhere),
         out_shardings=(shardings, everywhere),
         donate_argnums=0,
     )
+
+
+def _with_batch_kept_apart(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """``step`` in which what every module returns stays shared along its first axis, the scans or their slices.
+
+    Without it XLA may choose to gather the activations of all scans on every device rather than the parameters of a
+    layer. The other axes are left to XLA, for the tensor axis.
+    """
+    if _shares(mesh) == 1:
+        return step
+
+    def keep(x: Any) -> Any:
+        if not isinstance(x, jax.Array) or x.ndim < 2 or x.shape[0] % _shares(mesh):
+            return x
+        spec = PartitionSpec(BATCH_AXES, *(PartitionSpec.UNCONSTRAINED,) * (x.ndim - 1))
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+    def keep_all(call: Callable[..., Any], args: Any, kwargs: Any, _: Any) -> Any:
+        return jax.tree.map(keep, call(*args, **kwargs))
+
+    @functools.wraps(step)
+    def wrapped(*args: Any) -> Any:
+        with nn.intercept_methods(keep_all):
+            return step(*args)
+
+    return wrapped
 
 
 def _compile_pmap(

@@ -81,9 +81,7 @@ def _accumulated(
     return jax.lax.scan(add, zeros, (jnp.arange(parts), batches))[0]
 
 
-def _sums(
-    objective: Objective, params: Any, batch: Batch, rng: jax.Array
-) -> tuple[jax.Array, jax.Array, Metrics, Any]:
+def _sums(objective: Objective, params: Any, batch: Batch, rng: jax.Array) -> tuple[jax.Array, jax.Array, Metrics, Any]:
     """Loss, weight, metrics and gradient, each summed over the scans of ``batch``."""
 
     def loss_sum(params: Any) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
