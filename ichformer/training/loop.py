@@ -25,7 +25,6 @@ from ichformer.training.parallel import (
     create_sharded,
     make_mesh,
     place,
-    replicate,
     shard_batch,
 )
 from ichformer.training.run import initial_state, note_scans, seen_scans, start_run
@@ -91,7 +90,7 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
         mesh,
         mode=config.parallel.mode,
     )
-    rng = replicate(jax.random.key(config.seed + 1), mesh)
+    rng = jax.random.key(config.seed + 1)
     rate = learning_rate(config.optim, config.steps)
     writers = _writers(config, run, first)
     written: dict[str, float] = {}

@@ -106,8 +106,15 @@ def create_sharded(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
 
 
 def place(state: TrainState, mesh: Mesh) -> TrainState:
-    """A state that is somewhere else, for instance read from another run, to where it will lie."""
-    return jax.device_put(state, state_shardings(state, mesh))
+    """A state of which some arrays came from elsewhere, the same ones on every host, to where it will lie."""
+
+    def put(x: jax.Array, sharding: NamedSharding) -> jax.Array:
+        if x.sharding == sharding:
+            return x
+        values = np.asarray(x)
+        return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+    return jax.tree.map(put, state, state_shardings(state, mesh))
 
 
 def compile_step(
