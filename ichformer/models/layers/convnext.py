@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.drop_path import DropPath
 from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD
-from ichformer.models.layers.transformer import DENSE_INIT
 
 
 class ConvNextBlock(nn.Module):
