@@ -49,7 +49,7 @@ class Population:
         cut = logit(THRESHOLD) + 0.5
         sensitivity, specificity = norm.cdf(self.distance / 2 - cut), norm.cdf(self.distance / 2 + cut)
         huge = Population(n=1_000_000, prevalence=self.prevalence, distance=self.distance)
-        labels, scores, patients = huge.draw(0)
+        labels, scores, _ = huge.draw(0)
         share = self.prevalence
         tp, fp, tn = sensitivity * share, (1 - specificity) * (1 - share), specificity * (1 - share)
         counts = Confusion(tp=tp, fp=fp, tn=tn, fn=share - tp)
@@ -135,10 +135,16 @@ def resampled(labels, scores, patients):
 
 
 def coverage(population, make):
-    """Share of the trials whose interval holds the truth, for each kind; a missing interval holds nothing."""
+    """Share of the trials whose interval holds the truth, for each kind; a missing interval holds nothing.
+
+    A likelihood ratio whose interval would be without end is not estimable; the PPV at a prevalence, which follows from
+    it, has an interval there.
+    """
     truth, held = population.truth(), {}
     for seed in range(TRIALS):
         for name, interval in make(*population.draw(seed)).items():
+            if interval is None and name == "positive likelihood ratio":
+                continue
             held.setdefault(name, []).append(interval is not None and interval.low <= truth[name] <= interval.high)
     return {name: float(np.mean(trials)) for name, trials in held.items()}
 
