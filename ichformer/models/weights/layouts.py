@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ichformer.errors import InputError
+from ichformer.models.weights import vit
 from ichformer.models.weights.source import Source, Tree
 
 
@@ -26,7 +27,38 @@ class Layout:
     convert: Callable[[Source], Tree]
 
 
-LAYOUTS: tuple[Layout, ...] = ()
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(
+        name="Hugging Face ViT",
+        marks=("encoder.layer.0.layernorm_before.weight", "embeddings.patch_embeddings.projection.weight"),
+        convert=vit.huggingface_vit,
+    ),
+    Layout(
+        name="Hugging Face DINOv2",
+        marks=("encoder.layer.0.layer_scale1.lambda1", "embeddings.patch_embeddings.projection.weight"),
+        convert=vit.huggingface_dinov2,
+    ),
+    Layout(
+        name="timm ViT",
+        marks=("blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "pos_embed"),
+        convert=vit.timm_vit,
+    ),
+    Layout(
+        name="vit_jax ViT",
+        marks=("Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel", "embedding/kernel"),
+        convert=vit.vit_jax,
+    ),
+    Layout(
+        name="big_vision ViT",
+        marks=("Transformer/encoderblock_0/MultiHeadDotProductAttention_0/query/kernel", "embedding/kernel"),
+        convert=vit.big_vision_vit,
+    ),
+    Layout(
+        name="MONAI ViT",
+        marks=("blocks.0.attn.qkv.weight", "patch_embedding.patch_embeddings.weight"),
+        convert=vit.monai_vit,
+    ),
+)
 """The first that recognises a file is taken: those with more marks stand before those with fewer."""
 
 
