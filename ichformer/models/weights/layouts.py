@@ -7,6 +7,13 @@ import numpy as np
 
 from ichformer.errors import InputError
 from ichformer.models.weights.source import Source, Tree
+from ichformer.models.weights.swin import (
+    huggingface_swin,
+    huggingface_swinv2,
+    microsoft_swin,
+    monai_swin,
+    torchvision_swin3d,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +33,39 @@ class Layout:
     convert: Callable[[Source], Tree]
 
 
-LAYOUTS: tuple[Layout, ...] = ()
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(
+        name="transformers Swin",
+        marks=(
+            "encoder.layers.0.blocks.0.attention.self.relative_position_bias_table",
+            "embeddings.patch_embeddings.projection.weight",
+        ),
+        convert=huggingface_swin,
+    ),
+    Layout(
+        name="transformers Swin v2",
+        marks=(
+            "encoder.layers.0.blocks.0.attention.self.continuous_position_bias_mlp.0.weight",
+            "embeddings.patch_embeddings.projection.weight",
+        ),
+        convert=huggingface_swinv2,
+    ),
+    Layout(
+        name="Swin or Video Swin of its authors or timm",
+        marks=("layers.0.blocks.0.attn.relative_position_bias_table", "patch_embed.proj.weight"),
+        convert=microsoft_swin,
+    ),
+    Layout(
+        name="torchvision Swin3D",
+        marks=("features.0.0.attn.relative_position_bias_table", "patch_embed.proj.weight"),
+        convert=torchvision_swin3d,
+    ),
+    Layout(
+        name="MONAI Swin",
+        marks=("layers1.0.blocks.0.attn.relative_position_bias_table", "patch_embed.proj.weight"),
+        convert=monai_swin,
+    ),
+)
 """The first that recognises a file is taken: those with more marks stand before those with fewer."""
 
 
