@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ichformer.errors import InputError
-from ichformer.models.weights import vit
+from ichformer.models.weights import swin, vit
 from ichformer.models.weights.source import Source, Tree
 
 
@@ -57,6 +57,37 @@ LAYOUTS: tuple[Layout, ...] = (
         name="MONAI ViT",
         marks=("blocks.0.attn.qkv.weight", "patch_embedding.patch_embeddings.weight"),
         convert=vit.monai_vit,
+    ),
+    Layout(
+        name="transformers Swin",
+        marks=(
+            "encoder.layers.0.blocks.0.attention.self.relative_position_bias_table",
+            "embeddings.patch_embeddings.projection.weight",
+        ),
+        convert=swin.huggingface_swin,
+    ),
+    Layout(
+        name="transformers Swin v2",
+        marks=(
+            "encoder.layers.0.blocks.0.attention.self.continuous_position_bias_mlp.0.weight",
+            "embeddings.patch_embeddings.projection.weight",
+        ),
+        convert=swin.huggingface_swinv2,
+    ),
+    Layout(
+        name="Swin or Video Swin of its authors or timm",
+        marks=("layers.0.blocks.0.attn.relative_position_bias_table", "patch_embed.proj.weight"),
+        convert=swin.microsoft_swin,
+    ),
+    Layout(
+        name="torchvision Swin3D",
+        marks=("features.0.0.attn.relative_position_bias_table", "patch_embed.proj.weight"),
+        convert=swin.torchvision_swin3d,
+    ),
+    Layout(
+        name="MONAI Swin",
+        marks=("layers1.0.blocks.0.attn.relative_position_bias_table", "patch_embed.proj.weight"),
+        convert=swin.monai_swin,
     ),
 )
 """The first that recognises a file is taken: those with more marks stand before those with fewer."""
