@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ichformer.errors import InputError
+from ichformer.models.weights.convnext import huggingface_convnext
+from ichformer.models.weights.efficientnet import pytorch_efficientnet
+from ichformer.models.weights.resnet import huggingface_resnet, torchvision_resnet
 from ichformer.models.weights.source import Source, Tree
 
 
@@ -26,7 +29,28 @@ class Layout:
     convert: Callable[[Source], Tree]
 
 
-LAYOUTS: tuple[Layout, ...] = ()
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(
+        name="torchvision ResNet (timm, MONAI, MedicalNet)",
+        marks=("conv1.weight", "bn1.running_var", "layer1.0.conv1.weight"),
+        convert=torchvision_resnet,
+    ),
+    Layout(
+        name="Hugging Face ResNet",
+        marks=("embedder.embedder.convolution.weight", "encoder.stages.0.layers.0.layer.0.convolution.weight"),
+        convert=huggingface_resnet,
+    ),
+    Layout(
+        name="Hugging Face ConvNeXt",
+        marks=("embeddings.patch_embeddings.weight", "encoder.stages.0.layers.0.dwconv.weight"),
+        convert=huggingface_convnext,
+    ),
+    Layout(
+        name="EfficientNet-PyTorch (Lite; MONAI)",
+        marks=("_conv_stem.weight", "_conv_head.weight", "_bn1.running_var"),
+        convert=pytorch_efficientnet,
+    ),
+)
 """The first that recognises a file is taken: those with more marks stand before those with fewer."""
 
 
