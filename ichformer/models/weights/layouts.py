@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ichformer.errors import InputError
-from ichformer.models.weights import swin, vit
+from ichformer.models.weights import convnext, efficientnet, resnet, swin, vit
 from ichformer.models.weights.source import Source, Tree
 
 
@@ -88,6 +88,26 @@ LAYOUTS: tuple[Layout, ...] = (
         name="MONAI Swin",
         marks=("layers1.0.blocks.0.attn.relative_position_bias_table", "patch_embed.proj.weight"),
         convert=swin.monai_swin,
+    ),
+    Layout(
+        name="torchvision ResNet (timm, MONAI, MedicalNet)",
+        marks=("conv1.weight", "bn1.running_var", "layer1.0.conv1.weight"),
+        convert=resnet.torchvision_resnet,
+    ),
+    Layout(
+        name="Hugging Face ResNet",
+        marks=("embedder.embedder.convolution.weight", "encoder.stages.0.layers.0.layer.0.convolution.weight"),
+        convert=resnet.huggingface_resnet,
+    ),
+    Layout(
+        name="Hugging Face ConvNeXt",
+        marks=("embeddings.patch_embeddings.weight", "encoder.stages.0.layers.0.dwconv.weight"),
+        convert=convnext.huggingface_convnext,
+    ),
+    Layout(
+        name="EfficientNet-PyTorch (Lite; MONAI)",
+        marks=("_conv_stem.weight", "_conv_head.weight", "_bn1.running_var"),
+        convert=efficientnet.pytorch_efficientnet,
     ),
 )
 """The first that recognises a file is taken: those with more marks stand before those with fewer."""
