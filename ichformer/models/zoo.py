@@ -22,11 +22,24 @@ class Entry:
       build: constructor; keyword arguments override ``options``.
       options: what makes this size.
       params: how many numbers it learns, with three windows as channels; a test counts them.
+      gflops: 10**9 floating-point operations of the forward pass over one scan of ``flops.SCAN_SHAPE``, to four digits;
+        the same test counts them.
     """
 
     build: Callable[..., nn.Module]
     options: dict[str, Any]
     params: int
+    gflops: float = 0.0
+
+    @property
+    def family(self) -> str:
+        """What the sizes of one architecture have in common."""
+        return self.build.__name__.lower()
+
+    @property
+    def about(self) -> str:
+        """The first line of what its constructor says of itself."""
+        return (self.build.__doc__ or "").partition("\n")[0].replace("`", "")
 
 
 def _vit(params: int, width: int, depth: int, heads: int) -> Entry:
