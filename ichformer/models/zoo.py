@@ -42,19 +42,23 @@ class Entry:
         return (self.build.__doc__ or "").partition("\n")[0].replace("`", "")
 
 
-def _vit(params: int, width: int, depth: int, heads: int) -> Entry:
+def _vit(params: int, gflops: float, width: int, depth: int, heads: int) -> Entry:
     """The sizes of DeiT and ViT (Touvron et al. 2021, table 1; Dosovitskiy et al. 2021, table 1)."""
     options = {"width": width, "depth": depth, "num_heads": heads, "context_heads": heads}
-    return Entry(build=slice_vit, options=options, params=params)
+    return Entry(build=slice_vit, options=options, params=params, gflops=gflops)
 
 
-def _hybrid(params: int, encoder: str, width: int | None = None, heads: int = 8) -> Entry:
-    return Entry(build=hybrid, options={"encoder": encoder, "width": width, "context_heads": heads}, params=params)
+def _hybrid(params: int, gflops: float, encoder: str, width: int | None = None, heads: int = 8) -> Entry:
+    return Entry(
+        build=hybrid, options={"encoder": encoder, "width": width, "context_heads": heads}, params=params, gflops=gflops
+    )
 
 
-def _encoded(build: Callable[..., nn.Module], params: int, encoder: str, width: int | None = None) -> Entry:
+def _encoded(
+    build: Callable[..., nn.Module], params: int, gflops: float, encoder: str, width: int | None = None
+) -> Entry:
     """A baseline on an encoder; where that gives thousands of features, they are projected to ``width``."""
-    return Entry(build=build, options={"encoder": encoder, "width": width}, params=params)
+    return Entry(build=build, options={"encoder": encoder, "width": width}, params=params, gflops=gflops)
 
 
 # "nano" is for laptops and tests.

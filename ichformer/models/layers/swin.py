@@ -160,9 +160,7 @@ class PatchMerging(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "b d h w c"], slice_mask: Bool[Array, "b d"]
-    ) -> Float[Array, "b d2 h2 w2 c2"]:
+    def __call__(self, x: Float[Array, "b d h w c"], slice_mask: Bool[Array, "b d"]) -> Float[Array, "b d2 h2 w2 c2"]:
         """Features of the merged tokens; odd sizes are padded with zeros, and masked slices count as such."""
         width, stride = x.shape[-1], (self.slices, 2, 2)
         x = _pad(_zero_masked(x, slice_mask), stride)

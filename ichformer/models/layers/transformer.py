@@ -176,7 +176,10 @@ class Blocks(nn.Module):
             return block(x, mask, angles, drop_rate=rate, train=train), None
 
         loop = nn.scan(
-            rematerialised(step, self.remat), variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}, length=self.depth
+            rematerialised(step, self.remat),
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            length=self.depth,
         )
         rates = jnp.asarray(self.drop_path, jnp.float32) if any(self.drop_path) else None
         return loop(Block(self.num_heads, self.dropout, self.dtype, self.style, name="block"), x, rates)[0]
