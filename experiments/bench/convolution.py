@@ -5,8 +5,8 @@ Cost: some minutes on two cores.
 Command: python experiments/bench/convolution.py [--clock cpu] [--layers NAME ...]
 
 The three run in turn in one process, each reported by its median. ``--clock wall`` lets each use all cores.
-``--clock cpu`` counts processor seconds, with one thread for PyTorch, whose threads wait busily: it bears a machine that
-others use as well, and does not see how well threads share the work.
+``--clock cpu`` counts processor seconds, with one thread for PyTorch, whose threads wait busily: it bears a machine
+that others use as well, and does not see how well threads share the work.
 """
 
 import argparse
@@ -78,10 +78,11 @@ def in_jax(
         jax.jit(lambda x, kernel, dy: jax.vjp(lambda kernel: forward(x, kernel), kernel)[1](dy)),
     )
     arrays = tuple(map(jax.numpy.asarray, (x, kernel, dy)))
-    return [
-        lambda step=step, n=n: jax.block_until_ready(step(*arrays[:n]))
-        for step, n in zip(steps, (2, 3, 3), strict=True)
-    ]
+
+    def waited(step: Callable[..., object], *arrays: jax.Array) -> Callable[[], object]:
+        return lambda: jax.block_until_ready(step(*arrays))
+
+    return [waited(step, *arrays[:n]) for step, n in zip(steps, (2, 3, 3), strict=True)]
 
 
 def in_torch(layer: Layer, x: np.ndarray, kernel: np.ndarray, dy: np.ndarray) -> list[Callable[[], object]]:

@@ -12,6 +12,7 @@ gradients at the kernel and 3-D ones fall to loops many times slower (``experime
 Pads are pairs, one an axis of space. Computed in float32 at least, returned in the dtype of the arguments.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -73,9 +74,9 @@ def _is_matmul(kernel: Array, strides: tuple[int, ...]) -> bool:
 
 def _depthwise(x: Array, kernel: Array, strides: tuple[int, ...], pads: Pads) -> Array:
     taps = kernel.shape[:-2]
-    shape = (1,) * (x.ndim - 1) + (-1,)
+    weights = kernel.reshape(-1, *(1,) * (x.ndim - 1), kernel.shape[-1])
     shifted = _shifted(_pad(x, pads), taps, strides)
-    return sum((image * weight.reshape(shape) for image, weight in zip(shifted, _flat(kernel), strict=True)))
+    return functools.reduce(jnp.add, (image * weight for image, weight in zip(shifted, weights, strict=True)))
 
 
 def _depthwise_to_kernel(x: Array, dy: Array, shape: tuple[int, ...], strides: tuple[int, ...], pads: Pads) -> Array:
@@ -92,7 +93,8 @@ def _dense(x: Array, kernel: Array, strides: tuple[int, ...], pads: Pads) -> Arr
     if x.ndim == 4:
         return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
     planes = _planes(x, kernel.shape[0], strides[0], pads[0])
-    y = sum(_dense(plane, tap, strides[1:], pads[1:]) for plane, tap in zip(planes, kernel, strict=True))
+    parts = (_dense(plane, tap, strides[1:], pads[1:]) for plane, tap in zip(planes, kernel, strict=True))
+    y = functools.reduce(jnp.add, parts)
     return y.reshape(x.shape[0], -1, *y.shape[1:])
 
 
@@ -190,8 +192,3 @@ def _pad(x: Array, pads: Pads) -> Array:
     """Zeros around (or, where negative, less of) the axes of space, those not named left alone."""
     edges = [(0, 0), *pads, *[(0, 0)] * (x.ndim - 1 - len(pads))]
     return lax.pad(x, jnp.zeros((), x.dtype), [(low, high, 0) for low, high in edges])
-
-
-def _flat(kernel: Array) -> Array:
-    """[*taps, 1, D] as [number of taps, D]."""
-    return kernel.reshape(-1, kernel.shape[-1])
