@@ -1,12 +1,16 @@
 """Convolution, channels last, in two and three dimensions: the one place that knows how each backend does it fast."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+from ichformer.models.layers import cpu_convolution as cpu
 
 Padding = Literal["SAME", "VALID"] | Sequence[tuple[int, int]]
 """Zeros around the image: as XLA means "SAME" (at stride 2 one more behind than before), or pairs, one an axis."""
@@ -51,19 +55,53 @@ def convolve(
     padding: Padding,
     groups: int = 1,
 ) -> Float[Array, "n *space2 d"]:
-    """The convolution (without flipping the kernel) of channels-last images with ``kernel``."""
+    """The convolution (without flipping the kernel) of channels-last images with ``kernel``.
+
+    XLA's own, but on a CPU, where it is put in other words (``cpu_convolution``) unless the groups are neither one nor
+    as many as channels. It has first derivatives by reverse mode alone.
+    """
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:-1], kernel.shape[:-2], strides, padding)
+    pads = tuple((int(low), int(high)) for low, high in padding)
+    if groups == 1 or groups == x.shape[-1] == kernel.shape[-1]:
+        return _by_backend(x, kernel, strides, pads)
+    return _by_xla(x, kernel, strides, pads)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _by_backend(x: Array, kernel: Array, strides: tuple[int, ...], pads: cpu.Pads) -> Array:
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=lambda x, kernel: cpu.forward(x, kernel, strides, pads),
+        default=lambda x, kernel: _by_xla(x, kernel, strides, pads),
+    )
+
+
+def _keep(x: Array, kernel: Array, strides: tuple[int, ...], pads: cpu.Pads) -> tuple[Array, tuple[Array, Array]]:
+    return _by_backend(x, kernel, strides, pads), (x, kernel)
+
+
+def _gradients(strides: tuple[int, ...], pads: cpu.Pads, kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    def by_xla(x: Array, kernel: Array, dy: Array) -> tuple[Array, Array]:
+        return jax.vjp(lambda x, kernel: _by_xla(x, kernel, strides, pads), x, kernel)[1](dy)
+
+    return lax.platform_dependent(
+        *kept, dy, cpu=lambda x, kernel, dy: cpu.gradients(x, kernel, dy, strides, pads), default=by_xla
+    )
+
+
+_by_backend.defvjp(_keep, _gradients)
+
+
+def _by_xla(x: Array, kernel: Array, strides: tuple[int, ...], pads: cpu.Pads) -> Array:
+    space = tuple(range(1, x.ndim - 1))
+    image, taps = (0, x.ndim - 1, *space), (x.ndim - 1, x.ndim - 2, *range(x.ndim - 2))
     return lax.conv_general_dilated(
         x,
         kernel,
         strides,
-        padding,
-        dimension_numbers=lax.ConvDimensionNumbers(*_axes(x.ndim)),
-        feature_group_count=groups,
+        pads,
+        dimension_numbers=lax.ConvDimensionNumbers(image, taps, image),
+        feature_group_count=x.shape[-1] // kernel.shape[-2],
     )
-
-
-def _axes(rank: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Where batch, channels and space are in images, kernel (features, channels, space) and result."""
-    space = tuple(range(1, rank - 1))
-    image = (0, rank - 1, *space)
-    return image, (rank - 1, rank - 2, *range(rank - 2)), image
