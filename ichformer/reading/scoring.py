@@ -16,6 +16,7 @@ from ichformer.ct.geometry import affine_of_cells, resample_like
 from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.ct.windows import Window, apply_windows
 from ichformer.explain.gradients import for_display, hires_cam
+from ichformer.models.contract import scan_features
 from ichformer.pipeline.batch import SLICE_MULTIPLE
 
 _SHOWN_CELLS = 128
@@ -24,8 +25,8 @@ _SHOWN_CELLS = 128
 
 def score(
     model: nn.Module, variables: Mapping[str, Any], windows: tuple[Window, ...], prepared: Volume
-) -> tuple[Float32[np.ndarray, "labels"], Float32[np.ndarray, "s labels"]]:
-    """Probabilities of the scan and of its slices, in the order of ``LABELS``.
+) -> tuple[Float32[np.ndarray, "labels"], Float32[np.ndarray, "s labels"], Float32[np.ndarray, "d"]]:
+    """Probabilities of the scan and of its slices, in the order of ``LABELS``, and the features of the scan.
 
     Args:
       model: obeys ``models.contract.Classifier``.
@@ -33,8 +34,8 @@ def score(
       windows: the channels of its input.
       prepared: the scan as the model's training prepared its own.
     """
-    scan, slices = _probabilities(model, windows, variables, *_padded(prepared))
-    return np.asarray(scan[0]), np.asarray(slices[0, : len(prepared.hu)])
+    scan, slices, features = _probabilities(model, windows, variables, *_padded(prepared))
+    return np.asarray(scan[0]), np.asarray(slices[0, : len(prepared.hu)]), np.asarray(features[0])
 
 
 def heat_map(
@@ -73,12 +74,12 @@ def _probabilities(
     hu: Int16[Array, "b s h w"],
     slice_mask: Bool[Array, "b s"],
     spacing_mm: Float[Array, "b 3"],
-) -> tuple[Float[Array, "b labels"], Float[Array, "b s labels"]]:
+) -> tuple[Float[Array, "b labels"], Float[Array, "b s labels"], Float[Array, "b d"]]:
     prediction = model.apply(variables, apply_windows(hu, windows, jnp), slice_mask, spacing_mm, False)
     scan_logits, slice_logits = (
         logits.astype(jnp.float32) for logits in (prediction.scan_logits, prediction.slice_logits)
     )
-    return jax.nn.sigmoid(scan_logits), jax.nn.sigmoid(slice_logits)
+    return jax.nn.sigmoid(scan_logits), jax.nn.sigmoid(slice_logits), scan_features(prediction, slice_mask)
 
 
 @partial(jax.jit, static_argnames=("model", "windows"))
