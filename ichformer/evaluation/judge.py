@@ -1,5 +1,6 @@
 """From a table of predictions to everything that is written about it."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +31,7 @@ def judge(
     *,
     thresholds: Thresholds | None = None,
     validation: pd.DataFrame | None = None,
+    fixed_on: Collection[str] | None = None,
     prevalence: float | None = None,
     facts: Facts | None = None,
     replicates: int = 2000,
@@ -43,7 +45,7 @@ def judge(
     Args:
       table: predictions of one split.
       out: the folder; made where it is not there.
-      thresholds, validation, prevalence, replicates, seed, labels: see ``summarise``.
+      thresholds, validation, fixed_on, prevalence, replicates, seed, labels: see ``summarise``.
       facts: what is known about the model.
 
     Raises:
@@ -53,6 +55,7 @@ def judge(
         table,
         thresholds=thresholds,
         validation=validation,
+        fixed_on=fixed_on,
         prevalence=prevalence,
         replicates=replicates,
         seed=seed,
@@ -111,6 +114,7 @@ def judge_file(
         out,
         thresholds=frozen or fixed,
         validation=validation,
+        fixed_on=None if fixed is None or validation is None else set(validation["patient"]),
         prevalence=prevalence,
         facts=Facts(name=predictions.stem),
         replicates=replicates,

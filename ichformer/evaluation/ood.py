@@ -1,4 +1,6 @@
-"""How unlike its training a scan looks to a model: the Mahalanobis distance of its features, and what is usual.
+"""How unlike its training a scan looks: the Mahalanobis distance of its features, and what is usual.
+
+The features are those of the model beside those of the picture (``picture_features``): a model learns not to see noise.
 
 Sources: Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks,
 NeurIPS 2018; one mean for all classes, which works as well: Kamoi, Kobayashi, Why is the Mahalanobis Distance Effective
@@ -12,15 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64, Int16
 from sklearn.covariance import LedoitWolf
 
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
+from ichformer.evaluation.picture_features import picture_features
 from ichformer.files import write_bytes
+
+UNUSUAL = 95.0
+"""Percentile from which on a scan is said to lie outside what the model was trained on."""
 
 OOD_NAME = "ood.npz"
 """What a run's folder calls what its training looked like."""
 
+_FORMAT = "ichformer ood 2"
 _ARRAYS = ("mean", "scale", "precision", "usual")
 
 
@@ -55,6 +62,19 @@ class FeatureDistance:
         return 50 * below / self.usual.size
 
 
+def describe(
+    features: Float[np.ndarray, " d"], hu: Int16[np.ndarray, "s h w"], spacing_mm: tuple[float, float, float]
+) -> Float64[np.ndarray, " described"]:
+    """One scan as ``fit_ood`` and ``FeatureDistance`` take it.
+
+    Args:
+      features: of the model, over the scan (``models.contract.scan_features``).
+      hu: the prepared scan.
+      spacing_mm: (z, y, x).
+    """
+    return np.concatenate([features.astype(np.float64), picture_features(hu, spacing_mm)])
+
+
 def fit_ood(train: Float64[np.ndarray, "scans d"], reference: Float64[np.ndarray, "others d"]) -> FeatureDistance:
     """Fit the distance on training scans and note how far scans usually are that were not trained on.
 
@@ -78,7 +98,7 @@ def fit_ood(train: Float64[np.ndarray, "scans d"], reference: Float64[np.ndarray
 def write_ood(distance: FeatureDistance, path: Path) -> None:
     """The whole file or none of it."""
     buffer = io.BytesIO()
-    np.savez(buffer, **{name: getattr(distance, name) for name in _ARRAYS})
+    np.savez(buffer, format=np.array(_FORMAT), **{name: getattr(distance, name) for name in _ARRAYS})
     write_bytes(buffer.getvalue(), path)
 
 
@@ -87,8 +107,11 @@ def read_ood(path: Path) -> FeatureDistance:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in _ARRAYS}
+            found = str(file["format"])
     except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise InputError(f"cannot be read ({type(error).__name__})", where=path, mend=_MEND) from None
+    if found != _FORMAT:
+        raise InputError(f"is {one_line(found)!r}, not {_FORMAT!r}", where=path, mend=_MEND)
     d = arrays["mean"].size
     shapes = {"mean": (d,), "scale": (d,), "precision": (d, d), "usual": (arrays["usual"].size,)}
     sound = d > 0 and arrays["usual"].size > 0

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
@@ -15,11 +14,11 @@ from ichformer import LABELS
 from ichformer.cohorts.leakage import check_leakage
 from ichformer.errors import InputError
 from ichformer.evaluation.judge import judge
-from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, fit_ood, write_ood
+from ichformer.evaluation.ood import OOD_NAME, UNUSUAL, FeatureDistance, describe, fit_ood, read_ood, write_ood
 from ichformer.evaluation.run_facts import run_facts
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS, scan_groups
 from ichformer.evaluation.summary import Summary
-from ichformer.evaluation.table import columns
+from ichformer.evaluation.table import GROUP_PREFIX, columns
 from ichformer.evaluation.table_files import read_predictions, write_predictions
 from ichformer.evaluation.thresholds import (
     THRESHOLDS_NAME,
@@ -28,6 +27,7 @@ from ichformer.evaluation.thresholds import (
     read_thresholds,
     write_thresholds,
 )
+from ichformer.models.contract import scan_features
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
@@ -36,8 +36,16 @@ from ichformer.training.loop import train
 from ichformer.training.parallel import make_mesh, replicate, shard_batch
 from ichformer.training.run import Run, seen_scans
 
+USUAL_NAME = f"within {UNUSUAL:g} % of validation"
+UNUSUAL_NAME = f"beyond {UNUSUAL:g} % of validation"
+"""How the page calls scans that look like the training, and those that do not."""
+
 VALIDATION_NAME = "validation.csv"
 """The file in the folder of a run with the predictions that fixed its thresholds; calibration is mended on them."""
+
+
+MOST_OOD_SCANS = 512
+"""Of training and of validation that ``freeze_ood`` looks at."""
 
 
 def predict_store(run: Run, store: Store, split: str, *, batch_size: int = 8) -> pd.DataFrame:
@@ -50,24 +58,30 @@ def predict_store(run: Run, store: Store, split: str, *, batch_size: int = 8) ->
 
 
 def predict_and_embed(
-    run: Run, store: Store, split: str, *, batch_size: int = 8
+    run: Run, store: Store, split: str, *, batch_size: int = 8, most: int | None = None
 ) -> tuple[pd.DataFrame, Float64[np.ndarray, "scans d"]]:
-    """``predict_store``, and for each of its scan rows the mean of the slices' features, for ``evaluation.ood``."""
+    """``predict_store``, and for each of its scan rows what ``evaluation.ood`` compares (``ood.describe``).
+
+    Of more than ``most`` scans so many are taken, evenly.
+    """
     mesh = make_mesh()
     batch_size = -(-batch_size // mesh.size) * mesh.size
     params = replicate(run.params, mesh)
     rows: list[dict[str, Any]] = []
     features: list[np.ndarray] = []
-    for batch in evaluation_batches(store, rows=store.rows(split), batch_size=batch_size):
+    chosen = store.rows(split)
+    chosen = chosen if most is None else chosen[:: max(1, -(-len(chosen) // most))]
+    for batch in evaluation_batches(store, rows=chosen, batch_size=batch_size):
         found = jax.device_get(_score(run.objective, params, shard_batch(batch, mesh)))
-        slice_scores, scan_scores, scan_features = found
+        slice_scores, scan_scores, of_scan = found
         for i in np.flatnonzero(batch.weight):
             row = int(batch.row[i])
             entry = store.index.iloc[row]
             ids = {name: str(entry[name]) for name in ("study", "series", "site", "split")}
             ids |= {"patient": f"{entry['origin']}/{entry['patient']}", **scan_groups(store, row)}
             rows.append(_row(ids, "", batch.scan_labels[i], scan_scores[i]))
-            features.append(scan_features[i].astype(np.float64))
+            z, y, x = map(float, batch.spacing_mm[i])
+            features.append(describe(of_scan[i], batch.hu[i][batch.slice_mask[i]], (z, y, x)))
             for s in np.flatnonzero(batch.slice_mask[i]):
                 rows.append(_row(ids, str(s), batch.slice_labels[i, s], slice_scores[i, s]))
     return pd.DataFrame(rows, columns=[*columns(), *GROUP_COLUMNS]), np.stack(features)
@@ -83,15 +97,17 @@ def freeze_thresholds(run: Run, store: Store, *, split: str = "val") -> Threshol
 
 
 def freeze_ood(run: Run, store: Store, *, train: str = "train", reference: str = "val") -> FeatureDistance:
-    """Learns what the run's training scans look like to it and writes that into its folder, where it stays."""
-    seen, other = (predict_and_embed(run, store, split)[1] for split in (train, reference))
+    """Learns what the run's training scans look like and writes that into its folder, where it stays."""
+    seen, other = (predict_and_embed(run, store, split, most=MOST_OOD_SCANS)[1] for split in (train, reference))
     distance = fit_ood(seen, other)
     write_ood(distance, run.path / OOD_NAME)
     return distance
 
 
 def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str, float]:
-    """Trains, then fixes the thresholds on the store's split "val", where the run is a classifier and there is one.
+    """Trains, then freezes thresholds and the out-of-distribution score on the store's split "val".
+
+    That is done where the run is a classifier and there is such a split.
 
     Raises:
       InputError: ``train`` objects, or scans of the split to train on leak into the store's other splits.
@@ -102,7 +118,10 @@ def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -
     written = train(config, run, progress=progress)
     (run / OOD_NAME).unlink(missing_ok=True)  # it would be of other parameters
     if config.objective.name == "classification" and "val" in set(store.index["split"]):
-        freeze_thresholds(Run.open(run), store)
+        trained = Run.open(run)
+        freeze_thresholds(trained, store)
+        if len(store.rows(config.data.split)) > 1:
+            freeze_ood(trained, store, train=config.data.split)
     return written
 
 
@@ -128,16 +147,34 @@ def evaluate(
     file = run.path / THRESHOLDS_NAME
     thresholds = read_thresholds(file) if file.exists() else freeze_thresholds(run, store)
     file = run.path / VALIDATION_NAME
+    validation = read_predictions(file) if file.exists() else None
+    fixed_on = None if validation is None else set(validation["patient"])
+    table, features = predict_and_embed(run, store, split)
+    if (run.path / OOD_NAME).exists():
+        table = with_familiarity(table, read_ood(run.path / OOD_NAME).percentiles(features))
     return judge(
-        predict_store(run, store, split),
+        table,
         out,
         thresholds=thresholds,
-        # Where the judged split fixed the thresholds, the summary says so, and there is nothing to mend on.
-        validation=read_predictions(file) if file.exists() and thresholds.split != split else None,
+        # Where judged patients fixed the thresholds, the summary says so, and there is nothing to mend on.
+        validation=None if fixed_on is None or fixed_on & set(table["patient"]) else validation,
+        fixed_on=fixed_on,
         prevalence=prevalence,
         facts=run_facts(run, store, split),
         replicates=replicates,
     )
+
+
+def with_familiarity(table: pd.DataFrame, percentiles: Float64[np.ndarray, " scans"]) -> pd.DataFrame:
+    """The table with the subgroups of scans that look like the training and of those that do not.
+
+    Args:
+      table: as ``predict_and_embed`` gives it.
+      percentiles: of its scans, in the order of their rows.
+    """
+    series = table.loc[table["slice"] == "", "series"]
+    names = [UNUSUAL_NAME if one >= UNUSUAL else USUAL_NAME for one in percentiles]
+    return table.assign(**{f"{GROUP_PREFIX}familiarity": table["series"].map(dict(zip(series, names, strict=True)))})
 
 
 def open_to_judge(run_path: Path, store_path: Path, split: str) -> tuple[Run, Store]:
@@ -162,11 +199,7 @@ def open_to_judge(run_path: Path, store_path: Path, split: str) -> tuple[Run, St
 @functools.partial(jax.jit, static_argnums=0)
 def _score(objective: Classification, params: Any, batch: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
     prediction = objective.predict(params, batch)
-    real = batch.slice_mask[..., None]
-    # Summed in float32, whatever the model computes in.
-    features = jnp.where(real, prediction.features["slices"].astype(jnp.float32), 0).sum(1) / jnp.maximum(
-        real.sum(1), 1
-    )
+    features = scan_features(prediction, batch.slice_mask)
     return jax.nn.sigmoid(prediction.slice_logits), jax.nn.sigmoid(prediction.scan_logits), features
 
 

@@ -229,7 +229,10 @@ def format_robustness(found: Robustness) -> str:
     blocks = [_format_level(level, found) for level in found.levels]
     notes = [f"95 % intervals for patients; bootstrap of {found.replicates} replicates, seed {found.seed}"]
     if found.ood:
-        notes += ["out-of-distribution score, median percentile among validation:", *_format_ood(found.ood)]
+        notes += [
+            "out-of-distribution score, median percentile among validation; at 5 against clean, AUROC:",
+            *_format_ood(found.ood),
+        ]
     return "\n\n".join([*blocks, "\n".join(f"  {note}" for note in notes)])
 
 
@@ -246,9 +249,12 @@ def _format_level(level: LevelRobustness, found: Robustness) -> str:
 
 def _format_ood(ood: tuple[Unfamiliar, ...]) -> Iterator[str]:
     medians = {(one.corruption, one.severity): one.median_percentile for one in ood}
+    aurocs = {(one.corruption, one.severity): one.auroc for one in ood}
     yield f"  {'clean':<22}{medians[('', 0)]:>8.0f}"
     for name in dict.fromkeys(one.corruption for one in ood if one.corruption):
-        yield f"  {name:<22}{''.join(f'{medians[(name, severity)]:>8.0f}' for severity in SEVERITIES)}"
+        worst = aurocs[(name, max(SEVERITIES))]
+        said = "" if worst is None else f"    {worst:.2f}"
+        yield f"  {name:<22}{''.join(f'{medians[(name, severity)]:>8.0f}' for severity in SEVERITIES)}{said}"
 
 
 def _short(estimate: Estimate | None) -> str:

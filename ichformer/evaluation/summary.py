@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import pandas as pd
 
@@ -31,6 +31,7 @@ def summarise(
     *,
     thresholds: Thresholds | None = None,
     validation: pd.DataFrame | None = None,
+    fixed_on: Collection[str] | None = None,
     prevalence: float | None = None,
     replicates: int = 2000,
     seed: int = 0,
@@ -51,6 +52,7 @@ def summarise(
       thresholds: frozen before, from other patients. Without them no sensitivity is reported: a threshold chosen on
         the data that it judges flatters.
       validation: predictions for other patients, on which the ways to mend the calibration are fitted.
+      fixed_on: the patients on whom the thresholds were fixed, where that is known: figures of those patients flatter.
       prevalence: share of positives, above 0 and below 1, at which PPV and NPV are stated too.
       replicates: resamples of the bootstrap.
       seed: of the resamples.
@@ -77,7 +79,7 @@ def summarise(
         seed=seed,
         levels=found,
         calibration=calibration,
-        warnings=tuple(_warnings(found, split, thresholds)),
+        warnings=(*_threshold_warnings(table, split, thresholds, fixed_on), *_warnings(found)),
     )
 
 
@@ -86,9 +88,22 @@ def write_summary(summary: Summary, path: str | os.PathLike[str]) -> pathlib.Pat
     return write_json(summary.to_json(), path)
 
 
-def _warnings(found: tuple[LevelSummary, ...], split: str, thresholds: Thresholds | None) -> Iterator[str]:
-    if thresholds is not None and split == thresholds.split:
-        yield f"thresholds were fixed on the split that is judged ({split or 'unnamed'}): their figures flatter"
+def _threshold_warnings(
+    table: pd.DataFrame, split: str, thresholds: Thresholds | None, fixed_on: Collection[str] | None
+) -> Iterator[str]:
+    if thresholds is None:
+        return
+    if fixed_on is None and split == thresholds.split:
+        yield (
+            f"thresholds were fixed on a split of the same name ({split or 'unnamed'}): if on these patients, their "
+            "figures flatter"
+        )
+    judged = set(table["patient"])
+    if shared := judged & set(fixed_on or ()):
+        yield f"thresholds were fixed on {len(shared)} of the {len(judged)} judged patients: their figures flatter"
+
+
+def _warnings(found: tuple[LevelSummary, ...]) -> Iterator[str]:
     for level in found:
         if level.n_effective < 0.999 * level.n:
             yield (

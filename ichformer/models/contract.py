@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
@@ -24,6 +25,13 @@ class Prediction:
     slice_logits: Any
     scan_logits: Any
     features: dict[str, Any]
+
+
+def scan_features(prediction: Prediction, slice_mask: Bool[Array, "b s"]) -> Float[Array, "b d"]:
+    """The mean of a scan's slice features, summed in float32, whatever the model computes in."""
+    real = slice_mask[..., None]
+    slices = jnp.where(real, prediction.features["slices"].astype(jnp.float32), 0)
+    return slices.sum(1) / jnp.maximum(real.sum(1), 1)
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from ichformer.ct.geometry import slice_origins_mm
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import one_line
+from ichformer.evaluation.ood import UNUSUAL
 from ichformer.reading.packing import BITS, pack
 
 LABEL_NAMES = {
@@ -36,6 +37,25 @@ _LOW_HU = -1024
 _HERE = Path(__file__).parent
 
 
+@dataclass(frozen=True, kw_only=True)
+class Familiarity:
+    """How a scan's distance from the training compares (``evaluation.ood``).
+
+    Attributes:
+      percentile: of the validation scans that are more like the training, in percent.
+      scans: of validation.
+    """
+
+    percentile: float
+    scans: int
+
+    def __str__(self) -> str:
+        compared = f"{self.percentile:.0f} % of {self.scans} validation scans are more like the training than this one"
+        if self.percentile >= UNUSUAL:
+            return f"This scan lies outside what the model was trained on: {compared}. Its scores may mean nothing."
+        return f"This scan looks like what the model was trained on: {compared}."
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reading:
     """One series with what a model said about it.
@@ -47,6 +67,7 @@ class Reading:
       thresholds: label -> probability of the scan that was frozen on validation; may be empty or lack labels.
       slice_thresholds: the same for slices.
       threshold_rule: how the thresholds were fixed, in words; "" where there are none.
+      familiarity: None where the run does not know what its training looked like.
       heat_maps: label -> values in [0, 1], one grid a slice of ``volume`` that covers the slice edge to edge.
       notes: what was found in the series and what was done about it, up to what the model saw.
       model: what is to be said about the model, fact -> value.
@@ -59,6 +80,7 @@ class Reading:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     slice_thresholds: Mapping[str, float] = field(default_factory=dict)
     threshold_rule: str = ""
+    familiarity: Familiarity | None = None
     heat_maps: Mapping[str, Float[np.ndarray, "s gh gw"]] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     model: Mapping[str, str] = field(default_factory=dict)
@@ -83,6 +105,8 @@ def render_page(reading: Reading) -> str:
         description=one_line(reading.volume.audit.description),
         summary=_summary(reading),
         threshold_rule=one_line(reading.threshold_rule),
+        familiarity="" if reading.familiarity is None else str(reading.familiarity),
+        unfamiliar=reading.familiarity is not None and reading.familiarity.percentile >= UNUSUAL,
         scores=_score_rows(reading),
         notes=[{"code": note.code, "text": one_line(note.text, max_chars=600)} for note in reading.notes],
         geometry=_geometry(reading.volume),

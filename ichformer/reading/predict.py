@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from ichformer.ct.scans import Scan, find_scans, read_volume
 from ichformer.ct.series import Series, nothing_found
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
+from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, describe, read_ood
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds
 from ichformer.pipeline.prepare import even_volume, prepare_volume
 from ichformer.reading.outputs import FORMAT, NUMBERS_NAME, REPORT_NAME, check_out, folder_name, write_folder
-from ichformer.reading.page import Reading, render_page, slice_z_mm
+from ichformer.reading.page import Familiarity, Reading, render_page, slice_z_mm
 from ichformer.reading.scoring import heat_map, score
 from ichformer.training.run import Run
 
@@ -81,6 +82,7 @@ def predict(
     run = Run.open(run_path)
     wanted = _choose(Path(path), series)
     thresholds = _thresholds(run)
+    usual = read_ood(run.path / OOD_NAME) if (run.path / OOD_NAME).exists() else None
     done: list[SeriesPrediction] = []
     errors: list[tuple[int, InputError]] = []
     for number, found in wanted:
@@ -89,7 +91,7 @@ def predict(
         except InputError as error:
             errors.append((number, error))
             continue
-        reading = _read(run, thresholds, volume, identity=_identity(found) if with_identity else {})
+        reading = _read(run, thresholds, usual, volume, identity=_identity(found) if with_identity else {})
         values = _values(run, thresholds, reading)
         folder = out / folder_name(found)
         numbers = json.dumps(values, indent=1, allow_nan=False) + "\n"
@@ -129,9 +131,16 @@ def _refuse(path: Path, errors: list[InputError]) -> None:
     )
 
 
-def _read(run: Run, thresholds: Thresholds | None, volume: Volume, *, identity: Mapping[str, str]) -> Reading:
+def _read(
+    run: Run,
+    thresholds: Thresholds | None,
+    usual: FeatureDistance | None,
+    volume: Volume,
+    *,
+    identity: Mapping[str, str],
+) -> Reading:
     prepared = prepare_volume(volume, run.prepare)
-    scan_scores, slice_scores = score(run.objective, run.variables, prepared)
+    scan_scores, slice_scores, features = score(run.objective, run.variables, prepared)
     frozen = _frozen(thresholds, "scan")
     return Reading(
         volume=volume,
@@ -140,6 +149,7 @@ def _read(run: Run, thresholds: Thresholds | None, volume: Volume, *, identity: 
         thresholds=frozen,
         slice_thresholds=_frozen(thresholds, "slice"),
         threshold_rule=_rule(thresholds),
+        familiarity=None if usual is None else _familiarity(usual, features, prepared),
         heat_maps={
             label: heat_map(run.objective, run.variables, prepared, volume, label=label)
             for label in _labels_to_map(scan_scores, frozen)
@@ -149,6 +159,11 @@ def _read(run: Run, thresholds: Thresholds | None, volume: Volume, *, identity: 
         model=_model_facts(run),
         identity=identity,
     )
+
+
+def _familiarity(usual: FeatureDistance, features: Float[Any, "d"], prepared: Volume) -> Familiarity:
+    described = describe(features, prepared.hu, prepared.spacing_mm)[None]
+    return Familiarity(percentile=float(usual.percentiles(described)[0]), scans=usual.usual.size)
 
 
 def _labels_to_map(scan_scores: Float[Any, "labels"], thresholds: Mapping[str, float]) -> list[str]:
@@ -218,6 +233,7 @@ def _values(run: Run, thresholds: Thresholds | None, reading: Reading) -> dict[s
             "scan": dict(reading.thresholds),
             "slice": dict(reading.slice_thresholds),
         },
+        "familiarity": None if reading.familiarity is None else asdict(reading.familiarity),
         "shape": list(volume.hu.shape),
         "spacing_mm": list(volume.spacing_mm),
         "audit": _without_patient(volume.audit.to_json()) | {"notes": [vars(note) for note in reading.notes]},

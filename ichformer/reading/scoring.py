@@ -14,6 +14,7 @@ from ichformer import LABELS
 from ichformer.ct.geometry import affine_of_cells, resample_like
 from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.explain.gradients import for_display, hires_cam
+from ichformer.models.contract import scan_features
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import SLICE_MULTIPLE
 
@@ -23,16 +24,16 @@ _SHOWN_CELLS = 128
 
 def score(
     objective: Classification, variables: Mapping[str, Any], prepared: Volume
-) -> tuple[Float32[np.ndarray, "labels"], Float32[np.ndarray, "s labels"]]:
-    """Probabilities of the scan and of its slices, in the order of ``LABELS``.
+) -> tuple[Float32[np.ndarray, "labels"], Float32[np.ndarray, "s labels"], Float32[np.ndarray, "d"]]:
+    """Probabilities of the scan and of its slices, in the order of ``LABELS``, and the features of the scan.
 
     Args:
       objective: the model and what it sees of a scan.
       variables: what ``objective.model.apply`` takes first.
       prepared: the scan as the model's training prepared its own.
     """
-    scan, slices = _probabilities(objective, variables, *_padded(prepared))
-    return np.asarray(scan[0]), np.asarray(slices[0, : len(prepared.hu)])
+    scan, slices, features = _probabilities(objective, variables, *_padded(prepared))
+    return np.asarray(scan[0]), np.asarray(slices[0, : len(prepared.hu)]), np.asarray(features[0])
 
 
 def heat_map(
@@ -68,13 +69,13 @@ def _probabilities(
     hu: Int16[Array, "b s h w"],
     slice_mask: Bool[Array, "b s"],
     spacing_mm: Float[Array, "b 3"],
-) -> tuple[Float[Array, "b labels"], Float[Array, "b s labels"]]:
+) -> tuple[Float[Array, "b labels"], Float[Array, "b s labels"], Float[Array, "b d"]]:
     x = objective.inputs(hu, slice_mask)
     prediction = objective.model.apply(variables, x, slice_mask, spacing_mm, False)
     scan_logits, slice_logits = (
         logits.astype(jnp.float32) for logits in (prediction.scan_logits, prediction.slice_logits)
     )
-    return jax.nn.sigmoid(scan_logits), jax.nn.sigmoid(slice_logits)
+    return jax.nn.sigmoid(scan_logits), jax.nn.sigmoid(slice_logits), scan_features(prediction, slice_mask)
 
 
 @partial(jax.jit, static_argnames="objective")

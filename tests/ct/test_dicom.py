@@ -32,6 +32,24 @@ def test_slices_are_sorted_by_position_whatever_the_names_and_numbers_say(tmp_pa
     assert volume.audit.thickness_mm == 5
 
 
+@pytest.mark.parametrize(
+    ("age", "sex", "years", "known"),
+    [
+        ("045Y", "F", 45, "F"),
+        ("097Y", "m", 90, "M"),
+        ("006M", "O", 0.5, "O"),
+        ("", "", None, ""),
+        ("45", "X", None, ""),
+        (None, None, None, ""),
+    ],
+)
+def test_age_and_sex_are_known_where_they_are_written_rightly(tmp_path, age, sex, years, known):
+    with quiet_pydicom():
+        write_series(tmp_path, ramp(), PatientAge=age, PatientSex=sex)
+    audit = read_volume(tmp_path).audit
+    assert (audit.age_years, audit.sex) == (years, known)
+
+
 @pytest.mark.parametrize("order", ["found", "series", "folder", "text"])
 def test_a_series_can_be_named_in_every_way(tmp_path, order):
     write_series(tmp_path, ramp())

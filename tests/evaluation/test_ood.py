@@ -75,7 +75,13 @@ def test_what_cannot_be_fitted_is_refused(train):
 
 
 def spoiled(path, **changes):
-    arrays = {"mean": np.zeros(2), "scale": np.ones(2), "precision": np.eye(2), "usual": np.arange(3.0)}
+    arrays = {
+        "format": np.array("ichformer ood 2"),
+        "mean": np.zeros(2),
+        "scale": np.ones(2),
+        "precision": np.eye(2),
+        "usual": np.arange(3.0),
+    }
     np.savez(path, **(arrays | changes))
 
 
@@ -89,6 +95,7 @@ def spoiled(path, **changes):
         {"mean": np.array([np.nan, 0.0])},
         {"mean": np.zeros(2, np.float32)},
         {"mean": np.array([object(), object()])},
+        {"format": np.array("ichformer ood 1")},
     ],
 )
 def test_a_damaged_file_is_one_readable_error(tmp_path, changes):

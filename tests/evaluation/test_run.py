@@ -15,7 +15,7 @@ from ichformer.errors import InputError
 from ichformer.evaluation.across_sites import leave_one_site_out
 from ichformer.evaluation.folds import CrossValidation, format_cross_validation, spread
 from ichformer.evaluation.judge import FILES
-from ichformer.evaluation.predictions import VALIDATION_NAME, evaluate, train_and_freeze
+from ichformer.evaluation.predictions import UNUSUAL_NAME, USUAL_NAME, VALIDATION_NAME, evaluate, train_and_freeze
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS
 from ichformer.evaluation.table_files import read_predictions
 from ichformer.pipeline.prepare import PrepareConfig, prepare
@@ -61,6 +61,9 @@ def test_everything_is_written_with_what_the_run_and_the_scans_know(folder, tmp_
     assert set(GROUP_COLUMNS) < set(table)
     scans = table[table["slice"] == ""]
     assert set(scans["group_thickness"]) == {"over 4 mm"}
+    assert set(scans["group_sex"]) <= {"female", "male", ""}
+    assert set(scans["group_familiarity"]) <= {USUAL_NAME, UNUSUAL_NAME}
+    assert not [warning for warning in found["warnings"] if "flatter" in warning]
     # A mask is empty where and only where there is no bleed.
     pd.testing.assert_series_equal(scans["group_bleed_volume"] == "none", scans["any"] == 0, check_names=False)
     groups = {part["name"]: part["n"] for part in found["levels"][1]["subgroups"]["bleed_volume"]}

@@ -115,7 +115,21 @@ def test_few_positives_and_thresholds_of_the_same_split_are_warned_of(table):
     rare = table.assign(epidural=np.where(table["patient"].isin(["test1", "test2"]), 1.0, 0.0))
     found = summarise(rare, thresholds=fix_thresholds(table), replicates=50)
     assert any("slice epidural: positives in 2 patients, fewer than 10" in warning for warning in found.warnings)
-    assert any("fixed on the split that is judged (test)" in warning for warning in found.warnings)
+    assert any("a split of the same name (test): if on these" in warning for warning in found.warnings)
+
+
+def test_thresholds_of_judged_patients_are_warned_of_whatever_their_split_is_called(table, thresholds):
+    def flattering(**known):
+        found = summarise(table, replicates=2, labels=("any",), **known)
+        return [warning for warning in found.warnings if "flatter" in warning]
+
+    here, there = set(table["patient"]), {"val1", "val2"}
+    for frozen in (thresholds, fix_thresholds(table)):
+        assert flattering(thresholds=frozen, fixed_on=there) == []
+        assert flattering(thresholds=frozen, fixed_on={"test1", *there}) == [
+            f"thresholds were fixed on 1 of the {len(here)} judged patients: their figures flatter"
+        ]
+    assert flattering(thresholds=thresholds) == []
 
 
 def test_one_patient_or_one_scan_gives_no_interval_that_means_nothing():

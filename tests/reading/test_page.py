@@ -20,7 +20,7 @@ from ichformer.ct.audit import Audit, Note
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS, apply_windows
 from ichformer.reading.packing import BITS, pack
-from ichformer.reading.page import Reading, render_page, slice_z_mm
+from ichformer.reading.page import Familiarity, Reading, render_page, slice_z_mm
 
 S, H, W = 5, 40, 48
 HOSTILE = (
@@ -154,6 +154,15 @@ def test_hostile_text_stays_text() -> None:
     assert json.loads(page.inside["script"][0]) == json.loads(clean.inside["script"][0])
     assert not any(c in text for c in "\u202e\u2028\x1b")
     assert "\\u202eKCIRT" in text
+
+
+@pytest.mark.parametrize(("percentile", "kind"), [(94.9, "quiet"), (95.0, "unfamiliar"), (100.0, "unfamiliar")])
+def test_a_scan_unlike_the_training_is_said_to_be(percentile: float, kind: str) -> None:
+    text = render_page(reading(familiarity=Familiarity(percentile=percentile, scans=40)))
+    said = f"{percentile:.0f} % of 40 validation scans are more like the training"
+    (line,) = re.findall(rf'<p class="{kind}">([^<]*{said}[^<]*)</p>', text)
+    assert ("lies outside what the model was trained on" in line) == (kind == "unfamiliar")
+    assert "validation scans" not in render_page(reading())
 
 
 def test_identity_only_where_given() -> None:

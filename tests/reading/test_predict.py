@@ -13,6 +13,8 @@ from ichformer import LABELS
 from ichformer.ct.scans import read_volume
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
+from ichformer.evaluation.ood import OOD_NAME, fit_ood, write_ood
+from ichformer.evaluation.picture_features import PICTURE_FEATURES
 from ichformer.evaluation.thresholds import Threshold, Thresholds, write_thresholds
 from ichformer.models.contract import CAM_LAYER, Prediction
 from ichformer.objectives.classification import Classification
@@ -41,7 +43,9 @@ class BloodCounter(nn.Module):
         logit = 4 * (grid.sum(axis=(2, 3, 4)) - 1.5)
         slice_logits = jnp.stack([jnp.full_like(logit, -5.0), *[logit] * 5], axis=-1)
         scan_logits = jnp.where(slice_mask[..., None], slice_logits, -jnp.inf).max(axis=1)
-        return Prediction(slice_logits=slice_logits, scan_logits=scan_logits, features={CAM_LAYER: grid})
+        return Prediction(
+            slice_logits=slice_logits, scan_logits=scan_logits, features={CAM_LAYER: grid, "slices": slice_logits}
+        )
 
 
 @pytest.fixture
@@ -104,6 +108,17 @@ def test_writes_a_page_and_the_same_as_numbers(run: Run, tmp_path: Path) -> None
         assert secret not in re.sub(r"[A-Za-z0-9+/=]{100,}", "", page)
 
 
+def test_a_scan_unlike_the_training_is_said_to_be(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    size = 6 + len(PICTURE_FEATURES)
+    write_ood(fit_ood(rng.normal(size=(30, size)), rng.normal(size=(40, size))), run.path / OOD_NAME)
+    scan = write_head(tmp_path / "scan", PatientAge="045Y", PatientSex="F")
+    (only,) = predict(run.path, scan, tmp_path / "out").series
+    assert only.values["familiarity"] == {"percentile": 100.0, "scans": 40}
+    assert "lies outside what the model was trained on" in only.report.read_text()
+    assert not {"age_years", "sex"} & only.values["audit"].keys()
+
+
 def test_identity_is_on_the_page_alone_where_it_was_asked_for(run: Run, tmp_path: Path) -> None:
     scan = write_head(tmp_path / "scan", **IDENTITY)
     (only,) = predict(run.path, scan, tmp_path / "out", with_identity=True).series
@@ -128,7 +143,7 @@ def test_the_heat_map_lies_over_the_blood_of_the_scan_as_it_was_read(run: Run, t
     centre = [(axis * weights).sum() / weights.sum() for axis in (rows, columns)]
     # To a quarter of a patch: 8 of 96 pixels across 96 mm, that is 8 mm or 16 rows of 0.5 mm.
     np.testing.assert_allclose(centre, HOTTEST[1:], atol=4)
-    scan_scores, slice_scores = score(*what)
+    scan_scores, slice_scores, _ = score(*what)
     assert slice_scores.shape == (11, 6)
     np.testing.assert_array_equal(scan_scores, slice_scores.max(axis=0))
     # Where there is no blood, only the rim of the skull passes through its HU.
