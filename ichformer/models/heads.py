@@ -8,20 +8,13 @@ from jaxtyping import Array, Bool, Float
 
 from ichformer import LABELS
 from ichformer.models.layers.attention import DENSE_INIT
-from ichformer.models.layers.positions import sincos_1d, slice_heights_mm
+from ichformer.models.layers.positions import LONGEST_MM, ZPosition, sincos_1d, slice_heights_mm
 from ichformer.models.layers.transformer import Block
 
 ScanPool = Literal["attention", "max"]
 SlicePooling = Literal["attention_max", "attention", "mean"]
-ZPosition = Literal["mm", "index"]
 
 _MASKED = -1e9
-
-# About the length of a head in mm: the longest wavelength then tells skull base from vertex.
-_LONGEST_MM = 250.0
-
-# What stands between two slices of most head CT; where positions are indices, every scan is taken to be one of these.
-_USUAL_STEP_MM = 5.0
 
 
 class AttentionPool(nn.Module):
@@ -64,10 +57,7 @@ class SlicePool(nn.Module):
 
 
 class SliceContext(nn.Module):
-    """A transformer over the slices of a scan, each at its height in mm, or by its place alone (``"index"``).
-
-    Heights mean the same in a scan of 1 mm slices as in one of 5 mm; indices are what most published models have.
-    """
+    """A transformer over the slices of a scan, each at its height (``positions.slice_heights_mm``)."""
 
     depth: int
     num_heads: int
@@ -85,9 +75,8 @@ class SliceContext(nn.Module):
         train: bool,
     ) -> Float[Array, "b s d"]:
         """One vector a slice, now with what its scan says about it."""
-        if self.z_position == "index":
-            spacing_mm = jnp.full_like(spacing_mm, _USUAL_STEP_MM)
-        height = sincos_1d(slice_heights_mm(slice_mask, spacing_mm), x.shape[-1], longest=_LONGEST_MM)
+        heights_mm = slice_heights_mm(slice_mask, spacing_mm, self.z_position)
+        height = sincos_1d(heights_mm, x.shape[-1], longest=LONGEST_MM)
         x = x + 0.1 * height.astype(x.dtype)
         for i in range(self.depth):
             x = Block(self.num_heads, self.dropout, self.dtype, name=f"block{i}")(x, slice_mask, train=train)

@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from ichformer.models.heads import ScanPool, SliceContext, SlicePooling, ZPosition
-from ichformer.models.layers.patch_encoder import PatchEncoder, Positions
+from ichformer.models.heads import ScanPool, SliceContext, SlicePooling
+from ichformer.models.layers.patch_encoder import PatchEncoder
+from ichformer.models.layers.positions import Positions, ZPosition
 from ichformer.models.layers.transformer import BlockStyle, Remat
 from ichformer.models.slice_sequence import SliceSequence
 

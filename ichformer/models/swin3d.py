@@ -2,61 +2,17 @@
 
 from typing import Any
 
-import flax.linen as nn
 import jax.numpy as jnp
-from einops import rearrange
-from jaxtyping import Array, Bool, Float
 
-from ichformer.models.contract import CAM_LAYER, Prediction
-from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
-from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.heads import ScanPool
 from ichformer.models.layers.swin import SwinEncoder
 from ichformer.models.layers.transformer import Remat
 from ichformer.models.layers.window_attention import SwinVersion
 from ichformer.models.layers.windows import Size
+from ichformer.models.scan_volume import ScanVolume
 
 # Slices 5 mm apart, pixels of 0.5 mm: what most head CT is stored as.
 _TYPICAL_MM = (5.0, 0.5)
-
-
-class Swin3D(nn.Module):
-    """``SwinEncoder`` over a scan, its grid brought back to the slices, then the heads.
-
-    A grid that is coarser than the slices gives every slice its own share of a dense layer on the token that holds it:
-    a transposed convolution whose stride is its kernel.
-
-    Attributes:
-      encoder: gives the grid.
-      scan_pool: how scan logits come from slices.
-      dtype: of the computation; parameters stay float32.
-    """
-
-    encoder: SwinEncoder
-    scan_pool: ScanPool = "attention"
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "b s h w c"],
-        slice_mask: Bool[Array, "b s"],
-        spacing_mm: Float[Array, "b 3"],
-        train: bool,
-    ) -> Prediction:
-        """See ``contract.Classifier``; any number of slices, any H and W."""
-        b, slices = slice_mask.shape
-        grid = self.encoder(x, slice_mask, spacing_mm, train=train)
-        width, each = grid.shape[-1], self.encoder.slices_per_token
-        if each > 1:
-            grid = nn.Dense(each * width, kernel_init=DENSE_INIT, dtype=self.dtype, name="to_slices")(grid)
-            grid = rearrange(grid, "b d h w (i c) -> b (d i) h w c", i=each)[:, :slices]
-        grid = self.perturb(CAM_LAYER, grid)
-        vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
-        vectors = rearrange(vectors, "(b s) d -> b s d", b=b)
-        slice_logits, scan_logits = SliceAndScanHead(self.scan_pool, self.dtype, name="head")(vectors, slice_mask)
-        return Prediction(
-            slice_logits=slice_logits, scan_logits=scan_logits, features={"slices": vectors, CAM_LAYER: grid}
-        )
 
 
 def swin3d(
@@ -72,7 +28,7 @@ def swin3d(
     drop_path: float = 0.0,
     remat: Remat = "none",
     dtype: Any = jnp.float32,
-) -> Swin3D:
+) -> ScanVolume:
     """The classifier of a size; the default is the tiny one of Liu et al. 2022, with patches one slice deep.
 
     Args:
@@ -105,7 +61,7 @@ def swin3d(
         remat=remat,
         dtype=dtype,
     )
-    return Swin3D(encoder=encoder, scan_pool=scan_pool, dtype=dtype)
+    return ScanVolume(encoder=encoder, scan_pool=scan_pool, dtype=dtype)
 
 
 def even_merges(token_slice_mm: float, token_pixel_mm: float, count: int) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from ichformer.models.hybrid import hybrid
 from ichformer.models.recurrent import cnn_gru
 from ichformer.models.slice_vit import slice_vit
 from ichformer.models.swin3d import swin3d
+from ichformer.models.vit3d import vit3d
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,8 @@ _RESNET50_3D = {"depths": (3, 4, 6, 3), "bottleneck": True, "width": 512}
 
 _NANO_SWIN = {"width": 24, "depths": (2, 2, 2), "num_heads": (1, 2, 4), "window": (2, 4, 4), "scan_pool": "max"}
 
+_NANO_VIT3D = {"patch_size": (1, 8, 8), "width": 72, "depth": 3, "num_heads": 3, "scan_pool": "max"}
+
 # Liu et al. 2022, "Video Swin Transformer", section 3.3.
 _DEEP_SWIN = {"depths": (2, 2, 18, 2)}
 _BASE_SWIN = _DEEP_SWIN | {"width": 128, "num_heads": (4, 8, 16, 32)}
@@ -90,6 +93,9 @@ MODELS: dict[str, Entry] = {
     "slice_vit_s": _vit(25_587_278, 392.8, 384, 12, 6),
     "slice_vit_b": _vit(101_604_494, 1484, 768, 12, 12),
     "slice_vit_l": _vit(331_453_966, 5177, 1024, 24, 16),
+    "vit3d_nano": Entry(build=vit3d, options=_NANO_VIT3D, params=280_501, gflops=47.28),
+    "vit3d_s": Entry(build=vit3d, options={}, params=29_143_118, gflops=513.4),
+    "vit3d_b": Entry(build=vit3d, options={"width": 768, "num_heads": 12}, params=115_794_062, gflops=1957),
     "hybrid_nano": Entry(build=hybrid, options=_NANO_HYBRID, params=139_599, gflops=4.257),
     "hybrid_ti": _hybrid(4_581_054, 39.76, "residual_ti", heads=4),
     "hybrid_s": _hybrid(18_293_614, 158.1, "residual_s"),

@@ -5,21 +5,21 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-import flax.linen as nn  # noqa: E402
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-from flax import traverse_util  # noqa: E402
-from safetensors.numpy import save_file  # noqa: E402
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from safetensors.numpy import save_file
 
-from ichformer.models.layers.patch_encoder import PatchEncoder  # noqa: E402
-from ichformer.models.layers.transformer import BlockStyle  # noqa: E402
-from ichformer.models.weights.load import load_pretrained  # noqa: E402
-from ichformer.models.weights.source import Tree  # noqa: E402
+from ichformer.models.layers.patch_encoder import PatchEncoder
+from ichformer.models.layers.transformer import BlockStyle
+from ichformer.models.weights.load import load_pretrained
+from ichformer.models.weights.source import Tree
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 

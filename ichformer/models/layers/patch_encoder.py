@@ -1,6 +1,6 @@
 """The 2-D vision transformer over the patches of one slice."""
 
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,10 +10,8 @@ from jaxtyping import Array, Float, Int
 
 from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.convolution import Conv
-from ichformer.models.layers.positions import grid_positions, rotary_angles, sincos_2d
+from ichformer.models.layers.positions import Positions, grid_positions, rotary_angles, sincos_2d
 from ichformer.models.layers.transformer import Block, Blocks, BlockStyle, Remat
-
-Positions = Literal["sincos", "learned", "rotary"]
 
 
 class PatchEncoder(nn.Module):

@@ -1,8 +1,19 @@
 """Positions of a patch in its slice and of a slice in its scan: sines and cosines that are added, or rotations."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32
+
+Positions = Literal["sincos", "learned", "rotary"]
+ZPosition = Literal["mm", "index"]
+
+USUAL_STEP_MM = 5.0
+"""What lies between two slices of most head CT."""
+
+LONGEST_MM = 250.0
+"""About the length of a head: the longest wavelength along the slices then tells skull base from vertex."""
 
 
 def sincos_1d(position: Float[Array, "*grid"], width: int, *, longest: float) -> Float[Array, "*grid width"]:
@@ -59,11 +70,32 @@ def rotate(x: Float[Array, "b n k d"], angles: Float[Array, "#b n pairs"]) -> Fl
     return jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
 
 
-def slice_heights_mm(slice_mask: Array, spacing_mm: Float[Array, "b 3"]) -> Float[Array, "b s"]:
+def sincos_3d(
+    heights_mm: Float[Array, "b s"], rows: int, columns: int, width: int
+) -> Float[Array, "b s rows columns width"]:
+    """Fixed positions of the patches of a scan, a third of the width for each axis; ``width`` must be even.
+
+    Along the slices by millimetres (``sincos_1d``), in the slice by index (``sincos_2d``'s wavelengths).
+    """
+    pairs = [len(part) for part in np.array_split(np.arange(width // 2), 3)]
+    grid = (*heights_mm.shape, rows, columns)
+    parts = [sincos_1d(heights_mm, 2 * pairs[0], longest=LONGEST_MM)[:, :, None, None]]
+    for axis, (size, n) in enumerate(zip((rows, columns), pairs[1:], strict=True)):
+        place = sincos_1d(jnp.arange(size, dtype=jnp.float32), 2 * n, longest=10_000.0)
+        parts.append(place.reshape(1, 1, *((size, 1) if axis == 0 else (1, size)), 2 * n))
+    return jnp.concatenate([jnp.broadcast_to(part, (*grid, part.shape[-1])) for part in parts], axis=-1)
+
+
+def slice_heights_mm(
+    slice_mask: Array, spacing_mm: Float[Array, "b 3"], z_position: ZPosition = "mm"
+) -> Float[Array, "b s"]:
     """Height of each slice above the middle of its scan, in mm; masked slices get what their place would have.
 
-    Millimetres, not indices: so a 5 mm scan and a 1 mm scan of one head have the same positions.
+    Millimetres, not indices: so a 5 mm scan and a 1 mm scan of one head have the same positions. With ``"index"``, as
+    most published models have it, every scan is taken to have slices of 5 mm.
     """
+    if z_position == "index":
+        spacing_mm = jnp.full_like(spacing_mm, USUAL_STEP_MM)
     index = jnp.arange(slice_mask.shape[1], dtype=jnp.float32)[None]
     count = slice_mask.sum(1, keepdims=True).astype(jnp.float32)
     first = jnp.argmax(slice_mask, axis=1, keepdims=True).astype(jnp.float32)

@@ -68,16 +68,27 @@ class Mlp(nn.Module):
         return nn.Dense(width, kernel_init=DENSE_INIT, dtype=self.dtype, name="down")(y)
 
 
-class LayerScale(nn.Module):
-    """A learned scale of each channel that starts at ``initial``."""
+class BranchEnd(nn.Module):
+    """What a branch goes through before it is added: LayerScale, dropout, stochastic depth.
 
-    initial: float
+    Attributes:
+      layer_scale: see ``BlockStyle``.
+      dropout: rate.
+    """
+
+    layer_scale: float | None = None
+    dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-        """Features of the same shape."""
-        scale = self.param("scale", nn.initializers.constant(self.initial), x.shape[-1:])
-        return x * scale.reshape(1, 1, -1).astype(x.dtype)
+    def __call__(
+        self, y: Float[Array, "b *n d"], drop_rate: Float[Array, ""] | None, *, train: bool
+    ) -> Float[Array, "b *n d"]:
+        """Features of the same shape; ``drop_rate`` is that of ``drop_path``, None for none."""
+        if self.layer_scale is not None:
+            scale = self.param("scale", nn.initializers.constant(self.layer_scale), y.shape[-1:])
+            y = y * scale.reshape((1,) * (y.ndim - 1) + (-1,)).astype(y.dtype)
+        y = nn.Dropout(self.dropout, deterministic=not train)(y)
+        return y if drop_rate is None or not train else drop_path(y, drop_rate, self.make_rng("dropout"))
 
 
 class Block(nn.Module):
@@ -94,9 +105,7 @@ class Block(nn.Module):
         self.norm1, self.norm2 = (nn.LayerNorm(epsilon=style.epsilon, dtype=self.dtype) for _ in range(2))
         self.attention = SelfAttention(self.num_heads, style.qkv_bias, style.qk_norm, style.epsilon, self.dtype)
         self.mlp = Mlp(style.mlp, style.mlp_ratio, self.dtype)
-        self.dropouts = [nn.Dropout(self.dropout) for _ in range(2)]
-        if style.layer_scale is not None:
-            self.scale1, self.scale2 = (LayerScale(style.layer_scale) for _ in range(2))
+        self.scale1, self.scale2 = (BranchEnd(style.layer_scale, self.dropout) for _ in range(2))
 
     def __call__(
         self,
@@ -129,14 +138,8 @@ class Block(nn.Module):
         train: bool,
     ) -> Float[Array, "b n d"]:
         """The block from ``normed = norm1(x)`` on: the last place where a token's say in the others can be seen."""
-        x = x + self._branch(self.attention(normed, mask, angles), 0, drop_rate, train)
-        return x + self._branch(self.mlp(self.norm2(x)), 1, drop_rate, train)
-
-    def _branch(self, y: Array, number: int, drop_rate: Array | None, train: bool) -> Array:
-        if self.style.layer_scale is not None:
-            y = (self.scale1, self.scale2)[number](y)
-        y = self.dropouts[number](y, deterministic=not train)
-        return y if drop_rate is None or not train else drop_path(y, drop_rate, self.make_rng("dropout"))
+        x = x + self.scale1(self.attention(normed, mask, angles), drop_rate, train=train)
+        return x + self.scale2(self.mlp(self.norm2(x)), drop_rate, train=train)
 
 
 class Blocks(nn.Module):
@@ -151,6 +154,7 @@ class Blocks(nn.Module):
       drop_path: a rate for each, by place; () for none.
       remat: what the backward pass computes anew instead of keeping it: nothing, all but the results of dense layers,
         or all but the input of each block.
+      kind: of block; one that is made and called as ``Block`` is.
     """
 
     depth: int
@@ -160,19 +164,20 @@ class Blocks(nn.Module):
     style: BlockStyle = BlockStyle()
     drop_path: tuple[float, ...] = ()
     remat: Remat = "none"
+    kind: type[nn.Module] = Block
 
     @nn.compact
     def __call__(
         self,
-        x: Float[Array, "b n d"],
+        x: Float[Array, "b *tokens d"],
         mask: Bool[Array, "b n"] | None = None,
-        angles: Float[Array, "#b n pairs"] | None = None,
+        angles: Any = None,
         *,
         train: bool,
-    ) -> Float[Array, "b n d"]:
-        """Tokens of the same shape; arguments as for ``Block``."""
+    ) -> Float[Array, "b *tokens d"]:
+        """Tokens of the same shape; arguments as for the block."""
 
-        def step(block: Block, x: Array, rate: Array | None) -> tuple[Array, None]:
+        def step(block: nn.Module, x: Array, rate: Array | None) -> tuple[Array, None]:
             return block(x, mask, angles, drop_rate=rate, train=train), None
 
         loop = nn.scan(
@@ -182,7 +187,7 @@ class Blocks(nn.Module):
             length=self.depth,
         )
         rates = jnp.asarray(self.drop_path, jnp.float32) if any(self.drop_path) else None
-        return loop(Block(self.num_heads, self.dropout, self.dtype, self.style, name="block"), x, rates)[0]
+        return loop(self.kind(self.num_heads, self.dropout, self.dtype, self.style, name="block"), x, rates)[0]
 
 
 def rematerialised(step: Callable[..., Any], remat: Remat) -> Callable[..., Any]:

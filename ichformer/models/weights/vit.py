@@ -87,8 +87,8 @@ def big_vision_vit(source: Source) -> Tree:
 def monai_vit(source: Source) -> Tree:
     """MONAI's 3-D ViT with patches cut by a convolution, as parameters of ``vit3d`` with joint attention.
 
-    Its table of positions has no grid: it is taken to be a cube where the model says nothing else (``fit_tree`` splits
-    it). ``norm_cross_attn`` does nothing there and is left.
+    The first of its three axes is taken as the slices. Its table of positions has no grid and fits a model whose
+    ``position_grid`` counts as many. ``norm_cross_attn`` does nothing there and is left.
     """
     blocks = [
         {
@@ -102,8 +102,8 @@ def monai_vit(source: Source) -> Tree:
     return {
         "patches": source.conv("patch_embedding.patch_embeddings"),
         "positions": source.take("patch_embedding.position_embeddings")[0],
-        "blocks": {"block": stack(blocks)},
         "norm": source.norm("norm"),
+        **_loop_and_last(blocks),
     }
 
 
@@ -191,6 +191,6 @@ def _numbered(source: Source, pattern: str, mark: str) -> list[str]:
 
 
 def _loop_and_last(blocks: list[Tree]) -> Tree:
-    """Where ``PatchEncoder`` keeps its blocks: all but the last in one loop."""
+    """Where ``PatchEncoder`` and ``VolumeEncoder`` keep their blocks: all but the last in one loop."""
     loop = {"blocks": {"block": stack(blocks[:-1])}} if len(blocks) > 1 else {}
     return loop | {"last": blocks[-1]}

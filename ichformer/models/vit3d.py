@@ -1,0 +1,65 @@
+"""vit3d: a vision transformer over the whole scan, with patches in three dimensions."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from ichformer.models.heads import ScanPool
+from ichformer.models.layers.positions import Positions, ZPosition
+from ichformer.models.layers.transformer import BlockStyle, Remat
+from ichformer.models.layers.volume_encoder import VolumeAttention, VolumeEncoder
+from ichformer.models.scan_volume import ScanVolume
+
+
+def vit3d(
+    *,
+    patch_size: tuple[int, int, int] = (1, 16, 16),
+    width: int = 384,
+    depth: int = 12,
+    num_heads: int = 6,
+    attention: VolumeAttention = "factorised",
+    style: BlockStyle = BlockStyle(),  # noqa: B008, it is frozen
+    positions: Positions = "sincos",
+    position_grid: tuple[int, int, int] = (32, 14, 14),
+    z_position: ZPosition = "mm",
+    scan_pool: ScanPool = "attention",
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+    remat: Remat = "none",
+    dtype: Any = jnp.float32,
+) -> ScanVolume:
+    """A scan to tokens (``VolumeEncoder``), tokens to slices (``ScanVolume``); any number of slices, any H and W.
+
+    Args:
+      patch_size: of a token in slices, rows and columns. One slice keeps bleeds of one slice apart; with slices of 5 mm
+        and pixels of 1 mm, (3, 16, 16) is about a cube.
+      width: features of a token; even, and divisible by ``num_heads``.
+      depth: blocks.
+      num_heads: attention heads.
+      attention: over the slice and then over the slices, or over all tokens at once, which costs the square of them.
+      style: of the blocks.
+      positions: of the tokens in the scan.
+      position_grid: of the table where positions are learned, in tokens.
+      z_position: whether a slice is placed in its scan by millimetres or by its index.
+      scan_pool: how scan logits come from slices.
+      dropout: on the branches of every block.
+      drop_path: rate of stochastic depth of the last block.
+      remat: what the backward pass computes anew; see ``Blocks``.
+      dtype: of the computation; parameters stay float32.
+    """
+    encoder = VolumeEncoder(
+        patch_size=patch_size,
+        width=width,
+        depth=depth,
+        num_heads=num_heads,
+        attention=attention,
+        dropout=dropout,
+        dtype=dtype,
+        style=style,
+        positions=positions,
+        position_grid=position_grid,
+        z_position=z_position,
+        drop_path=drop_path,
+        remat=remat,
+    )
+    return ScanVolume(encoder=encoder, scan_pool=scan_pool, dtype=dtype)
