@@ -1,5 +1,8 @@
 """ResNet, ConvNeXt and EfficientNet with the weights of Hugging Face's and MONAI's, beside them."""
 
+import re
+
+import jax
 import numpy as np
 import pytest
 
@@ -9,9 +12,11 @@ transformers = pytest.importorskip("transformers")
 from ichformer.models.layers.convnext import ConvNext
 from ichformer.models.layers.efficientnet import EfficientNet, Stage
 from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD, ResNet
-from ichformer.models.weights.convnext import huggingface_convnext
+from ichformer.models.weights.convnext import authors_convnext, huggingface_convnext, timm_convnext
 from ichformer.models.weights.efficientnet import pytorch_efficientnet
+from ichformer.models.weights.layouts import recognise
 from ichformer.models.weights.resnet import huggingface_resnet, torchvision_resnet
+from ichformer.models.weights.source import Source
 from tests.parity.compare import assert_parity, randomise
 
 X = np.random.default_rng(0).random((2, 40, 72, 3), np.float32)
@@ -73,17 +78,74 @@ def test_resnet_by_torchvisions_names(block):
     )
 
 
-def test_convnext_of_hugging_face():
+def convnext():
     config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 24], depths=[1, 2, 1], num_stages=3)
-    theirs = randomise(transformers.ConvNextModel(config))
+    return randomise(transformers.ConvNextModel(config))
+
+
+def test_convnext_of_hugging_face():
     x = X[:, :32, :64]
     assert_parity(
         ours=apply(ConvNext((1, 2, 1), (8, 16, 24))),
         layout=huggingface_convnext,
-        theirs=theirs,
+        theirs=convnext(),
         run=lambda model: model.layernorm(model(channels_first(x)).last_hidden_state.permute(0, 2, 3, 1)),
         inputs=(x,),
     )
+
+
+# From Hugging Face's names to those of facebookresearch/ConvNeXt (models/convnext.py) and timm (models/convnext.py).
+AUTHORS = [
+    (r"^embeddings\.patch_embeddings", "downsample_layers.0.0"),
+    (r"^embeddings\.layernorm", "downsample_layers.0.1"),
+    (r"^encoder\.stages\.(\d)\.downsampling_layer", r"downsample_layers.\1"),
+    (r"^encoder\.stages\.(\d)\.layers", r"stages.\1"),
+    (r"layer_scale_parameter", "gamma"),
+    (r"layernorm", "norm"),
+]
+TIMM = [
+    (r"^embeddings\.patch_embeddings", "stem.0"),
+    (r"^embeddings\.layernorm", "stem.1"),
+    (r"^layernorm", "head.norm"),
+    (r"^encoder\.stages\.(\d)\.downsampling_layer", r"stages.\1.downsample"),
+    (r"^encoder\.stages\.(\d)\.layers", r"stages.\1.blocks"),
+    (r"dwconv", "conv_dw"),
+    (r"layernorm", "norm"),
+    (r"pwconv(\d)", r"mlp.fc\1"),
+    (r"layer_scale_parameter", "gamma"),
+]
+
+
+@pytest.mark.parametrize(("renames", "layout"), [(AUTHORS, authors_convnext), (TIMM, timm_convnext)])
+def test_convnext_by_other_names(renames, layout):
+    theirs = {name: tensor.numpy() for name, tensor in convnext().state_dict().items()}
+    renamed = {"head.fc.weight": np.zeros((5, 24), np.float32)}
+    for name, value in theirs.items():
+        for old, new in renames:
+            name = re.sub(old, new, name)
+        renamed["module." + name] = value
+    found = recognise(renamed, where="a file")
+    assert found.layout.convert is layout
+    jax.tree.map(np.testing.assert_array_equal, layout(found.source), huggingface_convnext(Source(theirs)))
+    assert found.left == ("head.fc.weight",)
+
+
+def test_files_of_the_others_are_recognised():
+    monai = pytest.importorskip("monai.networks.nets")
+    resnet = transformers.ResNetForImageClassification(
+        transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+    )
+    layouts = {
+        torchvision_resnet: monai.ResNet("basic", [1] * 4, [8] * 4, spatial_dims=2),
+        huggingface_resnet: resnet,
+        huggingface_convnext: convnext(),
+        pytorch_efficientnet: monai.EfficientNet(
+            ["r1_k3_s11_e1_i32_o16"], spatial_dims=2, width_coefficient=1.0, depth_coefficient=1.0
+        ),
+    }
+    for layout, module in layouts.items():
+        tensors = {"module." + name: tensor.numpy() for name, tensor in module.state_dict().items()}
+        assert recognise(tensors, where="a file").layout.convert is layout
 
 
 def test_efficientnet_of_monai():

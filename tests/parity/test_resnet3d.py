@@ -1,5 +1,6 @@
 """The 3-D ResNet with weights by MedicalNet's names, beside MONAI's."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 monai = pytest.importorskip("monai.networks.nets")
 
+from ichformer.models.cnn import cnn3d
 from ichformer.models.layers.resnet3d import ResNet3D
+from ichformer.models.weights.load import load_pretrained
 from ichformer.models.weights.resnet import torchvision_resnet
 from tests.parity.compare import assert_parity, randomise
 
@@ -72,3 +75,34 @@ def test_resnet_of_monai(block, shortcut, dilated, monkeypatch):
         run=run,
         inputs=(X,),
     )
+
+
+def test_a_file_of_medicalnet_starts_a_model_of_three_windows(tmp_path):
+    """Saved from a DataParallel inside a dictionary, as MedicalNet's files are; one channel becomes three."""
+    theirs = randomise(
+        monai.ResNet(
+            "basic",
+            [1] * 3 + [0],
+            [8, 8, 16, 16],
+            n_input_channels=1,
+            conv1_t_stride=2,
+            feed_forward=False,
+            bias_downsample=False,
+        )
+    )
+    torch.save(
+        {"state_dict": {"module." + name: tensor for name, tensor in theirs.state_dict().items()}}, tmp_path / "net.pth"
+    )
+    model = cnn3d(depths=(1, 1, 1), widths=(8, 8, 16), norm="affine", depth_strides=4)
+    x = jnp.repeat(jnp.asarray(X), 3, axis=-1)
+    mask, spacing_mm = jnp.ones(x.shape[:2], bool), jnp.ones((2, 3))
+    fresh = jax.eval_shape(lambda: model.init(jax.random.key(0), x, mask, spacing_mm, False)["params"])
+    params, report, layout = load_pretrained(fresh, tmp_path / "net.pth")
+    assert "MedicalNet" in layout
+    assert report.changed == {"encoder/stem/kernel": "from 1 to 3 channels"}
+    assert report.numbers == report.total
+    ours = jax.jit(lambda params: model.encoder.apply({"params": params}, x, mask)[:, ::16])(params["encoder"])
+    y = torch.from_numpy(np.ascontiguousarray(((X - 0.4) * 3).transpose(0, 4, 1, 2, 3)))
+    for part in (theirs.conv1, theirs.bn1, theirs.act, theirs.maxpool, theirs.layer1, theirs.layer2, theirs.layer3):
+        y = part(y)
+    np.testing.assert_allclose(ours, y.detach().permute(0, 2, 3, 4, 1), atol=1e-4)

@@ -1,30 +1,99 @@
-"""ConvNeXt of other libraries as our ``ConvNext``."""
+"""ConvNeXt of other libraries as our ``ConvNext``; their classifiers are left."""
 
 import re
+from typing import NamedTuple
 
 from ichformer.models.weights.source import Source, Tree
 
 
+class _Names(NamedTuple):
+    """Of the parts of the network; ``{stage}`` and ``{block}`` stand for numbers."""
+
+    stem: str
+    stem_norm: str
+    down: str
+    block: str
+    depthwise: str
+    block_norm: str
+    up: str
+    back: str
+    scale: str
+    norm: str
+
+
+_HUGGING_FACE = _Names(
+    "embeddings.patch_embeddings",
+    "embeddings.layernorm",
+    "encoder.stages.{stage}.downsampling_layer",
+    "encoder.stages.{stage}.layers.{block}",
+    "dwconv",
+    "layernorm",
+    "pwconv1",
+    "pwconv2",
+    "layer_scale_parameter",
+    "layernorm",
+)
+_AUTHORS = _Names(
+    "downsample_layers.0.0",
+    "downsample_layers.0.1",
+    "downsample_layers.{stage}",
+    "stages.{stage}.{block}",
+    "dwconv",
+    "norm",
+    "pwconv1",
+    "pwconv2",
+    "gamma",
+    "norm",
+)
+_TIMM = _Names(
+    "stem.0",
+    "stem.1",
+    "stages.{stage}.downsample",
+    "stages.{stage}.blocks.{block}",
+    "conv_dw",
+    "norm",
+    "mlp.fc1",
+    "mlp.fc2",
+    "gamma",
+    "head.norm",
+)
+
+
 def huggingface_convnext(source: Source) -> Tree:
     """``ConvNextModel``."""
+    return _convnext(source, _HUGGING_FACE)
+
+
+def authors_convnext(source: Source) -> Tree:
+    """facebookresearch/ConvNeXt."""
+    return _convnext(source, _AUTHORS)
+
+
+def timm_convnext(source: Source) -> Tree:
+    """timm, the sizes whose MLP is of dense layers (tiny and larger)."""
+    return _convnext(source, _TIMM)
+
+
+def _convnext(source: Source, names: _Names) -> Tree:
     tree = {
-        "stem": source.conv("embeddings.patch_embeddings"),
-        "stem_norm": source.norm("embeddings.layernorm"),
-        "norm": source.norm("layernorm"),
+        "stem": source.conv(names.stem),
+        "stem_norm": source.norm(names.stem_norm),
+        "norm": source.norm(names.norm),
     }
-    pattern = r"encoder\.stages\.(\d+)\.layers\.(\d+)\.dwconv\.weight"
-    for match in filter(None, (re.fullmatch(pattern, name) for name in source.names)):
-        stage, block = match[1], match[2]
-        at = f"encoder.stages.{stage}"
+    block_at = re.escape(names.block).replace(r"\{stage\}", r"(\d+)").replace(r"\{block\}", r"(\d+)")
+    found = (re.fullmatch(rf"{block_at}\.{names.scale}", name) for name in source.names)
+    for match in filter(None, found):
+        stage, block = match.groups()
         if block == "0" and stage != "0":
-            tree[f"down{stage}_norm"] = source.norm(f"{at}.downsampling_layer.0")
-            tree[f"down{stage}"] = source.conv(f"{at}.downsampling_layer.1")
-        layer = f"{at}.layers.{block}"
+            down = names.down.format(stage=stage)
+            tree[f"down{stage}_norm"] = source.norm(f"{down}.0")
+            tree[f"down{stage}"] = source.conv(f"{down}.1")
+        at = names.block.format(stage=stage, block=block)
         tree[f"stage{stage}_block{block}"] = {
-            "depthwise": source.conv(f"{layer}.dwconv"),
-            "norm": source.norm(f"{layer}.layernorm"),
-            "up": source.dense(f"{layer}.pwconv1"),
-            "down": source.dense(f"{layer}.pwconv2"),
-            "scale": source.take(f"{layer}.layer_scale_parameter"),
+            "depthwise": source.conv(f"{at}.{names.depthwise}"),
+            "norm": source.norm(f"{at}.{names.block_norm}"),
+            "up": source.dense(f"{at}.{names.up}"),
+            "down": source.dense(f"{at}.{names.back}"),
+            "scale": source.take(f"{at}.{names.scale}"),
         }
     return tree

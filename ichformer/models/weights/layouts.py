@@ -105,6 +105,16 @@ LAYOUTS: tuple[Layout, ...] = (
         convert=convnext.huggingface_convnext,
     ),
     Layout(
+        name="timm ConvNeXt",
+        marks=("stem.0.weight", "stages.0.blocks.0.conv_dw.weight", "stages.0.blocks.0.mlp.fc1.weight"),
+        convert=convnext.timm_convnext,
+    ),
+    Layout(
+        name="facebookresearch ConvNeXt",
+        marks=("downsample_layers.0.0.weight", "stages.0.0.dwconv.weight", "stages.0.0.gamma"),
+        convert=convnext.authors_convnext,
+    ),
+    Layout(
         name="EfficientNet-PyTorch (Lite; MONAI)",
         marks=("_conv_stem.weight", "_conv_head.weight", "_bn1.running_var"),
         convert=efficientnet.pytorch_efficientnet,
