@@ -17,10 +17,6 @@ from ichformer.models.zoo import MODELS, build_model
 SMALL = [name for name in MODELS if name.endswith("_nano")]
 SLICES, REAL = 6, 4
 
-# What runs once or twice is compiled in half the time without LLVM's optimisations.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
-
 @functools.cache
 def inputs() -> tuple[jax.Array, jax.Array, jax.Array]:
     """Two scans of 40 x 32 pixels, the first with two masked slices behind it."""
@@ -32,7 +28,8 @@ def inputs() -> tuple[jax.Array, jax.Array, jax.Array]:
 @functools.cache
 def variables(name: str):
     model, args = build_model(name), inputs()
-    return {"params": jit(lambda: model.init(jax.random.key(1), *args, False)["params"])()}
+    key = jax.random.key(1, impl="unsafe_rbg")  # one operation an array, where the default is compiled for seconds
+    return {"params": jax.jit(lambda: model.init(key, *args, False)["params"])()}
 
 
 @functools.cache
@@ -46,7 +43,7 @@ def with_gradient(name: str):
         # Squares, so that no sum that a norm holds fixed hides a gradient.
         return jnp.sum(jnp.square(logits + 0.3)), prediction
 
-    return jit(jax.grad(total, has_aux=True))
+    return jax.jit(jax.grad(total, has_aux=True))
 
 
 def predict(name: str, *args: jax.Array):
@@ -107,7 +104,7 @@ def test_one_slice_and_jit_equals_eager(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_three_hundred_slices(name):
     args = jnp.full((1, 300, 32, 32, 3), 0.5), jnp.ones((1, 300), bool), jnp.ones((1, 3))
-    prediction = jit(lambda *args: build_model(name).apply(*args, False))(variables(name), *args)
+    prediction = jax.jit(lambda *args: build_model(name).apply(*args, False))(variables(name), *args)
     assert np.isfinite(prediction.slice_logits).all()
     assert np.isfinite(prediction.scan_logits).all()
 
@@ -115,7 +112,7 @@ def test_three_hundred_slices(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_bfloat16_stays_close(name):
     model = build_model(name, dtype=jnp.bfloat16)
-    half = jit(lambda *args: model.apply(*args, False))(variables(name), *inputs())
+    half = jax.jit(lambda *args: model.apply(*args, False))(variables(name), *inputs())
     full = predict(name, *inputs())
     assert half.scan_logits.dtype == half.slice_logits.dtype == jnp.float32
     assert half.features[CAM_LAYER].dtype == jnp.bfloat16
@@ -141,7 +138,7 @@ def test_scan_pool_max_is_the_largest_slice_logit():
 def test_dropout_only_when_training():
     model, params, args = build_model("hybrid_nano", dropout=0.5), variables("hybrid_nano"), inputs()
 
-    @functools.partial(jit, static_argnums=1)
+    @functools.partial(jax.jit, static_argnums=1)
     def scores(seed, train):
         return model.apply(params, *args, train, rngs={"dropout": jax.random.key(seed)}).scan_logits
 
