@@ -93,6 +93,8 @@ def freeze_ood(run: Run, store: Store, *, train: str = "train", reference: str =
 def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str, float]:
     """Trains, then fixes the thresholds on the store's split "val", where the run is a classifier and there is one.
 
+    Several hosts only train: the first ``evaluate`` of the run fixes the thresholds, in one process.
+
     Raises:
       InputError: ``train`` objects, or scans of the split to train on leak into the store's other splits.
     """
@@ -101,7 +103,8 @@ def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -
     check_leakage(store.index[split == config.data.split], store.index[~split.isin(["", config.data.split])])
     written = train(config, run, progress=progress)
     (run / OOD_NAME).unlink(missing_ok=True)  # it would be of other parameters
-    if config.objective.name == "classification" and "val" in set(store.index["split"]):
+    alone = jax.process_count() == 1
+    if alone and config.objective.name == "classification" and "val" in set(store.index["split"]):
         freeze_thresholds(Run.open(run), store)
     return written
 
