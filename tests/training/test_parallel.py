@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from ichformer.bench.collectives import collectives, reads
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
 from ichformer.models.layers.patch_encoder import PatchEncoder
@@ -100,3 +101,58 @@ def test_every_layout_trains_the_same(name):
     assert max(losses) - min(losses) > 0.05
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), state.params, start().params)
     assert np.mean(np.asarray(jax.tree.leaves(moved)) > 1e-4) > 0.9, moved
+
+
+def test_fsdp_holds_a_sixth_at_most_and_gathers_no_optimiser_state():
+    mesh = make_mesh(ParallelConfig(fsdp=8))
+    adamw = optax.adamw(1e-3)
+    state = create_sharded(functools.partial(first_state, adamw), mesh)
+    # Random numbers do not depend on who draws which of them.
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params), start().params)
+    leaves = jax.tree.leaves(state)
+    whole = sum(x.nbytes for x in leaves)
+    for device in mesh.devices.flat:
+        held = sum(s.data.nbytes for x in leaves for s in x.addressable_shards if s.device == device)
+        assert held <= whole / 6
+    step = functools.partial(train_step, objective=OBJECTIVE, optimizer=adamw, ema_decay=0.9)
+    batch = shard_batch(batch_of(0), mesh)
+    compiled = compile_step(step, state, mesh).lower(state, batch, jax.random.key(1)).compile()
+    memory = compiled.memory_analysis()
+    shares = sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(batch)) + 1024
+    assert memory.argument_size_in_bytes <= whole / 6 + shares
+    # The new state takes the memory of the old one; all else that goes in or out are batch, key and metrics.
+    assert memory.alias_size_in_bytes > 0.95 * whole / 8
+    hlo = compiled.as_text()
+    gathered = [c for c in collectives(hlo, devices=8) if c.kind == "all-gather"]
+    kernels = [x for x in jax.tree.leaves(state.params) if x.size >= 4096]
+    # Every large parameter comes together for its layer, forward and backward at most, and nothing else of that size.
+    assert (
+        sum(x.nbytes for x in kernels) <= sum(c.result_bytes for c in gathered) <= 2.2 * sum(x.nbytes for x in kernels)
+    )
+    assert reads(hlo, "all-gather", "state.opt_state") == []
+    assert len(reads(hlo, "all-gather", "state.params")) >= len(kernels)
+
+
+@pytest.mark.parametrize(
+    ("config", "where", "mend"),
+    [
+        ({"fsdp": 3, "data": 4}, "--parallel", "product is 8"),
+        ({"fsdp": 3}, "--parallel", "product is 8"),
+        ({"tensor": 16}, "--parallel", "product is 8"),
+        ({"fsdp": 0}, "--parallel.fsdp", "1 or more"),
+        ({"accumulate": 0}, "--parallel.accumulate", "1 or more"),
+        ({"mode": "pmap", "fsdp": 2}, "--parallel.mode pmap", "--parallel.mode jit"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(config, where, mend):
+    with pytest.raises(InputError) as error:
+        make_mesh(ParallelConfig(**config))
+    assert error.value.where == where
+    assert mend in error.value.mend
+
+
+def test_parts_of_a_batch_have_to_be_shared_evenly():
+    mesh = make_mesh(ParallelConfig(data=2, fsdp=2, tensor=2))
+    check_batch_size(8, mesh, accumulate=2)
+    with pytest.raises(InputError, match="12 scans in 2 parts cannot be shared by 4 devices"):
+        check_batch_size(12, mesh, accumulate=2)
