@@ -109,6 +109,8 @@ def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -
 
     That is done where the run is a classifier and there is such a split.
 
+    Several hosts only train: the first ``evaluate`` of the run fixes the thresholds, in one process.
+
     Raises:
       InputError: ``train`` objects, or scans of the split to train on leak into the store's other splits.
     """
@@ -117,7 +119,8 @@ def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -
     check_leakage(store.index[split == config.data.split], store.index[~split.isin(["", config.data.split])])
     written = train(config, run, progress=progress)
     (run / OOD_NAME).unlink(missing_ok=True)  # it would be of other parameters
-    if config.objective.name == "classification" and "val" in set(store.index["split"]):
+    alone = jax.process_count() == 1
+    if alone and config.objective.name == "classification" and "val" in set(store.index["split"]):
         trained = Run.open(run)
         freeze_thresholds(trained, store)
         if len(store.rows(config.data.split)) > 1:

@@ -5,17 +5,22 @@
 
 import importlib.util
 import os
+import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import jax
 import numpy as np
 
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
 from ichformer.training.config import ParallelConfig
 
 HEARTBEAT_S = 30
 """After so many silent seconds a host counts as lost, and the others stop."""
+
+_AGAIN = "start all hosts again with the same command: the run goes on from its newest checkpoint"
 
 
 def join_hosts(config: ParallelConfig) -> None:
@@ -81,14 +86,24 @@ def on_first_host(action: Callable[[], None]) -> None:
     return None
 
 
-def lost_host(error: Exception, *, step: int) -> InputError:
-    """What to say where a step of several hosts failed: almost always another host is gone."""
-    reason = str(error).strip().partition("\n")[0]
-    return InputError(
-        f"another host was lost in step {step} ({reason})",
-        where=f"host {jax.process_index()} of {jax.process_count()}",
-        mend="start all hosts again with the same command: the run goes on from its newest checkpoint",
-    )
+def leave(error: Exception, *, step: int) -> NoReturn:
+    """Ends this process of several at once, with one line that says why.
+
+    An orderly end would wait for the others: checkpoints that are being written, and JAX at exit. A host that fails in
+    the middle of a step has left them waiting in it, or is left by them; gone, it is noticed by all.
+
+    Exit code 2 for bad input, 1 for anything else: a launcher should start the hosts again.
+    """
+    host = f"host {jax.process_index()} of {jax.process_count()}"
+    if isinstance(error, InputError):
+        said, code = str(error), 2
+    else:
+        if not isinstance(error, jax.errors.JaxRuntimeError):
+            traceback.print_exception(error)
+        reason = one_line(str(error).strip().partition("\n")[0])
+        said, code = f"{host}: step {step} failed, mostly because another host is gone: {reason}; {_AGAIN}", 1
+    print(f"ichformer: error: {said}", file=sys.stderr, flush=True)  # noqa: T201
+    os._exit(code)
 
 
 def _launched_as_several() -> bool:

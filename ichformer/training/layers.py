@@ -13,12 +13,16 @@ _FIRST = re.compile(r"patch|stem|class_token|register|position")
 _NUMBERED = re.compile(r"(?:stage|block|layer)_?\d")
 
 
+LOOP = "block"
+"""What the loops of this house call the block that they repeat; its parameters are stacked on a first axis."""
+
+
 def is_stacked(path: tuple[Any, ...]) -> bool:
     """Whether a parameter is of equal blocks in one loop, one after the other along its first axis.
 
-    ``nn.scan`` keeps them so, and the loops of this house call the block that they repeat "block".
+    ``nn.scan`` keeps them so, under the name ``LOOP``.
     """
-    return any(key.key == "block" for key in path)
+    return any(key.key == LOOP for key in path)
 
 
 def layer_scales(params: Any, decay: float) -> Any:

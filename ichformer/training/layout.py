@@ -6,10 +6,13 @@ weights and freezing by name had to open. The state of an optimiser has the path
 own, so one table places both. A rule can only cost time: XLA computes the same whatever lies where.
 """
 
+import math
 from typing import Any
 
 import jax
 from jax.sharding import PartitionSpec
+
+from ichformer.training.layers import LOOP
 
 # By the last two names of a path; aligned with the last axes, as a loop over equal blocks puts one before them.
 _LOGICAL: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -23,10 +26,6 @@ _LOGICAL: dict[tuple[str, ...], tuple[str, ...]] = {
 
 # Shoeybi et al. 2019 (Megatron-LM), section 3: the first layer of each pair is cut by columns, the second by rows.
 _ON_TENSOR = ("heads", "hidden")
-
-_LOOP = "block"
-"""The name of a block whose parameters are stacked over a loop (``layers.transformer.Blocks``): its first axis is
-the loop's, and every turn would have to fetch its slice from another device if that axis were cut."""
 
 _SMALL = 4096
 """Numbers below which an array stays whole under FSDP: gathering it takes as long as the message itself does."""
@@ -50,12 +49,10 @@ def partition(path: tuple[str, ...], shape: tuple[int, ...], *, fsdp: int, tenso
         for axis, name in enumerate(logical, first):
             if name in _ON_TENSOR and shape[axis] % tensor == 0:
                 axes[axis] = "tensor"
-    size = 1
-    for length in shape:
-        size *= length
-    if fsdp > 1 and size >= _SMALL:
-        looped = 1 if _LOOP in path else 0
-        free = [axis for axis in range(looped, len(shape)) if axes[axis] is None and shape[axis] % fsdp == 0]
+    if fsdp > 1 and math.prod(shape) >= _SMALL:
+        # Were a loop's own axis cut, every turn would have to fetch its layer from another device.
+        first = 1 if LOOP in path else 0
+        free = [axis for axis in range(first, len(shape)) if axes[axis] is None and shape[axis] % fsdp == 0]
         if free:
             axes[max(free, key=lambda axis: shape[axis])] = "fsdp"
     return PartitionSpec(*axes)

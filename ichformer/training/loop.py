@@ -17,7 +17,7 @@ from ichformer.pipeline.records import Store
 from ichformer.training.build import build_objective
 from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig
-from ichformer.training.hosts import join_hosts, lost_host, on_first_host
+from ichformer.training.hosts import join_hosts, leave, on_first_host
 from ichformer.training.optim import build_optimizer, learning_rate
 from ichformer.training.parallel import (
     check_batch_size,
@@ -126,9 +126,9 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
                 bar.set_postfix_str(f"loss {written['loss']:.4f}, {written['scans_per_s']:.1f} scans/s", refresh=False)
             bar.update()
             checkpoints.save(done, state, force=done == config.steps)
-    except jax.errors.JaxRuntimeError as error:
+    except Exception as error:
         if jax.process_count() > 1:
-            raise lost_host(error, step=done) from error
+            leave(error, step=done)
         raise
     finally:
         bar.close()
