@@ -129,6 +129,34 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ParallelConfig:
+    """Which devices share the work, and how. A run may be resumed with other values: its batches stay the same.
+
+    The mesh has the axes (data, fsdp, tensor); see ``training.parallel``.
+
+    Attributes:
+      mode: "jit" over the mesh; "pmap" runs the same step with the parameters whole on every device of one host.
+      data: groups of devices that share a batch and hold the same parameters; what is left where None.
+      fsdp: devices that share a batch and each hold a part of every large parameter and of its optimiser state.
+      tensor: devices that share the heads and the hidden features of each block.
+      accumulate: parts of a batch that are computed one after the other, in as many times less memory. With dropout
+        or masking, each part draws its own.
+      coordinator: HOST:PORT of the first host, where no launcher (Slurm, a GKE job, a TPU VM) names it.
+      num_processes: with ``coordinator``: how many processes there are.
+      process_id: with ``coordinator``: which of them this is, from 0.
+    """
+
+    mode: Literal["jit", "pmap"] = "jit"
+    data: int | None = None
+    fsdp: int = 1
+    tensor: int = 1
+    accumulate: int = 1
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A whole run.
 
@@ -137,6 +165,7 @@ class TrainConfig:
       model: which model.
       objective: what is optimised.
       optim: how.
+      parallel: on which devices.
       steps: optimiser steps.
       seed: of parameters, order, augmentation and dropout.
       ema_decay: of the averaged parameters that evaluation and prediction use; 0 keeps none.
@@ -151,6 +180,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     steps: int = 1000
     seed: int = 0
     ema_decay: float = 0.99

@@ -1,5 +1,7 @@
-"""How a step is compiled and where its arrays lie: the only file that knows of meshes and jit."""
+"""How a step is compiled and where its arrays lie: the only file that knows of meshes, jit and pmap."""
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,27 +11,80 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ichformer.errors import InputError
 from ichformer.pipeline.batch import Batch
+from ichformer.training.config import ParallelConfig
+from ichformer.training.layout import partitions
+from ichformer.training.state import TrainState
+
+BATCH_AXES = ("data", "fsdp")
+"""The axes of the mesh that share the scans of a batch; along "tensor" all devices see the same scans."""
 
 
-def make_mesh() -> Mesh:
-    """All devices along "data": each holds the parameters and a share of the batch."""
-    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+def make_mesh(config: ParallelConfig | None = None) -> Mesh:
+    """The devices as a mesh (data, fsdp, tensor); by default all along "data".
 
+    Where the config asks for fewer devices than one host has, the first ones are taken.
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """InputError where the batch cannot be shared evenly."""
-    devices = mesh.shape["data"]
-    if batch_size % devices:
+    Raises:
+      InputError: more devices than there are, devices that are left over on several hosts, or a combination that does
+        not go together.
+    """
+    config = ParallelConfig() if config is None else config
+    shared = {"fsdp": config.fsdp, "tensor": config.tensor, "accumulate": config.accumulate}
+    for name, value in shared.items() | ({("data", config.data)} if config.data is not None else set()):
+        if value < 1:
+            raise InputError(f"found {value}", where=f"--parallel.{name}", mend="give 1 or more")
+    if config.mode == "pmap":
+        if config.fsdp * config.tensor > 1:
+            raise InputError(
+                "keeps the parameters whole on every device",
+                where="--parallel.mode pmap",
+                mend="leave out --parallel.fsdp and --parallel.tensor, or take --parallel.mode jit",
+            )
+        if jax.process_count() > 1:
+            raise InputError(
+                f"drives the devices of one host, here are {jax.process_count()}",
+                where="--parallel.mode pmap",
+                mend="take --parallel.mode jit",
+            )
+    devices = jax.devices()
+    rest = config.fsdp * config.tensor
+    data = max(len(devices) // rest, 1) if config.data is None else config.data
+    wanted = data * rest
+    if wanted > len(devices) or (wanted < len(devices) and (config.data is None or jax.process_count() > 1)):
         raise InputError(
-            f"{batch_size} scans cannot be shared by {devices} devices",
+            f"data {data} x fsdp {config.fsdp} x tensor {config.tensor} are {wanted} devices, there are {len(devices)}",
+            where="--parallel",
+            mend=f"choose numbers whose product is {len(devices)}",
+        )
+    if jax.local_device_count() % config.tensor:
+        raise InputError(
+            f"the {jax.local_device_count()} devices of a host cannot be shared by groups of {config.tensor}",
+            where="--parallel.tensor",
+            mend="choose a divisor: such a group exchanges far too much to reach over hosts",
+        )
+    return jax.make_mesh(
+        (data, config.fsdp, config.tensor),
+        ("data", "fsdp", "tensor"),
+        axis_types=(AxisType.Auto,) * 3,
+        devices=devices[:wanted],
+    )
+
+
+def check_batch_size(batch_size: int, mesh: Mesh, *, accumulate: int = 1) -> None:
+    """InputError where the parts of the batch cannot be shared evenly."""
+    devices = _shares(mesh)
+    if batch_size % (devices * accumulate):
+        parts = f" in {accumulate} parts" if accumulate > 1 else ""
+        raise InputError(
+            f"{batch_size} scans{parts} cannot be shared by {devices} devices",
             where="--data.batch-size",
-            mend=f"take a multiple of {devices}",
+            mend=f"take a multiple of {devices * accumulate}",
         )
 
 
 def shard_batch(batch: Batch, mesh: Mesh) -> Batch:
     """This host's part of a batch onto its devices, as one global array each."""
-    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    sharding = NamedSharding(mesh, PartitionSpec(BATCH_AXES))
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch)
 
 
@@ -38,12 +93,64 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def compile_step(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """``step(state, batch, rng) -> (state, metrics)``, jitted over the mesh; the old state's memory is given up."""
+def state_shardings(state: TrainState, mesh: Mesh) -> TrainState:
+    """Where each array of a state, given as arrays or as their shapes, lies (``training.layout``)."""
+    specs = partitions(state, fsdp=mesh.shape["fsdp"], tensor=mesh.shape["tensor"])
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
+
+
+def create_sharded(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
+    """``init()``, made where it will lie: no device ever holds more of it than its part."""
+    return jax.jit(init, out_shardings=state_shardings(jax.eval_shape(init), mesh))()
+
+
+def place(state: TrainState, mesh: Mesh) -> TrainState:
+    """A state that is somewhere else, for instance read from another run, to where it will lie."""
+    return jax.device_put(state, state_shardings(state, mesh))
+
+
+def compile_step(
+    step: Callable[..., tuple[TrainState, Any]], state: TrainState, mesh: Mesh, *, mode: str = "jit"
+) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Any]]:
+    """``step(state, batch, rng) -> (state, metrics)`` over the mesh; the old state's memory is given up.
+
+    Args:
+      step: pure; under "pmap" it is also given ``axis_name`` and has to sum over it.
+      state: arrays or shapes; only their layout is read.
+      mesh: where to run.
+      mode: "jit" or "pmap"; the arguments of what comes back are the same for both.
+    """
+    if mode == "pmap":
+        return _compile_pmap(step, mesh)
     everywhere = NamedSharding(mesh, PartitionSpec())
+    shardings = state_shardings(state, mesh)
     return jax.jit(
         step,
-        in_shardings=(everywhere, NamedSharding(mesh, PartitionSpec("data")), everywhere),
-        out_shardings=everywhere,
+        in_shardings=(shardings, NamedSharding(mesh, PartitionSpec(BATCH_AXES)), everywhere),
+        out_shardings=(shardings, everywhere),
         donate_argnums=0,
     )
+
+
+def _compile_pmap(
+    step: Callable[..., tuple[TrainState, Any]], mesh: Mesh
+) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Any]]:
+    """The state goes in and comes out whole, without the axis of devices that pmap's users know from elsewhere."""
+    mapped = jax.pmap(
+        functools.partial(step, axis_name="data"),
+        axis_name="data",
+        in_axes=(None, 0, None),
+        out_axes=None,
+        devices=list(mesh.devices.flat),
+        donate_argnums=0,
+    )
+
+    @jax.jit
+    def split(batch: Batch) -> Batch:
+        return jax.tree.map(lambda x: x.reshape(mesh.size, -1, *x.shape[1:]), batch)
+
+    return lambda state, batch, rng: mapped(state, split(batch), rng)
+
+
+def _shares(mesh: Mesh) -> int:
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)

@@ -30,7 +30,7 @@ from ichformer.training.optim import build_optimizer
 from ichformer.training.state import TrainState, create_state
 
 # Settings that do not change what comes out: a run may be resumed with other values of them.
-_FREE = ("log_every", "checkpoint_every", "keep_checkpoints", "wandb_project")
+_FREE = ("log_every", "checkpoint_every", "keep_checkpoints", "wandb_project", "parallel")
 _FREE_DATA = ("store", "num_workers")
 
 

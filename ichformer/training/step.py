@@ -1,10 +1,13 @@
 """One optimiser step, as a pure function that knows nothing of devices."""
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 
-from ichformer.objectives.base import Objective
+from ichformer.objectives.base import Metrics, Objective
 from ichformer.pipeline.batch import Batch
 from ichformer.training.state import TrainState
 
@@ -17,18 +20,30 @@ def train_step(
     objective: Objective,
     optimizer: optax.GradientTransformation,
     ema_decay: float,
+    accumulate: int = 1,
+    axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Loss, gradient, update; metrics are means over the whole batch.
 
     Sums are divided once, after they ran over all scans: a global batch gives the same loss on any layout.
+
+    Args:
+      state: the state before the step.
+      batch: all scans of the step, or with ``axis_name`` this device's.
+      rng: of the run; the step's own follows from it and ``state.step``.
+      objective: what is optimised.
+      optimizer: how.
+      ema_decay: of the averaged parameters.
+      accumulate: parts of the batch that are computed one after the other.
+      axis_name: the mapped axis whose devices hold the other scans, where there is one.
     """
     rng = jax.random.fold_in(rng, state.step)
-
-    def loss_sum(params: object) -> tuple[jax.Array, tuple]:
-        total, weight, metrics = objective.loss(params, batch, rng, True)
-        return total, (weight, metrics)
-
-    (total, (weight, sums)), grads = jax.value_and_grad(loss_sum, has_aux=True)(state.params)
+    if axis_name is not None:
+        rng = jax.random.fold_in(rng, jax.lax.axis_index(axis_name))
+    sums = _accumulated(objective, state.params, batch, rng, accumulate)
+    if axis_name is not None:
+        sums = jax.lax.psum(sums, axis_name)
+    total, weight, metric_sums, grads = sums
     # A batch without one known label has weight 0: its gradient is 0 and stays so.
     scale = 1.0 / jnp.maximum(weight, 1e-6)
     grads = jax.tree.map(lambda g: g * scale, grads)
@@ -39,7 +54,41 @@ def train_step(
         # Early on the mean follows fast, as the start is not worth remembering (TensorFlow's num_updates rule).
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema_params = jax.tree.map(lambda mean, now: mean * decay + now * (1 - decay), ema_params, params)
-    metrics = {name: value / jnp.maximum(count, 1e-6) for name, (value, count) in sums.items()}
+    metrics = {name: value / jnp.maximum(count, 1e-6) for name, (value, count) in metric_sums.items()}
     metrics |= {"loss": total * scale, "grad_norm": optax.tree.norm(grads)}
     state = TrainState(step=state.step + 1, params=params, opt_state=opt_state, ema_params=ema_params)
     return state, metrics
+
+
+def _accumulated(
+    objective: Objective, params: Any, batch: Batch, rng: jax.Array, parts: int
+) -> tuple[jax.Array, jax.Array, Metrics, Any]:
+    """``_sums`` over ``parts`` equal parts of the batch, one after the other."""
+    if parts == 1:
+        return _sums(objective, params, batch, rng)
+
+    def split(x: jax.Array) -> jax.Array:
+        # Every part takes scans from all over the batch, so that each device has its share of each part.
+        return jnp.swapaxes(x.reshape(-1, parts, *x.shape[1:]), 0, 1)
+
+    def add(sums: Any, part: tuple[jax.Array, Batch]) -> tuple[Any, None]:
+        number, scans = part
+        return jax.tree.map(jnp.add, sums, _sums(objective, params, scans, jax.random.fold_in(rng, number))), None
+
+    batches = jax.tree.map(split, batch)
+    shapes = jax.eval_shape(functools.partial(_sums, objective), params, jax.tree.map(lambda x: x[0], batches), rng)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return jax.lax.scan(add, zeros, (jnp.arange(parts), batches))[0]
+
+
+def _sums(
+    objective: Objective, params: Any, batch: Batch, rng: jax.Array
+) -> tuple[jax.Array, jax.Array, Metrics, Any]:
+    """Loss, weight, metrics and gradient, each summed over the scans of ``batch``."""
+
+    def loss_sum(params: Any) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
+        total, weight, metrics = objective.loss(params, batch, rng, True)
+        return total, (weight, metrics)
+
+    (total, (weight, metrics)), grads = jax.value_and_grad(loss_sum, has_aux=True)(params)
+    return total, weight, metrics, grads
