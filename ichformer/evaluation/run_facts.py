@@ -28,7 +28,7 @@ def run_facts(run: Run, store: Store, split: str) -> Facts:
     return Facts(
         name=config.model.name,
         model=f"{config.model.name}, {parameters:,} parameters",
-        preprocessing=f"prepared with {_said(store.config)}; windows {', '.join(config.objective.windows)}",
+        preprocessing=f"prepared with {_said(store.config)}; {config.objective.channels}",
         data=f"judged on scans of {origins}" + (f", sites {', '.join(sites)}" if sites else ""),
         partitions=f"{trained}judged on {len(judged)} series of {_patients(judged)} patients (split {split})",
         disjoint=(

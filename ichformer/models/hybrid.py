@@ -4,34 +4,40 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from ichformer.models.encoders import build_encoder
 from ichformer.models.heads import ScanPool, SliceContext
-from ichformer.models.layers.resnet import ResidualEncoder
+from ichformer.models.layers.channel_norm import Norm
 from ichformer.models.slice_sequence import SliceSequence
 
 
 def hybrid(
     *,
-    widths: tuple[int, ...] = (64, 128, 256, 512),
-    blocks: int = 2,
+    encoder: str = "resnet18",
+    width: int | None = None,
     context_depth: int = 2,
     context_heads: int = 8,
+    norm: Norm = "group",
+    drop_path: float = 0.0,
     scan_pool: ScanPool = "attention",
     dropout: float = 0.0,
     dtype: Any = jnp.float32,
 ) -> SliceSequence:
-    """The RSNA 2019 medal recipe as one network: encoder per slice, sequence model over slices.
+    """Encoder per slice, sequence model over slices: the RSNA 2019 medal recipe as one network.
 
     Args:
-      widths: features of the encoder's stages, multiples of 8; the last is the width of the transformer.
-      blocks: residual blocks a stage.
+      encoder: which one, by its name in ``ENCODERS``.
+      width: of the transformer over slices; None takes the encoder's own.
       context_depth: transformer blocks over the slices of a scan.
       context_heads: attention heads over slices.
+      norm: of the encoder (``build_encoder``).
+      drop_path: of the encoder (``build_encoder``).
       scan_pool: how scan logits come from slices.
       dropout: on the branches of the transformer's blocks.
       dtype: of the computation; parameters stay float32.
     """
     return SliceSequence(
-        encoder=ResidualEncoder(widths, blocks, dtype),
+        encoder=build_encoder(encoder, norm=norm, drop_path=drop_path, dtype=dtype),
+        width=width,
         context=SliceContext(context_depth, context_heads, dropout, dtype),
         scan_pool=scan_pool,
         dtype=dtype,

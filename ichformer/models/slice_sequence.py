@@ -21,6 +21,7 @@ class SliceSequence(nn.Module):
       dtype: of the computation; parameters stay float32.
       slice_pool: how a slice's vector comes from its grid (``SlicePool``); "token" asks the encoder for what its class
         token read there (``PatchEncoder.class_vector``).
+      width: what the grid's features are projected to, where an encoder has more than a context can afford.
     """
 
     encoder: nn.Module
@@ -28,6 +29,7 @@ class SliceSequence(nn.Module):
     scan_pool: ScanPool = "attention"
     dtype: Any = jnp.float32
     slice_pool: SlicePooling | Literal["token"] = "attention_max"
+    width: int | None = None
 
     @nn.compact
     def __call__(
@@ -44,6 +46,8 @@ class SliceSequence(nn.Module):
             grid, tokens = self.encoder.before_last_attention(x, train=train)
         else:
             grid = self.encoder(x, train=train)
+        if self.width is not None:
+            grid = nn.Dense(self.width, dtype=self.dtype, name="project")(grid)
         # What makes a vector of the grid reads all of it, so this is where gradients still have a place in the slice.
         grid = self.perturb(CAM_LAYER, rearrange(grid, "(b s) h w d -> b s h w d", b=b))
         cells = rearrange(grid, "b s h w d -> (b s) h w d")

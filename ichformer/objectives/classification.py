@@ -7,11 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int16
 
-from ichformer.ct.windows import Window, apply_windows
+from ichformer.ct.windows import Window
 from ichformer.models.contract import Prediction
 from ichformer.objectives.base import Metrics, Params
+from ichformer.objectives.inputs import model_inputs
 from ichformer.pipeline.batch import Batch
 
 LABEL_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 1.0, 2.0)
@@ -26,30 +27,36 @@ class Classification:
       model: a ``models.contract.Classifier``.
       windows: the channels of its input.
       scan_weight: weight of the scan's loss beside the mean loss of its slices.
+      neighbours: slices of either side that come as further channels.
     """
 
     model: nn.Module
     windows: tuple[Window, ...]
     scan_weight: float = 1.0
+    neighbours: int = 0
 
     def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any]:
         """The model's parameters."""
-        variables = self.model.init(rng, self.inputs(batch), batch.slice_mask, batch.spacing_mm, False)
+        variables = self.model.init(
+            rng, self.inputs(batch.hu, batch.slice_mask), batch.slice_mask, batch.spacing_mm, False
+        )
         return {"params": variables["params"]}
 
-    def inputs(self, batch: Batch) -> Float[Array, "b s h w c"]:
-        """Windowed slices, the first operation of the step."""
-        return apply_windows(batch.hu, self.windows, jnp)
+    def inputs(self, hu: Int16[Array, "b s h w"], slice_mask: Bool[Array, "b s"]) -> Float[Array, "b s h w c"]:
+        """What the model sees, the first operation of the step."""
+        return model_inputs(hu, slice_mask, self.windows, self.neighbours)
 
     def predict(self, params: Params, batch: Batch) -> Prediction:
         """Logits without dropout."""
-        return self.model.apply({"params": params}, self.inputs(batch), batch.slice_mask, batch.spacing_mm, False)
+        return self.model.apply(
+            {"params": params}, self.inputs(batch.hu, batch.slice_mask), batch.slice_mask, batch.spacing_mm, False
+        )
 
     def loss(self, params: Params, batch: Batch, rng: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, Metrics]:
         """See ``objectives.base.Objective``; metrics "slice_loss" and "scan_loss" are means over scans."""
         prediction = self.model.apply(
             {"params": params},
-            self.inputs(batch),
+            self.inputs(batch.hu, batch.slice_mask),
             batch.slice_mask,
             batch.spacing_mm,
             train,

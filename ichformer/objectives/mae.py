@@ -9,12 +9,13 @@ import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Float, Int
 
-from ichformer.ct.windows import Window, apply_windows
+from ichformer.ct.windows import Window
 from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.positions import sincos_2d
 from ichformer.models.layers.transformer import Block
 from ichformer.objectives.base import Metrics, Params
+from ichformer.objectives.inputs import model_inputs
 from ichformer.pipeline.batch import Batch
 
 
@@ -55,11 +56,13 @@ class MaskedSlices:
       model: the autoencoder.
       windows: the channels of its input.
       mask_ratio: part of the patches that is hidden.
+      neighbours: slices of either side that come as further channels.
     """
 
     model: MaskedAutoencoder
     windows: tuple[Window, ...]
     mask_ratio: float = 0.75
+    neighbours: int = 0
 
     def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any]:
         """The parameters of encoder and decoder."""
@@ -83,7 +86,8 @@ class MaskedSlices:
         return error_sum, count, {"reconstruction_error": (error_sum, count)}
 
     def _inputs(self, batch: Batch) -> Float[Array, "n h w c"]:
-        return rearrange(apply_windows(batch.hu, self.windows, jnp), "b s h w c -> (b s) h w c")
+        x = model_inputs(batch.hu, batch.slice_mask, self.windows, self.neighbours)
+        return rearrange(x, "b s h w c -> (b s) h w c")
 
     def _order(self, rng: jax.Array, x: Float[Array, "n h w c"]) -> tuple[Int[Array, "n tokens"], int]:
         p = self.model.encoder.patch_size

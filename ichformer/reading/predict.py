@@ -131,8 +131,7 @@ def _refuse(path: Path, errors: list[InputError]) -> None:
 
 def _read(run: Run, thresholds: Thresholds | None, volume: Volume, *, identity: Mapping[str, str]) -> Reading:
     prepared = prepare_volume(volume, run.prepare)
-    model, variables, windows = run.model, run.variables, run.objective.windows
-    scan_scores, slice_scores = score(model, variables, windows, prepared)
+    scan_scores, slice_scores = score(run.objective, run.variables, prepared)
     frozen = _frozen(thresholds, "scan")
     return Reading(
         volume=volume,
@@ -142,7 +141,7 @@ def _read(run: Run, thresholds: Thresholds | None, volume: Volume, *, identity: 
         slice_thresholds=_frozen(thresholds, "slice"),
         threshold_rule=_rule(thresholds),
         heat_maps={
-            label: heat_map(model, variables, windows, prepared, volume, label=label)
+            label: heat_map(run.objective, run.variables, prepared, volume, label=label)
             for label in _labels_to_map(scan_scores, frozen)
         },
         # What was done to make the model's input belongs to what the reader has to know.
@@ -190,7 +189,7 @@ def _model_facts(run: Run) -> dict[str, str]:
         "Trained with": f"ichformer {run.facts.get('versions', {}).get('ichformer', 'unknown')}",
         "Commit": run.facts.get("commit") or "unknown",
         "Trained on": f"{Path(run.config.data.store).name}, split {run.config.data.split!r}",
-        "Input": f"{run.prepare.size} x {run.prepare.size} pixels, windows {', '.join(run.config.objective.windows)}",
+        "Input": f"{run.prepare.size} x {run.prepare.size} pixels, {run.config.objective.channels}",
     }
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +13,8 @@ from jaxtyping import Array, Bool, Float, Float32, Int16
 from ichformer import LABELS
 from ichformer.ct.geometry import affine_of_cells, resample_like
 from ichformer.ct.volume import AIR_HU, Volume
-from ichformer.ct.windows import Window, apply_windows
 from ichformer.explain.gradients import for_display, hires_cam
+from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import SLICE_MULTIPLE
 
 _SHOWN_CELLS = 128
@@ -23,24 +22,22 @@ _SHOWN_CELLS = 128
 
 
 def score(
-    model: nn.Module, variables: Mapping[str, Any], windows: tuple[Window, ...], prepared: Volume
+    objective: Classification, variables: Mapping[str, Any], prepared: Volume
 ) -> tuple[Float32[np.ndarray, "labels"], Float32[np.ndarray, "s labels"]]:
     """Probabilities of the scan and of its slices, in the order of ``LABELS``.
 
     Args:
-      model: obeys ``models.contract.Classifier``.
-      variables: what ``model.apply`` takes first.
-      windows: the channels of its input.
+      objective: the model and what it sees of a scan.
+      variables: what ``objective.model.apply`` takes first.
       prepared: the scan as the model's training prepared its own.
     """
-    scan, slices = _probabilities(model, windows, variables, *_padded(prepared))
+    scan, slices = _probabilities(objective, variables, *_padded(prepared))
     return np.asarray(scan[0]), np.asarray(slices[0, : len(prepared.hu)])
 
 
 def heat_map(
-    model: nn.Module,
+    objective: Classification,
     variables: Mapping[str, Any],
-    windows: tuple[Window, ...],
     prepared: Volume,
     volume: Volume,
     *,
@@ -49,9 +46,8 @@ def heat_map(
     """HiResCAM of a label's slice scores, laid over the slices of ``volume`` and scaled to [0, 1] over the scan.
 
     Args:
-      model: as for ``score``, and so are ``variables`` and ``windows``.
+      objective: as for ``score``.
       variables: see there.
-      windows: see there.
       prepared: the scan that the model sees.
       volume: the scan that is shown; the same slices, before they were framed and their tilt removed.
       label: one of ``LABELS``.
@@ -60,39 +56,38 @@ def heat_map(
       A grid over each slice of ``volume``, edge to edge; 0 where the model saw nothing of it.
     """
     weights = jax.nn.one_hot(LABELS.index(label), len(LABELS))
-    maps = np.asarray(_cam(model, windows, variables, *_padded(prepared), weights)[0, : len(prepared.hu)])
+    maps = np.asarray(_cam(objective, variables, *_padded(prepared), weights)[0, : len(prepared.hu)])
     affine = affine_of_cells(prepared.affine, prepared.hu.shape[1:], maps.shape[1:])
     return np.asarray(for_display(jnp.asarray(resample_like(maps, affine, _coarse(volume)))))
 
 
-@partial(jax.jit, static_argnames=("model", "windows"))
+@partial(jax.jit, static_argnames="objective")
 def _probabilities(
-    model: nn.Module,
-    windows: tuple[Window, ...],
+    objective: Classification,
     variables: Mapping[str, Any],
     hu: Int16[Array, "b s h w"],
     slice_mask: Bool[Array, "b s"],
     spacing_mm: Float[Array, "b 3"],
 ) -> tuple[Float[Array, "b labels"], Float[Array, "b s labels"]]:
-    prediction = model.apply(variables, apply_windows(hu, windows, jnp), slice_mask, spacing_mm, False)
+    x = objective.inputs(hu, slice_mask)
+    prediction = objective.model.apply(variables, x, slice_mask, spacing_mm, False)
     scan_logits, slice_logits = (
         logits.astype(jnp.float32) for logits in (prediction.scan_logits, prediction.slice_logits)
     )
     return jax.nn.sigmoid(scan_logits), jax.nn.sigmoid(slice_logits)
 
 
-@partial(jax.jit, static_argnames=("model", "windows"))
+@partial(jax.jit, static_argnames="objective")
 def _cam(
-    model: nn.Module,
-    windows: tuple[Window, ...],
+    objective: Classification,
     variables: Mapping[str, Any],
     hu: Int16[Array, "b s h w"],
     slice_mask: Bool[Array, "b s"],
     spacing_mm: Float[Array, "b 3"],
     weights: Float[Array, "labels"],
 ) -> Float[Array, "b s gh gw"]:
-    x = apply_windows(hu, windows, jnp)
-    return hires_cam(model, variables, x, slice_mask, spacing_mm, label=weights, level="slice")
+    x = objective.inputs(hu, slice_mask)
+    return hires_cam(objective.model, variables, x, slice_mask, spacing_mm, label=weights, level="slice")
 
 
 def _padded(volume: Volume) -> tuple[Array, Array, Array]:

@@ -19,9 +19,17 @@ def build_objective(config: TrainConfig) -> Objective:
     if config.model.scan_pool is not None:
         options["scan_pool"] = config.model.scan_pool
     model = build_model(config.model.name, **options)
-    windows = named_windows(config.objective.windows)
+    windows, neighbours = named_windows(config.objective.windows), config.objective.neighbours
+    if neighbours < 0:
+        raise InputError(
+            "a slice cannot have fewer than no neighbours",
+            where=f"--objective.neighbours {neighbours}",
+            mend="0 for the slice alone, 1 for one on either side",
+        )
     if config.objective.name == "classification":
-        return Classification(model=model, windows=windows, scan_weight=config.objective.scan_weight)
+        return Classification(
+            model=model, windows=windows, scan_weight=config.objective.scan_weight, neighbours=neighbours
+        )
     if not (isinstance(model, SliceSequence) and isinstance(model.encoder, PatchEncoder)):
         raise InputError(
             "the masked autoencoder pretrains the encoder of a slice_vit",
@@ -31,7 +39,9 @@ def build_objective(config: TrainConfig) -> Objective:
     autoencoder = MaskedAutoencoder(
         model.encoder.clone(parent=None), config.objective.decoder_width, config.objective.decoder_depth
     )
-    return MaskedSlices(model=autoencoder, windows=windows, mask_ratio=config.objective.mask_ratio)
+    return MaskedSlices(
+        model=autoencoder, windows=windows, mask_ratio=config.objective.mask_ratio, neighbours=neighbours
+    )
 
 
 def named_windows(names: tuple[str, ...]) -> tuple[Window, ...]:

@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 from orbax.checkpoint import v1 as ocp
 
@@ -12,7 +11,10 @@ from ichformer.training.state import TrainState
 
 
 class Checkpoints:
-    """The checkpoints of one run: saved in the background, only the newest kept, the position in the data inside."""
+    """The checkpoints of one run: saved in the background, only the newest kept.
+
+    The position in the data is the number of steps: batch k follows from the seed and k alone.
+    """
 
     def __init__(self, folder: Path, *, every: int, keep: int):
         policies = ocp.training.save_decision_policies
@@ -29,16 +31,15 @@ class Checkpoints:
         latest = self._checkpointer.latest
         return None if latest is None else latest.step
 
-    def save(self, step: int, state: TrainState, batches: grain.DatasetIterator, *, force: bool = False) -> None:
+    def save(self, step: int, state: TrainState, *, force: bool = False) -> None:
         """Saves after ``step`` steps if that is due, or in any case with ``force``."""
         if force and self.latest_step == step:
             return
-        self._checkpointer.save_checkpointables_async(step, {"state": state, "batches": batches}, force=force)
+        self._checkpointer.save_checkpointables_async(step, {"state": state}, force=force)
 
-    def restore(self, state: TrainState, batches: grain.DatasetIterator) -> TrainState:
-        """The newest state, in the shapes and on the devices of ``state``; ``batches`` jumps to its place."""
-        target = {"state": jax.tree.map(_abstract, state), "batches": batches}
-        return self._checkpointer.load_checkpointables(None, target)["state"]
+    def restore(self, state: TrainState) -> TrainState:
+        """The newest state, in the shapes and on the devices of ``state``, whatever devices it was saved from."""
+        return self._checkpointer.load_checkpointables(None, {"state": jax.tree.map(_abstract, state)})["state"]
 
     def restore_params(self, shapes: TrainState) -> TrainState:
         """The newest parameters and averages alone; the optimiser's state stays on disk."""

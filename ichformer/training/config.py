@@ -60,6 +60,7 @@ class ObjectiveConfig:
     Attributes:
       name: "classification" of slices and scans, or "mae", a masked autoencoder over slices.
       windows: display windows that become the channels of the input, by name (``ichformer.ct.windows.WINDOWS``).
+      neighbours: slices of either side that come as further channels (1 is the "2.5-D" of RSNA 2019's winners).
       scan_weight: classification: weight of the scan's loss beside the slices' loss.
       mask_ratio: mae: part of a slice's patches that is hidden.
       decoder_width: mae: features of the decoder.
@@ -68,10 +69,17 @@ class ObjectiveConfig:
 
     name: Literal["classification", "mae"] = "classification"
     windows: tuple[str, ...] = ("brain", "subdural", "bone")
+    neighbours: int = 0
     scan_weight: float = 1.0
     mask_ratio: float = 0.75
     decoder_width: int = 128
     decoder_depth: int = 2
+
+    @property
+    def channels(self) -> str:
+        """What the channels of the input are, in words."""
+        beside = f" of the slice and {self.neighbours} on either side" if self.neighbours else ""
+        return f"windows {', '.join(self.windows)}{beside}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import jax
 from jax.sharding import PartitionSpec
 
 # By the last two names of a path; aligned with the last axes, as a loop over equal blocks puts one before them.
-_LOGICAL: dict[tuple[str, str], tuple[str, ...]] = {
+_LOGICAL: dict[tuple[str, ...], tuple[str, ...]] = {
     ("qkv", "kernel"): ("width", "qkv", "heads", "head"),
     ("qkv", "bias"): ("qkv", "heads", "head"),
     ("out", "kernel"): ("heads", "head", "width"),

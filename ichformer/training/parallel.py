@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -105,8 +106,15 @@ def create_sharded(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
 
 
 def place(state: TrainState, mesh: Mesh) -> TrainState:
-    """A state that is somewhere else, for instance read from another run, to where it will lie."""
-    return jax.device_put(state, state_shardings(state, mesh))
+    """A state of which some arrays came from elsewhere, the same ones on every host, to where it will lie."""
+
+    def put(x: jax.Array, sharding: NamedSharding) -> jax.Array:
+        if x.sharding == sharding:
+            return x
+        values = np.asarray(x)
+        return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+    return jax.tree.map(put, state, state_shardings(state, mesh))
 
 
 def compile_step(
@@ -125,11 +133,37 @@ def compile_step(
     everywhere = NamedSharding(mesh, PartitionSpec())
     shardings = state_shardings(state, mesh)
     return jax.jit(
-        step,
+        _with_batch_kept_apart(step, mesh),
         in_shardings=(shardings, NamedSharding(mesh, PartitionSpec(BATCH_AXES)), everywhere),
         out_shardings=(shardings, everywhere),
         donate_argnums=0,
     )
+
+
+def _with_batch_kept_apart(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+    """``step`` in which what every module returns stays shared along its first axis, the scans or their slices.
+
+    Without it XLA may choose to gather the activations of all scans on every device rather than the parameters of a
+    layer. The other axes are left to XLA, for the tensor axis.
+    """
+    if _shares(mesh) == 1:
+        return step
+
+    def keep(x: Any) -> Any:
+        if not isinstance(x, jax.Array) or x.ndim < 2 or x.shape[0] % _shares(mesh):
+            return x
+        spec = PartitionSpec(BATCH_AXES, *(PartitionSpec.UNCONSTRAINED,) * (x.ndim - 1))
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+    def keep_all(call: Callable[..., Any], args: Any, kwargs: Any, _: Any) -> Any:
+        return jax.tree.map(keep, call(*args, **kwargs))
+
+    @functools.wraps(step)
+    def wrapped(*args: Any) -> Any:
+        with nn.intercept_methods(keep_all):
+            return step(*args)
+
+    return wrapped
 
 
 def _compile_pmap(

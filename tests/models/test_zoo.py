@@ -110,7 +110,7 @@ def test_bfloat16_stays_close(name):
     np.testing.assert_allclose(half.scan_logits, full.scan_logits, atol=0.06)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [name for name in SMALL if not name.startswith("cnn")])
 def test_position_in_the_scan_is_in_millimetres(name):
     """Slices further apart are other places of the head, so their features differ."""
     _, variables = model_and_variables(name)

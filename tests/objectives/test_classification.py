@@ -55,9 +55,10 @@ def test_unknown_labels_weigh_nothing():
 
 def test_sum_and_weight_do_not_depend_on_how_scans_are_shared_out():
     objective, batch, rng = make_objective(), make_batch(), jax.random.key(0)
-    params = objective.init(rng, batch)["params"]
-    total, weight, metrics = objective.loss(params, batch, rng, False)
-    halves = [objective.loss(params, Batch(*(x[part] for x in batch)), rng, False) for part in (np.s_[:1], np.s_[1:])]
+    params = jax.jit(objective.init)(rng, batch)["params"]
+    loss = jax.jit(objective.loss, static_argnums=3)  # an eager call would compile the loop over blocks each time
+    total, weight, metrics = loss(params, batch, rng, False)
+    halves = [loss(params, Batch(*(x[part] for x in batch)), rng, False) for part in (np.s_[:1], np.s_[1:])]
     np.testing.assert_allclose(total, halves[0][0] + halves[1][0], rtol=1e-6)
     assert weight == halves[0][1] + halves[1][1] == 4
     np.testing.assert_allclose(metrics["slice_loss"][0], sum(h[2]["slice_loss"][0] for h in halves), rtol=1e-6)
@@ -65,9 +66,10 @@ def test_sum_and_weight_do_not_depend_on_how_scans_are_shared_out():
 
 def test_padding_scans_and_padding_slices_weigh_nothing():
     objective, batch, rng = make_objective(), make_batch(), jax.random.key(0)
-    params = objective.init(rng, batch)["params"]
-    alone = objective.loss(params, Batch(*(x[:3] for x in batch)), rng, False)
-    filled = objective.loss(params, batch._replace(weight=jnp.asarray([1.0, 1.0, 1.0, 0.0])), rng, False)
+    params = jax.jit(objective.init)(rng, batch)["params"]
+    loss = jax.jit(objective.loss, static_argnums=3)  # an eager call would compile the loop over blocks each time
+    alone = loss(params, Batch(*(x[:3] for x in batch)), rng, False)
+    filled = loss(params, batch._replace(weight=jnp.asarray([1.0, 1.0, 1.0, 0.0])), rng, False)
     np.testing.assert_allclose(alone[0], filled[0], rtol=1e-6)
     assert alone[1] == filled[1] == 3
 
@@ -75,17 +77,18 @@ def test_padding_scans_and_padding_slices_weigh_nothing():
     other = masked._replace(
         slice_labels=jnp.where(jnp.arange(3)[None, :, None] == 2, 1 - batch.slice_labels, batch.slice_labels)
     )
-    assert objective.loss(params, masked, rng, False)[0] == objective.loss(params, other, rng, False)[0]
+    assert loss(params, masked, rng, False)[0] == loss(params, other, rng, False)[0]
 
 
 def test_scan_labels_alone_and_slice_labels_alone_both_teach():
     objective, batch, rng = make_objective(), make_batch(), jax.random.key(0)
-    params = objective.init(rng, batch)["params"]
+    params = jax.jit(objective.init)(rng, batch)["params"]
+    loss = jax.jit(objective.loss, static_argnums=3)  # an eager call would compile the loop over blocks each time
     unknown_slices = batch._replace(slice_labels=jnp.full_like(batch.slice_labels, np.nan))
-    total, weight, metrics = objective.loss(params, unknown_slices, rng, False)
+    total, weight, metrics = loss(params, unknown_slices, rng, False)
     assert weight == 4
     assert metrics["slice_loss"][1] == 0
     assert total == pytest.approx(metrics["scan_loss"][0])
     nothing = unknown_slices._replace(scan_labels=jnp.full_like(batch.scan_labels, np.nan))
-    total, weight, _ = objective.loss(params, nothing, rng, False)
+    total, weight, _ = loss(params, nothing, rng, False)
     assert (total, weight) == (0, 0)

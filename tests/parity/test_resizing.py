@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from ichformer.models.weights.fit import resize_positions  # noqa: E402
+from ichformer.models.weights.fit import resize_positions
 
 
 @pytest.mark.parametrize("grid", [(16, 16), (9, 20), (37, 5), (14, 7)])

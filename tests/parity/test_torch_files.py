@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from ichformer.errors import InputError  # noqa: E402
-from ichformer.models.weights.files import read_tensors  # noqa: E402
+from ichformer.errors import InputError
+from ichformer.models.weights.files import read_tensors
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -118,7 +118,7 @@ def test_the_heat_map_lies_over_the_blood_of_the_scan_as_it_was_read(run: Run, t
     volume = read_volume(write_head(tmp_path / "scan", degrees=degrees))
     prepared = prepare_volume(volume, run.prepare)
     assert prepared.hu.shape[1:] == (SIZE, SIZE)
-    what = (run.model, run.variables, run.objective.windows, prepared)
+    what = (run.objective, run.variables, prepared)
     maps = heat_map(*what, volume, label="any")
     assert maps.shape == (11, 128, 128)
     assert maps.min() == 0

@@ -1,5 +1,6 @@
 """The pre-norm transformer block, shared by every family, and a run of equal ones that is compiled once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -174,11 +175,19 @@ class Blocks(nn.Module):
         def step(block: Block, x: Array, rate: Array | None) -> tuple[Array, None]:
             return block(x, mask, angles, drop_rate=rate, train=train), None
 
-        if self.remat != "none":
-            # Inside a loop XLA cannot merge the second computation with the first, so the guard would only cost.
-            step = nn.remat(step, policy=_POLICIES[self.remat], prevent_cse=False)
         loop = nn.scan(
-            step, variable_axes={"params": 0}, split_rngs={"params": True, "dropout": True}, length=self.depth
+            rematerialised(step, self.remat),
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            length=self.depth,
         )
         rates = jnp.asarray(self.drop_path, jnp.float32) if any(self.drop_path) else None
         return loop(Block(self.num_heads, self.dropout, self.dtype, self.style, name="block"), x, rates)[0]
+
+
+def rematerialised(step: Callable[..., Any], remat: Remat) -> Callable[..., Any]:
+    """The body of an ``nn.scan`` over blocks, which keeps for the backward pass what ``remat`` says."""
+    if remat == "none":
+        return step
+    # Inside a loop XLA cannot merge the second computation with the first, so the guard would only cost.
+    return nn.remat(step, policy=_POLICIES[remat], prevent_cse=False)

@@ -1,0 +1,127 @@
+"""The convolutional baselines: cnn2d judges every slice alone, cnn3d looks at the scan as one volume."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from einops import rearrange
+from jaxtyping import Array, Bool, Float
+
+from ichformer.models.contract import CAM_LAYER, Prediction
+from ichformer.models.encoders import build_encoder
+from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
+from ichformer.models.layers.channel_norm import Norm
+from ichformer.models.layers.resnet import Shortcut
+from ichformer.models.layers.resnet3d import ResNet3D
+from ichformer.models.slice_sequence import SliceSequence
+
+
+def cnn2d(
+    *,
+    encoder: str = "resnet18",
+    width: int | None = None,
+    norm: Norm = "group",
+    drop_path: float = 0.0,
+    scan_pool: ScanPool = "max",
+    dropout: float = 0.0,
+    dtype: Any = jnp.float32,
+) -> SliceSequence:
+    """A convolutional network for every slice; only the scan's logits know all slices.
+
+    Args:
+      encoder: which one, by its name in ``ENCODERS``.
+      width: of a slice's vector; None takes the encoder's own.
+      norm: of the encoder (``build_encoder``).
+      drop_path: of the encoder (``build_encoder``).
+      scan_pool: how scan logits come from slices.
+      dropout: on the slices' vectors.
+      dtype: of the computation; parameters stay float32.
+    """
+    return SliceSequence(
+        encoder=build_encoder(encoder, norm=norm, drop_path=drop_path, dtype=dtype),
+        width=width,
+        context=NoContext(dropout),
+        scan_pool=scan_pool,
+        dtype=dtype,
+    )
+
+
+class NoContext(nn.Module):
+    """In the place of a context: every slice for itself, with dropout on its vector."""
+
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b s d"],
+        slice_mask: Bool[Array, "b s"],  # noqa: ARG002
+        spacing_mm: Float[Array, "b 3"],  # noqa: ARG002
+        *,
+        train: bool,
+    ) -> Float[Array, "b s d"]:
+        """The vectors as they are."""
+        return nn.Dropout(self.dropout, deterministic=not train)(x)
+
+
+def cnn3d(
+    *,
+    depths: tuple[int, ...] = (2, 2, 2, 2),
+    widths: tuple[int, ...] = (64, 128, 256, 512),
+    bottleneck: bool = False,
+    shortcut: Shortcut = "project",
+    depth_strides: int = 0,
+    dilated: bool = False,
+    width: int | None = None,
+    norm: Norm = "group",
+    scan_pool: ScanPool = "attention",
+    dropout: float = 0.0,
+    dtype: Any = jnp.float32,
+) -> "Cnn3d":
+    """A 3-D ResNet over the scan; ``width`` and ``dropout`` are of the slices' vectors, the others ``ResNet3D``'s."""
+    return Cnn3d(
+        encoder=ResNet3D(depths, widths, bottleneck, shortcut, depth_strides, dilated, norm, dtype),
+        width=width,
+        scan_pool=scan_pool,
+        dropout=dropout,
+        dtype=dtype,
+    )
+
+
+class Cnn3d(nn.Module):
+    """A 3-D encoder, one vector a slice, heads.
+
+    Attributes:
+      encoder: ``encoder(x [B,S,H,W,C], slice_mask) -> [B,S,h,w,D]``, in which masked slices change nothing.
+      width: what the grid's features are projected to; None keeps the encoder's.
+      scan_pool: how scan logits come from slices.
+      dropout: on the slices' vectors.
+      dtype: of the computation; parameters stay float32.
+    """
+
+    encoder: nn.Module
+    width: int | None = None
+    scan_pool: ScanPool = "attention"
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b s h w c"],
+        slice_mask: Bool[Array, "b s"],
+        spacing_mm: Float[Array, "b 3"],  # noqa: ARG002
+        train: bool,
+    ) -> Prediction:
+        """See ``contract.Classifier``; any H and W."""
+        grid = self.encoder(x, slice_mask)
+        if self.width is not None:
+            grid = nn.Dense(self.width, dtype=self.dtype, name="project")(grid)
+        grid = self.perturb(CAM_LAYER, grid)
+        vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
+        vectors = rearrange(vectors, "(b s) d -> b s d", b=x.shape[0])
+        vectors = nn.Dropout(self.dropout, deterministic=not train)(vectors)
+        slice_logits, scan_logits = SliceAndScanHead(self.scan_pool, self.dtype, name="head")(vectors, slice_mask)
+        return Prediction(
+            slice_logits=slice_logits, scan_logits=scan_logits, features={"slices": vectors, CAM_LAYER: grid}
+        )

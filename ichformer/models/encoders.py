@@ -1,0 +1,52 @@
+"""The encoders of a slice by name: what hybrid, cnn2d and cnn_gru are built on."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ichformer.errors import InputError
+from ichformer.models.layers.channel_norm import Norm
+from ichformer.models.layers.convnext import ConvNext
+from ichformer.models.layers.efficientnet import EfficientNet, lite_stages
+from ichformer.models.layers.residual import ResidualEncoder
+from ichformer.models.layers.resnet import ResNet
+
+ENCODERS: dict[str, Callable[..., nn.Module]] = {
+    "residual_nano": partial(ResidualEncoder, widths=(16, 32, 64), blocks=1),
+    "residual_ti": partial(ResidualEncoder, widths=(32, 64, 128, 256), blocks=2),
+    "residual_s": partial(ResidualEncoder, widths=(64, 128, 256, 512), blocks=2),
+    "resnet18": partial(ResNet, depths=(2, 2, 2, 2)),
+    "resnet50": partial(ResNet, depths=(3, 4, 6, 3), bottleneck=True),
+    "convnext_t": ConvNext,
+    "efficientnet_lite0": partial(EfficientNet, stages=lite_stages(width=1.0, depth=1.0)),
+    "efficientnet_lite1": partial(EfficientNet, stages=lite_stages(width=1.0, depth=1.1)),
+    "efficientnet_lite2": partial(EfficientNet, stages=lite_stages(width=1.1, depth=1.2)),
+}
+"""Each makes ``encoder(x [N,H,W,C] in [0, 1], train=...) -> [N,h,w,D]`` for slices of any size."""
+
+
+def build_encoder(name: str, *, norm: Norm = "group", drop_path: float = 0.0, dtype: Any = jnp.float32) -> nn.Module:
+    """The encoder called ``name``; InputError for one that is not there, or that lacks what is asked of it.
+
+    Args:
+      name: a key of ``ENCODERS``.
+      norm: of a ResNet or EfficientNet; their imported weights need "affine".
+      drop_path: of a ConvNeXt or EfficientNet: probability that its last block's branch is left out in training.
+      dtype: of the computation; parameters stay float32.
+    """
+    if name not in ENCODERS:
+        raise InputError("there is no such encoder", where=name, mend=f"choose one of {', '.join(ENCODERS)}")
+    encoder = ENCODERS[name](dtype=dtype)
+    asked: dict[str, Any] = {
+        option: value
+        for option, value, neutral in (("norm", norm, "group"), ("drop_path", drop_path, 0.0))
+        if value != neutral
+    }
+    for option, value in asked.items():
+        if option not in {field.name for field in dataclasses.fields(encoder)}:
+            raise InputError(f"this encoder has no {option} to set to {value}", where=name, mend=f"leave {option} out")
+    return encoder.clone(**asked)

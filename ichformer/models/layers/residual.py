@@ -1,0 +1,55 @@
+"""The house's own small encoder: a pre-activation residual network over one slice, for training from nothing."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ichformer.models.layers.channel_norm import group_norm
+from ichformer.models.layers.convolution import Conv
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block (He et al. 2016b) with GroupNorm (Wu & He 2018)."""
+
+    features: int
+    stride: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
+        """[N,H,W,C] to [N,H/stride,W/stride,features]."""
+        y = nn.relu(group_norm(self.dtype, "norm1")(x))
+        stride = (self.stride, self.stride)
+        if x.shape[-1] != self.features or self.stride != 1:
+            x = Conv(self.features, (1, 1), stride, use_bias=False, dtype=self.dtype, name="shortcut")(y)
+        y = Conv(self.features, (3, 3), stride, use_bias=False, dtype=self.dtype, name="conv1")(y)
+        y = nn.relu(group_norm(self.dtype, "norm2")(y))
+        return x + Conv(self.features, (3, 3), use_bias=False, dtype=self.dtype, name="conv2")(y)
+
+
+class ResidualEncoder(nn.Module):
+    """A stem of stride 4, then one stage a width, each after the first at half the resolution of the one before."""
+
+    widths: tuple[int, ...]
+    blocks: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h2 w2 d"]:  # noqa: ARG002
+        """Slices [N,H,W,C] to a feature grid [N, H/(2 x 2^stages), ..., widths[-1]]; the same in training and after."""
+        # Soft tissue lies near 0.4 in every window: without this the filters that answer to the mean grey are the
+        # loudest in their group, and GroupNorm leaves little of the others.
+        x = (x - 0.4) * 3
+        # A deep stem (He et al. 2019, ResNet-C): at the first stride the skull's edge, half bone and half brain, looks
+        # like blood, and only something non-linear before the second stride can tell them apart.
+        narrow = self.widths[0] // 2
+        for i, (features, stride) in enumerate([(narrow, 2), (narrow, 1), (self.widths[0], 2)]):
+            x = x if i == 0 else nn.relu(group_norm(self.dtype, f"stem_norm{i}")(x))
+            x = Conv(features, (3, 3), (stride, stride), use_bias=False, dtype=self.dtype, name=f"stem{i}")(x)
+        for i, features in enumerate(self.widths):
+            for j in range(self.blocks):
+                stride = 2 if i > 0 and j == 0 else 1
+                x = ResidualBlock(features, stride, self.dtype, name=f"stage{i}_block{j}")(x)
+        return nn.relu(group_norm(self.dtype, "norm")(x))

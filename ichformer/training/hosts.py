@@ -1,0 +1,107 @@
+"""Several processes as one training: how they find each other, and what one of them does for all.
+
+``jax.distributed`` does the work. Slurm, a GKE job and a TPU VM tell it who takes part; elsewhere the config does.
+"""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ichformer.errors import InputError
+from ichformer.training.config import ParallelConfig
+
+HEARTBEAT_S = 30
+"""After so many silent seconds a host counts as lost, and the others stop."""
+
+
+def join_hosts(config: ParallelConfig) -> None:
+    """Waits for the other processes of this training, where there are any; call it before anything else of JAX.
+
+    Raises:
+      InputError: half of an address, or hosts that did not meet.
+    """
+    named = {
+        "coordinator_address": config.coordinator,
+        "num_processes": config.num_processes,
+        "process_id": config.process_id,
+    }
+    missing = [name for name, value in named.items() if value is None]
+    if 0 < len(missing) < len(named):
+        raise InputError(
+            "needs --parallel.coordinator, --parallel.num-processes and --parallel.process-id together",
+            where="--parallel",
+            mend="give all three, or none where Slurm, GKE or a TPU VM names them",
+        )
+    if jax.distributed.is_initialized() or (missing and not _launched_as_several()):
+        return
+    try:
+        jax.distributed.initialize(
+            config.coordinator,
+            config.num_processes,
+            config.process_id,
+            cluster_detection_method=None if missing else "deactivate",
+            heartbeat_timeout_seconds=HEARTBEAT_S,
+            # Who is left behind by a lost host should not wait for it.
+            shutdown_timeout_seconds=HEARTBEAT_S,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"the hosts did not meet: {error}",
+            where=config.coordinator or "jax.distributed",
+            mend="start every host with the same coordinator and number, and each with its own process id",
+        ) from error
+
+
+def on_first_host(action: Callable[[], None]) -> None:
+    """``action()`` on host 0 while the others wait: what changes a shared folder happens once.
+
+    Raises:
+      InputError: on every host, where it fails on the first.
+    """
+    if jax.process_count() == 1:
+        return action()
+    error: InputError | None = None
+    if jax.process_index() == 0:
+        try:
+            action()
+        except InputError as raised:
+            error = raised
+    # Imported here: it is of no use to one process.
+    from jax.experimental import multihost_utils
+
+    failed = bool(multihost_utils.broadcast_one_to_all(np.asarray(error is not None)))
+    if error is not None:
+        raise error
+    if failed:
+        raise InputError("the first host refused", where=f"host {jax.process_index()}", mend="see what it says")
+    return None
+
+
+def lost_host(error: Exception, *, step: int) -> InputError:
+    """What to say where a step of several hosts failed: almost always another host is gone."""
+    reason = str(error).strip().partition("\n")[0]
+    return InputError(
+        f"another host was lost in step {step} ({reason})",
+        where=f"host {jax.process_index()} of {jax.process_count()}",
+        mend="start all hosts again with the same command: the run goes on from its newest checkpoint",
+    )
+
+
+def _launched_as_several() -> bool:
+    """Whether this process was started by something that JAX can ask for the others.
+
+    JAX would ask every launcher it knows; in a notebook's pod or a Slurm job of one task that finds trouble only.
+    """
+    several = any(
+        int(os.environ.get(name) or 1) > 1 and rank in os.environ
+        for name, rank in (("SLURM_NTASKS", "SLURM_PROCID"), ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"))
+    )
+    kubernetes_job = "KUBERNETES_SERVICE_HOST" in os.environ and "JOB_COMPLETION_INDEX" in os.environ
+    tpu_vm = importlib.util.find_spec("libtpu") is not None and any(
+        Path(device).exists() for device in ("/dev/accel0", "/dev/vfio/0")
+    )
+    return several or kubernetes_job or tpu_vm

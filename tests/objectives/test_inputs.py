@@ -1,0 +1,40 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ichformer.ct.windows import WINDOWS, apply_windows
+from ichformer.errors import InputError
+from ichformer.objectives.inputs import model_inputs
+from ichformer.training.build import build_objective
+from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
+
+TWO = (WINDOWS["brain"], WINDOWS["bone"])
+
+
+@given(slices=st.integers(1, 5), before=st.integers(0, 2), after=st.integers(0, 2), k=st.integers(0, 2))
+def test_channels_are_the_windows_of_the_slices_around(slices, before, after, k):
+    """Against the sentence that defines it, read out loop by loop."""
+    total = before + slices + after
+    hu = np.random.default_rng(slices).integers(-50, 150, (1, total, 2, 2)).astype(np.int16)
+    mask = (np.arange(total) >= before) & (np.arange(total) < before + slices)
+    got = np.asarray(model_inputs(jnp.asarray(hu), jnp.asarray(mask)[None], TWO, k))
+    assert got.shape == (1, total, 2, 2, 2 * (2 * k + 1))
+    for s in np.flatnonzero(mask):
+        around = [t if 0 <= t < total and mask[t] else s for t in range(s - k, s + k + 1)]
+        want = np.concatenate([apply_windows(hu[0, t], TWO) for t in around], axis=-1)
+        np.testing.assert_allclose(got[0, s], want, atol=1e-6)
+
+
+def test_a_run_may_ask_for_neighbours():
+    config = TrainConfig(
+        data=DataConfig(store=""),
+        model=ModelConfig(name="slice_vit_nano"),
+        objective=ObjectiveConfig(windows=("brain",), neighbours=1),
+    )
+    objective = build_objective(config)
+    assert objective.inputs(jnp.zeros((1, 4, 8, 8), jnp.int16), jnp.ones((1, 4), bool)).shape == (1, 4, 8, 8, 3)
+    broken = TrainConfig(data=DataConfig(store=""), objective=ObjectiveConfig(neighbours=-1))
+    with pytest.raises(InputError, match="neighbours -1"):
+        build_objective(broken)

@@ -1,0 +1,111 @@
+"""ResNet, ConvNeXt and EfficientNet with the weights of Hugging Face's and MONAI's, beside them."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from ichformer.models.layers.convnext import ConvNext
+from ichformer.models.layers.efficientnet import EfficientNet, Stage
+from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD, ResNet
+from ichformer.models.weights.convnext import huggingface_convnext
+from ichformer.models.weights.efficientnet import pytorch_efficientnet
+from ichformer.models.weights.resnet import huggingface_resnet, torchvision_resnet
+from tests.parity.compare import assert_parity, randomise
+
+X = np.random.default_rng(0).random((2, 40, 72, 3), np.float32)
+
+
+def channels_first(x, mean=IMAGENET_MEAN, std=IMAGENET_STD):
+    return torch.from_numpy(np.ascontiguousarray(((x - mean) / std).transpose(0, 3, 1, 2), np.float32))
+
+
+def apply(encoder):
+    return lambda params, x: encoder.apply({"params": params}, x, train=False)
+
+
+@pytest.mark.parametrize("bottleneck", [False, True])
+def test_resnet_of_hugging_face(bottleneck):
+    config = transformers.ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[32, 64] if bottleneck else [8, 16],
+        depths=[2, 2],
+        layer_type="bottleneck" if bottleneck else "basic",
+    )
+    theirs = randomise(transformers.ResNetModel(config))
+    assert_parity(
+        ours=apply(ResNet((2, 2), (8, 16), bottleneck, norm="affine")),
+        layout=huggingface_resnet,
+        theirs=theirs,
+        run=lambda model: model(channels_first(X)).last_hidden_state.permute(0, 2, 3, 1),
+        inputs=(X,),
+    )
+
+
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_resnet_by_torchvisions_names(block):
+    """MONAI's 2-D ResNet has torchvision's names and structure."""
+    monai = pytest.importorskip("monai.networks.nets")
+    theirs = monai.ResNet(
+        block,
+        [1, 2, 1, 1],
+        [8, 16, 24, 32],
+        spatial_dims=2,
+        conv1_t_stride=2,
+        feed_forward=False,
+        bias_downsample=False,
+    )
+
+    def run(model):
+        for part in (model.conv1, model.bn1, model.act, model.maxpool):
+            y = part(y if part is not model.conv1 else channels_first(X))
+        for part in (model.layer1, model.layer2, model.layer3, model.layer4):
+            y = part(y)
+        return y.permute(0, 2, 3, 1)
+
+    assert_parity(
+        ours=apply(ResNet((1, 2, 1, 1), (8, 16, 24, 32), block == "bottleneck", norm="affine")),
+        layout=torchvision_resnet,
+        theirs=randomise(theirs),
+        run=run,
+        inputs=(X,),
+    )
+
+
+def test_convnext_of_hugging_face():
+    config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 24], depths=[1, 2, 1], num_stages=3)
+    theirs = randomise(transformers.ConvNextModel(config))
+    x = X[:, :32, :64]
+    assert_parity(
+        ours=apply(ConvNext((1, 2, 1), (8, 16, 24))),
+        layout=huggingface_convnext,
+        theirs=theirs,
+        run=lambda model: model.layernorm(model(channels_first(x)).last_hidden_state.permute(0, 2, 3, 1)),
+        inputs=(x,),
+    )
+
+
+def test_efficientnet_of_monai():
+    monai = pytest.importorskip("monai.networks.nets")
+    # Without "se" in the blocks, and with ReLU6 in the place of swish, it is a Lite model.
+    blocks = ["r1_k3_s11_e1_i32_o16", "r2_k5_s22_e6_i16_o24", "r1_k3_s22_e6_i24_o40"]
+    theirs = monai.EfficientNet(blocks, spatial_dims=2, in_channels=3, width_coefficient=1.0, depth_coefficient=1.0)
+    for part in theirs.modules():
+        if hasattr(part, "_swish"):
+            part._swish = torch.nn.ReLU6()
+
+    def run(model):
+        y = model._conv_stem(model._conv_stem_padding(channels_first(X, 127 / 255, 128 / 255)))
+        y = model._blocks(model._swish(model._bn0(y)))
+        return model._swish(model._bn1(model._conv_head(model._conv_head_padding(y)))).permute(0, 2, 3, 1)
+
+    stages = (Stage(16, 1, 3, 1, 1), Stage(24, 2, 5, 2, 6), Stage(40, 1, 3, 2, 6))
+    assert_parity(
+        ours=apply(EfficientNet(stages, norm="affine")),
+        layout=pytorch_efficientnet,
+        theirs=randomise(theirs),
+        run=run,
+        inputs=(X,),
+        left=("_fc.bias", "_fc.weight"),
+    )

@@ -1,0 +1,74 @@
+"""The 3-D ResNet with weights by MedicalNet's names, beside MONAI's."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+monai = pytest.importorskip("monai.networks.nets")
+
+from ichformer.models.layers.resnet3d import ResNet3D
+from ichformer.models.weights.resnet import torchvision_resnet
+from tests.parity.compare import assert_parity, randomise
+
+X = np.random.default_rng(0).random((2, 16, 32, 24, 1), np.float32)
+
+
+def padded_shortcut(x, planes, stride, spatial_dims=3):
+    """MONAI's and MedicalNet's, which cut the gradient with ``.data``, without that."""
+    x = x[:, :, ::stride, ::stride, ::stride]
+    return torch.nn.functional.pad(x, (0, 0) * 3 + (0, planes - x.shape[1]))
+
+
+@pytest.mark.parametrize(
+    ("block", "shortcut", "dilated"), [("basic", "A", False), ("bottleneck", "B", False), ("basic", "B", True)]
+)
+def test_resnet_of_monai(block, shortcut, dilated, monkeypatch):
+    monkeypatch.setattr(
+        monai.ResNet, "_downsample_basic_block", lambda self, *args, **options: padded_shortcut(*args, **options)
+    )
+    theirs = monai.ResNet(
+        block,
+        [1, 1, 1, 1],
+        [8, 8, 16, 24],
+        n_input_channels=1,
+        conv1_t_stride=2,
+        shortcut_type=shortcut,
+        feed_forward=False,
+        bias_downsample=False,
+    )
+    if dilated:
+        # What MedicalNet's models/resnet.py builds in stages 3 and 4.
+        for stage, dilation in ((theirs.layer3, 2), (theirs.layer4, 4)):
+            for part in stage.modules():
+                if isinstance(part, torch.nn.Conv3d):
+                    part.stride = (1, 1, 1)
+                    if part.kernel_size == (3, 3, 3):
+                        part.dilation = part.padding = (dilation,) * 3
+
+    def run(model):
+        y = torch.from_numpy(np.ascontiguousarray(((X - 0.4) * 3).transpose(0, 4, 1, 2, 3)))
+        for part in (model.conv1, model.bn1, model.act, model.maxpool):
+            y = part(y)
+        for part in (model.layer1, model.layer2, model.layer3, model.layer4):
+            y = part(y)
+        return y.permute(0, 2, 3, 4, 1)
+
+    encoder = ResNet3D(
+        (1, 1, 1, 1),
+        (8, 8, 16, 24),
+        block == "bottleneck",
+        "pad" if shortcut == "A" else "project",
+        5,
+        dilated,
+        "affine",
+    )
+    stride = 8 if dilated else 32
+    # Ours interpolates between planes: at every stride-th slice stands the plane itself.
+    assert_parity(
+        ours=lambda params, x: encoder.apply({"params": params}, x, jnp.ones(x.shape[:2], bool))[:, ::stride],
+        layout=torchvision_resnet,
+        theirs=randomise(theirs),
+        run=run,
+        inputs=(X,),
+    )
