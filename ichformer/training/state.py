@@ -38,3 +38,14 @@ def create_state(params: Any, optimizer: optax.GradientTransformation, *, ema: b
         ema_params=jax.tree.map(jnp.copy, params) if ema else None,
         guard=new_guard(),
     )
+
+
+def parameter_table(params: Any) -> str:
+    """A line for each array: its name, shape and how many numbers it holds; and their sum."""
+    rows = [
+        ("/".join(key.key for key in path), "x".join(map(str, x.shape)), f"{x.size:,}")
+        for path, x in jax.tree_util.tree_leaves_with_path(params)
+    ]
+    rows.append(("all", "", f"{sum(x.size for x in jax.tree.leaves(params)):,}"))
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}\n" for a, b, c in rows)
