@@ -64,6 +64,8 @@ class Audit:
       description: SeriesDescription, made printable.
       kernel: ConvolutionKernel, made printable.
       manufacturer: Manufacturer and model, made printable.
+      age_years: of the patient, 90 for all that are older; None where unknown.
+      sex: of the patient, "F", "M" or "O"; "" where unknown.
       thickness_mm: nominal SliceThickness, NaN where unknown; the median where it changes.
       tilt_deg: angle between the slices' normal and the line along which they are stacked, from the geometry, never
         from the tag: the shear of the stack. Positive where the normal leans towards posterior (+y in LPS). 0 means
@@ -78,6 +80,8 @@ class Audit:
     description: str = ""
     kernel: str = ""
     manufacturer: str = ""
+    age_years: float | None = None
+    sex: str = ""
     thickness_mm: float = float("nan")
     tilt_deg: float = 0.0
     steps_mm: tuple[float, ...] = ()
@@ -97,7 +101,7 @@ class Audit:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Audit":
-        """The inverse of ``to_json``."""
+        """The inverse of ``to_json``; records of before age and sex were read have neither."""
         thickness_mm = values["thickness_mm"]
         return cls(
             **{

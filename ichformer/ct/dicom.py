@@ -185,6 +185,8 @@ def _audit(
         description=first.description,
         kernel=first.kernel,
         manufacturer=first.manufacturer,
+        age_years=first.age_years,
+        sex=first.sex,
         thickness_mm=float(np.median(thickness)) if thickness else float("nan"),
         tilt_deg=tilt_deg,
         steps_mm=() if stack.is_even else stack.steps_mm,

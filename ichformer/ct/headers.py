@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+import re
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 _TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "Manufacturer", "ManufacturerModelName"),
     *("StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ConvolutionKernel", "SliceThickness"),
-    *("ContrastBolusAgent", "BodyPartExamined", "ProtocolName"),
+    *("ContrastBolusAgent", "BodyPartExamined", "ProtocolName", "PatientAge", "PatientSex"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
     *("SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue"),
     *("RescaleIntercept", "RescaleSlope", "RescaleType", "LossyImageCompression", "DirectoryRecordSequence"),
@@ -62,6 +63,8 @@ class Header:
       position_mm, orientation: ImagePositionPatient (3) and ImageOrientationPatient (6).
       spacing_mm: PixelSpacing, between rows and between columns.
       signed: PixelRepresentation is 1.
+      age_years: PatientAge; 90 for all that are older.
+      sex: PatientSex, "F", "M" or "O".
       padding: PixelPaddingValue, as stored.
       pixels_at: byte of the file at which uncompressed little-endian pixels start; None where they are something else.
     """
@@ -80,6 +83,8 @@ class Header:
     contrast_agent: str
     body_part: str
     protocol: str
+    age_years: float | None
+    sex: str
     thickness_mm: float | None
     position_mm: tuple[float, ...] | None
     orientation: tuple[float, ...] | None
@@ -189,6 +194,8 @@ def _header(path: Path, dataset: Dataset, pixels_at: int | None) -> Header:
         contrast_agent=_text(dataset, "ContrastBolusAgent"),
         body_part=_text(dataset, "BodyPartExamined"),
         protocol=_text(dataset, "ProtocolName"),
+        age_years=_age_years(_text(dataset, "PatientAge")),
+        sex=sex if (sex := _text(dataset, "PatientSex").upper()) in ("F", "M", "O") else "",
         thickness_mm=_number(dataset, "SliceThickness"),
         position_mm=_numbers(dataset, "ImagePositionPatient", 3),
         orientation=_numbers(dataset, "ImageOrientationPatient", 6),
@@ -222,6 +229,14 @@ def _pixels_at(file: io.BufferedIOBase, syntax: UID) -> int | None:
 
 def _text(dataset: Dataset, keyword: str) -> str:
     return one_line("\\".join(part.strip(" \0") for part in _parts(dataset, keyword)))
+
+
+def _age_years(text: str) -> float | None:
+    """An age string (PS3.5 6.2): three digits and D, W, M or Y. Whoever is older than 90 may be known by the age."""
+    found = re.fullmatch(r"(\d{3})([DWMY])", text.upper())
+    if found is None:
+        return None
+    return min(90.0, int(found[1]) / {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}[found[2]])
 
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:

@@ -1,4 +1,4 @@
-"""The subgroups that a prepared scan itself tells: vendor, slice thickness, volume of the bleed."""
+"""The subgroups that a prepared scan itself tells: vendor, slice thickness, age, sex, volume of the bleed."""
 
 import math
 
@@ -10,13 +10,14 @@ from ichformer.pipeline.records import Store
 VENDORS = ("Canon", "Fujifilm", "GE", "Hitachi", "NeuroLogica", "Neusoft", "Philips", "Siemens", "Toshiba", "UIH")
 """As their scanners begin the tag Manufacturer, in any case."""
 
-GROUP_COLUMNS = tuple(f"{GROUP_PREFIX}{name}" for name in ("vendor", "thickness", "bleed_volume"))
+GROUP_COLUMNS = tuple(f"{GROUP_PREFIX}{name}" for name in ("vendor", "thickness", "age", "sex", "bleed_volume"))
 
 
 def scan_groups(store: Store, row: int) -> dict[str, str]:
     """The groups of one scan by ``GROUP_COLUMNS``; "" where it does not tell.
 
-    Thickness is the nominal one: thin slices to 1.5 mm, the usual 5 mm and what lies between. The bleed's volume is
+    Thickness is the nominal one: thin slices to 1.5 mm, the usual 5 mm and what lies between. Age and sex are those of
+    the header; ages are cut at 18, at 50 and at 65, and at 80 as in the ICH score. The bleed's volume is
     that of the mask, cut at 30 ml as in the ICH score (Hemphill et al., Stroke 2001;32:891-897) and at 5 ml.
     """
     has_mask = bool(store.index["has_mask"].iloc[row])
@@ -28,6 +29,11 @@ def scan_groups(store: Store, row: int) -> dict[str, str]:
     values = (
         _vendor(audit.manufacturer),
         _class(audit.thickness_mm, {1.5: "up to 1.5 mm", 4.0: "1.5 to 4 mm", math.inf: "over 4 mm"}),
+        _class(
+            math.nan if audit.age_years is None else audit.age_years,
+            {17.999: "under 18", 49.999: "18 to 49", 64.999: "50 to 64", 79.999: "65 to 79", math.inf: "80 or over"},
+        ),
+        {"F": "female", "M": "male", "O": "other"}.get(audit.sex, ""),
         _class(volume_ml, {0.0: "none", 5.0: "up to 5 ml", 30.0: "5 to 30 ml", math.inf: "over 30 ml"}),
     )
     return dict(zip(GROUP_COLUMNS, values, strict=True))

@@ -22,26 +22,43 @@ class Entry:
       build: constructor; keyword arguments override ``options``.
       options: what makes this size.
       params: how many numbers it learns, with three windows as channels; a test counts them.
+      gflops: 10**9 floating-point operations of the forward pass over one scan of ``flops.SCAN_SHAPE``, to four digits;
+        the same test counts them.
     """
 
     build: Callable[..., nn.Module]
     options: dict[str, Any]
     params: int
+    gflops: float = 0.0
+
+    @property
+    def family(self) -> str:
+        """What the sizes of one architecture have in common."""
+        return self.build.__name__.lower()
+
+    @property
+    def about(self) -> str:
+        """The first line of what its constructor says of itself."""
+        return (self.build.__doc__ or "").partition("\n")[0].replace("`", "")
 
 
-def _vit(params: int, width: int, depth: int, heads: int) -> Entry:
+def _vit(params: int, gflops: float, width: int, depth: int, heads: int) -> Entry:
     """The sizes of DeiT and ViT (Touvron et al. 2021, table 1; Dosovitskiy et al. 2021, table 1)."""
     options = {"width": width, "depth": depth, "num_heads": heads, "context_heads": heads}
-    return Entry(build=slice_vit, options=options, params=params)
+    return Entry(build=slice_vit, options=options, params=params, gflops=gflops)
 
 
-def _hybrid(params: int, encoder: str, width: int | None = None, heads: int = 8) -> Entry:
-    return Entry(build=hybrid, options={"encoder": encoder, "width": width, "context_heads": heads}, params=params)
+def _hybrid(params: int, gflops: float, encoder: str, width: int | None = None, heads: int = 8) -> Entry:
+    return Entry(
+        build=hybrid, options={"encoder": encoder, "width": width, "context_heads": heads}, params=params, gflops=gflops
+    )
 
 
-def _encoded(build: Callable[..., nn.Module], params: int, encoder: str, width: int | None = None) -> Entry:
+def _encoded(
+    build: Callable[..., nn.Module], params: int, gflops: float, encoder: str, width: int | None = None
+) -> Entry:
     """A baseline on an encoder; where that gives thousands of features, they are projected to ``width``."""
-    return Entry(build=build, options={"encoder": encoder, "width": width}, params=params)
+    return Entry(build=build, options={"encoder": encoder, "width": width}, params=params, gflops=gflops)
 
 
 # "nano" is for laptops and tests.
@@ -68,36 +85,36 @@ _DEEP_SWIN = {"depths": (2, 2, 18, 2)}
 _BASE_SWIN = _DEEP_SWIN | {"width": 128, "num_heads": (4, 8, 16, 32)}
 
 MODELS: dict[str, Entry] = {
-    "slice_vit_nano": Entry(build=slice_vit, options=_NANO_VIT, params=490_063),
-    "slice_vit_ti": _vit(6_489_902, 192, 12, 3),
-    "slice_vit_s": _vit(25_587_278, 384, 12, 6),
-    "slice_vit_b": _vit(101_604_494, 768, 12, 12),
-    "slice_vit_l": _vit(331_453_966, 1024, 24, 16),
-    "hybrid_nano": Entry(build=hybrid, options=_NANO_HYBRID, params=139_599),
-    "hybrid_ti": _hybrid(4_581_054, "residual_ti", heads=4),
-    "hybrid_s": _hybrid(18_293_614, "residual_s"),
-    "hybrid_resnet18": _hybrid(18_276_174, "resnet18"),
-    "hybrid_resnet50": _hybrid(31_656_782, "resnet50", width=512),
-    "hybrid_convnext_t": _hybrid(35_313_518, "convnext_t", width=512),
-    "hybrid_efficientnet_lite0": _hybrid(5_479_310, "efficientnet_lite0", width=256, heads=4),
-    "hybrid_efficientnet_lite1": _hybrid(6_243_982, "efficientnet_lite1", width=256, heads=4),
-    "hybrid_efficientnet_lite2": _hybrid(6_919_374, "efficientnet_lite2", width=256, heads=4),
-    "cnn2d_nano": Entry(build=cnn2d, options={"encoder": "residual_nano"}, params=89_487),
-    "cnn2d_resnet18": _encoded(cnn2d, 11_835_847, "resnet18"),
-    "cnn2d_resnet50": _encoded(cnn2d, 25_216_455, "resnet50", 512),
-    "cnn2d_convnext_t": _encoded(cnn2d, 28_873_191, "convnext_t", 512),
-    "cnn2d_efficientnet_lite0": _encoded(cnn2d, 3_864_775, "efficientnet_lite0", 256),
-    "cnn3d_nano": Entry(build=cnn3d, options=_NANO_CNN3D, params=251_623),
-    "cnn3d_resnet18": Entry(build=cnn3d, options=_RESNET18_3D, params=33_823_950),
-    "cnn3d_resnet50": Entry(build=cnn3d, options=_RESNET50_3D, params=48_041_934),
-    "cnn_gru_nano": Entry(build=cnn_gru, options=_NANO_GRU, params=151_439),
-    "cnn_gru_resnet18": _encoded(cnn_gru, 15_906_638, "resnet18"),
-    "cnn_gru_resnet50": _encoded(cnn_gru, 29_287_246, "resnet50", 512),
-    "cnn_gru_efficientnet_lite0": _encoded(cnn_gru, 6_757_454, "efficientnet_lite0", 256),
-    "swin3d_nano": Entry(build=swin3d, options=_NANO_SWIN, params=382_657),
-    "swin3d_t": Entry(build=swin3d, options={}, params=33_463_604),
-    "swin3d_s": Entry(build=swin3d, options=_DEEP_SWIN, params=55_117_604),
-    "swin3d_b": Entry(build=swin3d, options=_BASE_SWIN, params=97_607_382),
+    "slice_vit_nano": Entry(build=slice_vit, options=_NANO_VIT, params=490_063, gflops=61.92),
+    "slice_vit_ti": _vit(6_489_902, 109.1, 192, 12, 3),
+    "slice_vit_s": _vit(25_587_278, 392.8, 384, 12, 6),
+    "slice_vit_b": _vit(101_604_494, 1484, 768, 12, 12),
+    "slice_vit_l": _vit(331_453_966, 5177, 1024, 24, 16),
+    "hybrid_nano": Entry(build=hybrid, options=_NANO_HYBRID, params=139_599, gflops=4.257),
+    "hybrid_ti": _hybrid(4_581_054, 39.76, "residual_ti", heads=4),
+    "hybrid_s": _hybrid(18_293_614, 158.1, "residual_s"),
+    "hybrid_resnet18": _hybrid(18_276_174, 152.6, "resnet18"),
+    "hybrid_resnet50": _hybrid(31_656_782, 346.9, "resnet50", width=512),
+    "hybrid_convnext_t": _hybrid(35_313_518, 375, "convnext_t", width=512),
+    "hybrid_efficientnet_lite0": _hybrid(5_479_310, 33.68, "efficientnet_lite0", width=256, heads=4),
+    "hybrid_efficientnet_lite1": _hybrid(6_243_982, 43.49, "efficientnet_lite1", width=256, heads=4),
+    "hybrid_efficientnet_lite2": _hybrid(6_919_374, 49.67, "efficientnet_lite2", width=256, heads=4),
+    "cnn2d_nano": Entry(build=cnn2d, options={"encoder": "residual_nano"}, params=89_487, gflops=4.254),
+    "cnn2d_resnet18": _encoded(cnn2d, 11_835_847, 152.2, "resnet18"),
+    "cnn2d_resnet50": _encoded(cnn2d, 25_216_455, 346.5, "resnet50", 512),
+    "cnn2d_convnext_t": _encoded(cnn2d, 28_873_191, 374.6, "convnext_t", 512),
+    "cnn2d_efficientnet_lite0": _encoded(cnn2d, 3_864_775, 33.58, "efficientnet_lite0", 256),
+    "cnn3d_nano": Entry(build=cnn3d, options=_NANO_CNN3D, params=251_623, gflops=26.42),
+    "cnn3d_resnet18": Entry(build=cnn3d, options=_RESNET18_3D, params=33_823_950, gflops=490),
+    "cnn3d_resnet50": Entry(build=cnn3d, options=_RESNET50_3D, params=48_041_934, gflops=715),
+    "cnn_gru_nano": Entry(build=cnn_gru, options=_NANO_GRU, params=151_439, gflops=4.258),
+    "cnn_gru_resnet18": _encoded(cnn_gru, 15_906_638, 152.4, "resnet18"),
+    "cnn_gru_resnet50": _encoded(cnn_gru, 29_287_246, 346.8, "resnet50", 512),
+    "cnn_gru_efficientnet_lite0": _encoded(cnn_gru, 6_757_454, 33.76, "efficientnet_lite0", 256),
+    "swin3d_nano": Entry(build=swin3d, options=_NANO_SWIN, params=382_657, gflops=11.5),
+    "swin3d_t": Entry(build=swin3d, options={}, params=33_463_604, gflops=373),
+    "swin3d_s": Entry(build=swin3d, options=_DEEP_SWIN, params=55_117_604, gflops=639.8),
+    "swin3d_b": Entry(build=swin3d, options=_BASE_SWIN, params=97_607_382, gflops=1070),
 }
 """By the name that ``--model.name`` takes."""
 

@@ -123,19 +123,23 @@ def _parse(values: dict[str, Any]) -> RecordHeader:
 
 
 def _parse_audit(values: dict[str, Any], *, n_slices: int) -> Audit:
-    texts = (values[k] for k in ("modality", "description", "kernel", "manufacturer"))
+    texts = (*(values[k] for k in ("modality", "description", "kernel", "manufacturer")), values.get("sex", ""))
     notes = (text for note in values["notes"] for text in (note["code"], note["text"]))
     _expect(all(isinstance(v, str) for v in (*texts, *notes)), "audit")
     steps_mm = [_length_mm(v) for v in values["steps_mm"]]
     _expect(len(steps_mm) in (0, n_slices - 1), "number of steps")
-    thickness_mm = values["thickness_mm"]
     checked = {
-        "thickness_mm": None if thickness_mm is None else float(thickness_mm),
+        "thickness_mm": _number_or_none(values["thickness_mm"]),
+        "age_years": _number_or_none(values.get("age_years")),
         "tilt_deg": float(values["tilt_deg"]),
         "missing_slices": int(values["missing_slices"]),
         "steps_mm": steps_mm,
     }
     return Audit.from_json(values | checked)
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _expect(condition: bool, what: str) -> None:

@@ -220,7 +220,7 @@ def _values(run: Run, thresholds: Thresholds | None, reading: Reading) -> dict[s
         },
         "shape": list(volume.hu.shape),
         "spacing_mm": list(volume.spacing_mm),
-        "audit": volume.audit.to_json() | {"notes": [vars(note) for note in reading.notes]},
+        "audit": _without_patient(volume.audit.to_json()) | {"notes": [vars(note) for note in reading.notes]},
         "model": {
             "name": run.config.model.name,
             "run": run.path.absolute().name,
@@ -230,6 +230,10 @@ def _values(run: Run, thresholds: Thresholds | None, reading: Reading) -> dict[s
         },
         "ichformer": __version__,
     }
+
+
+def _without_patient(audit: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in audit.items() if name not in ("age_years", "sex")}
 
 
 def _by_label(scores: Float[Any, "labels"]) -> dict[str, float]:

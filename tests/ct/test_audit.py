@@ -52,3 +52,10 @@ def test_a_volume_checks_what_it_is_made_of():
     ):
         with pytest.raises(ValueError, match=match):
             Volume(**{**parts, **wrong})
+
+
+def test_audits_of_before_age_and_sex_were_read_are_read():
+    values = Audit(thickness_mm=5.0).to_json()
+    del values["age_years"], values["sex"]
+    found = Audit.from_json(values)
+    assert (found.sex, found.age_years, found.thickness_mm) == ("", None, 5.0)

@@ -135,10 +135,16 @@ def resampled(labels, scores, patients):
 
 
 def coverage(population, make):
-    """Share of the trials whose interval holds the truth, for each kind; a missing interval holds nothing."""
+    """Share of the trials whose interval holds the truth, for each kind; a missing interval holds nothing.
+
+    A likelihood ratio whose interval would be without end is not estimable; the PPV at a prevalence, which follows from
+    it, has an interval there.
+    """
     truth, held = population.truth(), {}
     for seed in range(TRIALS):
         for name, interval in make(*population.draw(seed)).items():
+            if interval is None and name == "positive likelihood ratio":
+                continue
             held.setdefault(name, []).append(interval is not None and interval.low <= truth[name] <= interval.high)
     return {name: float(np.mean(trials)) for name, trials in held.items()}
 

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,8 +26,12 @@ def make_batch(*, scans: int = 4, slices: int = 3, size: int = 16, seed: int = 0
     return jax.tree.map(jnp.asarray, batch)
 
 
-def make_objective() -> Classification:
-    return Classification(model=build_model("slice_vit_nano"), windows=(WINDOWS["brain"],))
+@functools.cache
+def start():
+    """The loss of a small model, jitted, its first parameters and a key."""
+    objective = Classification(model=build_model("slice_vit_nano", depth=1), windows=(WINDOWS["brain"],))
+    rng = jax.random.key(0)
+    return jax.jit(objective.loss, static_argnums=3), jax.jit(objective.init)(rng, make_batch())["params"], rng
 
 
 def test_masked_loss_is_sklearns_weighted_log_loss():
@@ -54,9 +60,7 @@ def test_unknown_labels_weigh_nothing():
 
 
 def test_sum_and_weight_do_not_depend_on_how_scans_are_shared_out():
-    objective, batch, rng = make_objective(), make_batch(), jax.random.key(0)
-    params = jax.jit(objective.init)(rng, batch)["params"]
-    loss = jax.jit(objective.loss, static_argnums=3)  # an eager call would compile the loop over blocks each time
+    batch, (loss, params, rng) = make_batch(), start()
     total, weight, metrics = loss(params, batch, rng, False)
     halves = [loss(params, Batch(*(x[part] for x in batch)), rng, False) for part in (np.s_[:1], np.s_[1:])]
     np.testing.assert_allclose(total, halves[0][0] + halves[1][0], rtol=1e-6)
@@ -65,9 +69,7 @@ def test_sum_and_weight_do_not_depend_on_how_scans_are_shared_out():
 
 
 def test_padding_scans_and_padding_slices_weigh_nothing():
-    objective, batch, rng = make_objective(), make_batch(), jax.random.key(0)
-    params = jax.jit(objective.init)(rng, batch)["params"]
-    loss = jax.jit(objective.loss, static_argnums=3)  # an eager call would compile the loop over blocks each time
+    batch, (loss, params, rng) = make_batch(), start()
     alone = loss(params, Batch(*(x[:3] for x in batch)), rng, False)
     filled = loss(params, batch._replace(weight=jnp.asarray([1.0, 1.0, 1.0, 0.0])), rng, False)
     np.testing.assert_allclose(alone[0], filled[0], rtol=1e-6)
@@ -81,9 +83,7 @@ def test_padding_scans_and_padding_slices_weigh_nothing():
 
 
 def test_scan_labels_alone_and_slice_labels_alone_both_teach():
-    objective, batch, rng = make_objective(), make_batch(), jax.random.key(0)
-    params = jax.jit(objective.init)(rng, batch)["params"]
-    loss = jax.jit(objective.loss, static_argnums=3)  # an eager call would compile the loop over blocks each time
+    batch, (loss, params, rng) = make_batch(), start()
     unknown_slices = batch._replace(slice_labels=jnp.full_like(batch.slice_labels, np.nan))
     total, weight, metrics = loss(params, unknown_slices, rng, False)
     assert weight == 4

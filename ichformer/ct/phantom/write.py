@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -103,7 +104,8 @@ def _header(phantom: Phantom, *, patient: str, name: str, study: str, series: st
         setattr(dataset, keyword, "")
     dataset.PatientName = name
     dataset.PatientID = patient
-    dataset.PatientBirthDate = dataset.PatientSex = ""
+    dataset.PatientBirthDate = ""
+    dataset.PatientAge, dataset.PatientSex = _age_and_sex(patient)
     dataset.BodyPartExamined = "HEAD"
     dataset.SliceThickness = f"{site.thickness_mm:g}"
     dataset.KVP = "120"
@@ -127,6 +129,14 @@ def _header(phantom: Phantom, *, patient: str, name: str, study: str, series: st
     dataset.WindowCenter, dataset.WindowWidth = "40", "80"
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = str(site.intercept), "1", "HU"
     return dataset
+
+
+def _age_and_sex(patient: str) -> tuple[str, str]:
+    """Of an imagined patient, the same in every study; "" in the header of one in ten."""
+    number = zlib.crc32(patient.encode())
+    if number % 10 == 0:
+        return "", ""
+    return f"{18 + number // 10 % 78:03d}Y", "FM"[number // 1000 % 2]
 
 
 def _pixel_format(dataset: Dataset, site: Site) -> None:

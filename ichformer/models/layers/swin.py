@@ -9,6 +9,7 @@ from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.positions import sincos_1d, slice_heights_mm
 from ichformer.models.layers.transformer import Remat, rematerialised
 from ichformer.models.layers.window_attention import EPSILON, SwinVersion, WindowBlock
@@ -71,7 +72,7 @@ class SwinEncoder(nn.Module):
         heights_mm = slice_heights_mm(slice_mask, spacing_mm)[:, :: self.patch_size[0]]
         x = _zero_masked(x, slice_mask)
         x, slice_mask = _pad(x, self.patch_size), _coarser(slice_mask, self.patch_size[0])
-        x = nn.Conv(self.width, self.patch_size, self.patch_size, "VALID", dtype=self.dtype, name="patches")(x)
+        x = Conv(self.width, self.patch_size, self.patch_size, "VALID", dtype=self.dtype, name="patches")(x)
         if self.patch_norm:
             x = nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name="patch_norm")(x)
         if self.z_position == "mm":
@@ -162,12 +163,16 @@ class PatchMerging(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b d h w c"], slice_mask: Bool[Array, "b d"]) -> Float[Array, "b d2 h2 w2 c2"]:
         """Features of the merged tokens; odd sizes are padded with zeros, and masked slices count as such."""
-        width, stride = x.shape[-1], (self.slices, 2, 2)
-        x = _pad(_zero_masked(x, slice_mask), stride)
-        x = rearrange(x, "b (d i) (h j) (w k) c -> b d h w (i j k c)", i=stride[0], j=2, k=2)
-        norm = nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name="norm")
-        dense = nn.Dense(2 * width, use_bias=False, kernel_init=DENSE_INIT, dtype=self.dtype, name="reduction")
-        return dense(norm(x)) if self.version == "v1" else norm(dense(x))
+        width, corner = x.shape[-1], (-4, -3, -2, -1)
+        x = _pad(_zero_masked(x, slice_mask), (self.slices, 2, 2))
+        x = rearrange(x, "b (d i) (h j) (w k) c -> b d h w i j k c", i=self.slices, j=2, k=2)
+        # The axes stay apart, so that the parameters of a merge of one slice can become those of a merge of two.
+        dense = nn.DenseGeneral(
+            2 * width, corner, use_bias=False, kernel_init=DENSE_INIT, dtype=self.dtype, name="reduction"
+        )
+        if self.version == "v2":
+            return nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name="norm")(dense(x))
+        return dense(nn.LayerNorm(EPSILON, self.dtype, reduction_axes=corner, feature_axes=corner, name="norm")(x))
 
 
 def _zero_masked(x: Float[Array, "b d h w c"], slice_mask: Bool[Array, "b d"]) -> Float[Array, "b d h w c"]:

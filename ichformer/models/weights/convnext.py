@@ -6,17 +6,16 @@ from ichformer.models.weights.source import Source, Tree
 
 
 def huggingface_convnext(source: Source) -> Tree:
-    """``ConvNextModel``, or that part of ``ConvNextForImageClassification``; the classifier is left."""
-    prefix = "convnext." if "convnext.embeddings.patch_embeddings.weight" in source else ""
+    """``ConvNextModel``."""
     tree = {
-        "stem": source.conv(f"{prefix}embeddings.patch_embeddings"),
-        "stem_norm": source.norm(f"{prefix}embeddings.layernorm"),
-        "norm": source.norm(f"{prefix}layernorm"),
+        "stem": source.conv("embeddings.patch_embeddings"),
+        "stem_norm": source.norm("embeddings.layernorm"),
+        "norm": source.norm("layernorm"),
     }
-    pattern = re.escape(prefix) + r"encoder\.stages\.(\d+)\.layers\.(\d+)\.dwconv\.weight"
+    pattern = r"encoder\.stages\.(\d+)\.layers\.(\d+)\.dwconv\.weight"
     for match in filter(None, (re.fullmatch(pattern, name) for name in source.names)):
         stage, block = match[1], match[2]
-        at = f"{prefix}encoder.stages.{stage}"
+        at = f"encoder.stages.{stage}"
         if block == "0" and stage != "0":
             tree[f"down{stage}_norm"] = source.norm(f"{at}.downsampling_layer.0")
             tree[f"down{stage}"] = source.conv(f"{at}.downsampling_layer.1")

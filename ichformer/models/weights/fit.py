@@ -9,6 +9,7 @@ import numpy as np
 from flax import traverse_util
 
 from ichformer.models.weights.source import Tree
+from ichformer.models.weights.swin import repeat_slices, resize_bias
 
 Inflation = Literal["mean", "centre"]
 
@@ -194,7 +195,12 @@ def resize_positions(table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | 
     return np.asarray(jax.image.resize(table, shape, "bicubic"))
 
 
-RESIZERS: dict[str, Callable[[np.ndarray, tuple[int, ...]], np.ndarray | None]] = {"positions": resize_positions}
+RESIZERS: dict[str, Callable[[np.ndarray, tuple[int, ...]], np.ndarray | None]] = {
+    "positions": resize_positions,
+    "relative_bias": resize_bias,
+    "scale": repeat_slices,
+    "bias": repeat_slices,
+}
 """By the name of a parameter: how a table that depends on the size of the input becomes one for another size."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ichformer.errors import InputError
+from ichformer.models.weights import convnext, efficientnet, resnet, swin, vit
 from ichformer.models.weights.source import Source, Tree
 
 
@@ -26,7 +27,89 @@ class Layout:
     convert: Callable[[Source], Tree]
 
 
-LAYOUTS: tuple[Layout, ...] = ()
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(
+        name="Hugging Face ViT",
+        marks=("encoder.layer.0.layernorm_before.weight", "embeddings.patch_embeddings.projection.weight"),
+        convert=vit.huggingface_vit,
+    ),
+    Layout(
+        name="Hugging Face DINOv2",
+        marks=("encoder.layer.0.layer_scale1.lambda1", "embeddings.patch_embeddings.projection.weight"),
+        convert=vit.huggingface_dinov2,
+    ),
+    Layout(
+        name="timm ViT",
+        marks=("blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "pos_embed"),
+        convert=vit.timm_vit,
+    ),
+    Layout(
+        name="vit_jax ViT",
+        marks=("Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel", "embedding/kernel"),
+        convert=vit.vit_jax,
+    ),
+    Layout(
+        name="big_vision ViT",
+        marks=("Transformer/encoderblock_0/MultiHeadDotProductAttention_0/query/kernel", "embedding/kernel"),
+        convert=vit.big_vision_vit,
+    ),
+    Layout(
+        name="MONAI ViT",
+        marks=("blocks.0.attn.qkv.weight", "patch_embedding.patch_embeddings.weight"),
+        convert=vit.monai_vit,
+    ),
+    Layout(
+        name="transformers Swin",
+        marks=(
+            "encoder.layers.0.blocks.0.attention.self.relative_position_bias_table",
+            "embeddings.patch_embeddings.projection.weight",
+        ),
+        convert=swin.huggingface_swin,
+    ),
+    Layout(
+        name="transformers Swin v2",
+        marks=(
+            "encoder.layers.0.blocks.0.attention.self.continuous_position_bias_mlp.0.weight",
+            "embeddings.patch_embeddings.projection.weight",
+        ),
+        convert=swin.huggingface_swinv2,
+    ),
+    Layout(
+        name="Swin or Video Swin of its authors or timm",
+        marks=("layers.0.blocks.0.attn.relative_position_bias_table", "patch_embed.proj.weight"),
+        convert=swin.microsoft_swin,
+    ),
+    Layout(
+        name="torchvision Swin3D",
+        marks=("features.0.0.attn.relative_position_bias_table", "patch_embed.proj.weight"),
+        convert=swin.torchvision_swin3d,
+    ),
+    Layout(
+        name="MONAI Swin",
+        marks=("layers1.0.blocks.0.attn.relative_position_bias_table", "patch_embed.proj.weight"),
+        convert=swin.monai_swin,
+    ),
+    Layout(
+        name="torchvision ResNet (timm, MONAI, MedicalNet)",
+        marks=("conv1.weight", "bn1.running_var", "layer1.0.conv1.weight"),
+        convert=resnet.torchvision_resnet,
+    ),
+    Layout(
+        name="Hugging Face ResNet",
+        marks=("embedder.embedder.convolution.weight", "encoder.stages.0.layers.0.layer.0.convolution.weight"),
+        convert=resnet.huggingface_resnet,
+    ),
+    Layout(
+        name="Hugging Face ConvNeXt",
+        marks=("embeddings.patch_embeddings.weight", "encoder.stages.0.layers.0.dwconv.weight"),
+        convert=convnext.huggingface_convnext,
+    ),
+    Layout(
+        name="EfficientNet-PyTorch (Lite; MONAI)",
+        marks=("_conv_stem.weight", "_conv_head.weight", "_bn1.running_var"),
+        convert=efficientnet.pytorch_efficientnet,
+    ),
+)
 """The first that recognises a file is taken: those with more marks stand before those with fewer."""
 
 

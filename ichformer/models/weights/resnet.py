@@ -27,8 +27,7 @@ def torchvision_resnet(source: Source) -> Tree:
 
 
 def huggingface_resnet(source: Source) -> Tree:
-    """``ResNetModel``, or the "resnet." part of ``ResNetForImageClassification``; the classifier is left."""
-    prefix = "resnet." if "resnet.embedder.embedder.convolution.weight" in source else ""
+    """``ResNetModel``; batch norms are folded."""
 
     def layer(name: str, i: int | str = "") -> Tree:
         return {
@@ -36,12 +35,10 @@ def huggingface_resnet(source: Source) -> Tree:
             f"norm{i}": source.batch_norm(f"{name}.normalization", epsilon=_EPSILON),
         }
 
-    stem = layer(f"{prefix}embedder.embedder")
+    stem = layer("embedder.embedder")
     tree = {"stem": stem["conv"], "stem_norm": stem["norm"]}
-    encoder = f"{prefix}encoder.stages"
-    pattern = re.escape(encoder) + r"\.(\d+)\.layers\.(\d+)\.layer\.0\.convolution\.weight"
-    for stage, block in _blocks(source, pattern):
-        name = f"{encoder}.{stage}.layers.{block}"
+    for stage, block in _blocks(source, r"encoder\.stages\.(\d+)\.layers\.(\d+)\.layer\.0\.convolution\.weight"):
+        name = f"encoder.stages.{stage}.layers.{block}"
         ours: Tree = {}
         for i in (0, 1, 2):
             if f"{name}.layer.{i}.convolution.weight" in source:

@@ -1,0 +1,224 @@
+"""swin3d beside the Swin of transformers and MONAI: the same weights, the same grid and the same gradients.
+
+Random weights in every tensor, and sizes that windows divide: where they do not, the others let tokens attend to their
+padding, and ours do not. torchvision has no build for the torch that is used here, so Video Swin under its names
+is MONAI's network with merges that leave frames alone, renamed.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+swin_unetr = pytest.importorskip("monai.networks.nets.swin_unetr")
+
+from ichformer.models.layers.swin import SwinEncoder  # noqa: E402
+from ichformer.models.weights.files import read_tensors  # noqa: E402
+from ichformer.models.weights.fit import fit_tree  # noqa: E402
+from ichformer.models.weights.layouts import recognise  # noqa: E402
+from ichformer.models.weights.source import Source, Tree  # noqa: E402
+from ichformer.models.weights.swin import huggingface_swin, microsoft_swin, monai_swin, resize_bias  # noqa: E402
+
+Tensors = dict[str, np.ndarray]
+
+
+def randomised(model: Any) -> Any:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            middle, wide = (1.0, 0.2) if "norm" in name and name.endswith("weight") else (0.0, 0.2)
+            if "relative_position_bias_table" in name:
+                wide = 0.5
+            if "logit_scale" in name:
+                middle = 2.0
+            parameter.copy_(middle + wide * torch.randn(parameter.shape, generator=generator))
+            if "logit_scale" in name:
+                parameter[0] = 5.0  # beyond the clamp at log(100)
+    return model.eval()
+
+
+def tensors(model: Any) -> Tensors:
+    return {name: value.detach().numpy().copy() for name, value in model.state_dict().items()}
+
+
+def gradients(model: Any) -> Tensors:
+    """By the names of ``tensors``; zeros where a tensor has no part in the result, buffers as they are."""
+    grads = {name: np.zeros(p.shape, np.float32) if p.grad is None else p.grad.numpy() for name, p in model.named_parameters()}
+    return tensors(model) | grads
+
+
+def compare(encoder: SwinEncoder, x: np.ndarray, model: Any, result: Any, convert: Callable[[Tensors], Tree]) -> None:
+    """``result`` [B,d,h,w,D] of ``model`` for ``x`` [B,S,H,W,C], and the gradients of one loss on it."""
+    # Uneven, as the squares of what a norm without parameters gives always add up to the same.
+    uneven = np.linspace(0.5, 1.5, result.shape[-1], dtype=np.float32).reshape(1, 1, 1, 1, -1)
+    (result * torch.from_numpy(uneven)).square().mean().backward()
+    scans, mask, spacing_mm = jnp.asarray(x), jnp.ones(x.shape[:2], bool), jnp.ones((len(x), 3))
+    forward = functools.partial(encoder.apply, train=False)
+
+    def loss(params: Any) -> Any:
+        grid = forward({"params": params}, scans, mask, spacing_mm)
+        return jnp.mean(jnp.square(grid * uneven)), grid
+
+    shapes = jax.eval_shape(lambda: encoder.init(jax.random.key(0), scans, mask, spacing_mm, train=False)["params"])
+    start = jax.tree.map(lambda shape: np.ones(shape.shape, shape.dtype), shapes)
+    if "norm" not in convert(tensors(model)):
+        start["norm"]["bias"] *= 0
+    params, report = fit_tree(start, convert(tensors(model)))
+    assert not report.misfits | report.changed
+    assert set(report.new) <= {"norm/scale", "norm/bias"}
+    grads, grid = jax.jit(jax.grad(loss, has_aux=True))(params)
+    np.testing.assert_allclose(grid, result.detach().numpy(), atol=1e-4)
+    # What converts the weights converts their gradients.
+    wanted, _ = fit_tree(grads, convert(gradients(model)))
+    for (path, ours), theirs in zip(jax.tree_util.tree_leaves_with_path(grads), jax.tree.leaves(wanted), strict=True):
+        name = jax.tree_util.keystr(path)
+        largest = np.abs(theirs).max()
+        assert largest > 0, name
+        np.testing.assert_allclose(ours, theirs, atol=1e-3 * largest, rtol=0, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["Swin", "Swinv2"])
+def test_transformers_slice_by_slice(kind: str, tmp_path: Any):
+    config = getattr(transformers, f"{kind}Config")(
+        image_size=32, patch_size=2, embed_dim=8, depths=[2, 4], num_heads=[2, 4], window_size=4
+    )
+    model = randomised(getattr(transformers, f"{kind}Model")(config))
+    x = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype(np.float32)
+    result = model(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).last_hidden_state
+    encoder = SwinEncoder(
+        patch_size=(1, 2, 2),
+        width=8,
+        depths=(2, 4),
+        num_heads=(2, 4),
+        window=(1, 4, 4),
+        slice_merges=(1,),
+        version="v2" if kind == "Swinv2" else "v1",
+        z_position="none",
+    )
+
+    def convert(values: Tensors) -> Tree:
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in values.items()})
+        model.save_pretrained(tmp_path)
+        found = recognise(read_tensors(tmp_path / "model.safetensors"), where=tmp_path)
+        tree = found.layout.convert(found.source)
+        assert all(name.endswith("key.bias") for name in found.left)
+        return tree
+
+    compare(encoder, x[None], model, result.reshape(1, 3, 8, 8, 16), convert)
+
+
+class FrameMerging(torch.nn.Module):
+    """torchvision's and the authors' merge: rows and columns alone, columns the slower of the corners."""
+
+    def __init__(self, dim: int, norm_layer: Any, spatial_dims: int) -> None:
+        super().__init__()
+        self.reduction = torch.nn.Linear(4 * dim, 2 * dim, bias=False)
+        self.norm = norm_layer(4 * dim)
+
+    def forward(self, x: Any) -> Any:
+        corners = [x[..., row::2, column::2, :] for column in (0, 1) for row in (0, 1)]
+        return self.reduction(self.norm(torch.cat(corners, -1)))
+
+
+def monai(downsample: Any) -> tuple[Any, np.ndarray, Any]:
+    """A model, scans, and what its last stage gives for them."""
+    model = randomised(
+        swin_unetr.SwinTransformer(
+            in_chans=2,
+            embed_dim=6,
+            window_size=(2, 3, 3),
+            patch_size=(2, 2, 2),
+            depths=(2, 4),
+            num_heads=(2, 3),
+            patch_norm=True,
+            downsample=downsample,
+        )
+    )
+    x = np.random.default_rng(1).normal(size=(2, 16, 12, 24, 2)).astype(np.float32)
+    # Part by part: its own ``forward`` is for four stages, with a merge behind the last.
+    model.layers2[0].downsample = None
+    last = model.layers2[0](model.layers1[0](model.patch_embed(torch.from_numpy(np.moveaxis(x, -1, 1).copy()))))
+    return model, x, last.movedim(1, -1)
+
+
+def like_monai(slice_merges: tuple[int, ...]) -> SwinEncoder:
+    return SwinEncoder(
+        patch_size=(2, 2, 2),
+        width=6,
+        depths=(2, 4),
+        num_heads=(2, 3),
+        window=(2, 3, 3),
+        slice_merges=slice_merges,
+        z_position="none",
+    )
+
+
+@pytest.mark.parametrize("downsample", ["merging", "mergingv2"])
+def test_monai_in_three_dimensions(downsample: Any):
+    model, x, last = monai(downsample)
+    result = torch.nn.functional.layer_norm(last, last.shape[-1:])  # as ``SwinTransformer.proj_out``
+    compare(like_monai((2,)), x, model, result, lambda values: monai_swin(Source(values), downsample))
+
+
+def test_video_swin_by_the_names_of_torchvision():
+    model, x, last = monai(FrameMerging)
+    model.norm = randomised(torch.nn.LayerNorm(12))
+
+    def convert(values: Tensors) -> Tree:
+        found = recognise({as_torchvision(name): value for name, value in values.items()}, where="the test")
+        assert found.layout.name == "torchvision Swin3D"
+        return found.layout.convert(found.source)
+
+    compare(like_monai((1,)), x, model, model.norm(last), convert)
+
+
+def as_torchvision(name: str) -> str:
+    """MONAI's names as those of torchvision 0.29's ``swin3d_t().state_dict()``."""
+    for theirs, ours in (
+        ("layers1.0.blocks", "features.0"),
+        ("layers1.0.downsample", "features.1"),
+        ("layers2.0.blocks", "features.2"),
+        ("mlp.linear1", "mlp.0"),
+        ("mlp.linear2", "mlp.3"),
+    ):
+        name = name.replace(theirs, ours)
+    return name
+
+
+@pytest.mark.parametrize("timm", [False, True])
+def test_the_authors_and_timm_by_their_names(timm: bool):
+    """Swin's first names: queries, keys and values in one matrix; timm moved the merge into the stage behind it."""
+    config = transformers.SwinConfig(
+        image_size=16, patch_size=2, embed_dim=8, depths=[2, 2], num_heads=[2, 4], window_size=4
+    )
+    values = tensors(randomised(transformers.SwinModel(config)))
+    on_disk = {renamed(name, ON_DISK): value for name, value in values.items()}
+    theirs = {renamed(name, TIMM if timm else AUTHORS): value for name, value in values.items() if "k_proj" not in name}
+    for name in [name for name in theirs if "q_proj" in name]:
+        parts = [values[next(n for n in values if renamed(n, AUTHORS) == name.replace("q_proj", p))] for p in ("q_proj", "k_proj", "v_proj")] 
+    found = recognise({"model." + name: value for name, value in theirs.items()}, where="the test")
+    assert found.layout.convert is microsoft_swin
+    jax.tree.map(np.testing.assert_array_equal, microsoft_swin(found.source), huggingface_swin(Source(on_disk)))
+
+
+@pytest.mark.parametrize("size", [5, 13, 15, 31])
+def test_relative_biases_are_resized_as_torch_resizes(size: int):
+    table = np.random.default_rng(0).normal(size=(2, 7, 13, 13, 3)).astype(np.float32)
+    planes = torch.from_numpy(table.transpose(0, 1, 4, 2, 3).copy()).reshape(14, 3, 13, 13)
+    wanted = torch.nn.functional.interpolate(planes, size=(size, size), mode="bicubic")
+    found = resize_bias(table, (2, 7, size, size, 3))
+    np.testing.assert_allclose(
+        found.transpose(0, 1, 4, 2, 3).reshape(14, 3, size, size), wanted.numpy(), atol=1e-5
+    )
+    along = torch.nn.functional.interpolate(
+        torch.from_numpy(table.transpose(0, 4, 1, 2, 3).copy()), size=(size, 13, 13), mode="trilinear"
+    )
+    np.testing.assert_allclose(
+        resize_bias(table, (2, size, 13, 13, 3)).transpose(0, 4, 1, 2, 3), along.numpy(), atol=1e-5
+    )
