@@ -46,7 +46,8 @@ class WindowAttention(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b d h w c"], slice_mask: Bool[Array, "b d"]) -> Float[Array, "b d h w c"]:
         """Tokens of the same shape; nobody attends to those of masked slices."""
-        grid, width = x.shape[1:4], x.shape[-1]
+        _, slices, rows, columns, width = x.shape
+        grid = (slices, rows, columns)
         tiles = tiling(grid, self.window, shifted=self.shifted)
         head = (self.num_heads, width // self.num_heads)
         qkv = nn.DenseGeneral((3, *head), use_bias=False, kernel_init=DENSE_INIT, dtype=self.dtype, name="qkv")(
