@@ -53,9 +53,9 @@ class Checkpoints:
 
     @property
     def best_step(self) -> int | None:
-        """Steps done in the checkpoint with the smallest ``BEST_BY``, the first of equals; None where none has it."""
-        judged = [(c.metrics[BEST_BY], c.step) for c in self._checkpointer.checkpoints if c.metrics]
-        return min(judged)[1] if judged else None
+        """Steps done in the checkpoint with the smallest ``BEST_BY``, the last of equals; None where none has it."""
+        judged = [(c.metrics[BEST_BY], -c.step) for c in self._checkpointer.checkpoints if c.metrics]
+        return -min(judged)[1] if judged else None
 
     def has_one(self, *, until: int) -> bool:
         """Whether there is a checkpoint with so many steps or fewer."""
