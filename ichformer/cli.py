@@ -15,7 +15,7 @@ import tyro
 from tyro.conf import Positional
 
 from ichformer import LABELS
-from ichformer.errors import InputError, one_line
+from ichformer.errors import InputError, Stopped, one_line
 from ichformer.training.config import TrainConfig
 
 
@@ -451,13 +451,15 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {"bench": {"prepare": bench_
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs one command. Exit code 0: done; 2: bad usage or bad input, one line; 1: a fault of ours."""
+    """Runs one command. Exit code 0: done, or all saved at SIGTERM; 2: bad usage or input, one line; 1: our fault."""
     try:
         command = _parse(sys.argv[1:] if arguments is None else arguments)
         command()
     except InputError as error:
         print(f"ichformer: error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Stopped as stopped:
+        print(f"ichformer: {stopped}", file=sys.stderr)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The one exception for input that its user can mend, and the one way to quote foreign text."""
+"""The exceptions that end a command: input that its user can mend, a stop that was asked for. How text is quoted."""
 
 
 def one_line(text: object, *, max_chars: int = 200) -> str:
@@ -28,6 +28,10 @@ class InputError(Exception):
     def __reduce__(self) -> tuple:
         # Exceptions with keyword-only arguments do not survive the way back from a worker process by themselves.
         return _rebuild, (self.what, self.where, self.mend)
+
+
+class Stopped(Exception):  # noqa: N818 - nothing went wrong
+    """Whoever runs this process wants it back (SIGTERM): everything is saved, and the same command goes on."""
 
 
 def _rebuild(what: str, where: str, mend: str) -> InputError:

@@ -107,11 +107,13 @@ def evaluation_batches(
     counts = store.index["n_slices"].to_numpy()
     padded = {int(row): -(-int(counts[row]) // SLICE_MULTIPLE) * SLICE_MULTIPLE for row in rows}
     for num_slices in sorted(set(padded.values())):
-        same = [row for row in padded if padded[row] == num_slices][host::hosts]
-        for first in range(0, len(same), batch_size):
-            examples = [_whole_example(row, store.read(row), num_slices) for row in same[first : first + batch_size]]
-            filler = examples[-1]._replace(weight=np.float32(0))
-            examples += [filler] * (batch_size - len(examples))
+        same = [row for row in padded if padded[row] == num_slices]
+        for first in range(0, len(same), batch_size * hosts):
+            # Every host gives as many batches as the others: what they compute together needs all of them.
+            own = same[first : first + batch_size * hosts][host::hosts]
+            examples = [_whole_example(row, store.read(row), num_slices) for row in own]
+            filler = examples[-1] if own else _whole_example(same[0], store.read(same[0]), num_slices)
+            examples += [filler._replace(weight=np.float32(0))] * (batch_size - len(examples))
             yield Batch(*(np.stack(arrays) for arrays in zip(*examples, strict=True)))
 
 

@@ -1,27 +1,47 @@
 """Checkpoints through Orbax v1: the only file that imports it, since its names still change."""
 
 import dataclasses
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from ichformer.errors import InputError, one_line
 from ichformer.training.state import TrainState
+
+BEST_BY = "val_loss"
+"""The metric whose smallest value makes a checkpoint the best one."""
+
+# What Orbax and TensorStore raise for files that are cut, gone or scrambled. Running out of memory is none of them.
+_UNREADABLE = (ValueError, OSError, KeyError, TypeError)
 
 
 class Checkpoints:
-    """The checkpoints of one run: saved in the background, only the newest kept.
+    """The checkpoints of one run: saved in the background; the newest are kept, and the best where there are metrics.
 
     The position in the data is the number of steps: batch k follows from the seed and k alone.
     """
 
     def __init__(self, folder: Path, *, every: int, keep: int):
-        policies = ocp.training.save_decision_policies
+        saving, keeping = ocp.training.save_decision_policies, ocp.training.preservation_policies
+        self._folder = folder.absolute()
         self._checkpointer = ocp.training.Checkpointer(
-            folder.absolute(),
-            save_decision_policy=policies.FixedIntervalPolicy(every),
-            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+            self._folder,
+            save_decision_policy=saving.FixedIntervalPolicy(every),
+            preservation_policy=keeping.AnyPreservationPolicy(
+                [
+                    keeping.LatestN(keep),
+                    keeping.BestN(
+                        get_metric_fn=lambda metrics: metrics[BEST_BY],
+                        reverse=True,
+                        n=1,
+                        keep_checkpoints_without_metrics=False,
+                    ),
+                ]
+            ),
             cleanup_tmp_directories=True,
         )
 
@@ -31,25 +51,85 @@ class Checkpoints:
         latest = self._checkpointer.latest
         return None if latest is None else latest.step
 
-    def save(self, step: int, state: TrainState, *, force: bool = False) -> None:
-        """Saves after ``step`` steps if that is due, or in any case with ``force``."""
-        if force and self.latest_step == step:
-            return
-        self._checkpointer.save_checkpointables_async(step, {"state": state}, force=force)
+    @property
+    def best_step(self) -> int | None:
+        """Steps done in the checkpoint with the smallest ``BEST_BY``, the last of equals; None where none has it."""
+        judged = [(c.metrics[BEST_BY], -c.step) for c in self._checkpointer.checkpoints if c.metrics]
+        return -min(judged)[1] if judged else None
 
-    def restore(self, state: TrainState) -> TrainState:
-        """The newest state, in the shapes and on the devices of ``state``, whatever devices it was saved from."""
-        return self._checkpointer.load_checkpointables(None, {"state": jax.tree.map(_abstract, state)})["state"]
+    def has_one(self, *, until: int) -> bool:
+        """Whether there is a checkpoint with so many steps or fewer."""
+        return bool(self._steps(until))
 
-    def restore_params(self, shapes: TrainState) -> TrainState:
-        """The newest parameters and averages alone; the optimiser's state stays on disk."""
+    def save(
+        self, step: int, state: TrainState, *, metrics: dict[str, float] | None = None, force: bool = False
+    ) -> None:
+        """Saves after ``step`` steps if that is due, or in any case with ``force`` or ``metrics``."""
+        self._checkpointer.save_checkpointables_async(
+            step, {"state": state}, force=force or bool(metrics), metrics=metrics
+        )
+
+    def restore(self, state: TrainState, *, until: int | None = None) -> TrainState:
+        """The newest state that can be read, in the shapes and on the devices of ``state``.
+
+        It comes back whatever devices it was saved from. Newer checkpoints that are damaged are put into the folder
+        "damaged" beside these, and that is said on standard error.
+
+        Args:
+          state: arrays of the shapes and on the devices that are wanted.
+          until: none with more steps than this; any where None.
+
+        Raises:
+          InputError: there are checkpoints, but none can be read.
+        """
+        self._checkpointer.wait()
+        step, found = self._first_readable(self._steps(until), {"state": jax.tree.map(_abstract, state)})
+        for damaged in self._steps(until):
+            if damaged > step:
+                self._put_aside(damaged)
+        return found
+
+    def restore_params(self, shapes: TrainState) -> tuple[TrainState, int]:
+        """The best parameters and averages, or the newest where none was judged, and the steps they took.
+
+        The optimiser's state stays on disk. Damaged checkpoints are passed over, and that is said.
+        """
         wanted = jax.tree.map(_abstract, shapes)
         wanted = dataclasses.replace(wanted, opt_state=jax.tree.map(lambda _: ocp.PLACEHOLDER, wanted.opt_state))
-        return self._checkpointer.load_checkpointables(None, {"state": wanted})["state"]
+        steps = self._steps(None)
+        steps.sort(key=lambda step: step == self.best_step, reverse=True)
+        step, found = self._first_readable(steps, {"state": wanted})
+        return found, step
 
     def close(self) -> None:
         """Waits for what is being written."""
         self._checkpointer.close()
+
+    def _steps(self, until: int | None) -> list[int]:
+        """From the newest on."""
+        steps = [c.step for c in self._checkpointer.checkpoints if until is None or c.step <= until]
+        return sorted(steps, reverse=True)
+
+    def _first_readable(self, steps: list[int], target: dict[str, Any]) -> tuple[int, TrainState]:
+        reason = "there is none"
+        for step in steps:
+            try:
+                return step, self._checkpointer.load_checkpointables(step, target)["state"]
+            except _UNREADABLE as error:
+                reason = one_line(error, max_chars=200)
+                print(f"the checkpoint of step {step} cannot be read: {reason}", file=sys.stderr)  # noqa: T201
+        raise InputError(
+            f"no checkpoint can be read ({reason})",
+            where=self._folder,
+            mend="restore the folder from a copy, or train into a new one",
+        )
+
+    def _put_aside(self, step: int) -> None:
+        if jax.process_index() == 0:
+            aside = self._folder.parent / "damaged"
+            aside.mkdir(exist_ok=True)
+            os.replace(self._folder / str(step), aside / str(step))
+        self._checkpointer.reload()
 
 
 def _abstract(x: Any) -> jax.ShapeDtypeStruct:

@@ -179,6 +179,13 @@ class TrainConfig:
       ema_decay: of the averaged parameters that evaluation and prediction use; 0 keeps none.
       init_from: a run whose parameters are the start, as far as their names and shapes fit.
       wandb_project: also log to this Weights & Biases project (extra ``wandb``); "" for none.
+      spike_factor: an update is skipped where the loss is so many times its running mean; 0 to skip none but those of
+        a loss that is no number.
+      max_bad_steps: after so many skipped updates in a row the run goes back to the checkpoint before them.
+      evaluate_every: steps between two looks at the split "val"; 0 for none. The checkpoint with the smallest loss
+        there is kept, and is the one that evaluation and prediction take.
+      patience_steps: the run ends where the loss on "val" has not fallen for so many steps; 0 never.
+      profile: first and last step of a profiler's trace, for TensorBoard and Perfetto.
       log_every: steps between two lines of metrics.
       checkpoint_every: steps between two checkpoints.
       keep_checkpoints: how many of the newest stay.
@@ -194,9 +201,36 @@ class TrainConfig:
     ema_decay: float = 0.99
     init_from: str = ""
     wandb_project: str = ""
+    spike_factor: float = 20.0
+    max_bad_steps: int = 10
+    evaluate_every: int = 0
+    patience_steps: int = 0
+    profile: tuple[int, int] | None = None
     log_every: int = 10
     checkpoint_every: int = 100
     keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        """InputError for a number outside its range."""
+        for name, within, meant in (
+            ("steps", self.steps >= 1, "at least 1"),
+            ("spike_factor", self.spike_factor == 0 or self.spike_factor > 1, "above 1, or 0"),
+            ("max_bad_steps", self.max_bad_steps >= 1, "at least 1"),
+            ("evaluate_every", self.evaluate_every >= 0, "0 or more"),
+            (
+                "patience_steps",
+                self.patience_steps == 0 or 0 < self.evaluate_every <= self.patience_steps,
+                "0, or at least --evaluate-every, which it needs",
+            ),
+            ("profile", self.profile is None or 1 <= self.profile[0] <= self.profile[1], "two steps, the first first"),
+            ("log_every", self.log_every >= 1, "at least 1"),
+            ("checkpoint_every", self.checkpoint_every >= 1, "at least 1"),
+            ("keep_checkpoints", self.keep_checkpoints >= 1, "at least 1"),
+        ):
+            if not within:
+                raise InputError(
+                    f"{getattr(self, name)} is out of range", where=f"--{name.replace('_', '-')}", mend=f"take {meant}"
+                )
 
     def to_json(self) -> str:
         """As text, with the version of the layout."""
@@ -239,8 +273,8 @@ def _from_json(cls: Any, values: Any, path: Path) -> Any:
 def _convert(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _from_json(kind, value, Path(where))
-    if typing.get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(value)
+    if isinstance(value, list):
+        value = tuple(value)  # JSON has no other sequence
     if _fits(kind, value):
         return value
     raise InputError(f"{value!r} is not of the kind {kind}", where=where, mend="restore the value")
@@ -251,6 +285,10 @@ def _fits(kind: Any, value: Any) -> bool:
         return any(_fits(part, value) for part in typing.get_args(kind))
     if typing.get_origin(kind) is Literal:
         return value in typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        parts = typing.get_args(kind)
+        parts = parts[:1] * len(value) if parts[1:] == (...,) and isinstance(value, tuple) else parts
+        return isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, parts, value))
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     return isinstance(value, kind) and not (kind is int and isinstance(value, bool))

@@ -1,21 +1,26 @@
 """The training loop. It knows batches, a step, checkpoints and writers, and nothing of what is optimised."""
 
+import contextlib
 import functools
 import math
 import sys
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grain
 import jax
 from tqdm import tqdm
 
-from ichformer.errors import InputError
+from ichformer.errors import Stopped
+from ichformer.files import write_text
 from ichformer.objectives.base import Objective
+from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.loader import training_batches
 from ichformer.pipeline.prepare import PrepareConfig
 from ichformer.pipeline.records import Store
 from ichformer.training.build import build_objective
 from ichformer.training.checkpoint import Checkpoints
+from ichformer.training.clock import Clock
 from ichformer.training.config import TrainConfig
 from ichformer.training.hosts import join_hosts, leave, on_first_host
 from ichformer.training.optim import build_optimizer, learning_rate
@@ -27,19 +32,23 @@ from ichformer.training.parallel import (
     place,
     shard_batch,
 )
+from ichformer.training.profile import Profile
+from ichformer.training.retreat import Retreat
 from ichformer.training.run import initial_state, note_scans, seen_scans, start_run
-from ichformer.training.state import TrainState
+from ichformer.training.state import TrainState, parameter_table
 from ichformer.training.step import train_step
+from ichformer.training.stop import heed_sigterm
 from ichformer.training.transfer import transfer_params
+from ichformer.training.validation import Look
 from ichformer.training.writers import JsonLines, TensorBoard, WeightsAndBiases, Writer
 
 
 def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str, float]:
     """Trains into the folder ``run``, or goes on where an earlier process left off.
 
-    The order is part of the contract: take a batch, step, write, save. Batch k follows from the seed and k alone, so a
-    checkpoint of step k is followed by batch k on any number of devices, hosts and workers, and a process that is
-    killed anywhere and started again computes what an undisturbed one would have.
+    The order is part of the contract: step, take the next batch while the device computes, judge, write, save. Batch k
+    follows from the seed and k alone, so a checkpoint of step k is followed by batch k on any number of devices, hosts
+    and workers, and a process that is killed anywhere and started again computes what an undisturbed one would have.
 
     Several hosts (``training.hosts``) each call this with the same arguments and a folder that they share.
 
@@ -52,48 +61,32 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
       The last metrics that were written.
 
     Raises:
-      InputError: a store, a setting or a folder that does not fit; a loss that is no number.
+      InputError: a store, a setting or a folder that does not fit; updates that fail again after going back.
+      Stopped: by SIGTERM, with everything saved.
     """
     join_hosts(config.parallel)
-    store = Store.open(config.data.store)
-    mesh = make_mesh(config.parallel)
-    check_batch_size(config.data.batch_size, mesh, accumulate=config.parallel.accumulate)
-    objective = build_objective(config)
-    prepared = PrepareConfig(**store.config)
-    on_first_host(functools.partial(_start, config, run, store, prepared))
-    checkpoints = Checkpoints(run / "checkpoints", every=config.checkpoint_every, keep=config.keep_checkpoints)
-    state = _first_state(config, objective, prepared.size, mesh)
-    if checkpoints.latest_step is not None:
-        state = checkpoints.restore(state)
-    first = int(state.step)
-    batches = training_batches(
-        store,
-        split=config.data.split,
-        seed=config.seed,
-        batch_size=config.data.batch_size,
-        num_slices=config.data.num_slices,
-        augmentation=config.data.augmentation,
-        num_workers=config.data.num_workers,
-        start=first,
-        host=jax.process_index(),
-        hosts=jax.process_count(),
-    )
-    step = compile_step(
-        functools.partial(
-            train_step,
-            objective=objective,
-            optimizer=build_optimizer(config.optim, config.steps),
-            ema_decay=config.ema_decay,
-            accumulate=config.parallel.accumulate,
-        ),
-        state,
-        mesh,
-        mode=config.parallel.mode,
-    )
+    clock = Clock()
+    with clock.on("start"):
+        store = Store.open(config.data.store)
+        mesh = make_mesh(config.parallel)
+        check_batch_size(config.data.batch_size, mesh, accumulate=config.parallel.accumulate)
+        objective = build_objective(config)
+        prepared = PrepareConfig(**store.config)
+        on_first_host(functools.partial(_start, config, run, store, prepared))
+        checkpoints = Checkpoints(run / "checkpoints", every=config.checkpoint_every, keep=config.keep_checkpoints)
+        state = _first_state(config, objective, prepared.size, mesh)
+        if checkpoints.latest_step is not None:
+            state = checkpoints.restore(state)
+        first = int(state.step)
+        batches = _batches(config, store, start=first)
+        step = _compile(config, objective, state, mesh)
+        look = Look(config, objective, store, mesh)
+        writers = _writers(config, run, first, state)
+        rate = learning_rate(config.optim, config.steps)
     rng = jax.random.key(config.seed + 1)
-    rate = learning_rate(config.optim, config.steps)
-    writers = _writers(config, run, first)
     written: dict[str, float] = {}
+    retreat = Retreat(run, checkpoints, max_bad_steps=config.max_bad_steps)
+    done = last = first
     bar = tqdm(
         total=config.steps,
         initial=first,
@@ -104,28 +97,46 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
         mininterval=1,
     )
     try:
-        clock, last = time.perf_counter(), first
-        for done in range(first + 1, config.steps + 1):
-            batch = shard_batch(next(batches), mesh)
-            state, metrics = step(state, batch, rng)
-            if done % config.log_every == 0 or done == config.steps:
-                # The only place that waits for the device.
-                written = {name: float(value) for name, value in jax.device_get(metrics).items()}
-                now = time.perf_counter()
-                written["learning_rate"] = float(rate(done - 1))
-                written["scans_per_s"] = (done - last) * config.data.batch_size / (now - clock)
-                clock, last = now, done
-                if not math.isfinite(written["loss"]):
-                    raise InputError(
-                        f"the loss is {written['loss']} at step {done}",
-                        where=run,
-                        mend="lower --optim.learning-rate or --optim.clip-norm and train into a new folder",
+        with heed_sigterm() as stop_after, Profile(run / "profile", config.profile) as profile:
+            steps = 0 if look.is_over(checkpoints.best_step, first) else config.steps
+            if first < steps:
+                batch = _next(batches, mesh, clock)
+            for done in range(first + 1, steps + 1):
+                profile.before(done)
+                with clock.on("start") if done == first + 1 else contextlib.nullcontext():
+                    state, metrics = step(state, batch, rng)
+                if done < steps:
+                    batch = _next(batches, mesh, clock)
+                profile.after(done, state)
+                judged: dict[str, float] = {}
+                if look.is_due(done):
+                    with clock.on("evaluation"):
+                        judged = look(state)
+                if judged or done % config.log_every == 0 or done == steps:
+                    # Here alone the host waits for the device.
+                    written = {name: float(value) for name, value in jax.device_get(metrics).items()} | judged
+                    seconds, shares = clock.mark()
+                    written |= {"learning_rate": float(rate(done - 1)), **shares}
+                    written["scans_per_s"] = (done - last) * config.data.batch_size / seconds
+                    last = done
+                    for writer in writers:
+                        writer.write(done, {name: value for name, value in written.items() if math.isfinite(value)})
+                    bar.set_postfix_str(
+                        f"loss {written['loss']:.4f}, {written['scans_per_s']:.1f} scans/s", refresh=False
                     )
-                for writer in writers:
-                    writer.write(done, written)
-                bar.set_postfix_str(f"loss {written['loss']:.4f}, {written['scans_per_s']:.1f} scans/s", refresh=False)
-            bar.update()
-            checkpoints.save(done, state, force=done == config.steps)
+                    state = retreat(state, done, int(written["bad_in_a_row"]))
+                bar.update()
+                stopping = stop_after(done)
+                with clock.on("saving"):
+                    checkpoints.save(done, state, metrics=judged or None, force=stopping or done == steps)
+                if stopping and done < steps:
+                    checkpoints.close()
+                    raise Stopped(f"stopped after step {done} of {steps}; all is saved, the same command goes on")
+                if judged and look.is_over(checkpoints.best_step, done):
+                    bar.write(f"no smaller loss on val since step {checkpoints.best_step}: done", file=sys.stderr)
+                    break
+    except Stopped:
+        raise  # all hosts stop after the same step
     except Exception as error:
         if jax.process_count() > 1:
             leave(error, step=done)
@@ -137,6 +148,40 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
         checkpoints.close()
         batches.close()
     return written
+
+
+def _next(batches: Iterator[Batch], mesh: jax.sharding.Mesh, clock: Clock) -> Batch:
+    with clock.on("input"):
+        return shard_batch(next(batches), mesh)
+
+
+def _batches(config: TrainConfig, store: Store, *, start: int) -> grain.DatasetIterator:
+    return training_batches(
+        store,
+        split=config.data.split,
+        seed=config.seed,
+        batch_size=config.data.batch_size,
+        num_slices=config.data.num_slices,
+        augmentation=config.data.augmentation,
+        num_workers=config.data.num_workers,
+        start=start,
+        host=jax.process_index(),
+        hosts=jax.process_count(),
+    )
+
+
+def _compile(
+    config: TrainConfig, objective: Objective, state: TrainState, mesh: jax.sharding.Mesh
+) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
+    step = functools.partial(
+        train_step,
+        objective=objective,
+        optimizer=build_optimizer(config.optim, config.steps),
+        ema_decay=config.ema_decay,
+        spike_factor=config.spike_factor,
+        accumulate=config.parallel.accumulate,
+    )
+    return compile_step(step, state, mesh, mode=config.parallel.mode)
 
 
 def _start(config: TrainConfig, run: Path, store: Store, prepared: PrepareConfig) -> None:
@@ -153,9 +198,10 @@ def _first_state(config: TrainConfig, objective: Objective, size: int, mesh: jax
     return state
 
 
-def _writers(config: TrainConfig, run: Path, first: int) -> list[Writer]:
+def _writers(config: TrainConfig, run: Path, first: int, state: TrainState) -> list[Writer]:
     if jax.process_index() != 0:
         return []
+    write_text(parameter_table(state.params), run / "parameters.txt")
     writers: list[Writer] = [
         JsonLines(run / "metrics.jsonl", resumed_step=first),
         TensorBoard(run / "tensorboard", resumed_step=first),

@@ -30,7 +30,7 @@ from ichformer.training.optim import build_optimizer
 from ichformer.training.state import TrainState, create_state
 
 # Settings that do not change what comes out: a run may be resumed with other values of them.
-_FREE = ("log_every", "checkpoint_every", "keep_checkpoints", "wandb_project", "parallel")
+_FREE = ("log_every", "checkpoint_every", "keep_checkpoints", "profile", "wandb_project", "parallel")
 _FREE_DATA = ("store", "num_workers")
 
 
@@ -49,8 +49,9 @@ class Run:
       config: what it was told.
       prepare: how its scans were prepared, so that a new scan gets the same treatment.
       objective: with the model and its windows.
-      params: the averaged parameters where the run kept them, the last ones otherwise.
-      step: steps done.
+      params: of the best checkpoint where the run was judged in between, or else of the newest; averaged where it
+        keeps an average.
+      step: steps that they took.
       facts: commit, versions and hardware of the training.
     """
 
@@ -137,15 +138,15 @@ def read_prepare(path: Path) -> PrepareConfig:
 
 
 def load_params(path: Path, objective: Objective, config: TrainConfig, size: int) -> tuple[Any, int]:
-    """The parameters of a run's newest checkpoint, averaged where it keeps an average, and the steps they took."""
+    """The parameters of a run's best or newest checkpoint, averaged where it keeps an average, and their steps."""
     folder = path / "checkpoints"
     if folder.is_dir():
         checkpoints = Checkpoints(folder, every=1, keep=1)
         try:
             if checkpoints.latest_step is not None:
                 shapes = jax.eval_shape(lambda: initial_state(objective, config, size))
-                state = checkpoints.restore_params(shapes)
-                return (state.params if state.ema_params is None else state.ema_params), checkpoints.latest_step
+                state, step = checkpoints.restore_params(shapes)
+                return (state.params if state.ema_params is None else state.ema_params), step
         finally:
             checkpoints.close()
     raise InputError("has no checkpoint yet", where=path, mend="let `ichformer train` reach its first one")

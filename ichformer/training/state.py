@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from ichformer.training.guard import new_guard
+
 
 @struct.dataclass
 class TrainState:
@@ -17,12 +19,14 @@ class TrainState:
       params: what is optimised.
       opt_state: the optimiser's own.
       ema_params: a running mean of ``params``, or None.
+      guard: what is remembered of the losses (``training.guard``).
     """
 
     step: Any
     params: Any
     opt_state: Any
     ema_params: Any
+    guard: Any
 
 
 def create_state(params: Any, optimizer: optax.GradientTransformation, *, ema: bool) -> TrainState:
@@ -32,4 +36,16 @@ def create_state(params: Any, optimizer: optax.GradientTransformation, *, ema: b
         params=params,
         opt_state=optimizer.init(params),
         ema_params=jax.tree.map(jnp.copy, params) if ema else None,
+        guard=new_guard(),
     )
+
+
+def parameter_table(params: Any) -> str:
+    """A line for each array: its name, shape and how many numbers it holds; and their sum."""
+    rows = [
+        ("/".join(key.key for key in path), "x".join(map(str, x.shape)), f"{x.size:,}")
+        for path, x in jax.tree_util.tree_leaves_with_path(params)
+    ]
+    rows.append(("all", "", f"{sum(x.size for x in jax.tree.leaves(params)):,}"))
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}\n" for a, b, c in rows)

@@ -9,6 +9,7 @@ import optax
 
 from ichformer.objectives.base import Metrics, Objective
 from ichformer.pipeline.batch import Batch
+from ichformer.training.guard import judge, only_if
 from ichformer.training.state import TrainState
 
 
@@ -20,12 +21,14 @@ def train_step(
     objective: Objective,
     optimizer: optax.GradientTransformation,
     ema_decay: float,
+    spike_factor: float = 0.0,
     accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Loss, gradient, update; metrics are means over the whole batch.
 
-    Sums are divided once, after they ran over all scans: a global batch gives the same loss on any layout.
+    Sums are divided once, after they ran over all scans: a global batch gives the same loss on any layout. A step that
+    is not to be believed (``guard.judge``) counts, but leaves parameters, optimiser and average as they were.
 
     Args:
       state: the state before the step.
@@ -34,6 +37,7 @@ def train_step(
       objective: what is optimised.
       optimizer: how.
       ema_decay: of the averaged parameters.
+      spike_factor: see ``guard.judge``.
       accumulate: parts of the batch that are computed one after the other.
       axis_name: the mapped axis whose devices hold the other scans, where there is one.
     """
@@ -55,8 +59,13 @@ def train_step(
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema_params = jax.tree.map(lambda mean, now: mean * decay + now * (1 - decay), ema_params, params)
     metrics = {name: value / jnp.maximum(count, 1e-6) for name, (value, count) in metric_sums.items()}
-    metrics |= {"loss": total * scale, "grad_norm": optax.tree.norm(grads)}
-    state = TrainState(step=state.step + 1, params=params, opt_state=opt_state, ema_params=ema_params)
+    loss, grad_norm = total * scale, optax.tree.norm(grads)
+    good, guard = judge(state.guard, loss, grad_norm, spike_factor=spike_factor)
+    metrics |= {"loss": loss, "grad_norm": grad_norm, "bad_in_a_row": guard.bad_in_a_row}
+    params, opt_state, ema_params = only_if(
+        good, (params, opt_state, ema_params), (state.params, state.opt_state, state.ema_params)
+    )
+    state = TrainState(step=state.step + 1, params=params, opt_state=opt_state, ema_params=ema_params, guard=guard)
     return state, metrics
 
 

@@ -1,0 +1,42 @@
+"""What the wall time of a training goes into."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Literal
+
+Errand = Literal["start", "input", "evaluation", "saving"]
+"""What keeps a training from its steps: reading, placing and compiling, waiting for batches, judging, saving."""
+
+
+class Clock:
+    """Counts the seconds of each errand; the device works on while the host runs one, so shares are upper bounds."""
+
+    def __init__(self) -> None:
+        self._began = self._marked = time.perf_counter()
+        self._spent = 0.0
+        self._waited = 0.0
+
+    @contextlib.contextmanager
+    def on(self, errand: Errand) -> Iterator[None]:
+        """The time inside is the errand's."""
+        before = time.perf_counter()
+        try:
+            yield
+        finally:
+            took = time.perf_counter() - before
+            self._spent += took
+            if errand == "input":
+                self._waited += took
+
+    def mark(self) -> tuple[float, dict[str, float]]:
+        """Seconds since the last mark, and the shares to write down.
+
+        "goodput" is the share of the wall time since the training began that went into steps; "input_bound" the share
+        since the last mark in which the host waited for batches.
+        """
+        now = time.perf_counter()
+        seconds = now - self._marked
+        shares = {"goodput": 1 - self._spent / (now - self._began), "input_bound": self._waited / seconds}
+        self._marked, self._waited = now, 0.0
+        return seconds, shares

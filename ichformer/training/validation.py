@@ -1,0 +1,64 @@
+"""The loss on scans that are not trained on, in between."""
+
+from collections import defaultdict
+from typing import Any
+
+import jax
+
+from ichformer.errors import InputError
+from ichformer.objectives.base import Objective
+from ichformer.pipeline.loader import evaluation_batches
+from ichformer.pipeline.records import Store
+from ichformer.training.checkpoint import BEST_BY
+from ichformer.training.config import TrainConfig
+from ichformer.training.parallel import shard_batch
+from ichformer.training.state import TrainState
+
+SPLIT = "val"
+
+
+class Look:
+    """A look at the split "val" every so many steps, and whether a run that no longer gets better is over.
+
+    Without dropout and with the same random numbers each time, so that two looks differ by the parameters alone; on the
+    averaged parameters where there are some, as they are what a run is used with.
+    """
+
+    def __init__(self, config: TrainConfig, objective: Objective, store: Store, mesh: jax.sharding.Mesh):
+        """InputError where looks are wanted and the store has no split "val"."""
+        self._every, self._patience = config.evaluate_every, config.patience_steps
+        self._store, self._mesh, self._batch_size = store, mesh, config.data.batch_size // jax.process_count()
+        if self._every and not (store.index["split"] == SPLIT).any():
+            raise InputError(
+                f"has no split {SPLIT!r}", where=store.path, mend="prepare it with one, or leave out --evaluate-every"
+            )
+        rng = jax.random.key(config.seed)
+        self._sums = jax.jit(lambda params, batch: objective.loss(params, batch, rng, False))
+
+    def is_due(self, step: int) -> bool:
+        """After this step?"""
+        return self._every > 0 and step % self._every == 0
+
+    def is_over(self, best_step: int | None, step: int) -> bool:
+        """Whether no look since ``best_step`` was better, for as long as was to be waited."""
+        return self._patience > 0 and best_step is not None and step - best_step >= self._patience
+
+    def __call__(self, state: TrainState) -> dict[str, float]:
+        """The loss and the metrics over all scans of the split, "val_" before each name."""
+        params = state.params if state.ema_params is None else state.ema_params
+        sums: dict[str, list[Any]] = defaultdict(list)
+        for batch in evaluation_batches(
+            self._store,
+            rows=self._store.rows(SPLIT),
+            batch_size=self._batch_size,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
+        ):
+            total, weight, metrics = self._sums(params, shard_batch(batch, self._mesh))
+            sums[BEST_BY].append((total, weight))
+            for name, pair in metrics.items():
+                sums[f"val_{name}"].append(pair)
+        return {
+            name: float(sum(total for total, _ in pairs) / max(sum(weight for _, weight in pairs), 1e-6))
+            for name, pairs in jax.device_get(sums).items()
+        }

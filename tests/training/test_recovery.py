@@ -1,0 +1,247 @@
+"""What a training survives: a stop, damaged checkpoints, updates that fail; and when it ends early."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ichformer.cohorts.registry import COHORTS
+from ichformer.errors import InputError, Stopped
+from ichformer.pipeline.loader import evaluation_batches
+from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.pipeline.records import Store
+from ichformer.testing import tiny_cohort
+from ichformer.training import clock as clock_module
+from ichformer.training import loop
+from ichformer.training.checkpoint import Checkpoints
+from ichformer.training.clock import Clock
+from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
+from ichformer.training.loop import train
+from ichformer.training.retreat import Retreat
+from ichformer.training.run import Run
+from ichformer.training.state import TrainState, create_state, parameter_table
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    folder = tmp_path_factory.mktemp("store")
+    index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=8), cache=folder / "cache")
+    index = index.assign(split=["train"] * 5 + ["val"] * 3)
+    prepare(index, folder / "store", config=PrepareConfig(size=32), workers=1, progress=False)
+    return TrainConfig(
+        data=DataConfig(store=str(folder / "store"), batch_size=2, num_slices=4),
+        model=ModelConfig(name="slice_vit_nano"),
+        optim=OptimConfig(warmup_steps=1),
+        parallel=ParallelConfig(data=1),
+        steps=5,
+        log_every=1,
+        checkpoint_every=1,
+        keep_checkpoints=3,
+        evaluate_every=2,
+        profile=(2, 3),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    train(config, run, progress=False)
+    return run
+
+
+def lines(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def losses(run: Path) -> list[float]:
+    return [line["loss"] for line in lines(run)]
+
+
+def kept(run: Path) -> set[str]:
+    return {path.name for path in (run / "checkpoints").iterdir() if path.name.isdigit()}
+
+
+def test_a_look_is_the_loss_over_all_scans_of_val(config, whole):
+    """Of the averaged parameters of that step: computed once more, scan by scan."""
+    judged = {line["step"]: line["val_loss"] for line in lines(whole) if "val_loss" in line}
+    assert set(judged) == {2, 4}
+    run, store = Run.open(whole), Store.open(config.data.store)
+    assert run.step == min(judged, key=judged.get)
+    total, weight = 0.0, 0.0
+    for batch in evaluation_batches(store, rows=store.rows("val"), batch_size=1):
+        one, count, _ = run.objective.loss(run.params, jax.tree.map(jnp.asarray, batch), jax.random.key(0), False)
+        total, weight = total + float(one), weight + float(count)
+    assert judged[run.step] == pytest.approx(total / weight, rel=1e-5)
+
+
+def test_the_folder_tells_of_parameters_goodput_and_profile(whole):
+    assert "all" in (whole / "parameters.txt").read_text().splitlines()[-1]
+    for line in lines(whole):
+        assert 0 <= line["input_bound"] <= 1
+        assert 0 <= line["goodput"] < 1
+    assert list((whole / "profile").rglob("*.xplane.pb"))
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_put_aside(config, whole, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.JsonLines, "write", stop_at(4, OSError("gone")))
+        with pytest.raises(OSError, match="gone"):
+            train(config, run, progress=False)
+    assert kept(run) == {"1", "2", "3"}
+    for file in (run / "checkpoints" / "3").rglob("*"):
+        if file.is_file() and file.stat().st_size > 2000:
+            file.write_bytes(file.read_bytes()[:1000])
+    train(config, run, progress=False)
+    assert "the checkpoint of step 3 cannot be read" in capsys.readouterr().err
+    assert (run / "damaged" / "3").is_dir()
+    assert losses(run) == losses(whole)
+
+
+def test_a_run_with_none_but_damaged_checkpoints_is_refused_and_left_as_it_is(config, whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    for file in (run / "checkpoints").rglob("*"):
+        if file.is_file() and file.stat().st_size > 2000:
+            file.write_bytes(b"")
+    before = kept(run)
+    with pytest.raises(InputError, match="no checkpoint can be read"):
+        train(config, run, progress=False)
+    assert kept(run) == before
+    assert not (run / "damaged").exists()
+
+
+def test_sigterm_saves_and_the_next_start_goes_on(config, whole, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        write = loop.JsonLines.write
+
+        def interrupted(self, step, metrics):
+            write(self, step, metrics)
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        patch.setattr(loop.JsonLines, "write", interrupted)
+        with pytest.raises(Stopped, match="stopped after step 3 of 5"):
+            train(config, run, progress=False)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert "3" in kept(run)
+    train(config, run, progress=False)
+    assert losses(run) == losses(whole)
+
+
+@pytest.mark.slow
+def test_the_command_ends_well_within_half_a_minute_of_sigterm(config, tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "ichformer.cli", "train", "--out", str(run), "--data.store", config.data.store]
+    command += ["--data.batch-size", "2", "--data.num-slices", "4", "--model.name", "slice_vit_nano"]
+    command += ["--steps", "100000", "--log-every", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"XLA_FLAGS": ""}) as process:
+        deadline = time.monotonic() + 240
+        while not (run / "metrics.jsonl").exists() or len(losses(run)) < 3:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert re.search(r"stopped after step \d+ of 100000; all is saved, the same command goes on", said)
+    assert max(int(step) for step in kept(run)) == lines(run)[-1]["step"]
+
+
+def test_a_run_that_no_longer_gets_better_ends_and_stays_ended(config, tmp_path, monkeypatch):
+
+    config = dataclasses.replace(config, steps=50, evaluate_every=1, patience_steps=2, keep_checkpoints=1, profile=None)
+    found = iter([3.0, 2.0, 2.5, 2.25])
+    monkeypatch.setattr(loop.Look, "__call__", lambda self, state: {"val_loss": next(found)})
+    train(config, tmp_path / "run", progress=False)
+    assert [line["val_loss"] for line in lines(tmp_path / "run")] == [3.0, 2.0, 2.5, 2.25]
+    assert kept(tmp_path / "run") == {"2", "4"}
+    assert Run.open(tmp_path / "run").step == 2
+    train(config, tmp_path / "run", progress=False)
+    assert len(lines(tmp_path / "run")) == 4
+
+
+def test_looks_need_scans_to_look_at(config, tmp_path):
+    values = json.loads((Path(config.data.store) / "index.json").read_text())
+    shutil.copytree(config.data.store, tmp_path / "store")
+    for entry in values["series"]:
+        entry["split"] = "train"
+    (tmp_path / "store" / "index.json").write_text(json.dumps(values))
+
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, store=str(tmp_path / "store")))
+    with pytest.raises(InputError, match="has no split 'val'"):
+        train(config, tmp_path / "run", progress=False)
+
+
+def state_of(step: int) -> TrainState:
+    state = create_state({"w": jnp.full(3, float(step))}, optax.sgd(0.1), ema=False)
+
+    return dataclasses.replace(state, step=jnp.asarray(step, jnp.int32))
+
+
+def test_a_retreat_goes_behind_the_first_bad_update_and_only_once(tmp_path, capsys):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", every=2, keep=5)
+    for step in (2, 4, 6, 8):
+        checkpoints.save(step, state_of(step))
+    retreat = Retreat(tmp_path, checkpoints, max_bad_steps=3)
+    now = state_of(8)
+    assert retreat(now, 8, 2) is now
+    back = retreat(now, 8, 3)  # updates 6, 7 and 8 were bad, so 4 is the newest from before
+    assert int(back.step) == 8
+    np.testing.assert_array_equal(back.params["w"], 4.0)
+    assert "back to the state of step 4" in capsys.readouterr().err
+    with pytest.raises(InputError, match="updates fail again and again after step 4"):
+        retreat(now, 8, 3)
+    with pytest.raises(InputError, match="the last 8 losses leapt or were no numbers"):
+        retreat(now, 8, 8)
+    checkpoints.close()
+
+
+def test_a_table_of_parameters_adds_up():
+    table = parameter_table({"a": {"kernel": jnp.zeros((20, 100))}, "b": jnp.zeros(3)})
+    assert [line.split() for line in table.splitlines()] == [
+        ["a/kernel", "20x100", "2,000"],
+        ["b", "3", "3"],
+        ["all", "2,003"],
+    ]
+
+
+def test_the_clock_tells_waiting_from_steps(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(clock_module.time, "perf_counter", lambda: now)
+    clock = Clock()
+    with clock.on("start"):
+        now += 10
+    clock.mark()
+    with clock.on("input"):
+        now += 2
+    now += 8
+    seconds, shares = clock.mark()
+    assert (seconds, shares["input_bound"], shares["goodput"]) == (10, pytest.approx(0.2), pytest.approx(0.4))
+    now += 10
+    _, shares = clock.mark()
+    assert (shares["input_bound"], shares["goodput"]) == (0, pytest.approx(0.6))
+
+
+def stop_at(step: int, error: Exception):
+    write = loop.JsonLines.write
+
+    def fails(self, done, metrics):
+        if done == step:
+            raise error
+        write(self, done, metrics)
+
+    return fails
