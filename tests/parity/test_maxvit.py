@@ -34,7 +34,7 @@ def layout(source: Source) -> Tree:
         return tree
     for part in tree.values():
         if "qkv" in part:
-            heads = part["offset_bias"].shape[1]
+            heads = part["relative_bias"].shape[-1]
             for name in ("kernel", "bias"):
                 part["qkv"][name][..., 0, :, :] *= heads
     return tree

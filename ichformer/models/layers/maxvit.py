@@ -17,7 +17,6 @@ from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD
 from ichformer.models.layers.transformer import Mlp
 
 _SYMMETRIC = ((1, 1), (1, 1))
-_TABLE_INIT = nn.initializers.truncated_normal(stddev=0.02)
 
 
 class MaxViT(nn.Module):
@@ -135,8 +134,10 @@ class PartitionAttention(nn.Module):
             (3, self.num_heads, width // self.num_heads), kernel_init=DENSE_INIT, dtype=self.dtype, name="qkv"
         )(tokens)
         query, key, value = (qkv[:, :, i] for i in range(3))
-        table = self.param("offset_bias", _TABLE_INIT, ((2 * self.window - 1) ** 2, self.num_heads))
-        bias = table[relative_index(sides, self.window)].transpose(2, 0, 1)[None].astype(self.dtype)
+        offsets = 2 * self.window - 1
+        table = self.param("relative_bias", DENSE_INIT, (offsets, offsets, self.num_heads))
+        bias = table.reshape(-1, self.num_heads)[relative_index(sides, self.window)]
+        bias = bias.transpose(2, 0, 1)[None].astype(self.dtype)
         mask = None if real is None else jnp.asarray(real)[:, None, None, :]
         y = jax.nn.dot_product_attention(query, key, value, bias=bias, mask=mask)
         return nn.DenseGeneral(width, axis=(-2, -1), kernel_init=DENSE_INIT, dtype=self.dtype, name="out")(y)

@@ -1,5 +1,7 @@
 """MaxViT's weights in torchvision's layout."""
 
+from math import isqrt
+
 import numpy as np
 
 from ichformer.models.weights.source import Source, Tree
@@ -48,7 +50,7 @@ def _attention(source: Source, name: str) -> Tree:
     table = source.take(f"{inner}.relative_position_bias_table")
     source.take(f"{inner}.relative_position_index")
     qkv, out = source.dense(f"{inner}.to_qkv"), source.dense(f"{inner}.merge")
-    width, heads = out["kernel"].shape[1], table.shape[1]
+    (offsets, heads), width = table.shape, out["kernel"].shape[1]
     split = (3, heads, width // heads)
     # torchvision divides by the root of the whole width, we by that of a head's: the queries take the difference.
     scale = np.asarray([heads**-0.5, 1, 1], np.float32)[:, None, None]
@@ -58,7 +60,7 @@ def _attention(source: Source, name: str) -> Tree:
             "kernel": qkv["kernel"].reshape(width, *split) * scale,
             "bias": qkv["bias"].reshape(split) * scale,
         },
-        "offset_bias": table,
+        "relative_bias": table.reshape(isqrt(offsets), isqrt(offsets), heads),
         "out": {"kernel": out["kernel"].reshape(heads, width // heads, width), "bias": out["bias"]},
         "norm2": source.norm(f"{name}.mlp_layer.0"),
         "mlp": {"up": source.dense(f"{name}.mlp_layer.1"), "down": source.dense(f"{name}.mlp_layer.3")},
