@@ -32,6 +32,7 @@ from ichformer.objectives.classification import Classification
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
 from ichformer.training.config import TrainConfig
+from ichformer.training.ensemble import Trained, open_trained
 from ichformer.training.loop import train
 from ichformer.training.parallel import make_mesh, replicate, shard_batch
 from ichformer.training.run import Run, seen_scans
@@ -40,7 +41,7 @@ VALIDATION_NAME = "validation.csv"
 """The file in the folder of a run with the predictions that fixed its thresholds; calibration is mended on them."""
 
 
-def predict_store(run: Run, store: Store, split: str, *, batch_size: int = 8) -> pd.DataFrame:
+def predict_store(run: Trained, store: Store, split: str, *, batch_size: int = 8) -> pd.DataFrame:
     """Scores of every slice and scan of a split, as the table that ``evaluation.table`` describes.
 
     A patient is named with the origin (``rsna2019/ID_1``), as sets may share names; subgroups are those that the scans
@@ -50,7 +51,7 @@ def predict_store(run: Run, store: Store, split: str, *, batch_size: int = 8) ->
 
 
 def predict_and_embed(
-    run: Run, store: Store, split: str, *, batch_size: int = 8
+    run: Trained, store: Store, split: str, *, batch_size: int = 8
 ) -> tuple[pd.DataFrame, Float64[np.ndarray, "scans d"]]:
     """``predict_store``, and for each of its scan rows the mean of the slices' features, for ``evaluation.ood``."""
     mesh = make_mesh()
@@ -73,7 +74,7 @@ def predict_and_embed(
     return pd.DataFrame(rows, columns=[*columns(), *GROUP_COLUMNS]), np.stack(features)
 
 
-def freeze_thresholds(run: Run, store: Store, *, split: str = "val") -> Thresholds:
+def freeze_thresholds(run: Trained, store: Store, *, split: str = "val") -> Thresholds:
     """Fixes the run's thresholds on a split and writes them into its folder, with the predictions, where they stay."""
     table = predict_store(run, store, split)
     thresholds = fix_thresholds(table)
@@ -82,7 +83,7 @@ def freeze_thresholds(run: Run, store: Store, *, split: str = "val") -> Threshol
     return thresholds
 
 
-def freeze_ood(run: Run, store: Store, *, train: str = "train", reference: str = "val") -> FeatureDistance:
+def freeze_ood(run: Trained, store: Store, *, train: str = "train", reference: str = "val") -> FeatureDistance:
     """Learns what the run's training scans look like to it and writes that into its folder, where it stays."""
     seen, other = (predict_and_embed(run, store, split)[1] for split in (train, reference))
     distance = fit_ood(seen, other)
@@ -115,7 +116,7 @@ def evaluate(
     prevalence: float | None = None,
     replicates: int = 2000,
 ) -> Summary:
-    """Judges a run on a split and writes ``judge.FILES`` into ``out``.
+    """Judges a run or an ensemble on a split and writes ``judge.FILES`` into ``out``.
 
     Thresholds, and the predictions that calibration is mended on, come from the run. A run that has none yet gets them
     from the store's split "val".
@@ -140,23 +141,28 @@ def evaluate(
     )
 
 
-def open_to_judge(run_path: Path, store_path: Path, split: str) -> tuple[Run, Store]:
-    """A run and a store to judge it on.
+def open_to_judge(run_path: Path, store_path: Path, split: str) -> tuple[Trained, Store]:
+    """A run or an ensemble, and a store to judge it on.
 
     Raises:
       InputError: no run, another preparation than the run's, no such split, or scans that the run was trained on.
     """
-    run, store = Run.open(run_path), Store.open(store_path)
-    if store.config != dataclasses.asdict(run.prepare):
-        raise InputError(
-            f"was prepared with {store.config}, the run with {dataclasses.asdict(run.prepare)}",
-            where=store_path,
-            mend="prepare it as the run's scans were",
-        )
+    run, store = open_trained(run_path), Store.open(store_path)
+    check_preparation(run, store)
     judged, seen = store.index.iloc[store.rows(split)], seen_scans(run.path)
     if seen is not None:
         check_leakage(seen, judged)
     return run, store
+
+
+def check_preparation(run: Trained, store: Store) -> None:
+    """InputError where a store was prepared otherwise than the run's scans were."""
+    if store.config != dataclasses.asdict(run.prepare):
+        raise InputError(
+            f"was prepared with {store.config}, the run with {dataclasses.asdict(run.prepare)}",
+            where=store.path,
+            mend="prepare it as the run's scans were",
+        )
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -31,6 +31,11 @@ class Checkpoints:
         latest = self._checkpointer.latest
         return None if latest is None else latest.step
 
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps done in each checkpoint that is there, the oldest first."""
+        return tuple(found.step for found in self._checkpointer.checkpoints)
+
     def save(self, step: int, state: TrainState, *, force: bool = False) -> None:
         """Saves after ``step`` steps if that is due, or in any case with ``force``."""
         if force and self.latest_step == step:
@@ -41,11 +46,11 @@ class Checkpoints:
         """The newest state, in the shapes and on the devices of ``state``, whatever devices it was saved from."""
         return self._checkpointer.load_checkpointables(None, {"state": jax.tree.map(_abstract, state)})["state"]
 
-    def restore_params(self, shapes: TrainState) -> TrainState:
-        """The newest parameters and averages alone; the optimiser's state stays on disk."""
+    def restore_params(self, shapes: TrainState, *, step: int | None = None) -> TrainState:
+        """Parameters and averages alone, the newest or those of ``step``; the optimiser's state stays on disk."""
         wanted = jax.tree.map(_abstract, shapes)
         wanted = dataclasses.replace(wanted, opt_state=jax.tree.map(lambda _: ocp.PLACEHOLDER, wanted.opt_state))
-        return self._checkpointer.load_checkpointables(None, {"state": wanted})["state"]
+        return self._checkpointer.load_checkpointables(step, {"state": wanted})["state"]
 
     def close(self) -> None:
         """Waits for what is being written."""

@@ -63,6 +63,16 @@ class Run:
     facts: dict[str, Any]
 
     @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.config.model.name
+
+    @property
+    def members(self) -> "tuple[Run, ...]":
+        """Itself: what is said of a run is said of each member of an ensemble."""
+        return (self,)
+
+    @property
     def model(self) -> nn.Module:
         """The Linen module."""
         return self.objective.model
@@ -93,7 +103,7 @@ class Run:
             objective=objective,
             params=params,
             step=step,
-            facts=_read_facts(path / "run.json"),
+            facts=read_facts(path / "run.json"),
         )
 
 
@@ -133,19 +143,28 @@ def seen_scans(path: Path) -> pd.DataFrame | None:
 
 def read_prepare(path: Path) -> PrepareConfig:
     """How the scans of a run were prepared."""
-    return PrepareConfig(**_read_facts(path / "run.json")["prepare"])
+    return PrepareConfig(**read_facts(path / "run.json")["prepare"])
 
 
 def load_params(path: Path, objective: Objective, config: TrainConfig, size: int) -> tuple[Any, int]:
     """The parameters of a run's newest checkpoint, averaged where it keeps an average, and the steps they took."""
+    return load_snapshots(path, objective, config, size, only_newest=True)[-1]
+
+
+def load_snapshots(
+    path: Path, objective: Objective, config: TrainConfig, size: int, *, only_newest: bool = False
+) -> list[tuple[Any, int]]:
+    """``load_params`` of every checkpoint that a run has kept, the oldest first."""
     folder = path / "checkpoints"
     if folder.is_dir():
         checkpoints = Checkpoints(folder, every=1, keep=1)
         try:
-            if checkpoints.latest_step is not None:
+            if steps := checkpoints.steps[-1:] if only_newest else checkpoints.steps:
                 shapes = jax.eval_shape(lambda: initial_state(objective, config, size))
-                state = checkpoints.restore_params(shapes)
-                return (state.params if state.ema_params is None else state.ema_params), checkpoints.latest_step
+                states = [checkpoints.restore_params(shapes, step=step) for step in steps]
+                return [
+                    (s.params if s.ema_params is None else s.ema_params, n) for s, n in zip(states, steps, strict=True)
+                ]
         finally:
             checkpoints.close()
     raise InputError("has no checkpoint yet", where=path, mend="let `ichformer train` reach its first one")
@@ -200,7 +219,8 @@ def _commit() -> str:
     return text.strip()
 
 
-def _read_facts(path: Path) -> dict[str, Any]:
+def read_facts(path: Path) -> dict[str, Any]:
+    """What ``run.json`` holds: the preparation of the scans, commit, versions and hardware."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         PrepareConfig(**facts["prepare"])
