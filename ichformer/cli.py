@@ -170,7 +170,7 @@ def evaluate(
     """Judges a run, or anybody's table of predictions: AUROC and more by slice and scan, with intervals over patients.
 
     Args:
-      run: a run's folder.
+      run: the folder of a run or of an ensemble.
       predictions: instead of a run, a table (CSV or Parquet) with patient, label columns and score_LABEL columns, and
         as far as there are: study, series, slice (empty for a scan), site, split, group_NAME.
       store: a run's prepared scans; those of the training by default.
@@ -194,9 +194,9 @@ def evaluate(
         if wrong := [name for name, value in given.items() if value is not None] + ["--labels"] * (labels != LABELS):
             raise InputError("goes with --predictions only", where=wrong[0], mend="leave it out: a run has its own")
         from ichformer.evaluation.predictions import evaluate as judge_run
-        from ichformer.training.config import read_config
+        from ichformer.training.ensemble import training_store
 
-        store = store or Path(read_config(run / "config.json").data.store)
+        store = store or training_store(run)
         out = out or run / "evaluation"
         summary = judge_run(run, store, out, split=split or "test", prevalence=prevalence)
     else:
@@ -214,6 +214,49 @@ def evaluate(
             prevalence=prevalence,
         )
     _print(summary.to_json(), f"{format_summary(summary)}\n\npage: {out / 'evaluation.html'}", json)
+
+
+def ensemble(
+    runs: Positional[tuple[Path, ...]],
+    /,
+    *,
+    out: Path,
+    store: Path | None = None,
+    split: str = "val",
+    weights: Literal["fitted", "equal"] = "fitted",
+    snapshots: Literal["newest", "average", "members"] = "newest",
+    flip: bool = False,
+    reverse: bool = False,
+    json: bool = False,
+) -> None:
+    """Makes one of several runs: weighted logits, the weights fitted on validation. Use its folder like a run's.
+
+    Args:
+      runs: folders of classifiers whose scans were prepared alike.
+      out: the ensemble's folder; it needs those of the runs no more.
+      store: prepared scans; those of the first run's training by default.
+      split: the split that fits the weights and freezes the thresholds.
+      weights: fitted, so that the log loss on the split is smallest, or equal.
+      snapshots: of each run its newest checkpoint, the average of all that it kept, or each of them as a member.
+      flip: also look at each scan with left and right exchanged.
+      reverse: also look at each scan from top to bottom; for runs with --data.augmentation.reverse-slices.
+      json: print one JSON object.
+    """
+    from ichformer.evaluation.ensembling import format_ensemble, make_ensemble
+    from ichformer.training.ensemble import training_store
+
+    if not runs:
+        raise InputError("names no run", where="ensemble", mend="name the folders of two or more")
+    said = make_ensemble(
+        runs,
+        store or training_store(runs[0]),
+        out,
+        split=split,
+        weighting=weights,
+        snapshots=snapshots,
+        views=("plain", *(("flip",) if flip else ()), *(("reverse",) if reverse else ())),
+    )
+    _print({"ensemble": str(out), **said.to_json()}, f"{format_ensemble(said)}\nnext: ichformer evaluate {out}", json)
 
 
 def leave_one_site_out(
@@ -306,7 +349,7 @@ def robustness(
     """Judges a run on scans made worse: ten corruptions in five severities, the AUROC lost by each, a heat map.
 
     Args:
-      run: a run's folder.
+      run: the folder of a run or of an ensemble.
       store: prepared scans; those of the training by default.
       split: the split to judge.
       corruption: only these; all by default.
@@ -316,9 +359,9 @@ def robustness(
     """
     from ichformer.evaluation.robustness import format_robustness
     from ichformer.evaluation.robustness_run import corruption_benchmark
-    from ichformer.training.config import read_config
+    from ichformer.training.ensemble import training_store
 
-    store = store or Path(read_config(run / "config.json").data.store)
+    store = store or training_store(run)
     out = out or run / "robustness"
     found = corruption_benchmark(run, store, out, split=split, corruptions=corruption, seed=seed)
     _print(found.to_json(), f"{format_robustness(found)}\n\n{out / 'robustness.png'}", json)
@@ -337,7 +380,7 @@ def predict(
     """Reads a scan with a trained run and writes report.html. Research use only.
 
     Args:
-      run: a run's folder.
+      run: the folder of a run or of an ensemble.
       path: DICOM (a folder, a file, a zip or tar, a DICOMDIR), a NIfTI file or pictures.
       out: folder for the reports.
       series: SeriesInstanceUID or number (as in `inspect`) of the only series wanted.
@@ -442,7 +485,19 @@ def bench_prepare(source: Positional[Path], /, *, workers: int | None = None, js
 COMMANDS: dict[str, Callable[..., None]] = {
     f.__name__.replace("_", "-"): f
     for f in (
-        *(demo, phantom, inspect, prepare, train, evaluate, leave_one_site_out, cross_validate, compare, robustness),
+        *(
+            demo,
+            phantom,
+            inspect,
+            prepare,
+            train,
+            ensemble,
+            evaluate,
+            leave_one_site_out,
+            cross_validate,
+            compare,
+            robustness,
+        ),
         *(predict, models, bench),
     )
 }

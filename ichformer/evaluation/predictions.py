@@ -32,6 +32,7 @@ from ichformer.objectives.classification import Classification
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
 from ichformer.training.config import TrainConfig
+from ichformer.training.ensemble import Trained, open_trained
 from ichformer.training.loop import train
 from ichformer.training.parallel import make_mesh, replicate, shard_batch
 from ichformer.training.run import Run, seen_scans
@@ -48,7 +49,7 @@ MOST_OOD_SCANS = 512
 """Of training and of validation that ``freeze_ood`` looks at."""
 
 
-def predict_store(run: Run, store: Store, split: str, *, batch_size: int = 8) -> pd.DataFrame:
+def predict_store(run: Trained, store: Store, split: str, *, batch_size: int = 8) -> pd.DataFrame:
     """Scores of every slice and scan of a split, as the table that ``evaluation.table`` describes.
 
     A patient is named with the origin (``rsna2019/ID_1``), as sets may share names; subgroups are those that the scans
@@ -58,7 +59,7 @@ def predict_store(run: Run, store: Store, split: str, *, batch_size: int = 8) ->
 
 
 def predict_and_embed(
-    run: Run, store: Store, split: str, *, batch_size: int = 8, most: int | None = None
+    run: Trained, store: Store, split: str, *, batch_size: int = 8, most: int | None = None
 ) -> tuple[pd.DataFrame, Float64[np.ndarray, "scans d"]]:
     """``predict_store``, and for each of its scan rows what ``evaluation.ood`` compares (``ood.describe``).
 
@@ -87,7 +88,7 @@ def predict_and_embed(
     return pd.DataFrame(rows, columns=[*columns(), *GROUP_COLUMNS]), np.stack(features)
 
 
-def freeze_thresholds(run: Run, store: Store, *, split: str = "val") -> Thresholds:
+def freeze_thresholds(run: Trained, store: Store, *, split: str = "val") -> Thresholds:
     """Fixes the run's thresholds on a split and writes them into its folder, with the predictions, where they stay."""
     table = predict_store(run, store, split)
     thresholds = fix_thresholds(table)
@@ -96,7 +97,7 @@ def freeze_thresholds(run: Run, store: Store, *, split: str = "val") -> Threshol
     return thresholds
 
 
-def freeze_ood(run: Run, store: Store, *, train: str = "train", reference: str = "val") -> FeatureDistance:
+def freeze_ood(run: Trained, store: Store, *, train: str = "train", reference: str = "val") -> FeatureDistance:
     """Learns what the run's training scans look like and writes that into its folder, where it stays."""
     seen, other = (predict_and_embed(run, store, split, most=MOST_OOD_SCANS)[1] for split in (train, reference))
     distance = fit_ood(seen, other)
@@ -137,7 +138,7 @@ def evaluate(
     prevalence: float | None = None,
     replicates: int = 2000,
 ) -> Summary:
-    """Judges a run on a split and writes ``judge.FILES`` into ``out``.
+    """Judges a run or an ensemble on a split and writes ``judge.FILES`` into ``out``.
 
     Thresholds, and the predictions that calibration is mended on, come from the run. A run that has none yet gets them
     from the store's split "val".
@@ -180,23 +181,28 @@ def with_familiarity(table: pd.DataFrame, percentiles: Float64[np.ndarray, " sca
     return table.assign(**{f"{GROUP_PREFIX}familiarity": table["series"].map(dict(zip(series, names, strict=True)))})
 
 
-def open_to_judge(run_path: Path, store_path: Path, split: str) -> tuple[Run, Store]:
-    """A run and a store to judge it on.
+def open_to_judge(run_path: Path, store_path: Path, split: str) -> tuple[Trained, Store]:
+    """A run or an ensemble, and a store to judge it on.
 
     Raises:
       InputError: no run, another preparation than the run's, no such split, or scans that the run was trained on.
     """
-    run, store = Run.open(run_path), Store.open(store_path)
-    if store.config != dataclasses.asdict(run.prepare):
-        raise InputError(
-            f"was prepared with {store.config}, the run with {dataclasses.asdict(run.prepare)}",
-            where=store_path,
-            mend="prepare it as the run's scans were",
-        )
+    run, store = open_trained(run_path), Store.open(store_path)
+    check_preparation(run, store)
     judged, seen = store.index.iloc[store.rows(split)], seen_scans(run.path)
     if seen is not None:
         check_leakage(seen, judged)
     return run, store
+
+
+def check_preparation(run: Trained, store: Store) -> None:
+    """InputError where a store was prepared otherwise than the run's scans were."""
+    if store.config != dataclasses.asdict(run.prepare):
+        raise InputError(
+            f"was prepared with {store.config}, the run with {dataclasses.asdict(run.prepare)}",
+            where=store.path,
+            mend="prepare it as the run's scans were",
+        )
 
 
 @functools.partial(jax.jit, static_argnums=0)

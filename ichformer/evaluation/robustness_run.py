@@ -16,7 +16,7 @@ from ichformer.evaluation.robustness_picture import draw_robustness
 from ichformer.evaluation.thresholds import write_json
 from ichformer.files import write_bytes
 from ichformer.pipeline.records import Store
-from ichformer.training.run import Run
+from ichformer.training.ensemble import Trained
 
 
 def corruption_benchmark(
@@ -30,7 +30,9 @@ def corruption_benchmark(
     seed: int = 0,
     progress: bool = True,
 ) -> Robustness:
-    """Judges a run on a split made worse in every way; writes ``robustness.json`` and ``robustness.png`` into ``out``.
+    """Judges a run or an ensemble on a split made worse in every way.
+
+    Writes ``robustness.json`` and ``robustness.png`` into ``out``.
 
     The scans of the store are corrupted as they are read (see ``CorruptedStore``), nothing is written beside them. The
     out-of-distribution score is that of the run; one that has none yet gets it from the store's splits "train" and
@@ -71,7 +73,7 @@ def corruption_benchmark(
     return found
 
 
-def _distance(run: Run, store: Store) -> FeatureDistance | None:
+def _distance(run: Trained, store: Store) -> FeatureDistance | None:
     file = run.path / OOD_NAME
     if file.exists():
         return read_ood(file)

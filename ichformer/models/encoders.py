@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from ichformer.errors import InputError
 from ichformer.models.layers.channel_norm import Norm
 from ichformer.models.layers.convnext import ConvNext
+from ichformer.models.layers.dual import residual_and_vit
 from ichformer.models.layers.efficientnet import EfficientNet, lite_stages
+from ichformer.models.layers.maxvit import MaxViT
 from ichformer.models.layers.residual import ResidualEncoder
 from ichformer.models.layers.resnet import ResNet
 
@@ -22,6 +24,10 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": partial(ResNet, depths=(2, 2, 2, 2)),
     "resnet50": partial(ResNet, depths=(3, 4, 6, 3), bottleneck=True),
     "convnext_t": ConvNext,
+    "maxvit_nano": partial(MaxViT, widths=(32, 64), blocks=(1, 1), stem_width=16, window=4, head_width=16),
+    "maxvit_t": MaxViT,
+    "dual_nano": partial(residual_and_vit, widths=(16, 32), blocks=1, width=64, depth=2, num_heads=4),
+    "dual_s": partial(residual_and_vit, widths=(64, 128, 256), blocks=2, width=384, depth=12, num_heads=6),
     "efficientnet_lite0": partial(EfficientNet, stages=lite_stages(width=1.0, depth=1.0)),
     "efficientnet_lite1": partial(EfficientNet, stages=lite_stages(width=1.0, depth=1.1)),
     "efficientnet_lite2": partial(EfficientNet, stages=lite_stages(width=1.1, depth=1.2)),
@@ -34,8 +40,8 @@ def build_encoder(name: str, *, norm: Norm = "group", drop_path: float = 0.0, dt
 
     Args:
       name: a key of ``ENCODERS``.
-      norm: of a ResNet or EfficientNet; their imported weights need "affine".
-      drop_path: of a ConvNeXt or EfficientNet: probability that its last block's branch is left out in training.
+      norm: of a ResNet, MaxViT or EfficientNet; their imported weights need "affine".
+      drop_path: of a ConvNeXt, MaxViT or EfficientNet: chance that the last block's branch is left out in training.
       dtype: of the computation; parameters stay float32.
     """
     if name not in ENCODERS:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ichformer.pipeline.prepare import even_volume, prepare_volume
 from ichformer.reading.outputs import FORMAT, NUMBERS_NAME, REPORT_NAME, check_out, folder_name, write_folder
 from ichformer.reading.page import Familiarity, Reading, render_page, slice_z_mm
 from ichformer.reading.scoring import heat_map, score
+from ichformer.training.ensemble import Trained, open_trained
 from ichformer.training.run import Run
 
 _RAISED_WITHOUT_THRESHOLD = 0.5
@@ -68,7 +69,7 @@ def predict(
     all, and takes the place of an earlier prediction of the same series.
 
     Args:
-      run_path: folder of a Run.
+      run_path: folder of a Run or of an ensemble.
       path: DICOM (a folder, a file, an archive, a DICOMDIR), NIfTI or pictures.
       out: folder for the reports, made where it is not there.
       with_identity: show the patient's name, birth date and ID and the study's date on the page; never in the JSON.
@@ -79,7 +80,7 @@ def predict(
     """
     out = Path(out)
     check_out(out)
-    run = Run.open(run_path)
+    run = open_trained(run_path)
     wanted = _choose(Path(path), series)
     thresholds = _thresholds(run)
     usual = read_ood(run.path / OOD_NAME) if (run.path / OOD_NAME).exists() else None
@@ -132,7 +133,7 @@ def _refuse(path: Path, errors: list[InputError]) -> None:
 
 
 def _read(
-    run: Run,
+    run: Trained,
     thresholds: Thresholds | None,
     usual: FeatureDistance | None,
     volume: Volume,
@@ -176,7 +177,7 @@ def _labels_to_map(scan_scores: Float[Any, "labels"], thresholds: Mapping[str, f
     return ["any", *(label for label in raised if label != "any")]
 
 
-def _thresholds(run: Run) -> Thresholds | None:
+def _thresholds(run: Trained) -> Thresholds | None:
     file = run.path / THRESHOLDS_NAME
     return read_thresholds(file) if file.exists() else None
 
@@ -196,15 +197,20 @@ def _rule(thresholds: Thresholds | None) -> str:
     return f"{thresholds.thresholds[0].rule}, frozen on {patients}"
 
 
-def _model_facts(run: Run) -> dict[str, str]:
+def _model_facts(run: Trained) -> dict[str, str]:
+    members = run.members
+
+    def of_each(said: Callable[[Run], str]) -> str:
+        return "; ".join(dict.fromkeys(map(said, members)))
+
     return {
-        "Name": run.config.model.name,
-        "Run": f"{run.path.absolute().name}, {run.step} steps",
+        "Name": run.name,
+        "Run": f"{run.path.absolute().name}, {of_each(lambda m: f'{m.step} steps')}",
         "Version": f"ichformer {__version__}",
-        "Trained with": f"ichformer {run.facts.get('versions', {}).get('ichformer', 'unknown')}",
-        "Commit": run.facts.get("commit") or "unknown",
-        "Trained on": f"{Path(run.config.data.store).name}, split {run.config.data.split!r}",
-        "Input": f"{run.prepare.size} x {run.prepare.size} pixels, {run.config.objective.channels}",
+        "Trained with": of_each(lambda m: f"ichformer {m.facts.get('versions', {}).get('ichformer', 'unknown')}"),
+        "Commit": of_each(lambda m: m.facts.get("commit") or "unknown"),
+        "Trained on": of_each(lambda m: f"{Path(m.config.data.store).name}, split {m.config.data.split!r}"),
+        "Input": of_each(lambda m: f"{m.prepare.size} x {m.prepare.size} pixels, {m.config.objective.channels}"),
     }
 
 
@@ -217,7 +223,7 @@ def _identity(series: Scan) -> dict[str, str]:
     return {name: value or "not given" for name, value in found.items()}
 
 
-def _values(run: Run, thresholds: Thresholds | None, reading: Reading) -> dict[str, Any]:
+def _values(run: Trained, thresholds: Thresholds | None, reading: Reading) -> dict[str, Any]:
     """What ``prediction.json`` holds: numbers and facts, no UIDs and no identity."""
     volume = reading.volume
     return {
@@ -237,19 +243,24 @@ def _values(run: Run, thresholds: Thresholds | None, reading: Reading) -> dict[s
         "shape": list(volume.hu.shape),
         "spacing_mm": list(volume.spacing_mm),
         "audit": _without_patient(volume.audit.to_json()) | {"notes": [vars(note) for note in reading.notes]},
-        "model": {
-            "name": run.config.model.name,
-            "run": run.path.absolute().name,
-            "step": run.step,
-            "commit": run.facts.get("commit", ""),
-            "versions": run.facts.get("versions", {}),
-        },
+        "model": {"name": run.name, "run": run.path.absolute().name, **_trained(run)},
         "ichformer": __version__,
     }
 
 
 def _without_patient(audit: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in audit.items() if name not in ("age_years", "sex")}
+
+
+def _trained(run: Trained) -> dict[str, Any]:
+    found = [
+        {"step": m.step, "commit": m.facts.get("commit", ""), "versions": m.facts.get("versions", {})}
+        for m in run.members
+    ]
+    if isinstance(run, Run):
+        return found[0]
+    weighed = zip(run.members, run.weights, found, strict=True)
+    return {"members": [{"name": m.name, "weight": weight, **values} for m, weight, values in weighed]}
 
 
 def _by_label(scores: Float[Any, "labels"]) -> dict[str, float]:

@@ -57,6 +57,11 @@ class Checkpoints:
         judged = [(c.metrics[BEST_BY], -c.step) for c in self._checkpointer.checkpoints if c.metrics]
         return -min(judged)[1] if judged else None
 
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps done in each checkpoint that is there, the oldest first."""
+        return tuple(reversed(self._steps(None)))
+
     def has_one(self, *, until: int) -> bool:
         """Whether there is a checkpoint with so many steps or fewer."""
         return bool(self._steps(until))
@@ -89,17 +94,18 @@ class Checkpoints:
                 self._put_aside(damaged)
         return found
 
-    def restore_params(self, shapes: TrainState) -> tuple[TrainState, int]:
-        """The best parameters and averages, or the newest where none was judged, and the steps they took.
+    def restore_params(self, shapes: TrainState, *, step: int | None = None) -> tuple[TrainState, int]:
+        """Parameters and averages alone, and the steps they took; the optimiser's state stays on disk.
 
-        The optimiser's state stays on disk. Damaged checkpoints are passed over, and that is said.
+        Those of ``step``, or the best, or the newest where none was judged. Then a damaged one is passed over for the
+        newest that can be read, and that is said.
         """
         wanted = jax.tree.map(_abstract, shapes)
         wanted = dataclasses.replace(wanted, opt_state=jax.tree.map(lambda _: ocp.PLACEHOLDER, wanted.opt_state))
-        steps = self._steps(None)
-        steps.sort(key=lambda step: step == self.best_step, reverse=True)
-        step, found = self._first_readable(steps, {"state": wanted})
-        return found, step
+        best = self.best_step
+        steps = sorted(self._steps(None), key=lambda each: each != best) if step is None else [step]
+        read, found = self._first_readable(steps, {"state": wanted})
+        return found, read
 
     def close(self) -> None:
         """Waits for what is being written."""

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -64,6 +65,16 @@ class Run:
     facts: dict[str, Any]
 
     @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.config.model.name
+
+    @property
+    def members(self) -> "tuple[Run, ...]":
+        """Itself: what is said of a run is said of each member of an ensemble."""
+        return (self,)
+
+    @property
     def model(self) -> nn.Module:
         """The Linen module."""
         return self.objective.model
@@ -94,7 +105,7 @@ class Run:
             objective=objective,
             params=params,
             step=step,
-            facts=_read_facts(path / "run.json"),
+            facts=read_facts(path / "run.json"),
         )
 
 
@@ -134,19 +145,34 @@ def seen_scans(path: Path) -> pd.DataFrame | None:
 
 def read_prepare(path: Path) -> PrepareConfig:
     """How the scans of a run were prepared."""
-    return PrepareConfig(**_read_facts(path / "run.json")["prepare"])
+    return PrepareConfig(**read_facts(path / "run.json")["prepare"])
 
 
 def load_params(path: Path, objective: Objective, config: TrainConfig, size: int) -> tuple[Any, int]:
     """The parameters of a run's best or newest checkpoint, averaged where it keeps an average, and their steps."""
+    return _load(path, objective, config, size, lambda _: (None,))[0]
+
+
+def load_snapshots(path: Path, objective: Objective, config: TrainConfig, size: int) -> list[tuple[Any, int]]:
+    """``load_params`` of every checkpoint that a run has kept, the oldest first."""
+    return _load(path, objective, config, size, lambda checkpoints: checkpoints.steps)
+
+
+def _load(
+    path: Path,
+    objective: Objective,
+    config: TrainConfig,
+    size: int,
+    choose: Callable[[Checkpoints], Sequence[int | None]],
+) -> list[tuple[Any, int]]:
     folder = path / "checkpoints"
     if folder.is_dir():
         checkpoints = Checkpoints(folder, every=1, keep=1)
         try:
             if checkpoints.latest_step is not None:
                 shapes = jax.eval_shape(lambda: initial_state(objective, config, size))
-                state, step = checkpoints.restore_params(shapes)
-                return (state.params if state.ema_params is None else state.ema_params), step
+                found = [checkpoints.restore_params(shapes, step=step) for step in choose(checkpoints)]
+                return [(s.params if s.ema_params is None else s.ema_params, step) for s, step in found]
         finally:
             checkpoints.close()
     raise InputError("has no checkpoint yet", where=path, mend="let `ichformer train` reach its first one")
@@ -201,7 +227,8 @@ def _commit() -> str:
     return text.strip()
 
 
-def _read_facts(path: Path) -> dict[str, Any]:
+def read_facts(path: Path) -> dict[str, Any]:
+    """What ``run.json`` holds: the preparation of the scans, commit, versions and hardware."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         PrepareConfig(**facts["prepare"])

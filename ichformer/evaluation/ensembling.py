@@ -1,0 +1,161 @@
+"""From runs to an ensemble: members opened, weights fitted on validation, thresholds frozen, the folder written."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from ichformer.cohorts.leakage import check_leakage
+from ichformer.errors import InputError
+from ichformer.evaluation.blend import MemberLogits, fit_weights, shares
+from ichformer.evaluation.predictions import check_preparation, freeze_thresholds
+from ichformer.models.ensemble import View
+from ichformer.objectives.classification import Classification
+from ichformer.pipeline.loader import evaluation_batches
+from ichformer.pipeline.records import Store
+from ichformer.training.ensemble import (
+    EnsembleRun,
+    Snapshots,
+    assemble,
+    check_new,
+    open_members,
+    write_ensemble,
+)
+from ichformer.training.parallel import make_mesh, replicate, shard_batch
+from ichformer.training.run import seen_scans
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleFacts:
+    """What is said of a new ensemble.
+
+    Attributes:
+      members: one a member: run, model, step, weight, and its log loss on the split.
+      split: the split that fitted the weights and froze the thresholds.
+      weighting: whether the weights were fitted there or are equal.
+      views: test-time augmentations.
+      loss: the ensemble's log loss on the split; where weights were fitted, on the scans that fitted them.
+    """
+
+    members: tuple[dict[str, Any], ...]
+    split: str
+    weighting: Literal["fitted", "equal"]
+    views: tuple[View, ...]
+    loss: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def make_ensemble(
+    runs: Sequence[Path],
+    store_path: Path,
+    out: Path,
+    *,
+    split: str = "val",
+    weighting: Literal["fitted", "equal"] = "fitted",
+    snapshots: Snapshots = "newest",
+    views: tuple[View, ...] = ("plain",),
+) -> EnsembleFacts:
+    """Writes an ensemble of ``runs`` into ``out``, which evaluation, robustness and prediction take like a run.
+
+    Args:
+      runs: folders of classifiers whose scans were prepared alike.
+      store_path: prepared scans.
+      out: folder for the ensemble; it does not depend on the runs' folders afterwards.
+      split: weights and thresholds are fixed on it.
+      weighting: "fitted" makes the log loss there smallest (``blend.fit_weights``).
+      snapshots: what becomes of a run's checkpoints (``training.ensemble.open_members``).
+      views: test-time augmentations.
+
+    Raises:
+      InputError: no or unlike runs, a single member, another preparation than the runs', no such split, scans of the
+        split that a run was trained on, or ``out`` holds something.
+    """
+    check_new(out)
+    _check_twice(runs)
+    members = [member for run in runs for member in open_members(run, snapshots)]
+    if len(members) * len(views) < 2 and snapshots != "average":
+        raise InputError(
+            "one run is no ensemble",
+            where="ensemble",
+            mend="name more runs, or take --flip, --snapshots members or --snapshots average",
+        )
+    ensemble = assemble(members, [1 / len(members)] * len(members), views, out)
+    store = Store.open(store_path)
+    check_preparation(ensemble, store)
+    for run in runs:
+        if (seen := seen_scans(run)) is not None:
+            check_leakage(seen, store.index.iloc[store.rows(split)])
+    found = _member_logits(ensemble, store, split)
+    weights = fit_weights(found) if weighting == "fitted" else np.asarray(ensemble.weights)
+    alone = [found.loss(one) for one in np.eye(len(weights))]
+    said = EnsembleFacts(
+        members=tuple(
+            {"run": one.path.absolute().name, "model": one.name, "step": one.step, "weight": float(w), "loss": loss}
+            for one, w, loss in zip(ensemble.members, weights, alone, strict=True)
+        ),
+        split=split,
+        weighting=weighting,
+        views=views,
+        loss=found.loss(weights),
+    )
+    by_identity = {(one.path, one.step): one for one in members}
+    heard = [(by_identity[one.path, one.step], float(w)) for one, w in zip(ensemble.members, weights, strict=True) if w]
+    final = assemble([one for one, _ in heard], [w for _, w in heard], views, out)
+    write_ensemble(final, {"fit": said.to_json()})
+    freeze_thresholds(final, store, split=split)
+    return said
+
+
+def format_ensemble(said: EnsembleFacts) -> str:
+    """A line a member, and the ensemble."""
+    rows = [
+        f"{one['weight']:6.3f} {one['loss']:9.4f}  {one['model']}, {one['run']}, {one['step']} steps"
+        + ", left out" * (one["weight"] == 0)
+        for one in said.members
+    ]
+    views = f", views {', '.join(said.views)}" if len(said.views) > 1 else ""
+    how = "weights fitted on it" if said.weighting == "fitted" else "equal weights"
+    total = f"{'':6} {said.loss:9.4f}  ensemble{views} (split {said.split!r}, {how})"
+    return "\n".join([f"{'weight':6} {'log loss':>9}", *rows, total])
+
+
+def _check_twice(runs: Sequence[Path]) -> None:
+    places = [run.resolve() for run in runs]
+    for run, place in zip(runs, places, strict=True):
+        if places.count(place) > 1:
+            raise InputError("is named twice", where=run, mend="name each run once")
+
+
+def _member_logits(ensemble: EnsembleRun, store: Store, split: str) -> MemberLogits:
+    """Every real slice and every scan of a split, the members in the order of ``ensemble.members``."""
+    mesh = make_mesh()
+    params = replicate(ensemble.params, mesh)
+    logits, labels, scans = [], [], []
+    kinds: list[np.ndarray] = []
+    for batch in evaluation_batches(store, rows=store.rows(split), batch_size=-(-8 // mesh.size) * mesh.size):
+        of_slices, of_scans = jax.device_get(_features(ensemble.objective, params, shard_batch(batch, mesh)))
+        for i in np.flatnonzero(batch.weight):
+            real = batch.slice_mask[i]
+            logits += [of_slices[i, real], of_scans[i : i + 1]]
+            labels += [batch.slice_labels[i, real], batch.scan_labels[i : i + 1]]
+            scans += [np.full(real.sum() + 1, len(kinds))]
+            kinds += [np.arange(real.sum() + 1) == real.sum()]
+    known = np.concatenate(labels).astype(np.float64)
+    return MemberLogits(
+        logits=np.concatenate(logits).astype(np.float64),
+        labels=known,
+        share=shares(known, np.concatenate(scans), is_scan=np.concatenate(kinds)),
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _features(objective: Classification, params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
+    features = objective.predict(params, batch).features
+    return features["member_slice_logits"], features["member_scan_logits"]

@@ -1,0 +1,62 @@
+"""MaxViT beside torchvision's: outputs and gradients of every parameter."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from ichformer.models.layers.maxvit import MaxViT
+from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD
+from ichformer.models.weights.maxvit import torchvision_maxvit
+from ichformer.models.weights.source import Source, Tree
+from tests.parity.compare import assert_parity, randomise, source_of
+
+HEAD_WIDTH = 8
+SIZES = {"stem_channels": 8, "partition_size": 2, "block_channels": [16], "block_layers": [2], "head_dim": HEAD_WIDTH}
+
+
+@pytest.fixture(scope="module")
+def theirs() -> torch.nn.Module:
+    # Wheels of torchvision are built for CUDA: beside a torch without it, its operators have to be declared by hand.
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    maxvit = pytest.importorskip("torchvision.models.maxvit")
+    return randomise(maxvit.MaxVit(input_size=(32, 32), stochastic_depth_prob=0.0, num_classes=2, **SIZES))
+
+
+def layout(source: Source) -> Tree:
+    """Gradients of our queries are ``sqrt(heads)`` times theirs, where the queries themselves are a part of theirs."""
+    tree = torchvision_maxvit(source)
+    if type(source) is Source:
+        return tree
+    for part in tree.values():
+        if "qkv" in part:
+            heads = part["relative_bias"].shape[-1]
+            for name in ("kernel", "bias"):
+                part["qkv"][name][..., 0, :, :] *= heads
+    return tree
+
+
+def features(module: torch.nn.Module, x: np.ndarray) -> torch.Tensor:
+    y = module.stem(torch.from_numpy(np.moveaxis((x - IMAGENET_MEAN) / IMAGENET_STD, -1, 1)))
+    for block in module.blocks:
+        y = block(y)
+    return y.permute(0, 2, 3, 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_it_is_torchvisions_maxvit(theirs):
+    encoder = MaxViT((16,), (2,), 8, 2, HEAD_WIDTH, "affine")
+    x = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32)
+    classifier = sorted(name for name in source_of(theirs).names if name.startswith("classifier."))
+    assert_parity(
+        ours=lambda params, x: encoder.apply({"params": params}, x, train=False),
+        layout=layout,
+        theirs=theirs,
+        run=lambda module: features(module, x),
+        inputs=(jnp.asarray(x),),
+        left=tuple(classifier),
+    )
