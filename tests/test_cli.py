@@ -71,7 +71,7 @@ def test_help_and_models(capsys):
     main(["models", "--json"])
     table = json.loads(capsys.readouterr().out)["models"]
     assert {"slice_vit_b", "hybrid_s"} <= {row["name"] for row in table}
-    assert all(row["params"] > 100_000 for row in table)
+    assert all(row["params"] > 50_000 for row in table)
 
 
 def test_inspect_prints_one_json_object(capsys, series, tmp_path):
