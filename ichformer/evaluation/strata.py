@@ -17,7 +17,7 @@ from ichformer.evaluation.table import Level
 def strata(
     level: Level, names: Shaped[np.ndarray, " n"], labels: tuple[str, ...], thresholds: Mapping[str, float | None]
 ) -> tuple[Stratum, ...]:
-    """The figures of each part of a level's rows, sorted by name.
+    """The figures of each part of a level's rows, sorted by name; rows that name none come last.
 
     Args:
       level: the rows.
@@ -31,7 +31,7 @@ def strata(
     if not any(names):
         return ()
     found = []
-    for name in sorted(set(names)):
+    for name in sorted(set(names), key=lambda name: (name == "", name)):
         rows = np.asarray(names == name, bool)
         found.append(
             Stratum(

@@ -86,7 +86,7 @@ def test_the_page_fetches_and_runs_nothing(written):
 
 def test_the_page_shows_the_figures(written, table):
     out, summary = written
-    words = [word.strip() for word in Parsed((out / "evaluation.html").read_text(encoding="utf-8")).words]
+    words = [" ".join(word.split()) for word in Parsed((out / "evaluation.html").read_text(encoding="utf-8")).words]
     for level in summary.levels:
         assert f"{level.n} {level.level}s of {level.n_patients} patients" in " ".join(words)
         for label in level.labels:
