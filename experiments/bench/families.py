@@ -1,0 +1,180 @@
+"""How fast the families train and predict on a CPU beside the same networks of other libraries in PyTorch.
+
+Claim: ViT and Swin-3D at least as fast, networks of convolutions at least 0.6 of PyTorch's throughput.
+Cost: a quarter of an hour on two free cores, most of it compiling.
+Command: python experiments/bench/families.py [--clock cpu] [--families NAME ...]
+
+Encoders alone, float32, random weights, one batch. A training step is the mean square of the features, its gradients
+and plain gradient descent. Networks of convolutions have our default, GroupNorm, beside the peer's BatchNorm. Ours and
+the peer's run in turn in one process; the figure is the median. ``--clock`` as in ``convolution.py``.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import monai.networks.nets as monai
+import numpy as np
+import torch
+import transformers
+from monai.networks.nets.swin_unetr import SwinTransformer
+
+from ichformer.models.encoders import build_encoder
+from ichformer.models.layers.patch_encoder import PatchEncoder
+from ichformer.models.layers.resnet3d import ResNet3D
+from ichformer.models.layers.swin import SwinEncoder
+
+SLICES, SCAN = (4, 128, 128, 3), (1, 16, 96, 96, 1)
+RATE = 1e-4
+
+
+class Peer(torch.nn.Module):
+    """A torch network and how its features are asked for."""
+
+    def __init__(self, network: torch.nn.Module, run: Callable[[Any, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.network, self.run = network, run
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.run(self.network, x)
+
+
+def hugging_face(model: type, config: Any) -> Peer:
+    return Peer(model(config), lambda network, x: network(x).last_hidden_state)
+
+
+def monai_efficientnet() -> Peer:
+    network = monai.EfficientNetBN("efficientnet-b0", pretrained=False)
+    return Peer(network, lambda network, x: network._conv_head(network._blocks(network._swish(network._conv_stem(x)))))
+
+
+def monai_resnet3d() -> Peer:
+    network = monai.ResNet(
+        "basic", [2, 2, 2, 2], [64, 128, 256, 512], n_input_channels=1, conv1_t_stride=2, feed_forward=False
+    )
+    return Peer(network, lambda network, x: network(x))
+
+
+def monai_swin() -> Peer:
+    network = SwinTransformer(
+        in_chans=1, embed_dim=48, window_size=(4, 7, 7), patch_size=(2, 2, 2), depths=(2, 2, 2, 2),
+        num_heads=(3, 6, 12, 24), patch_norm=True, spatial_dims=3,
+    )  # fmt: skip
+    return Peer(network, lambda network, x: network(x)[-1])
+
+
+def torch_vit() -> Peer:
+    config = transformers.ViTConfig(
+        hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536, image_size=SLICES[1]
+    )
+    return hugging_face(transformers.ViTModel, config)
+
+
+def torch_resnet(**options: Any) -> Callable[[], Peer]:
+    return lambda: hugging_face(transformers.ResNetModel, transformers.ResNetConfig(**options))
+
+
+FAMILIES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Peer], tuple[int, ...]]] = {
+    "ViT-S/16": (lambda: PatchEncoder(16, 384, 12, 6), torch_vit, SLICES),
+    "ResNet-18": (
+        lambda: build_encoder("resnet18"),
+        torch_resnet(depths=[2, 2, 2, 2], hidden_sizes=[64, 128, 256, 512], layer_type="basic"),
+        SLICES,
+    ),
+    "ResNet-50": (lambda: build_encoder("resnet50"), torch_resnet(), SLICES),
+    "ConvNeXt-T": (
+        lambda: build_encoder("convnext_t"),
+        lambda: hugging_face(transformers.ConvNextModel, transformers.ConvNextConfig()),
+        SLICES,
+    ),
+    "EfficientNet-Lite0 (MONAI's B0)": (lambda: build_encoder("efficientnet_lite0"), monai_efficientnet, SLICES),
+    "3-D ResNet-18": (lambda: ResNet3D((2, 2, 2, 2), depth_strides=5), monai_resnet3d, SCAN),
+    "Swin-3D": (
+        lambda: SwinEncoder((2, 2, 2), 48, (2, 2, 2, 2), (3, 6, 12, 24), (4, 7, 7), (2, 2, 2), z_position="none"),
+        monai_swin,
+        SCAN,
+    ),
+}
+"""Ours, theirs, and the shape of a batch."""
+
+
+def in_jax(encoder: nn.Module, x: np.ndarray) -> list[Callable[[], object]]:
+    """Features, and a step of training."""
+    images = jnp.asarray(x)
+    inputs: tuple[jax.Array, ...] = (images,)
+    if not isinstance(encoder, ResNet3D) and x.ndim == 5:
+        inputs = (images, jnp.ones(x.shape[:2], bool), jnp.ones((x.shape[0], 3)))
+    elif x.ndim == 5:
+        inputs = (images, jnp.ones(x.shape[:2], bool))
+    predict: dict[str, Any] = {} if isinstance(encoder, ResNet3D) else {"train": False}
+    learn = predict and {"train": True}
+    params = jax.jit(lambda: encoder.init(jax.random.key(0), *inputs, **predict))()
+
+    def loss(params: Any) -> jax.Array:
+        return jnp.mean(jnp.square(encoder.apply(params, *inputs, **learn)))
+
+    forward = jax.jit(lambda params: encoder.apply(params, *inputs, **predict))
+    train = jax.jit(lambda params: jax.tree.map(lambda p, g: p - RATE * g, params, jax.grad(loss)(params)))
+    return [lambda: jax.block_until_ready(forward(params)), lambda: jax.block_until_ready(train(params))]
+
+
+def in_torch(peer: Peer, x: np.ndarray) -> list[Callable[[], object]]:
+    """The same two, in the layout that is fast in PyTorch."""
+    layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    images = torch.tensor(np.moveaxis(x, -1, 1)).contiguous(memory_format=layout)
+    peer = peer.to(memory_format=layout)
+    optimiser = torch.optim.SGD(peer.parameters(), lr=RATE)
+
+    def forward() -> object:
+        peer.eval()
+        with torch.no_grad():
+            return peer(images)
+
+    def train() -> None:
+        peer.train()
+        optimiser.zero_grad()
+        peer(images).square().mean().backward()
+        optimiser.step()
+
+    return [forward, train]
+
+
+def medians_ms(steps: Sequence[Callable[[], object]], clock: Callable[[], float], repeats: int) -> list[float]:
+    """Median milliseconds of each, taken in turn; the first round compiles."""
+    seen: list[list[float]] = [[] for _ in steps]
+    for _ in range(repeats + 1):
+        for step, times in zip(steps, seen, strict=True):
+            start = clock()
+            step()
+            times.append(clock() - start)
+    return [1000 * statistics.median(times[1:]) for times in seen]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--families", nargs="*", choices=list(FAMILIES), default=list(FAMILIES))
+    options = parser.parse_args()
+    clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
+    torch.set_num_threads(1 if options.clock == "cpu" else len(os.sched_getaffinity(0)))
+    print(f"ms of {options.clock} clock, ours / PyTorch's; PyTorch's over ours\n")
+    print("| encoder | batch | forward | training step |\n|---|---|---|---|")
+    for name in options.families:
+        ours, theirs, shape = FAMILIES[name]
+        x = np.random.default_rng(0).random(shape, np.float32)
+        figures = medians_ms([*in_jax(ours(), x), *in_torch(theirs(), x)], clock, options.repeats)
+        cells = [f"{a:.0f} / {b:.0f}; {b / a:.2f}" for a, b in zip(figures[:2], figures[2:], strict=True)]
+        print(f"| {name} | {'x'.join(map(str, shape))} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
