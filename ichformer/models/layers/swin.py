@@ -146,7 +146,7 @@ class _Pair(nn.Module):
     def __call__(self, x: Array, slice_mask: Array, rates: Array | None, *, train: bool) -> Array:
         for i, (name, shifted) in enumerate((("level", False), ("shifted", True))):
             block = WindowBlock(self.num_heads, self.window, shifted, self.version, self.dtype, name=name)
-            x = block(x, slice_mask, 0.0 if rates is None else rates[i], train=train)
+            x = block(x, slice_mask, None if rates is None else rates[i], train=train)
         return x
 
 

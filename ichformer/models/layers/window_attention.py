@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ichformer.models.layers.attention import DENSE_INIT
-from ichformer.models.layers.drop_path import DropPath
+from ichformer.models.layers.drop_path import drop_path
 from ichformer.models.layers.transformer import Mlp
 from ichformer.models.layers.windows import Size, bias_index, groups, partition, tiling, unite
 
@@ -107,22 +107,25 @@ class WindowBlock(nn.Module):
         self,
         x: Float[Array, "b d h w c"],
         slice_mask: Bool[Array, "b d"],
-        drop_path: float | Float[Array, ""] = 0.0,
+        drop_rate: Float[Array, ""] | None = None,
         *,
         train: bool,
     ) -> Float[Array, "b d h w c"]:
-        """Tokens of the same shape."""
+        """Tokens of the same shape; in training, scans lose a branch at ``drop_rate``."""
+
+        def drop(y: Array) -> Array:
+            return y if drop_rate is None or not train else drop_path(y, drop_rate, self.make_rng("dropout"))
+
         attention = WindowAttention(
             self.num_heads, self.window, self.shifted, self.version, self.dtype, name="attention"
         )
         mlp = Mlp("gelu", dtype=self.dtype, name="mlp")
         norm1, norm2 = (nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name=name) for name in ("norm1", "norm2"))
-        drop = DropPath(drop_path)
         if self.version == "v1":
-            x = x + drop(attention(norm1(x), slice_mask), train=train)
-            return x + drop(mlp(norm2(x)), train=train)
-        x = x + drop(norm1(attention(x, slice_mask)), train=train)
-        return x + drop(norm2(mlp(x)), train=train)
+            x = x + drop(attention(norm1(x), slice_mask))
+            return x + drop(mlp(norm2(x)))
+        x = x + drop(norm1(attention(x, slice_mask)))
+        return x + drop(norm2(mlp(x)))
 
 
 def attend_in_windows(

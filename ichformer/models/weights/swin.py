@@ -95,8 +95,8 @@ def resize_bias(table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
     """Tables of relative biases [..., 2d-1, 2h-1, 2w-1, heads] for windows of another size; None where they differ in
     more.
 
-    In the slice bicubic, as timm and the authors of Swin do; along the slices linear, and a table of one slice is repeated (Liu et
-    al. 2022, "Video Swin Transformer", section 3.3).
+    In the slice bicubic, as timm and the authors of Swin do; along the slices linear, and a table of one slice is
+    repeated (Liu et al. 2022, "Video Swin Transformer", section 3.3).
     """
     if table.ndim != len(shape) or table.shape[:-4] != shape[:-4] or table.shape[-1] != shape[-1]:
         return None
@@ -172,9 +172,7 @@ def _huggingface(source: Source, block: Callable[[int, int], Tree], merge: Calla
         "patch_norm": source.norm("embeddings.norm"),
         "norm": source.norm("layernorm"),
     }
-    return tree | _stages(
-        source, lambda i, j: f"encoder.layers.{i}.blocks.{j}.layernorm_before.weight", block, merge
-    )
+    return tree | _stages(source, lambda i, j: f"encoder.layers.{i}.blocks.{j}.layernorm_before.weight", block, merge)
 
 
 def _huggingface_block(source: Source, name: str) -> Tree:
@@ -239,8 +237,8 @@ def _corners(value: np.ndarray, corners: Corners) -> np.ndarray:
 def _table(source: Source, name: str) -> np.ndarray:
     """The flat table of relative biases [(2d-1)(2h-1)(2w-1), heads] as [2d-1, 2h-1, 2w-1, heads], for h = w.
 
-    Three sides cannot be told from their product alone; the index of pairs, [d h w, d h w], which the authors, MONAI and
-    torchvision keep beside the table, says more. Without it, windows are taken to lie in one slice.
+    Three sides cannot be told from their product alone; the index of pairs, [d h w, d h w], which the authors, MONAI
+    and torchvision keep beside the table, says more. Without it, windows are taken to lie in one slice.
     """
     table, index = source.take(f"{name}.relative_position_bias_table"), f"{name}.relative_position_index"
     count, heads = table.shape
