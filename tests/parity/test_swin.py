@@ -49,7 +49,10 @@ def tensors(model: Any) -> Tensors:
 
 def gradients(model: Any) -> Tensors:
     """By the names of ``tensors``; zeros where a tensor has no part in the result, buffers as they are."""
-    grads = {name: np.zeros(p.shape, np.float32) if p.grad is None else p.grad.numpy() for name, p in model.named_parameters()}
+    grads = {
+        name: np.zeros(p.shape, np.float32) if p.grad is None else p.grad.numpy()
+        for name, p in model.named_parameters()
+    }
     return tensors(model) | grads
 
 
@@ -201,7 +204,10 @@ def test_the_authors_and_timm_by_their_names(timm: bool):
     on_disk = {renamed(name, ON_DISK): value for name, value in values.items()}
     theirs = {renamed(name, TIMM if timm else AUTHORS): value for name, value in values.items() if "k_proj" not in name}
     for name in [name for name in theirs if "q_proj" in name]:
-        parts = [values[next(n for n in values if renamed(n, AUTHORS) == name.replace("q_proj", p))] for p in ("q_proj", "k_proj", "v_proj")] 
+        parts = [
+            values[next(n for n in values if renamed(n, AUTHORS) == name.replace("q_proj", p))]
+            for p in ("q_proj", "k_proj", "v_proj")
+        ]
     found = recognise({"model." + name: value for name, value in theirs.items()}, where="the test")
     assert found.layout.convert is microsoft_swin
     jax.tree.map(np.testing.assert_array_equal, microsoft_swin(found.source), huggingface_swin(Source(on_disk)))
@@ -213,9 +219,7 @@ def test_relative_biases_are_resized_as_torch_resizes(size: int):
     planes = torch.from_numpy(table.transpose(0, 1, 4, 2, 3).copy()).reshape(14, 3, 13, 13)
     wanted = torch.nn.functional.interpolate(planes, size=(size, size), mode="bicubic")
     found = resize_bias(table, (2, 7, size, size, 3))
-    np.testing.assert_allclose(
-        found.transpose(0, 1, 4, 2, 3).reshape(14, 3, size, size), wanted.numpy(), atol=1e-5
-    )
+    np.testing.assert_allclose(found.transpose(0, 1, 4, 2, 3).reshape(14, 3, size, size), wanted.numpy(), atol=1e-5)
     along = torch.nn.functional.interpolate(
         torch.from_numpy(table.transpose(0, 4, 1, 2, 3).copy()), size=(size, 13, 13), mode="trilinear"
     )

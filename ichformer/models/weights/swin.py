@@ -172,9 +172,7 @@ def _huggingface(source: Source, block: Callable[[int, int], Tree], merge: Calla
         "patch_norm": source.norm("embeddings.norm"),
         "norm": source.norm("layernorm"),
     }
-    return tree | _stages(
-        source, lambda i, j: f"encoder.layers.{i}.blocks.{j}.layernorm_before.weight", block, merge
-    )
+    return tree | _stages(source, lambda i, j: f"encoder.layers.{i}.blocks.{j}.layernorm_before.weight", block, merge)
 
 
 def _huggingface_block(source: Source, name: str) -> Tree:
