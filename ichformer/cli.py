@@ -403,15 +403,21 @@ def predict(
 
 
 def models(*, json: bool = False) -> None:
-    """Lists the models with their parameter counts.
+    """Lists the models: what they are, how many numbers they learn, operations for a scan.
+
+    The operations (GFLOP) are those of the forward pass over 32 slices of 256 x 256 pixels and three windows.
 
     Args:
       json: print one JSON object.
     """
     from ichformer.models.zoo import MODELS
 
-    table = [{"name": name, "params": entry.params} for name, entry in MODELS.items()]
-    _print({"models": table}, "\n".join(f"{row['name']:<16}{row['params']:>14,}" for row in table), json)
+    table = [
+        {"name": name, "family": entry.family, "params": entry.params, "gflops": entry.gflops, "about": entry.about}
+        for name, entry in MODELS.items()
+    ]
+    lines = [f"{row['name']:<28}{row['params']:>12,}{row['gflops']:>9,.4g}  {row['about']}" for row in table]
+    _print({"models": table}, "\n".join([f"{'':<28}{'parameters':>12}{'GFLOP':>9}", *lines]), json)
 
 
 def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, json: bool = False) -> None:
@@ -467,6 +473,34 @@ def bench_loader(
     _print(found, format_loader(found), json)
 
 
+def bench_train(
+    *,
+    model: str,
+    batch_size: int = 8,
+    num_slices: int = 32,
+    size: int = 256,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    steps: int = 10,
+    json: bool = False,
+) -> None:
+    """Measures how fast a model trains here: scans/s, TFLOP/s, MFU, peak memory, compile time.
+
+    Args:
+      model: a name of `ichformer models`.
+      batch_size: scans a step, over all devices.
+      num_slices: slices a scan.
+      size: rows and columns of a slice.
+      dtype: of activations.
+      steps: how many are timed.
+      json: print one JSON object.
+    """
+    from ichformer.bench.train import bench_train as measure
+    from ichformer.bench.train import format_train
+
+    found = measure(model, batch_size=batch_size, num_slices=num_slices, size=size, dtype=dtype, steps=steps)
+    _print(found, format_train(found), json)
+
+
 def bench_prepare(source: Positional[Path], /, *, workers: int | None = None, json: bool = False) -> None:
     """Measures how fast DICOM series become a store, and what the time goes into.
 
@@ -501,7 +535,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
         *(predict, models, bench),
     )
 }
-GROUPS: dict[str, dict[str, Callable[..., None]]] = {"bench": {"prepare": bench_prepare, "loader": bench_loader}}
+GROUPS: dict[str, dict[str, Callable[..., None]]] = {
+    "bench": {"prepare": bench_prepare, "loader": bench_loader, "train": bench_train}
+}
 """Commands that are followed by another word."""
 
 

@@ -1,5 +1,6 @@
 """Every model by name: the one registry that training, the command line and the tests over all models read."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -132,6 +133,16 @@ MODELS: dict[str, Entry] = {
 
 def build_model(name: str, **options: Any) -> nn.Module:
     """The model called ``name``, with some of its settings changed; InputError for a name that is not there."""
+    entry = _entry(name)
+    return entry.build(**entry.options | options)
+
+
+def model_options(name: str) -> set[str]:
+    """The settings that ``build_model`` can change in the model called ``name``."""
+    return set(inspect.signature(_entry(name).build).parameters)
+
+
+def _entry(name: str) -> Entry:
     if name not in MODELS:
         raise InputError("there is no such model", where=name, mend=f"choose one of {', '.join(MODELS)}")
-    return MODELS[name].build(**MODELS[name].options | options)
+    return MODELS[name]

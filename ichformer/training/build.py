@@ -1,24 +1,23 @@
 """From a configuration to the objective it names."""
 
+import flax.linen as nn
 import jax.numpy as jnp
 
 from ichformer.ct.windows import WINDOWS, Window
 from ichformer.errors import InputError
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.slice_sequence import SliceSequence
-from ichformer.models.zoo import build_model
+from ichformer.models.weights.layouts import named_layout
+from ichformer.models.zoo import build_model, model_options
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.objectives.mae import MaskedAutoencoder, MaskedSlices
-from ichformer.training.config import TrainConfig
+from ichformer.training.config import ModelConfig, TrainConfig
 
 
 def build_objective(config: TrainConfig) -> Objective:
     """The objective with its model; InputError where the two do not go together."""
-    options = {"dropout": config.model.dropout, "dtype": jnp.dtype(config.model.compute_dtype)}
-    if config.model.scan_pool is not None:
-        options["scan_pool"] = config.model.scan_pool
-    model = build_model(config.model.name, **options)
+    model = configured_model(config.model)
     windows, neighbours = named_windows(config.objective.windows), config.objective.neighbours
     if neighbours < 0:
         raise InputError(
@@ -42,6 +41,24 @@ def build_objective(config: TrainConfig) -> Objective:
     return MaskedSlices(
         model=autoencoder, windows=windows, mask_ratio=config.objective.mask_ratio, neighbours=neighbours
     )
+
+
+def configured_model(config: ModelConfig) -> nn.Module:
+    """The model, with what was asked of it and what its pretrained weights want; InputError for what it has not."""
+    known = model_options(config.name)
+    asked = {
+        name: getattr(config, name)
+        for name, neutral in (("scan_pool", None), ("dropout", 0.0), ("drop_path", 0.0), ("remat", "none"))
+        if getattr(config, name) != neutral
+    }
+    for name in asked.keys() - known:
+        raise InputError(
+            f"{config.name} has no such option", where=f"--model.{name.replace('_', '-')}", mend="leave it out"
+        )
+    if config.pretrained:
+        needs = named_layout(config.pretrained_layout).needs
+        asked |= {name: value for name, value in needs.items() if name in known}
+    return build_model(config.name, dtype=jnp.dtype(config.compute_dtype), **asked)
 
 
 def named_windows(names: tuple[str, ...]) -> tuple[Window, ...]:

@@ -23,12 +23,20 @@ class ModelConfig:
       name: a name of ``ichformer models``.
       scan_pool: how scan logits come from slices; the model's own choice where None.
       dropout: on the branches of the transformer's blocks.
+      drop_path: stochastic depth: how often the last block's branch is left out; it grows from 0 at the first.
+      remat: what the backward pass computes anew to save memory: nothing, all but dense layers, or each block.
+      pretrained: weights to start from: a file (safetensors, .npz, torch), or "imagenet" for an EfficientNet-Lite.
+      pretrained_layout: whose weights these are, which decides how the model is built; found in the file where empty.
       compute_dtype: of activations; parameters stay float32.
     """
 
     name: str = "hybrid_nano"
     scan_pool: Literal["attention", "max"] | None = None
     dropout: float = 0.0
+    drop_path: float = 0.0
+    remat: Literal["none", "dots", "full"] = "none"
+    pretrained: str = ""
+    pretrained_layout: str = ""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
 
 

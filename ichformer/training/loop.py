@@ -38,7 +38,7 @@ from ichformer.training.run import initial_state, note_scans, seen_scans, start_
 from ichformer.training.state import TrainState, parameter_table
 from ichformer.training.step import train_step
 from ichformer.training.stop import heed_sigterm
-from ichformer.training.transfer import transfer_params
+from ichformer.training.transfer import pretrained_facts, transfer_params, transfer_pretrained, with_layout
 from ichformer.training.validation import Look
 from ichformer.training.writers import JsonLines, TensorBoard, WeightsAndBiases, Writer
 
@@ -70,12 +70,15 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
         store = Store.open(config.data.store)
         mesh = make_mesh(config.parallel)
         check_batch_size(config.data.batch_size, mesh, accumulate=config.parallel.accumulate)
+        config = with_layout(config, run)
         objective = build_objective(config)
         prepared = PrepareConfig(**store.config)
         on_first_host(functools.partial(_start, config, run, store, prepared))
         checkpoints = Checkpoints(run / "checkpoints", every=config.checkpoint_every, keep=config.keep_checkpoints)
-        state = _first_state(config, objective, prepared.size, mesh)
-        if checkpoints.latest_step is not None:
+        state = create_sharded(functools.partial(initial_state, objective, config, prepared.size), mesh)
+        if checkpoints.latest_step is None:
+            state = _with_start(state, config, mesh)
+        else:
             state = checkpoints.restore(state)
         first = int(state.step)
         batches = _batches(config, store, start=first)
@@ -185,17 +188,17 @@ def _compile(
 
 
 def _start(config: TrainConfig, run: Path, store: Store, prepared: PrepareConfig) -> None:
-    start_run(run, config, prepared)
+    facts = {} if (run / "config.json").exists() else pretrained_facts(config.model)
+    start_run(run, config, prepared, **facts)
     note_scans(run, store.index.iloc[store.rows(config.data.split)])
     if config.init_from and (earlier := seen_scans(Path(config.init_from))) is not None:
         note_scans(run, earlier)
 
 
-def _first_state(config: TrainConfig, objective: Objective, size: int, mesh: jax.sharding.Mesh) -> TrainState:
-    state = create_sharded(functools.partial(initial_state, objective, config, size), mesh)
+def _with_start(state: TrainState, config: TrainConfig, mesh: jax.sharding.Mesh) -> TrainState:
     if config.init_from:
-        state = place(transfer_params(state, Path(config.init_from)), mesh)
-    return state
+        return place(transfer_params(state, Path(config.init_from)), mesh)
+    return place(transfer_pretrained(state, config.model), mesh) if config.model.pretrained else state
 
 
 def _writers(config: TrainConfig, run: Path, first: int, state: TrainState) -> list[Writer]:

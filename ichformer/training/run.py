@@ -109,8 +109,11 @@ class Run:
         )
 
 
-def start_run(path: Path, config: TrainConfig, prepare: PrepareConfig) -> None:
-    """Makes the run's folder, or checks that the one that is there was told the same and may be gone on with."""
+def start_run(path: Path, config: TrainConfig, prepare: PrepareConfig, **facts: Any) -> None:
+    """Makes the run's folder, or checks that the one that is there was told the same and may be gone on with.
+
+    ``facts`` go into the record of a new one.
+    """
     file = path / "config.json"
     if file.exists():
         before = read_config(file)
@@ -124,7 +127,7 @@ def start_run(path: Path, config: TrainConfig, prepare: PrepareConfig) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError("is there and is no run", where=path, mend="name a new or an empty folder")
     path.mkdir(parents=True, exist_ok=True)
-    facts = {"prepare": dataclasses.asdict(prepare), **environment()}
+    facts = {"prepare": dataclasses.asdict(prepare), **facts, **environment()}
     write_text(json.dumps(facts, indent=2) + "\n", path / "run.json")
     # Last: a folder with a config.json is a run.
     write_text(config.to_json(), file)

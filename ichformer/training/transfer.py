@@ -1,36 +1,93 @@
-"""Starting a run from the parameters of another one, as far as names and shapes agree."""
+"""Starting a run from parameters that are there: another run's, or those of a network trained by others."""
 
 import dataclasses
+import hashlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
-from flax import traverse_util
+import jax.numpy as jnp
 
 from ichformer.errors import InputError
+from ichformer.models.weights.files import read_tensors
+from ichformer.models.weights.fit import fit_tree
+from ichformer.models.weights.imagenet import imagenet_weights
+from ichformer.models.weights.layouts import recognise
+from ichformer.models.weights.load import load_pretrained
+from ichformer.models.zoo import MODELS
 from ichformer.training.build import build_objective
-from ichformer.training.config import read_config
+from ichformer.training.config import ModelConfig, TrainConfig, read_config
 from ichformer.training.run import load_params, read_prepare
 from ichformer.training.state import TrainState
 
 
 def transfer_params(state: TrainState, source: Path) -> TrainState:
-    """``state`` with every parameter that the run ``source`` has under the same name and in the same shape.
+    """``state`` with every parameter of the run ``source`` that has a place in it; ``fit_tree`` says what may differ.
 
-    What was taken and what was left is said on standard error. InputError where nothing fits.
+    What became of them is said on standard error. InputError where nothing fits.
     """
     config = read_config(source / "config.json")
     found, _ = load_params(source, build_objective(config), config, read_prepare(source).size)
-    there = traverse_util.flatten_dict(found)
-    here = traverse_util.flatten_dict(state.params)
-    taken = {path: there[path] for path in here if path in there and there[path].shape == here[path].shape}
-    if not taken:
+    params, report = fit_tree(state.params, found)
+    if not report.loaded:
         raise InputError(
             f"no parameter of {config.model.name} ({config.objective.name}) fits this model",
             where=source,
-            mend="name a run of the same model and the same windows",
+            mend="name a run of the same model",
         )
-    print(f"init: {len(taken)} of {len(here)} arrays from {source.name}, the others new", file=sys.stderr)  # noqa: T201
-    params = traverse_util.unflatten_dict(here | taken)
-    ema_params = None if state.ema_params is None else jax.tree.map(lambda x: x.copy(), params)
+    print(f"init: parameters of the run {source.name}\n{report}", file=sys.stderr)  # noqa: T201
+    return _started(state, params)
+
+
+def transfer_pretrained(state: TrainState, model: ModelConfig) -> TrainState:
+    """``state`` with the weights that ``model.pretrained`` names; what became of them is said on standard error."""
+    path = pretrained_path(model)
+    params, report, layout = load_pretrained(state.params, path)
+    print(f"init: {path.name}, {layout}\n{report}", file=sys.stderr)  # noqa: T201
+    return _started(state, params)
+
+
+def with_layout(config: TrainConfig, run: Path) -> TrainConfig:
+    """``config`` with the layout of its pretrained weights: that of the run where it is there, else the file's.
+
+    The model is built as the weights want it (``weights.layouts``), also later, when the file may be gone.
+    """
+    model = config.model
+    if not model.pretrained:
+        return config
+    if config.init_from:
+        raise InputError("a run starts from one thing", where="--init-from", mend="leave it or --model.pretrained out")
+    if not model.pretrained_layout:
+        if (run / "config.json").exists():
+            before = read_config(run / "config.json").model
+            layout = before.pretrained_layout if before.pretrained == model.pretrained else ""
+        else:
+            path = pretrained_path(model)
+            layout = recognise(read_tensors(path), where=path).layout.name
+        model = dataclasses.replace(model, pretrained_layout=layout)
+    return dataclasses.replace(config, model=model)
+
+
+def pretrained_path(model: ModelConfig) -> Path:
+    """The file that ``model.pretrained`` names; InputError where "imagenet" has none for this model."""
+    if model.pretrained != "imagenet":
+        return Path(model.pretrained)
+    entry = MODELS.get(model.name)
+    return imagenet_weights(str(entry.options.get("encoder", model.name)) if entry else model.name)
+
+
+def pretrained_facts(model: ModelConfig) -> dict[str, Any]:
+    """What a run's record says of where it started: the file's name, its SHA-256 and its layout."""
+    if not model.pretrained:
+        return {}
+    path = pretrained_path(model)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"pretrained": {"file": path.name, "sha256": digest, "layout": model.pretrained_layout}}
+
+
+def _started(state: TrainState, params: Any) -> TrainState:
+    params = jax.tree.map(jnp.asarray, params)
+    ema_params = None if state.ema_params is None else jax.tree.map(jnp.copy, params)
     return dataclasses.replace(state, params=params, ema_params=ema_params)

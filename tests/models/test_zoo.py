@@ -17,6 +17,7 @@ from ichformer.models.zoo import MODELS, build_model
 SMALL = [name for name in MODELS if name.endswith("_nano")]
 SLICES, REAL = 6, 4
 
+
 @functools.cache
 def inputs() -> tuple[jax.Array, jax.Array, jax.Array]:
     """Two scans of 40 x 32 pixels, the first with two masked slices behind it."""

@@ -1,11 +1,13 @@
 """Whose weights we read: every layout of names that other libraries give to the tensors of an architecture."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ichformer.errors import InputError
+from ichformer.models.layers.transformer import BlockStyle
 from ichformer.models.weights import convnext, efficientnet, resnet, swin, vit
 from ichformer.models.weights.source import Source, Tree
 
@@ -20,11 +22,21 @@ class Layout:
         ("module.", "vit.", "params/") stands before all others too.
       convert: the tensors as the parameters of our encoder (or 3-D network), nested as Flax nests them. Features of
         attention heads need not be split: ``fit`` does it.
+      needs: how the model has to be built for them, as far as it has these options.
     """
 
     name: str
     marks: tuple[str, ...]
     convert: Callable[[Source], Tree]
+    needs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _vit(**style: Any) -> dict[str, Any]:
+    return {"positions": "learned", "class_token": True, "style": BlockStyle(**style)}
+
+
+_FOLDED = {"norm": "affine"}
+"""Batch norms with frozen statistics."""
 
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -32,26 +44,37 @@ LAYOUTS: tuple[Layout, ...] = (
         name="Hugging Face ViT",
         marks=("encoder.layer.0.layernorm_before.weight", "embeddings.patch_embeddings.projection.weight"),
         convert=vit.huggingface_vit,
+        needs=_vit(mlp="gelu", epsilon=1e-12),
     ),
     Layout(
         name="Hugging Face DINOv2",
         marks=("encoder.layer.0.layer_scale1.lambda1", "embeddings.patch_embeddings.projection.weight"),
         convert=vit.huggingface_dinov2,
+        needs=_vit(mlp="gelu", layer_scale=1.0),
+    ),
+    Layout(
+        name="timm ViT with LayerScale (DINOv2)",
+        marks=("blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "pos_embed", "blocks.0.ls1.gamma"),
+        convert=vit.timm_vit,
+        needs=_vit(mlp="gelu", layer_scale=1.0),
     ),
     Layout(
         name="timm ViT",
         marks=("blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "pos_embed"),
         convert=vit.timm_vit,
+        needs=_vit(mlp="gelu"),
     ),
     Layout(
         name="vit_jax ViT",
         marks=("Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel", "embedding/kernel"),
         convert=vit.vit_jax,
+        needs=_vit(),
     ),
     Layout(
         name="big_vision ViT",
         marks=("Transformer/encoderblock_0/MultiHeadDotProductAttention_0/query/kernel", "embedding/kernel"),
         convert=vit.big_vision_vit,
+        needs=_vit(),
     ),
     Layout(
         name="MONAI ViT",
@@ -73,6 +96,7 @@ LAYOUTS: tuple[Layout, ...] = (
             "embeddings.patch_embeddings.projection.weight",
         ),
         convert=swin.huggingface_swinv2,
+        needs={"version": "v2"},
     ),
     Layout(
         name="Swin or Video Swin of its authors or timm",
@@ -93,11 +117,13 @@ LAYOUTS: tuple[Layout, ...] = (
         name="torchvision ResNet (timm, MONAI, MedicalNet)",
         marks=("conv1.weight", "bn1.running_var", "layer1.0.conv1.weight"),
         convert=resnet.torchvision_resnet,
+        needs=_FOLDED,
     ),
     Layout(
         name="Hugging Face ResNet",
         marks=("embedder.embedder.convolution.weight", "encoder.stages.0.layers.0.layer.0.convolution.weight"),
         convert=resnet.huggingface_resnet,
+        needs=_FOLDED,
     ),
     Layout(
         name="Hugging Face ConvNeXt",
@@ -118,6 +144,7 @@ LAYOUTS: tuple[Layout, ...] = (
         name="EfficientNet-PyTorch (Lite; MONAI)",
         marks=("_conv_stem.weight", "_conv_head.weight", "_bn1.running_var"),
         convert=efficientnet.pytorch_efficientnet,
+        needs=_FOLDED,
     ),
 )
 """The first that recognises a file is taken: those with more marks stand before those with fewer."""
@@ -136,6 +163,16 @@ class Recognised:
     def left(self) -> tuple[str, ...]:
         """Names in the file, all that ``layout.convert`` has not taken."""
         return (*(self.prefix + name for name in self.source.left), *self.others)
+
+
+def named_layout(name: str) -> Layout:
+    """The layout called ``name``; InputError for one that is not there."""
+    for layout in LAYOUTS:
+        if layout.name == name:
+            return layout
+    raise InputError(
+        f"there is no layout {name!r}", where="--model.pretrained-layout", mend="leave it out: the file says it"
+    )
 
 
 def recognise(tensors: Mapping[str, np.ndarray], *, where: object) -> Recognised:
