@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ichformer.errors import InputError
-from ichformer.models.weights import convnext, efficientnet, resnet, swin, vit
+from ichformer.models.weights import convnext, efficientnet, maxvit, resnet, swin, vit
 from ichformer.models.weights.source import Source, Tree
 
 
@@ -103,6 +103,11 @@ LAYOUTS: tuple[Layout, ...] = (
         name="Hugging Face ConvNeXt",
         marks=("embeddings.patch_embeddings.weight", "encoder.stages.0.layers.0.dwconv.weight"),
         convert=convnext.huggingface_convnext,
+    ),
+    Layout(
+        name="torchvision MaxViT",
+        marks=("stem.0.0.weight", "blocks.0.layers.0.layers.MBconv.layers.pre_norm.weight"),
+        convert=maxvit.torchvision_maxvit,
     ),
     Layout(
         name="EfficientNet-PyTorch (Lite; MONAI)",
