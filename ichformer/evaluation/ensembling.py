@@ -137,7 +137,9 @@ def _member_logits(ensemble: EnsembleRun, store: Store, split: str) -> MemberLog
     """Every real slice and every scan of a split, the members in the order of ``ensemble.members``."""
     mesh = make_mesh()
     params = replicate(ensemble.params, mesh)
-    logits, labels, scans = [], [], []
+    logits: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    scans: list[np.ndarray] = []
     kinds: list[np.ndarray] = []
     for batch in evaluation_batches(store, rows=store.rows(split), batch_size=-(-8 // mesh.size) * mesh.size):
         of_slices, of_scans = jax.device_get(_features(ensemble.objective, params, shard_batch(batch, mesh)))

@@ -122,11 +122,11 @@ MODELS: dict[str, Entry] = {
     "swin3d_t": Entry(build=swin3d, options={}, params=33_463_604, gflops=373),
     "swin3d_s": Entry(build=swin3d, options=_DEEP_SWIN, params=55_117_604, gflops=639.8),
     "swin3d_b": Entry(build=swin3d, options=_BASE_SWIN, params=97_607_382, gflops=1070),
-    "maxvit_nano": Entry(build=hybrid, options=_NANO_HYBRID | {"encoder": "maxvit_nano"}, params=238_811, gflops=0),
+    "maxvit_nano": Entry(build=hybrid, options=_NANO_HYBRID | {"encoder": "maxvit_nano"}, params=238_811, gflops=23.86),
     # Tu et al. 2022 and torchvision train the size T with this rate.
-    "maxvit_t": Entry(build=hybrid, options={"encoder": "maxvit_t", "drop_path": 0.2}, params=37_253_014, gflops=0),
-    "dual_nano": Entry(build=hybrid, options=_NANO_HYBRID | {"encoder": "dual_nano"}, params=379_906, gflops=0),
-    "dual_s": _hybrid(35_300_849, 0, "dual_s", heads=6),
+    "maxvit_t": Entry(build=hybrid, options={"encoder": "maxvit_t", "drop_path": 0.2}, params=37_253_014, gflops=470),
+    "dual_nano": Entry(build=hybrid, options=_NANO_HYBRID | {"encoder": "dual_nano"}, params=379_906, gflops=39.8),
+    "dual_s": _hybrid(35_300_849, 627.6, "dual_s", heads=6),
 }
 """By the name that ``--model.name`` takes."""
 

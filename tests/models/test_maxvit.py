@@ -52,7 +52,7 @@ def test_attention_is_over_the_real_places_of_a_set(kind):
     normed = normed * params["norm1"]["scale"] + params["norm1"]["bias"]
     qkv = np.einsum("nhwd,dkef->nhwkef", normed, params["qkv"]["kernel"]) + params["qkv"]["bias"]
     query, key, value = np.moveaxis(qkv, 3, 0)
-    table = params["relative_bias"]
+    table = params["relative_bias"][0]
     cells = (-(-h // window), -(-w // window))
     places = {}  # set -> its places in it and in the slice
     for i, j in np.ndindex(h, w):

@@ -1,5 +1,6 @@
 """MaxViT beside torchvision's: outputs and gradients of every parameter."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ torch = pytest.importorskip("torch")
 
 from ichformer.models.layers.maxvit import MaxViT
 from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD
+from ichformer.models.weights.fit import fit_tree
+from ichformer.models.weights.layouts import recognise
 from ichformer.models.weights.maxvit import torchvision_maxvit
 from ichformer.models.weights.source import Source, Tree
 from tests.parity.compare import assert_parity, randomise, source_of
@@ -60,3 +63,21 @@ def test_it_is_torchvisions_maxvit(theirs):
         inputs=(jnp.asarray(x),),
         left=tuple(classifier),
     )
+
+
+def test_its_weights_start_a_model_of_other_windows(theirs):
+    """The published ones have sets of 7 x 7 tokens, ours of 8 x 8: tables of offsets are resized."""
+    found = recognise({"model." + name: source_of(theirs).take(name) for name in source_of(theirs).names}, where="here")
+    assert found.layout.convert is torchvision_maxvit
+    encoder = MaxViT((16,), (2,), 8, 3, HEAD_WIDTH, "affine")
+    shapes = jax.eval_shape(lambda: encoder.init(jax.random.key(0), jnp.zeros((1, 24, 24, 3)), train=False))["params"]
+    params = jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes)
+    merged, report = fit_tree({"encoder": params}, found.layout.convert(found.source), left=found.left)
+    assert report.numbers == report.total
+    assert not report.misfits
+    table, wider = (
+        layout(source_of(theirs))["stage0_block0_grid"]["relative_bias"],
+        merged["encoder"]["stage0_block0_grid"],
+    )
+    assert wider["relative_bias"].shape == (1, 5, 5, 2)
+    np.testing.assert_allclose(wider["relative_bias"][0, 2, 2], table[0, 1, 1], atol=1e-6)

@@ -135,7 +135,8 @@ class PartitionAttention(nn.Module):
         )(tokens)
         query, key, value = (qkv[:, :, i] for i in range(3))
         offsets = 2 * self.window - 1
-        table = self.param("relative_bias", DENSE_INIT, (offsets, offsets, self.num_heads))
+        # Of a window of one slice, as swin3d keeps its tables: the loader of weights resizes both alike.
+        table = self.param("relative_bias", DENSE_INIT, (1, offsets, offsets, self.num_heads))
         bias = table.reshape(-1, self.num_heads)[relative_index(sides, self.window)]
         bias = bias.transpose(2, 0, 1)[None].astype(self.dtype)
         mask = None if real is None else jnp.asarray(real)[:, None, None, :]

@@ -8,7 +8,7 @@ import numpy as np
 
 from ichformer.errors import InputError
 from ichformer.models.layers.transformer import BlockStyle
-from ichformer.models.weights import convnext, efficientnet, resnet, swin, vit
+from ichformer.models.weights import convnext, efficientnet, maxvit, resnet, swin, vit
 from ichformer.models.weights.source import Source, Tree
 
 
@@ -139,6 +139,11 @@ LAYOUTS: tuple[Layout, ...] = (
         name="facebookresearch ConvNeXt",
         marks=("downsample_layers.0.0.weight", "stages.0.0.dwconv.weight", "stages.0.0.gamma"),
         convert=convnext.authors_convnext,
+    ),
+    Layout(
+        name="torchvision MaxViT",
+        marks=("stem.0.0.weight", "blocks.0.layers.0.layers.MBconv.layers.pre_norm.weight"),
+        convert=maxvit.torchvision_maxvit,
     ),
     Layout(
         name="EfficientNet-PyTorch (Lite; MONAI)",

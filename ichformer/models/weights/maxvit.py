@@ -60,7 +60,7 @@ def _attention(source: Source, name: str) -> Tree:
             "kernel": qkv["kernel"].reshape(width, *split) * scale,
             "bias": qkv["bias"].reshape(split) * scale,
         },
-        "relative_bias": table.reshape(isqrt(offsets), isqrt(offsets), heads),
+        "relative_bias": table.reshape(1, isqrt(offsets), isqrt(offsets), heads),
         "out": {"kernel": out["kernel"].reshape(heads, width // heads, width), "bias": out["bias"]},
         "norm2": source.norm(f"{name}.mlp_layer.0"),
         "mlp": {"up": source.dense(f"{name}.mlp_layer.1"), "down": source.dense(f"{name}.mlp_layer.3")},
