@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ichformer.errors import InputError
-from ichformer.models.weights import convnext, efficientnet, resnet, swin, vit
+from ichformer.models.weights import convnext, efficientnet, gru, resnet, swin, vit
 from ichformer.models.weights.source import Source, Tree
 
 
@@ -113,6 +113,11 @@ LAYOUTS: tuple[Layout, ...] = (
         name="facebookresearch ConvNeXt",
         marks=("downsample_layers.0.0.weight", "stages.0.0.dwconv.weight", "stages.0.0.gamma"),
         convert=convnext.authors_convnext,
+    ),
+    Layout(
+        name="torch.nn.GRU, bidirectional",
+        marks=("weight_ih_l0", "weight_hh_l0_reverse"),
+        convert=gru.torch_gru,
     ),
     Layout(
         name="EfficientNet-PyTorch (Lite; MONAI)",
