@@ -1,5 +1,6 @@
 """The bidirectional GRU beside torch's."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ torch = pytest.importorskip("torch")
 
 from ichformer.models.layers.gru import BidirectionalGru
 from ichformer.models.weights.gru import torch_gru
+from ichformer.models.weights.load import load_pretrained
 from ichformer.models.weights.source import Source
+from ichformer.models.zoo import build_model
 from tests.parity.compare import assert_parity, randomise, source_of
 
 X = np.random.default_rng(0).standard_normal((3, 9, 6)).astype(np.float32)
@@ -52,3 +55,18 @@ def test_short_sequences_as_torch_packs_them():
     mask = jnp.arange(9)[None] < jnp.asarray(lengths)[:, None]
     ours = GRU.apply({"params": torch_gru(source_of(reference))}, jnp.asarray(X), mask, train=False)
     np.testing.assert_allclose(jnp.where(mask[..., None], ours, 0.0), expected.detach(), atol=1e-5)
+
+
+def test_a_file_of_a_sequence_model_goes_to_the_context(tmp_path):
+    """The second stage of the RSNA recipes was trained on its own: encoder and heads stay as they are."""
+    reference = torch.nn.GRU(3 * 64, 32, num_layers=2, bidirectional=True)
+    torch.save({"module.gru." + name: tensor for name, tensor in reference.state_dict().items()}, tmp_path / "gru.pth")
+    model = build_model("cnn_gru_nano")
+    x, mask, spacing_mm = jnp.zeros((1, 2, 32, 32, 3)), jnp.ones((1, 2), bool), jnp.ones((1, 3))
+    fresh = jax.eval_shape(lambda: model.init(jax.random.key(0), x, mask, spacing_mm, False)["params"])
+    params, report, _ = load_pretrained(fresh, tmp_path / "gru.pth")
+    assert report.numbers == report.total == sum(leaf.size for leaf in jax.tree.leaves(fresh["context"]))
+    np.testing.assert_array_equal(
+        params["context"]["gru"]["backward1"]["state"], reference.weight_hh_l1_reverse.detach().T
+    )
+    assert not report.left

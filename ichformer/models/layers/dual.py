@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ichformer.models.layers.channel_norm import group_norm
+from ichformer.models.layers.channel_norm import GroupNorm
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.residual import ResidualBlock, ResidualEncoder
@@ -56,7 +56,7 @@ class BiFusion(nn.Module):
         """The grids of the convolutional network and of the transformer to one."""
         both = self._projected(local, "local") * self._projected(wide, "wide")
         both = Conv(self.width, (3, 3), use_bias=False, dtype=self.dtype, name="product")(both)
-        both = nn.relu(group_norm(self.dtype, "product_norm")(both))
+        both = nn.relu(GroupNorm(self.dtype, name="product_norm")(both))
         places = jnp.concatenate([local.mean(-1, keepdims=True), local.max(-1, keepdims=True)], -1)
         local = local * nn.sigmoid(Conv(1, (7, 7), dtype=self.dtype, name="places")(places))
         channels = nn.Dense(wide.shape[-1] // 4, dtype=self.dtype, name="channels_down")(
@@ -65,11 +65,11 @@ class BiFusion(nn.Module):
         wide = wide * nn.sigmoid(nn.Dense(wide.shape[-1], dtype=self.dtype, name="channels_up")(nn.relu(channels)))
         fused = jnp.concatenate([local, wide, both], -1)
         fused = ResidualBlock(self.width, dtype=self.dtype, name="fuse")(fused)
-        return nn.relu(group_norm(self.dtype, "norm")(fused))
+        return nn.relu(GroupNorm(self.dtype, name="norm")(fused))
 
     def _projected(self, x: Array, name: str) -> Array:
         x = Conv(self.width, (1, 1), use_bias=False, dtype=self.dtype, name=name)(x)
-        return group_norm(self.dtype, f"{name}_norm")(x)
+        return GroupNorm(self.dtype, name=f"{name}_norm")(x)
 
 
 def residual_and_vit(

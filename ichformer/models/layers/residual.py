@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ichformer.models.layers.channel_norm import group_norm
+from ichformer.models.layers.channel_norm import GroupNorm
 from ichformer.models.layers.convolution import Conv
 
 
@@ -20,12 +20,12 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
         """[N,H,W,C] to [N,H/stride,W/stride,features]."""
-        y = nn.relu(group_norm(self.dtype, "norm1")(x))
+        y = nn.relu(GroupNorm(self.dtype, name="norm1")(x))
         stride = (self.stride, self.stride)
         if x.shape[-1] != self.features or self.stride != 1:
             x = Conv(self.features, (1, 1), stride, use_bias=False, dtype=self.dtype, name="shortcut")(y)
         y = Conv(self.features, (3, 3), stride, use_bias=False, dtype=self.dtype, name="conv1")(y)
-        y = nn.relu(group_norm(self.dtype, "norm2")(y))
+        y = nn.relu(GroupNorm(self.dtype, name="norm2")(y))
         return x + Conv(self.features, (3, 3), use_bias=False, dtype=self.dtype, name="conv2")(y)
 
 
@@ -46,10 +46,10 @@ class ResidualEncoder(nn.Module):
         # like blood, and only something non-linear before the second stride can tell them apart.
         narrow = self.widths[0] // 2
         for i, (features, stride) in enumerate([(narrow, 2), (narrow, 1), (self.widths[0], 2)]):
-            x = x if i == 0 else nn.relu(group_norm(self.dtype, f"stem_norm{i}")(x))
+            x = x if i == 0 else nn.relu(GroupNorm(self.dtype, name=f"stem_norm{i}")(x))
             x = Conv(features, (3, 3), (stride, stride), use_bias=False, dtype=self.dtype, name=f"stem{i}")(x)
         for i, features in enumerate(self.widths):
             for j in range(self.blocks):
                 stride = 2 if i > 0 and j == 0 else 1
                 x = ResidualBlock(features, stride, self.dtype, name=f"stage{i}_block{j}")(x)
-        return nn.relu(group_norm(self.dtype, "norm")(x))
+        return nn.relu(GroupNorm(self.dtype, name="norm")(x))

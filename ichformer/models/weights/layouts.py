@@ -8,7 +8,7 @@ import numpy as np
 
 from ichformer.errors import InputError
 from ichformer.models.layers.transformer import BlockStyle
-from ichformer.models.weights import convnext, efficientnet, maxvit, resnet, swin, vit
+from ichformer.models.weights import convnext, efficientnet, gru, maxvit, resnet, swin, vit
 from ichformer.models.weights.source import Source, Tree
 
 
@@ -144,6 +144,11 @@ LAYOUTS: tuple[Layout, ...] = (
         name="torchvision MaxViT",
         marks=("stem.0.0.weight", "blocks.0.layers.0.layers.MBconv.layers.pre_norm.weight"),
         convert=maxvit.torchvision_maxvit,
+    ),
+    Layout(
+        name="torch.nn.GRU, bidirectional",
+        marks=("weight_ih_l0", "weight_hh_l0_reverse"),
+        convert=gru.torch_gru,
     ),
     Layout(
         name="EfficientNet-PyTorch (Lite; MONAI)",
