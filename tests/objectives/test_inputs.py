@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ichformer.ct.windows import WINDOWS, apply_windows
@@ -13,6 +13,7 @@ from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, 
 TWO = (WINDOWS["brain"], WINDOWS["bone"])
 
 
+@settings(max_examples=25)
 @given(slices=st.integers(1, 5), before=st.integers(0, 2), after=st.integers(0, 2), k=st.integers(0, 2))
 def test_channels_are_the_windows_of_the_slices_around(slices, before, after, k):
     """Against the sentence that defines it, read out loop by loop."""
