@@ -99,6 +99,13 @@ def encoder(**changes: Any) -> SwinEncoder:
     return SwinEncoder(**options | changes)
 
 
+def some_params(model: Any, *inputs: Any, **options: Any) -> Any:
+    """Numbers for every parameter, without compiling a start: norms and biases are then not ones and zeros."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), *inputs, **options)["params"])
+    return jax.tree.map(lambda leaf: rng.normal(0.3, 0.3, leaf.shape).astype(np.float32), shapes)
+
+
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_weights_of_a_slice_inflated_see_in_equal_slices_what_they_saw_in_one(version):
     """The rule of I3D (Carreira & Zisserman 2017) for patches, merges, norms and relative biases at once."""
@@ -108,24 +115,14 @@ def test_weights_of_a_slice_inflated_see_in_equal_slices_what_they_saw_in_one(ve
     scan = jnp.repeat(one, 8, 1)
     inputs = jnp.ones((1, 8), bool), jnp.ones((1, 3))
 
-    @jax.jit
-    def slice_by_slice() -> Any:
-        params = flat.init(jax.random.key(1), one, inputs[0][:, :1], inputs[1], train=False)["params"]
-        # Not what a start gives: there, norms and biases are ones and zeros.
-        keys = jax.random.split(jax.random.key(2), len(jax.tree.leaves(params)))
-        keys = jax.tree.unflatten(jax.tree.structure(params), list(keys))
-        params = jax.tree.map(lambda p, key: p + 0.3 * jax.random.normal(key, p.shape), params, keys)
-        for i in (0, 1) if version == "v2" else ():
-            for side in ("level", "shifted"):
-                # The row of offsets along the slices, of which a slice has none.
-                kernel = params[f"stage{i}"]["pair"][side]["attention"]["bias_up"]["kernel"]
-                params[f"stage{i}"]["pair"][side]["attention"]["bias_up"]["kernel"] = kernel.at[:, 0].set(0)
-        return params, flat.apply({"params": params}, one, inputs[0][:, :1], inputs[1], train=False)
-
-    params, grid = slice_by_slice()
-    shapes = jax.eval_shape(lambda: deep.init(jax.random.key(0), scan, *inputs, train=False)["params"])
-    empty = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
-    inflated, report = fit_tree(empty, jax.tree.map(np.asarray, params))
+    params = some_params(flat, one, inputs[0][:, :1], inputs[1], train=False)
+    for name in ("stage0", "stage1") if version == "v2" else ():
+        for side in ("level", "shifted"):
+            # The row of offsets along the slices, of which a slice has none.
+            params[name]["pair"][side]["attention"]["bias_up"]["kernel"][:, 0] = 0
+    grid = jax.jit(lambda params: flat.apply({"params": params}, one, inputs[0][:, :1], inputs[1], train=False))(params)
+    empty = jax.tree.map(np.zeros_like, some_params(deep, scan, *inputs, train=False))
+    inflated, report = fit_tree(empty, params)
     assert not report.misfits
     assert not report.new
     assert "patches/kernel" in report.changed
@@ -138,7 +135,7 @@ def test_remat_and_stochastic_depth():
     x = jax.random.normal(jax.random.key(0), (2, 3, 9, 7, 3))
     inputs = jnp.ones((2, 3), bool), jnp.ones((2, 3))
     plain = encoder(window=(2, 2, 2), depths=(4,), num_heads=(2,), slice_merges=(), drop_path=0.5)
-    params = jax.jit(lambda: plain.init(jax.random.key(0), x, *inputs, train=False))()
+    params = {"params": some_params(plain, x, *inputs, train=False)}
 
     def gradient(model: SwinEncoder, train: bool) -> Any:
         def loss(params: Any, rng: jax.Array) -> jax.Array:
@@ -166,7 +163,8 @@ def test_video_swin_and_version_2_are_classifiers_for_any_size():
     """Frames in twos, no merging along them, as Kinetics' weights want it; an odd count of slices, rows and columns."""
     model = build_model("swin3d_nano", patch_size=(2, 4, 4), slice_merges=(1, 1), version="v2")
     x, mask = jnp.zeros((1, 5, 33, 50, 3)), jnp.ones((1, 5), bool)
-    prediction, _ = jax.jit(lambda: model.init_with_output(jax.random.key(0), x, mask, jnp.ones((1, 3)), False))()
+    inputs = x, mask, jnp.ones((1, 3)), False
+    prediction = jax.jit(lambda params: model.apply({"params": params}, *inputs))(some_params(model, *inputs))
     assert prediction.slice_logits.shape == (1, 5, 6)
     assert prediction.features["cam"].shape == (1, 5, 3, 4, 96)
     assert np.isfinite(prediction.slice_logits).all()
