@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 from ichformer.models.layers.channel_norm import Norm, normalise
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dilation import dilated
+from ichformer.models.layers.pooling import max_pool
 
 Shortcut = Literal["project", "pad"]
 
@@ -100,7 +101,7 @@ class ResNet(nn.Module):
         pairs = ((3, 3), (3, 3))
         x = Conv(self.widths[0], (7, 7), 2, pairs, use_bias=False, dtype=self.dtype, name="stem")(x)
         x = nn.relu(normalise(x, self.norm, dtype=self.dtype, name="stem_norm"))
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        x = max_pool(x, (2, 2))
         for i, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
             features = width * 4 if self.bottleneck else width
             for j in range(depth):

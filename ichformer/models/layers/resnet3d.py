@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.channel_norm import Norm, normalise
 from ichformer.models.layers.convolution import Conv
+from ichformer.models.layers.pooling import max_pool
 from ichformer.models.layers.resnet import ResNetBlock, Shortcut, stride_planes
 
 
@@ -55,7 +56,7 @@ class ResNet3D(nn.Module):
         )
         x = nn.relu(normalise(stem(x), self.norm, dtype=self.dtype, name="stem_norm", planes=planes))
         # Behind ReLU a zero is as good as the minus infinity that a pool finds beyond the edge.
-        x = nn.max_pool(x, (3, 3, 3), (halved[1], 2, 2), ((1, 1),) * 3)
+        x = max_pool(x, (halved[1], 2, 2))
         planes = stride_planes(planes, halved[1])
         x = jnp.where(planes.reshape((*planes.shape, 1, 1, 1)), x, jnp.zeros((), x.dtype))
         for i, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
