@@ -99,7 +99,7 @@ def test_robustness_takes_it(folder, tmp_path, capsys):
 
 
 def test_snapshots_of_one_run(folder, tmp_path, capsys):
-    newest, average = (open_members(folder / "run0", kind)[0] for kind in ("newest", "average"))
+    newest, average = (open_members(folder / "run0", kind)[0] for kind in ("one", "average"))
     both = open_members(folder / "run0", "members")
     assert [one.step for one in both] == [1, 2]
     jax.tree.map(np.testing.assert_array_equal, both[1].params, newest.params)
