@@ -224,7 +224,7 @@ def ensemble(
     store: Path | None = None,
     split: str = "val",
     weights: Literal["fitted", "equal"] = "fitted",
-    snapshots: Literal["newest", "average", "members"] = "newest",
+    snapshots: Literal["one", "average", "members"] = "one",
     flip: bool = False,
     reverse: bool = False,
     json: bool = False,
@@ -237,7 +237,7 @@ def ensemble(
       store: prepared scans; those of the first run's training by default.
       split: the split that fits the weights and freezes the thresholds.
       weights: fitted, so that the log loss on the split is smallest, or equal.
-      snapshots: of each run its newest checkpoint, the average of all that it kept, or each of them as a member.
+      snapshots: of each run the one checkpoint that evaluate takes, the average of all that it kept, or all as members.
       flip: also look at each scan with left and right exchanged.
       reverse: also look at each scan from top to bottom; for runs with --data.augmentation.reverse-slices.
       json: print one JSON object.

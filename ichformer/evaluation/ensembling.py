@@ -59,7 +59,7 @@ def make_ensemble(
     *,
     split: str = "val",
     weighting: Literal["fitted", "equal"] = "fitted",
-    snapshots: Snapshots = "newest",
+    snapshots: Snapshots = "one",
     views: tuple[View, ...] = ("plain",),
 ) -> EnsembleFacts:
     """Writes an ensemble of ``runs`` into ``out``, which evaluation, robustness and prediction take like a run.

@@ -34,7 +34,7 @@ ENSEMBLE_NAME = "ensemble.json"
 VERSION = 1
 """Of the layout of the folder."""
 
-Snapshots = Literal["newest", "average", "members"]
+Snapshots = Literal["one", "average", "members"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +95,15 @@ def training_store(path: Path) -> Path:
 def open_members(path: Path, snapshots: Snapshots) -> list[Run]:
     """A run as members of an ensemble.
 
-    ``snapshots`` says what becomes of the checkpoints that the run has kept: "newest" takes what evaluating the run
-    takes; "average" one member with the mean of their parameters (Izmailov et al. 2018, "Averaging weights leads to
-    wider optima"; no batch statistics have to be renewed, as there are none); "members" makes each a member (Huang et
-    al. 2017, "Snapshot ensembles"). Parameters are the running averages where the run keeps them.
+    ``snapshots`` says what becomes of the checkpoints that the run has kept. "one" takes that which evaluating the run
+    takes. "average" makes one member with the mean of their parameters (Izmailov et al. 2018, "Averaging weights leads
+    to wider optima"; no batch statistics have to be renewed, as there are none). "members" makes each a member (Huang
+    et al. 2017, "Snapshot ensembles"). Parameters are the running averages where the run keeps them.
     """
     if (path / ENSEMBLE_NAME).exists():
         raise InputError("is an ensemble itself", where=path, mend="name the runs that it was made of")
     run = Run.open(path)
-    if snapshots == "newest":
+    if snapshots == "one":
         return [run]
     found = load_snapshots(path, run.objective, run.config, run.prepare.size)
     if snapshots == "members":
