@@ -71,7 +71,9 @@ def test_help_and_models(capsys):
     main(["models", "--json"])
     table = json.loads(capsys.readouterr().out)["models"]
     assert {"slice_vit_b", "hybrid_s"} <= {row["name"] for row in table}
-    assert all(row["params"] > 50_000 for row in table)
+    assert all(row["params"] > 50_000 and row["gflops"] > 1 and row["about"] and row["family"] for row in table)
+    main(["models"])
+    assert "slice_vit_b" in capsys.readouterr().out
 
 
 def test_inspect_prints_one_json_object(capsys, series, tmp_path):

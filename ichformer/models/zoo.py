@@ -31,7 +31,7 @@ class Entry:
     build: Callable[..., nn.Module]
     options: dict[str, Any]
     params: int
-    gflops: float = 0.0
+    gflops: float
 
     @property
     def family(self) -> str:
@@ -40,8 +40,19 @@ class Entry:
 
     @property
     def about(self) -> str:
-        """The first line of what its constructor says of itself."""
-        return (self.build.__doc__ or "").partition("\n")[0].replace("`", "")
+        """Its family in a few words."""
+        return _ABOUT[self.family]
+
+
+_ABOUT = {
+    "slice_vit": "a 2-D vision transformer in every slice, a transformer over slices",
+    "vit3d": "a vision transformer over 3-D patches of the scan",
+    "swin3d": "shifted windows over the whole scan, slices as the third axis",
+    "hybrid": "an encoder of a slice (CNN, MaxViT, CNN beside ViT), a transformer over slices",
+    "cnn2d": "an encoder of a slice; only the scan's logits know all slices",
+    "cnn3d": "a 3-D ResNet over the scan",
+    "cnn_gru": "an encoder of a slice, two GRUs over slices: the recipe that won RSNA 2019",
+}
 
 
 def _vit(params: int, gflops: float, width: int, depth: int, heads: int) -> Entry:

@@ -144,6 +144,7 @@ LAYOUTS: tuple[Layout, ...] = (
         name="torchvision MaxViT",
         marks=("stem.0.0.weight", "blocks.0.layers.0.layers.MBconv.layers.pre_norm.weight"),
         convert=maxvit.torchvision_maxvit,
+        needs=_FOLDED,
     ),
     Layout(
         name="torch.nn.GRU, bidirectional",
