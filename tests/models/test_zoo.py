@@ -92,22 +92,39 @@ def test_masked_slices_and_their_order_change_nothing(name):
         np.testing.assert_allclose(before.slice_logits[0, :REAL], after.slice_logits[0, :REAL], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_one_slice_and_jit_equals_eager(name):
-    """One slice, operation by operation, gives what it gives compiled, with masked slices behind it."""
+def one_slice() -> tuple[jax.Array, jax.Array, jax.Array]:
     x, slice_mask, spacing_mm = inputs()
-    jitted = predict(name, x, slice_mask & (jnp.arange(SLICES)[None] < 1), spacing_mm)
-    eager = build_model(name).apply(variables(name), x[:1, :1], slice_mask[:1, :1], spacing_mm[:1], False)
-    np.testing.assert_allclose(eager.slice_logits[0, 0], jitted.slice_logits[0, 0], atol=1e-5)
-    np.testing.assert_allclose(eager.scan_logits[0], jitted.scan_logits[0], atol=1e-5)
+    return x[:1, :1], slice_mask[:1, :1], spacing_mm[:1]
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_three_hundred_slices(name):
-    args = jnp.full((1, 300, 32, 32, 3), 0.5), jnp.ones((1, 300), bool), jnp.ones((1, 3))
-    prediction = jax.jit(lambda *args: build_model(name).apply(*args, False))(variables(name), *args)
+def test_one_slice_and_three_hundred(name):
+    x, slice_mask, spacing_mm = inputs()
+    model = build_model(name)
+    apply = jax.jit(lambda *args: model.apply(*args, False))
+    alone = apply(variables(name), *one_slice())
+    padded = predict(name, x, slice_mask & (jnp.arange(SLICES)[None] < 1), spacing_mm)
+    np.testing.assert_allclose(alone.slice_logits[0, 0], padded.slice_logits[0, 0], atol=1e-5)
+    np.testing.assert_allclose(alone.scan_logits[0], padded.scan_logits[0], atol=1e-5)
+    many = jnp.full((1, 300, 32, 32, 3), 0.5), jnp.ones((1, 300), bool), jnp.ones((1, 3))
+    prediction = apply(variables(name), *many)
     assert np.isfinite(prediction.slice_logits).all()
     assert np.isfinite(prediction.scan_logits).all()
+
+
+# Operation by operation, each is compiled alone: some hundred of them, so that most models wait for `pytest -m slow`.
+EAGER = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name not in ("cnn2d_nano", "slice_vit_nano"))) for name in SMALL
+]
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_jit_equals_eager(name):
+    model = build_model(name)
+    eager = model.apply(variables(name), *one_slice(), False)
+    jitted = jax.jit(lambda *args: model.apply(*args, False))(variables(name), *one_slice())
+    np.testing.assert_allclose(eager.slice_logits, jitted.slice_logits, atol=1e-5)
+    np.testing.assert_allclose(eager.scan_logits, jitted.scan_logits, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SMALL)
