@@ -13,6 +13,7 @@ from ichformer.models.flops import count_flops, scan_inputs
 from ichformer.models.zoo import build_model
 
 
+@pytest.mark.slow  # the step of training is compiled
 def test_figures_fit_each_other(capsys, monkeypatch):
     # The emulated devices of the tests, as if they were real ones.
     monkeypatch.setitem(train.PEAKS, jax.devices()[0].device_kind, {"float32": 0.5})
