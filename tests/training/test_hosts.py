@@ -1,0 +1,185 @@
+"""Two real processes over ``jax.distributed`` are one training; without one of them it stops, says so and goes on."""
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from ichformer.cohorts.registry import COHORTS
+from ichformer.errors import InputError
+from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.testing import tiny_cohort
+from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
+from ichformer.training.hosts import HEARTBEAT_S, join_hosts
+from ichformer.training.run import Run
+
+STEPS = 30
+
+# Trains as the command line does; the rows of every batch go into a file of this process.
+TRAIN = """
+import os, sys
+from pathlib import Path
+from ichformer.errors import InputError
+from ichformer.training import loop
+from ichformer.training.config import read_config
+
+rows, shard = open(sys.argv[3], "w"), loop.shard_batch
+def note(batch, mesh):
+    print(*batch.row, file=rows, flush=True)
+    return shard(batch, mesh)
+loop.shard_batch = note
+try:
+    loop.train(read_config(Path(sys.argv[1])), Path(sys.argv[2]), progress=False)
+except InputError as error:
+    print(f"ichformer: error: {error}", file=sys.stderr)
+    sys.exit(2)
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    folder = tmp_path_factory.mktemp("store")
+    index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=12), cache=folder / "cache")
+    prepare(index.assign(split="train"), folder / "store", config=PrepareConfig(size=32), workers=1)
+    return TrainConfig(
+        data=DataConfig(store=str(folder / "store"), batch_size=8, num_slices=4),
+        model=ModelConfig(name="hybrid_nano"),
+        optim=OptimConfig(name="sgd", learning_rate=0.02, warmup_steps=1),
+        steps=STEPS,
+        log_every=1,
+        checkpoint_every=2,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        return taken.getsockname()[1]
+
+
+def start(config: TrainConfig, run: Path, folder: Path, *, of: int) -> list[subprocess.Popen]:
+    """``of`` processes of one device each; what they say and the rows that they read lie in ``folder``."""
+    folder.mkdir()
+    address = f"localhost:{free_port()}"
+    processes = []
+    for i in range(of):
+        parallel = ParallelConfig(coordinator=address, num_processes=of, process_id=i) if of > 1 else ParallelConfig()
+        told = folder / f"told{i}.json"
+        told.write_text(dataclasses.replace(config, parallel=parallel).to_json(), encoding="utf-8")
+        with (folder / f"said{i}").open("w") as said:
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", TRAIN, str(told), str(run), str(folder / f"rows{i}")],
+                    env=os.environ | {"XLA_FLAGS": ""},
+                    stderr=said,
+                )
+            )
+    return processes
+
+
+def finish(processes: list[subprocess.Popen], folder: Path) -> None:
+    for i, process in enumerate(processes):
+        assert process.wait(timeout=240) == 0, (folder / f"said{i}").read_text()
+
+
+def rows_by_step(folder: Path, *, of: int) -> list[list[int]]:
+    """The rows of each batch over all hosts, in order of size: hosts take turns in a batch."""
+    parts = [(folder / f"rows{i}").read_text().splitlines() for i in range(of)]
+    return [sorted(int(row) for part in step for row in part.split()) for step in zip(*parts, strict=True)]
+
+
+def losses(run: Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return {line["step"]: line["loss"] for line in lines}
+
+
+def assert_same(found: Path, wanted: Path) -> None:
+    assert list(losses(found)) == list(range(1, STEPS + 1))
+    np.testing.assert_allclose(list(losses(found).values()), list(losses(wanted).values()), rtol=0, atol=1e-5)
+    a, b = Run.open(found), Run.open(wanted)
+    assert a.step == b.step == STEPS
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-5), a.params, b.params)
+
+
+@pytest.fixture(scope="module")
+def alone(config, tmp_path_factory) -> tuple[Path, list[list[int]]]:
+    """The run of one process, and the rows of its batches."""
+    folder = tmp_path_factory.mktemp("alone")
+    finish(start(config, folder / "run", folder / "process", of=1), folder / "process")
+    return folder / "run", rows_by_step(folder / "process", of=1)
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_training(config, alone, tmp_path):
+    run, rows = alone
+    finish(start(config, tmp_path / "run", tmp_path / "process", of=2), tmp_path / "process")
+    assert_same(tmp_path / "run", run)
+    assert rows_by_step(tmp_path / "process", of=2) == rows
+    assert len(rows) == STEPS
+    assert len({tuple(step) for step in rows}) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("victim", "afterwards"), [(1, 2), (0, 1)])
+def test_without_one_host_the_other_stops_and_a_restart_goes_on(config, alone, tmp_path, victim, afterwards):
+    whole, rows = alone
+    run, folder = tmp_path / "run", tmp_path / "killed"
+    processes = start(config, run, folder, of=2)
+    deadline = time.monotonic() + 240
+    while not (run / "checkpoints" / "2").exists():
+        assert [process.poll() for process in processes] == [None, None]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    processes[victim].send_signal(signal.SIGKILL)
+    processes[victim].wait()
+    clock = time.monotonic()
+    assert processes[1 - victim].wait(timeout=3 * HEARTBEAT_S) != 0
+    said = (folder / f"said{1 - victim}").read_text()
+    print(f"host {1 - victim} stopped {time.monotonic() - clock:.1f} s later: {said[-600:]}")
+    # JAX itself ends a process whose coordinator is gone, at times before Python hears of it.
+    assert "another host is gone" in said or (victim == 0 and "another task died" in said)
+    assert max(losses(run)) < STEPS
+
+    again = tmp_path / "again"
+    finish(start(config, run, again, of=afterwards), again)
+    read = rows_by_step(again, of=afterwards)
+    assert 0 < len(read) <= STEPS - 2
+    assert read == rows[-len(read) :]
+    assert_same(run, whole)
+
+
+def test_half_of_an_address_is_refused():
+    with pytest.raises(InputError, match=r"--parallel\.process-id together"):
+        join_hosts(ParallelConfig(coordinator="localhost:1", num_processes=2))
+
+
+@pytest.mark.parametrize(
+    ("environment", "several"),
+    [
+        ({}, False),
+        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}, True),
+        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, False),
+        ({"SLURM_NTASKS": "2"}, False),  # a batch script outside srun
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, False),  # a notebook's pod
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0"}, True),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "0"}, True),
+    ],
+)
+def test_launchers_are_asked_only_where_they_started_several(monkeypatch, environment, several):
+    for name in ("SLURM_NTASKS", "SLURM_PROCID", "KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    asked = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *args, **kwargs: asked.append(args))
+    join_hosts(ParallelConfig())
+    assert asked == [(None, None, None)] * several
