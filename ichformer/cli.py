@@ -481,6 +481,7 @@ def bench_train(
     size: int = 256,
     dtype: Literal["float32", "bfloat16"] = "float32",
     steps: int = 10,
+    scaling: str | None = None,
     json: bool = False,
 ) -> None:
     """Measures how fast a model trains here: scans/s, TFLOP/s, MFU, peak memory, compile time.
@@ -492,13 +493,22 @@ def bench_train(
       size: rows and columns of a slice.
       dtype: of activations.
       steps: how many are timed.
+      scaling: instead, compile for so many devices, for instance 1,2,4,8 with --batch-size scans on each, and say what
+        they send each other and what that predicts for pods of TPU v5p and H100.
       json: print one JSON object.
     """
+    if scaling is not None:
+        from ichformer.bench.scaling import bench_scaling, format_scaling, read_counts
+
+        found = bench_scaling(
+            model, read_counts(scaling), batch_size=batch_size, num_slices=num_slices, size=size, dtype=dtype
+        )
+        return _print(found, format_scaling(found), json)
     from ichformer.bench.train import bench_train as measure
     from ichformer.bench.train import format_train
 
     found = measure(model, batch_size=batch_size, num_slices=num_slices, size=size, dtype=dtype, steps=steps)
-    _print(found, format_train(found), json)
+    return _print(found, format_train(found), json)
 
 
 def bench_prepare(source: Positional[Path], /, *, workers: int | None = None, json: bool = False) -> None:

@@ -85,7 +85,7 @@ def bench_train(
     mesh = make_mesh(config.parallel)
     check_batch_size(batch_size, mesh)
     state = create_sharded(functools.partial(initial_state, objective, config, size), mesh)
-    batch, rng = shard_batch(_noise(batch_size, num_slices, size), mesh), jax.random.key(0)
+    batch, rng = shard_batch(noise_batch(batch_size, num_slices, size), mesh), jax.random.key(0)
     step: Any = compile_step(
         functools.partial(
             train_step,
@@ -130,7 +130,8 @@ def bench_train(
     }
 
 
-def _noise(scans: int, slices: int, size: int) -> Batch:
+def noise_batch(scans: int, slices: int, size: int) -> Batch:
+    """Scans of noise with every label known."""
     rng = np.random.default_rng(0)
     return Batch(
         hu=rng.integers(-100, 200, (scans, slices, size, size), np.int16),

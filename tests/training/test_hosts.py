@@ -1,5 +1,9 @@
-"""Two real processes over ``jax.distributed`` are one training; without one of them it stops, says so and goes on."""
+"""Two real processes over ``jax.distributed`` are one training; without one of them it stops, says so and goes on.
 
+And a run goes on with the same batches on fewer devices.
+"""
+
+import contextlib
 import dataclasses
 import json
 import os
@@ -18,11 +22,12 @@ from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
 from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.testing import tiny_cohort
+from ichformer.training import loop
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.hosts import HEARTBEAT_S, join_hosts
 from ichformer.training.run import Run
 
-STEPS = 30
+STEPS = 16
 
 # Trains as the command line does; the rows of every batch go into a file of this process.
 TRAIN = """
@@ -56,7 +61,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         optim=OptimConfig(name="sgd", learning_rate=0.02, warmup_steps=1),
         steps=STEPS,
         log_every=1,
-        checkpoint_every=2,
+        checkpoint_every=4,
     )
 
 
@@ -135,7 +140,7 @@ def test_without_one_host_the_other_stops_and_a_restart_goes_on(config, alone, t
     run, folder = tmp_path / "run", tmp_path / "killed"
     processes = start(config, run, folder, of=2)
     deadline = time.monotonic() + 240
-    while not (run / "checkpoints" / "2").exists():
+    while not (run / "checkpoints" / "4").exists():
         assert [process.poll() for process in processes] == [None, None]
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -152,8 +157,37 @@ def test_without_one_host_the_other_stops_and_a_restart_goes_on(config, alone, t
     again = tmp_path / "again"
     finish(start(config, run, again, of=afterwards), again)
     read = rows_by_step(again, of=afterwards)
-    assert 0 < len(read) <= STEPS - 2
+    assert 0 < len(read) <= STEPS - 4
     assert read == rows[-len(read) :]
+    assert_same(run, whole)
+
+
+@pytest.mark.slow
+def test_fewer_and_fewer_devices_go_on_with_the_same_batches(config, alone, tmp_path, monkeypatch):
+    whole, wanted = alone
+    run, rows, shard = tmp_path / "run", [], loop.shard_batch
+
+    def note(batch, mesh):
+        rows.append(sorted(map(int, batch.row)))
+        return shard(batch, mesh)
+
+    monkeypatch.setattr(loop, "shard_batch", note)
+    for devices, first, last in ((8, 0, 5), (4, 4, 10), (1, 8, STEPS)):
+        rows.clear()
+        told = dataclasses.replace(config, parallel=ParallelConfig(data=devices))
+        with monkeypatch.context() as patch:
+            write = loop.JsonLines.write
+
+            def stops(self, step, values, *, write=write, last=last):
+                if step == last < STEPS:
+                    raise KeyboardInterrupt
+                write(self, step, values)
+
+            patch.setattr(loop.JsonLines, "write", stops)
+            with pytest.raises(KeyboardInterrupt) if last < STEPS else contextlib.nullcontext():
+                loop.train(told, run, progress=False)
+        # The next batch is fetched while the device computes the last step.
+        assert rows == wanted[first : min(last + 1, STEPS)]
     assert_same(run, whole)
 
 
