@@ -441,7 +441,7 @@ def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, js
 
 
 def bench() -> None:
-    """Measures how fast this machine feeds a training: `ichformer bench prepare | loader`."""
+    """Measures how fast this machine trains and feeds a training: `ichformer bench prepare | loader | train`."""
 
 
 def bench_loader(
