@@ -46,55 +46,6 @@ def _binomial(successes: int, n: int, method: str, confidence: float) -> Interva
     return Interval(low=float(found.low), high=float(found.high), method=name, confidence=confidence)
 
 
-def clustered_wilson(
-    successes: Float64[np.ndarray, " patients"],
-    totals: Float64[np.ndarray, " patients"],
-    rows: Float64[np.ndarray, " patients"] | None = None,
-    *,
-    confidence: float = 0.95,
-) -> Interval | None:
-    """Wilson's interval of a proportion whose rows are clustered by patient and may have weights.
-
-    The number of rows is divided by the design effect, the ratio of the clustered to the binomial variance of the
-    proportion, which is taken as no less than 1. With one row a patient this is Wilson's interval. Where every row or
-    none is a success, the data say nothing about the design effect; then each patient counts as one row, which is
-    cautious, and patients of unequal weight as fewer (``effective_number``).
-
-    Source: Saha, Miller, Wang, International Journal of Biostatistics 2016;12(2): Wilson with an effective sample size.
-
-    Args:
-      successes: of each patient; the sum of their weights where rows have some.
-      totals: the same of all its rows; patients without rows do not count.
-      rows: how many they are, where they have weights.
-
-    Returns:
-      The interval, or None where there are no rows.
-    """
-    there = totals > 0
-    rows = totals[there] if rows is None else rows[there]
-    successes, totals = successes[there], totals[there]
-    clusters, total, n = totals.size, float(totals.sum()), float(rows.sum())
-    if clusters == 0:
-        return None
-    # Sums of weights are rounded: all successes are all rows.
-    p = 1.0 if (successes == totals).all() else min(1.0, float(successes.sum()) / total)
-    if p in (0.0, 1.0) or clusters == 1:
-        effective = effective_number(totals / rows)
-    else:
-        # Both variances are taken as unbiased, so that one row a patient gives a design effect of exactly 1.
-        clustered = clusters / (clusters - 1) * float(np.sum((successes - p * totals) ** 2)) / total**2
-        binomial = p * (1 - p) / (n - 1)
-        # The variance rests on so many patients, not rows (Korn and Graubard, Survey Methodology 1998;24:193-201).
-        of_rows, of_patients = student.ppf((1 + confidence) / 2, [n - 1, clusters - 1])
-        effective = n / max(1.0, clustered / binomial) * (of_rows / of_patients) ** 2
-    z = norm.ppf((1 + confidence) / 2)
-    center = (p + z**2 / (2 * effective)) / (1 + z**2 / effective)
-    half = z / (1 + z**2 / effective) * np.sqrt(p * (1 - p) / effective + z**2 / (4 * effective**2))
-    # At p = 0 and 1 one end is exact and only rounding would move it.
-    low, high = (0.0 if p == 0 else center - half), (1.0 if p == 1 else center + half)
-    return Interval(low=float(low), high=float(high), method="Wilson, clustered by patient", confidence=confidence)
-
-
 def rate_interval(
     success: Bool[np.ndarray, " n"],
     patients: Int64[np.ndarray, " n"],
@@ -102,12 +53,47 @@ def rate_interval(
     *,
     confidence: float = 0.95,
 ) -> Interval | None:
-    """``clustered_wilson`` of the share of rows that are a success, from the patient and the weight of each row."""
+    """Wilson's interval of the share of rows that are a success; rows are clustered by patient and may have weights.
+
+    The number of rows is divided by the design effect. It is the product of that of the weights, the ratio of the
+    weighted to the binomial variance of the share, which is below 1 where those rows count little that differ much,
+    and that of the clusters, which is taken as no less than 1. With one row a patient and equal weights this is
+    Wilson's interval. Where every row or none is a success, the data say nothing about the design effect; then each
+    patient counts as one row, which is cautious, and patients of unequal weight as fewer (``effective_number``).
+
+    Source: Saha, Miller, Wang, International Journal of Biostatistics 2016;12(2): Wilson with an effective sample
+    size; Korn, Graubard, Survey Methodology 1998;24:193-201: that size under weights, and its degrees of freedom.
+
+    Returns:
+      The interval, or None where no row has a weight above 0.
+    """
     weights = np.ones(success.size) if weights is None else weights
-    _, number = np.unique(patients, return_inverse=True)
-    rows = np.bincount(number).astype(np.float64)
-    successes, totals = (sum_by_patient(v, number, rows.size) for v in (weights * success, weights))
-    return clustered_wilson(successes, totals, rows, confidence=confidence)
+    there = weights > 0
+    success, weights = success[there], weights[there]
+    _, number = np.unique(patients[there], return_inverse=True)
+    rows = np.bincount(number)
+    clusters, n, total = rows.size, success.size, float(weights.sum())
+    if n == 0:
+        return None
+    # Sums of weights are rounded: all successes are all rows.
+    p = 1.0 if success.all() else min(1.0, float(weights[success].sum()) / total)
+    if p in (0.0, 1.0) or clusters == 1:
+        effective = effective_number(sum_by_patient(weights, number, clusters) / rows)
+    else:
+        # All three variances are taken as unbiased, so that one row a patient gives design effects of exactly 1.
+        apart = weights * (success - p)
+        binomial = p * (1 - p) / (n - 1)
+        weighted = n / (n - 1) * float(np.sum(apart**2)) / total**2
+        clustered = clusters / (clusters - 1) * float(np.sum(sum_by_patient(apart, number, clusters) ** 2)) / total**2
+        # The variance rests on so many patients, not rows.
+        of_rows, of_patients = student.ppf((1 + confidence) / 2, [n - 1, clusters - 1])
+        effective = n * binomial / max(weighted, clustered) * (of_rows / of_patients) ** 2
+    z = norm.ppf((1 + confidence) / 2)
+    center = (p + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    half = z / (1 + z**2 / effective) * np.sqrt(p * (1 - p) / effective + z**2 / (4 * effective**2))
+    # At p = 0 and 1 one end is exact and only rounding would move it.
+    low, high = (0.0 if p == 0 else center - half), (1.0 if p == 1 else center + half)
+    return Interval(low=float(low), high=float(high), method="Wilson, clustered by patient", confidence=confidence)
 
 
 def effective_number(weights: Float64[np.ndarray, " n"]) -> float:

@@ -7,7 +7,6 @@ from scipy.stats import beta, binomtest, norm, sem, t
 from ichformer.evaluation.intervals import (
     bca,
     clopper_pearson,
-    clustered_wilson,
     jackknife_log,
     percentile,
     rate_interval,
@@ -18,10 +17,9 @@ counts = st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.j
 
 
 @given(counts, st.sampled_from([0.9, 0.95, 0.99]))
-def test_clustered_wilson_with_one_row_a_patient_is_wilson(drawn, confidence):
+def test_rate_interval_with_one_row_a_patient_is_wilson(drawn, confidence):
     successes, n = drawn
-    rows = np.repeat([1.0, 0.0], [successes, n - successes])
-    found = clustered_wilson(rows, np.ones(n), confidence=confidence)
+    found = rate_interval(np.arange(n) < successes, np.arange(n), confidence=confidence)
     expected = binomtest(successes, n).proportion_ci(confidence, method="wilson")
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
     plain = wilson(successes, n, confidence=confidence)
@@ -38,37 +36,40 @@ def test_clopper_pearson_is_the_quantiles_of_beta(drawn):
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30))
-def test_clustered_wilson_holds_the_proportion_and_is_no_narrower_than_wilson(drawn):
-    successes, failures = np.array(drawn, np.float64).T
-    totals = successes + failures
-    found = clustered_wilson(successes, totals)
-    if not totals.sum():
+def test_rate_interval_holds_the_proportion_and_is_no_narrower_than_wilson(drawn):
+    success = np.concatenate([np.arange(good + bad) < good for good, bad in drawn])
+    patients = np.repeat(np.arange(len(drawn)), [good + bad for good, bad in drawn])
+    found = rate_interval(success, patients)
+    if not success.size:
         assert found is None
         return
-    plain = wilson(int(successes.sum()), int(totals.sum()))
-    assert 0 <= found.low <= successes.sum() / totals.sum() <= found.high <= 1
+    plain = wilson(int(success.sum()), success.size)
+    assert 0 <= found.low <= success.mean() <= found.high <= 1
     assert found.high - found.low >= plain.high - plain.low - 1e-12
 
 
 def test_rows_that_only_repeat_a_patient_add_next_to_nothing():
-    once = clustered_wilson(np.repeat([1.0, 0.0], [30, 20]), np.ones(50))
-    repeated = clustered_wilson(np.repeat([10.0, 0.0], [30, 20]), np.full(50, 10.0))
+    success, patients = np.arange(50) < 30, np.arange(50)
+    once = rate_interval(success, patients)
+    repeated = rate_interval(np.repeat(success, 10), np.repeat(patients, 10))
     # Student's quantile for the 50 patients makes it a little wider: (2.010 / 1.965)**2 of the effective rows.
     assert repeated.low == pytest.approx(once.low, abs=0.005)
     assert repeated.low < once.low
     assert repeated.high > once.high
 
 
-def test_rate_interval_counts_rows_by_patient():
+def test_rows_without_weight_do_not_count_and_weights_have_no_unit():
     success, patients = np.array([True, False, True, True]), np.array([7, 7, 3, 9])
-    assert rate_interval(success, patients) == clustered_wilson(np.array([1.0, 1, 1]), np.array([1.0, 2, 1]))
+    found = rate_interval(success, patients, np.array([3.0, 3, 3, 0]))
+    expected = rate_interval(success[:3], patients[:3])
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_proportions_without_rows_are_not_estimable():
     assert wilson(0, 0) is None
     assert clopper_pearson(0, 0) is None
-    assert clustered_wilson(np.zeros(3), np.zeros(3)) is None
     assert rate_interval(np.zeros(0, bool), np.zeros(0, np.int64)) is None
+    assert rate_interval(np.ones(3, bool), np.arange(3), np.zeros(3)) is None
 
 
 def test_moved_ends_of_a_normal_bootstrap_are_students():

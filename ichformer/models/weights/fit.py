@@ -88,7 +88,7 @@ def fit_tree(
     place = _place(params, tree)
     prefix = "".join(f"{name}/" for name in place)
     ours = {"/".join(path): value for path, value in traverse_util.flatten_dict(params).items()}
-    theirs = {prefix + "/".join(path): value for path, value in traverse_util.flatten_dict(tree).items()}
+    theirs = {prefix + "/".join(path): np.asarray(value) for path, value in traverse_util.flatten_dict(tree).items()}
     part = [name for name in ours if name.startswith(prefix)]
     found = _Fitting()
     for name, value in theirs.items():
@@ -96,7 +96,7 @@ def fit_tree(
             left = (*left, name)
             continue
         shape = ours[name].shape
-        change = fit_array(name.rpartition("/")[2], np.asarray(value), shape, inflation)
+        change = fit_array(name.rpartition("/")[2], value, shape, inflation)
         if change is None:
             found.misfits[name] = f"{_by(value.shape)} for {_by(shape)}"
             continue
