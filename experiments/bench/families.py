@@ -122,8 +122,15 @@ def in_jax(encoder: nn.Module, x: np.ndarray) -> list[Callable[[], object]]:
         return jnp.mean(jnp.square(encoder.apply(params, *inputs, **learn)))
 
     forward = jax.jit(lambda params: encoder.apply(params, *inputs, **predict))
-    train = jax.jit(lambda params: jax.tree.map(lambda p, g: p - RATE * g, params, jax.grad(loss)(params)))
-    return [lambda: jax.block_until_ready(forward(params)), lambda: jax.block_until_ready(train(params))]
+    descend = jax.jit(
+        lambda params: jax.tree.map(lambda p, g: p - RATE * g, params, jax.grad(loss)(params)), donate_argnums=0
+    )
+
+    def train() -> None:
+        nonlocal params
+        params = jax.block_until_ready(descend(params))
+
+    return [lambda: jax.block_until_ready(forward(params)), train]
 
 
 def in_torch(peer: Peer, x: np.ndarray) -> list[Callable[[], object]]:

@@ -287,7 +287,7 @@ def test_weighted_intervals_cover_a_population_that_was_sampled_unevenly(n):
         patients = np.arange(labels.size)
         called, positive = scores >= 0.5, labels == 1
         statistic = b.average_precision_statistic(labels, scores, patients, weights)
-        drawn = b.bootstrap([statistic], n_patients=patients.size, replicates=400, seed=0, jackknife=True)
+        drawn = b.bootstrap([statistic], n_patients=patients.size, replicates=2000, seed=0, jackknife=True)
         found = {
             "auroc": auroc_interval(labels, scores, patients, weights),
             "sensitivity": rate_interval(called[positive], patients[positive], weights[positive]),
