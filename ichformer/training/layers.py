@@ -13,16 +13,13 @@ _FIRST = re.compile(r"patch|stem|class_token|register|position")
 _NUMBERED = re.compile(r"(?:stage|block|layer)_?\d")
 
 
-LOOP = "block"
-"""What the loops of this house call the block that they repeat; its parameters are stacked on a first axis."""
+LOOPS = frozenset({"block", "pair"})
+"""What the loops of this house call what they repeat; its parameters are stacked on a first axis, one turn a row."""
 
 
-def is_stacked(path: tuple[Any, ...]) -> bool:
-    """Whether a parameter is of equal blocks in one loop, one after the other along its first axis.
-
-    ``nn.scan`` keeps them so, under the name ``LOOP``.
-    """
-    return any(key.key == LOOP for key in path)
+def is_stacked(names: tuple[str, ...]) -> bool:
+    """Whether a parameter of this path is of equal blocks in one loop (``models.layers.transformer.repeated``)."""
+    return not LOOPS.isdisjoint(names)
 
 
 def layer_scales(params: Any, decay: float) -> Any:
@@ -44,7 +41,7 @@ def layer_scales(params: Any, decay: float) -> Any:
 
     def scale(path: tuple[Any, ...], x: Any) -> np.ndarray:
         powers = [decay ** (layer[_ABOVE] - layer[place]) for place in _places(path, x)]
-        shape = (-1,) + (1,) * (x.ndim - 1) if is_stacked(path) else ()
+        shape = (-1,) + (1,) * (x.ndim - 1) if is_stacked(names_of(path)) else ()
         return np.asarray(powers, np.float32).reshape(shape)
 
     return jax.tree_util.tree_map_with_path(scale, params)
@@ -52,7 +49,12 @@ def layer_scales(params: Any, decay: float) -> Any:
 
 def each_layer(function: Callable[..., jax.Array], path: tuple[Any, ...], *arrays: jax.Array) -> jax.Array:
     """``function`` of the arrays of one parameter, or of each layer's by itself where the layers are stacked."""
-    return jax.vmap(function)(*arrays) if is_stacked(path) else function(*arrays)
+    return jax.vmap(function)(*arrays) if is_stacked(names_of(path)) else function(*arrays)
+
+
+def names_of(path: tuple[Any, ...]) -> tuple[str, ...]:
+    """The names on the way to a parameter, from the keys that ``jax.tree_util`` gives."""
+    return tuple(key.key for key in path)
 
 
 _Place = tuple[float, ...]
@@ -62,14 +64,15 @@ _ABOVE: _Place = (np.inf, np.inf)
 
 def _places(path: tuple[Any, ...], x: Any) -> list[_Place]:
     """Numbers that sort the layers of a parameter: of its stage, of its block; one entry, or one a stacked layer."""
-    names = [key.key for key in path]
+    names = names_of(path)
     if names[0] in _READERS:
         return [_ABOVE]
     if any(_FIRST.match(name) for name in names[:2]):
         return [_BELOW]
     numbers = tuple(float(n) for name in names if _NUMBERED.match(name) for n in re.findall(r"\d+", name))
-    if is_stacked(path):
-        return [(*numbers, float(i)) for i in range(x.shape[0])]
+    if is_stacked(names):
+        # Of a pair of Swin, the shifted block is a layer above the level one.
+        return [(*numbers, float(i), float("shifted" in names)) for i in range(x.shape[0])]
     if "last" in names:
         return [(*numbers, np.inf)]
     return [numbers or _ABOVE]

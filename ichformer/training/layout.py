@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from jax.sharding import PartitionSpec
 
-from ichformer.training.layers import LOOP
+from ichformer.training.layers import is_stacked
 
 # By the last two names of a path; aligned with the last axes, as a loop over equal blocks puts one before them.
 _LOGICAL: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -51,7 +51,7 @@ def partition(path: tuple[str, ...], shape: tuple[int, ...], *, fsdp: int, tenso
                 axes[axis] = "tensor"
     if fsdp > 1 and math.prod(shape) >= _SMALL:
         # Were a loop's own axis cut, every turn would have to fetch its layer from another device.
-        first = 1 if LOOP in path else 0
+        first = 1 if is_stacked(path) else 0
         free = [axis for axis in range(first, len(shape)) if axes[axis] is None and shape[axis] % fsdp == 0]
         if free:
             axes[max(free, key=lambda axis: shape[axis])] = "fsdp"

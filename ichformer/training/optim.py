@@ -9,7 +9,7 @@ from optax.contrib import MuonDimensionNumbers, muon
 
 from ichformer.errors import InputError
 from ichformer.training.config import OptimConfig
-from ichformer.training.layers import each_layer, is_stacked, layer_scales
+from ichformer.training.layers import each_layer, is_stacked, layer_scales, names_of
 
 
 def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:
@@ -129,10 +129,10 @@ def _matrices(params: Any) -> Any:
     """
 
     def axes(path: tuple[Any, ...], x: jax.Array) -> MuonDimensionNumbers | None:
-        names = [key.key for key in path]
+        names = names_of(path)
         if names[-1] != "kernel" or "head" in names:
             return None
-        first = int(is_stacked(path))
+        first = int(is_stacked(names))
         if names[-2] == "qkv":  # [features, 3, heads, features of a head]
             return MuonDimensionNumbers(reduction_axis=first, output_axis=(first + 2, first + 3))
         return MuonDimensionNumbers(reduction_axis=tuple(range(first, x.ndim - 1)), output_axis=x.ndim - 1)

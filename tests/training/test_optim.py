@@ -133,6 +133,16 @@ def test_stages_and_their_blocks_are_layers_in_their_order():
     assert [float(scales["encoder"][name]["kernel"]) for name in names] == [0.5**4, 0.5**3, 0.5**2, 0.5, 1]
 
 
+def test_both_blocks_of_each_pair_of_swin_are_layers():
+    pair = {side: {"norm1": {"scale": jnp.zeros((2, 5))}} for side in ("level", "shifted")}
+    params = {
+        "encoder": {"patches": {"kernel": jnp.zeros(2)}, "stage0": {"pair": pair}, "norm": {"scale": jnp.zeros(5)}}
+    }
+    found = layer_scales(params, 0.5)["encoder"]["stage0"]["pair"]
+    np.testing.assert_array_equal(found["level"]["norm1"]["scale"], [[0.5**4], [0.5**2]])
+    np.testing.assert_array_equal(found["shifted"]["norm1"]["scale"], [[0.5**3], [0.5]])
+
+
 def test_what_is_frozen_stays_and_costs_no_memory():
     params, gradients = random_tree(0), random_tree(1)
     config = OptimConfig(learning_rate=RATE, warmup_steps=0, freeze=("mixer/*", "norm*"))

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.positions import sincos_1d, slice_heights_mm
-from ichformer.models.layers.transformer import Remat, rematerialised
+from ichformer.models.layers.transformer import Remat, repeated
 from ichformer.models.layers.window_attention import EPSILON, SwinVersion, WindowBlock
 from ichformer.models.layers.windows import Size
 
@@ -126,12 +126,7 @@ class SwinStage(nn.Module):
             return pair(x, slice_mask, rates, train=train), None
 
         pairs = len(self.drop_path) // 2
-        loop = nn.scan(
-            rematerialised(step, self.remat),
-            variable_axes={"params": 0},
-            split_rngs={"params": True, "dropout": True},
-            length=pairs,
-        )
+        loop = repeated(step, pairs, self.remat, train=train)
         rates = jnp.asarray(self.drop_path, jnp.float32).reshape(pairs, 2) if any(self.drop_path) else None
         return loop(_Pair(self.num_heads, self.window, self.version, self.dtype, name="pair"), x, rates)[0]
 

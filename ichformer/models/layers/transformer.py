@@ -180,19 +180,25 @@ class Blocks(nn.Module):
         def step(block: nn.Module, x: Array, rate: Array | None) -> tuple[Array, None]:
             return block(x, mask, angles, drop_rate=rate, train=train), None
 
-        loop = nn.scan(
-            rematerialised(step, self.remat),
-            variable_axes={"params": 0},
-            split_rngs={"params": True, "dropout": True},
-            length=self.depth,
-        )
+        loop = repeated(step, self.depth, self.remat, train=train)
         rates = jnp.asarray(self.drop_path, jnp.float32) if any(self.drop_path) else None
         return loop(self.kind(self.num_heads, self.dropout, self.dtype, self.style, name="block"), x, rates)[0]
 
 
-def rematerialised(step: Callable[..., Any], remat: Remat) -> Callable[..., Any]:
-    """The body of an ``nn.scan`` over blocks, which keeps for the backward pass what ``remat`` says."""
-    if remat == "none":
-        return step
-    # Inside a loop XLA cannot merge the second computation with the first, so the guard would only cost.
-    return nn.remat(step, policy=_POLICIES[remat], prevent_cse=False)
+def repeated(step: Callable[..., Any], times: int, remat: Remat, *, train: bool) -> Callable[..., Any]:
+    """An ``nn.scan`` of equal blocks; their parameters get a first axis, and ``remat`` says what is computed anew.
+
+    On a CPU it is written out in training: XLA compiles equal blocks once there all the same, and a loop would copy
+    what each block keeps for the backward pass into one array and out again, a sixth of the time of a step. What is
+    computed anew stays a loop, as XLA would merge both computations where it sees them side by side.
+    """
+    written_out = train and remat == "none" and jax.default_backend() == "cpu"
+    if remat != "none":
+        step = nn.remat(step, policy=_POLICIES[remat], prevent_cse=False)
+    return nn.scan(
+        step,
+        variable_axes={"params": 0},
+        split_rngs={"params": True, "dropout": True},
+        length=times,
+        unroll=times if written_out else 1,
+    )
