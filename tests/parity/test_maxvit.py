@@ -21,11 +21,6 @@ SIZES = {"stem_channels": 8, "partition_size": 2, "block_channels": [16], "block
 
 @pytest.fixture(scope="module")
 def theirs() -> torch.nn.Module:
-    # Wheels of torchvision are built for CUDA: beside a torch without it, its operators have to be declared by hand.
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     maxvit = pytest.importorskip("torchvision.models.maxvit")
     return randomise(maxvit.MaxVit(input_size=(32, 32), stochastic_depth_prob=0.0, num_classes=2, **SIZES))
 

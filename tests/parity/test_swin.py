@@ -1,9 +1,7 @@
 """swin3d beside the Swin of transformers and MONAI: the same weights, the same grid and the same gradients.
 
 Random weights in every tensor, and sizes that windows divide: where they do not, the others let tokens attend to their
-padding, and ours do not. torchvision has no build for the torch that is used here, so Video Swin under its names
-is MONAI's network with merges that leave frames alone, renamed. Beside
-torchvision 0.29.2's own code, its compiled operations left out by hand, the grid differed by 3e-6.
+padding, and ours do not.
 """
 
 import functools
@@ -121,19 +119,6 @@ def test_transformers_slice_by_slice(kind: str, tmp_path: Any):
     compare(encoder, x[None], model, result.reshape(1, 3, 8, 8, 16), convert)
 
 
-class FrameMerging(torch.nn.Module):
-    """torchvision's and the authors' merge: rows and columns alone, columns the slower of the corners."""
-
-    def __init__(self, dim: int, norm_layer: Any, spatial_dims: int) -> None:
-        super().__init__()
-        self.reduction = torch.nn.Linear(4 * dim, 2 * dim, bias=False)
-        self.norm = norm_layer(4 * dim)
-
-    def forward(self, x: Any) -> Any:
-        corners = [x[..., row::2, column::2, :] for column in (0, 1) for row in (0, 1)]
-        return self.reduction(self.norm(torch.cat(corners, -1)))
-
-
 def monai(downsample: Any) -> tuple[Any, np.ndarray, Any]:
     """A model, scans, and what its last stage gives for them."""
     model = randomised(
@@ -155,14 +140,14 @@ def monai(downsample: Any) -> tuple[Any, np.ndarray, Any]:
     return model, x, last.movedim(1, -1)
 
 
-def like_monai(slice_merges: tuple[int, ...]) -> SwinEncoder:
+def like_monai() -> SwinEncoder:
     return SwinEncoder(
         patch_size=(2, 2, 2),
         width=6,
         depths=(2, 4),
         num_heads=(2, 3),
         window=(2, 3, 3),
-        slice_merges=slice_merges,
+        slice_merges=(2,),
         z_position="none",
     )
 
@@ -171,29 +156,34 @@ def like_monai(slice_merges: tuple[int, ...]) -> SwinEncoder:
 def test_monai_in_three_dimensions(downsample: Any):
     model, x, last = monai(downsample)
     result = torch.nn.functional.layer_norm(last, last.shape[-1:])  # as ``SwinTransformer.proj_out``
-    compare(like_monai((2,)), x, model, result, lambda values: monai_swin(Source(values), downsample))
+    compare(like_monai(), x, model, result, lambda values: monai_swin(Source(values), downsample))
 
 
-def test_video_swin_by_the_names_of_torchvision():
-    model, x, last = monai(FrameMerging)
-    model.norm = randomised(torch.nn.LayerNorm(12))
+def test_video_swin_of_torchvision():
+    video = pytest.importorskip("torchvision.models.video.swin_transformer")
+    model = randomised(
+        video.SwinTransformer3d(
+            patch_size=[2, 4, 4], embed_dim=12, depths=[2, 4], num_heads=[2, 4], window_size=[4, 3, 3]
+        )
+    )
+    x = np.random.default_rng(0).normal(size=(2, 16, 24, 48, 3)).astype(np.float32)
+    last = model.features(model.pos_drop(model.patch_embed(torch.from_numpy(np.moveaxis(x, -1, 1).copy()))))
+    encoder = SwinEncoder(
+        patch_size=(2, 4, 4),
+        width=12,
+        depths=(2, 4),
+        num_heads=(2, 4),
+        window=(4, 3, 3),
+        slice_merges=(1,),
+        z_position="none",
+    )
 
     def convert(values: Tensors) -> Tree:
-        found = recognise({renamed(name, TORCHVISION): value for name, value in values.items()}, where="the test")
+        found = recognise(values, where="the test")
         assert found.layout.name == "torchvision Swin3D"
         return found.layout.convert(found.source)
 
-    compare(like_monai((1,)), x, model, model.norm(last), convert)
-
-
-# MONAI's names to those of torchvision 0.29's ``swin3d_t().state_dict()``.
-TORCHVISION = (
-    ("layers1.0.blocks", "features.0"),
-    ("layers1.0.downsample", "features.1"),
-    ("layers2.0.blocks", "features.2"),
-    ("mlp.linear1", "mlp.0"),
-    ("mlp.linear2", "mlp.3"),
-)
+    compare(encoder, x, model, model.norm(last), convert)
 
 
 @pytest.mark.parametrize("timm", [False, True])
