@@ -4,9 +4,10 @@ Claim: ViT and Swin-3D at least as fast, networks of convolutions at least 0.6 o
 Cost: a quarter of an hour on two free cores, most of it compiling.
 Command: python experiments/bench/families.py [--clock cpu] [--families NAME ...]
 
-Encoders alone, float32, random weights, one batch. A training step is the mean square of the features, its gradients
-and plain gradient descent. Networks of convolutions have our default, GroupNorm, beside the peer's BatchNorm. Ours and
-the peer's run in turn in one process; the figure is the median. ``--clock`` as in ``convolution.py``.
+Encoders alone, and of the hybrid the whole model beside the same of torch's modules; float32, random weights, one
+batch. A training step is the mean square of the features, its gradients and plain gradient descent. Networks of
+convolutions have our default, GroupNorm, beside the peer's BatchNorm. Ours and the peer's run in turn in one process;
+the figure is the median. ``--clock`` as in ``convolution.py``.
 """
 
 import argparse
@@ -27,12 +28,14 @@ import torch
 import transformers
 from monai.networks.nets.swin_unetr import SwinTransformer
 
+from ichformer.models.contract import Prediction
 from ichformer.models.encoders import build_encoder
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.resnet3d import ResNet3D
 from ichformer.models.layers.swin import SwinEncoder
+from ichformer.models.zoo import build_model
 
-SLICES, SCAN = (4, 128, 128, 3), (1, 16, 96, 96, 1)
+SLICES, SCAN, SEQUENCE = (4, 128, 128, 3), (1, 16, 96, 96, 1), (1, 8, 128, 128, 3)
 RATE = 1e-4
 
 
@@ -82,13 +85,27 @@ def torch_resnet(**options: Any) -> Callable[[], Peer]:
     return lambda: hugging_face(transformers.ResNetModel, transformers.ResNetConfig(**options))
 
 
+class TorchHybrid(torch.nn.Module):
+    """ResNet-18 in every slice, two pre-norm blocks over the slices, six logits for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = RESNET18().network
+        block = torch.nn.TransformerEncoderLayer(512, 8, 2048, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.context = torch.nn.TransformerEncoder(block, 2, torch.nn.LayerNorm(512), enable_nested_tensor=False)
+        self.head = torch.nn.Linear(512, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, slices = x.shape[0], x.shape[2]
+        each = x.movedim(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        pooled = self.encoder(each).last_hidden_state.mean((2, 3))
+        return self.head(self.context(pooled.reshape(batch, slices, -1)))
+
+
+RESNET18 = torch_resnet(depths=[2, 2, 2, 2], hidden_sizes=[64, 128, 256, 512], layer_type="basic")
 FAMILIES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Peer], tuple[int, ...]]] = {
     "ViT-S/16": (lambda: PatchEncoder(16, 384, 12, 6), torch_vit, SLICES),
-    "ResNet-18": (
-        lambda: build_encoder("resnet18"),
-        torch_resnet(depths=[2, 2, 2, 2], hidden_sizes=[64, 128, 256, 512], layer_type="basic"),
-        SLICES,
-    ),
+    "ResNet-18": (lambda: build_encoder("resnet18"), RESNET18, SLICES),
     "ResNet-50": (lambda: build_encoder("resnet50"), torch_resnet(), SLICES),
     "ConvNeXt-T": (
         lambda: build_encoder("convnext_t"),
@@ -97,6 +114,11 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Peer], tuple[int
     ),
     "EfficientNet-Lite0 (MONAI's B0)": (lambda: build_encoder("efficientnet_lite0"), monai_efficientnet, SLICES),
     "3-D ResNet-18": (lambda: ResNet3D((2, 2, 2, 2), depth_strides=5), monai_resnet3d, SCAN),
+    "hybrid of ResNet-18": (
+        lambda: build_model("hybrid_resnet18"),
+        lambda: Peer(TorchHybrid(), lambda network, x: network(x)),
+        SEQUENCE,
+    ),
     "Swin-3D": (
         lambda: SwinEncoder((2, 2, 2), 48, (2, 2, 2, 2), (3, 6, 12, 24), (4, 7, 7), (2, 2, 2), z_position="none"),
         monai_swin,
@@ -118,10 +140,14 @@ def in_jax(encoder: nn.Module, x: np.ndarray) -> list[Callable[[], object]]:
     learn = predict and {"train": True}
     params = jax.jit(lambda: encoder.init(jax.random.key(0), *inputs, **predict))()
 
-    def loss(params: Any) -> jax.Array:
-        return jnp.mean(jnp.square(encoder.apply(params, *inputs, **learn)))
+    def features(params: Any, **train: Any) -> jax.Array:
+        y = encoder.apply(params, *inputs, **train)
+        return y.slice_logits if isinstance(y, Prediction) else y
 
-    forward = jax.jit(lambda params: encoder.apply(params, *inputs, **predict))
+    def loss(params: Any) -> jax.Array:
+        return jnp.mean(jnp.square(features(params, **learn)))
+
+    forward = jax.jit(lambda params: features(params, **predict))
     descend = jax.jit(
         lambda params: jax.tree.map(lambda p, g: p - RATE * g, params, jax.grad(loss)(params)), donate_argnums=0
     )
@@ -135,8 +161,11 @@ def in_jax(encoder: nn.Module, x: np.ndarray) -> list[Callable[[], object]]:
 
 def in_torch(peer: Peer, x: np.ndarray) -> list[Callable[[], object]]:
     """The same two, in the layout that is fast in PyTorch."""
-    layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
-    images = torch.tensor(np.moveaxis(x, -1, 1)).contiguous(memory_format=layout)
+    in_3d = any(isinstance(part, torch.nn.Conv3d) for part in peer.modules())
+    layout = torch.channels_last_3d if in_3d else torch.channels_last
+    images = torch.tensor(np.moveaxis(x, -1, 1))
+    if images.ndim == (5 if in_3d else 4):
+        images = images.contiguous(memory_format=layout)
     peer = peer.to(memory_format=layout)
     optimiser = torch.optim.SGD(peer.parameters(), lr=RATE)
 
