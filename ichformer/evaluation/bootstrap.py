@@ -3,6 +3,7 @@
 Nothing is sorted or copied per replicate: the scores are sorted once, and a resample is a weight for each row.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,8 @@ def bootstrap(
     """
 
     def apply(chunks: Iterator[Counts]) -> Float64[np.ndarray, "replicates statistics"]:
-        rows = [np.column_stack([statistic(counts) for statistic in statistics]) for counts in chunks]
+        joined = _joined(chunks, min(1000 // max(n_patients, 1) + 1, 8))
+        rows = [np.column_stack([statistic(counts) for statistic in statistics]) for counts in joined]
         return np.concatenate([np.empty((0, values.size)), *rows])
 
     values = np.column_stack([statistic(np.ones((1, n_patients))) for statistic in statistics])[0]
@@ -72,6 +74,12 @@ def bootstrap(
         replicates=apply(resample(n_patients, replicates=replicates, seed=seed, strata=strata)),
         jackknife=apply(_leave_one_out(n_patients) if jackknife else iter(())),
     )
+
+
+def _joined(chunks: Iterator[Counts], at_once: int) -> Iterator[Counts]:
+    """Several chunks as one: of few patients they are so small that the calls take longer than the sums."""
+    while some := list(itertools.islice(chunks, at_once)):
+        yield np.concatenate(some)
 
 
 def resample(

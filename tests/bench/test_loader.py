@@ -8,15 +8,16 @@ from ichformer.bench.loader import bench_loader
 from ichformer.cli import main
 from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.pipeline.prepare import PrepareConfig
 from ichformer.testing import tiny_cohort
+from tests.stores import prepare_here
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=2), cache=folder / "cache")
-    return prepare(index.assign(split="train"), folder / "store", config=PrepareConfig(size=64), workers=1).path
+    return prepare_here(index.assign(split="train"), folder / "store", PrepareConfig(size=64)).path
 
 
 def test_figures_fit_each_other(capsys, store):

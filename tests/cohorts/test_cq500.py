@@ -1,4 +1,3 @@
-import concurrent.futures
 import shutil
 
 import numpy as np
@@ -13,8 +12,9 @@ from ichformer.cohorts.leakage import with_pixels
 from ichformer.cohorts.tables import read_box_table, read_slice_table
 from ichformer.ct.scans import read_volume
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.pipeline.prepare import PrepareConfig
 from tests.cohorts.cq500 import SLICES, series_uid, write_bhx, write_cq500, write_reads, write_study
+from tests.stores import prepare_here
 
 POSITIVE, NEGATIVE, UNREAD = series_uid(7, 4), series_uid(0, 0), series_uid(30, 0)
 
@@ -118,8 +118,7 @@ def test_the_third_table_serves_where_the_second_is_not_there(set_on_disk, with_
 
 def test_from_the_archive_to_a_store(set_on_disk, with_boxes, tmp_path):
     index = cq500.load(set_on_disk, cache=tmp_path, labels=with_boxes)
-    with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        store = prepare(index, tmp_path / "store", config=PrepareConfig(size=16), executor=executor, progress=False)
+    store = prepare_here(index, tmp_path / "store", PrepareConfig(size=16))
     assert set(store.index["series"]) == {NEGATIVE, POSITIVE, UNREAD}
     scan = store.read(int(np.flatnonzero(store.index["series"] == POSITIVE)[0]))
     assert scan.volume.spacing_mm[0] == 5.0

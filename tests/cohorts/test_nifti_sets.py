@@ -1,5 +1,3 @@
-import concurrent.futures
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,8 +8,8 @@ from ichformer.cohorts.tables import read_slice_table
 from ichformer.cohorts.voxels import slice_values
 from ichformer.ct.nifti import read_nifti
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare import PrepareConfig, prepare
 from tests.cohorts.nifti_sets import BHSD, SLICES, mask, scan, write_bhsd, write_ctich, write_instance, write_nifti
+from tests.stores import prepare_here
 
 UNKNOWN = np.nan
 
@@ -212,8 +210,7 @@ def test_ctich_without_files(tmp_path):
 def test_from_the_files_to_a_store(tmp_path, load, write, series):
     write(tmp_path / "set")
     index = load(tmp_path / "set", cache=tmp_path / "cache")
-    with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        store = prepare(index, tmp_path / "store", config=PrepareConfig(size=32), executor=executor, progress=False)
+    store = prepare_here(index, tmp_path / "store")
     assert set(store.index["series"]) == set(index["series"])
     scan = store.read(int(np.flatnonzero(store.index["series"] == series)[0]))
     bleeds = (scan.mask > 0).any((1, 2))

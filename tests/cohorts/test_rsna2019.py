@@ -1,5 +1,3 @@
-import concurrent.futures
-
 import numpy as np
 import pytest
 
@@ -7,8 +5,8 @@ from ichformer.cohorts import rsna2019
 from ichformer.cohorts.index import read_index, write_index
 from ichformer.cohorts.tables import read_slice_table
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare import PrepareConfig, prepare
 from tests.cohorts.rsna import SHORT, write_rsna
+from tests.stores import prepare_here
 
 
 @pytest.mark.parametrize(
@@ -102,9 +100,7 @@ def test_a_bad_folder(tmp_path):
 def test_from_the_archive_to_a_store(tmp_path):
     names = write_rsna(tmp_path / "rsna")
     index = rsna2019.load(tmp_path / "rsna", cache=tmp_path / "cache")
-    config = PrepareConfig(size=32)
-    with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        store = prepare(index, tmp_path / "store", config=config, executor=executor, progress=False)
+    store = prepare_here(index, tmp_path / "store")
     assert store.index["series"].tolist() == ["ID_series0", "ID_series1"]
     rejects = (tmp_path / "store" / "rejects.csv").read_text().splitlines()
     assert len(rejects) == 2

@@ -18,7 +18,6 @@ from ichformer.errors import InputError
 from ichformer.evaluation.ensembling import make_ensemble
 from ichformer.evaluation.predictions import evaluate, predict_store
 from ichformer.evaluation.thresholds import read_thresholds
-from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.pipeline.records import Store
 from ichformer.reading.predict import predict
 from ichformer.testing import tiny_cohort
@@ -26,6 +25,7 @@ from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
 from ichformer.training.ensemble import open_members, open_trained
 from ichformer.training.loop import train
 from ichformer.training.run import Run, seen_scans
+from tests.stores import prepare_here
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_cohort(folder / "cohort", scans=16)
     index = COHORTS["phantom"](folder / "cohort", cache=folder / "cache")
     index = hold_out_site(index, site="tiny-b", seed=0, val_fraction=0.4)
-    store = prepare(index, folder / "store", config=PrepareConfig(size=32), workers=1, progress=False)
+    store = prepare_here(index, folder / "store")
     for seed in (0, 1):
         config = TrainConfig(
             data=DataConfig(store=str(store.path), num_slices=4),

@@ -19,12 +19,12 @@ from ichformer.evaluation.ood import OOD_NAME, read_ood
 from ichformer.evaluation.predictions import freeze_ood, predict_and_embed, predict_store
 from ichformer.evaluation.robustness import Key, corrupted, format_robustness, judge_robustness
 from ichformer.evaluation.table import columns
-from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.pipeline.records import Store
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
 from ichformer.training.loop import train
 from ichformer.training.run import Run
+from tests.stores import prepare_here
 
 SPLITS = ("train", "train", "val", "test")
 
@@ -100,7 +100,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Store]:
     # By patient, so that nobody is in two splits.
     patient = pd.factorize(index["patient"])[0]
     index = index.assign(split=[SPLITS[number % 4] for number in patient])
-    store = prepare(index, folder / "store", config=PrepareConfig(size=32), workers=1, progress=False)
+    store = prepare_here(index, folder / "store")
     config = TrainConfig(
         data=DataConfig(store=str(store.path), batch_size=8, num_slices=8),
         model=ModelConfig(name="slice_vit_nano"),

@@ -18,12 +18,12 @@ from ichformer.evaluation.judge import FILES
 from ichformer.evaluation.predictions import UNUSUAL_NAME, USUAL_NAME, VALIDATION_NAME, evaluate, train_and_freeze
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS
 from ichformer.evaluation.table_files import read_predictions
-from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.pipeline.records import Store
 from ichformer.pipeline.resplit import resplit
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
 from ichformer.training.run import seen_scans
+from tests.stores import prepare_here
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_cohort(folder / "cohort", scans=16)
     index = COHORTS["phantom"](folder / "cohort", cache=folder / "cache")
     index = hold_out_site(index, site="tiny-b", seed=0, val_fraction=0.4)
-    store = prepare(index, folder / "store", config=PrepareConfig(size=32), workers=1, progress=False)
+    store = prepare_here(index, folder / "store")
     config = TrainConfig(
         data=DataConfig(store=str(store.path), num_slices=4), model=ModelConfig(name="slice_vit_nano"), steps=1
     )

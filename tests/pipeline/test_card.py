@@ -16,7 +16,8 @@ from ichformer.pipeline.card import write_card
 from ichformer.pipeline.facts import EDGES_HU, complete_facts, describe_scan, read_facts
 from ichformer.pipeline.records import Store
 from ichformer.testing import tiny_cohort
-from tests.pipeline.test_prepare import digests, prepare_here
+from tests.pipeline.test_prepare import digests
+from tests.stores import prepare_here
 
 
 @pytest.fixture(scope="module")

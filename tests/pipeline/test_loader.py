@@ -15,9 +15,9 @@ from ichformer.pipeline.augment import Augmentation
 from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch
 from ichformer.pipeline.loader import TrainingExample, evaluation_batches, training_batches
 from ichformer.pipeline.mixup import mix_batch
-from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.pipeline.records import Store
 from ichformer.testing import tiny_cohort
+from tests.stores import prepare_here
 
 NONE = Augmentation(flip=0, rotate_deg=0, scale=0, shift=0, noise_hu=0, offset_hu=0)
 ALL = Augmentation(gain=0.05, kernel=0.5, thicken_mm=30.0, drop_slices=0.1, reverse_slices=0.5, cutout=0.25, mixup=0.5)
@@ -27,7 +27,7 @@ ALL = Augmentation(gain=0.05, kernel=0.5, thicken_mm=30.0, drop_slices=0.1, reve
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("loader")
     index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=8), cache=folder / "cache")
-    return prepare(index.assign(split="train"), folder / "store", config=PrepareConfig(size=32), workers=1)
+    return prepare_here(index.assign(split="train"), folder / "store")
 
 
 def first_batches(store: Store, count: int, **settings: Any) -> list[Batch]:

@@ -31,8 +31,7 @@ from ichformer.pipeline.records import Store
 from ichformer.pipeline.workers import run_all
 from ichformer.testing import tiny_cohort
 from tests.ct.builders import ramp, write_series
-
-CONFIG = PrepareConfig(size=32)
+from tests.stores import CONFIG, prepare_here
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +42,6 @@ def cohort(tmp_path_factory):
 @pytest.fixture
 def index(cohort):
     return read_index(cohort / "studies.csv")
-
-
-def prepare_here(index, out, config=CONFIG) -> Store:
-    with ThreadPoolExecutor(1) as executor:
-        return prepare(index, out, config=config, executor=executor, progress=False)
 
 
 def digests(store: pathlib.Path) -> dict[str, str]:
@@ -268,7 +262,7 @@ def test_nothing_could_be_read(tmp_path):
 
 def test_even_slices_keep_labels_and_masks_in_step(index, tmp_path):
     config = dataclasses.replace(CONFIG, slice_spacing_mm=3.0)
-    store = prepare(index, tmp_path / "store", config=config, workers=1, progress=False)
+    store = prepare_here(index, tmp_path / "store", config)
     bleeding = 0
     for row in range(len(store.index)):
         scan = store.read(row)

@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grain
@@ -26,9 +25,9 @@ from ichformer.ct.scans import read_volume
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
 from ichformer.pipeline.header import RECORD_VERSION
-from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.pipeline.records import PreparedScan, Store, decode_record, encode_record
 from ichformer.testing import tiny_cohort
+from tests.stores import prepare_here
 
 
 def make_scan(hu: np.ndarray, *, mask: np.ndarray | None = None, steps_mm: tuple[float, ...] = ()) -> PreparedScan:
@@ -253,8 +252,7 @@ def test_deep_json():
 @pytest.fixture
 def store(tmp_path):
     index = split_by_patient(read_index(tiny_cohort(tmp_path / "cohort", scans=6) / "studies.csv"), seed=1)
-    with ThreadPoolExecutor(1) as executor:
-        return prepare(index, tmp_path / "store", config=PrepareConfig(size=32), executor=executor, progress=False)
+    return prepare_here(index, tmp_path / "store")
 
 
 def test_store_has_a_stable_order_and_reads_what_the_index_says(store):

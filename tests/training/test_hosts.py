@@ -20,12 +20,12 @@ import pytest
 
 from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.testing import tiny_cohort
 from ichformer.training import loop
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.hosts import HEARTBEAT_S, join_hosts
 from ichformer.training.run import Run
+from tests.stores import prepare_here
 
 STEPS = 16
 
@@ -54,7 +54,7 @@ except InputError as error:
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     folder = tmp_path_factory.mktemp("store")
     index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=12), cache=folder / "cache")
-    prepare(index.assign(split="train"), folder / "store", config=PrepareConfig(size=32), workers=1)
+    prepare_here(index.assign(split="train"), folder / "store")
     return TrainConfig(
         data=DataConfig(store=str(folder / "store"), batch_size=8, num_slices=4),
         model=ModelConfig(name="hybrid_nano"),

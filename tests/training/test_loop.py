@@ -15,7 +15,6 @@ import pytest
 
 from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.testing import tiny_cohort
 from ichformer.training import loop
 from ichformer.training.build import build_objective
@@ -24,6 +23,7 @@ from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, Trai
 from ichformer.training.loop import train
 from ichformer.training.run import Run, initial_state, read_prepare
 from ichformer.training.state import TrainState
+from tests.stores import prepare_here
 
 STEPS = 4
 
@@ -32,7 +32,7 @@ STEPS = 4
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     folder = tmp_path_factory.mktemp("store")
     index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=8), cache=folder / "cache")
-    prepare(index.assign(split="train"), folder / "store", config=PrepareConfig(size=32), workers=1)
+    prepare_here(index.assign(split="train"), folder / "store")
     return TrainConfig(
         data=DataConfig(store=str(folder / "store"), batch_size=8, num_slices=4),
         model=ModelConfig(name="slice_vit_nano", dropout=0.1),

@@ -20,7 +20,6 @@ import pytest
 from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError, Stopped
 from ichformer.pipeline.loader import evaluation_batches
-from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.pipeline.records import Store
 from ichformer.testing import tiny_cohort
 from ichformer.training import clock as clock_module
@@ -32,6 +31,7 @@ from ichformer.training.loop import train
 from ichformer.training.retreat import Retreat
 from ichformer.training.run import Run
 from ichformer.training.state import TrainState, create_state, parameter_table
+from tests.stores import prepare_here
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     folder = tmp_path_factory.mktemp("store")
     index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=8), cache=folder / "cache")
     index = index.assign(split=["train"] * 5 + ["val"] * 3)
-    prepare(index, folder / "store", config=PrepareConfig(size=32), workers=1, progress=False)
+    prepare_here(index, folder / "store")
     return TrainConfig(
         data=DataConfig(store=str(folder / "store"), batch_size=2, num_slices=4),
         model=ModelConfig(name="slice_vit_nano"),

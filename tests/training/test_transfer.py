@@ -14,7 +14,6 @@ from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
 from ichformer.models.weights.layouts import LAYOUTS, named_layout
 from ichformer.models.zoo import MODELS
-from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.testing import tiny_cohort
 from ichformer.training.build import build_objective, configured_model
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
@@ -22,6 +21,7 @@ from ichformer.training.loop import train
 from ichformer.training.run import Run, initial_state
 from ichformer.training.state import TrainState
 from ichformer.training.transfer import transfer_pretrained, with_layout
+from tests.stores import prepare_here
 
 RNG = np.random.default_rng(0)
 WIDTH, DEPTH, PATCH, GRID = 96, 3, 8, 4
@@ -55,7 +55,7 @@ def tensors() -> dict[str, np.ndarray]:
 def config(tmp_path_factory, tensors) -> TrainConfig:
     folder = tmp_path_factory.mktemp("store")
     index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=8), cache=folder / "cache")
-    prepare(index.assign(split="train"), folder / "store", config=PrepareConfig(size=32), workers=1)
+    prepare_here(index.assign(split="train"), folder / "store")
     np.savez(folder / "vit.npz", **tensors)
     return TrainConfig(
         data=DataConfig(store=str(folder / "store"), batch_size=8, num_slices=2),

@@ -1,0 +1,16 @@
+"""Tiny stores, prepared in this process: a pool takes seconds to start."""
+
+import pathlib
+from concurrent.futures import ThreadPoolExecutor
+
+import pandas as pd
+
+from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.pipeline.records import Store
+
+CONFIG = PrepareConfig(size=32)
+
+
+def prepare_here(index: pd.DataFrame, out: pathlib.Path, config: PrepareConfig = CONFIG) -> Store:
+    with ThreadPoolExecutor(1) as executor:
+        return prepare(index, out, config=config, executor=executor, progress=False)
