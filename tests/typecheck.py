@@ -1,5 +1,24 @@
 """The type checker that every test runs under: beartype, with an int allowed where a float is (PEP 484)."""
 
-from beartype import BeartypeConf, beartype
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
-checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
+from beartype import BeartypeConf, beartype
+from jaxtyping import config
+
+_checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+
+def checked(thing: Callable[..., Any]) -> Callable[..., Any]:
+    return thing if config.jaxtyping_disable else _checked(thing)
+
+
+@contextlib.contextmanager
+def unchecked() -> Iterator[None]:
+    """For a thousand calls that differ in numbers alone from one that was checked: checks take most of their time."""
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", False)
