@@ -13,6 +13,11 @@ from ichformer.models.layers.transformer import Block, Blocks, BlockStyle, Mlp
 RICH = BlockStyle(mlp="swiglu", layer_scale=0.1, qk_norm=True, qkv_bias=False)
 
 
+def fresh(module, *inputs, **options):
+    """Parameters of a module's start, in one program."""
+    return jax.jit(lambda: module.init(jax.random.key(0), *inputs, **options)["params"])()
+
+
 def tokens(n: int = 6, width: int = 16, seed: int = 0) -> jax.Array:
     return jax.random.normal(jax.random.key(seed), (2, n, width))
 
@@ -34,17 +39,22 @@ def test_blocks_are_their_blocks_one_after_the_other(style):
     x, mask = tokens(), jnp.arange(6)[None] < jnp.asarray([4, 6])[:, None]
     angles = rotary_angles(jnp.arange(6.0)[None, :, None], 4)
     blocks = Blocks(3, 2, style=style)
-    params = jax.jit(lambda: blocks.init(jax.random.key(0), x, train=False)["params"])()
-    got = blocks.apply({"params": params}, x, mask, angles, train=False)
-    want = x
-    for i in range(3):
-        one = jax.tree.map(lambda p, i=i: p[i], params["block"])
-        want = Block(2, style=style).apply({"params": one}, want, mask, angles, train=False)
+    params = fresh(blocks, x, train=False)
+
+    @jax.jit
+    def both(params):
+        want = x
+        for i in range(3):
+            one = jax.tree.map(lambda p, i=i: p[i], params["block"])
+            want = Block(2, style=style).apply({"params": one}, want, mask, angles, train=False)
+        return blocks.apply({"params": params}, x, mask, angles, train=False), want
+
+    got, want = both(params)
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 def test_each_of_the_blocks_starts_elsewhere():
-    params = Blocks(3, 2).init(jax.random.key(0), tokens(), train=False)["params"]
+    params = fresh(Blocks(3, 2), tokens(), train=False)
     kernels = params["block"]["mlp"]["up"]["kernel"]
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
 
@@ -53,18 +63,23 @@ def test_blocks_drop_as_deep_as_they_are_told():
     """A block whose rate is 1 in all but name gives its input back, and one of rate 0 always acts."""
     x = tokens()
     blocks = Blocks(2, 2, drop_path=(0.0, 0.999999))
-    params = blocks.init(jax.random.key(0), x, train=False)["params"]
-    trained = blocks.apply({"params": params}, x, train=True, rngs={"dropout": jax.random.key(1)})
-    first = jax.tree.map(lambda p: p[0], params["block"])
-    np.testing.assert_allclose(trained, Block(2).apply({"params": first}, x, train=False), atol=1e-5)
+    params = fresh(blocks, x, train=False)
+
+    @jax.jit
+    def both(params):
+        first = jax.tree.map(lambda p: p[0], params["block"])
+        trained = blocks.apply({"params": params}, x, train=True, rngs={"dropout": jax.random.key(1)})
+        return trained, Block(2).apply({"params": first}, x, train=False)
+
+    np.testing.assert_allclose(*both(params), atol=1e-5)
 
 
 def test_remat_changes_memory_and_nothing_else():
     x = tokens(32, 32)
     grads, sizes = {}, {}
+    params = fresh(Blocks(3, 2), x, train=False)
     for remat in ("none", "dots", "full"):
-        blocks = Blocks(4, 2, dropout=0.2, remat=remat)
-        params = blocks.init(jax.random.key(0), x, train=False)["params"]
+        blocks = Blocks(3, 2, dropout=0.2, remat=remat)
 
         def loss(p, blocks=blocks):
             y = blocks.apply({"params": p}, x, train=True, rngs={"dropout": jax.random.key(1)})
@@ -80,16 +95,20 @@ def test_remat_changes_memory_and_nothing_else():
     assert sizes["full"] < sizes["dots"] < sizes["none"]
 
 
+@jax.jit
+def rotary_scores(query, key, position):
+    angles = rotary_angles(position, 6)
+    return jnp.einsum("bnkd,bmkd->bknm", rotate(query, angles), rotate(key, angles))
+
+
 @given(shift=st.floats(-30, 30), seed=st.integers(0, 99))
 def test_rotary_attention_knows_differences_of_positions_alone(shift, seed):
     """Moving every token along every axis changes nothing; it is the property the rotation is made for."""
-    query, key = jax.random.normal(jax.random.key(seed), (2, 1, 5, 2, 12))
-    position = jax.random.uniform(jax.random.key(seed + 1), (1, 5, 3), maxval=14.0)
-    scores = []
-    for moved in (position, position + shift):
-        angles = rotary_angles(moved, 6)
-        scores.append(jnp.einsum("bnkd,bmkd->bknm", rotate(query, angles), rotate(key, angles)))
-    np.testing.assert_allclose(scores[0], scores[1], atol=2e-4)
+    rng = np.random.default_rng(seed)
+    query, key = rng.standard_normal((2, 1, 5, 2, 12), np.float32)
+    position = 14 * rng.random((1, 5, 3), np.float32)
+    scores = [rotary_scores(query, key, moved) for moved in (position, position + np.float32(shift))]
+    np.testing.assert_allclose(*scores, atol=2e-4)
 
 
 def test_rotation_keeps_lengths_and_place_zero():
@@ -106,13 +125,12 @@ def test_rotation_keeps_lengths_and_place_zero():
 def test_qk_norm_makes_attention_blind_to_the_size_of_queries_and_keys():
     x = tokens()
     attention = SelfAttention(2, qk_norm=True)
-    params = attention.init(jax.random.key(0), x)["params"]
+    params = fresh(attention, x)
     larger = jax.tree.map(lambda p: p, params)
     larger["qkv"] = jax.tree.map(lambda p: p.at[..., :2, :, :].multiply(100.0), params["qkv"])
+    run = jax.jit(lambda params: attention.apply({"params": params}, x))
     # The norms' epsilon is what is left of a difference.
-    np.testing.assert_allclose(
-        attention.apply({"params": larger}, x), attention.apply({"params": params}, x), atol=1e-4
-    )
+    np.testing.assert_allclose(run(larger), run(params), atol=1e-4)
     assert set(params["query_norm"]) == {"scale"}
 
 
