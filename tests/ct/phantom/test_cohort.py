@@ -31,6 +31,11 @@ def tiny(tmp_path_factory):
     return tiny_cohort(tmp_path_factory.mktemp("phantom") / "tiny", scans=14, seed=3)
 
 
+def coarse(name):
+    """A site with few pixels: what is written and read is the same for any number."""
+    return replace(SITES[name], pixels=96, step_mm=2.4)
+
+
 def digests(folder, pattern="**/*"):
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -41,7 +46,7 @@ def digests(folder, pattern="**/*"):
 
 @pytest.mark.parametrize("name", DEFAULT_SITES)
 def test_series_reads_back(tmp_path, name):
-    phantom = make_phantom(3, site=SITES[name], subtypes=("intraparenchymal",))
+    phantom = make_phantom(3, site=coarse(name), subtypes=("intraparenchymal",))
     series = uid(name)
     instances = write_series(phantom, tmp_path / "s", patient="p", name="PHANTOM^1", study=uid("study"), series=series)
     volume = read_volume(tmp_path / "s")
@@ -59,7 +64,7 @@ def test_series_reads_back(tmp_path, name):
     np.testing.assert_allclose(ras, lps * [-1, -1, 1, 1], atol=1e-3)
 
 
-@pytest.mark.parametrize("site", [SITES["birch"], SITES["dogwood"]], ids=lambda site: site.name)
+@pytest.mark.parametrize("site", [coarse("birch"), coarse("dogwood")], ids=lambda site: site.name)
 def test_padding_is_stored_outside_the_circle(tmp_path, site):
     phantom = make_phantom(1, site=site)
     write_series(phantom, tmp_path, patient="p", name="PHANTOM^1", study=uid("a"), series=uid("b"))
