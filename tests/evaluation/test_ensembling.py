@@ -21,7 +21,7 @@ from ichformer.evaluation.thresholds import read_thresholds
 from ichformer.pipeline.records import Store
 from ichformer.reading.predict import predict
 from ichformer.testing import tiny_cohort
-from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
+from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
 from ichformer.training.ensemble import open_members, open_trained
 from ichformer.training.loop import train
 from ichformer.training.run import Run, seen_scans
@@ -42,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config = TrainConfig(
             data=DataConfig(store=str(store.path), num_slices=4),
             model=ModelConfig(name="slice_vit_nano"),
+            parallel=ParallelConfig(data=1),
             steps=2,
             checkpoint_every=1,
             seed=seed,

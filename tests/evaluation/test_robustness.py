@@ -21,7 +21,7 @@ from ichformer.evaluation.robustness import Key, corrupted, format_robustness, j
 from ichformer.evaluation.table import columns
 from ichformer.pipeline.records import Store
 from ichformer.testing import tiny_cohort
-from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
+from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.loop import train
 from ichformer.training.run import Run
 from tests.stores import prepare_here
@@ -105,6 +105,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Store]:
         data=DataConfig(store=str(store.path), batch_size=8, num_slices=8),
         model=ModelConfig(name="slice_vit_nano"),
         optim=OptimConfig(warmup_steps=2),
+        parallel=ParallelConfig(data=1),
         steps=10,
     )
     train(config, folder / "run", progress=False)

@@ -21,7 +21,7 @@ from ichformer.evaluation.table_files import read_predictions
 from ichformer.pipeline.records import Store
 from ichformer.pipeline.resplit import resplit
 from ichformer.testing import tiny_cohort
-from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
+from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
 from ichformer.training.run import seen_scans
 from tests.stores import prepare_here
 
@@ -35,7 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     index = hold_out_site(index, site="tiny-b", seed=0, val_fraction=0.4)
     store = prepare_here(index, folder / "store")
     config = TrainConfig(
-        data=DataConfig(store=str(store.path), num_slices=4), model=ModelConfig(name="slice_vit_nano"), steps=1
+        data=DataConfig(store=str(store.path), num_slices=4),
+        model=ModelConfig(name="slice_vit_nano"),
+        parallel=ParallelConfig(data=1),
+        steps=1,
     )
     train_and_freeze(config, folder / "run", progress=False)
     return folder

@@ -16,7 +16,7 @@ from ichformer.models.weights.layouts import LAYOUTS, named_layout
 from ichformer.models.zoo import MODELS
 from ichformer.testing import tiny_cohort
 from ichformer.training.build import build_objective, configured_model
-from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
+from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, ParallelConfig, TrainConfig
 from ichformer.training.loop import train
 from ichformer.training.run import Run, initial_state
 from ichformer.training.state import TrainState
@@ -60,6 +60,7 @@ def config(tmp_path_factory, tensors) -> TrainConfig:
     return TrainConfig(
         data=DataConfig(store=str(folder / "store"), batch_size=8, num_slices=2),
         model=ModelConfig(name="slice_vit_nano", pretrained=str(folder / "vit.npz")),
+        parallel=ParallelConfig(data=2),
         steps=1,
         checkpoint_every=1,
     )
