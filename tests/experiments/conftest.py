@@ -34,7 +34,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     prepare(index.assign(split="train"), folder / "store", config=PrepareConfig(size=32), workers=1, progress=False)
     return [
         *("--data.store", str(folder / "store"), "--data.batch-size", "8", "--data.num-slices", "4"),
-        *("--model.name", "hybrid_nano"),
+        *("--model.name", "slice_vit_nano"),
         *("--optim.name", "sgd", "--optim.learning-rate", "0.02", "--optim.warmup-steps", "1"),
-        *("--log-every", "1", "--checkpoint-every", "2"),
+        *("--log-every", "1", "--checkpoint-every", "50"),
     ]

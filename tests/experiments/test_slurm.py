@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "launch" / "slurm.sbatch"
-NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "sinfo")
-STEPS = 24
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "sinfo", "setpriv")
+STEPS = 100
 
-# cred_expire: also how long a job waits that was put back into the queue. spare: its jobs give way to urgent ones, 60
+# cred_expire: also how long a job waits that was put back into the queue, 5 seconds at least. spare: its jobs give way to urgent ones, 60
 # seconds after they were told.
 CONFIG = """
 ClusterName=test
 SlurmctldHost=localhost(127.0.0.1)
 SlurmctldPort={controller}
 SlurmdPort={node}
-AuthInfo=socket={folder}/munge,cred_expire=2
+AuthInfo=socket={folder}/munge,cred_expire=5
 SlurmUser=root
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
@@ -57,18 +57,22 @@ def free_ports(count: int) -> list[int]:
 
 def kill_all_of(config: Path) -> None:
     """Whatever runs with this configuration: the daemons, what they started, and what that did."""
-    mark = f"SLURM_CONF={config}\0".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if mark in (process / "environ").read_bytes():
-                os.kill(int(process.name), signal.SIGKILL)
+    mark, some = f"SLURM_CONF={config}\0".encode(), True
+    while some:
+        some = False
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (process / "environ").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
+                    some = True
+        time.sleep(0.05)
 
 
 def wait_until(true: Callable[[], bool], *, within_s: float, said: Callable[[], str]) -> None:
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, said()
-        time.sleep(0.02)
+        time.sleep(0.2)
 
 
 class Slurm:
@@ -88,7 +92,7 @@ class Slurm:
     def job(self, number: str) -> dict[str, str]:
         return dict(re.findall(r"(\w+)=(\S+)", self("scontrol", "show", "job", "--oneliner", number)))
 
-    def wait_for(self, number: str, state: str, *, within_s: float = 240) -> None:
+    def wait_for(self, number: str, state: str, *, within_s: float = 400) -> None:
         def said() -> str:
             job = self.job(number)
             out = Path(job["StdOut"])
@@ -112,19 +116,20 @@ def slurm(environment: dict[str, str]) -> Iterator[Slurm]:
     controller, node = free_ports(2)
     config.write_text(CONFIG.format(folder=folder, controller=controller, node=node, host=socket.gethostname()))
     one = Slurm(environment | {"SLURM_CONF": str(config)}, log)
+    started: list[subprocess.Popen] = []
     try:
         with log.open("w") as said:
             for daemon in (
-                ["munged", "--foreground"]
-                + [
-                    f"--{name}-file={folder}/{file}"
-                    for name, file in (("key", "key"), ("pid", "pid"), ("seed", "seed"))
-                ]
-                + [f"--socket={folder}/munge", f"--log-file={folder}/munge.log"],
+                [
+                    *("munged", "--foreground", f"--socket={folder}/munge", f"--log-file={folder}/munge.log"),
+                    *(f"--{name}-file={folder}/{name}" for name in ("key", "pid", "seed")),
+                ],
                 ["slurmctld", "-D", "-f", str(config)],
                 ["slurmd", "-D", "-f", str(config)],
             ):
-                subprocess.Popen(daemon, env=one.environment, stdout=said, stderr=said, start_new_session=True)
+                # Where these tests are killed themselves, no daemon stays.
+                command = ["setpriv", "--pdeathsig", "KILL", *daemon]
+                started.append(subprocess.Popen(command, env=one.environment, stdout=said, stderr=said))
                 if daemon[0] == "munged":
                     wait_until((folder / "munge").exists, within_s=30, said=log.read_text)
 
@@ -137,11 +142,15 @@ def slurm(environment: dict[str, str]) -> Iterator[Slurm]:
         yield one
     finally:
         kill_all_of(config)
+        for process in started:
+            process.wait()
         shutil.rmtree(folder)
 
 
 def losses(run: Path) -> dict[int, float]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    """By step; a line that is being written does not count."""
+    written, _, _ = (run / "metrics.jsonl").read_text(encoding="utf-8").rpartition("\n")
+    lines = [json.loads(line) for line in written.splitlines()]
     return {line["step"]: line["loss"] for line in lines}
 
 
@@ -159,7 +168,7 @@ def alone(environment, arguments, tmp_path_factory) -> Path:
     """The run of one process that nobody started but us."""
     run = tmp_path_factory.mktemp("alone") / "run"
     command = ["ichformer", "train", *arguments, "--steps", str(STEPS), "--out", str(run)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     return run
 
@@ -179,7 +188,9 @@ def test_a_job_that_has_to_give_way_saves_and_goes_on(slurm, arguments, alone, t
     run = tmp_path / "run"
     job = slurm.submit("--ntasks=2", str(SCRIPT), *arguments, "--steps", str(STEPS), "--out", str(run), cwd=tmp_path)
     out = tmp_path / f"ichformer-{job}.out"
-    wait_until((run / "checkpoints" / "2").exists, within_s=240, said=lambda: out.read_text())
+    wait_until(
+        lambda: (run / "metrics.jsonl").exists() and losses(run) != {}, within_s=400, said=lambda: out.read_text()
+    )
     urgent = slurm.submit("--partition=urgent", "--ntasks=2", "--wrap=true", cwd=tmp_path)
     slurm.wait_for(urgent, "COMPLETED")
     stopped = re.search(r"stopped after step (\d+) of", out.read_text())
