@@ -77,7 +77,8 @@ fi
 timeout 60 sh -c 'while pkill -x ichformer; do sleep 2; done' || pkill -KILL -x ichformer || true
 python3 -m pip install -q --user uv
 test -d ~/ichformer || ~/.local/bin/uv venv -q --python 3.12 ~/ichformer
-~/.local/bin/uv pip install -q --python ~/ichformer/bin/python 'ichformer[tpu] @ file:///tmp/ichformer.tar.gz'
+~/.local/bin/uv pip install -q --python ~/ichformer/bin/python --reinstall-package ichformer \\
+  'ichformer[tpu] @ file:///tmp/ichformer.tar.gz'
 END
 )
 

@@ -20,8 +20,8 @@ SCRIPT = Path(__file__).parents[2] / "experiments" / "launch" / "slurm.sbatch"
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "sinfo", "setpriv")
 STEPS = 100
 
-# cred_expire: also how long a job waits that was put back into the queue; less than 5 seconds count as 120. spare: its jobs
-# give way to urgent ones, 60 seconds after they were told.
+# cred_expire: also how long a job waits that was put back into the queue; less than 5 seconds count as 120.
+# GraceTime: how long a job of "spare" has to save, once it is told to make room for an urgent one.
 CONFIG = """
 ClusterName=test
 SlurmctldHost=localhost(127.0.0.1)
