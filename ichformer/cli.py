@@ -517,8 +517,8 @@ def bench_loop(
     batch_size: int = 8,
     num_slices: int = 8,
     size: int = 64,
-    steps: int = 50,
-    rounds: int = 7,
+    steps: int = 20,
+    rounds: int = 20,
     json: bool = False,
 ) -> None:
     """Measures what the training loop adds to the steps: around one that does nothing, and beside a model's own.

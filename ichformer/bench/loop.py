@@ -36,7 +36,7 @@ _IDLE_STEPS = 2000
 
 
 def bench_loop(
-    model: str, *, batch_size: int = 8, num_slices: int = 8, size: int = 64, steps: int = 50, rounds: int = 7
+    model: str, *, batch_size: int = 8, num_slices: int = 8, size: int = 64, steps: int = 20, rounds: int = 20
 ) -> dict[str, Any]:
     """Times ``training.stepping.run_steps`` as ``ichformer train`` runs it, from batches that are read already.
 
@@ -49,19 +49,19 @@ def bench_loop(
       num_slices: slices a scan.
       size: rows and columns of a slice.
       steps: of the model in a round, alone and in the loop.
-      rounds: how often the two take turns.
+      rounds: how often the two take turns; short ones, as other work on the machine comes and goes.
 
     Returns:
       "idle_steps_per_s", steps that do nothing; "bare_ms" and "loop_ms", the median step of the model alone, on one
       batch that is on the device, and in the loop, which places each; "overhead", the median over the rounds of what
-      the loop adds, as a part of the step, with the least and the largest as "overhead_range"; and the settings.
+      the loop adds, as a part of the step, and the quartiles in "overhead_quartiles"; and the settings.
 
     Raises:
       InputError: no such model, too small a number, or scans that devices cannot share evenly.
     """
     counts = {"batch_size": batch_size, "num_slices": num_slices, "size": size, "steps": steps, "rounds": rounds}
     for name, value in counts.items():
-        least = 20 if name == "steps" else 1
+        least = {"steps": 20, "rounds": 2}.get(name, 1)
         if value < least:
             raise InputError(f"found {value}", where=f"--{name}".replace("_", "-"), mend=f"give {least} or more")
     config = TrainConfig(
@@ -96,6 +96,7 @@ def bench_loop(
         mesh,
     )
     bare_s, loop_s = [], []
+    _time_bare(step, state, shard_batch(batch, mesh), config)  # compiles
     for _ in range(rounds):
         bare_s.append(_time_bare(step, state, shard_batch(batch, mesh), config))
         loop_s.append(timed(step, state, batch, config=config))
@@ -106,7 +107,7 @@ def bench_loop(
         "bare_ms": 1e3 * statistics.median(bare_s),
         "loop_ms": 1e3 * statistics.median(loop_s),
         "overhead": statistics.median(overheads),
-        "overhead_range": [min(overheads), max(overheads)],
+        "overhead_quartiles": statistics.quantiles(overheads, n=4)[::2],
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         **counts,
@@ -181,10 +182,10 @@ def _time_bare(step: Step, state: TrainState, batch: Batch, config: TrainConfig)
 
 def format_loop(found: dict[str, Any]) -> str:
     """Three lines for people."""
-    least, largest = found["overhead_range"]
+    low, high = found["overhead_quartiles"]
     return (
         f"{found['idle_steps_per_s']:.0f} steps/s that do nothing, on {found['devices']} x {found['device']}\n"
         f"{found['model']}, {found['batch_size']} scans of {found['num_slices']} slices of {found['size']} x "
         f"{found['size']}: {found['bare_ms']:.2f} ms a step alone, {found['loop_ms']:.2f} ms in the loop\n"
-        f"the loop adds {found['overhead']:.1%} (median of {found['rounds']} rounds, {least:.1%} to {largest:.1%})"
+        f"the loop adds {found['overhead']:.1%} (median of {found['rounds']} rounds; quartiles {low:.1%}, {high:.1%})"
     )

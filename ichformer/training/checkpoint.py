@@ -29,7 +29,8 @@ class Checkpoints:
     The position in the data is the number of steps: batch k follows from the seed and k alone.
     """
 
-    def __init__(self, folder: Path, *, every: int, keep: int):
+    def __init__(self, folder: Path, *, every: int | None = None, keep: int = 1):
+        """Without ``every`` only to read: what a training may be writing there stays as it is."""
         keeping = ocp.training.preservation_policies
         self._folder, self._every = folder.absolute(), every
         self._saving: ocp.AsyncResponse[bool] | None = None
@@ -46,7 +47,7 @@ class Checkpoints:
                     ),
                 ]
             ),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=every is not None,
         )
 
     @property
@@ -83,7 +84,7 @@ class Checkpoints:
           InputError: this or the last one could not be written. The older ones stay.
         """
         # Asked of Orbax at every step, its policy takes longer than the rest of the loop.
-        is_due = force or bool(metrics) or step % self._every == 0
+        is_due = force or bool(metrics) or (self._every is not None and step % self._every == 0)
         with mendable(self._folder):
             if is_due or not self._checkpointer.is_saving_in_progress():
                 self._finish()

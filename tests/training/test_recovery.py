@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -206,6 +207,26 @@ def test_looks_need_scans_to_look_at(config, tmp_path):
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, store=str(tmp_path / "store")))
     with pytest.raises(InputError, match="has no split 'val'"):
         train(config, tmp_path / "run", progress=False)
+
+
+def test_who_reads_a_run_leaves_what_is_being_written_there(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    writing = tmp_path / "run" / "checkpoints" / "9.orbax-checkpoint-tmp"
+    writing.mkdir()
+    Run.open(tmp_path / "run")
+    assert writing.exists()
+    Checkpoints(tmp_path / "run" / "checkpoints", every=1, keep=3).close()
+    assert not writing.exists()
+
+
+def test_saves_leave_no_thread_behind(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", every=1, keep=1)
+    counts = []
+    for step in range(1, 7):
+        checkpoints.save(step, state_of(step))
+        counts.append(threading.active_count())
+    checkpoints.close()
+    assert counts[-1] <= counts[1]
 
 
 def state_of(step: int) -> TrainState:
