@@ -77,9 +77,9 @@ def mendable(where: object = "this machine") -> Iterator[None]:
 def _system_number(error: Exception) -> int | None:
     if isinstance(error, OSError):
         return error.errno
-    # TensorStore raises ValueError with the number in its text.
-    found = re.search(r"\[OS error (\d+)", str(error))
-    return int(found[1]) if found else None
+    # TensorStore raises ValueError with the number in its text, in one of two forms.
+    found = re.search(r"\[OS error (\d+)|os_error_code='(\d+)'", str(error))
+    return int(found[1] or found[2]) if found else None
 
 
 def _rebuild(what: str, where: str, mend: str) -> InputError:
