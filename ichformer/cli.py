@@ -15,7 +15,7 @@ import tyro
 from tyro.conf import Positional
 
 from ichformer import LABELS
-from ichformer.errors import InputError, Stopped, one_line
+from ichformer.errors import InputError, Stopped, mendable, one_line
 from ichformer.training.config import TrainConfig
 
 
@@ -441,7 +441,7 @@ def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, js
 
 
 def bench() -> None:
-    """Measures how fast this machine trains and feeds a training: `ichformer bench prepare | loader | train`."""
+    """Measures how fast this machine trains and feeds a training: `ichformer bench prepare | loader | train | loop`."""
 
 
 def bench_loader(
@@ -511,6 +511,34 @@ def bench_train(
     return _print(found, format_train(found), json)
 
 
+def bench_loop(
+    *,
+    model: str = "slice_vit_nano",
+    batch_size: int = 8,
+    num_slices: int = 8,
+    size: int = 64,
+    steps: int = 20,
+    rounds: int = 20,
+    json: bool = False,
+) -> None:
+    """Measures what the training loop adds to the steps: around one that does nothing, and beside a model's own.
+
+    Args:
+      model: a name of `ichformer models`.
+      batch_size: scans a step, over all devices.
+      num_slices: slices a scan.
+      size: rows and columns of a slice.
+      steps: of the model in a round, alone and in the loop.
+      rounds: how often the two take turns.
+      json: print one JSON object.
+    """
+    from ichformer.bench.loop import bench_loop as measure
+    from ichformer.bench.loop import format_loop
+
+    found = measure(model, batch_size=batch_size, num_slices=num_slices, size=size, steps=steps, rounds=rounds)
+    _print(found, format_loop(found), json)
+
+
 def bench_prepare(source: Positional[Path], /, *, workers: int | None = None, json: bool = False) -> None:
     """Measures how fast DICOM series become a store, and what the time goes into.
 
@@ -546,7 +574,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     )
 }
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
-    "bench": {"prepare": bench_prepare, "loader": bench_loader, "train": bench_train}
+    "bench": {"prepare": bench_prepare, "loader": bench_loader, "train": bench_train, "loop": bench_loop}
 }
 """Commands that are followed by another word."""
 
@@ -555,7 +583,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs one command. Exit code 0: done, or all saved at SIGTERM; 2: bad usage or input, one line; 1: our fault."""
     try:
         command = _parse(sys.argv[1:] if arguments is None else arguments)
-        command()
+        with mendable():
+            command()
     except InputError as error:
         print(f"ichformer: error: {error}", file=sys.stderr)
         sys.exit(2)

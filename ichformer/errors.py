@@ -1,5 +1,27 @@
 """The exceptions that end a command: input that its user can mend, a stop that was asked for. How text is quoted."""
 
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator
+
+_REFUSALS = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room in your quota",
+    errno.EFBIG: "raise the limit on the size of a file (ulimit -f)",
+    errno.EROFS: "make it writable or name another place",
+    errno.EACCES: "get the right to it or name another place",
+    errno.EPERM: "get the right to it or name another place",
+    errno.ENOTDIR: "name a place inside a folder",
+    errno.EISDIR: "name a file",
+    errno.ENAMETOOLONG: "name a shorter path",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.EIO: "look after the disk",
+    errno.ESTALE: "look after the network file system",
+}
+"""What the system refuses, by its error number, and what a user can do about it. Other numbers are faults of ours."""
+
 
 def one_line(text: object, *, max_chars: int = 200) -> str:
     """``text`` as one printable line: control and bidirectional characters escaped, cut at ``max_chars``.
@@ -32,6 +54,32 @@ class InputError(Exception):
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong
     """Whoever runs this process wants it back (SIGTERM): everything is saved, and the same command goes on."""
+
+
+@contextlib.contextmanager
+def mendable(where: object = "this machine") -> Iterator[None]:
+    """Inside, what the system refuses (no room, no right) raises an ``InputError`` with the mend; other errors pass.
+
+    Args:
+      where: what was read or written, for an error that does not name its file.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        number = _system_number(error)
+        if number not in _REFUSALS:
+            raise
+        named = error.filename if isinstance(error, OSError) else None
+        mend = f"{_REFUSALS[number]}, then run the same command again"
+        raise InputError(os.strerror(number), where=named or where, mend=mend) from error
+
+
+def _system_number(error: Exception) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    # TensorStore raises ValueError with the number in its text, in one of two forms.
+    found = re.search(r"\[OS error (\d+)|os_error_code='(\d+)'", str(error))
+    return int(found[1] or found[2]) if found else None
 
 
 def _rebuild(what: str, where: str, mend: str) -> InputError:

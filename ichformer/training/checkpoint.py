@@ -1,6 +1,7 @@
 """Checkpoints through Orbax v1: the only file that imports it, since its names still change."""
 
 import dataclasses
+import logging
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from ichformer.errors import InputError, one_line
+from ichformer.errors import InputError, mendable, one_line
 from ichformer.training.state import TrainState
 
 BEST_BY = "val_loss"
@@ -18,6 +19,9 @@ BEST_BY = "val_loss"
 # What Orbax and TensorStore raise for files that are cut, gone or scrambled. Running out of memory is none of them.
 _UNREADABLE = (ValueError, OSError, KeyError, TypeError)
 
+# Orbax logs with its traceback what goes wrong in its threads, and raises it as well.
+logging.getLogger("absl").addFilter(lambda record: not (record.exc_info and "orbax" in record.pathname))
+
 
 class Checkpoints:
     """The checkpoints of one run: saved in the background; the newest are kept, and the best where there are metrics.
@@ -25,12 +29,13 @@ class Checkpoints:
     The position in the data is the number of steps: batch k follows from the seed and k alone.
     """
 
-    def __init__(self, folder: Path, *, every: int, keep: int):
-        saving, keeping = ocp.training.save_decision_policies, ocp.training.preservation_policies
-        self._folder = folder.absolute()
+    def __init__(self, folder: Path, *, every: int | None = None, keep: int = 1):
+        """Without ``every`` only to read: what a training may be writing there stays as it is."""
+        keeping = ocp.training.preservation_policies
+        self._folder, self._every = folder.absolute(), every
+        self._saving: ocp.AsyncResponse[bool] | None = None
         self._checkpointer = ocp.training.Checkpointer(
             self._folder,
-            save_decision_policy=saving.FixedIntervalPolicy(every),
             preservation_policy=keeping.AnyPreservationPolicy(
                 [
                     keeping.LatestN(keep),
@@ -42,7 +47,7 @@ class Checkpoints:
                     ),
                 ]
             ),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=every is not None,
         )
 
     @property
@@ -66,13 +71,27 @@ class Checkpoints:
         """Whether there is a checkpoint with so many steps or fewer."""
         return bool(self._steps(until))
 
+    def is_judged(self, step: int) -> bool:
+        """Whether the checkpoint of so many steps is there with metrics."""
+        return any(c.step == step and bool(c.metrics) for c in self._checkpointer.checkpoints)
+
     def save(
         self, step: int, state: TrainState, *, metrics: dict[str, float] | None = None, force: bool = False
     ) -> None:
-        """Saves after ``step`` steps if that is due, or in any case with ``force`` or ``metrics``."""
-        self._checkpointer.save_checkpointables_async(
-            step, {"state": state}, force=force or bool(metrics), metrics=metrics
-        )
+        """Saves after ``step`` steps if that is due, or in any case with ``force`` or ``metrics``; anew if it is there.
+
+        Raises:
+          InputError: this or the last one could not be written. The older ones stay.
+        """
+        # Asked of Orbax at every step, its policy takes longer than the rest of the loop.
+        is_due = force or bool(metrics) or (self._every is not None and step % self._every == 0)
+        with mendable(self._folder):
+            if is_due or not self._checkpointer.is_saving_in_progress():
+                self._finish()
+            if is_due:
+                self._saving = self._checkpointer.save_checkpointables_async(
+                    step, {"state": state}, force=True, overwrite=step in self.steps, metrics=metrics
+                )
 
     def restore(self, state: TrainState, *, until: int | None = None) -> TrainState:
         """The newest state that can be read, in the shapes and on the devices of ``state``.
@@ -108,8 +127,18 @@ class Checkpoints:
         return found, read
 
     def close(self) -> None:
-        """Waits for what is being written."""
-        self._checkpointer.close()
+        """Waits for what is being written; InputError where it could not be."""
+        with mendable(self._folder):
+            try:
+                self._finish()
+            finally:
+                self._checkpointer.close()
+
+    def _finish(self) -> None:
+        """Waits for the last save and raises what it failed with; unasked, its thread would stay for good."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
 
     def _steps(self, until: int | None) -> list[int]:
         """From the newest on."""

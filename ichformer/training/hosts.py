@@ -65,15 +65,15 @@ def on_first_host(action: Callable[[], None]) -> None:
     """``action()`` on host 0 while the others wait: what changes a shared folder happens once.
 
     Raises:
-      InputError: on every host, where it fails on the first.
+      InputError: on every other host, where it fails on the first.
     """
     if jax.process_count() == 1:
         return action()
-    error: InputError | None = None
+    error: Exception | None = None
     if jax.process_index() == 0:
         try:
             action()
-        except InputError as raised:
+        except Exception as raised:  # whatever it is, the others must not wait for ever
             error = raised
     # Imported here: it is of no use to one process.
     from jax.experimental import multihost_utils

@@ -170,7 +170,7 @@ def _load(
 ) -> list[tuple[Any, int]]:
     folder = path / "checkpoints"
     if folder.is_dir():
-        checkpoints = Checkpoints(folder, every=1, keep=1)
+        checkpoints = Checkpoints(folder)
         try:
             if checkpoints.latest_step is not None:
                 shapes = jax.eval_shape(lambda: initial_state(objective, config, size))

@@ -1,6 +1,7 @@
 """The loss on scans that are not trained on, in between."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -43,8 +44,8 @@ class Look:
         """Whether no look since ``best_step`` was better, for as long as was to be waited."""
         return self._patience > 0 and best_step is not None and step - best_step >= self._patience
 
-    def __call__(self, state: TrainState) -> dict[str, float]:
-        """The loss and the metrics over all scans of the split, "val_" before each name."""
+    def __call__(self, state: TrainState, *, stopping: Callable[[], bool]) -> dict[str, float]:
+        """The loss and the metrics over all scans of the split, "val_" before each name; none once ``stopping()``."""
         params = state.params if state.ema_params is None else state.ema_params
         sums: dict[str, list[Any]] = defaultdict(list)
         for batch in evaluation_batches(
@@ -54,6 +55,8 @@ class Look:
             host=jax.process_index(),
             hosts=jax.process_count(),
         ):
+            if stopping():
+                return {}
             total, weight, metrics = self._sums(params, shard_batch(batch, self._mesh))
             sums[BEST_BY].append((total, weight))
             for name, pair in metrics.items():

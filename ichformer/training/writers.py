@@ -1,11 +1,13 @@
 """Where metrics go: a file of JSON lines, TensorBoard events and, if asked for, Weights & Biases."""
 
 import json
+import struct
+import time
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from ichformer.errors import InputError
-from ichformer.files import write_text
+from ichformer.files import append_bytes, write_text
 
 
 @runtime_checkable
@@ -28,34 +30,51 @@ class JsonLines:
         if path.exists():
             kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= resumed_step]
             write_text("".join(line + "\n" for line in kept), path)
-        self._file = path.open("a", encoding="utf-8")
+        self._path = path
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """One line, on disk at once."""
-        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
-        self._file.flush()
+        append_bytes((json.dumps({"step": step, **metrics}) + "\n").encode(), self._path)
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Nothing is open."""
 
 
 class TensorBoard:
-    """Event files; those of a resumed run hide what an interrupted one wrote after its checkpoint."""
+    """An event file; that of a resumed run hides what an interrupted one wrote after its checkpoint.
+
+    Written here and now: tensorboardX's own writer has a thread that dies of a full disk, and then waits for it.
+    """
 
     def __init__(self, folder: Path, *, resumed_step: int):
-        from tensorboardX import SummaryWriter
+        from tensorboardX.proto import event_pb2
 
-        self._writer = SummaryWriter(str(folder), purge_step=resumed_step + 1 if resumed_step else None)
+        folder.mkdir(exist_ok=True)
+        self._path = folder / f"events.out.tfevents.{time.time_ns()}"
+        self._write(file_version="brain.Event:2")
+        if resumed_step:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._write(step=resumed_step + 1, session_log=start)
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
-        """One scalar a metric."""
-        for name, value in metrics.items():
-            self._writer.add_scalar(name, value, step)
+        """One scalar a metric, on disk at once."""
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
+        self._write(step=step, summary=Summary(value=values))
 
     def close(self) -> None:
-        """Flushes and closes."""
-        self._writer.close()
+        """Nothing is open."""
+
+    def _write(self, **fields: Any) -> None:
+        """A record: its length, the length's checksum, the event, its checksum (TensorFlow's ``record_writer.h``)."""
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.record_writer import masked_crc32c
+
+        event = Event(wall_time=time.time(), **fields).SerializeToString()
+        length = struct.pack("<Q", len(event))
+        sums = [struct.pack("<I", masked_crc32c(data)) for data in (length, event)]
+        append_bytes(length + sums[0] + event + sums[1], self._path)
 
 
 class WeightsAndBiases:

@@ -2,11 +2,6 @@
 
 import dataclasses
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import jax
@@ -162,40 +157,3 @@ def test_a_run_without_a_checkpoint_does_not_open(config, tmp_path, monkeypatch)
             train(config, tmp_path / "run", progress=False)
     with pytest.raises(InputError, match="no checkpoint yet"):
         Run.open(tmp_path / "run")
-
-
-TRAIN = """
-import sys
-from pathlib import Path
-from ichformer.training.config import read_config
-from ichformer.training.loop import train
-train(read_config(Path(sys.argv[1])), Path(sys.argv[2]), progress=False)
-"""
-
-
-@pytest.mark.slow
-def test_a_killed_process_leaves_a_run_that_ends_as_one_that_was_not(config, tmp_path):
-    config = dataclasses.replace(config, steps=40)
-    file = tmp_path / "told.json"
-    file.write_text(config.to_json(), encoding="utf-8")
-    environment = os.environ | {"XLA_FLAGS": ""}
-
-    def start(run: Path) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, "-c", TRAIN, str(file), str(run)], env=environment)
-
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    lines = killed / "metrics.jsonl"
-    with start(killed) as process:
-        deadline = time.monotonic() + 240
-        while not (lines.exists() and lines.read_bytes().count(b"\n") >= 3):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    assert len(lines.read_text(encoding="utf-8").splitlines()) < config.steps
-    for run in (killed, whole):
-        with start(run) as process:
-            assert process.wait(timeout=240) == 0
-    assert [line["step"] for line in metrics(killed)] == list(range(1, 41))
-    assert_same_run(killed, whole)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
 from ichformer.testing import tiny_cohort
 from ichformer.training import clock as clock_module
-from ichformer.training import loop
+from ichformer.training import loop, validation
 from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.clock import Clock
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
@@ -142,6 +143,28 @@ def test_sigterm_saves_and_the_next_start_goes_on(config, whole, tmp_path, monke
     assert losses(run) == losses(whole)
 
 
+def test_sigterm_cuts_a_look_short_and_the_next_start_looks_again(config, whole, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+
+        def interrupted(*args, **kwargs):
+            for i, batch in enumerate(evaluation_batches(*args, **kwargs)):
+                if i == 1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield batch
+
+        patch.setattr(validation, "evaluation_batches", interrupted)
+        with pytest.raises(Stopped, match="stopped after step 2 of 5"):
+            train(config, run, progress=False)
+    train(config, run, progress=False)
+    assert {line["step"]: line["loss"] for line in lines(run) if "loss" in line} == dict(enumerate(losses(whole), 1))
+    assert [line["val_loss"] for line in lines(run) if "val_loss" in line] == [
+        line["val_loss"] for line in lines(whole) if "val_loss" in line
+    ]
+    assert kept(run) == kept(whole)
+    assert Run.open(run).step == Run.open(whole).step
+
+
 @pytest.mark.slow
 def test_the_command_ends_well_within_half_a_minute_of_sigterm(config, tmp_path):
     run = tmp_path / "run"
@@ -165,7 +188,7 @@ def test_a_run_that_no_longer_gets_better_ends_and_stays_ended(config, tmp_path,
 
     config = dataclasses.replace(config, steps=50, evaluate_every=1, patience_steps=2, keep_checkpoints=1, profile=None)
     found = iter([3.0, 2.0, 2.5, 2.25])
-    monkeypatch.setattr(loop.Look, "__call__", lambda self, state: {"val_loss": next(found)})
+    monkeypatch.setattr(loop.Look, "__call__", lambda self, state, *, stopping: {"val_loss": next(found)})
     train(config, tmp_path / "run", progress=False)
     assert [line["val_loss"] for line in lines(tmp_path / "run")] == [3.0, 2.0, 2.5, 2.25]
     assert kept(tmp_path / "run") == {"2", "4"}
@@ -184,6 +207,26 @@ def test_looks_need_scans_to_look_at(config, tmp_path):
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, store=str(tmp_path / "store")))
     with pytest.raises(InputError, match="has no split 'val'"):
         train(config, tmp_path / "run", progress=False)
+
+
+def test_who_reads_a_run_leaves_what_is_being_written_there(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    writing = tmp_path / "run" / "checkpoints" / "9.orbax-checkpoint-tmp"
+    writing.mkdir()
+    Run.open(tmp_path / "run")
+    assert writing.exists()
+    Checkpoints(tmp_path / "run" / "checkpoints", every=1, keep=3).close()
+    assert not writing.exists()
+
+
+def test_saves_leave_no_thread_behind(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", every=1, keep=1)
+    counts = []
+    for step in range(1, 7):
+        checkpoints.save(step, state_of(step))
+        counts.append(threading.active_count())
+    checkpoints.close()
+    assert counts[-1] <= counts[1]
 
 
 def state_of(step: int) -> TrainState:

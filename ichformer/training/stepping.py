@@ -1,0 +1,144 @@
+"""From step to step: what a training does over and over. It knows nothing of what is optimised, nor of devices."""
+
+import contextlib
+import functools
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+from tqdm import tqdm
+
+from ichformer.errors import Stopped, mendable
+from ichformer.pipeline.batch import Batch
+from ichformer.training.checkpoint import Checkpoints
+from ichformer.training.clock import Clock
+from ichformer.training.config import TrainConfig
+from ichformer.training.hosts import leave
+from ichformer.training.optim import learning_rate
+from ichformer.training.profile import Profile
+from ichformer.training.retreat import Retreat
+from ichformer.training.state import TrainState
+from ichformer.training.validation import Look
+from ichformer.training.writers import Writer
+
+Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+"""A compiled step: from state, batch and random numbers to the next state and metrics."""
+
+
+def run_steps(
+    step: Step,
+    state: TrainState,
+    batches: Iterator[Batch],
+    *,
+    config: TrainConfig,
+    run: Path,
+    place: Callable[[Batch], Batch],
+    checkpoints: Checkpoints,
+    look: Look,
+    writers: Sequence[Writer],
+    clock: Clock,
+    stop_after: Callable[[int], bool],
+    progress: bool,
+) -> dict[str, float]:
+    """Steps from ``state`` on until all are done, or until the run no longer gets better.
+
+    The order is part of the contract: step, take the next batch while the device computes, judge, write, save.
+
+    Args:
+      step: what is done with each batch; it is given the random numbers of the run.
+      state: the state to start from; its memory is given up.
+      batches: the batches from that step on.
+      config: of the run.
+      run: its folder.
+      place: puts a batch where ``step`` wants it.
+      checkpoints: of the run.
+      look: at the split "val", where that is due.
+      writers: get the metrics.
+      clock: of the run.
+      stop_after: whether to stop after so many steps.
+      progress: a bar with an ETA on standard error.
+
+    Returns:
+      The last metrics that were written.
+
+    Raises:
+      InputError: updates that fail again after going back, a disk that is full.
+      Stopped: where ``stop_after`` said so, with everything saved.
+    """
+    rate = learning_rate(config.optim, config.steps)
+    rng = jax.random.key(config.seed + 1)
+    retreat = Retreat(run, checkpoints, max_bad_steps=config.max_bad_steps)
+    written: dict[str, float] = {}
+    judged: dict[str, float]
+    done = last = first = int(state.step)
+    bar = tqdm(
+        total=config.steps,
+        initial=first,
+        desc="train",
+        unit="step",
+        disable=not progress or jax.process_index() != 0,
+        file=sys.stderr,
+        mininterval=1,
+    )
+
+    def next_batch() -> Batch:
+        with clock.on("input"):
+            return place(next(batches))
+
+    try:
+        with mendable(run), bar, Profile(run / "profile", config.profile) as profile:
+            if first and look.is_due(first) and not checkpoints.is_judged(first):
+                # An earlier process was stopped while it looked.
+                with clock.on("evaluation"):
+                    judged = look(state, stopping=functools.partial(stop_after, first))
+                if not judged:
+                    raise Stopped(f"stopped while looking at val after step {first}; the same command goes on")
+                for writer in writers:
+                    writer.write(first, judged)
+                checkpoints.save(first, state, metrics=judged)
+            steps = 0 if look.is_over(checkpoints.best_step, first) else config.steps
+            if first < steps:
+                batch = next_batch()
+            for done in range(first + 1, steps + 1):
+                profile.before(done)
+                with clock.on("start") if done == first + 1 else contextlib.nullcontext():
+                    state, metrics = step(state, batch, rng)
+                if done < steps:
+                    batch = next_batch()
+                profile.after(done, state)
+                judged = {}
+                if look.is_due(done):
+                    with clock.on("evaluation"):
+                        judged = look(state, stopping=functools.partial(stop_after, done))
+                if look.is_due(done) or done % config.log_every == 0 or done == steps:
+                    # Here alone the host waits for the device.
+                    written = {name: float(value) for name, value in jax.device_get(metrics).items()} | judged
+                    seconds, shares = clock.mark()
+                    written |= {"learning_rate": float(rate(done - 1)), **shares}
+                    written["scans_per_s"] = (done - last) * config.data.batch_size / seconds
+                    last = done
+                    for writer in writers:
+                        writer.write(done, {name: value for name, value in written.items() if math.isfinite(value)})
+                    bar.set_postfix_str(
+                        f"loss {written['loss']:.4f}, {written['scans_per_s']:.1f} scans/s", refresh=False
+                    )
+                    state = retreat(state, done, int(written["bad_in_a_row"]))
+                bar.update()
+                stopping = stop_after(done)
+                with clock.on("saving"):
+                    checkpoints.save(done, state, metrics=judged or None, force=stopping or done == steps)
+                if stopping and (done < steps or (look.is_due(done) and not judged)):
+                    checkpoints.close()
+                    raise Stopped(f"stopped after step {done} of {steps}; all is saved, the same command goes on")
+                if judged and look.is_over(checkpoints.best_step, done):
+                    bar.write(f"no smaller loss on val since step {checkpoints.best_step}: done", file=sys.stderr)
+                    break
+    except Stopped:
+        raise  # all hosts stop after the same step
+    except Exception as error:
+        if jax.process_count() > 1:
+            leave(error, step=done)
+        raise
+    return written
