@@ -94,7 +94,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
 def test_training_moves_the_parameters(config, undisturbed):
     state = last_state(undisturbed)
     assert int(state.step) == STEPS
-    start = initial_state(build_objective(config), config, 32)
+    start = jax.jit(lambda: initial_state(build_objective(config), config, 32))()
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), start.params, state.params)
     assert any(jax.tree.leaves(moved))
 
