@@ -47,6 +47,15 @@ PartitionName=urgent Nodes=localhost PriorityTier=2 PreemptMode=OFF
 """
 
 
+# Where only the script is looked at: trains until it is told to stop, and is done when it goes on.
+STAND_IN = """#!/bin/bash
+if [[ -n ${SLURM_RESTART_COUNT:-} ]]; then echo "goes on"; exit; fi
+trap 'echo saved; exit 0' TERM
+echo trains
+while :; do sleep 0.1; done
+"""
+
+
 def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         taken = [stack.enter_context(socket.socket()) for _ in range(count)]
@@ -199,6 +208,29 @@ def test_a_job_that_has_to_give_way_saves_and_goes_on(slurm, arguments, alone, t
     slurm.wait_for(job, "COMPLETED")
     assert slurm.job(job)["Restarts"] == "1"
     assert_same(run, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("told", "state", "restarts"),
+    [
+        (["--batch", "--signal=TERM"], "COMPLETED", 1),  # what Slurm does itself two minutes before the time is over
+        ([], "CANCELLED", 0),
+    ],
+    ids=["its time is over", "cancelled"],
+)
+def test_who_is_stopped_goes_back_into_the_queue_unless_somebody_cancelled(slurm, tmp_path, told, state, restarts):
+    command = tmp_path / "ichformer"
+    command.write_text(STAND_IN)
+    command.chmod(0o755)
+    path = f"{tmp_path}:{slurm.environment['PATH']}"
+    job = Slurm(slurm.environment | {"PATH": path}, slurm.log).submit("--ntasks=2", str(SCRIPT), cwd=tmp_path)
+    out = tmp_path / f"ichformer-{job}.out"
+    wait_until(lambda: out.exists() and out.read_text().count("trains") == 2, within_s=60, said=slurm.log.read_text)
+    slurm("scancel", *told, job)
+    slurm.wait_for(job, state)
+    assert slurm.job(job)["Restarts"] == str(restarts)
+    assert [out.read_text().count(word) for word in ("saved", "goes on")] == [2, 2 * restarts]
 
 
 @pytest.mark.slow
