@@ -86,7 +86,8 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, accumulate: int = 1) -> Non
 def shard_batch(batch: Batch, mesh: Mesh) -> Batch:
     """This host's part of a batch onto its devices, as one global array each."""
     sharding = NamedSharding(mesh, PartitionSpec(BATCH_AXES))
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch)
+    # All arrays in one call: one by one they are most of what the loop costs the host.
+    return jax.make_array_from_process_local_data(sharding, jax.tree.map(np.asarray, batch))
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
