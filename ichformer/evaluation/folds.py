@@ -121,7 +121,7 @@ def _spreads(summaries: list[Summary]) -> Iterator[Spread]:
                 yield spread(name, labels[0].label, figure, [getattr(label, figure).value for label in labels])
         yield spread(name, "macro", "auroc", [level.macro_auroc.value for level in levels])
         yield spread(name, "macro", "average_precision", [level.macro_average_precision.value for level in levels])
-        yield spread(name, "macro", "log_loss", [level.macro_log_loss for level in levels])
+        yield spread(name, "macro", "log_loss", [level.macro_log_loss.value for level in levels])
 
 
 def format_cross_validation(found: CrossValidation) -> str:
