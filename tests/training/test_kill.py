@@ -136,7 +136,10 @@ def test_a_run_that_is_killed_twenty_times_is_the_run_that_was_not(config, tmp_p
                 assert time.monotonic() < began + 240
                 time.sleep(0.002)
             if target is None:
-                time.sleep(chance.uniform(0.5, started_s))
+                # However fast this start is beside the last one, it must not come far.
+                latest = began + chance.uniform(0.5, started_s)
+                while time.monotonic() < latest and len(batches(tmp_path / name)) < 5:
+                    time.sleep(0.01)
             else:
                 started_s = time.monotonic() - began
                 time.sleep(chance.uniform(0, 0.05))
