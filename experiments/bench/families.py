@@ -188,6 +188,7 @@ def medians_ms(steps: Sequence[Callable[[], object]], clock: Callable[[], float]
     seen: list[list[float]] = [[] for _ in steps]
     for _ in range(repeats + 1):
         for step, times in zip(steps, seen, strict=True):
+            time.sleep(0.3)
             start = clock()
             step()
             times.append(clock() - start)

@@ -11,6 +11,7 @@ from ichformer.models.contract import CAM_LAYER, Prediction
 from ichformer.models.encoders import build_encoder
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
 from ichformer.models.layers.channel_norm import Norm
+from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.resnet import Shortcut
 from ichformer.models.layers.resnet3d import ResNet3D
 from ichformer.models.slice_sequence import SliceSequence
@@ -116,7 +117,7 @@ class Cnn3d(nn.Module):
         """See ``contract.Classifier``; any H and W."""
         grid = self.encoder(x, slice_mask)
         if self.width is not None:
-            grid = nn.Dense(self.width, dtype=self.dtype, name="project")(grid)
+            grid = Dense(self.width, dtype=self.dtype, name="project")(grid)
         grid = self.perturb(CAM_LAYER, grid)
         vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
         vectors = rearrange(vectors, "(b s) d -> b s d", b=x.shape[0])

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from ichformer import LABELS
 from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.positions import LONGEST_MM, ZPosition, sincos_1d, slice_heights_mm
 from ichformer.models.layers.transformer import Block
 
@@ -26,9 +27,9 @@ class AttentionPool(nn.Module):
     def __call__(self, x: Float[Array, "b n d"], mask: Bool[Array, "b n"] | None = None) -> Float[Array, "b d"]:
         """Tokens [B,N,D] to their mean [B,D]; tokens outside ``mask`` weigh nothing."""
         hidden = max(x.shape[-1] // 4, 8)
-        gate = nn.sigmoid(nn.Dense(hidden, dtype=self.dtype, name="gate")(x))
-        score = nn.Dense(1, dtype=jnp.float32, name="score")(
-            nn.tanh(nn.Dense(hidden, dtype=self.dtype, name="value")(x)) * gate
+        gate = nn.sigmoid(Dense(hidden, dtype=self.dtype, name="gate")(x))
+        score = Dense(1, dtype=jnp.float32, name="score")(
+            nn.tanh(Dense(hidden, dtype=self.dtype, name="value")(x)) * gate
         )
         if mask is not None:
             # Finite, so that a scan without any slice gives a number and not NaN.
@@ -53,7 +54,7 @@ class SlicePool(nn.Module):
         mean = AttentionPool(self.dtype, name="mean")(x)
         if self.kind == "attention":
             return mean
-        return nn.Dense(x.shape[-1], dtype=self.dtype, name="mix")(jnp.concatenate([mean, jnp.max(x, axis=1)], axis=-1))
+        return Dense(x.shape[-1], dtype=self.dtype, name="mix")(jnp.concatenate([mean, jnp.max(x, axis=1)], axis=-1))
 
 
 class SliceContext(nn.Module):
@@ -100,13 +101,13 @@ class SliceAndScanHead(nn.Module):
         """Vectors [B,S,D] to float32 slice logits [B,S,6] and scan logits [B,6]."""
         # Where a head starts with the prevalence it will meet, the first steps are not spent on learning it.
         bias = nn.initializers.constant(-2.0)
-        slice_logits = nn.Dense(len(LABELS), kernel_init=DENSE_INIT, bias_init=bias, name="slice_logits")(
+        slice_logits = Dense(len(LABELS), kernel_init=DENSE_INIT, bias_init=bias, name="slice_logits")(
             x.astype(jnp.float32)
         )
         if self.scan_pool == "max":
             return slice_logits, jnp.max(jnp.where(slice_mask[..., None], slice_logits, _MASKED), axis=1)
         pooled = AttentionPool(self.dtype, name="scan_pool")(x, slice_mask)
-        scan_logits = nn.Dense(len(LABELS), kernel_init=DENSE_INIT, bias_init=bias, name="scan_logits")(
+        scan_logits = Dense(len(LABELS), kernel_init=DENSE_INIT, bias_init=bias, name="scan_logits")(
             pooled.astype(jnp.float32)
         )
         return slice_logits, scan_logits

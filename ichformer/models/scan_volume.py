@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from ichformer.models.contract import CAM_LAYER, Prediction
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
 from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.dense import Dense
 
 
 class ScanVolume(nn.Module):
@@ -42,7 +43,7 @@ class ScanVolume(nn.Module):
         grid = self.encoder(x, slice_mask, spacing_mm, train=train)
         width, each = grid.shape[-1], self.encoder.slices_per_token
         if each > 1:
-            grid = nn.Dense(each * width, kernel_init=DENSE_INIT, dtype=self.dtype, name="to_slices")(grid)
+            grid = Dense(each * width, kernel_init=DENSE_INIT, dtype=self.dtype, name="to_slices")(grid)
             grid = rearrange(grid, "b d h w (i c) -> b (d i) h w c", i=each)[:, :slices]
         grid = self.perturb(CAM_LAYER, grid)
         vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))

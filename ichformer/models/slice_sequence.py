@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from ichformer.models.contract import CAM_LAYER, Prediction
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool, SlicePooling
+from ichformer.models.layers.dense import Dense
 
 
 class SliceSequence(nn.Module):
@@ -47,7 +48,7 @@ class SliceSequence(nn.Module):
         else:
             grid = self.encoder(x, train=train)
         if self.width is not None:
-            grid = nn.Dense(self.width, dtype=self.dtype, name="project")(grid)
+            grid = Dense(self.width, dtype=self.dtype, name="project")(grid)
         # What makes a vector of the grid reads all of it, so this is where gradients still have a place in the slice.
         grid = self.perturb(CAM_LAYER, rearrange(grid, "(b s) h w d -> b s h w d", b=b))
         cells = rearrange(grid, "b s h w d -> (b s) h w d")

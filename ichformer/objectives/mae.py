@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from ichformer.ct.windows import Window
 from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.positions import sincos_2d
 from ichformer.models.layers.transformer import Block
@@ -36,7 +37,7 @@ class MaskedAutoencoder(nn.Module):
         """The pixels of every patch [N, tokens, p*p*C], from the ``kept`` patches that come first in ``order``."""
         p, dtype = self.encoder.patch_size, self.encoder.dtype
         seen = self.encoder.tokens(x, order[:, :kept], train=train)
-        seen = nn.Dense(self.decoder_width, kernel_init=DENSE_INIT, dtype=dtype, name="to_decoder")(seen)
+        seen = Dense(self.decoder_width, kernel_init=DENSE_INIT, dtype=dtype, name="to_decoder")(seen)
         hidden = self.param("mask_token", DENSE_INIT, (1, 1, self.decoder_width)).astype(dtype)
         hidden = jnp.broadcast_to(hidden, (x.shape[0], order.shape[1] - kept, self.decoder_width))
         tokens = jnp.concatenate([seen, hidden], axis=1)
@@ -45,7 +46,7 @@ class MaskedAutoencoder(nn.Module):
         for i in range(self.decoder_depth):
             tokens = Block(max(self.decoder_width // 32, 1), dtype=dtype, name=f"decoder{i}")(tokens, train=train)
         tokens = nn.LayerNorm(epsilon=1e-6, dtype=dtype, name="decoder_norm")(tokens)
-        return nn.Dense(p * p * x.shape[-1], kernel_init=DENSE_INIT, name="pixels")(tokens.astype(jnp.float32))
+        return Dense(p * p * x.shape[-1], kernel_init=DENSE_INIT, name="pixels")(tokens.astype(jnp.float32))
 
 
 @dataclass(frozen=True, kw_only=True)

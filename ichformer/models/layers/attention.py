@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ichformer.models.layers.dense import DenseGeneral
 from ichformer.models.layers.positions import rotate
 
 DENSE_INIT = nn.initializers.truncated_normal(stddev=0.02)
@@ -39,7 +40,7 @@ class SelfAttention(nn.Module):
     ) -> Float[Array, "b n d"]:
         """Tokens of the same shape (Vaswani et al. 2017, section 3.2); ``angles`` are their rotary positions."""
         width = x.shape[-1]
-        qkv = nn.DenseGeneral(
+        qkv = DenseGeneral(
             (3, self.num_heads, width // self.num_heads),
             use_bias=self.qkv_bias,
             kernel_init=DENSE_INIT,
@@ -55,7 +56,7 @@ class SelfAttention(nn.Module):
         if angles is not None:
             query, key = rotate(query, angles), rotate(key, angles)
         y = attend(query, key, value, mask)
-        return nn.DenseGeneral(width, axis=(-2, -1), kernel_init=DENSE_INIT, dtype=self.dtype, name="out")(y)
+        return DenseGeneral(width, axis=(-2, -1), kernel_init=DENSE_INIT, dtype=self.dtype, name="out")(y)
 
 
 def attend(

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.convolution import Conv
+from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.drop_path import DropPath
 from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD
 
@@ -30,8 +31,8 @@ class ConvNextBlock(nn.Module):
             x
         )
         y = _norm(self.dtype, "norm")(y)
-        y = nn.gelu(nn.Dense(4 * width, kernel_init=DENSE_INIT, dtype=self.dtype, name="up")(y), approximate=False)
-        y = nn.Dense(width, kernel_init=DENSE_INIT, dtype=self.dtype, name="down")(y)
+        y = nn.gelu(Dense(4 * width, kernel_init=DENSE_INIT, dtype=self.dtype, name="up")(y), approximate=False)
+        y = Dense(width, kernel_init=DENSE_INIT, dtype=self.dtype, name="down")(y)
         scale = self.param("scale", nn.initializers.constant(1e-6), (width,))
         return x + DropPath(self.drop_path)(y * scale.reshape(1, 1, 1, -1).astype(self.dtype), train=train)
 

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from ichformer.models.layers.channel_norm import GroupNorm
 from ichformer.models.layers.convolution import Conv
+from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.residual import ResidualBlock, ResidualEncoder
 
@@ -59,10 +60,8 @@ class BiFusion(nn.Module):
         both = nn.relu(GroupNorm(self.dtype, name="product_norm")(both))
         places = jnp.concatenate([local.mean(-1, keepdims=True), local.max(-1, keepdims=True)], -1)
         local = local * nn.sigmoid(Conv(1, (7, 7), dtype=self.dtype, name="places")(places))
-        channels = nn.Dense(wide.shape[-1] // 4, dtype=self.dtype, name="channels_down")(
-            wide.mean((1, 2), keepdims=True)
-        )
-        wide = wide * nn.sigmoid(nn.Dense(wide.shape[-1], dtype=self.dtype, name="channels_up")(nn.relu(channels)))
+        channels = Dense(wide.shape[-1] // 4, dtype=self.dtype, name="channels_down")(wide.mean((1, 2), keepdims=True))
+        wide = wide * nn.sigmoid(Dense(wide.shape[-1], dtype=self.dtype, name="channels_up")(nn.relu(channels)))
         fused = jnp.concatenate([local, wide, both], -1)
         fused = ResidualBlock(self.width, dtype=self.dtype, name="fuse")(fused)
         return nn.relu(GroupNorm(self.dtype, name="norm")(fused))

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ichformer.models.layers.dense import Dense
+
 
 class Gru(nn.Module):
     """One direction of a GRU (Cho et al. 2014) as torch and cuDNN compute it, the reset gate behind the product.
@@ -27,7 +29,7 @@ class Gru(nn.Module):
     def __call__(self, x: Float[Array, "b s d"], mask: Bool[Array, "b s"]) -> Float[Array, "b s hidden"]:
         """The state behind every step; a masked step leaves it as it was, wherever it stands."""
         # All steps' inputs in one product; only the state's has to wait for its turn.
-        inputs = nn.Dense(3 * self.hidden, dtype=self.dtype, name="input")(x).astype(jnp.float32)
+        inputs = Dense(3 * self.hidden, dtype=self.dtype, name="input")(x).astype(jnp.float32)
         kernel = self.param("state", nn.initializers.orthogonal(), (self.hidden, 3 * self.hidden))
         bias = self.param("state_bias", nn.initializers.zeros_init(), (self.hidden,))
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.channel_norm import Norm, normalise
 from ichformer.models.layers.convolution import Conv
+from ichformer.models.layers.dense import Dense, DenseGeneral
 from ichformer.models.layers.drop_path import DropPath
 from ichformer.models.layers.partition import Partition, join, relative_index, split
 from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD
@@ -104,8 +105,8 @@ class SqueezeExcite(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         """Features of the same shape."""
-        y = nn.silu(nn.Dense(self.hidden, dtype=self.dtype, name="down")(x.mean((1, 2), keepdims=True)))
-        return x * nn.sigmoid(nn.Dense(x.shape[-1], dtype=self.dtype, name="up")(y))
+        y = nn.silu(Dense(self.hidden, dtype=self.dtype, name="down")(x.mean((1, 2), keepdims=True)))
+        return x * nn.sigmoid(Dense(x.shape[-1], dtype=self.dtype, name="up")(y))
 
 
 class PartitionAttention(nn.Module):
@@ -130,7 +131,7 @@ class PartitionAttention(nn.Module):
 
     def _attend(self, tokens: Array, real: np.ndarray | None, sides: tuple[int, int]) -> Array:
         width = tokens.shape[-1]
-        qkv = nn.DenseGeneral(
+        qkv = DenseGeneral(
             (3, self.num_heads, width // self.num_heads), kernel_init=DENSE_INIT, dtype=self.dtype, name="qkv"
         )(tokens)
         query, key, value = (qkv[:, :, i] for i in range(3))
@@ -141,7 +142,7 @@ class PartitionAttention(nn.Module):
         bias = bias.transpose(2, 0, 1)[None].astype(self.dtype)
         mask = None if real is None else jnp.asarray(real)[:, None, None, :]
         y = jax.nn.dot_product_attention(query, key, value, bias=bias, mask=mask)
-        return nn.DenseGeneral(width, axis=(-2, -1), kernel_init=DENSE_INIT, dtype=self.dtype, name="out")(y)
+        return DenseGeneral(width, axis=(-2, -1), kernel_init=DENSE_INIT, dtype=self.dtype, name="out")(y)
 
 
 def _gelu(x: Array) -> Array:

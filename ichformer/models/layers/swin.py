@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.convolution import Conv
+from ichformer.models.layers.dense import DenseGeneral
 from ichformer.models.layers.positions import sincos_1d, slice_heights_mm
 from ichformer.models.layers.transformer import Remat, repeated
 from ichformer.models.layers.window_attention import EPSILON, SwinVersion, WindowBlock
@@ -162,7 +163,7 @@ class PatchMerging(nn.Module):
         x = _pad(_zero_masked(x, slice_mask), (self.slices, 2, 2))
         x = rearrange(x, "b (d i) (h j) (w k) c -> b d h w i j k c", i=self.slices, j=2, k=2)
         # The axes stay apart, so that the parameters of a merge of one slice can become those of a merge of two.
-        dense = nn.DenseGeneral(
+        dense = DenseGeneral(
             2 * width, corner, use_bias=False, kernel_init=DENSE_INIT, dtype=self.dtype, name="reduction"
         )
         if self.version == "v2":

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.attention import DENSE_INIT, SelfAttention
+from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.drop_path import drop_path
 
 Feedforward = Literal["gelu_tanh", "gelu", "swiglu"]
@@ -59,13 +60,13 @@ class Mlp(nn.Module):
         hidden = int(width * self.ratio)
         if self.kind == "swiglu":
             hidden = -(-int(hidden * 2 / 3) // 8) * 8
-            both = nn.Dense(2 * hidden, kernel_init=DENSE_INIT, dtype=self.dtype, name="up")(x)
+            both = Dense(2 * hidden, kernel_init=DENSE_INIT, dtype=self.dtype, name="up")(x)
             gate, y = jnp.split(both, 2, axis=-1)
             y = nn.silu(gate) * y
         else:
-            y = nn.Dense(hidden, kernel_init=DENSE_INIT, dtype=self.dtype, name="up")(x)
+            y = Dense(hidden, kernel_init=DENSE_INIT, dtype=self.dtype, name="up")(x)
             y = nn.gelu(y, approximate=self.kind == "gelu_tanh")
-        return nn.Dense(width, kernel_init=DENSE_INIT, dtype=self.dtype, name="down")(y)
+        return Dense(width, kernel_init=DENSE_INIT, dtype=self.dtype, name="down")(y)
 
 
 class BranchEnd(nn.Module):

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.dense import Dense, DenseGeneral
 from ichformer.models.layers.drop_path import drop_path
 from ichformer.models.layers.transformer import Mlp
 from ichformer.models.layers.windows import Size, bias_index, groups, partition, tiling, unite
@@ -50,7 +51,7 @@ class WindowAttention(nn.Module):
         grid = (slices, rows, columns)
         tiles = tiling(grid, self.window, shifted=self.shifted)
         head = (self.num_heads, width // self.num_heads)
-        qkv = nn.DenseGeneral((3, *head), use_bias=False, kernel_init=DENSE_INIT, dtype=self.dtype, name="qkv")(
+        qkv = DenseGeneral((3, *head), use_bias=False, kernel_init=DENSE_INIT, dtype=self.dtype, name="qkv")(
             partition(x, tiles)
         )
         query, key, value = jnp.moveaxis(qkv, 3, 0)
@@ -72,7 +73,7 @@ class WindowAttention(nn.Module):
             attended=jnp.where(partition(real, tiles), group, -1),
             scale=scale,
         )
-        y = nn.DenseGeneral(width, axis=(-2, -1), kernel_init=DENSE_INIT, dtype=self.dtype, name="out")(y)
+        y = DenseGeneral(width, axis=(-2, -1), kernel_init=DENSE_INIT, dtype=self.dtype, name="out")(y)
         return unite(y, tiles, grid)
 
     def _head_bias(self, name: str, head: tuple[int, int]) -> Float[Array, "1 1 1 k d"]:
@@ -83,8 +84,8 @@ class WindowAttention(nn.Module):
         if self.version == "v1":
             table = self.param("relative_bias", DENSE_INIT, (*sides, self.num_heads))
         else:
-            hidden = nn.relu(nn.Dense(512, name="bias_up")(_log_offsets(self.window)))
-            table = 16 * nn.sigmoid(nn.Dense(self.num_heads, use_bias=False, name="bias_down")(hidden))
+            hidden = nn.relu(Dense(512, name="bias_up")(_log_offsets(self.window)))
+            table = 16 * nn.sigmoid(Dense(self.num_heads, use_bias=False, name="bias_down")(hidden))
         pairs = table.reshape(-1, self.num_heads)[bias_index(window, self.window)]
         return jnp.moveaxis(pairs, -1, 0)
 
