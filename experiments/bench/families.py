@@ -37,6 +37,8 @@ from ichformer.models.zoo import build_model
 
 SLICES, SCAN, SEQUENCE = (4, 128, 128, 3), (1, 16, 96, 96, 1), (1, 8, 128, 128, 3)
 RATE = 1e-4
+PAUSE_S = 0.3
+"""PyTorch's threads go on spinning for a while after a step, and would take a core from the one that follows."""
 
 
 class Peer(torch.nn.Module):
@@ -189,6 +191,7 @@ def medians_ms(steps: Sequence[Callable[[], object]], clock: Callable[[], float]
     for _ in range(repeats + 1):
         for step, times in zip(steps, seen, strict=True):
             time.sleep(0.3)
+            time.sleep(PAUSE_S)
             start = clock()
             step()
             times.append(clock() - start)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ichformer.models.layers import cpu_attention
 from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.dense import Dense, DenseGeneral
 from ichformer.models.layers.drop_path import drop_path
@@ -141,19 +142,21 @@ def attend_in_windows(
 ) -> Float[Array, "b w n k d"]:
     """Attention in each window ``w`` of each scan, from a token of ``group`` g to those that are ``attended`` by g.
 
-    On a CPU a few windows at a time, and the backward pass computes their weights anew: they then stay in the cache,
-    and that halves the time. Elsewhere all at once.
+    On a CPU a few windows at a time, whose weights then stay in the cache: that halves the time. Elsewhere all at once.
     """
     b, windows, tokens, heads, _ = query.shape
+    on_cpu = jax.default_backend() == "cpu"
     each = windows
-    if jax.default_backend() == "cpu":
+    if on_cpu:
         fit = max(_CACHED_LOGITS // (b * heads * tokens**2), 1)
         each = max(n for n in range(1, windows + 1) if windows % n == 0 and n <= fit)
 
     def some(parts: tuple[Array, ...]) -> Array:
         query, key, value, group, attended = parts
-        mask = group[:, None, :, None] == attended[:, None, None, :]
-        return jax.nn.dot_product_attention(query, key, value, bias=bias[None], mask=mask, scale=scale)
+        mask = group[:, :, None] == attended[:, None, :]
+        if on_cpu:
+            return cpu_attention.attention(query, key, value, scale=scale, bias=bias, mask=mask)
+        return jax.nn.dot_product_attention(query, key, value, bias=bias[None], mask=mask[:, None], scale=scale)
 
     def split(x: Array) -> Array:
         x = jnp.moveaxis(x.reshape(b, windows // each, each, *x.shape[2:]), 1, 0)
@@ -162,7 +165,7 @@ def attend_in_windows(
     parts = tuple(map(split, (query, key, value, jnp.broadcast_to(group, attended.shape), attended)))
     if each == windows:
         return some(tuple(part[0] for part in parts)).reshape(query.shape)
-    y = jax.lax.map(jax.checkpoint(some, prevent_cse=False), parts)
+    y = jax.lax.map(some, parts)
     return jnp.moveaxis(y.reshape(windows // each, b, each, *y.shape[2:]), 0, 1).reshape(query.shape)
 
 
