@@ -38,7 +38,7 @@ from ichformer.models.zoo import build_model
 SLICES, SCAN, SEQUENCE = (4, 128, 128, 3), (1, 16, 96, 96, 1), (1, 8, 128, 128, 3)
 RATE = 1e-4
 PAUSE_S = 0.3
-"""PyTorch's threads go on spinning for a while after a step, and would take a core from the one that follows."""
+"""PyTorch's threads go on spinning for a while after a step, and would take a core from what follows."""
 
 
 class Peer(torch.nn.Module):
@@ -186,12 +186,13 @@ def in_torch(peer: Peer, x: np.ndarray) -> list[Callable[[], object]]:
 
 
 def medians_ms(steps: Sequence[Callable[[], object]], clock: Callable[[], float], repeats: int) -> list[float]:
-    """Median milliseconds of each, taken in turn; the first round compiles."""
+    """Median milliseconds of each, taken in turn, of a step that follows another; the first round compiles."""
     seen: list[list[float]] = [[] for _ in steps]
     for _ in range(repeats + 1):
         for step, times in zip(steps, seen, strict=True):
             time.sleep(0.3)
             time.sleep(PAUSE_S)
+            step()
             start = clock()
             step()
             times.append(clock() - start)

@@ -54,7 +54,7 @@ def gradients(
     elif _is_matmul(kernel, strides):
         dx, dkernel = _matmul_gradients(x, kernel, dy, strides, pads)
     else:
-        dx = _to_input(dy, jnp.swapaxes(kernel, -1, -2), x.shape[1:-1], strides, pads, _dense)
+        dx = _dense_to_input(dy, kernel, x.shape[1:-1], strides, pads)
         dkernel = _dense_to_kernel(x, dy, kernel.shape, strides, pads)
     return dx.astype(dtypes[0]), dkernel.astype(dtypes[1])
 
@@ -118,6 +118,22 @@ def _dense_to_kernel(x: Array, dy: Array, shape: tuple[int, ...], strides: tuple
 
     total = jnp.zeros((math.prod(taps), *shape[-2:]), x.dtype)
     return lax.scan(add_block, total, jnp.arange(0, rows, block))[0].reshape(shape)
+
+
+def _dense_to_input(dy: Array, kernel: Array, space: tuple[int, ...], strides: tuple[int, ...], pads: Pads) -> Array:
+    if math.prod(dy.shape[:-1]) > 2 * dy.shape[-1]:
+        return _to_input(dy, jnp.swapaxes(kernel, -1, -2), space, strides, pads, _dense)
+    # Few positions of many features: to bring such a kernel into another order takes longer than to apply it.
+    taps = kernel.shape[:-2]
+    parts = (_rows(dy) @ _rows(kernel).T).reshape(*dy.shape[:-1], math.prod(taps), -1)
+    dx = jnp.zeros((dy.shape[0], *space, kernel.shape[-2]), dy.dtype)
+    for i, tap in enumerate(itertools.product(*map(range, taps))):
+        before = [a - low for a, (low, _) in zip(tap, pads, strict=True)]
+        spans = [(size - 1) * s + 1 for size, s in zip(dy.shape[1:], strides, strict=False)]
+        behind = [size - a - span for size, a, span in zip(space, before, spans, strict=True)]
+        edges = [(a, b, s - 1) for a, b, s in zip(before, behind, strides, strict=True)]
+        dx = dx + lax.pad(parts[..., i, :], jnp.zeros((), dy.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    return dx
 
 
 def _matmul(x: Array, kernel: Array, strides: tuple[int, ...], pads: Pads) -> Array:
