@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 
 Pads = tuple[tuple[int, int], ...]
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 22
 """About what the shifted copies of a block of rows may take: no more than the cache holds."""
 
 
