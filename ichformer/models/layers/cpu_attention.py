@@ -25,9 +25,9 @@ def attention(
 
     Computed in float32, returned in the dtype of ``value``; it has first derivatives by reverse mode alone.
     """
-    heads = (jnp.swapaxes(x.astype(jnp.float32), 1, 2) for x in (query * scale, key, value))
-    mask = None if mask is None else mask[:, None]
-    return jnp.swapaxes(_attention(*heads, bias, mask), 1, 2).astype(value.dtype)
+    q, k, v = (jnp.swapaxes(x.astype(jnp.float32), 1, 2) for x in (query, key, value))
+    y = _attention(q * scale, k, v, bias, None if mask is None else mask[:, None])
+    return jnp.swapaxes(y, 1, 2).astype(value.dtype)
 
 
 @jax.custom_vjp
