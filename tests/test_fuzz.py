@@ -1,5 +1,7 @@
 """A small fuzz, as ``experiments/fuzz.py`` does it by the ten thousands: nothing but volumes and readable refusals."""
 
+import time
+
 import pytest
 
 from experiments import fuzz
@@ -38,10 +40,19 @@ def hungry(_):
     raise InputError("Unable to allocate 9 GiB", where="x", mend="none")
 
 
+def slow(_):
+    start = time.process_time()
+    while time.process_time() < start + 0.01:
+        pass
+
+
 @pytest.mark.parametrize(
-    ("reader", "end"), [(unreadable, "unreadable message"), (faulty, "other error"), (hungry, "memory")]
+    ("reader", "end"),
+    [(unreadable, "unreadable message"), (faulty, "other error"), (hungry, "memory"), (slow, "slow")],
 )
 def test_what_is_no_success_is_a_failure(monkeypatch, tmp_path, reader, end):
+    if reader is slow:
+        monkeypatch.setattr(fuzz, "LIMIT_S", 0.005)
     monkeypatch.setitem(fuzz.READERS, "dicom", reader)
     outcome = fuzz.Outcome(number=0, kind="dicom", **fuzz._read("dicom", tmp_path))
     assert (outcome.end, outcome.failed) == (end, True)
