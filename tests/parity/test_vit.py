@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.transformer import BlockStyle
-from ichformer.models.weights.load import load_pretrained
+from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Tree
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -83,7 +83,7 @@ def assert_equal(model: PatchEncoder, weights: Path, tokens: np.ndarray, gradien
     x, along = jnp.asarray(pictures()), jnp.asarray(directions(tokens.shape[1]))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False)["params"])
     fresh = jax.tree.map(lambda p: np.zeros(p.shape, p.dtype), shapes)
-    params, report, _ = load_pretrained(fresh, weights)
+    params, report, _ = load_weights(fresh, weights)
     assert (report.new, report.misfits, report.numbers) == ((), {}, report.total)
 
     def loss(p: Tree) -> tuple[jax.Array, jax.Array]:
@@ -92,7 +92,7 @@ def assert_equal(model: PatchEncoder, weights: Path, tokens: np.ndarray, gradien
 
     found, ours = jax.jit(jax.grad(loss, has_aux=True))(params)
     np.testing.assert_allclose(ours, tokens, atol=1e-4)
-    wanted = traverse_util.flatten_dict(load_pretrained(fresh, gradients)[0], sep="/")
+    wanted = traverse_util.flatten_dict(load_weights(fresh, gradients)[0], sep="/")
     for name, value in traverse_util.flatten_dict(found, sep="/").items():
         np.testing.assert_allclose(value, wanted[name], atol=1e-3 * np.abs(wanted[name]).max(), err_msg=name)
 
