@@ -106,7 +106,7 @@ def run(reference: Any, save: Callable[[Path], Path], folder: Path) -> tuple[Pat
     with torch.no_grad():
         for name, value in reference.named_parameters():
             gradient = torch.zeros_like(value) if value.grad is None else value.grad
-            if name.endswith(("position_embeddings", "pos_embed")):
+            if name.endswith(("position_embeddings", "pos_embed", "pos_embedding")):
                 # The class token's own: where it is added to that of the token, the two would count twice.
                 gradient[:, : gradient.shape[1] - GRID[0] * GRID[1]] = 0
             value.copy_(gradient)
@@ -218,6 +218,40 @@ def test_timm(tmp_path: Path, registers: int, embed_class: bool) -> None:
 
     weights, tokens, gradients = run(reference, save, tmp_path)
     assert_equal(encoder(DINO, registers), weights, tokens, gradients)
+
+
+@pytest.mark.parametrize("as_published", [True, False])
+def test_torchvision(tmp_path: Path, as_published: bool) -> None:
+    theirs = pytest.importorskip("torchvision.models.vision_transformer")
+    reference = randomise(
+        theirs.VisionTransformer(SIZE, PATCH, DEPTH, HEADS, WIDTH, 4 * WIDTH, num_classes=2).requires_grad_(True)
+    )
+    before = {"mlp.0": "mlp.linear_1", "mlp.3": "mlp.linear_2"} if as_published else {}
+
+    def tokens(x: Any) -> Any:
+        patches = reference.conv_proj(x).flatten(2).transpose(1, 2)
+        return reference.encoder(torch.cat([reference.class_token.expand(len(x), -1, -1), patches], dim=1))
+
+    class Tokens(torch.nn.Module):
+        """Without the head, by the names of the whole."""
+
+        def named_parameters(self, *_: Any, **__: Any) -> Any:
+            return reference.named_parameters()
+
+        def forward(self, x: Any) -> Any:
+            return tokens(x)
+
+    def save(path: Path) -> Path:
+        values = {}
+        for name, value in reference.state_dict().items():
+            for new, old in before.items():
+                name = name.replace(new, old)
+            values[name] = value.numpy().copy()
+        save_file(values, path.with_suffix(".safetensors"))
+        return path.with_suffix(".safetensors")
+
+    weights, found, gradients = run(Tokens(), save, tmp_path)
+    assert_equal(encoder(BlockStyle(mlp="gelu")), weights, found, gradients)
 
 
 class MlpBlock(nn.Module):

@@ -88,6 +88,12 @@ LAYOUTS: tuple[Layout, ...] = (
         needs=_vit(mlp="gelu"),
     ),
     Layout(
+        name="torchvision ViT",
+        marks=("encoder.layers.encoder_layer_0.self_attention.in_proj_weight", "conv_proj.weight"),
+        convert=vit.torchvision_vit,
+        needs=_vit(mlp="gelu"),
+    ),
+    Layout(
         name="vit_jax ViT",
         marks=("Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel", "embedding/kernel"),
         convert=vit.vit_jax,
@@ -162,6 +168,11 @@ LAYOUTS: tuple[Layout, ...] = (
         name="facebookresearch ConvNeXt",
         marks=("downsample_layers.0.0.weight", "stages.0.0.dwconv.weight", "stages.0.0.gamma"),
         convert=convnext.authors_convnext,
+    ),
+    Layout(
+        name="torchvision ConvNeXt",
+        marks=("features.0.0.weight", "features.1.0.layer_scale", "features.1.0.block.0.weight"),
+        convert=convnext.torchvision_convnext,
     ),
     Layout(
         name="torchvision MaxViT",
