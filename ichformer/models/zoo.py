@@ -1,5 +1,6 @@
 """Every model by name: the one registry that training, the command line and the tests over all models read."""
 
+import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -155,5 +156,7 @@ def model_options(name: str) -> set[str]:
 
 def _entry(name: str) -> Entry:
     if name not in MODELS:
-        raise InputError("there is no such model", where=name, mend=f"choose one of {', '.join(MODELS)}")
+        near = [f"perhaps you meant {model}" for model in difflib.get_close_matches(name, MODELS, n=1)]
+        choice = f"choose one of {', '.join(MODELS)}"
+        raise InputError("there is no such model", where=name, mend=", or ".join([*near, choice]))
     return MODELS[name]
