@@ -28,7 +28,8 @@ class AttentionPool(nn.Module):
         """Tokens [B,N,D] to their mean [B,D]; tokens outside ``mask`` weigh nothing."""
         hidden = max(x.shape[-1] // 4, 8)
         gate = nn.sigmoid(Dense(hidden, dtype=self.dtype, name="gate")(x))
-        score = Dense(1, dtype=jnp.float32, name="score")(
+        # No bias: a softmax takes no notice of what it would add to every score alike.
+        score = Dense(1, use_bias=False, dtype=jnp.float32, name="score")(
             nn.tanh(Dense(hidden, dtype=self.dtype, name="value")(x)) * gate
         )
         if mask is not None:

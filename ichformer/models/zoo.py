@@ -1,5 +1,6 @@
 """Every model by name: the one registry that training, the command line and the tests over all models read."""
 
+import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,44 +101,44 @@ _DEEP_SWIN = {"depths": (2, 2, 18, 2)}
 _BASE_SWIN = _DEEP_SWIN | {"width": 128, "num_heads": (4, 8, 16, 32)}
 
 MODELS: dict[str, Entry] = {
-    "slice_vit_nano": Entry(build=slice_vit, options=_NANO_VIT, params=490_063, gflops=61.92),
-    "slice_vit_ti": _vit(6_489_902, 109.1, 192, 12, 3),
-    "slice_vit_s": _vit(25_587_278, 392.8, 384, 12, 6),
-    "slice_vit_b": _vit(101_604_494, 1484, 768, 12, 12),
-    "slice_vit_l": _vit(331_453_966, 5177, 1024, 24, 16),
-    "vit3d_nano": Entry(build=vit3d, options=_NANO_VIT3D, params=280_501, gflops=47.28),
-    "vit3d_s": Entry(build=vit3d, options={}, params=29_143_118, gflops=513.4),
-    "vit3d_b": Entry(build=vit3d, options={"width": 768, "num_heads": 12}, params=115_794_062, gflops=1957),
-    "hybrid_nano": Entry(build=hybrid, options=_NANO_HYBRID, params=139_599, gflops=4.257),
-    "hybrid_ti": _hybrid(4_581_054, 39.76, "residual_ti", heads=4),
-    "hybrid_s": _hybrid(18_293_614, 158.1, "residual_s"),
-    "hybrid_resnet18": _hybrid(18_276_174, 152.6, "resnet18"),
-    "hybrid_resnet50": _hybrid(31_656_782, 346.9, "resnet50", width=512),
-    "hybrid_convnext_t": _hybrid(35_313_518, 375, "convnext_t", width=512),
-    "hybrid_efficientnet_lite0": _hybrid(5_479_310, 33.68, "efficientnet_lite0", width=256, heads=4),
-    "hybrid_efficientnet_lite1": _hybrid(6_243_982, 43.49, "efficientnet_lite1", width=256, heads=4),
-    "hybrid_efficientnet_lite2": _hybrid(6_919_374, 49.67, "efficientnet_lite2", width=256, heads=4),
-    "cnn2d_nano": Entry(build=cnn2d, options={"encoder": "residual_nano"}, params=89_487, gflops=4.254),
-    "cnn2d_resnet18": _encoded(cnn2d, 11_835_847, 152.2, "resnet18"),
-    "cnn2d_resnet50": _encoded(cnn2d, 25_216_455, 346.5, "resnet50", 512),
-    "cnn2d_convnext_t": _encoded(cnn2d, 28_873_191, 374.6, "convnext_t", 512),
-    "cnn2d_efficientnet_lite0": _encoded(cnn2d, 3_864_775, 33.58, "efficientnet_lite0", 256),
-    "cnn3d_nano": Entry(build=cnn3d, options=_NANO_CNN3D, params=251_623, gflops=26.42),
-    "cnn3d_resnet18": Entry(build=cnn3d, options=_RESNET18_3D, params=33_823_950, gflops=490),
-    "cnn3d_resnet50": Entry(build=cnn3d, options=_RESNET50_3D, params=48_041_934, gflops=715),
-    "cnn_gru_nano": Entry(build=cnn_gru, options=_NANO_GRU, params=151_439, gflops=4.258),
-    "cnn_gru_resnet18": _encoded(cnn_gru, 15_906_638, 152.4, "resnet18"),
-    "cnn_gru_resnet50": _encoded(cnn_gru, 29_287_246, 346.8, "resnet50", 512),
-    "cnn_gru_efficientnet_lite0": _encoded(cnn_gru, 6_757_454, 33.76, "efficientnet_lite0", 256),
-    "swin3d_nano": Entry(build=swin3d, options=_NANO_SWIN, params=382_657, gflops=11.5),
-    "swin3d_t": Entry(build=swin3d, options={}, params=33_463_604, gflops=373),
-    "swin3d_s": Entry(build=swin3d, options=_DEEP_SWIN, params=55_117_604, gflops=639.8),
-    "swin3d_b": Entry(build=swin3d, options=_BASE_SWIN, params=97_607_382, gflops=1070),
-    "maxvit_nano": Entry(build=hybrid, options=_NANO_HYBRID | {"encoder": "maxvit_nano"}, params=238_811, gflops=23.86),
+    "slice_vit_nano": Entry(build=slice_vit, options=_NANO_VIT, params=490_062, gflops=61.92),
+    "slice_vit_ti": _vit(6_489_900, 109.1, 192, 12, 3),
+    "slice_vit_s": _vit(25_587_276, 392.8, 384, 12, 6),
+    "slice_vit_b": _vit(101_604_492, 1484, 768, 12, 12),
+    "slice_vit_l": _vit(331_453_964, 5177, 1024, 24, 16),
+    "vit3d_nano": Entry(build=vit3d, options=_NANO_VIT3D, params=280_500, gflops=47.28),
+    "vit3d_s": Entry(build=vit3d, options={}, params=29_143_116, gflops=513.4),
+    "vit3d_b": Entry(build=vit3d, options={"width": 768, "num_heads": 12}, params=115_794_060, gflops=1957),
+    "hybrid_nano": Entry(build=hybrid, options=_NANO_HYBRID, params=139_598, gflops=4.257),
+    "hybrid_ti": _hybrid(4_581_052, 39.76, "residual_ti", heads=4),
+    "hybrid_s": _hybrid(18_293_612, 158.1, "residual_s"),
+    "hybrid_resnet18": _hybrid(18_276_172, 152.6, "resnet18"),
+    "hybrid_resnet50": _hybrid(31_656_780, 346.9, "resnet50", width=512),
+    "hybrid_convnext_t": _hybrid(35_313_516, 375, "convnext_t", width=512),
+    "hybrid_efficientnet_lite0": _hybrid(5_479_308, 33.68, "efficientnet_lite0", width=256, heads=4),
+    "hybrid_efficientnet_lite1": _hybrid(6_243_980, 43.49, "efficientnet_lite1", width=256, heads=4),
+    "hybrid_efficientnet_lite2": _hybrid(6_919_372, 49.67, "efficientnet_lite2", width=256, heads=4),
+    "cnn2d_nano": Entry(build=cnn2d, options={"encoder": "residual_nano"}, params=89_486, gflops=4.254),
+    "cnn2d_resnet18": _encoded(cnn2d, 11_835_846, 152.2, "resnet18"),
+    "cnn2d_resnet50": _encoded(cnn2d, 25_216_454, 346.5, "resnet50", 512),
+    "cnn2d_convnext_t": _encoded(cnn2d, 28_873_190, 374.6, "convnext_t", 512),
+    "cnn2d_efficientnet_lite0": _encoded(cnn2d, 3_864_774, 33.58, "efficientnet_lite0", 256),
+    "cnn3d_nano": Entry(build=cnn3d, options=_NANO_CNN3D, params=251_622, gflops=26.42),
+    "cnn3d_resnet18": Entry(build=cnn3d, options=_RESNET18_3D, params=33_823_948, gflops=490),
+    "cnn3d_resnet50": Entry(build=cnn3d, options=_RESNET50_3D, params=48_041_932, gflops=715),
+    "cnn_gru_nano": Entry(build=cnn_gru, options=_NANO_GRU, params=151_438, gflops=4.258),
+    "cnn_gru_resnet18": _encoded(cnn_gru, 15_906_636, 152.4, "resnet18"),
+    "cnn_gru_resnet50": _encoded(cnn_gru, 29_287_244, 346.8, "resnet50", 512),
+    "cnn_gru_efficientnet_lite0": _encoded(cnn_gru, 6_757_452, 33.76, "efficientnet_lite0", 256),
+    "swin3d_nano": Entry(build=swin3d, options=_NANO_SWIN, params=382_656, gflops=11.5),
+    "swin3d_t": Entry(build=swin3d, options={}, params=33_463_602, gflops=373),
+    "swin3d_s": Entry(build=swin3d, options=_DEEP_SWIN, params=55_117_602, gflops=639.8),
+    "swin3d_b": Entry(build=swin3d, options=_BASE_SWIN, params=97_607_380, gflops=1070),
+    "maxvit_nano": Entry(build=hybrid, options=_NANO_HYBRID | {"encoder": "maxvit_nano"}, params=238_810, gflops=23.86),
     # Tu et al. 2022 and torchvision train the size T with this rate.
-    "maxvit_t": Entry(build=hybrid, options={"encoder": "maxvit_t", "drop_path": 0.2}, params=37_253_014, gflops=470),
-    "dual_nano": Entry(build=hybrid, options=_NANO_HYBRID | {"encoder": "dual_nano"}, params=379_906, gflops=39.8),
-    "dual_s": _hybrid(35_300_849, 627.6, "dual_s", heads=6),
+    "maxvit_t": Entry(build=hybrid, options={"encoder": "maxvit_t", "drop_path": 0.2}, params=37_253_012, gflops=470),
+    "dual_nano": Entry(build=hybrid, options=_NANO_HYBRID | {"encoder": "dual_nano"}, params=379_905, gflops=39.8),
+    "dual_s": _hybrid(35_300_847, 627.6, "dual_s", heads=6),
 }
 """By the name that ``--model.name`` takes."""
 
@@ -155,5 +156,7 @@ def model_options(name: str) -> set[str]:
 
 def _entry(name: str) -> Entry:
     if name not in MODELS:
-        raise InputError("there is no such model", where=name, mend=f"choose one of {', '.join(MODELS)}")
+        near = [f"perhaps you meant {model}" for model in difflib.get_close_matches(name, MODELS, n=1)]
+        choice = f"choose one of {', '.join(MODELS)}"
+        raise InputError("there is no such model", where=name, mend=", or ".join([*near, choice]))
     return MODELS[name]

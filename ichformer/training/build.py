@@ -8,6 +8,7 @@ from ichformer.errors import InputError
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.slice_sequence import SliceSequence
 from ichformer.models.weights.layouts import named_layout
+from ichformer.models.weights.pretrained import wanted_options
 from ichformer.models.zoo import build_model, model_options
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
@@ -56,8 +57,7 @@ def configured_model(config: ModelConfig) -> nn.Module:
             f"{config.name} has no such option", where=f"--model.{name.replace('_', '-')}", mend="leave it out"
         )
     if config.pretrained:
-        needs = named_layout(config.pretrained_layout).needs
-        asked |= {name: value for name, value in needs.items() if name in known}
+        asked |= wanted_options(config.name, named_layout(config.pretrained_layout))
     return build_model(config.name, dtype=jnp.dtype(config.compute_dtype), **asked)
 
 

@@ -104,7 +104,7 @@ class Checkpoints:
           until: none with more steps than this; any where None.
 
         Raises:
-          InputError: there are checkpoints, but none can be read.
+          InputError: there are checkpoints, but none can be read, or the newest is whole and has other parameters.
         """
         self._checkpointer.wait()
         step, found = self._first_readable(self._steps(until), {"state": jax.tree.map(_abstract, state)})
@@ -151,6 +151,7 @@ class Checkpoints:
             try:
                 return step, self._checkpointer.load_checkpointables(step, target)["state"]
             except _UNREADABLE as error:
+                self._refuse_another_model(step, target["state"].params)
                 reason = one_line(error, max_chars=200)
                 print(f"the checkpoint of step {step} cannot be read: {reason}", file=sys.stderr)  # noqa: T201
         raise InputError(
@@ -158,6 +159,23 @@ class Checkpoints:
             where=self._folder,
             mend="restore the folder from a copy, or train into a new one",
         )
+
+    def _refuse_another_model(self, step: int, params: Any) -> None:
+        """InputError where a checkpoint is whole and its parameters are not those that ``params`` has."""
+        try:
+            there = self._checkpointer.checkpointables_metadata(step).metadata["state"]["params"]
+        except _UNREADABLE:
+            return
+        shapes, wanted = _shapes(there), _shapes(params)
+        other = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
+        if other:
+            raise InputError(
+                f"the checkpoint of step {step} is of another version of the model: {other[0]} is "
+                f"{shapes.get(other[0], 'nothing')} there and {wanted.get(other[0], 'nothing')} here"
+                + (f", and so for {len(other) - 1} more" if other[1:] else ""),
+                where=self._folder,
+                mend="take the ichformer whose commit and version the run's run.json names, or train anew",
+            )
 
     def _put_aside(self, step: int) -> None:
         if jax.process_index() == 0:
@@ -170,3 +188,9 @@ class Checkpoints:
 def _abstract(x: Any) -> jax.ShapeDtypeStruct:
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None) or here)
+
+
+def _shapes(params: Any) -> dict[str, str]:
+    """Such as "64x6" for each array, by its name."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {"/".join(key.key for key in path): "x".join(map(str, leaf.shape)) for path, leaf in leaves}

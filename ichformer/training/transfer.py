@@ -12,10 +12,9 @@ import jax.numpy as jnp
 from ichformer.errors import InputError
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.fit import fit_tree
-from ichformer.models.weights.imagenet import imagenet_weights
 from ichformer.models.weights.layouts import recognise
-from ichformer.models.weights.load import load_pretrained
-from ichformer.models.zoo import MODELS
+from ichformer.models.weights.load import load_weights
+from ichformer.models.weights.pretrained import weights_path
 from ichformer.training.build import build_objective
 from ichformer.training.config import ModelConfig, TrainConfig, read_config
 from ichformer.training.run import load_params, read_prepare
@@ -42,8 +41,8 @@ def transfer_params(state: TrainState, source: Path) -> TrainState:
 
 def transfer_pretrained(state: TrainState, model: ModelConfig) -> TrainState:
     """``state`` with the weights that ``model.pretrained`` names; what became of them is said on standard error."""
-    path = pretrained_path(model)
-    params, report, layout = load_pretrained(state.params, path)
+    path = weights_path(model.name, model.pretrained)
+    params, report, layout = load_weights(state.params, path)
     print(f"init: {path.name}, {layout}\n{report}", file=sys.stderr)  # noqa: T201
     return _started(state, params)
 
@@ -63,25 +62,17 @@ def with_layout(config: TrainConfig, run: Path) -> TrainConfig:
             before = read_config(run / "config.json").model
             layout = before.pretrained_layout if before.pretrained == model.pretrained else ""
         else:
-            path = pretrained_path(model)
+            path = weights_path(model.name, model.pretrained)
             layout = recognise(read_tensors(path), where=path).layout.name
         model = dataclasses.replace(model, pretrained_layout=layout)
     return dataclasses.replace(config, model=model)
-
-
-def pretrained_path(model: ModelConfig) -> Path:
-    """The file that ``model.pretrained`` names; InputError where "imagenet" has none for this model."""
-    if model.pretrained != "imagenet":
-        return Path(model.pretrained)
-    entry = MODELS.get(model.name)
-    return imagenet_weights(str(entry.options.get("encoder", model.name)) if entry else model.name)
 
 
 def pretrained_facts(model: ModelConfig) -> dict[str, Any]:
     """What a run's record says of where it started: the file's name, its SHA-256 and its layout."""
     if not model.pretrained:
         return {}
-    path = pretrained_path(model)
+    path = weights_path(model.name, model.pretrained)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"pretrained": {"file": path.name, "sha256": digest, "layout": model.pretrained_layout}}

@@ -12,7 +12,12 @@ transformers = pytest.importorskip("transformers")
 from ichformer.models.layers.convnext import ConvNext
 from ichformer.models.layers.efficientnet import EfficientNet, Stage
 from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD, ResNet
-from ichformer.models.weights.convnext import authors_convnext, huggingface_convnext, timm_convnext
+from ichformer.models.weights.convnext import (
+    authors_convnext,
+    huggingface_convnext,
+    timm_convnext,
+    torchvision_convnext,
+)
 from ichformer.models.weights.efficientnet import pytorch_efficientnet
 from ichformer.models.weights.layouts import recognise
 from ichformer.models.weights.resnet import huggingface_resnet, torchvision_resnet
@@ -91,6 +96,24 @@ def test_convnext_of_hugging_face():
         theirs=convnext(),
         run=lambda model: model.layernorm(model(channels_first(x)).last_hidden_state.permute(0, 2, 3, 1)),
         inputs=(x,),
+    )
+
+
+def test_convnext_of_torchvision():
+    theirs = pytest.importorskip("torchvision.models.convnext")
+    sizes = [(8, 16, 1), (16, 24, 2), (24, None, 1)]
+    settings = [theirs.CNBlockConfig(*size) for size in sizes]
+    module = randomise(theirs.ConvNeXt(settings, layer_scale=1.0, num_classes=2))
+    found = recognise({name: tensor.numpy() for name, tensor in module.state_dict().items()}, where="a file")
+    assert found.layout.name == "torchvision ConvNeXt"
+    x = X[:, :32, :64]
+    assert_parity(
+        ours=apply(ConvNext((1, 2, 1), (8, 16, 24))),
+        layout=torchvision_convnext,
+        theirs=module,
+        run=lambda model: model.classifier[0](model.features(channels_first(x))).permute(0, 2, 3, 1),
+        inputs=(x,),
+        left=("classifier.2.bias", "classifier.2.weight"),
     )
 
 

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from ichformer.models.layers.gru import BidirectionalGru
 from ichformer.models.weights.gru import torch_gru
-from ichformer.models.weights.load import load_pretrained
+from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Source
 from ichformer.models.zoo import build_model
 from tests.parity.compare import assert_parity, randomise, source_of
@@ -64,7 +64,7 @@ def test_a_file_of_a_sequence_model_goes_to_the_context(tmp_path):
     model = build_model("cnn_gru_nano")
     x, mask, spacing_mm = jnp.zeros((1, 2, 32, 32, 3)), jnp.ones((1, 2), bool), jnp.ones((1, 3))
     fresh = jax.eval_shape(lambda: model.init(jax.random.key(0), x, mask, spacing_mm, False)["params"])
-    params, report, _ = load_pretrained(fresh, tmp_path / "gru.pth")
+    params, report, _ = load_weights(fresh, tmp_path / "gru.pth")
     assert report.numbers == report.total == sum(leaf.size for leaf in jax.tree.leaves(fresh["context"]))
     np.testing.assert_array_equal(
         params["context"]["gru"]["backward1"]["state"], reference.weight_hh_l1_reverse.detach().T

@@ -10,7 +10,7 @@ monai = pytest.importorskip("monai.networks.nets")
 
 from ichformer.models.cnn import cnn3d
 from ichformer.models.layers.resnet3d import ResNet3D
-from ichformer.models.weights.load import load_pretrained
+from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.resnet import torchvision_resnet
 from tests.parity.compare import assert_parity, randomise
 
@@ -97,7 +97,7 @@ def test_a_file_of_medicalnet_starts_a_model_of_three_windows(tmp_path):
     x = jnp.repeat(jnp.asarray(X), 3, axis=-1)
     mask, spacing_mm = jnp.ones(x.shape[:2], bool), jnp.ones((2, 3))
     fresh = jax.eval_shape(lambda: model.init(jax.random.key(0), x, mask, spacing_mm, False)["params"])
-    params, report, layout = load_pretrained(fresh, tmp_path / "net.pth")
+    params, report, layout = load_weights(fresh, tmp_path / "net.pth")
     assert "MedicalNet" in layout
     assert report.changed == {"encoder/stem/kernel": "from 1 to 3 channels"}
     assert report.numbers == report.total

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.transformer import BlockStyle
-from ichformer.models.weights.load import load_pretrained
+from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Tree
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -83,7 +83,7 @@ def assert_equal(model: PatchEncoder, weights: Path, tokens: np.ndarray, gradien
     x, along = jnp.asarray(pictures()), jnp.asarray(directions(tokens.shape[1]))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False)["params"])
     fresh = jax.tree.map(lambda p: np.zeros(p.shape, p.dtype), shapes)
-    params, report, _ = load_pretrained(fresh, weights)
+    params, report, _ = load_weights(fresh, weights)
     assert (report.new, report.misfits, report.numbers) == ((), {}, report.total)
 
     def loss(p: Tree) -> tuple[jax.Array, jax.Array]:
@@ -92,7 +92,7 @@ def assert_equal(model: PatchEncoder, weights: Path, tokens: np.ndarray, gradien
 
     found, ours = jax.jit(jax.grad(loss, has_aux=True))(params)
     np.testing.assert_allclose(ours, tokens, atol=1e-4)
-    wanted = traverse_util.flatten_dict(load_pretrained(fresh, gradients)[0], sep="/")
+    wanted = traverse_util.flatten_dict(load_weights(fresh, gradients)[0], sep="/")
     for name, value in traverse_util.flatten_dict(found, sep="/").items():
         np.testing.assert_allclose(value, wanted[name], atol=1e-3 * np.abs(wanted[name]).max(), err_msg=name)
 
@@ -106,7 +106,7 @@ def run(reference: Any, save: Callable[[Path], Path], folder: Path) -> tuple[Pat
     with torch.no_grad():
         for name, value in reference.named_parameters():
             gradient = torch.zeros_like(value) if value.grad is None else value.grad
-            if name.endswith(("position_embeddings", "pos_embed")):
+            if name.endswith(("position_embeddings", "pos_embed", "pos_embedding")):
                 # The class token's own: where it is added to that of the token, the two would count twice.
                 gradient[:, : gradient.shape[1] - GRID[0] * GRID[1]] = 0
             value.copy_(gradient)
@@ -218,6 +218,40 @@ def test_timm(tmp_path: Path, registers: int, embed_class: bool) -> None:
 
     weights, tokens, gradients = run(reference, save, tmp_path)
     assert_equal(encoder(DINO, registers), weights, tokens, gradients)
+
+
+@pytest.mark.parametrize("as_published", [True, False])
+def test_torchvision(tmp_path: Path, as_published: bool) -> None:
+    theirs = pytest.importorskip("torchvision.models.vision_transformer")
+    reference = randomise(
+        theirs.VisionTransformer(SIZE, PATCH, DEPTH, HEADS, WIDTH, 4 * WIDTH, num_classes=2).requires_grad_(True)
+    )
+    before = {"mlp.0": "mlp.linear_1", "mlp.3": "mlp.linear_2"} if as_published else {}
+
+    def tokens(x: Any) -> Any:
+        patches = reference.conv_proj(x).flatten(2).transpose(1, 2)
+        return reference.encoder(torch.cat([reference.class_token.expand(len(x), -1, -1), patches], dim=1))
+
+    class Tokens(torch.nn.Module):
+        """Without the head, by the names of the whole."""
+
+        def named_parameters(self, *_: Any, **__: Any) -> Any:
+            return reference.named_parameters()
+
+        def forward(self, x: Any) -> Any:
+            return tokens(x)
+
+    def save(path: Path) -> Path:
+        values = {}
+        for name, value in reference.state_dict().items():
+            for new, old in before.items():
+                name = name.replace(new, old)
+            values[name] = value.numpy().copy()
+        save_file(values, path.with_suffix(".safetensors"))
+        return path.with_suffix(".safetensors")
+
+    weights, found, gradients = run(Tokens(), save, tmp_path)
+    assert_equal(encoder(BlockStyle(mlp="gelu")), weights, found, gradients)
 
 
 class MlpBlock(nn.Module):

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from ichformer.models.layers.transformer import BlockStyle
 from ichformer.models.layers.volume_encoder import VolumeEncoder
-from ichformer.models.weights.load import load_pretrained
+from ichformer.models.weights.load import load_weights
 
 SHAPE, PATCH, WIDTH, HEADS, DEPTH = (6, 16, 8), (2, 8, 4), 24, 2, 3
 
@@ -55,7 +55,7 @@ def test_monai(tmp_path, qkv_bias):
     mask, spacing_mm = jnp.ones((2, SHAPE[0]), bool), jnp.ones((2, 3))
     shapes = jax.eval_shape(lambda: encoder.init(jax.random.key(0), jnp.asarray(x), mask, spacing_mm, train=False))
     fresh = jax.tree.map(lambda p: np.zeros(p.shape, p.dtype), shapes["params"])
-    params, report, _ = load_pretrained(fresh, weights)
+    params, report, _ = load_weights(fresh, weights)
     assert (report.new, report.misfits) == ((), {})
     assert all("norm_cross_attn" in name for name in report.left)
 
@@ -65,6 +65,6 @@ def test_monai(tmp_path, qkv_bias):
 
     found, ours = jax.jit(jax.grad(loss, has_aux=True))(params)
     np.testing.assert_allclose(ours, tokens.detach().numpy(), atol=1e-4)
-    wanted = traverse_util.flatten_dict(load_pretrained(fresh, gradients)[0], sep="/")
+    wanted = traverse_util.flatten_dict(load_weights(fresh, gradients)[0], sep="/")
     for name, value in traverse_util.flatten_dict(found, sep="/").items():
         np.testing.assert_allclose(value, wanted[name], atol=1e-3 * np.abs(wanted[name]).max(), err_msg=name)

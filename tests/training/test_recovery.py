@@ -20,6 +20,7 @@ import pytest
 
 from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError, Stopped
+from ichformer.models.zoo import MODELS
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
 from ichformer.testing import tiny_cohort
@@ -122,6 +123,20 @@ def test_a_run_with_none_but_damaged_checkpoints_is_refused_and_left_as_it_is(co
         train(config, run, progress=False)
     assert kept(run) == before
     assert not (run / "damaged").exists()
+
+
+def test_a_run_of_another_version_of_the_model_is_refused_and_left_as_it_is(config, whole, tmp_path, monkeypatch):
+    """As one is that was trained before the model's code changed."""
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    before = kept(run)
+    entry = MODELS[config.model.name]
+    changed = dataclasses.replace(entry, options=entry.options | {"scan_pool": "attention"})
+    monkeypatch.setitem(MODELS, config.model.name, changed)
+    wanted = r"head/scan_logits/bias is nothing there and 6 here, and so for 6 more; take the ichformer whose commit"
+    with pytest.raises(InputError, match=wanted):
+        Run.open(run)
+    assert kept(run) == before
 
 
 def test_sigterm_saves_and_the_next_start_goes_on(config, whole, tmp_path, monkeypatch):

@@ -127,7 +127,14 @@ def test_what_cannot_be_a_start(config, tmp_path):
 
 @pytest.mark.parametrize("layout", [layout.name for layout in LAYOUTS])
 def test_what_a_layout_needs_can_be_built(layout):
-    assert named_layout(layout).needs.keys() <= {"positions", "class_token", "style", "norm", "version"}
+    assert named_layout(layout).needs.keys() <= {
+        "positions",
+        "class_token",
+        "num_registers",
+        "style",
+        "norm",
+        "version",
+    }
     for name in ("slice_vit_nano", "swin3d_nano", "cnn3d_nano", "hybrid_resnet18", "cnn_gru_efficientnet_lite0"):
         model = configured_model(ModelConfig(name=name, pretrained="weights", pretrained_layout=layout))
         if "norm" in named_layout(layout).needs and "encoder" in MODELS[name].options:

@@ -74,6 +74,31 @@ def timm_convnext(source: Source) -> Tree:
     return _convnext(source, _TIMM)
 
 
+def torchvision_convnext(source: Source) -> Tree:
+    """torchvision, which numbers stages and what stands before them in one row."""
+    tree = {
+        "stem": source.conv("features.0.0"),
+        "stem_norm": source.norm("features.0.1"),
+        "norm": source.norm("classifier.0"),
+    }
+    found = (re.fullmatch(r"features\.(\d+)\.(\d+)\.layer_scale", name) for name in source.names)
+    for match in filter(None, found):
+        place, block = int(match[1]), match[2]
+        stage = place // 2
+        if block == "0" and stage > 0:
+            tree[f"down{stage}_norm"] = source.norm(f"features.{place - 1}.0")
+            tree[f"down{stage}"] = source.conv(f"features.{place - 1}.1")
+        at = f"features.{place}.{block}"
+        tree[f"stage{stage}_block{block}"] = {
+            "depthwise": source.conv(f"{at}.block.0"),
+            "norm": source.norm(f"{at}.block.2"),
+            "up": source.dense(f"{at}.block.3"),
+            "down": source.dense(f"{at}.block.5"),
+            "scale": source.take(f"{at}.layer_scale").reshape(-1),
+        }
+    return tree
+
+
 def _convnext(source: Source, names: _Names) -> Tree:
     tree = {
         "stem": source.conv(names.stem),

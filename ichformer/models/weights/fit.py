@@ -77,7 +77,8 @@ def fit_tree(
       channels it is repeated, otherwise its mean is;
     - a 2-D kernel becomes a 3-D one (Carreira & Zisserman 2017, section 2.4): "mean" repeats it along the depth and
       divides, so that equal slices give what one slice gave, "centre" leaves the neighbours out;
-    - tables of positions are resized (bicubic).
+    - tables of positions are resized (bicubic);
+    - so are the kernels that cut patches, so that they say of a resized picture what they said of it.
 
     Args:
       params: of our model; not changed.
@@ -96,7 +97,7 @@ def fit_tree(
             left = (*left, name)
             continue
         shape = ours[name].shape
-        change = fit_array(name.rpartition("/")[2], value, shape, inflation)
+        change = fit_array(name, value, shape, inflation)
         if change is None:
             found.misfits[name] = f"{_by(value.shape)} for {_by(shape)}"
             continue
@@ -137,15 +138,16 @@ def _at(params: Tree, path: tuple[str, ...]) -> set[str]:
     return set(params)
 
 
-def fit_array(leaf: str, value: np.ndarray, shape: tuple[int, ...], inflation: Inflation = "mean") -> _Change | None:
+def fit_array(name: str, value: np.ndarray, shape: tuple[int, ...], inflation: Inflation = "mean") -> _Change | None:
     """One array in another shape, and what was done; None where there is no honest way.
 
     Args:
-      leaf: the parameter's own name, such as "kernel".
+      name: the parameter's, such as "encoder/patches/kernel"; its end decides.
       value: what is there.
       shape: what is wanted.
       inflation: see ``fit_tree``.
     """
+    leaf = name.rpartition("/")[2]
     if value.shape == shape:
         return value, ""
     if _regroups(value.shape, shape):
@@ -158,6 +160,9 @@ def fit_array(leaf: str, value: np.ndarray, shape: tuple[int, ...], inflation: I
     done = []
     if len(shape) == 5 and value.ndim == 4:
         value = value[None]  # a kernel of one slice
+    if name.endswith("patches/kernel") and value.ndim == len(shape) and value.shape[-4:-2] != shape[-4:-2]:
+        done.append(f"patches of {_by(value.shape[-4:-2])} to {_by(shape[-4:-2])}")
+        value = resize_patches(value, shape[-4:-2])
     if len(shape) == 5 == value.ndim and value.shape[0] == 1 < shape[0] and value.shape[1:3] == shape[1:3]:
         value = inflate(value[0], shape[0], inflation)
         done.append(f"inflated to {shape[0]} slices ({inflation})")
@@ -181,6 +186,19 @@ def inflate(kernel: np.ndarray, depth: int, inflation: Inflation) -> np.ndarray:
     if inflation == "mean":
         return np.stack([kernel / kernel.dtype.type(depth)] * depth)
     return np.stack([kernel if i == depth // 2 else np.zeros_like(kernel) for i in range(depth)])
+
+
+def resize_patches(kernel: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A kernel [..., h, w, cin, cout] that cuts patches, for patches of ``size``.
+
+    Its products with a patch that is resized with it (bicubic) are those that it had with the patch itself, or as near
+    as can be where patches become smaller (Beyer et al. 2023, "FlexiViT", section 3.4, eq. 2-3).
+    """
+    *lead, h, w, cin, cout = kernel.shape
+    pictures = np.eye(h * w, dtype=np.float32).reshape(h * w, h, w)
+    resize = np.asarray(jax.image.resize(pictures, (h * w, *size), "bicubic")).reshape(h * w, -1)
+    resized = np.linalg.pinv(resize.astype(np.float64)) @ kernel.reshape(*lead, h * w, cin * cout)
+    return resized.reshape(*lead, *size, cin, cout).astype(kernel.dtype)
 
 
 def resize_positions(table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:

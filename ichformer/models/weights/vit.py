@@ -72,6 +72,34 @@ def timm_vit(source: Source) -> Tree:
     return outside | _loop_and_last(blocks)
 
 
+def torchvision_vit(source: Source) -> Tree:
+    """torchvision's ViT; its files name the layers of the MLP as torchvision did before they were numbered."""
+    blocks = []
+    for name in _numbered(source, "encoder.layers.encoder_layer_{}", "ln_1.weight"):
+        up, down = ("linear_1", "linear_2") if f"{name}.mlp.linear_1.weight" in source else ("0", "3")
+        joined = {
+            "kernel": source.take(f"{name}.self_attention.in_proj_weight").T,
+            "bias": source.take(f"{name}.self_attention.in_proj_bias"),
+        }
+        blocks.append(
+            {
+                "norm1": source.norm(f"{name}.ln_1"),
+                "attention": {
+                    "qkv": {leaf: value.reshape(*value.shape[:-1], 3, -1) for leaf, value in joined.items()},
+                    "out": source.dense(f"{name}.self_attention.out_proj"),
+                },
+                "norm2": source.norm(f"{name}.ln_2"),
+                "mlp": {"up": source.dense(f"{name}.mlp.{up}"), "down": source.dense(f"{name}.mlp.{down}")},
+            }
+        )
+    return {
+        "patches": source.conv("conv_proj"),
+        "norm": source.norm("encoder.ln"),
+        **_positions(source, "encoder.pos_embedding", {"class_token": "class_token"}),
+        **_loop_and_last(blocks),
+    }
+
+
 def vit_jax(source: Source) -> Tree:
     """The ``.npz`` files of google-research/vision_transformer."""
     parts = ("LayerNorm_0", "MultiHeadDotProductAttention_1", "LayerNorm_2", "MlpBlock_3")

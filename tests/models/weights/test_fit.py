@@ -1,5 +1,6 @@
 """Foreign parameters find their place, are changed by known rules, and what was done is said."""
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from ichformer.errors import InputError
 from ichformer.models.weights import layouts
 from ichformer.models.weights.fit import change_channels, fit_array, fit_tree, inflate, resize_positions
 from ichformer.models.weights.layouts import Layout, recognise
-from ichformer.models.weights.load import load_pretrained
+from ichformer.models.weights.load import load_weights
 
 RNG = np.random.default_rng(0)
 
@@ -45,6 +46,23 @@ def test_an_inflated_kernel_answers_to_equal_slices_as_to_one(depth, inflation):
     after = convolve(np.repeat(x[:, None], depth, 1), inflated)
     np.testing.assert_allclose(after[:, 0], convolve(x, kernel), atol=1e-5)
     np.testing.assert_array_equal(fit_array("kernel", kernel, inflated.shape, inflation)[0], inflated)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(14, 16), (8, 16), (16, 16)])
+def test_patches_of_another_size_say_of_a_resized_picture_what_they_said_of_it(theirs, ours):
+    """The first is DINOv2's: no side of a prepared slice is a multiple of 14."""
+    kernel, patch = numbers(theirs, theirs, 3, 5), numbers(theirs, theirs, 3)
+    resized = np.asarray(jax.image.resize(patch, (ours, ours, 3), "bicubic"))
+    fitted, how = fit_array("encoder/patches/kernel", kernel, (ours, ours, 3, 5))
+    assert how == ("" if theirs == ours else f"patches of {theirs}x{theirs} to {ours}x{ours}")
+    np.testing.assert_allclose(np.tensordot(resized, fitted, 3), np.tensordot(patch, kernel, 3), atol=1e-3)
+    # Three windows of three slices, and patches two slices deep.
+    deep, how = fit_array("patches/kernel", kernel, (2, ours, ours, 9, 5))
+    assert "inflated to 2 slices" in how
+    assert "from 3 to 9 channels" in how
+    grey = np.broadcast_to(resized.mean(-1)[None, ..., None], (2, ours, ours, 9))
+    wanted = np.tensordot(np.broadcast_to(patch.mean(-1)[..., None], patch.shape), kernel, 3)
+    np.testing.assert_allclose(np.tensordot(grey, deep, 4), wanted, atol=1e-3)
 
 
 def test_positions_are_resized_over_the_grid():
@@ -138,7 +156,7 @@ def small_layout(monkeypatch):
 
 def test_a_file_is_recognised_by_its_names(small_layout, tmp_path):
     np.savez(tmp_path / "weights.npz", **small_layout)
-    merged, report, name = load_pretrained(model_params(), tmp_path / "weights.npz")
+    merged, report, name = load_weights(model_params(), tmp_path / "weights.npz")
     assert name == "test net"
     assert report.left == ("classifier.weight",)
     assert report.new == ("head/kernel",)
@@ -151,8 +169,8 @@ def test_files_that_do_not_fit_are_refused(small_layout, tmp_path):
     wide = small_layout | {"module.conv.weight": numbers(40, 3, 3, 3), "module.fc.weight": numbers(80, 40)}
     np.savez(tmp_path / "wide.npz", **wide)
     with pytest.raises(InputError, match=r"test net fills 8 of 364 numbers; encoder/stem/kernel has 3x3x3x40 for"):
-        load_pretrained(model_params(), tmp_path / "wide.npz")
+        load_weights(model_params(), tmp_path / "wide.npz")
     del small_layout["module.fc.weight"]
     np.savez(tmp_path / "part.npz", **small_layout)
     with pytest.raises(InputError, match=r"fc\.weight: lacks a tensor"):
-        load_pretrained(model_params(), tmp_path / "part.npz")
+        load_weights(model_params(), tmp_path / "part.npz")

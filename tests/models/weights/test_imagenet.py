@@ -10,7 +10,7 @@ from sklearn.datasets import load_sample_image
 from ichformer.errors import InputError
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.imagenet import PACKAGES, imagenet_weights
-from ichformer.models.weights.load import load_pretrained
+from ichformer.models.weights.load import load_weights
 from ichformer.models.zoo import build_model
 
 # Where the classes of ILSVRC 2012 stand.
@@ -52,7 +52,7 @@ def test_photographs_are_recognised(encoder, size):
     model = build_model("cnn2d_efficientnet_lite0", encoder=encoder, norm="affine")
     x = jnp.zeros((1, 1, 64, 64, 3))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, jnp.ones((1, 1), bool), jnp.ones((1, 3)), False))
-    params, report, layout = load_pretrained(shapes["params"], path)
+    params, report, layout = load_weights(shapes["params"], path)
     assert "EfficientNet" in layout
     assert report.numbers == report.total == sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]["encoder"]))
     assert report.changed == report.misfits == {}
