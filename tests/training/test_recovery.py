@@ -222,13 +222,16 @@ def test_who_reads_a_run_leaves_what_is_being_written_there(whole, tmp_path):
 
 
 def test_saves_leave_no_thread_behind(tmp_path):
+    before, saves = set(threading.enumerate()), 8
     checkpoints = Checkpoints(tmp_path / "checkpoints", every=1, keep=1)
-    counts = []
-    for step in range(1, 7):
+    for step in range(1, saves + 1):
         checkpoints.save(step, state_of(step))
-        counts.append(threading.active_count())
+    # Orbax ends the threads of a save in the background; its own, and that of a save nobody waited for yet, may stay.
+    deadline = time.monotonic() + 30
+    while len(left := set(threading.enumerate()) - before) > saves // 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(left) <= saves // 2, left
     checkpoints.close()
-    assert counts[-1] <= counts[1]
 
 
 def state_of(step: int) -> TrainState:
