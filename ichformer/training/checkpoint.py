@@ -159,9 +159,10 @@ class Checkpoints:
             except _UNREADABLE as error:
                 reason = one_line(error, max_chars=200)
                 print(f"the checkpoint of step {step} cannot be read: {reason}", file=sys.stderr)  # noqa: T201
-            if true_on_all_hosts(found is not None):
-                return step, found
+            is_whole = true_on_all_hosts(found is not None)
             if found is not None:
+                if is_whole:
+                    return step, found
                 reason = "another host could not read it"
         raise InputError(
             f"no checkpoint can be read ({reason})",
