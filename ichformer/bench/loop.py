@@ -161,7 +161,7 @@ def _time_loop(
                     ticks,
                 ],
                 clock=Clock(),
-                stop_after=lambda _: False,
+                is_told_to_stop=lambda: False,
                 progress=True,
             )
         finally:

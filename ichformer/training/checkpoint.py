@@ -1,9 +1,11 @@
 """Checkpoints through Orbax v1: the only file that imports it, since its names still change."""
 
+import contextlib
 import dataclasses
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from ichformer.errors import InputError, mendable, one_line
+from ichformer.training.hosts import on_first_host, true_on_all_hosts
 from ichformer.training.state import TrainState
 
 BEST_BY = "val_loss"
@@ -96,8 +99,8 @@ class Checkpoints:
     def restore(self, state: TrainState, *, until: int | None = None) -> TrainState:
         """The newest state that can be read, in the shapes and on the devices of ``state``.
 
-        It comes back whatever devices it was saved from. Newer checkpoints that are damaged are put into the folder
-        "damaged" beside these, and that is said on standard error.
+        It comes back whatever devices it was saved from. Newer checkpoints that are damaged, if only in what one host
+        reads, are put into the folder "damaged" beside these, and that is said on standard error.
 
         Args:
           state: arrays of the shapes and on the devices that are wanted.
@@ -108,9 +111,10 @@ class Checkpoints:
         """
         self._checkpointer.wait()
         step, found = self._first_readable(self._steps(until), {"state": jax.tree.map(_abstract, state)})
-        for damaged in self._steps(until):
-            if damaged > step:
-                self._put_aside(damaged)
+        damaged = [newer for newer in self._steps(until) if newer > step]
+        if damaged:
+            on_first_host(lambda: self._put_aside(damaged))
+            self._checkpointer.reload()
         return found
 
     def restore_params(self, shapes: TrainState, *, step: int | None = None) -> tuple[TrainState, int]:
@@ -148,12 +152,19 @@ class Checkpoints:
     def _first_readable(self, steps: list[int], target: dict[str, Any]) -> tuple[int, TrainState]:
         reason = "there is none"
         for step in steps:
+            found = None
             try:
-                return step, self._checkpointer.load_checkpointables(step, target)["state"]
+                with _waiting_for_nobody():
+                    found = self._checkpointer.load_checkpointables(step, target)["state"]
             except _UNREADABLE as error:
                 self._refuse_another_model(step, target["state"].params)
                 reason = one_line(error, max_chars=200)
                 print(f"the checkpoint of step {step} cannot be read: {reason}", file=sys.stderr)  # noqa: T201
+            is_whole = true_on_all_hosts(found is not None)
+            if found is not None:
+                if is_whole:
+                    return step, found
+                reason = "another host could not read it"
         raise InputError(
             f"no checkpoint can be read ({reason})",
             where=self._folder,
@@ -177,12 +188,21 @@ class Checkpoints:
                 mend="take the ichformer whose commit and version the run's run.json names, or train anew",
             )
 
-    def _put_aside(self, step: int) -> None:
-        if jax.process_index() == 0:
-            aside = self._folder.parent / "damaged"
-            aside.mkdir(exist_ok=True)
+    def _put_aside(self, steps: list[int]) -> None:
+        aside = self._folder.parent / "damaged"
+        aside.mkdir(exist_ok=True)
+        for step in steps:
             os.replace(self._folder / str(step), aside / str(step))
-        self._checkpointer.reload()
+
+
+@contextlib.contextmanager
+def _waiting_for_nobody() -> Iterator[None]:
+    """Inside, this host reads by itself: Orbax would have it wait five minutes for one that cannot read its part."""
+    context, host = ocp.Context(), jax.process_index()
+    context.multiprocessing.primary_host = host
+    context.multiprocessing.active_processes = {host}
+    with context:
+        yield
 
 
 def _abstract(x: Any) -> jax.ShapeDtypeStruct:

@@ -39,6 +39,14 @@ class ModelConfig:
     pretrained_layout: str = ""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
 
+    def __post_init__(self) -> None:
+        """InputError for a number outside its range."""
+        _check(
+            "--model.",
+            ("dropout", self.dropout, 0 <= self.dropout < 1, "a number of at least 0 and below 1"),
+            ("drop_path", self.drop_path, 0 <= self.drop_path < 1, "a number of at least 0 and below 1"),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -59,6 +67,15 @@ class DataConfig:
     num_slices: int = 24
     num_workers: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        """InputError for a number outside its range."""
+        _check(
+            "--data.",
+            ("batch_size", self.batch_size, self.batch_size >= 1, "at least 1"),
+            ("num_slices", self.num_slices, self.num_slices >= 1, "at least 1"),
+            ("num_workers", self.num_workers, self.num_workers >= 0, "0 or more"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,22 +143,22 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """InputError for a number outside its range."""
-        for name, within, meant in (
-            ("learning_rate", self.learning_rate > 0, "above 0"),
-            ("cooldown_fraction", 0 < self.cooldown_fraction <= 1, "above 0 and at most 1"),
-            ("layer_decay", 0 < self.layer_decay <= 1, "above 0 and at most 1"),
-            ("warmup_steps", self.warmup_steps >= 0, "of 0 or more"),
-            ("weight_decay", self.weight_decay >= 0, "of 0 or more"),
-            ("clip_norm", self.clip_norm >= 0, "of 0 or more"),
-            ("b1", 0 <= self.b1 < 1, "at least 0 and below 1"),
-            ("b2", 0 <= self.b2 < 1, "at least 0 and below 1"),
-        ):
-            if not within:
-                raise InputError(
-                    f"{getattr(self, name)} is out of range",
-                    where=f"--optim.{name.replace('_', '-')}",
-                    mend=f"take a number {meant}",
-                )
+        _check(
+            "--optim.",
+            ("learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0"),
+            (
+                "cooldown_fraction",
+                self.cooldown_fraction,
+                0 < self.cooldown_fraction <= 1,
+                "a number above 0 and at most 1",
+            ),
+            ("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "a number above 0 and at most 1"),
+            ("warmup_steps", self.warmup_steps, self.warmup_steps >= 0, "a number of 0 or more"),
+            ("weight_decay", self.weight_decay, self.weight_decay >= 0, "a number of 0 or more"),
+            ("clip_norm", self.clip_norm, self.clip_norm >= 0, "a number of 0 or more"),
+            ("b1", self.b1, 0 <= self.b1 < 1, "a number of at least 0 and below 1"),
+            ("b2", self.b2, 0 <= self.b2 < 1, "a number of at least 0 and below 1"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,29 +237,43 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """InputError for a number outside its range."""
-        for name, within, meant in (
-            ("steps", self.steps >= 1, "at least 1"),
-            ("spike_factor", self.spike_factor == 0 or self.spike_factor > 1, "above 1, or 0"),
-            ("max_bad_steps", self.max_bad_steps >= 1, "at least 1"),
-            ("evaluate_every", self.evaluate_every >= 0, "0 or more"),
+        _check(
+            "--",
+            ("steps", self.steps, self.steps >= 1, "at least 1"),
+            ("seed", self.seed, 0 <= self.seed < 2**31 - 1, "0 or more, and less than 2147483647"),
+            ("ema_decay", self.ema_decay, 0 <= self.ema_decay < 1, "at least 0 and less than 1"),
+            ("spike_factor", self.spike_factor, self.spike_factor == 0 or self.spike_factor > 1, "above 1, or 0"),
+            ("max_bad_steps", self.max_bad_steps, self.max_bad_steps >= 1, "at least 1"),
+            ("evaluate_every", self.evaluate_every, self.evaluate_every >= 0, "0 or more"),
             (
                 "patience_steps",
+                self.patience_steps,
                 self.patience_steps == 0 or 0 < self.evaluate_every <= self.patience_steps,
                 "0, or at least --evaluate-every, which it needs",
             ),
-            ("profile", self.profile is None or 1 <= self.profile[0] <= self.profile[1], "two steps, the first first"),
-            ("log_every", self.log_every >= 1, "at least 1"),
-            ("checkpoint_every", self.checkpoint_every >= 1, "at least 1"),
-            ("keep_checkpoints", self.keep_checkpoints >= 1, "at least 1"),
-        ):
-            if not within:
-                raise InputError(
-                    f"{getattr(self, name)} is out of range", where=f"--{name.replace('_', '-')}", mend=f"take {meant}"
-                )
+            (
+                "profile",
+                self.profile,
+                self.profile is None or 1 <= self.profile[0] <= self.profile[1],
+                "two steps, the first first",
+            ),
+            ("log_every", self.log_every, self.log_every >= 1, "at least 1"),
+            ("checkpoint_every", self.checkpoint_every, self.checkpoint_every >= 1, "at least 1"),
+            ("keep_checkpoints", self.keep_checkpoints, self.keep_checkpoints >= 1, "at least 1"),
+        )
 
     def to_json(self) -> str:
         """As text, with the version of the layout."""
         return json.dumps({"version": VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
+
+
+def _check(prefix: str, *settings: tuple[str, object, bool, str]) -> None:
+    """InputError for the first of (name, value, whether it is in range, what is) that is not."""
+    for name, value, within, meant in settings:
+        if not within:
+            raise InputError(
+                f"{value} is out of range", where=f"{prefix}{name.replace('_', '-')}", mend=f"take {meant}"
+            )
 
 
 def read_config(path: Path) -> TrainConfig:

@@ -5,6 +5,7 @@
 
 import importlib.util
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -40,6 +41,10 @@ def join_hosts(config: ParallelConfig) -> None:
             "needs --parallel.coordinator, --parallel.num-processes and --parallel.process-id together",
             where="--parallel",
             mend="give all three, or none where Slurm, GKE or a TPU VM names them",
+        )
+    if config.coordinator is not None and not re.fullmatch(r".+:\d+", config.coordinator):
+        raise InputError(
+            f"found {config.coordinator!r}", where="--parallel.coordinator", mend="give HOST:PORT of the first host"
         )
     if jax.distributed.is_initialized() or (missing and not _launched_as_several()):
         return
@@ -86,6 +91,15 @@ def on_first_host(action: Callable[[], None]) -> None:
     return None
 
 
+def true_on_all_hosts(here: bool) -> bool:
+    """Whether ``here`` is true on every host; all of them have to ask."""
+    if jax.process_count() == 1:
+        return here
+    from jax.experimental import multihost_utils
+
+    return bool(np.all(multihost_utils.process_allgather(np.asarray(here))))
+
+
 def leave(error: Exception, *, step: int) -> NoReturn:
     """Ends this process of several at once, with one line that says why.
 
@@ -109,14 +123,28 @@ def leave(error: Exception, *, step: int) -> NoReturn:
 def _launched_as_several() -> bool:
     """Whether this process was started by something that JAX can ask for the others.
 
-    JAX would ask every launcher it knows; in a notebook's pod or a Slurm job of one task that finds trouble only.
+    JAX would ask every launcher it knows; in a notebook or a Slurm job of one task that finds trouble only, as it has
+    to be asked before the first computation.
     """
     several = any(
         int(os.environ.get(name) or 1) > 1 and rank in os.environ
         for name, rank in (("SLURM_NTASKS", "SLURM_PROCID"), ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"))
     )
     kubernetes_job = "KUBERNETES_SERVICE_HOST" in os.environ and "JOB_COMPLETION_INDEX" in os.environ
-    tpu_vm = importlib.util.find_spec("libtpu") is not None and any(
+    return several or kubernetes_job or (_has_tpu() and _shares_its_tpu())
+
+
+def _has_tpu() -> bool:
+    return importlib.util.find_spec("libtpu") is not None and any(
         Path(device).exists() for device in ("/dev/accel0", "/dev/vfio/0")
     )
-    return several or kubernetes_job or tpu_vm
+
+
+def _shares_its_tpu() -> bool:
+    """Whether other hosts have chips of the same slice, or other slices take part, from where JAX reads it."""
+    if int(os.environ.get("MEGASCALE_NUM_SLICES") or 1) > 1:
+        return True
+    for name in ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES"):  # GKE, and notebooks
+        if name in os.environ:
+            return "," in os.environ[name]
+    return "TPU_SKIP_MDS_QUERY" not in os.environ  # else a TPU VM, of which only Google's metadata know

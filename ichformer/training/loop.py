@@ -61,7 +61,7 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
     """
     join_hosts(config.parallel)
     clock = Clock()
-    with mendable(run), heed_sigterm() as stop_after, contextlib.ExitStack() as opened:
+    with mendable(run), heed_sigterm() as is_told_to_stop, contextlib.ExitStack() as opened:
         with clock.on("start"):
             store = Store.open(config.data.store)
             mesh = make_mesh(config.parallel)
@@ -85,7 +85,7 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
             writers = _writers(config, run, first, state)
             for writer in writers:
                 opened.callback(writer.close)
-        if stop_after(first) and first < config.steps:
+        if is_told_to_stop() and first < config.steps:
             raise Stopped(f"stopped before step {first + 1} of {config.steps}; the same command goes on")
         return run_steps(
             step,
@@ -98,7 +98,7 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
             look=look,
             writers=writers,
             clock=clock,
-            stop_after=stop_after,
+            is_told_to_stop=is_told_to_stop,
             progress=progress,
         )
 

