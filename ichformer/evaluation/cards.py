@@ -212,14 +212,16 @@ def _recalibration(summary: Summary) -> str:
 
 
 def _figures(level: LevelSummary) -> list[str]:
-    rows = [
-        (label.label, f"{label.n_positive}/{label.n}", label.auroc, label.average_precision) for label in level.labels
-    ]
-    return [
-        f"| {level.level} | positive | AUROC | average precision |",
-        "|---|---|---|---|",
-        *(f"| {_cell(name)} | {n} | {figure(area)} | {figure(precision)} |" for name, n, area, precision in rows),
-    ]
+    """Those without a threshold and, where there is one, sensitivity and specificity at the first rule."""
+    header, rows = [level.level, "positive", "AUROC", "average precision"], []
+    rules = [point.rule for point in level.labels[0].operating_points[:1]]
+    header += [f"{rate} at {_cell(rule)}" for rule in rules for rate in ("sensitivity", "specificity")]
+    for label in level.labels:
+        estimates = [label.auroc, label.average_precision]
+        for point in label.operating_points[:1]:
+            estimates += [point.sensitivity, point.specificity]
+        rows.append([_cell(label.label), f"{label.n_positive}/{label.n}", *map(figure, estimates)])
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
 def _list(facts: Mapping[str, str]) -> list[str]:
