@@ -182,7 +182,8 @@ def read_thresholds(path: str | os.PathLike[str]) -> Thresholds:
         for one in found["thresholds"]:
             value = one["value"]
             if not (value is None or (type(value) in (int, float) and 0 <= value <= 1)):
-                raise ValueError(f"the value {one_line(value, max_chars=40)} for {one['label']!r} is no probability")
+                said = one_line(repr(value), max_chars=40)
+                raise ValueError(f"the value {said} for {one['label']!r} is no probability")
         if not isinstance(found["split"], str):
             raise ValueError("split is no text")
         return Thresholds(
