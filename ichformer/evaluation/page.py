@@ -23,8 +23,8 @@ from ichformer.evaluation.table import Level, LevelName
 _HERE = Path(__file__).parent
 _FEW = f"† positives in fewer than {FEW_POSITIVES} patients: unreliable."
 _POOLED = (
-    "Sites are pooled as log odds of the AUROC, each with the error that its interval stands for: random effects, REML, "
-    "Hartung and Knapp's interval, I² from tau²."
+    "Sites are pooled as log odds of the AUROC, each with the error that its interval stands for: random effects, "
+    "REML, Hartung and Knapp's interval, I² from tau²."
 )
 
 
