@@ -9,6 +9,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from ichformer.evaluation import bootstrap as b
+from ichformer.evaluation import intervals
 from ichformer.evaluation.calibration import measure_calibration
 from ichformer.evaluation.delong import auroc_interval, delong_test
 from ichformer.evaluation.intervals import bca, jackknife_log, percentile, rate_interval
@@ -221,6 +222,32 @@ def test_the_interval_of_a_difference_covers_as_promised_where_positives_are_few
             held.append(interval.low <= truth <= interval.high)
     print(population, np.mean(held))
     assert 0.93 <= np.mean(held) <= 0.97
+
+
+@pytest.mark.slow
+def test_of_fewer_patients_than_asked_for_the_bootstrap_interval_falls_short(monkeypatch):
+    """Why ``MIN_PATIENTS``: average precision of 10 rows a patient."""
+    monkeypatch.setattr(intervals, "MIN_PATIENTS", 2)
+    truth, covers = of_a_million(0.4, 1.5)["average precision"], {}
+    for n_patients in (3, 4, 6, 8):
+        held = []
+        with unchecked():
+            for seed in range(400):
+                rows = Population(n=10 * n_patients, rows_each=10, shared=0.3).draw(seed)
+                drawn = b.bootstrap(
+                    [b.average_precision_statistic(*rows)],
+                    n_patients=n_patients,
+                    replicates=1000,
+                    seed=0,
+                    jackknife=True,
+                )
+                of_row = (float(drawn.values[0]), drawn.replicates[:, 0], drawn.jackknife[:, 0])
+                interval = bca(*of_row, n_patients=n_patients)
+                held.append(interval is not None and interval.low <= truth <= interval.high)
+        covers[n_patients] = np.mean(held)
+    print(covers)
+    assert covers[4] < 0.87
+    assert covers[8] > 0.9
 
 
 def test_intervals_that_take_rows_for_patients_are_too_narrow():
