@@ -203,7 +203,7 @@ def evaluate(
         assert predictions is not None
         if store is not None:
             raise InputError("goes with a run only", where="--store", mend="leave it out")
-        out = out or predictions.with_name(f"{predictions.stem}-evaluation")
+        out = out or predictions.parent / f"{predictions.stem}-evaluation"
         summary = judge_file(
             predictions,
             out,

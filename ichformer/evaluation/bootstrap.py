@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from ichformer.errors import InputError
 from ichformer.evaluation.intervals import sum_by_patient
 
 CHUNK = 16
@@ -80,6 +81,14 @@ def _joined(chunks: Iterator[Counts], at_once: int) -> Iterator[Counts]:
     """Several chunks as one: of few patients they are so small that the calls take longer than the sums."""
     while some := list(itertools.islice(chunks, at_once)):
         yield np.concatenate(some)
+
+
+def check_draws(*, replicates: int, seed: int) -> None:
+    """InputError for a number of resamples or a seed that there is not."""
+    if replicates < 1:
+        raise InputError(f"found {replicates}", where="replicates", mend="take at least 1, better 1000 or more")
+    if seed < 0:
+        raise InputError(f"found {seed}", where="seed", mend="take a number from 0")
 
 
 def resample(
@@ -156,7 +165,8 @@ def partial_auroc_statistic(
 def average_precision_statistic(
     labels: Vector, scores: Vector, patients: Int64[np.ndarray, " n"], weights: Weights | None = None
 ) -> Statistic:
-    """Average precision as scikit-learn defines it. Rows with an unknown label (NaN) are left out."""
+    """Average precision as scikit-learn defines it; NaN also where no negative row was drawn, as it would be 1 whatever
+    the scores. Rows with an unknown label (NaN) are left out."""
     pairs = _Pairs.of(labels, scores, patients, weights)
 
     def statistic(counts: Counts) -> Float64[np.ndarray, " replicates"]:
@@ -165,7 +175,8 @@ def average_precision_statistic(
         true_calls = positive_below[:, -1:] - positive_below[:, pairs.first_tied_positive]
         false_calls = negative_below[:, -1:] - negative_below[:, pairs.first_tied]
         precision = _divide(true_calls, true_calls + false_calls, otherwise=0.0)
-        return _divide(np.einsum("ri,ri->r", positive, precision), positive_below[:, -1])
+        found = _divide(np.einsum("ri,ri->r", positive, precision), positive_below[:, -1])
+        return np.where(negative_below[:, -1] > 0, found, np.nan)
 
     return statistic
 

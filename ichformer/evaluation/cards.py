@@ -28,6 +28,8 @@ class Facts:
       training: how it was trained.
       initialisation: what it started from.
       selection: which of the parameters seen in training it has.
+      ensemble: of what and how, or that there is none.
+      missing: what was done about slices that are missing.
       imbalance: what was done about rare labels.
       software: versions.
       hardware: of the training.
@@ -43,6 +45,8 @@ class Facts:
     training: str = ""
     initialisation: str = ""
     selection: str = ""
+    ensemble: str = ""
+    missing: str = ""
     imbalance: str = ""
     software: str = ""
     hardware: str = ""
@@ -64,7 +68,10 @@ def model_card(facts: Facts, summary: Summary) -> str:
         "## Model",
         "",
         *_list(
-            {name: known.get(name, "") for name in ("Model", "Initialisation", "Training", "Imbalance", "Selection")}
+            {
+                name: known.get(name, "")
+                for name in ("Model", "Initialisation", "Training", "Imbalance", "Selection", "Ensemble")
+            }
         ),
         *_list({name: known.get(name, "") for name in ("Software", "Hardware", "Code")}),
         "- Licence, contact: " + TO_FILL,
@@ -76,7 +83,7 @@ def model_card(facts: Facts, summary: Summary) -> str:
         "",
         "## Data",
         "",
-        *_list({name: known.get(name, "") for name in ("Data", "Partitions", "Disjoint", "Preprocessing")}),
+        *_list({name: known.get(name, "") for name in ("Data", "Partitions", "Disjoint", "Preprocessing", "Missing")}),
         "- Reference standard: " + TO_FILL,
         "",
         "## Figures" + (f" on split {_cell(summary.split)}" if summary.split else ""),
@@ -128,7 +135,7 @@ def known(facts: Facts, summary: Summary) -> dict[str, str]:
         "kind": f"Deep learning, {facts.model}" if facts.model else "",
         "data": facts.data,
         "preprocessing": facts.preprocessing,
-        "missing": "Unknown labels are left out of a label's figures; missing slices are noted in a scan's audit",
+        "missing": "; ".join(filter(None, ("Unknown labels are left out of a label's figures", facts.missing))),
         "partitions": facts.partitions,
         "disjoint": facts.disjoint,
         "model": facts.model,
@@ -136,7 +143,7 @@ def known(facts: Facts, summary: Summary) -> dict[str, str]:
         "initialisation": facts.initialisation,
         "training": facts.training,
         "selection": facts.selection,
-        "ensemble": "None: one model" if facts.model else "",
+        "ensemble": facts.ensemble,
         "metrics": (
             "AUROC, partial AUROC, average precision, weighted log loss (RSNA 2019), Brier score, slope, intercept and "
             "expected error of calibration, risk-coverage and decision curves"
@@ -205,14 +212,16 @@ def _recalibration(summary: Summary) -> str:
 
 
 def _figures(level: LevelSummary) -> list[str]:
-    rows = [
-        (label.label, f"{label.n_positive}/{label.n}", label.auroc, label.average_precision) for label in level.labels
-    ]
-    return [
-        f"| {level.level} | positive | AUROC | average precision |",
-        "|---|---|---|---|",
-        *(f"| {_cell(name)} | {n} | {figure(area)} | {figure(precision)} |" for name, n, area, precision in rows),
-    ]
+    """Those without a threshold and, where there is one, sensitivity and specificity at the first rule."""
+    header, rows = [level.level, "positive", "AUROC", "average precision"], []
+    rules = [point.rule for point in level.labels[0].operating_points[:1]]
+    header += [f"{rate} at {_cell(rule)}" for rule in rules for rate in ("sensitivity", "specificity")]
+    for label in level.labels:
+        estimates = [label.auroc, label.average_precision]
+        for point in label.operating_points[:1]:
+            estimates += [point.sensitivity, point.specificity]
+        rows.append([_cell(label.label), f"{label.n_positive}/{label.n}", *map(figure, estimates)])
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
 def _list(facts: Mapping[str, str]) -> list[str]:

@@ -13,10 +13,12 @@ import pandas as pd
 
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
+from ichformer.evaluation.bootstrap import check_draws
 from ichformer.evaluation.compare_level import Frozen, LabelComparison, LevelComparison, compare_level
 from ichformer.evaluation.comparisons import holm
 from ichformer.evaluation.figures import Estimate
-from ichformer.evaluation.summary import NOT_ESTIMABLE, aligned, figure
+from ichformer.evaluation.page_tables import FEW
+from ichformer.evaluation.summary import FEW_POSITIVES, NOT_ESTIMABLE, aligned, figure
 from ichformer.evaluation.table import WEIGHT, Level, LevelName, check_predictions, choose_split, levels
 from ichformer.evaluation.table_files import read_predictions
 from ichformer.evaluation.thresholds import Thresholds, only_split, read_thresholds
@@ -67,6 +69,7 @@ def compare(
     """
     if len(tables) < 2:
         raise InputError("needs two models", where="compare", mend="give the tables of at least two")
+    check_draws(replicates=replicates, seed=seed)
     if margin is not None and not 0 < margin < 1:
         raise InputError(f"found {margin}", where="margin", mend="give a difference of AUROCs above 0 and below 1")
     if thresholds and set(thresholds) != set(tables):
@@ -227,9 +230,18 @@ def format_comparison(comparison: Comparison) -> str:
                 ]
             )
         )
-    notes = "  DeLong's paired test, clustered by patient; p values corrected over labels and models (Holm);\n"
-    notes += f"  other intervals from a bootstrap of {comparison.replicates} replicates, seed {comparison.seed}"
-    return "\n\n".join([*blocks, notes])
+    notes = [
+        "DeLong's paired test, clustered by patient, its interval with Student's quantile;",
+        "p values corrected over labels and models (Holm);",
+        f"other intervals from a bootstrap of {comparison.replicates} replicates, seed {comparison.seed}",
+    ]
+    if any(_rests_on_few(label) for level in comparison.levels for label in level.labels):
+        notes.append(f"{FEW.strip()} positives in fewer than {FEW_POSITIVES} patients: unreliable")
+    return "\n\n".join([*blocks, "\n".join(f"  {note}" for note in notes)])
+
+
+def _rests_on_few(label: LabelComparison) -> bool:
+    return label.auroc is not None and label.n_positive_patients < FEW_POSITIVES
 
 
 def _cells(label: LabelComparison, margin: float | None, rules: list[str]) -> list[str]:
@@ -239,7 +251,8 @@ def _cells(label: LabelComparison, margin: float | None, rules: list[str]) -> li
     if tested is None:
         cells += [NOT_ESTIMABLE, ""]
     else:
-        cells += [figure(Estimate(value=tested.value, interval=tested.interval), signed=True), _p(label.auroc_p_holm)]
+        difference = figure(Estimate(value=tested.value, interval=tested.interval), signed=True)
+        cells += [difference + FEW * _rests_on_few(label), _p(label.auroc_p_holm)]
     if margin is not None:
         cells.append("" if label.non_inferior is None else "yes" if label.non_inferior else "not shown")
     rates = [rate for rate in label.rates if rate.rule in rules]

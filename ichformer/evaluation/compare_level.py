@@ -49,7 +49,7 @@ class RateComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelComparison:
-    """Two models on one label; ``auroc`` is DeLong's paired test, the other differences are bootstrapped.
+    """Two models on one label; ``auroc`` is DeLong's paired test with Student's interval, the rest is bootstrapped.
 
     ``non_inferior`` says whether the whole interval of the AUROC's difference lies above minus the margin.
     """
@@ -123,7 +123,10 @@ def compare_level(
     found, at = [], 3 * k
     for i, label in enumerate(labels):
         truth = reference.labels[:, i]
-        tested = delong_test(truth, candidate.scores[:, i], reference.scores[:, i], patients, reference.weights)
+        tested = delong_test(
+            truth, candidate.scores[:, i], reference.scores[:, i], patients, reference.weights, tails="student"
+        )
+        interval = None if tested is None else tested.interval
         rates = tuple(
             _rate(pair, reference, estimate(column, column + 1)) for column, pair in enumerate(pairs[i], start=at)
         )
@@ -138,7 +141,7 @@ def compare_level(
                 candidate_auroc=auroc(truth, candidate.scores[:, i], reference.weights),
                 auroc=tested,
                 auroc_p_holm=None,
-                non_inferior=None if tested is None or margin is None else non_inferior(tested.interval, margin=margin),
+                non_inferior=None if interval is None or margin is None else non_inferior(interval, margin=margin),
                 average_precision=estimate(k + i, k + i + 1),
                 log_loss=estimate(2 * k + i, 2 * k + i + 1),
                 rates=rates,

@@ -63,9 +63,9 @@ def roc_curve(labels: Vector, scores: Vector, weights: Vector | None = None) -> 
 
 
 def pr_curve(labels: Vector, scores: Vector, weights: Vector | None = None) -> Curve | None:
-    """Precision (y) against recall (x), from scikit-learn. None where no row is positive."""
+    """Precision (y) against recall (x), from scikit-learn. None where one class is missing."""
     labels, scores, weights = known_rows(labels, scores, weights)
-    if not (labels == 1).any():
+    if not 0 < labels.sum() < labels.size:
         return None
     precision, recall, _ = precision_recall_curve(labels, scores, sample_weight=weights, drop_intermediate=True)
     return Curve(x=recall, y=precision)

@@ -11,6 +11,12 @@ MAX_LOST_SHARE = 0.05
 """Share of bootstrap replicates that may lack a value (one class only) before an interval counts as not estimable."""
 
 
+MIN_PATIENTS = 8
+"""Of fewer patients there are too few different resamples: with 3, 4, 6 and 8 of them the BCa interval of an average
+precision of clustered rows held the truth in 60, 76, 91 and 94 % of 400 trials
+(``tests/evaluation/test_coverage.py``)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Interval:
     """A two-sided interval.
@@ -167,14 +173,15 @@ def bca(
       value: the statistic on the data.
       replicates: the statistic on the resamples.
       jackknife: the statistic without each patient, or each of many groups of patients, in turn.
-      n_patients: how many were resampled, at least 2; None for the ends as Efron and SciPy have them.
+      n_patients: how many were resampled; None for the ends as Efron and SciPy have them.
       confidence: of the interval.
 
     Returns:
-      None where ``percentile`` gives None, or where bias or acceleration cannot be computed.
+      None where ``percentile`` gives None, where bias or acceleration cannot be computed, and with fewer than
+      ``MIN_PATIENTS``.
     """
     kept = _kept(replicates)
-    if kept is None or np.isnan(jackknife).any():
+    if kept is None or np.isnan(jackknife).any() or (n_patients is not None and n_patients < MIN_PATIENTS):
         return None
     below = (np.mean(kept < value) + np.mean(kept <= value)) / 2
     influence = jackknife.mean() - jackknife
@@ -212,7 +219,8 @@ def jackknife_log(
     """
     n = jackknife.size
     error = float(np.sqrt((n - 1) / n * np.sum((jackknife - jackknife.mean()) ** 2)))
-    if not (value > 0 and error > 0):
+    # Rounding leaves about 1e-16 of an error that is 0.
+    if not (value > 0 and error > 1e-12 * value):
         return None
     low, high = value * np.exp(error / value * student.ppf([(1 - confidence) / 2, (1 + confidence) / 2], n - 1))
     return Interval(low=float(low), high=float(high), method="jackknife, log scale", confidence=confidence)

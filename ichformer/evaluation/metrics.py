@@ -56,9 +56,12 @@ def partial_auroc(
 
 
 def average_precision(labels: Vector, scores: Vector, weights: Vector | None = None) -> float | None:
-    """Mean precision over the recall steps, without interpolation. Its chance level is the prevalence."""
+    """Mean precision over the recall steps, without interpolation. Its chance level is the prevalence.
+
+    Without a negative row it would be 1 whatever the scores, and is not estimable.
+    """
     labels, scores, weights = known_rows(labels, scores, weights)
-    return float(average_precision_score(labels, scores, sample_weight=weights)) if (labels == 1).any() else None
+    return float(average_precision_score(labels, scores, sample_weight=weights)) if _both_classes(labels) else None
 
 
 def brier(labels: Vector, scores: Vector, weights: Vector | None = None) -> float | None:

@@ -22,7 +22,10 @@ from ichformer.evaluation.table import Level, LevelName
 
 _HERE = Path(__file__).parent
 _FEW = f"† positives in fewer than {FEW_POSITIVES} patients: unreliable."
-_POOLED = "Sites are pooled as log odds of the AUROC: random effects, REML, Hartung and Knapp's interval."
+_POOLED = (
+    "Sites are pooled as log odds of the AUROC, each with the error that its interval stands for: random effects, "
+    "REML, Hartung and Knapp's interval, I² from tau²."
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,7 +109,8 @@ def _curves(
             else:
                 axes.plot(*_thin(curve), color=COLORS[i % len(COLORS)], lw=1.4, label=said)
         axes.set(xlabel=x, ylabel=y, xlim=(-0.01, 1.01))
-        axes.set_ylim(-0.01, None if top is None else top + 0.01)
+        # Without a top of its own a curve may go anywhere, so the legend gets room above it.
+        axes.set_ylim(-0.01, 1.45 * axes.get_ylim()[1] if top is None else top + 0.01)
         axes.legend(fontsize=8)
 
     return _plot(title, f"{title}: {y} against {x}, one curve a label", draw, size=(3.8, 3.5), wide=False)

@@ -50,7 +50,8 @@ def pool(
     Sources: DerSimonian, Laird, Controlled Clinical Trials 1986;7:177-188 (DL, Q); Viechtbauer, Journal of Educational
     and Behavioral Statistics 2005;30:261-293 (REML); Hartung, Knapp, Statistics in Medicine 2001;20:3875-3889; Röver et
     al., BMC Medical Research Methodology 2015;15:99 (factor at least 1); Higgins, Thompson, Statistics in Medicine
-    2002;21:1539-1558 (I²); Higgins et al., Journal of the Royal Statistical Society A 2009;172:137-159 (prediction).
+    2002;21:1539-1558 (I², from the variance between sites); Higgins et al., Journal of the Royal Statistical
+    Society A 2009;172:137-159 (prediction).
 
     Args:
       values: one figure a site.
@@ -85,7 +86,7 @@ def pool(
             else None
         ),
         tau2=tau2,
-        i2=max(0.0, 1 - (sites - 1) / q) if q > 0 else 0.0,
+        i2=tau2 / (tau2 + _typical(variances)),
         q=q,
         q_p_value=float(chi2.sf(q, sites - 1)),
         weights=tuple((weights / weights.sum()).tolist()),
@@ -94,6 +95,12 @@ def pool(
 
 def _mean(values: Sites, weights: Sites) -> float:
     return float(np.sum(weights * values) / weights.sum())
+
+
+def _typical(variances: Sites) -> float:
+    """Of the sites' variances, so that I² of the variance between sites by DerSimonian and Laird is 1 - (k - 1) / Q."""
+    weights = 1 / variances
+    return float((variances.size - 1) * weights.sum() / (weights.sum() ** 2 - np.sum(weights**2)))
 
 
 def _dersimonian_laird(q: float, variances: Sites) -> float:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES
 from ichformer.errors import InputError
+from ichformer.evaluation.bootstrap import check_draws
 from ichformer.evaluation.metrics import auroc
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, read_ood
 from ichformer.evaluation.predictions import freeze_ood, open_to_judge, predict_and_embed
@@ -52,6 +53,7 @@ def corruption_benchmark(
       InputError: no run, another preparation than the run's, no such split or corruption, or scans that the run was
         trained on.
     """
+    check_draws(replicates=replicates, seed=seed)
     unknown = [name for name in corruptions if name not in CORRUPTIONS]
     if unknown:
         raise InputError("there is no such corruption", where=unknown[0], mend=f"choose of {', '.join(CORRUPTIONS)}")

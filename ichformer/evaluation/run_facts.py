@@ -7,11 +7,18 @@ from typing import Any
 import jax
 
 from ichformer import LABELS
+from ichformer.ct.missing import Missing
 from ichformer.evaluation.cards import Facts
 from ichformer.objectives.classification import LABEL_WEIGHTS
 from ichformer.pipeline.records import Store
-from ichformer.training.ensemble import Trained
+from ichformer.training.ensemble import EnsembleRun, Trained
 from ichformer.training.run import Run, seen_scans
+
+_MISSING: dict[Missing, str] = {
+    "keep": "missing slices stay gaps, which a scan's audit notes",
+    "refuse": "scans that lack slices were left out",
+    "interpolate": "missing slices were interpolated between their neighbours, which a scan's audit notes",
+}
 
 
 def run_facts(run: Trained, store: Store, split: str) -> Facts:
@@ -35,7 +42,10 @@ def run_facts(run: Trained, store: Store, split: str) -> Facts:
         ),
         training=_of_each(run, _training),
         initialisation=_of_each(run, _initialisation),
-        selection=_of_each(run, _selection),
+        # An ensemble may hold any of a run's checkpoints, or their mean.
+        selection=_selection(run) if isinstance(run, Run) else "",
+        ensemble="None: one model" if isinstance(run, Run) else _ensemble(run),
+        missing=_MISSING[run.prepare.missing],
         imbalance=(
             "no scan was drawn more often than others; weights of the labels in the loss as in RSNA 2019: "
             + ", ".join(f"{label} {weight:g}" for label, weight in zip(LABELS, LABEL_WEIGHTS, strict=True))
@@ -61,13 +71,26 @@ def _training(run: Run) -> str:
 
 
 def _initialisation(run: Run) -> str:
-    start = run.config.init_from
-    return f"parameters of the run {Path(start).name}" if start else f"random, seed {run.config.seed}"
+    config, weights = run.config, run.facts.get("pretrained", {})
+    if config.init_from:
+        return f"parameters of the run {Path(config.init_from).name}"
+    if config.model.pretrained:
+        digest = f", SHA-256 {weights['sha256']}" if "sha256" in weights else ""
+        return f"weights {weights.get('file', Path(config.model.pretrained).name)}{digest}, the rest random"
+    return f"random, seed {config.seed}"
 
 
 def _selection(run: Run) -> str:
-    decay = run.config.ema_decay
-    return "the last parameters" if decay == 0 else f"averaged parameters (decay {decay:g}), last step"
+    config = run.config
+    kept = f"averaged parameters (decay {config.ema_decay:g})" if config.ema_decay else "parameters"
+    smallest = f', the smallest loss on the split "val", looked at every {config.evaluate_every} steps'
+    return f"{kept} of step {run.step}{smallest if config.evaluate_every else ''}"
+
+
+def _ensemble(run: EnsembleRun) -> str:
+    views = f", each scan seen as {', '.join(run.views)}" if len(run.views) > 1 else ""
+    weights = ", ".join(f"{weight:.3g}" for weight in run.weights)
+    return f"logits of {len(run.members)} models added with the weights {weights}{views}"
 
 
 def _patients(index: Any) -> int:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Int64, Shaped
 from scipy.special import expit, logit
+from scipy.stats import norm
 
-from ichformer.evaluation.delong import auroc_interval, delong
+from ichformer.evaluation.delong import auroc_interval
 from ichformer.evaluation.figures import NOTHING, Estimate, PooledAuroc, Stratum, StratumLabel
 from ichformer.evaluation.intervals import Interval, rate_interval
 from ichformer.evaluation.metrics import Vector, auroc
@@ -80,8 +81,10 @@ def _share(success: Bool[np.ndarray, " n"], patients: Int64[np.ndarray, " n"], w
 def pool_sites(level: Level, labels: tuple[str, ...]) -> tuple[PooledAuroc, ...]:
     """The AUROC of each label over the level's named sites, pooled as log odds with random effects.
 
-    A site goes in where its AUROC and DeLong's variance are estimable and it separates the classes not completely: an
-    AUROC of 1 has no log odds. No pooling where fewer than two sites are named.
+    A site goes in where its AUROC and DeLong's interval are estimable and it separates the classes not completely: an
+    AUROC of 1 has no log odds. Its standard error is what the interval stands for, a z-th of its half width (Debray et
+    al., BMJ 2017;356:i6460): DeLong's own is far too small by chance where positives are few and all score high, and
+    such a site would weigh most. No pooling where fewer than two sites are named.
     """
     sites = sorted(set(level.sites) - {""})
     return () if len(sites) < 2 else tuple(_pool(level, sites, i, label) for i, label in enumerate(labels))
@@ -91,15 +94,15 @@ def _pool(level: Level, sites: Sequence[str], column: int, label: str) -> Pooled
     values, variances = {}, {}
     for site in sites:
         rows = np.asarray(level.sites == site, bool)
-        found = delong(
-            level.labels[rows, column], level.scores[rows, column][None], level.patients[rows], level.weights[rows]
-        )
-        if found is None:
+        of_site = (level.patients[rows], level.weights[rows])
+        found = auroc_estimate(level.labels[rows, column], level.scores[rows, column], *of_site)
+        interval = found.interval
+        # Of complete separation an end is 0 or 1.
+        if found.value is None or interval is None or not 0 < interval.low < interval.high < 1:
             continue
-        area, variance = float(found.aurocs[0]), float(found.covariance[0, 0])
-        # Rounding leaves about 1e-18 of a variance that is 0.
-        if 0 < area < 1 and variance > 1e-15:
-            values[site], variances[site] = float(logit(area)), variance / (area * (1 - area)) ** 2
+        values[site] = float(logit(found.value))
+        half_width = (logit(interval.high) - logit(interval.low)) / 2
+        variances[site] = float(half_width / norm.ppf((1 + interval.confidence) / 2)) ** 2
     pooled = pool(np.array(list(values.values()), np.float64), np.array(list(variances.values()), np.float64))
     return PooledAuroc(
         label=label,

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
+from ichformer.evaluation.bootstrap import check_draws
 from ichformer.evaluation.figures import Estimate, LabelSummary, LevelSummary, Stratum, Summary
 from ichformer.evaluation.level import summarise_level
 from ichformer.evaluation.recalibration import recalibrate
@@ -64,6 +65,7 @@ def summarise(
     """
     if prevalence is not None and not 0 < prevalence < 1:
         raise InputError(f"found {prevalence}", where="prevalence", mend="give a share above 0 and below 1")
+    check_draws(replicates=replicates, seed=seed)
     check_predictions(table, labels=labels)
     split = only_split(table)
     calibration = recalibrate(validation, table, labels=labels)
@@ -79,7 +81,11 @@ def summarise(
         seed=seed,
         levels=found,
         calibration=calibration,
-        warnings=(*_threshold_warnings(table, split, thresholds, fixed_on), *_warnings(found)),
+        warnings=(
+            *_threshold_warnings(table, split, thresholds, fixed_on),
+            *_weak_thresholds(found, thresholds),
+            *_warnings(found),
+        ),
     )
 
 
@@ -101,6 +107,25 @@ def _threshold_warnings(
     judged = set(table["patient"])
     if shared := judged & set(fixed_on or ()):
         yield f"thresholds were fixed on {len(shared)} of the {len(judged)} judged patients: their figures flatter"
+
+
+def _weak_thresholds(found: tuple[LevelSummary, ...], thresholds: Thresholds | None) -> Iterator[str]:
+    """What could not be fixed, and what was fixed on few positives."""
+    if thresholds is None:
+        return
+    on = f"on split {thresholds.split or '(unnamed)'}"
+    for level in found:
+        if not level.labels[0].operating_points:
+            yield f"{level.level} level: no threshold was fixed for it {on}, so no sensitivity"
+        for label in level.labels:
+            if rules := [point.rule for point in label.operating_points if point.threshold is None]:
+                yield f"{level.level} {label.label}: no threshold {on} for {', '.join(rules)}, so not estimable there"
+        fixed = [of_label[0] for label in level.labels if (of_label := thresholds.of(level.level, label.label))]
+        if few := [one.label for one in fixed if 0 < one.n_positive < FEW_POSITIVES]:
+            yield (
+                f"{level.level} level: thresholds of {', '.join(few)} rest on fewer than {FEW_POSITIVES} positive "
+                f"{level.level}s {on}: unreliable"
+            )
 
 
 def _warnings(found: tuple[LevelSummary, ...]) -> Iterator[str]:

@@ -5,7 +5,7 @@ the maximum over its slices. A column ``weight`` says how much a row counts. Col
 ``group_age``) sort the scans into subgroups.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,6 +95,17 @@ def choose_split(table: pd.DataFrame, split: str | None, *, where: object) -> pd
     return rows.reset_index(drop=True)
 
 
+def check_columns(table: pd.DataFrame, needed: Sequence[str], *, where: object) -> None:
+    """InputError where a column is missing."""
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise InputError(
+            f"no column {', '.join(missing)}",
+            where=where,
+            mend=f"add it, or name fewer labels; found {', '.join(map(str, table)) or 'none'}",
+        )
+
+
 def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, where: object = "predictions") -> None:
     """Refuse a table that would lead to a wrong figure.
 
@@ -113,13 +124,7 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
         raise InputError(f"found {' '.join(labels) or 'none'}", where="labels", mend="name one or more, each once")
     if reserved := set(labels) & {*ID_COLUMNS, WEIGHT}:
         raise InputError("means something else", where=f"label {min(reserved)}", mend="give the label another name")
-    missing = [name for name in columns(labels) if name not in table]
-    if missing:
-        raise InputError(
-            f"no column {', '.join(missing)}",
-            where=where,
-            mend=f"add it, or name fewer labels; found {', '.join(map(str, table))}",
-        )
+    check_columns(table, columns(labels), where=where)
     if table.empty:
         raise InputError("no rows", where=where, mend="give at least one scan or slice")
     groups = group_columns(table)
@@ -128,7 +133,7 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
         if not is_text.all():
             raise InputError("has values that are no text", where=f"{where}, column {name}", mend="use '' for unknown")
     if (table["patient"] == "").any():
-        raise InputError("is empty in some rows", where=f"{where}, column patient", mend="name every patient")
+        raise InputError("is empty or NA in some rows", where=f"{where}, column patient", mend="name every patient")
     for label in labels:
         _check_values(table, label, where)
     if WEIGHT in table:

@@ -9,27 +9,43 @@ import pandas as pd
 from jaxtyping import Float64
 
 from ichformer import LABELS
-from ichformer.errors import InputError
-from ichformer.evaluation.table import ID_COLUMNS, WEIGHT, check_predictions, score_column, table_columns
+from ichformer.errors import InputError, one_line
+from ichformer.evaluation.table import (
+    ID_COLUMNS,
+    WEIGHT,
+    check_columns,
+    check_predictions,
+    group_columns,
+    score_column,
+    table_columns,
+)
 
 _UNKNOWN = ["", "nan", "NaN", "NA"]
+"""How NumPy, pandas and R write what is not known."""
 
 
 def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS) -> pd.DataFrame:
     """Read and check a file of predictions: CSV, or Parquet (extra ``parquet``) where its name ends so.
 
     Columns of ``ID_COLUMNS`` other than ``patient`` may be missing and are then empty; ``weight`` and those named
-    ``group_...`` are kept, further columns are left out. An empty field, ``NaN`` or ``NA`` in a label column is an
-    unknown label.
+    ``group_...`` are kept, further columns are left out. An empty field, ``NaN`` or ``NA`` is unknown, whatever the
+    column: R writes ``NA`` for the empty ``slice`` of a scan's row. Blanks around a field do not belong to it.
 
     Raises:
       InputError: the file cannot be read, or ``check_predictions`` objects.
     """
     table = _read_parquet(path) if pathlib.Path(path).suffix == ".parquet" else _read_text(path)
+    table = table.rename(columns=str.strip)
+    if table.columns.has_duplicates:
+        raise InputError("names a column twice", where=path, mend="give every column its own name")
+    table = table.apply(lambda column: column.str.strip())
+    check_columns(table, ["patient", *labels, *map(score_column, labels)], where=path)
     numeric = [*labels, *map(score_column, labels), WEIGHT]
-    absent = [name for name in ID_COLUMNS[1:] if name not in table]
+    absent = [name for name in ID_COLUMNS if name not in table]
     numbers = {name: _numbers(table[name], f"{path}, column {name}") for name in numeric if name in table}
-    table = table.assign(**dict.fromkeys(absent, ""), **numbers)
+    names = [name for name in (*ID_COLUMNS, *group_columns(table)) if name in table]
+    named = {name: table[name].mask(table[name].isin(_UNKNOWN), "") for name in names}
+    table = table.assign(**dict.fromkeys(absent, ""), **named, **numbers)
     check_predictions(table, labels=labels, where=path)
     return table[table_columns(table, labels)]
 
@@ -53,8 +69,8 @@ def _read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def _text(value: object) -> str:
-    # True is no number to NumPy's parser; repr gives back every bit of a float.
-    return str(int(value)) if isinstance(value, bool) else value if isinstance(value, str) else repr(value)
+    # True is no number to NumPy's parser; str gives back every bit of a float.
+    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def _read_text(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -65,8 +81,6 @@ def _read_text(path: str | os.PathLike[str]) -> pd.DataFrame:
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"cannot be read as CSV ({error})", where=path, mend="give a CSV file in UTF-8") from error
     header, *rows = rows or [[]]
-    if len(set(header)) < len(header):
-        raise InputError("names a column twice", where=path, mend="give every column its own name")
     for number, row in enumerate(rows, 2):
         if len(row) != len(header):
             raise InputError(
@@ -79,10 +93,21 @@ def _read_text(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 def _numbers(text: pd.Series, where: str) -> Float64[np.ndarray, " n"]:
     # NumPy parses to the nearest double, which pandas' own fast parser does not.
+    values = text.mask(text.isin(_UNKNOWN), "nan").to_numpy(object)
     try:
-        return text.mask(text.isin(_UNKNOWN), "nan").to_numpy(object).astype(np.float64)
-    except ValueError as error:
-        raise InputError(str(error), where=where, mend="give numbers") from error
+        return values.astype(np.float64)
+    except ValueError:
+        value = next(value for value in values if not _is_number(value))
+        found = f"{one_line(value, max_chars=40)!r} is no number"
+        raise InputError(found, where=where, mend="give numbers, 0 or 1 for labels") from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def write_predictions(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ichformer import LABELS
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
 from ichformer.evaluation.metrics import Vector, confusion, known_rows
 from ichformer.evaluation.table import LevelName, check_predictions, levels
 from ichformer.files import write_text
@@ -179,6 +179,13 @@ def read_thresholds(path: str | os.PathLike[str]) -> Thresholds:
         found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         if found["format"] != FORMAT:
             raise ValueError(f"format is {found['format']!r}, not {FORMAT!r}")
+        for one in found["thresholds"]:
+            value = one["value"]
+            if not (value is None or (type(value) in (int, float) and 0 <= value <= 1)):
+                said = one_line(repr(value), max_chars=40)
+                raise ValueError(f"the value {said} for {one['label']!r} is no probability")
+        if not isinstance(found["split"], str):
+            raise ValueError("split is no text")
         return Thresholds(
             split=found["split"],
             n_patients=found["n_patients"],

@@ -50,7 +50,8 @@ def test_differences_are_those_of_the_parts(tables, found):
     for level, reference, candidate in zip(found[0].levels, old, new, strict=True):
         for i, label in enumerate(level.labels):
             truth = candidate.labels[:, i]
-            expected = delong_test(truth, candidate.scores[:, i], reference.scores[:, i], candidate.patients)
+            both = (candidate.scores[:, i], reference.scores[:, i])
+            expected = delong_test(truth, *both, candidate.patients, tails="student")
             assert label.auroc == expected
             assert label.auroc.value == pytest.approx(label.candidate_auroc - label.reference_auroc, abs=1e-9)
             assert label.non_inferior == (expected.interval.low > -0.05)
@@ -126,6 +127,18 @@ def test_a_model_is_not_inferior_to_itself_and_differs_by_nothing(tables):
             assert label.log_loss.value == 0
 
 
+def test_two_models_without_error_on_a_few_scans_are_not_shown_to_be_equal():
+    truth = np.repeat([0.0, 1.0], 2)
+    table = prediction_table(n_patients=4, n_slices=1).assign(any=truth, score_any=0.1 + 0.8 * truth)
+    other = table.assign(score_any=[0.1, 0.3, 0.6, 0.9])
+    (found,) = compare({"a": table, "b": other}, labels=("any",), margin=0.05, replicates=20)
+    label = found.levels[0].labels[0]
+    assert (label.reference_auroc, label.candidate_auroc, label.auroc.value) == (1, 1, 0)
+    assert (label.auroc.interval, label.non_inferior) == (None, None)
+    assert "+0.000 (no interval) †" in format_comparison(found)
+    assert "† positives in fewer than 10 patients" in format_comparison(found)
+
+
 def test_written_as_strict_json_and_printed_in_one_table_a_level(found):
     text = json.dumps(found[0].to_json(), allow_nan=False)
     assert json.loads(text)["levels"][1]["labels"][5]["auroc"]["value"] == found[0].levels[1].labels[5].auroc.value
@@ -161,6 +174,8 @@ FAULTS = {
         {**t, "new": t["new"].assign(any=np.where(t["new"].index == 7, 1 - t["new"]["any"], t["new"]["any"]))}
     ),
     "no column score_any": lambda t, f: compare({**t, "new": t["new"].drop(columns="score_any")}),
+    "replicates: found 0": lambda t, f: compare(t, replicates=0),
+    "seed: found -1": lambda t, f: compare(t, seed=-1),
     "margin: found 0": lambda t, f: compare(t, margin=0.0),
     "not one for each model": lambda t, f: compare(t, thresholds={"old": f["old"]}),
     "by the same rules": lambda t, f: compare(t, thresholds=other_rules(f), replicates=2),

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm, t
 
 from ichformer.evaluation.delong import auroc_interval, delong, delong_test, separated_interval
 from ichformer.evaluation.metrics import auroc
@@ -154,6 +155,27 @@ def test_scores_that_rank_alike_do_not_differ():
     labels, scores = rng.integers(0, 2, 40).astype(np.float64), rng.random(40)
     found = delong_test(labels, scores, scores**2)
     assert (found.value, found.z, found.p_value) == (0.0, None, 1.0)
+
+
+def test_a_variance_of_0_gives_no_interval_of_width_0():
+    labels = np.array([0, 1, 0, 1, 0, 1.0])
+    assert auroc_interval(labels, np.full(6, 0.5)) is None
+    # Each patient has the same rows, so that their deviations cancel.
+    scores, patients = np.array([0.1, 0.2, 0.3, 0.4, 0.25, 0.2] * 2), np.repeat([0, 1], 6)
+    assert auroc_interval(np.tile(labels, 2), scores, patients) is None
+    # Both models separate the classes, and rank the rows within a class otherwise.
+    found = delong_test(labels, labels + np.arange(6) / 10, labels - np.arange(6) / 10)
+    assert (found.value, found.interval, found.p_value) == (0.0, None, 1.0)
+
+
+def test_students_interval_of_a_difference_is_wider_by_the_ratio_of_the_quantiles():
+    rng = np.random.default_rng(0)
+    labels, patients = np.repeat([0.0, 1.0], [30, 6]), np.arange(36)
+    scores = rng.normal(size=(2, 36)) + labels
+    normal, student = (delong_test(labels, *scores, patients, tails=tails) for tails in ("normal", "student"))
+    assert (student.z, student.p_value) == (normal.z, normal.p_value)
+    widths = [found.interval.high - found.interval.low for found in (normal, student)]
+    assert widths[1] / widths[0] == pytest.approx(t.ppf(0.975, 5) / norm.ppf(0.975), abs=1e-12)
 
 
 def test_a_difference_without_variance_is_not_estimable():

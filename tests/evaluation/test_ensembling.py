@@ -15,6 +15,7 @@ from ichformer.cli import main
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import hold_out_site
 from ichformer.errors import InputError
+from ichformer.evaluation.cards import TO_FILL
 from ichformer.evaluation.ensembling import make_ensemble
 from ichformer.evaluation.predictions import evaluate, predict_store
 from ichformer.evaluation.thresholds import read_thresholds
@@ -82,6 +83,9 @@ def test_it_is_judged_like_a_run_and_says_what_its_members_say_together(folder, 
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     card = (tmp_path / "out" / "model_card.md").read_text()
     assert "ensemble of" in card
+    assert f"- Selection: {TO_FILL}" in card
+    claimed = (tmp_path / "out" / "claim.md").read_text()
+    assert "| 27 | Ensembles | logits of 2 models added with the weights 0.5, 0.5 |" in claimed
     assert "seed 0" in card
     assert "seed 1" in card
 

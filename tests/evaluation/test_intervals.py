@@ -89,6 +89,8 @@ def test_jackknife_of_a_mean_is_its_standard_error():
     half = t.ppf(0.975, 4) * sem(values) / values.mean()
     assert np.log([found.low, found.high]) == pytest.approx(np.log(values.mean()) + np.array([-half, half]), abs=1e-12)
     assert jackknife_log(0.0, np.zeros(5)) is None
+    # Every row has the same loss, but for rounding.
+    assert jackknife_log(np.log(2), np.log(2) + np.array([0, 1, 0, 1]) * 1e-16) is None
     assert jackknife_log(0.5, np.array([0.5])) is None
     assert jackknife_log(0.5, np.array([0.5, 0.4, np.nan])) is None
 
@@ -102,6 +104,8 @@ def test_bootstrap_intervals_refuse_what_says_nothing():
     assert percentile(np.full(100, 0.7)) is None
     assert percentile(np.full(100, np.nan)) is None
     assert bca(0.5, values, values) is not None
+    assert bca(0.5, values, values, n_patients=8) is not None
+    assert bca(0.5, values, values, n_patients=7) is None
     assert bca(-1.0, values, values) is None
     assert bca(0.5, values, np.full(10, 0.5)) is None
     assert bca(0.5, values, np.array([0.5, np.nan])) is None

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from ichformer.evaluation.across_sites import leave_one_site_out
 from ichformer.evaluation.folds import CrossValidation, format_cross_validation, spread
 from ichformer.evaluation.judge import FILES
 from ichformer.evaluation.predictions import UNUSUAL_NAME, USUAL_NAME, VALIDATION_NAME, evaluate, train_and_freeze
+from ichformer.evaluation.run_facts import run_facts
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS
 from ichformer.evaluation.table_files import read_predictions
 from ichformer.pipeline.records import Store
 from ichformer.pipeline.resplit import resplit
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
-from ichformer.training.run import seen_scans
+from ichformer.training.run import Run, seen_scans
 from tests.stores import prepare_here
 
 
@@ -81,6 +83,22 @@ def test_everything_is_written_with_what_the_run_and_the_scans_know(folder, tmp_
     for name in set(FILES) - {"predictions.csv"}:
         text = (out / name).read_text()
         assert not [said for said in named if said in text]
+
+
+def test_a_run_says_truly_where_it_started_and_which_checkpoint_it_is(folder):
+    run, store = Run.open(folder / "run"), Store.open(folder / "store")
+    facts = run_facts(run, store, "test")
+    assert (facts.initialisation, facts.ensemble) == ("random, seed 0", "None: one model")
+    assert facts.selection == "averaged parameters (decay 0.99) of step 1"
+    assert facts.missing.startswith("missing slices stay gaps")
+    model = replace(run.config.model, pretrained="/home/me/dinov2.safetensors")
+    config = replace(run.config, model=model, evaluate_every=500, ema_decay=0.0)
+    pretrained = {"file": "dinov2.safetensors", "sha256": "c0ffee"}
+    facts = run_facts(replace(run, config=config, step=1500, facts={"pretrained": pretrained}), store, "test")
+    assert facts.initialisation == "weights dinov2.safetensors, SHA-256 c0ffee, the rest random"
+    assert facts.selection == (
+        'parameters of step 1500, the smallest loss on the split "val", looked at every 500 steps'
+    )
 
 
 def test_a_run_keeps_the_list_of_what_it_was_trained_on(folder):

@@ -3,13 +3,17 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.metrics as sk
 from scipy.special import expit, logit
+from scipy.stats import norm, t
 
 from ichformer.errors import InputError
 from ichformer.evaluation.delong import auroc_interval, delong
+from ichformer.evaluation.metrics import auroc
 from ichformer.evaluation.pooling import pool
+from ichformer.evaluation.strata import pool_sites
 from ichformer.evaluation.summary import summarise
 from ichformer.evaluation.table import levels
 from ichformer.evaluation.thresholds import fix_thresholds
@@ -68,7 +72,9 @@ def test_sites_are_pooled_as_log_odds(table, found):
         one = delong(slices.labels[rows, 5], slices.scores[rows, 5][None], slices.patients[rows])
         area = one.aurocs[0]
         values.append(logit(area))
-        variances.append(one.covariance[0, 0] / (area * (1 - area)) ** 2)
+        # DeLong's variance of the log odds, larger as Student's quantile is.
+        wider = t.ppf(0.975, min(one.positive_patients, one.negative_patients) - 1) / norm.ppf(0.975)
+        variances.append(wider**2 * one.covariance[0, 0] / (area * (1 - area)) ** 2)
     expected = pool(np.array(values), np.array(variances))
     pooled = found.levels[0].pooled_sites[5]
     assert (pooled.sites, pooled.left_out) == (4, ())
@@ -85,6 +91,23 @@ def test_a_site_that_cannot_be_pooled_is_left_out_by_name_and_warned_of(found):
     assert found.levels[0].sites[0].labels[0].auroc.value is None
     assert any(w.startswith("slice epidural: left out of the pooled AUROC") and "site 0" in w for w in found.warnings)
     assert any("slice by site:" in w and "fewer than 10" in w for w in found.warnings)
+
+
+def test_a_site_of_three_positives_that_score_high_by_chance_does_not_weigh_most():
+    rng = np.random.default_rng(0)
+    truth = np.concatenate([rng.random(200) < 0.3, np.arange(100) < 3, rng.random(200) < 0.3]).astype(np.float64)
+    scores = expit(1.5 * truth + rng.normal(size=500))
+    # All three just below the highest negative of their site.
+    scores[200:203], scores[203:300], scores[203] = [0.97, 0.975, 0.98], 0.9 * scores[203:300], 0.99
+    ids, sites = np.arange(500).astype(str), np.repeat([*"abc"], [200, 100, 200])
+    table = pd.DataFrame({"patient": ids, "any": truth, "score_any": scores, "site": sites})
+    table = table.assign(**dict.fromkeys(("study", "series", "slice", "split"), ""))
+    (level,) = levels(table, labels=("any",))
+    rows = level.sites == "b"
+    assert delong(level.labels[rows, 0], level.scores[rows, 0][None]).covariance[0, 0] < 1e-3
+    (pooled,) = pool_sites(level, ("any",))
+    assert pooled.weights["b"] < 0.15
+    assert pooled.value == pytest.approx(auroc(truth[~rows], scores[~rows]), abs=0.03)
 
 
 def test_a_perfect_or_single_site_is_not_pooled(table):

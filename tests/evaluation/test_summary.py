@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,6 +117,19 @@ def test_few_positives_and_thresholds_of_the_same_split_are_warned_of(table):
     found = summarise(rare, thresholds=fix_thresholds(table), replicates=50)
     assert any("slice epidural: positives in 2 patients, fewer than 10" in warning for warning in found.warnings)
     assert any("a split of the same name (test): if on these" in warning for warning in found.warnings)
+
+
+def test_thresholds_that_are_missing_or_weak_are_warned_of(table, thresholds):
+    val = prediction_table("val", n_patients=30, n_slices=4, seed=3)
+    three = val["patient"].isin(["val1", "val2", "val3"])
+    val = val.assign(epidural=1.0, subdural=np.where(three & (val["slice"] == "0"), 1.0, 0.0))
+    frozen = fix_thresholds(val)
+    said = "\n".join(summarise(table, thresholds=frozen, replicates=2).warnings)
+    assert "scan epidural: no threshold on split val for sensitivity>=0.90, sensitivity>=0.95" in said
+    assert "slice level: thresholds of subdural rest on fewer than 10 positive slices on split val" in said
+    slices = replace(thresholds, thresholds=tuple(t for t in thresholds.thresholds if t.level == "slice"))
+    said = summarise(table, thresholds=slices, replicates=2).warnings
+    assert "scan level: no threshold was fixed for it on split val, so no sensitivity" in said
 
 
 def test_thresholds_of_judged_patients_are_warned_of_whatever_their_split_is_called(table, thresholds):

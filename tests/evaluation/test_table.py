@@ -1,7 +1,9 @@
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,10 +27,10 @@ def test_reading_gives_back_what_was_written_to_the_bit(tmp_path):
 
 def test_other_peoples_tables_need_a_patient_labels_and_scores_only(tmp_path):
     path = tmp_path / "other.csv"
-    path.write_bytes("\ufeffpatient,any,score_any,age\nNA,1,0.5,70\n007,,1e-3,80\n".encode())
+    path.write_bytes("\ufeffpatient, any,score_any,age\nNora ,1,0.5,70\n007,,1e-3,80\n".encode())
     table = read_predictions(path, labels=("any",))
     assert list(table) == columns(("any",))
-    assert list(table["patient"]) == ["NA", "007"]
+    assert list(table["patient"]) == ["Nora", "007"]
     np.testing.assert_array_equal(table["any"], [1, np.nan])
     (scan,) = levels(table, labels=("any",))
     assert (scan.name, scan.derived, scan.labels.shape) == ("scan", False, (2, 1))
@@ -49,9 +51,31 @@ def test_parquet_says_the_same_as_csv(tmp_path):
     found = read_predictions(tmp_path / "a.parquet", labels=("any",))
     assert (list(found["patient"]), found["score_any"][0]) == (["7", "8"], 0.1 + 0.2)
     np.testing.assert_array_equal(found["any"], [1, np.nan])
+    # Decimals of a database, and a scan's row whose number of the slice is NaN.
+    other = pd.DataFrame({"patient": ["a", "a"], "any": [1, 1], "score_any": [Decimal("0.5"), Decimal("0.25")]})
+    numbers = pyarrow.array([0.0, float("nan")], from_pandas=False)
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pandas(other).append_column("slice", numbers), tmp_path / "other.parquet"
+    )
+    found = read_predictions(tmp_path / "other.parquet", labels=("any",))
+    assert (list(found["slice"]), list(found["score_any"])) == (["0.0", ""], [0.5, 0.25])
     (tmp_path / "no.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         read_predictions(tmp_path / "no.parquet")
+
+
+def test_what_r_does_not_know_is_unknown_in_names_too(tmp_path):
+    """R writes NA: a scan's row is no slice of the name NA, and rows without a patient are not one patient."""
+    path = tmp_path / "r.csv"
+    path.write_text('"patient","slice","site","any","score_any"\n"a",1,NA,1,0.5\n"a",2,NA,NA,0.2\n"a",NA,NA,1,0.9\n')
+    table = read_predictions(path, labels=("any",))
+    assert list(table["slice"]) == ["1", "2", ""]
+    assert set(table["site"]) == {""}
+    slices, scans = levels(table, labels=("any",))
+    assert (slices.patients.size, scans.patients.size, scans.derived) == (2, 1, False)
+    path.write_text("patient,any,score_any\na,1,0.5\nNA,1,0.5\n")
+    with pytest.raises(InputError, match="column patient: is empty or NA"):
+        read_predictions(path, labels=("any",))
 
 
 def test_parquet_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
@@ -103,14 +127,16 @@ def test_a_table_that_would_lead_to_a_wrong_figure_is_refused(message, tmp_path)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no column patient"),
+        (b"", "no column patient, any, score_any; .* found none$"),
         (b"\xff\xfe\x00\x01", "cannot be read as CSV"),
         (b"patient,any,score_any\na,1,0.5,7\n", "row 2: 4 fields under 3 names"),
         (b"patient,score_any,any\na,0.5,1\nb,0.5\n", "row 3: 2 fields under 3 names"),
         (b"patient,any,any,score_any\n", "names a column twice"),
-        (b"patient,any,score_any\na,yes,0.5\n", "column any: could not convert"),
+        (b"patient,any, any,score_any\n", "names a column twice"),
+        (b"patient,any,score_any\na,yes,0.5\n", "column any: 'yes' is no number; give numbers, 0 or 1 for labels"),
+        (b"patient,any,score_any\na,1,%b\n" % (b"z" * 5000), r"'z+\.\.\.' is no number; give numbers"),
         (b"patient,any,score_any\na,1,\n", "score nan"),
-        (b"patient,any\na,1\n", "no column score_any"),
+        (b"patient,any\na,1\n", "no column score_any; .* found patient, any$"),
         (b"patient,any,score_any\n", "no rows"),
     ],
 )

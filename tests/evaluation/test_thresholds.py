@@ -73,6 +73,16 @@ def test_rows_of_two_splits_are_refused():
         fix_thresholds(table)
 
 
+@pytest.mark.parametrize("value", ["0.5", float("nan"), float("inf"), -0.1, 1.5, True, [0.5]])
+def test_a_value_that_is_no_probability_is_refused(tmp_path, value):
+    path = write_thresholds(fix_thresholds(prediction_table("val", n_patients=20)), tmp_path / "thresholds.json")
+    written = json.loads(path.read_text())
+    written["thresholds"][3]["value"] = value
+    path.write_text(json.dumps(written))
+    with pytest.raises(InputError, match="for 'epidural' is no probability"):
+        read_thresholds(path)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "other"}', '{"format": "ichformer thresholds 1"}'])
 def test_a_file_that_holds_no_thresholds_is_refused(tmp_path, content):
     path = tmp_path / "thresholds.json"
