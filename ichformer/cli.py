@@ -580,7 +580,10 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs one command. Exit code 0: done, or all saved at SIGTERM; 2: bad usage or input, one line; 1: our fault."""
+    """Runs one command.
+
+    Exit code 0: done, or all saved at SIGTERM; 2: bad usage or input, one line; 130: Ctrl-C; 1: our fault.
+    """
     try:
         command = _parse(sys.argv[1:] if arguments is None else arguments)
         with mendable():
@@ -590,6 +593,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except Stopped as stopped:
         print(f"ichformer: {stopped}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(
+            "\nichformer: interrupted; the same command goes on, or begins again where nothing was finished",
+            file=sys.stderr,
+        )
+        sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

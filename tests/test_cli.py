@@ -1,6 +1,10 @@
 """The command line as a person meets it: one readable line and exit code 2 for whatever is wrong."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -48,6 +52,28 @@ def test_missing_run(capsys, series, tmp_path, command):
     words = [str(tmp_path / "out") if w == "OUT" else str(series) if w == "PATH" else w for w in command]
     words.insert(1, str(tmp_path / "nothing"))
     assert "nothing" in refused(capsys, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nowhere_to_write_phantoms(capsys, tmp_path):
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    assert "cannot be made" in refused(capsys, "phantom", "--out", tmp_path / "file" / "cohort", "--scans", 1)
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_ctrl_c_ends_with_one_line_and_leaves_nothing_behind(tmp_path):
+    """As a terminal does it: the signal goes to the command and to all of its workers."""
+    command = [sys.executable, "-m", "ichformer.cli", "phantom", "--out", str(tmp_path / "cohort"), "--scans", "8"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        said = ""
+        while " 1/8 " not in said:
+            said += process.stderr.read(1) or pytest.fail(said)
+        os.killpg(process.pid, signal.SIGINT)
+        said += process.stderr.read()
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("ichformer: interrupted")
+    assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
 
 
