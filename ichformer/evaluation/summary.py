@@ -117,18 +117,22 @@ def _warnings(found: tuple[LevelSummary, ...]) -> Iterator[str]:
                 yield f"{level.level} {label.label}: no row has a known label"
             elif label.n_positive in (0, label.n):
                 yield f"{level.level} {label.label}: one class only, so no AUROC"
-            elif label.n_positive_patients < FEW_POSITIVES:
-                yield (
-                    f"{level.level} {label.label}: positives in {label.n_positive_patients} patients, "
-                    f"fewer than {FEW_POSITIVES}: unreliable"
-                )
-        for name, parts in {"site": level.sites, **level.subgroups}.items():
-            few, n = _few(parts)
-            if few:
-                yield (
-                    f"{level.level} by {name}: {few} of {n} AUROCs rest on positives in fewer than {FEW_POSITIVES} "
-                    "patients: unreliable"
-                )
+        patients = {
+            label.label: label.n_positive_patients
+            for label in level.labels
+            if 0 < label.n_positive < label.n and label.n_positive_patients < FEW_POSITIVES
+        }
+        if patients:
+            yield (
+                f"{level.level} level, unreliable, as fewer than {FEW_POSITIVES} patients are positive: "
+                + ", ".join(f"{label} ({count})" for label, count in patients.items())
+            )
+        parts_by = {name: _few(parts) for name, parts in {"site": level.sites, **level.subgroups}.items()}
+        if any(few for few, _ in parts_by.values()):
+            yield (
+                f"{level.level} level, unreliable, as fewer than {FEW_POSITIVES} patients are positive there: AUROCs "
+                + ", ".join(f"by {name} ({few} of {n})" for name, (few, n) in parts_by.items() if few)
+            )
         for pooled in level.pooled_sites:
             if pooled.left_out:
                 yield (
