@@ -393,7 +393,10 @@ def predict(
     lines = []
     for one in result.series:
         scores = ", ".join(f"{label} {score:.2f}" for label, score in one.values["scan"].items())
-        lines.append(f"series {one.number}: {scores}\n  {one.report}")
+        lines.append(f"series {one.number}: {scores}")
+        if one.familiarity is not None and one.familiarity.is_unusual:
+            lines.append(f"  {one.familiarity}")
+        lines.append(f"  {one.report}")
     lines += [f"series {number} left out: {one_line(reason)}" for number, reason in result.left_out]
     values = {
         "series": [{"number": one.number, "report": str(one.report), **one.values} for one in result.series],
