@@ -50,6 +50,7 @@ def phantom(
     confounders: float = 0.0,
     small: float = 0.0,
     site: tuple[str, ...] = (),
+    json: bool = False,
 ) -> None:
     """Writes synthetic head CT with bleeds of all five subtypes, as DICOM series with masks and labels.
 
@@ -61,13 +62,14 @@ def phantom(
       confounders: chance of each confounder (calcification, fracture, old infarct, metal, motion...) in a scan.
       small: part of the bleeds that are small, 1 to 4 ml.
       site: the sites to imitate (alder, birch, cedar, dogwood, elm, rsna2019); all but rsna2019 by default.
+      json: print one JSON object.
     """
     from ichformer.ct.phantom.cohort import write_phantom_cohort
 
     written = write_phantom_cohort(
         out, scans=scans, seed=seed, sites=site or None, prevalence=prevalence, confounders=confounders, small=small
     )
-    print(written)
+    _print({"cohort": str(written), "scans": scans}, str(written), json)
 
 
 def prepare(

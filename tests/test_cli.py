@@ -113,6 +113,12 @@ def test_inspect_prints_one_json_object(capsys, series, tmp_path):
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_phantom_prints_one_json_object(capsys, tmp_path):
+    main(["phantom", "--out", str(tmp_path / "cohort"), "--scans", "1", "--json"])
+    assert json.loads(capsys.readouterr().out) == {"cohort": str(tmp_path / "cohort"), "scans": 1}
+    assert (tmp_path / "cohort" / "studies.csv").exists()
+
+
 def test_inspect_of_the_real_head(capsys, real_data):
     main(["inspect", str(real_data / "dcm_qa_ct" / "GE"), "--json"])
     (found,) = json.loads(capsys.readouterr().out)["series"]

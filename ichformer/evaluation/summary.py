@@ -157,7 +157,7 @@ def format_summary(summary: Summary) -> str:
     notes = [f"95 % intervals for patients; bootstrap of {summary.replicates} replicates, seed {summary.seed}"]
     if summary.thresholds_from is not None:
         notes.append(f"thresholds frozen on split {one_line(summary.thresholds_from) or '(unnamed)'}")
-    warnings = [f"  ! {one_line(warning)}" for warning in summary.warnings]
+    warnings = [f"  ! {one_line(warning, max_chars=600)}" for warning in summary.warnings]
     return "\n\n".join([*blocks, "\n".join([f"  {note}" for note in notes] + warnings)])
 
 
