@@ -50,6 +50,7 @@ def phantom(
     confounders: float = 0.0,
     small: float = 0.0,
     site: tuple[str, ...] = (),
+    json: bool = False,
 ) -> None:
     """Writes synthetic head CT with bleeds of all five subtypes, as DICOM series with masks and labels.
 
@@ -61,13 +62,14 @@ def phantom(
       confounders: chance of each confounder (calcification, fracture, old infarct, metal, motion...) in a scan.
       small: part of the bleeds that are small, 1 to 4 ml.
       site: the sites to imitate (alder, birch, cedar, dogwood, elm, rsna2019); all but rsna2019 by default.
+      json: print one JSON object.
     """
     from ichformer.ct.phantom.cohort import write_phantom_cohort
 
     written = write_phantom_cohort(
         out, scans=scans, seed=seed, sites=site or None, prevalence=prevalence, confounders=confounders, small=small
     )
-    print(written)
+    _print({"cohort": str(written), "scans": scans}, str(written), json)
 
 
 def prepare(
@@ -393,7 +395,10 @@ def predict(
     lines = []
     for one in result.series:
         scores = ", ".join(f"{label} {score:.2f}" for label, score in one.values["scan"].items())
-        lines.append(f"series {one.number}: {scores}\n  {one.report}")
+        lines.append(f"series {one.number}: {scores}")
+        if one.familiarity is not None and one.familiarity.is_unusual:
+            lines.append(f"  {one.familiarity}")
+        lines.append(f"  {one.report}")
     lines += [f"series {number} left out: {one_line(reason)}" for number, reason in result.left_out]
     values = {
         "series": [{"number": one.number, "report": str(one.report), **one.values} for one in result.series],
@@ -580,7 +585,10 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs one command. Exit code 0: done, or all saved at SIGTERM; 2: bad usage or input, one line; 1: our fault."""
+    """Runs one command.
+
+    Exit code 0: done, or all saved at SIGTERM; 2: bad usage or input, one line; 130: Ctrl-C; 1: our fault.
+    """
     try:
         command = _parse(sys.argv[1:] if arguments is None else arguments)
         with mendable():
@@ -590,6 +598,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except Stopped as stopped:
         print(f"ichformer: {stopped}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(
+            "\nichformer: interrupted; the same command goes on, or begins again where nothing was finished",
+            file=sys.stderr,
+        )
+        sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

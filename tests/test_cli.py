@@ -1,6 +1,10 @@
 """The command line as a person meets it: one readable line and exit code 2 for whatever is wrong."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -51,6 +55,28 @@ def test_missing_run(capsys, series, tmp_path, command):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nowhere_to_write_phantoms(capsys, tmp_path):
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    assert "cannot be made" in refused(capsys, "phantom", "--out", tmp_path / "file" / "cohort", "--scans", 1)
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_ctrl_c_ends_with_one_line_and_leaves_nothing_behind(tmp_path):
+    """As a terminal does it: the signal goes to the command and to all of its workers."""
+    command = [sys.executable, "-m", "ichformer.cli", "phantom", "--out", str(tmp_path / "cohort"), "--scans", "8"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        said = ""
+        while " 1/8 " not in said:
+            said += process.stderr.read(1) or pytest.fail(said)
+        os.killpg(process.pid, signal.SIGINT)
+        said += process.stderr.read()
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("ichformer: interrupted")
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_missing_store(capsys, tmp_path):
     error = refused(capsys, "train", "--data.store", tmp_path / "store", "--out", tmp_path / "run")
     assert "run prepare" in error
@@ -85,6 +111,12 @@ def test_inspect_prints_one_json_object(capsys, series, tmp_path):
     } <= found.keys()
     assert found["n_slices"] == found["shape"][0] == len(list(series.iterdir()))
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_phantom_prints_one_json_object(capsys, tmp_path):
+    main(["phantom", "--out", str(tmp_path / "cohort"), "--scans", "1", "--json"])
+    assert json.loads(capsys.readouterr().out) == {"cohort": str(tmp_path / "cohort"), "scans": 1}
+    assert (tmp_path / "cohort" / "studies.csv").exists()
 
 
 def test_inspect_of_the_real_head(capsys, real_data):

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from ichformer.processes import leave_interrupts_to_parent
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -37,7 +39,7 @@ def map_processes(
     sizes = [1] * len(things) if sizes is None else sizes
     context = multiprocessing.get_context("spawn")  # the parent may run threads, which a fork would find dead
     with (
-        ProcessPoolExecutor(mp_context=context) as pool,
+        ProcessPoolExecutor(mp_context=context, initializer=leave_interrupts_to_parent) as pool,
         tqdm(total=sum(sizes), desc=desc, unit=unit, file=sys.stderr) as bar,
     ):
         for size, result in zip(sizes, pool.map(function, things), strict=True):

@@ -142,18 +142,22 @@ def _warnings(found: tuple[LevelSummary, ...]) -> Iterator[str]:
                 yield f"{level.level} {label.label}: no row has a known label"
             elif label.n_positive in (0, label.n):
                 yield f"{level.level} {label.label}: one class only, so no AUROC"
-            elif label.n_positive_patients < FEW_POSITIVES:
-                yield (
-                    f"{level.level} {label.label}: positives in {label.n_positive_patients} patients, "
-                    f"fewer than {FEW_POSITIVES}: unreliable"
-                )
-        for name, parts in {"site": level.sites, **level.subgroups}.items():
-            few, n = _few(parts)
-            if few:
-                yield (
-                    f"{level.level} by {name}: {few} of {n} AUROCs rest on positives in fewer than {FEW_POSITIVES} "
-                    "patients: unreliable"
-                )
+        patients = {
+            label.label: label.n_positive_patients
+            for label in level.labels
+            if 0 < label.n_positive < label.n and label.n_positive_patients < FEW_POSITIVES
+        }
+        if patients:
+            yield (
+                f"{level.level} level, unreliable, as fewer than {FEW_POSITIVES} patients are positive: "
+                + ", ".join(f"{label} ({count})" for label, count in patients.items())
+            )
+        parts_by = {name: _few(parts) for name, parts in {"site": level.sites, **level.subgroups}.items()}
+        if any(few for few, _ in parts_by.values()):
+            yield (
+                f"{level.level} level, unreliable, as fewer than {FEW_POSITIVES} patients are positive there: AUROCs "
+                + ", ".join(f"by {name} ({few} of {n})" for name, (few, n) in parts_by.items() if few)
+            )
         for pooled in level.pooled_sites:
             if pooled.left_out:
                 yield (
@@ -178,7 +182,7 @@ def format_summary(summary: Summary) -> str:
     notes = [f"95 % intervals for patients; bootstrap of {summary.replicates} replicates, seed {summary.seed}"]
     if summary.thresholds_from is not None:
         notes.append(f"thresholds frozen on split {one_line(summary.thresholds_from) or '(unnamed)'}")
-    warnings = [f"  ! {one_line(warning)}" for warning in summary.warnings]
+    warnings = [f"  ! {one_line(warning, max_chars=600)}" for warning in summary.warnings]
     return "\n\n".join([*blocks, "\n".join([f"  {note}" for note in notes] + warnings)])
 
 

@@ -79,7 +79,8 @@ def _read_text(path: str | os.PathLike[str]) -> pd.DataFrame:
         with open(path, encoding="utf-8-sig", newline="") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"cannot be read as CSV ({error})", where=path, mend="give a CSV file in UTF-8") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot be read as CSV ({reason})", where=path, mend="give a CSV file in UTF-8") from error
     header, *rows = rows or [[]]
     for number, row in enumerate(rows, 2):
         if len(row) != len(header):

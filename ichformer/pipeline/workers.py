@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ from typing import TypeVar
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ichformer.errors import InputError
+from ichformer.processes import leave_interrupts_to_parent
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -102,5 +102,5 @@ def _check_start(pool: ProcessPoolExecutor) -> None:
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which lets the scans in hand finish
+    leave_interrupts_to_parent()
     threadpool_limits(1)  # as many processes as cores, each with as many threads as cores, stand in each other's way

@@ -49,9 +49,14 @@ class Familiarity:
     percentile: float
     scans: int
 
+    @property
+    def is_unusual(self) -> bool:
+        """Whether the scan lies outside what the model was trained on."""
+        return self.percentile >= UNUSUAL
+
     def __str__(self) -> str:
         compared = f"{self.percentile:.0f} % of {self.scans} validation scans are more like the training than this one"
-        if self.percentile >= UNUSUAL:
+        if self.is_unusual:
             return f"This scan lies outside what the model was trained on: {compared}. Its scores may mean nothing."
         return f"This scan looks like what the model was trained on: {compared}."
 
@@ -106,7 +111,7 @@ def render_page(reading: Reading) -> str:
         summary=_summary(reading),
         threshold_rule=one_line(reading.threshold_rule),
         familiarity="" if reading.familiarity is None else str(reading.familiarity),
-        unfamiliar=reading.familiarity is not None and reading.familiarity.percentile >= UNUSUAL,
+        unfamiliar=reading.familiarity is not None and reading.familiarity.is_unusual,
         scores=_score_rows(reading),
         notes=[{"code": note.code, "text": one_line(note.text, max_chars=600)} for note in reading.notes],
         geometry=_geometry(reading.volume),

@@ -39,12 +39,14 @@ class SeriesPrediction:
       report: the page.
       numbers: the JSON file beside it.
       values: what stands in ``numbers``.
+      familiarity: None where the run does not know what its training looked like.
     """
 
     number: int
     report: Path
     numbers: Path
     values: dict[str, Any]
+    familiarity: Familiarity | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,13 @@ def predict(
         numbers = json.dumps(values, indent=1, allow_nan=False) + "\n"
         write_folder(folder, {REPORT_NAME: render_page(reading), NUMBERS_NAME: numbers})
         done.append(
-            SeriesPrediction(number=number, report=folder / REPORT_NAME, numbers=folder / NUMBERS_NAME, values=values)
+            SeriesPrediction(
+                number=number,
+                report=folder / REPORT_NAME,
+                numbers=folder / NUMBERS_NAME,
+                values=values,
+                familiarity=reading.familiarity,
+            )
         )
     if not done:
         _refuse(Path(path), [error for _, error in errors])

@@ -115,7 +115,7 @@ def test_what_cannot_be_computed_is_not_estimable(table, thresholds, tmp_path):
 def test_few_positives_and_thresholds_of_the_same_split_are_warned_of(table):
     rare = table.assign(epidural=np.where(table["patient"].isin(["test1", "test2"]), 1.0, 0.0))
     found = summarise(rare, thresholds=fix_thresholds(table), replicates=50)
-    assert any("slice epidural: positives in 2 patients, fewer than 10" in warning for warning in found.warnings)
+    assert any(w.startswith("slice level") and "fewer than 10" in w and "epidural (2)" in w for w in found.warnings)
     assert any("a split of the same name (test): if on these" in warning for warning in found.warnings)
 
 

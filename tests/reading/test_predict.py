@@ -10,6 +10,7 @@ import pytest
 from jax import Array
 
 from ichformer import LABELS
+from ichformer.cli import main
 from ichformer.ct.scans import read_volume
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
@@ -108,11 +109,13 @@ def test_writes_a_page_and_the_same_as_numbers(run: Run, tmp_path: Path) -> None
         assert secret not in re.sub(r"[A-Za-z0-9+/=]{100,}", "", page)
 
 
-def test_a_scan_unlike_the_training_is_said_to_be(run: Run, tmp_path: Path) -> None:
+def test_a_scan_unlike_the_training_is_said_to_be(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     size = 6 + len(PICTURE_FEATURES)
     write_ood(fit_ood(rng.normal(size=(30, size)), rng.normal(size=(40, size))), run.path / OOD_NAME)
     scan = write_head(tmp_path / "scan", PatientAge="045Y", PatientSex="F")
+    main(["predict", str(run.path), str(scan), "--out", str(tmp_path / "printed")])
+    assert "lies outside what the model was trained on" in capsys.readouterr().out
     (only,) = predict(run.path, scan, tmp_path / "out").series
     assert only.values["familiarity"] == {"percentile": 100.0, "scans": 40}
     assert "lies outside what the model was trained on" in only.report.read_text()

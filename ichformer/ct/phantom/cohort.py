@@ -25,6 +25,7 @@ from ichformer.ct.phantom.rsna import rsna_name, write_rsna_series
 from ichformer.ct.phantom.sites import DEFAULT_SITES, SITES, Site
 from ichformer.ct.phantom.write import uid, write_mask, write_series
 from ichformer.errors import InputError
+from ichformer.processes import leave_interrupts_to_parent
 
 VERSION = 1
 """Of what the same seed gives: raised whenever the voxels change."""
@@ -158,8 +159,7 @@ def write_cohort(
     }
     if _is_there(out, about):
         return out
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    building = _folder_beside(out)
     try:
         orders = [
             plan_scan(i, seed=seed, sites=sites, prevalence=prevalence, confounders=confounders, small=small)
@@ -176,6 +176,14 @@ def write_cohort(
         shutil.rmtree(building, ignore_errors=True)
         raise
     return out
+
+
+def _folder_beside(out: Path) -> Path:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise InputError(f"cannot be made ({error.strerror})", where=out, mend="name a folder of your own") from None
 
 
 def _check(*, scans: int, seed: int, workers: int | None, **shares: float) -> None:
@@ -221,7 +229,8 @@ def _write_scans(out: Path, orders: list[Order], *, seed: int, workers: int | No
         return list(_shown(map(write, orders), len(orders), progress))
     # Spawned, not forked: the parent may run the threads of JAX.
     pool: Executor
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=leave_interrupts_to_parent) as pool:
         return list(_shown(pool.map(write, orders), len(orders), progress))
 
 
