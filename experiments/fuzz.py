@@ -1,4 +1,4 @@
-"""Fuzzing: broken DICOM, NIfTI and store files are read, or refused in one readable line, within 5 s of processor and 2 GiB.
+"""Fuzzing: broken DICOM, NIfTI and store files are read or refused in one line, within 5 s of processor and 2 GiB.
 
 Claim: of 20,000 files broken in known and random ways, none crashes a process, hangs it, or asks for gigabytes.
 Cost: about half an hour on one CPU core.

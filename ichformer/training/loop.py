@@ -18,6 +18,7 @@ from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.clock import Clock
 from ichformer.training.config import TrainConfig
 from ichformer.training.hosts import join_hosts, on_first_host
+from ichformer.training.memory import keep_freed_memory
 from ichformer.training.optim import build_optimizer
 from ichformer.training.parallel import (
     check_batch_size,
@@ -60,6 +61,7 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
       Stopped: by SIGTERM, with everything saved.
     """
     join_hosts(config.parallel)
+    keep_freed_memory()
     clock = Clock()
     with mendable(run), heed_sigterm() as is_told_to_stop, contextlib.ExitStack() as opened:
         with clock.on("start"):
