@@ -71,10 +71,12 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
             config = with_layout(config, run)
             objective = build_objective(config)
             prepared = PrepareConfig(**store.config)
+            init = functools.partial(initial_state, objective, config, prepared.size)
+            jax.eval_shape(init)  # refuses what does not go with the model before there is a folder
             on_first_host(functools.partial(_start, config, run, store, prepared))
             checkpoints = Checkpoints(run / "checkpoints", every=config.checkpoint_every, keep=config.keep_checkpoints)
             opened.callback(checkpoints.close)
-            state = create_sharded(functools.partial(initial_state, objective, config, prepared.size), mesh)
+            state = create_sharded(init, mesh)
             if checkpoints.latest_step is None:
                 state = _with_start(state, config, mesh)
             else:

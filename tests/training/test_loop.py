@@ -147,6 +147,13 @@ def test_a_folder_that_is_no_run_is_not_written_into(config, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_what_does_not_go_with_the_model_leaves_no_folder(config, tmp_path):
+    wrong = dataclasses.replace(config, optim=OptimConfig(freeze=("nothing/*",)))
+    with pytest.raises(InputError, match="matches none of the parameters"):
+        train(wrong, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_without_a_checkpoint_does_not_open(config, tmp_path, monkeypatch):
     def fails(*args, **kwargs):
         raise OSError("no space left")
