@@ -10,6 +10,7 @@ import pytest
 from ichformer.explain.gradients import hires_cam
 from ichformer.models.ensemble import Ensemble, Group, stack_members
 from ichformer.models.slice_vit import slice_vit
+from tests.models.test_slice_vit import noise_like
 
 SPACING = jnp.asarray([[5.0, 1.0, 1.0], [3.0, 1.0, 1.0]])
 ALL = ((0, 1, 2),)
@@ -31,11 +32,9 @@ def scans(channels: int = 3) -> tuple[jax.Array, jax.Array]:
 @functools.cache
 def params(seed: int, channels: int = 3, patch_size: int = 8):
     x, mask = scans(channels)
-    variables = jax.jit(lambda key: tiny(patch_size).init(key, x, mask, SPACING, False))(jax.random.key(seed))
+    shapes = jax.eval_shape(lambda: tiny(patch_size).init(jax.random.key(0), x, mask, SPACING, False))
     # Other values than the start's, under which the logits hardly depend on the scan.
-    return jax.tree.map(
-        lambda p: p + 0.1 * jax.random.normal(jax.random.key(p.size + seed), p.shape), variables["params"]
-    )
+    return noise_like(shapes["params"], seed)
 
 
 @functools.cache
