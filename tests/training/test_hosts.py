@@ -269,6 +269,18 @@ def test_an_address_without_host_or_port_is_refused(address):
         join_hosts(ParallelConfig(coordinator=address, num_processes=2, process_id=0))
 
 
+def asked_for_others(monkeypatch, environment: dict[str, str]) -> list[tuple]:
+    """What ``jax.distributed`` is called with in a process that was started with ``environment`` alone."""
+    for name in [each for each in os.environ if each.startswith(LAUNCHERS)]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    asked = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *args, **kwargs: asked.append(args))
+    join_hosts(ParallelConfig())
+    return asked
+
+
 @pytest.mark.parametrize(
     ("environment", "several"),
     [
@@ -282,14 +294,7 @@ def test_an_address_without_host_or_port_is_refused(address):
     ],
 )
 def test_launchers_are_asked_only_where_they_started_several(monkeypatch, environment, several):
-    for name in [each for each in os.environ if each.startswith(LAUNCHERS)]:
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    asked = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *args, **kwargs: asked.append(args))
-    join_hosts(ParallelConfig())
-    assert asked == [(None, None, None)] * several
+    assert asked_for_others(monkeypatch, environment) == [(None, None, None)] * several
 
 
 @pytest.mark.parametrize(
@@ -304,12 +309,5 @@ def test_launchers_are_asked_only_where_they_started_several(monkeypatch, enviro
     ],
 )
 def test_a_tpu_is_shared_by_several_hosts_only_where_it_says_so(monkeypatch, environment, several):
-    for name in [each for each in os.environ if each.startswith(LAUNCHERS)]:
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    asked = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *args, **kwargs: asked.append(args))
     monkeypatch.setattr(hosts, "_has_tpu", lambda: True)
-    join_hosts(ParallelConfig())
-    assert asked == [(None, None, None)] * several
+    assert asked_for_others(monkeypatch, environment) == [(None, None, None)] * several
