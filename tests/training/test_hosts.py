@@ -34,11 +34,14 @@ LAUNCHERS = ("SLURM_", "OMPI_", "KUBERNETES_", "JOB_", "TPU_", "MEGASCALE_")
 PATIENCE_S = 600
 """For what takes half a minute where nobody else works."""
 
+TIME_TO_STRIKE_S = 0.5
+"""A pause before each step of those that are to be hit on the way: twelve are left after the first checkpoint."""
+
 STARTED: list[subprocess.Popen] = []
 
-# Trains as the command line does; the rows of every batch go into a file of this process.
+# Trains as the command line does, with a pause before every step; the rows of every batch go into a process's own file.
 TRAIN = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from ichformer.errors import InputError, Stopped
 from ichformer.training import loop
@@ -47,6 +50,7 @@ from ichformer.training.config import read_config
 rows, shard = open(sys.argv[3], "w"), loop.shard_batch
 def note(batch, mesh):
     print(*batch.row, file=rows, flush=True)
+    time.sleep(float(sys.argv[4]))
     return shard(batch, mesh)
 loop.shard_batch = note
 try:
@@ -88,7 +92,7 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
-def start(config: TrainConfig, run: Path, folder: Path, *, of: int) -> list[subprocess.Popen]:
+def start(config: TrainConfig, run: Path, folder: Path, *, of: int, pause_s: float = 0.0) -> list[subprocess.Popen]:
     """``of`` processes of one device each; what they say and the rows that they read lie in ``folder``."""
     folder.mkdir()
     address = f"localhost:{free_port()}"
@@ -102,7 +106,7 @@ def start(config: TrainConfig, run: Path, folder: Path, *, of: int) -> list[subp
         with (folder / f"said{i}").open("w") as said:
             processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-c", TRAIN, str(told), str(run), str(folder / f"rows{i}")],
+                    [sys.executable, "-c", TRAIN, str(told), str(run), str(folder / f"rows{i}"), str(pause_s)],
                     env=os.environ | {"XLA_FLAGS": ""},
                     stderr=said,
                 )
@@ -166,7 +170,7 @@ def test_two_processes_are_one_training(config, alone, tmp_path):
 def test_without_one_host_the_other_stops_and_a_restart_goes_on(config, alone, tmp_path, victim, afterwards):
     whole, rows = alone
     run, folder = tmp_path / "run", tmp_path / "killed"
-    processes = start(config, run, folder, of=2)
+    processes = start(config, run, folder, of=2, pause_s=TIME_TO_STRIKE_S)
     wait_for(processes, (run / "checkpoints" / "4").exists)
     processes[victim].send_signal(signal.SIGKILL)
     processes[victim].wait()
@@ -209,7 +213,7 @@ def test_all_hosts_stop_where_one_is_told_to_and_go_on(config, alone, tmp_path):
     whole, rows = alone
     run, read = tmp_path / "run", []
     for name, last in (("training", run / "checkpoints" / "4"), ("starting", run / "seen.csv")):
-        processes = start(config, run, tmp_path / name, of=2)
+        processes = start(config, run, tmp_path / name, of=2, pause_s=TIME_TO_STRIKE_S)
         began = time.time_ns()
         wait_for(processes, lambda last=last, began=began: last.exists() and last.stat().st_mtime_ns > began)
         processes[1].send_signal(signal.SIGTERM)

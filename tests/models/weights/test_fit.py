@@ -20,9 +20,9 @@ def numbers(*shape: int) -> np.ndarray:
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """[n, *grid, cin] with [*grid, cin, cout], of any rank, without padding."""
+    """[n, *grid, cin] with [*grid, cin, cout], of any rank, without padding; sums in double, whatever is added up."""
     patches = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[:-1], axis=tuple(range(1, x.ndim)))
-    return np.tensordot(patches, kernel, kernel.ndim - 1)
+    return np.tensordot(patches.astype(np.float64), kernel.astype(np.float64), kernel.ndim - 1)
 
 
 @given(theirs=st.sampled_from([1, 3]), ours=st.integers(1, 12))
