@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import jax
+from jax._src.distributed import global_state  # there is no other way to the service
 
 
 @contextlib.contextmanager
@@ -18,7 +19,8 @@ def heed_sigterm() -> Iterator[Callable[[], bool]]:
     the signal ends the process.
     """
     if jax.process_count() > 1:
-        yield _told_to_all_hosts()
+        with _told_to_all_hosts() as has_come:
+            yield has_come
         return
     came = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -31,15 +33,24 @@ def heed_sigterm() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _told_to_all_hosts() -> Callable[[], bool]:
-    from jax.experimental import multihost_utils
+@contextlib.contextmanager
+def _told_to_all_hosts() -> Iterator[Callable[[], bool]]:
+    """The service as it is, and Orbax kept from it, which takes what it does not find for no preemption.
 
-    # The service names the call after the latest that a host has made, from 1 on, and is true for that one alone.
+    The service counts calls: it names the one after the latest that a host has made, and is true for that one alone.
+    Orbax calls it too, from the thread that ends a checkpoint, with the number of the checkpoint's step. Where the
+    signal comes between that and our next call, the number that is named is one that we have passed.
+    """
+    service = global_state.preemption_sync_manager
     calls, came = itertools.count(1), False
 
     def has_come() -> bool:
         nonlocal came
-        came = came or multihost_utils.reached_preemption_sync_point(next(calls))
+        came = came or (service is not None and service.reached_sync_point(next(calls)))
         return came
 
-    return has_come
+    global_state.preemption_sync_manager = None
+    try:
+        yield has_come
+    finally:
+        global_state.preemption_sync_manager = service

@@ -34,12 +34,13 @@ LAUNCHERS = ("SLURM_", "OMPI_", "KUBERNETES_", "JOB_", "TPU_", "MEGASCALE_")
 PATIENCE_S = 600
 """For what takes half a minute where nobody else works."""
 
-TIME_TO_STRIKE_S = 0.5
-"""A pause before each step of those that are to be hit on the way: twelve are left after the first checkpoint."""
+TIME_TO_STRIKE_S = 6.0
+"""JAX looks every second whether a signal came."""
 
 STARTED: list[subprocess.Popen] = []
 
-# Trains as the command line does, with a pause before every step; the rows of every batch go into a process's own file.
+# Trains as the command line does; the rows of every batch go into a file of this process. It pauses before the first
+# step, and where the sixth batch is asked for: the checkpoint of step 4 is written then, and step 5 under way.
 TRAIN = """
 import os, sys, time
 from pathlib import Path
@@ -47,12 +48,17 @@ from ichformer.errors import InputError, Stopped
 from ichformer.training import loop
 from ichformer.training.config import read_config
 
-rows, shard = open(sys.argv[3], "w"), loop.shard_batch
+rows, pause_s, taken = open(sys.argv[3], "w"), float(sys.argv[4]), []
+shard, training_batches = loop.shard_batch, loop.training_batches
 def note(batch, mesh):
+    taken.append(batch)
     print(*batch.row, file=rows, flush=True)
-    time.sleep(float(sys.argv[4]))
+    time.sleep(pause_s if len(taken) == 6 else 0)
     return shard(batch, mesh)
-loop.shard_batch = note
+def open_batches(*args, **kwargs):
+    time.sleep(pause_s)
+    return training_batches(*args, **kwargs)
+loop.shard_batch, loop.training_batches = note, open_batches
 try:
     loop.train(read_config(Path(sys.argv[1])), Path(sys.argv[2]), progress=False)
 except InputError as error:
