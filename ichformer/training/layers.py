@@ -73,6 +73,4 @@ def _places(path: tuple[Any, ...], x: Any) -> list[_Place]:
     if is_stacked(names):
         # Of a pair of Swin, the shifted block is a layer above the level one.
         return [(*numbers, float(i), float("shifted" in names)) for i in range(x.shape[0])]
-    if "last" in names:
-        return [(*numbers, np.inf)]
     return [numbers or _ABOVE]

@@ -77,8 +77,9 @@ def test_the_class_token_is_read_from_the_tokens_of_the_encoder():
     grid, tokens = bound.before_last_attention(x, train=False)
     assert (grid.shape, tokens.shape) == ((3, 2, 2, 24), (3, 6, 24))
     angles = bound._angles((2, 2), None)
-    want = bound.norm(bound.last(tokens, None, angles, train=False))[:, 0]
-    np.testing.assert_allclose(bound.class_vector(grid, tokens, train=False), want, atol=1e-6)
+    want = bound.norm(bound.blocks.last(lambda block, _, tokens: block(tokens, None, angles, train=False), tokens))
+    np.testing.assert_allclose(bound.class_vector(grid, tokens, train=False), want[:, 0], atol=1e-6)
+    np.testing.assert_allclose(bound.tokens(x, train=False), want[:, 2:], atol=1e-6)
 
 
 def test_learned_positions_are_resized_to_the_slice():

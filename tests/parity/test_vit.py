@@ -72,7 +72,7 @@ def all_tokens(model: PatchEncoder, params: Tree, x: jax.Array) -> jax.Array:
     """Behind the last norm, tokens of no place first."""
     bound = model.bind({"params": params})
     _, before = bound.before_last_attention(x, train=False)
-    return bound.norm(bound.last(before, train=False))
+    return bound.norm(bound.blocks.last(lambda block, _, tokens: block(tokens, train=False), before))
 
 
 def assert_equal(model: PatchEncoder, weights: Path, tokens: np.ndarray, gradients: Path) -> None:

@@ -111,8 +111,7 @@ def test_rates_fall_from_the_head_to_the_patches():
         "encoder": {
             "patches": {"kernel": vector},
             "positions": vector,
-            "blocks": {"block": {"norm1": {"scale": jnp.zeros((2, 5))}}},
-            "last": {"norm1": {"scale": vector}},
+            "blocks": {"block": {"norm1": {"scale": jnp.zeros((3, 5))}}},
             "norm": {"scale": vector},
         },
         "context": {"block0": {"norm1": {"scale": vector}}},
@@ -120,8 +119,7 @@ def test_rates_fall_from_the_head_to_the_patches():
     }
     scales = layer_scales(params, 0.5)
     assert scales["encoder"]["patches"]["kernel"] == scales["encoder"]["positions"] == 0.5**4
-    np.testing.assert_array_equal(scales["encoder"]["blocks"]["block"]["norm1"]["scale"], [[0.5**3], [0.5**2]])
-    assert scales["encoder"]["last"]["norm1"]["scale"] == 0.5
+    np.testing.assert_array_equal(scales["encoder"]["blocks"]["block"]["norm1"]["scale"], [[0.5**3], [0.5**2], [0.5]])
     for above in (scales["encoder"]["norm"], scales["context"]["block0"]["norm1"]):
         assert above["scale"] == 1
     assert scales["head"]["scan_logits"]["kernel"] == 1

@@ -80,7 +80,7 @@ def test_the_state_before_the_first_step(config, tensors, tmp_path, capsys):
     state = transfer_pretrained(fresh, config.model)
     encoder = state.params["encoder"]
     qkv = tensors["blocks.2.attn.qkv.weight"].T.reshape(WIDTH, 3, 3, WIDTH // 3)
-    np.testing.assert_array_equal(encoder["last"]["attention"]["qkv"]["kernel"], qkv)
+    np.testing.assert_array_equal(encoder["blocks"]["block"]["attention"]["qkv"]["kernel"][2], qkv)
     # Nine channels, three windows of three slices: each slice a third of the stem.
     stem = tensors["patch_embed.proj.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_allclose(encoder["patches"]["kernel"][:, :, 3:6], stem / 3, rtol=1e-6)

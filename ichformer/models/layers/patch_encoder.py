@@ -17,8 +17,8 @@ from ichformer.models.layers.transformer import Block, Blocks, BlockStyle, Remat
 class PatchEncoder(nn.Module):
     """Patches with their positions through ``depth`` transformer blocks (Dosovitskiy et al. 2021, section 3.1).
 
-    The last block stands apart from the others, which are one loop: what a class token reads there for the last time
-    is what explanations of it have to look at.
+    The blocks are one loop. Where a class token is asked, the last of them is run apart: what the token reads there for
+    the last time is what explanations of it have to look at.
 
     Attributes:
       patch_size: side of a patch in pixels.
@@ -52,7 +52,7 @@ class PatchEncoder(nn.Module):
     remat: Remat = "none"
 
     def setup(self) -> None:
-        """The parts; a loop of no blocks is none."""
+        """The parts."""
         patch = (self.patch_size, self.patch_size)
         self.patches = Conv(self.width, patch, patch, padding="VALID", kernel_init=DENSE_INIT, dtype=self.dtype)
         if self.positions == "learned":
@@ -61,8 +61,7 @@ class PatchEncoder(nn.Module):
         self.placeless = [self.param(name, DENSE_INIT, (1, n, self.width)) for name, n in placeless.items() if n]
         block = (self.num_heads, self.dropout, self.dtype, self.style)
         rates = tuple(np.linspace(0, self.drop_path, self.depth).tolist())
-        self.blocks = Blocks(self.depth - 1, *block, rates[:-1], self.remat) if self.depth > 1 else None
-        self.last = Block(*block)
+        self.blocks = Blocks(self.depth, *block, rates, self.remat)
         self.norm = nn.LayerNorm(epsilon=self.style.epsilon, dtype=self.dtype)
 
     def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n rows columns width"]:
@@ -76,9 +75,8 @@ class PatchEncoder(nn.Module):
 
         Only what is kept is computed: what a masked autoencoder wants (He et al. 2022, section 3).
         """
-        angles = self._angles(self._grid(x), keep)
-        tokens = self._last_block(self._first_blocks(x, keep, angles, train), angles, train)
-        return tokens[:, self._num_placeless :]
+        tokens = self.blocks(self._embedded(x, keep), None, self._angles(self._grid(x), keep), train=train)
+        return self.norm(tokens[:, self._num_placeless :])
 
     def before_last_attention(
         self, x: Float[Array, "n h w c"], *, train: bool
@@ -88,8 +86,11 @@ class PatchEncoder(nn.Module):
         The grid is behind the block's norm: before it, sizes have no say, and a gradient times its features sums to 0.
         """
         grid = self._grid(x)
-        tokens = self._first_blocks(x, None, self._angles(grid, None), train)
-        normed = self.last.norm1(tokens)[:, self._num_placeless :]
+        tokens, angles = self._embedded(x, None), self._angles(grid, None)
+        if self.is_initializing():
+            self.blocks(tokens, None, angles, train=train)
+        tokens = self.blocks.before_last(tokens, None, angles, train=train)
+        normed = self.blocks.last(_norm1, tokens)[:, self._num_placeless :]
         return normed.reshape(x.shape[0], *grid, self.width), tokens
 
     def class_vector(
@@ -97,14 +98,16 @@ class PatchEncoder(nn.Module):
     ) -> Float[Array, "n width"]:
         """What the class token has read after the last block; arguments are what ``before_last_attention`` gave."""
         n, rows, columns, width = grid.shape
-        placeless = self.last.norm1(tokens[:, : self._num_placeless])
+        placeless = self.blocks.last(_norm1, tokens[:, : self._num_placeless])
         normed = jnp.concatenate([placeless, grid.reshape(n, rows * columns, width)], axis=1)
         angles = self._angles((rows, columns), None)
-        return self.norm(self.last.from_norm(tokens, normed, None, angles, drop_rate=self._last_rate, train=train))[
-            :, 0
-        ]
 
-    def _first_blocks(self, x: Array, keep: Array | None, angles: Array | None, train: bool) -> Array:
+        def from_norm(block: Block, drop_rate: Array | None, tokens: Array, normed: Array) -> Array:
+            return block.from_norm(tokens, normed, None, angles, drop_rate=drop_rate, train=train)
+
+        return self.norm(self.blocks.last(from_norm, tokens, normed)[:, 0])
+
+    def _embedded(self, x: Array, keep: Array | None) -> Array:
         rows, columns = self._grid(x)
         tokens = self.patches(x).reshape(x.shape[0], rows * columns, self.width)
         if self.positions == "sincos":
@@ -115,11 +118,7 @@ class PatchEncoder(nn.Module):
         if keep is not None:
             tokens = jnp.take_along_axis(tokens, keep[..., None], axis=1)
         placeless = [jnp.broadcast_to(each, (len(x), *each.shape[1:])).astype(tokens.dtype) for each in self.placeless]
-        tokens = jnp.concatenate([*placeless, tokens], axis=1)
-        return tokens if self.blocks is None else self.blocks(tokens, None, angles, train=train)
-
-    def _last_block(self, tokens: Array, angles: Array | None, train: bool) -> Array:
-        return self.norm(self.last(tokens, None, angles, drop_rate=self._last_rate, train=train))
+        return jnp.concatenate([*placeless, tokens], axis=1)
 
     def _angles(self, grid: tuple[int, int], keep: Array | None) -> Array | None:
         """Rotary positions of all tokens; those of no place are not turned."""
@@ -138,9 +137,10 @@ class PatchEncoder(nn.Module):
         return rows, columns
 
     @property
-    def _last_rate(self) -> Array | None:
-        return jnp.asarray(self.drop_path) if self.drop_path else None
-
-    @property
     def _num_placeless(self) -> int:
         return int(self.class_token) + self.num_registers
+
+
+def _norm1(block: Block, drop_rate: Array | None, tokens: Array) -> Array:
+    del drop_rate
+    return block.norm1(tokens)

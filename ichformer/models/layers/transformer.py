@@ -167,7 +167,10 @@ class Blocks(nn.Module):
     remat: Remat = "none"
     kind: type[nn.Module] = Block
 
-    @nn.compact
+    def setup(self) -> None:
+        """What the loop repeats."""
+        self.block = self.kind(self.num_heads, self.dropout, self.dtype, self.style)
+
     def __call__(
         self,
         x: Float[Array, "b *tokens d"],
@@ -177,13 +180,42 @@ class Blocks(nn.Module):
         train: bool,
     ) -> Float[Array, "b *tokens d"]:
         """Tokens of the same shape; arguments as for the block."""
+        return self._loop(self.depth, mask, angles, train)(self.block, x, self._rates)
 
+    def before_last(
+        self,
+        x: Float[Array, "b *tokens d"],
+        mask: Bool[Array, "b n"] | None = None,
+        angles: Any = None,
+        *,
+        train: bool,
+    ) -> Float[Array, "b *tokens d"]:
+        """What the last block is given; the module has to have its parameters."""
+        if self.depth == 1:
+            return x
+        loop = self._loop(self.depth - 1, mask, angles, train)
+        first = nn.map_variables(loop, "params", trans_in_fn=_sliced(slice(-1)))
+        return first(self.block, x, None if self._rates is None else self._rates[:-1])
+
+    def last(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """``function(block, drop_rate, *arguments)`` with the last block; the module has to have its parameters."""
+        rate = None if self._rates is None else self._rates[-1]
+        return nn.map_variables(function, "params", trans_in_fn=_sliced(-1))(self.block, rate, *arguments)
+
+    def _loop(self, times: int, mask: Array | None, angles: Any, train: bool) -> Callable[..., Array]:
         def step(block: nn.Module, x: Array, rate: Array | None) -> tuple[Array, None]:
             return block(x, mask, angles, drop_rate=rate, train=train), None
 
-        loop = repeated(step, self.depth, self.remat, train=train)
-        rates = jnp.asarray(self.drop_path, jnp.float32) if any(self.drop_path) else None
-        return loop(self.kind(self.num_heads, self.dropout, self.dtype, self.style, name="block"), x, rates)[0]
+        loop = repeated(step, times, self.remat, train=train)
+        return lambda block, x, rates: loop(block, x, rates)[0]
+
+    @property
+    def _rates(self) -> Array | None:
+        return jnp.asarray(self.drop_path, jnp.float32) if any(self.drop_path) else None
+
+
+def _sliced(of_stack: int | slice) -> Callable[[Any], Any]:
+    return lambda stacked: jax.tree.map(lambda p: p[of_stack], stacked)
 
 
 def repeated(step: Callable[..., Any], times: int, remat: Remat, *, train: bool) -> Callable[..., Any]:

@@ -35,7 +35,7 @@ class VolumeEncoder(nn.Module):
     Attributes:
       patch_size: of a token in slices, rows and columns.
       width: features of a token; even.
-      depth: blocks; the last stands apart, as in ``PatchEncoder``, whose weights fit.
+      depth: blocks; the weights of a ``PatchEncoder`` fit.
       num_heads: of each block.
       attention: over the slice and then over the slices (``FactorisedBlock``), or over all tokens of a scan at once.
       dropout: on the branches of every block.
@@ -112,11 +112,7 @@ class VolumeEncoder(nn.Module):
         kind = Block if self.attention == "joint" else FactorisedBlock
         block = (self.num_heads, self.dropout, self.dtype, self.style)
         rates = tuple(np.linspace(0, self.drop_path, self.depth).tolist())
-        if self.depth > 1:
-            blocks = Blocks(self.depth - 1, *block, rates[:-1], self.remat, kind, name="blocks")
-            x = blocks(x, mask, angles, train=train)
-        last_rate = jnp.asarray(self.drop_path) if self.drop_path else None
-        x = kind(*block, name="last")(x, mask, angles, drop_rate=last_rate, train=train)
+        x = Blocks(self.depth, *block, rates, self.remat, kind, name="blocks")(x, mask, angles, train=train)
         x = nn.LayerNorm(epsilon=self.style.epsilon, dtype=self.dtype, name="norm")(x)
         return x.reshape(b, tokens, rows, columns, self.width)
 

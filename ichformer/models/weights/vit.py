@@ -26,7 +26,7 @@ def huggingface_vit(source: Source) -> Tree:
                 "mlp": {"up": source.dense(f"{name}.intermediate.dense"), "down": source.dense(f"{name}.output.dense")},
             }
         )
-    return _huggingface_outside(source) | _loop_and_last(blocks)
+    return _huggingface_outside(source) | _loop(blocks)
 
 
 def huggingface_dinov2(source: Source) -> Tree:
@@ -44,7 +44,7 @@ def huggingface_dinov2(source: Source) -> Tree:
                 "scale2": {"scale": source.take(f"{name}.layer_scale2.lambda1")},
             }
         )
-    return _huggingface_outside(source) | _loop_and_last(blocks)
+    return _huggingface_outside(source) | _loop(blocks)
 
 
 def timm_vit(source: Source) -> Tree:
@@ -69,7 +69,7 @@ def timm_vit(source: Source) -> Tree:
     outside = {"patches": source.conv("patch_embed.proj")} | _positions(source, "pos_embed", placeless)
     if "norm.weight" in source:  # models that pool the mean have a norm behind the pool in its place
         outside["norm"] = source.norm("norm")
-    return outside | _loop_and_last(blocks)
+    return outside | _loop(blocks)
 
 
 def torchvision_vit(source: Source) -> Tree:
@@ -96,7 +96,7 @@ def torchvision_vit(source: Source) -> Tree:
         "patches": source.conv("conv_proj"),
         "norm": source.norm("encoder.ln"),
         **_positions(source, "encoder.pos_embedding", {"class_token": "class_token"}),
-        **_loop_and_last(blocks),
+        **_loop(blocks),
     }
 
 
@@ -131,7 +131,7 @@ def monai_vit(source: Source) -> Tree:
         "patches": source.conv("patch_embedding.patch_embeddings"),
         "positions": source.take("patch_embedding.position_embeddings")[0],
         "norm": source.norm("norm"),
-        **_loop_and_last(blocks),
+        **_loop(blocks),
     }
 
 
@@ -158,7 +158,7 @@ def _google(source: Source, parts: tuple[str, ...], positions: str) -> Tree:
             }
         )
     outside = {"patches": _leaves(source, "embedding"), "norm": _leaves(source, "Transformer/encoder_norm")}
-    return outside | _positions(source, positions, {"class_token": "cls"}) | _loop_and_last(blocks)
+    return outside | _positions(source, positions, {"class_token": "cls"}) | _loop(blocks)
 
 
 def _leaves(source: Source, name: str) -> Tree:
@@ -218,7 +218,6 @@ def _numbered(source: Source, pattern: str, mark: str) -> list[str]:
     return list(itertools.takewhile(lambda name: f"{name}{separator}{mark}" in source, names))
 
 
-def _loop_and_last(blocks: list[Tree]) -> Tree:
-    """Where ``PatchEncoder`` and ``VolumeEncoder`` keep their blocks: all but the last in one loop."""
-    loop = {"blocks": {"block": stack(blocks[:-1])}} if len(blocks) > 1 else {}
-    return loop | {"last": blocks[-1]}
+def _loop(blocks: list[Tree]) -> Tree:
+    """Where ``PatchEncoder`` and ``VolumeEncoder`` keep their blocks."""
+    return {"blocks": {"block": stack(blocks)}}
