@@ -25,7 +25,7 @@ def inspect(path: Positional[Path], /, *, json: bool = False, sheet: Path | None
     Args:
       path: DICOM (a folder, a file, a zip or tar, a DICOMDIR), a NIfTI file or pictures.
       json: print one JSON object.
-      sheet: write a contact sheet of the first readable series as this PNG.
+      sheet: write a contact sheet as this PNG: of the series that is chosen, or else of the first readable one.
     """
     from ichformer.ct.inspect import format_inspection, inspect_found
     from ichformer.ct.scans import find_scans, read_volume
@@ -34,10 +34,12 @@ def inspect(path: Positional[Path], /, *, json: bool = False, sheet: Path | None
     scans = find_scans(path)
     found = inspect_found(scans)
     if sheet is not None:
-        readable = [s for s, said in zip(scans.series, found["series"], strict=True) if said["shape"] is not None]
+        told = zip(scans.series, found["series"], strict=True)
+        readable = {s: said["choice"] for s, said in told if said["shape"] is not None}
         if not readable:
             raise InputError("holds no readable series to draw", where=path, mend="see the warnings without --sheet")
-        _save_png(contact_sheet(read_volume(readable[0])), sheet)
+        drawn = max(readable, key=lambda s: readable[s].startswith("chosen"))
+        _save_png(contact_sheet(read_volume(drawn)), sheet)
     _print(found, format_inspection(found), json)
 
 

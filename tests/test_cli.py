@@ -10,6 +10,7 @@ import pytest
 
 from ichformer.cli import main
 from ichformer.testing import tiny_cohort
+from tests.ct.builders import ramp, write_series
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,16 @@ def test_inspect_prints_one_json_object(capsys, series, tmp_path):
     } <= found.keys()
     assert found["n_slices"] == found["shape"][0] == len(list(series.iterdir()))
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sheet_shows_the_series_that_is_chosen(capsys, tmp_path):
+    for name, description, stored in (("a", "CT BONE", ramp(30)), ("b", "CT PLAIN", ramp(30)[::-1])):
+        write_series(tmp_path / "both" / name, stored, series_uid=f"1.{name == 'b':d}", SeriesDescription=description)
+    for name in ("both", "both/a", "both/b"):
+        main(["inspect", str(tmp_path / name), "--sheet", str(tmp_path / "sheet.png")])
+        (tmp_path / "sheet.png").rename(tmp_path / f"{name.replace('/', '_')}.png")
+    both, a, b = ((tmp_path / f"{name}.png").read_bytes() for name in ("both", "both_a", "both_b"))
+    assert both == b != a
 
 
 def test_phantom_prints_one_json_object(capsys, tmp_path):
