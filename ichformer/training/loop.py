@@ -32,7 +32,7 @@ from ichformer.training.run import initial_state, note_scans, seen_scans, start_
 from ichformer.training.state import TrainState, parameter_table
 from ichformer.training.step import train_step
 from ichformer.training.stepping import Step, run_steps
-from ichformer.training.stop import heed_sigterm
+from ichformer.training.stop import heed_signals
 from ichformer.training.transfer import pretrained_facts, transfer_params, transfer_pretrained, with_layout
 from ichformer.training.validation import Look
 from ichformer.training.writers import JsonLines, TensorBoard, WeightsAndBiases, Writer
@@ -59,11 +59,12 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
       InputError: a store, a setting or a folder that does not fit; updates that fail again after going back; a disk
         that is full or may not be written to.
       Stopped: by SIGTERM, with everything saved.
+      KeyboardInterrupt: by Ctrl-C, with everything saved; by the second, at once.
     """
     join_hosts(config.parallel)
     keep_freed_memory()
     clock = Clock()
-    with mendable(run), heed_sigterm() as is_told_to_stop, contextlib.ExitStack() as opened:
+    with mendable(run), heed_signals() as is_told_to_stop, contextlib.ExitStack() as opened:
         with clock.on("start"):
             store = Store.open(config.data.store)
             mesh = make_mesh(config.parallel)

@@ -1,36 +1,60 @@
-"""SIGTERM: what a cluster sends before it takes a machine back."""
+"""Signals that end a training in order: SIGTERM, which a cluster sends before it takes a machine back, and Ctrl-C."""
 
 import contextlib
 import itertools
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 from jax._src.distributed import global_state  # there is no other way to the service
 
+from ichformer.errors import Stopped
+
 
 @contextlib.contextmanager
-def heed_sigterm() -> Iterator[Callable[[], bool]]:
-    """Inside, SIGTERM does not end the process; the function that is given tells whether one came.
+def heed_signals() -> Iterator[Callable[[], bool]]:
+    """Inside, neither SIGTERM nor the first Ctrl-C ends the process; the function that is given tells whether one came.
 
-    Several hosts stop at the same call of it, as long as each makes the same calls, although the signal reaches them at
+    Several hosts stop at the same call of it, as long as each makes the same calls, although SIGTERM reaches them at
     different times: JAX's preemption service tells all of them of it. Outside the main thread Python cannot listen, and
-    the signal ends the process.
+    signals do what they did.
+
+    Raises:
+      KeyboardInterrupt: at the end, in the place of ``Stopped``, where it was Ctrl-C; at once, where it is the second.
     """
     if jax.process_count() > 1:
         with _told_to_all_hosts() as has_come:
             yield has_come
         return
-    came = threading.Event()
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: came.set())
+
+    def note(number: int, _: Any) -> None:
+        if number == signal.SIGINT and number in came:
+            raise KeyboardInterrupt
+        if number == signal.SIGINT:  # whoever is interrupted may be writing to sys.stderr
+            os.write(2, b"\nichformer: saves after this step; Ctrl-C again ends at once\n")
+        came.append(number)
+
+    heeded = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the shell or the caller wants it otherwise
+        heeded.append(signal.SIGINT)
+    before = {number: signal.signal(number, note) for number in heeded}
     try:
-        yield came.is_set
+        yield lambda: bool(came)
+    except Stopped:
+        if signal.SIGINT not in came:
+            raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if signal.SIGINT in came:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

@@ -139,23 +139,43 @@ def test_a_run_of_another_version_of_the_model_is_refused_and_left_as_it_is(conf
     assert kept(run) == before
 
 
-def test_sigterm_saves_and_the_next_start_goes_on(config, whole, tmp_path, monkeypatch):
-    run = tmp_path / "run"
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_next_start_goes_on(config, whole, tmp_path, monkeypatch, capfd, number):
+    run, config = tmp_path / "run", dataclasses.replace(config, checkpoint_every=100)
     with monkeypatch.context() as patch:
         write = loop.JsonLines.write
 
         def interrupted(self, step, metrics):
             write(self, step, metrics)
             if step == 3:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), number)
 
         patch.setattr(loop.JsonLines, "write", interrupted)
-        with pytest.raises(Stopped, match="stopped after step 3 of 5"):
+        terminated = pytest.raises(Stopped, match="stopped after step 3 of 5")
+        with terminated if number == signal.SIGTERM else pytest.raises(KeyboardInterrupt):
             train(config, run, progress=False)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert ("Ctrl-C again ends at once" in capfd.readouterr().err) == (number == signal.SIGINT)
     assert "3" in kept(run)
     train(config, run, progress=False)
     assert losses(run) == losses(whole)
+
+
+def test_a_second_ctrl_c_ends_at_once(config, whole, tmp_path, monkeypatch):
+    run, config = tmp_path / "run", dataclasses.replace(config, checkpoint_every=100)
+    with monkeypatch.context() as patch:
+
+        def interrupted(self, step, metrics):
+            for _ in range(2 * (step == 3)):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        patch.setattr(loop.JsonLines, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, run, progress=False)
+    assert kept(run) == {"2"}
+    train(config, run, progress=False)
+    assert losses(run) == losses(whole)[2:]
 
 
 def test_sigterm_cuts_a_look_short_and_the_next_start_looks_again(config, whole, tmp_path, monkeypatch):
