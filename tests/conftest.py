@@ -4,7 +4,14 @@ import os
 import pathlib
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        # What is computed here is small: compiling takes longer than running, without LLVM's help a third less.
+        "--xla_backend_optimization_level=0",
+    ]
+)
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -22,6 +29,16 @@ jaxtyping.install_import_hook("ichformer", "tests.typecheck.checked")
 # No deadline for a single example: the machine may be busy, and the first call of a function checks its types.
 hypothesis.settings.register_profile("ichformer", deadline=None)
 hypothesis.settings.load_profile("ichformer")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first, so that at the end no core waits for one of them."""
+
+    def minutes(item: pytest.Item) -> int:
+        marker = item.get_closest_marker("slow")
+        return marker.kwargs.get("minutes", 0) if marker else 0
+
+    items.sort(key=minutes, reverse=True)
 
 
 @pytest.fixture(scope="session")

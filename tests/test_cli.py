@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,11 +65,11 @@ def test_nowhere_to_write_phantoms(capsys, tmp_path):
 
 def test_ctrl_c_ends_with_one_line_and_leaves_nothing_behind(tmp_path):
     """As a terminal does it: the signal goes to the command and to all of its workers."""
-    command = [sys.executable, "-m", "ichformer.cli", "phantom", "--out", str(tmp_path / "cohort"), "--scans", "8"]
+    command = [sys.executable, "-m", "ichformer.cli", "phantom", "--out", str(tmp_path / "cohort"), "--scans", "80"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stderr is not None
         said = ""
-        while " 1/8 " not in said:
+        while not re.search(r" [1-9]\d*/80 ", said):
             said += process.stderr.read(1) or pytest.fail(said)
         os.killpg(process.pid, signal.SIGINT)
         said += process.stderr.read()

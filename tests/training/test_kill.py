@@ -93,7 +93,7 @@ def last_state(run: Path) -> TrainState:
         checkpoints.close()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=4)
 def test_a_run_that_is_killed_twenty_times_is_the_run_that_was_not(config, tmp_path):
     seed = time.time_ns() % 2**32
     chance = random.Random(seed)

@@ -66,7 +66,7 @@ def auroc_of_unseen(index: pd.DataFrame, folder: Path) -> float:
     return float(roc_auc_score(scans.labels[:, -1], scans.scores[:, -1]))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=10)
 def test_labels_of_other_scans_teach_nothing(index, tmp_path):
     for name in ("true", "shuffled"):
         (tmp_path / name).mkdir()
