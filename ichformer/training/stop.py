@@ -59,7 +59,7 @@ def heed_signals() -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def _told_to_all_hosts() -> Iterator[Callable[[], bool]]:
-    """The service as it is, and Orbax kept from it, which takes what it does not find for no preemption.
+    """The service as it is, and Orbax kept from it, which takes its absence for no preemption (since 0.12.3).
 
     The service counts calls: it names the one after the latest that a host has made, and is true for that one alone.
     Orbax calls it too, from the thread that ends a checkpoint, with the number of the checkpoint's step. Where the
