@@ -2,7 +2,6 @@ import base64
 import hashlib
 import html.parser
 import json
-import re
 import shutil
 import subprocess
 import zlib
@@ -170,6 +169,12 @@ def test_identity_only_where_given() -> None:
     shown = render_page(reading(identity={"Name": "DOE^JANE", "Birth date": "19500102"}))
     assert "DOE^JANE" in shown
     assert "1.2.3." not in shown
+
+
+@pytest.mark.parametrize(("steps_mm", "said"), [((), "5.50 mm"), ((4.0, 4.0, 7.0, 7.0), "median 5.50 mm")])
+def test_the_thickness_of_uneven_slices_is_called_a_median(steps_mm: tuple[float, ...], said: str) -> None:
+    text = render_page(reading(volume=volume(steps_mm=steps_mm, thickness_mm=5.5)))
+    assert f"<dt>Thickness</dt><dd><bdi>{said}</bdi></dd>" in text
 
 
 @pytest.mark.parametrize("steps_mm", [(), (4.0, 4.0, 7.0, 7.0)])
