@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 from ichformer import LABELS
 from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.dense import Dense
+from ichformer.models.layers.pooling import largest
 from ichformer.models.layers.positions import LONGEST_MM, ZPosition, sincos_1d, slice_heights_mm
 from ichformer.models.layers.transformer import Block
 
@@ -55,7 +56,7 @@ class SlicePool(nn.Module):
         mean = AttentionPool(self.dtype, name="mean")(x)
         if self.kind == "attention":
             return mean
-        return Dense(x.shape[-1], dtype=self.dtype, name="mix")(jnp.concatenate([mean, jnp.max(x, axis=1)], axis=-1))
+        return Dense(x.shape[-1], dtype=self.dtype, name="mix")(jnp.concatenate([mean, largest(x, 1)], axis=-1))
 
 
 class SliceContext(nn.Module):
@@ -106,7 +107,7 @@ class SliceAndScanHead(nn.Module):
             x.astype(jnp.float32)
         )
         if self.scan_pool == "max":
-            return slice_logits, jnp.max(jnp.where(slice_mask[..., None], slice_logits, _MASKED), axis=1)
+            return slice_logits, largest(jnp.where(slice_mask[..., None], slice_logits, _MASKED), 1)
         pooled = AttentionPool(self.dtype, name="scan_pool")(x, slice_mask)
         scan_logits = Dense(len(LABELS), kernel_init=DENSE_INIT, bias_init=bias, name="scan_logits")(
             pooled.astype(jnp.float32)

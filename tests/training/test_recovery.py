@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -139,6 +140,15 @@ def test_a_run_of_another_version_of_the_model_is_refused_and_left_as_it_is(conf
     assert kept(run) == before
 
 
+@pytest.fixture
+def at_a_terminal() -> Iterator[None]:
+    """What a shell starts in the background is deaf to Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("at_a_terminal")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_the_next_start_goes_on(config, whole, tmp_path, monkeypatch, capfd, number):
     run, config = tmp_path / "run", dataclasses.replace(config, checkpoint_every=100)
@@ -162,6 +172,7 @@ def test_a_signal_saves_and_the_next_start_goes_on(config, whole, tmp_path, monk
     assert losses(run) == losses(whole)
 
 
+@pytest.mark.usefixtures("at_a_terminal")
 def test_a_second_ctrl_c_ends_at_once(config, whole, tmp_path, monkeypatch):
     run, config = tmp_path / "run", dataclasses.replace(config, checkpoint_every=100)
     with monkeypatch.context() as patch:

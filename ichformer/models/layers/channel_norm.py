@@ -44,7 +44,7 @@ class GroupNorm(nn.Module):
             return jnp.repeat((sums * counted[..., None]).sum(1) / count[:, None], _GROUP, axis=-1)
 
         centre = mean(full)
-        variance = jnp.maximum(mean(jnp.square(full)) - jnp.square(centre), 0.0)
+        variance = nn.relu(mean(jnp.square(full)) - jnp.square(centre))
         factor = jax.lax.rsqrt(variance + self.epsilon) * scale[None]
         spread = (n, *(1,) * (x.ndim - 2), channels)
         y = (full - centre.reshape(spread)) * factor.reshape(spread) + bias.reshape((1,) * (x.ndim - 1) + (channels,))

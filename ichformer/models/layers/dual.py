@@ -10,6 +10,7 @@ from ichformer.models.layers.channel_norm import GroupNorm
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.patch_encoder import PatchEncoder
+from ichformer.models.layers.pooling import largest
 from ichformer.models.layers.residual import ResidualBlock, ResidualEncoder
 
 
@@ -58,7 +59,7 @@ class BiFusion(nn.Module):
         both = self._projected(local, "local") * self._projected(wide, "wide")
         both = Conv(self.width, (3, 3), use_bias=False, dtype=self.dtype, name="product")(both)
         both = nn.relu(GroupNorm(self.dtype, name="product_norm")(both))
-        places = jnp.concatenate([local.mean(-1, keepdims=True), local.max(-1, keepdims=True)], -1)
+        places = jnp.concatenate([local.mean(-1, keepdims=True), largest(local, -1)[..., None]], -1)
         local = local * nn.sigmoid(Conv(1, (7, 7), dtype=self.dtype, name="places")(places))
         channels = Dense(wide.shape[-1] // 4, dtype=self.dtype, name="channels_down")(wide.mean((1, 2), keepdims=True))
         wide = wide * nn.sigmoid(Dense(wide.shape[-1], dtype=self.dtype, name="channels_up")(nn.relu(channels)))

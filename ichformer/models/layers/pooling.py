@@ -1,4 +1,8 @@
-"""The pool of ResNet's stem, with a gradient that is fast on every backend."""
+"""Maxima whose gradients hold on every backend: over an axis, and in the windows of ResNet's stem.
+
+A compiler may compute a number anew for the backward pass and round it otherwise. JAX asks which input equals the
+maximum, and then none does: no gradient, or 0/0 (jax-ml/jax issue 40564). Here order decides instead.
+"""
 
 import functools
 from collections.abc import Callable
@@ -10,12 +14,19 @@ from jax import lax
 from jaxtyping import Array, Float
 
 
+def largest(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
+    """The maximum over an axis; its gradient goes to where it lies, the first place of equals."""
+    place = jnp.argmax(lax.stop_gradient(x), axis, keepdims=True)
+    here = lax.broadcasted_iota(place.dtype, x.shape, axis % x.ndim) == place
+    return jnp.sum(jnp.where(here, x, 0), axis)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def max_pool(x: Float[Array, "n *space c"], strides: tuple[int, ...]) -> Float[Array, "n *space2 c"]:
     """The largest of three on every axis of space around each ``strides``-th place; nothing counts beyond the edge.
 
     XLA scatters the gradient window by window, which on a CPU takes two to three times as long as taking it axis by
-    axis. Where a window's largest values are equal, a CPU divides the gradient among them.
+    axis. Of equal values the first one gets the gradient.
     """
     return _whole(x, strides)
 
@@ -43,5 +54,6 @@ def _by_axis(x: Array, strides: tuple[int, ...]) -> Array:
         last = (x.shape[axis] - 1) // stride * stride
         padded = jnp.pad(x, [(1, 1) if k == axis else (0, 0) for k in range(x.ndim)], constant_values=-jnp.inf)
         before, here, behind = (lax.slice_in_dim(padded, tap, tap + last + 1, stride, axis) for tap in range(3))
-        x = jnp.maximum(jnp.maximum(before, here), behind)
+        x = jnp.where(before >= here, before, here)
+        x = jnp.where(x >= behind, x, behind)
     return x

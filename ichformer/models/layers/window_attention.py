@@ -171,7 +171,8 @@ def attend_in_windows(
 
 def _unit(x: Float[Array, "b w n k d"]) -> Float[Array, "b w n k d"]:
     """Features of each head of length 1; a vector of zeros stays one."""
-    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), -1, keepdims=True), 1e-24))
+    square = jnp.sum(jnp.square(x), -1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.where(square > 1e-24, square, 1e-24))
 
 
 def _log_offsets(window: Size) -> Float[np.ndarray, "d h w 3"]:
