@@ -35,10 +35,10 @@ def inspect(path: Positional[Path], /, *, json: bool = False, sheet: Path | None
     found = inspect_found(scans)
     if sheet is not None:
         told = zip(scans.series, found["series"], strict=True)
-        readable = {s: said["choice"] for s, said in told if said["shape"] is not None}
+        readable = [(said["choice"].startswith("chosen"), s) for s, said in told if said["shape"] is not None]
         if not readable:
             raise InputError("holds no readable series to draw", where=path, mend="see the warnings without --sheet")
-        drawn = max(readable, key=lambda s: readable[s].startswith("chosen"))
+        _, drawn = max(readable, key=lambda each: each[0])
         _save_png(contact_sheet(read_volume(drawn)), sheet)
     _print(found, format_inspection(found), json)
 
