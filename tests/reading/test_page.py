@@ -2,6 +2,7 @@ import base64
 import hashlib
 import html.parser
 import json
+import re
 import shutil
 import subprocess
 import zlib
