@@ -207,11 +207,11 @@ def _geometry(volume: Volume) -> dict[str, str]:
     steps = audit.steps_mm
     between = f"{z:.2f} mm" if not steps else f"{min(steps):.2f} to {max(steps):.2f} mm, median {z:.2f} mm"
     pixel = f"{y:.3f} mm" if math.isclose(x, y, rel_tol=1e-4) else f"{y:.3f} x {x:.3f} mm (row x column)"
-    thick = "unknown" if math.isnan(audit.thickness_mm) else f"{audit.thickness_mm:.2f} mm"
+    thick = f"{'median ' if steps else ''}{audit.thickness_mm:.2f} mm"
     facts = {
         "Slices": f"{slices} of {height} x {width} pixels",
         "Between slices": between,
-        "Thickness": f"median {thick}" if steps and thick != "unknown" else thick,
+        "Thickness": "unknown" if math.isnan(audit.thickness_mm) else thick,
         "Pixel": pixel,
         "Field of view": f"{width * x:.0f} x {height * y:.0f} mm",
         "Tilt": f"{audit.tilt_deg:.1f} degrees",

@@ -29,10 +29,10 @@ def heed_signals() -> Iterator[Callable[[], bool]]:
         with _told_to_all_hosts() as has_come:
             yield has_come
         return
-    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
+    came: list[int] = []
 
     def note(number: int, _: Any) -> None:
         if number == signal.SIGINT and number in came:

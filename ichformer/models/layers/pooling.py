@@ -26,7 +26,7 @@ def max_pool(x: Float[Array, "n *space c"], strides: tuple[int, ...]) -> Float[A
     """The largest of three on every axis of space around each ``strides``-th place; nothing counts beyond the edge.
 
     XLA scatters the gradient window by window, which on a CPU takes two to three times as long as taking it axis by
-    axis. Of equal values the first one gets the gradient.
+    axis. Of equal values one gets the gradient.
     """
     return _whole(x, strides)
 
