@@ -130,20 +130,20 @@ def test_groups_of_patients_are_left_out_where_there_are_many(monkeypatch):
 
 @pytest.mark.slow
 def test_ten_thousand_replicates_of_six_aurocs_on_twenty_thousand_scans():
-    """Issue E: under 20 s on one core, and at least 20 times faster than a loop over scikit-learn."""
+    """Under 20 s of one core's time, and at least 20 times faster than a loop over scikit-learn."""
     n = 20_000
     labels, scores = table(n, [0.004, 0.048, 0.035, 0.048, 0.063, 0.144])
     patients = np.random.default_rng(1).integers(0, 15_000, n)
-    start = time.perf_counter()
+    start = time.process_time()
     statistics = [b.auroc_statistic(labels[:, i], scores[:, i], patients) for i in range(6)]
     found = b.bootstrap(statistics, n_patients=15_000, replicates=10_000, seed=0)
-    ours = time.perf_counter() - start
+    ours = time.process_time() - start
     counts = next(b.resample(15_000, replicates=10, seed=0))
-    start = time.perf_counter()
+    start = time.process_time()
     theirs = [
         [sk.roc_auc_score(labels[:, i], scores[:, i], sample_weight=row[patients]) for i in range(6)] for row in counts
     ]
-    loop = (time.perf_counter() - start) * 1000
+    loop = (time.process_time() - start) * 1000
     np.testing.assert_allclose(found.replicates[:10], theirs, rtol=0, atol=1e-12)
     print(f"{ours:.1f} s against {loop:.0f} s: {loop / ours:.0f} times")
     assert ours < 20

@@ -9,6 +9,7 @@ import pytest
 from ichformer.cohorts.registry import COHORTS
 from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.testing import tiny_cohort
+from tests.processes import with_one_device
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,11 +20,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     command = tmp_path_factory.mktemp("bin") / "ichformer"
     command.write_text(f'#!/bin/bash\nexec {sys.executable} -m ichformer.cli "$@"\n')
     command.chmod(0o755)
-    return os.environ | {
-        "PATH": f"{command.parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "XLA_FLAGS": "",
-    }
+    return with_one_device(PATH=f"{command.parent}:{os.environ['PATH']}", PYTHONPATH=str(ROOT))
 
 
 @pytest.fixture(scope="session")

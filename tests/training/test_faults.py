@@ -24,10 +24,10 @@ from ichformer.cohorts.registry import COHORTS
 from ichformer.pipeline.prepare import PrepareConfig, prepare
 from ichformer.testing import tiny_cohort
 from ichformer.training.run import Run
+from tests.processes import with_one_device
 
 STEPS = 60
 TRAIN = ["--data.batch-size", "2", "--data.num-slices", "4", "--model.name", "slice_vit_nano", "--steps", str(STEPS)]
-ALONE = {"XLA_FLAGS": ""}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def start(arguments: list[str], *wrapper: str, **environment: str) -> subprocess
         [*wrapper, sys.executable, "-m", "ichformer.cli", *arguments],
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | ALONE | environment,
+        env=with_one_device(**environment),
     )
 
 

@@ -47,6 +47,7 @@ from pathlib import Path
 from ichformer.errors import InputError, Stopped
 from ichformer.training import loop
 from ichformer.training.config import read_config
+from tests.processes import with_one_device
 
 rows, pause_s, taken = open(sys.argv[3], "w"), float(sys.argv[4]), []
 shard, training_batches = loop.shard_batch, loop.training_batches
@@ -113,7 +114,7 @@ def start(config: TrainConfig, run: Path, folder: Path, *, of: int, pause_s: flo
             processes.append(
                 subprocess.Popen(
                     [sys.executable, "-c", TRAIN, str(told), str(run), str(folder / f"rows{i}"), str(pause_s)],
-                    env=os.environ | {"XLA_FLAGS": ""},
+                    env=with_one_device(),
                     stderr=said,
                 )
             )

@@ -1,7 +1,6 @@
 """One run whose process is killed 20 times, wherever it happens to be, is the run that nobody touched."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -33,6 +32,7 @@ import sys
 from pathlib import Path
 from ichformer.training import loop
 from ichformer.training.config import read_config
+from tests.processes import with_one_device
 
 rows, training_batches = open(sys.argv[3], "w"), loop.training_batches
 
@@ -102,7 +102,7 @@ def test_a_run_that_is_killed_twenty_times_is_the_run_that_was_not(config, tmp_p
     told.write_text(config.to_json(), encoding="utf-8")
     # One device, and a cache of compiled steps of its own: a process that is killed may leave half a file in it.
     cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    environment = os.environ | cache | {"XLA_FLAGS": ""}
+    environment = with_one_device(**cache)
 
     def start(run: Path, name: str) -> subprocess.Popen:
         return subprocess.Popen([sys.executable, "-c", TRAIN, told, run, tmp_path / name], env=environment)

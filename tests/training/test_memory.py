@@ -1,6 +1,5 @@
 """What a step on a CPU costs in fresh pages, in a process of its own: JAX has to be started anew."""
 
-import os
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ STEP = """
 import resource, sys
 import jax, jax.numpy as jnp
 from ichformer.training.memory import keep_freed_memory
+from tests.processes import with_one_device
 if sys.argv[1] == "kept":
     keep_freed_memory()
 step = jax.jit(lambda x: jnp.cumsum(x, 0).sum() + (x @ x[:, :8]).sum())
@@ -23,7 +23,7 @@ print(min(pages() for _ in range(5)))
 
 
 def fresh_pages(how: str) -> int:
-    alone = os.environ | {"XLA_FLAGS": ""}  # with one device: calls that several take part in have threads of their own
+    alone = with_one_device()  # calls that several take part in have threads of their own
     done = subprocess.run([sys.executable, "-c", STEP, how], env=alone, capture_output=True, text=True, check=True)
     return int(done.stdout)
 

@@ -34,6 +34,7 @@ from ichformer.training.loop import train
 from ichformer.training.retreat import Retreat
 from ichformer.training.run import Run
 from ichformer.training.state import TrainState, create_state, parameter_table
+from tests.processes import with_one_device
 from tests.stores import prepare_here
 
 
@@ -217,7 +218,7 @@ def test_the_command_ends_well_within_half_a_minute_of_sigterm(config, tmp_path)
     command = [sys.executable, "-m", "ichformer.cli", "train", "--out", str(run), "--data.store", config.data.store]
     command += ["--data.batch-size", "2", "--data.num-slices", "4", "--model.name", "slice_vit_nano"]
     command += ["--steps", "100000", "--log-every", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"XLA_FLAGS": ""}) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=with_one_device()) as process:
         deadline = time.monotonic() + 600
         while not (run / "metrics.jsonl").exists() or len(losses(run)) < 3:
             assert process.poll() is None
