@@ -68,8 +68,7 @@ def test_resnet_by_torchvisions_names(block):
     )
 
     def run(model):
-        for part in (model.conv1, model.bn1, model.act, model.maxpool):
-            y = part(y if part is not model.conv1 else channels_first(X))
+        y = model.maxpool(model.act(model.bn1(model.conv1(channels_first(X)))))
         for part in (model.layer1, model.layer2, model.layer3, model.layer4):
             y = part(y)
         return y.permute(0, 2, 3, 1)

@@ -27,6 +27,7 @@ from ichformer.training import hosts, loop
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.hosts import HEARTBEAT_S, join_hosts
 from ichformer.training.run import Run
+from tests.processes import with_one_device
 from tests.stores import prepare_here
 
 STEPS = 16
@@ -47,7 +48,6 @@ from pathlib import Path
 from ichformer.errors import InputError, Stopped
 from ichformer.training import loop
 from ichformer.training.config import read_config
-from tests.processes import with_one_device
 
 rows, pause_s, taken = open(sys.argv[3], "w"), float(sys.argv[4]), []
 shard, training_batches = loop.shard_batch, loop.training_batches

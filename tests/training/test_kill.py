@@ -20,6 +20,7 @@ from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig, read_config
 from ichformer.training.run import initial_state, read_prepare
 from ichformer.training.state import TrainState
+from tests.processes import with_one_device
 
 STEPS = 120
 KILLS = 20
@@ -32,7 +33,6 @@ import sys
 from pathlib import Path
 from ichformer.training import loop
 from ichformer.training.config import read_config
-from tests.processes import with_one_device
 
 rows, training_batches = open(sys.argv[3], "w"), loop.training_batches
 

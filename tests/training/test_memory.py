@@ -5,11 +5,12 @@ import sys
 
 import pytest
 
+from tests.processes import with_one_device
+
 STEP = """
 import resource, sys
 import jax, jax.numpy as jnp
 from ichformer.training.memory import keep_freed_memory
-from tests.processes import with_one_device
 if sys.argv[1] == "kept":
     keep_freed_memory()
 step = jax.jit(lambda x: jnp.cumsum(x, 0).sum() + (x @ x[:, :8]).sum())
