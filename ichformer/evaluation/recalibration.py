@@ -66,8 +66,12 @@ def fit_temperature(labels: Vector, scores: Vector, weights: Vector | None = Non
     margins = np.where(labels == 1, x, -x)
     if not _both(labels) or not ((margins > 0).any() and (margins < 0).any()):
         return None
+    # The log loss is convex in the slope, and this is how it falls at 0: rounding alone is no temperature.
+    pull = margins * weights
+    if np.sum(pull) <= 1e-12 * np.sum(np.abs(pull)):
+        return None
     fitted = fit_logistic(x[:, None], labels, np.zeros_like(x), weights)
-    return None if fitted is None or fitted[0] <= 0 else Logistic(intercept=0.0, slope=float(fitted[0]))
+    return None if fitted is None else Logistic(intercept=0.0, slope=float(fitted[0]))
 
 
 def fit_platt(labels: Vector, scores: Vector, weights: Vector | None = None) -> Logistic | None:

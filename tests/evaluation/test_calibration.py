@@ -157,3 +157,11 @@ def test_scores_of_0_and_1_have_an_intercept_although_newtons_method_flies_off()
     assert measure_calibration(np.array([0.0, 0, 1, 1]), np.array([0.0, 1, 1, 0])).intercept == pytest.approx(
         0, abs=1e-6
     )
+
+
+def test_scores_that_tell_nothing_have_no_temperature():
+    """Not one of 1e18, whichever way the rounding went."""
+    labels, scores = np.array([0.0, 1.0]), np.full(2, 1e-15)
+    for times in range(1, 8):
+        assert fit_temperature(np.repeat(labels, times), np.repeat(scores, times)) is None
+        assert fit_temperature(labels, scores, np.full(2, times / 3)) is None
