@@ -23,7 +23,8 @@ from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import split_by_patient
 from ichformer.ct.scans import read_volume
 from ichformer.ct.sheet import contact_sheet
-from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.pipeline.prepare import prepare
+from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.testing import tiny_cohort
 
 folder = Path(tempfile.mkdtemp())

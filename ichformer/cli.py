@@ -117,8 +117,8 @@ def prepare(
     from ichformer.cohorts.tables import read_left_out
     from ichformer.pipeline.card import write_card
     from ichformer.pipeline.cluster import cluster_executor
-    from ichformer.pipeline.prepare import PrepareConfig
     from ichformer.pipeline.prepare import prepare as run
+    from ichformer.pipeline.prepare_config import PrepareConfig
 
     if cluster is not None and workers is not None:
         raise InputError("the cluster has workers of its own", where="--workers", mend="leave it out with --cluster")

@@ -9,7 +9,8 @@ from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.evaluation.predictions import evaluate, train_and_freeze
 from ichformer.evaluation.summary import Summary
 from ichformer.pipeline.augment import Augmentation
-from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.pipeline.prepare import prepare
+from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.records import Store
 from ichformer.reading.predict import predict
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 
-from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.pipeline.prepare import prepare
+from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.records import Store
 
 CONFIG = PrepareConfig(size=32)

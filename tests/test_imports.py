@@ -71,6 +71,10 @@ def test_the_package_itself_imports_nothing_heavy():
     assert modules_after("ichformer") & {"jax", "numpy", "flax", "pydicom", "pandas"} == set()
 
 
+def test_training_loads_nothing_that_reads_scans():
+    assert modules_after("ichformer.training.loop") & {"pydicom", "nibabel", "PIL", "scipy", "sklearn"} == set()
+
+
 def test_these_rooms_load_no_jax():
     """In one process, one after the other: what is loaded stays, so that the first guilty one is named."""
     code = (

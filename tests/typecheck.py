@@ -16,7 +16,9 @@ def checked(thing: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def unchecked() -> Iterator[None]:
-    """For a thousand calls that differ in numbers alone from one that was checked: checks take most of their time."""
+    """For what users meet who have no checker; and for a thousand calls like one that was checked: it takes most of
+    their time.
+    """
     config.update("jaxtyping_disable", True)
     try:
         yield

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,6 @@ from ichformer.cohorts.tables import read_slice_table, write_table
 from ichformer.ct.brain import brain_mask, keep_brain
 from ichformer.ct.fingerprint import fingerprint
 from ichformer.ct.geometry import frame_head, remove_tilt
-from ichformer.ct.missing import Missing
 from ichformer.ct.spacing import even_slices, labels_of_slabs
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
@@ -34,6 +33,7 @@ from ichformer.files import write_text
 from ichformer.pipeline.facts import ScanFacts, complete_facts, describe_scan
 from ichformer.pipeline.header import RECORD_VERSION
 from ichformer.pipeline.masks import read_mask
+from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.records import (
     INDEX_NAME,
     REJECTS_NAME,
@@ -48,29 +48,6 @@ from ichformer.pipeline.records import (
     shard_path,
 )
 from ichformer.pipeline.workers import run_all
-
-Keep = Literal["head", "brain"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
-    """How scans are brought to one form.
-
-    Attributes:
-      size: rows and columns of every slice.
-      field_of_view_mm: side of the square round the head's centre, the same for all; the head's own box where None.
-      remove_tilt: undo the shear of a tilted gantry.
-      missing: what becomes of slices that the positions say are missing.
-      slice_spacing_mm: resample the slices to this distance along the normal; as they are where None.
-      keep: "head" for all there is; with "brain" everything outside the skull's inside becomes air, the face with it.
-    """
-
-    size: int = 256
-    field_of_view_mm: float | None = 256.0
-    remove_tilt: bool = True
-    missing: Missing = "keep"
-    slice_spacing_mm: float | None = None
-    keep: Keep = "head"
 
 
 def prepare_volume(volume: Volume, config: PrepareConfig) -> Volume:
@@ -142,7 +119,6 @@ def prepare(
       InputError: a bad index, configuration or table of slice labels, a store of another configuration, nowhere to
         write, or no series that could be read.
     """
-    _check_config(config)
     check_index(index)
     out = Path(out).absolute()  # a cluster's workers may run in another folder
     known = _open_folder(out, config)
@@ -352,22 +328,6 @@ def _write_rejects(index: pd.DataFrame, reasons: dict[str, str], out: Path) -> N
         }
     )
     write_table(table, out / REJECTS_NAME)
-
-
-def _check_config(config: PrepareConfig) -> None:
-    if not 16 <= config.size <= 1024:
-        raise InputError(f"found {config.size}", where="size", mend="give 16 to 1024 rows and columns")
-    if config.field_of_view_mm is not None and not 50 <= config.field_of_view_mm <= 1000:
-        raise InputError(f"found {config.field_of_view_mm}", where="field_of_view_mm", mend="give 50 to 1000 mm")
-    if config.slice_spacing_mm is not None:
-        if not 0.3 <= config.slice_spacing_mm <= 20:
-            raise InputError(f"found {config.slice_spacing_mm}", where="slice_spacing_mm", mend="give 0.3 to 20 mm")
-        if not config.remove_tilt:
-            raise InputError("needs remove_tilt", where="slice_spacing_mm", mend="leave the tilt's removal on")
-    if config.keep not in get_args(Keep):
-        raise InputError(
-            f"found {one_line(config.keep)}", where="keep", mend=f"choose from {', '.join(get_args(Keep))}"
-        )
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ from ichformer.files import write_bytes, write_text
 from ichformer.models.ensemble import Ensemble, Group, View, stack_members
 from ichformer.models.weights.files import read_tensors
 from ichformer.objectives.classification import Classification
-from ichformer.pipeline.prepare import PrepareConfig
+from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.training.build import build_objective
 from ichformer.training.config import read_config
 from ichformer.training.run import SEEN_COLUMNS, SEEN_NAME, Run, initial_state, load_snapshots, read_facts, seen_scans

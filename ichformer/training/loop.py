@@ -11,7 +11,7 @@ from ichformer.errors import Stopped, mendable
 from ichformer.files import write_text
 from ichformer.objectives.base import Objective
 from ichformer.pipeline.loader import training_batches
-from ichformer.pipeline.prepare import PrepareConfig
+from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.records import Store
 from ichformer.training.build import build_objective
 from ichformer.training.checkpoint import Checkpoints

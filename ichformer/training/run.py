@@ -23,7 +23,7 @@ from ichformer.files import write_text
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
-from ichformer.pipeline.prepare import PrepareConfig
+from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.training.build import build_objective
 from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig, read_config

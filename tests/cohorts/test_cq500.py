@@ -12,7 +12,7 @@ from ichformer.cohorts.leakage import with_pixels
 from ichformer.cohorts.tables import read_box_table, read_slice_table
 from ichformer.ct.scans import read_volume
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare import PrepareConfig
+from ichformer.pipeline.prepare_config import PrepareConfig
 from tests.cohorts.cq500 import SLICES, series_uid, write_bhx, write_cq500, write_reads, write_study
 from tests.stores import prepare_here
 

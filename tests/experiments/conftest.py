@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ichformer.cohorts.registry import COHORTS
-from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.pipeline.prepare import prepare
+from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.testing import tiny_cohort
 from tests.processes import with_one_device
 

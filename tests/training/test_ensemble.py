@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare import PrepareConfig
+from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
 from ichformer.training.ensemble import assemble, open_trained, training_store, write_ensemble

@@ -21,7 +21,8 @@ import pytest
 
 from ichformer.cli import main
 from ichformer.cohorts.registry import COHORTS
-from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.pipeline.prepare import prepare
+from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.testing import tiny_cohort
 from ichformer.training.run import Run
 from tests.processes import with_one_device
@@ -39,8 +40,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(store: Path, run: Path, *more: object) -> list[str]:
-    """A training that writes metrics after every step and saves after every second, unless ``more`` says otherwise."""
-    told = ["train", "--out", run, "--data.store", store, *TRAIN, "--log-every", 1, "--checkpoint-every", 2]
+    """A training that writes metrics after every step and saves after every sixth, unless ``more`` says otherwise."""
+    told = ["train", "--out", run, "--data.store", store, *TRAIN, "--log-every", 1, "--checkpoint-every", 6]
     told += ["--parallel.data", 1, *more]
     return [str(word) for word in told]
 

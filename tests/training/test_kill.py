@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from ichformer.cohorts.registry import COHORTS
-from ichformer.pipeline.prepare import PrepareConfig, prepare
+from ichformer.pipeline.prepare import prepare
+from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.testing import tiny_cohort
 from ichformer.training.build import build_objective
 from ichformer.training.checkpoint import Checkpoints
