@@ -111,6 +111,7 @@ def _curves(
         axes.set(xlabel=x, ylabel=y, xlim=(-0.01, 1.01))
         # Without a top of its own a curve may go anywhere, so the legend gets room above it.
         axes.set_ylim(-0.01, 1.45 * axes.get_ylim()[1] if top is None else top + 0.01)
+        axes.set_yticks([tick for tick in axes.get_yticks() if -0.001 < tick < 1.001])  # they are shares
         axes.legend(fontsize=8)
 
     return _plot(title, f"{title}: {y} against {x}, one curve a label", draw, size=(3.8, 3.5), wide=False)
