@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from ichformer import LABELS
+from ichformer.cli import main
 from ichformer.cohorts import folder
 from ichformer.cohorts.index import make_index, read_index
 from ichformer.cohorts.leakage import check_leakage, with_pixels
@@ -195,6 +196,16 @@ def test_another_configuration_is_refused(index, tmp_path):
 def test_senseless_configurations(values, said):
     with unchecked(), pytest.raises(InputError, match=said):
         PrepareConfig(**values)
+
+
+@pytest.mark.parametrize("asked", [["--size", "3"], ["--keep", "Brain"], ["--field-of-view-mm", "1"]])
+def test_a_senseless_configuration_leaves_no_store(cohort, tmp_path, capsys, asked):
+    out = tmp_path / "store"
+    with pytest.raises(SystemExit) as stop:
+        main(["prepare", "--dataset", "phantom", "--source", str(cohort), "--out", str(out), *asked])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not out.exists()
 
 
 def test_the_brain_alone(index, tmp_path):
