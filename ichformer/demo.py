@@ -57,7 +57,7 @@ def demo_config(store: Store, *, fast: bool, seed: int) -> TrainConfig:
     """A small hybrid, trained for a few minutes on two cores.
 
     Short runs of many scans tell more than long runs of few, and small changes are enough where heads lie alike. The
-    rate is held until the last fifth: lowered from the start, more seeds leave the first plateau too late to learn.
+    cohort decides more than the rate: ``experiments/RESULTS.md`` has other seeds.
     """
     return TrainConfig(
         data=DataConfig(
