@@ -91,7 +91,7 @@ def keep_brain(volume: Volume, mask: Bool[np.ndarray, "s h w"] | None = None) ->
     mask = brain_mask(volume) if mask is None else mask
     audit = volume.audit
     if not mask.any():
-        audit = audit.with_note("brain_not_found", "no inside of a skull could be made out")
+        audit = audit.with_note("brain_not_found", "no inside of a skull could be made out: its scores say nothing")
     ml = np.count_nonzero(mask) * np.prod(volume.spacing_mm) / 1000
     audit = audit.with_note("outside_blanked", f"all but {ml:.0f} ml inside the skull was set to {AIR_HU} HU")
     return replace(volume, hu=np.where(mask, volume.hu, np.int16(AIR_HU)), audit=audit)

@@ -117,6 +117,7 @@ class OptimConfig:
         AdamW with Nesterov's momentum: small networks that start from nothing learn in fewer steps with it (see
         ``experiments/RESULTS.md``).
       learning_rate: the peak.
+      adamw_factor: muon: what AdamW optimises (biases, norms, heads) gets this part of the rate.
       schedule: how the rate falls to zero after a linear warm-up: along a "cosine", on a "linear" line, or "wsd"
         (warm-up, stable, decay: Hu et al. 2024, arXiv:2404.06395, section 4), at the peak until the cooldown.
       warmup_steps: steps from zero to the peak.
@@ -131,6 +132,7 @@ class OptimConfig:
 
     name: Literal["adamw", "lamb", "lion", "muon", "sgd"] = "adamw"
     learning_rate: float = 1e-3
+    adamw_factor: float = 1.0
     schedule: Literal["cosine", "linear", "wsd"] = "cosine"
     warmup_steps: int = 20
     cooldown_fraction: float = 0.2
@@ -146,6 +148,7 @@ class OptimConfig:
         _check(
             "--optim.",
             ("learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0"),
+            ("adamw_factor", self.adamw_factor, self.adamw_factor > 0, "a number above 0"),
             (
                 "cooldown_fraction",
                 self.cooldown_fraction,

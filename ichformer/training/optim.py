@@ -57,6 +57,7 @@ def _optimizer(config: OptimConfig, rate: optax.Schedule) -> optax.GradientTrans
                 rate,
                 weight_decay=config.weight_decay,
                 weight_decay_mask=_is_kernel,
+                adam_learning_rate=lambda step: rate(step) * config.adamw_factor,
                 adam_b1=config.b1,
                 adam_b2=config.b2,
                 muon_weight_dimension_numbers=_matrices,

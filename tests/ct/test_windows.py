@@ -32,6 +32,15 @@ def test_numpy_and_jitted_jax_agree_to_the_bit_of_rounding():
     np.testing.assert_allclose(on_device, on_host, atol=1e-6)
 
 
+@given(hu=st.integers(-1024, 3071))
+def test_the_narrow_windows_together_are_a_thermometer(hu):
+    """Five end to end: full up to the HU, empty above, and their sum says how far it stands from water."""
+    names = [f"hu_{low}_{low + 20}" for low in (0, 20, 40, 60, 80)]
+    channels = apply_windows(np.array([hu], np.int16), tuple(WINDOWS[name] for name in names))[0]
+    assert np.all(np.diff(channels) <= 0)
+    assert channels.sum() * 20 == pytest.approx(np.clip(hu, 0, 100), abs=1e-4)
+
+
 @given(center_hu=st.floats(-500, 1000), width_hu=st.floats(1, 4000), hu=st.integers(-1024, 3071))
 def test_values_stay_within_0_and_1_and_the_centre_is_half(center_hu, width_hu, hu):
     window = Window(center_hu=center_hu, width_hu=width_hu)

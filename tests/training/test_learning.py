@@ -27,7 +27,7 @@ from ichformer.demo import demo_config
 from ichformer.pipeline.records import Store
 from ichformer.training.loop import train
 config = demo_config(Store.open(sys.argv[1]), fast=False, seed=0)
-train(dataclasses.replace(config, steps=700), pathlib.Path(sys.argv[2]), progress=False)
+train(dataclasses.replace(config, steps=400), pathlib.Path(sys.argv[2]), progress=False)
 """
 
 

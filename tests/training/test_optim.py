@@ -1,5 +1,9 @@
 """Optimisers, schedules, layer-wise rates and freezing, against optax and against layers that are not stacked."""
 
+import dataclasses
+from functools import reduce
+from operator import getitem
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,12 +27,16 @@ SHAPES = {
 
 @pytest.fixture(scope="module")
 def updates():
-    """The first step of Muon and of optax's NAdamW without decay and warm-up, on the same random gradients."""
+    """The first step of Muon and of optax's NAdamW without decay and warm-up, on the same random gradients.
+
+    "factor" is Muon with a tenth of the rate for what is no matrix.
+    """
     gradients = random_tree(0)
     params = jax.tree.map(jnp.zeros_like, gradients)
     config = OptimConfig(name="muon", learning_rate=RATE, warmup_steps=0, weight_decay=0.0, clip_norm=1e9)
     optimizers = {
         "muon": build_optimizer(config, steps=10**9),
+        "factor": build_optimizer(dataclasses.replace(config, adamw_factor=0.1), steps=10**9),
         "nadamw": optax.nadamw(RATE, b2=config.b2, weight_decay=0.0),
     }
     return {name: each.update(gradients, each.init(params), params)[0] for name, each in optimizers.items()}
@@ -55,10 +63,14 @@ def test_matrices_of_layers_are_orthogonalised(updates):
 
 def test_all_else_moves_as_nadamw_moves_it(updates):
     for path in (("conv", "bias"), ("norm", "scale"), ("head", "slice_logits", "kernel")):
-        muon, nadamw = updates["muon"], updates["nadamw"]
-        for name in path:
-            muon, nadamw = muon[name], nadamw[name]
+        muon, factor, nadamw = (reduce(getitem, path, updates[name]) for name in ("muon", "factor", "nadamw"))
         np.testing.assert_allclose(muon, nadamw, rtol=1e-5)
+        np.testing.assert_allclose(factor, 0.1 * nadamw, rtol=1e-5)
+
+
+def test_the_factor_leaves_matrices_alone(updates):
+    for path in (("mixer", "attention", "qkv", "kernel"), ("blocks", "block", "up", "kernel"), ("conv", "kernel")):
+        np.testing.assert_array_equal(*(reduce(getitem, path, updates[name]) for name in ("muon", "factor")))
 
 
 NAMES = ("adamw", "lamb", "lion", "muon", "sgd")
