@@ -58,7 +58,8 @@ def demo_config(store: Store, *, fast: bool, seed: int) -> TrainConfig:
 
     Short runs of many scans tell more than long runs of few, and small changes are enough where heads lie alike. No
     skull, as its edge looks like blood; narrow windows; a low rate for all but matrices: with these three it tells any
-    bleed after 300 steps on every cohort that was tried; the rest goes into the subtypes (``experiments/RESULTS.md``).
+    bleed after 300 to 500 steps on the cohorts that were tried, and the rest goes into the subtypes
+    (``experiments/RESULTS.md``).
     """
     return TrainConfig(
         data=DataConfig(
