@@ -16,7 +16,6 @@ from jaxtyping import Float64
 from ichformer import LABELS
 from ichformer.cohorts.bhx import find_boxes, read_boxes
 from ichformer.cohorts.index import make_index
-from ichformer.cohorts.processes import map_processes
 from ichformer.cohorts.tables import (
     BOX_COLUMNS,
     SLICE_COLUMNS,
@@ -28,6 +27,7 @@ from ichformer.cohorts.tables import (
 from ichformer.ct.selection import select_series
 from ichformer.ct.series import find_series
 from ichformer.errors import InputError, one_line
+from ichformer.processes import map_processes
 
 _READERS = ("R1", "R2", "R3")
 _FINDINGS = ("EDH", "IPH", "IVH", "SAH", "SDH", "ICH")  # in the order of LABELS

@@ -16,10 +16,10 @@ from jaxtyping import Float64
 
 from ichformer import LABELS
 from ichformer.cohorts.index import make_index
-from ichformer.cohorts.processes import map_processes
 from ichformer.cohorts.tables import SLICE_COLUMNS, find_below, read_table, scan_labels, write_table
 from ichformer.ct.headers import DicomFile, quiet_pydicom
 from ichformer.errors import InputError, one_line
+from ichformer.processes import map_processes
 
 _CSV = "stage_2_train.csv"
 _FOLDERS = ("stage_2_train", "stage_2_train_images")

@@ -8,11 +8,11 @@ import pandas as pd
 from jaxtyping import Float64
 
 from ichformer import LABELS
-from ichformer.cohorts.processes import map_processes
 from ichformer.cohorts.tables import SLICE_COLUMNS, fill_any, scan_labels, write_table
 from ichformer.ct.nifti import SUFFIXES, open_nifti, slice_names
 from ichformer.ct.orientation import orient_lps
 from ichformer.errors import InputError, one_line
+from ichformer.processes import map_processes
 
 
 def nifti_files(folder: Path) -> dict[str, Path]:

@@ -3,12 +3,10 @@
 import csv
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-from tqdm import tqdm
 
 from ichformer import LABELS, SUBTYPES
 from ichformer.ct.phantom.confounders import CONFOUNDERS, LASTING
@@ -25,7 +22,7 @@ from ichformer.ct.phantom.rsna import rsna_name, write_rsna_series
 from ichformer.ct.phantom.sites import DEFAULT_SITES, SITES, Site
 from ichformer.ct.phantom.write import uid, write_mask, write_series
 from ichformer.errors import InputError
-from ichformer.processes import leave_interrupts_to_parent
+from ichformer.processes import map_processes
 
 VERSION = 1
 """Of what the same seed gives: raised whenever the voxels change."""
@@ -165,7 +162,8 @@ def write_cohort(
             plan_scan(i, seed=seed, sites=sites, prevalence=prevalence, confounders=confounders, small=small)
             for i in range(scans)
         ]
-        rows = _write_scans(building, orders, seed=seed, workers=workers, progress=progress)
+        write = partial(write_scan, building, seed)
+        rows = list(map_processes(write, orders, desc="phantoms", unit="scan", workers=workers, progress=progress))
         _write_table(building / "studies.csv", _STUDY_COLUMNS, [row.study for row in rows])
         _write_table(building / "slice_labels.csv", _SLICE_COLUMNS, itertools.chain(*(row.slices for row in rows)))
         _write_table(building / "contents.csv", _CONTENT_COLUMNS, [row.content for row in rows])
@@ -220,22 +218,6 @@ class Written(NamedTuple):
     study: Row
     slices: list[Row]
     content: Row
-
-
-def _write_scans(out: Path, orders: list[Order], *, seed: int, workers: int | None, progress: bool) -> list[Written]:
-    workers = min(workers or os.cpu_count() or 1, len(orders))
-    write = partial(write_scan, out, seed)
-    if workers == 1:
-        return list(_shown(map(write, orders), len(orders), progress))
-    # Spawned, not forked: the parent may run the threads of JAX.
-    pool: Executor
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=leave_interrupts_to_parent) as pool:
-        return list(_shown(pool.map(write, orders), len(orders), progress))
-
-
-def _shown(rows: Iterator, total: int, progress: bool) -> Iterator:
-    return iter(tqdm(rows, total=total, desc="phantoms", unit="scan", disable=not progress))
 
 
 def write_scan(out: Path, seed: int, order: Order) -> Written:

@@ -1,0 +1,59 @@
+"""One function over many things: in order, each once, and nothing is begun after the end."""
+
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ichformer.processes import map_processes
+
+MANY = 60
+
+
+def leave_a_mark(folder: Path, number: int) -> int:
+    (folder / str(number)).touch()
+    time.sleep(0.05)
+    if number == MANY - 50:
+        raise ValueError(number)
+    return number * number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_thing_once_and_in_order(tmp_path, workers):
+    of_ten = map_processes(partial(leave_a_mark, tmp_path), range(10), desc="", unit="", workers=workers)
+    assert list(of_ten) == [number * number for number in range(10)]
+    assert len(list(tmp_path.iterdir())) == 10
+
+
+def test_who_stops_early_does_not_wait_for_the_rest(tmp_path):
+    of_many = map_processes(partial(leave_a_mark, tmp_path), range(MANY), desc="", unit="", workers=2)
+    assert next(of_many) == 0
+    of_many.close()
+    assert len(list(tmp_path.iterdir())) < 10
+
+
+def test_ctrl_c_while_the_bar_is_drawn_does_not_either(tmp_path, monkeypatch):
+    def interrupted(bar, n):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ichformer.processes.tqdm.update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(map_processes(partial(leave_a_mark, tmp_path), range(MANY), desc="", unit="", workers=2))
+    assert len(list(tmp_path.iterdir())) < 10
+
+
+def test_an_error_is_handed_on_and_the_rest_is_left(tmp_path):
+    with pytest.raises(ValueError, match="10"):
+        list(map_processes(partial(leave_a_mark, tmp_path), range(MANY), desc="", unit="", workers=2))
+    assert len(list(tmp_path.iterdir())) < 25
+
+
+def test_the_bar_counts_units_and_few_things_have_none(tmp_path, capfd):
+    mark = partial(leave_a_mark, tmp_path)
+    assert len(list(map_processes(mark, range(3), desc="few", unit="file", serial=3))) == 3
+    assert capfd.readouterr().err == ""
+    assert len(list(map_processes(mark, range(3), desc="headers", unit="file", sizes=[5, 6, 7], workers=1))) == 3
+    said = capfd.readouterr().err
+    assert "headers" in said
+    assert "18/18" in said
