@@ -54,14 +54,13 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         checkpoint_every=1,
         keep_checkpoints=3,
         evaluate_every=2,
-        profile=(2, 3),
     )
 
 
 @pytest.fixture(scope="module")
 def whole(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "whole"
-    train(config, run, progress=False)
+    train(dataclasses.replace(config, profile=(2, 3)), run, progress=False)
     return run
 
 
@@ -232,7 +231,7 @@ def test_the_command_ends_well_within_half_a_minute_of_sigterm(config, tmp_path)
 
 
 def test_a_run_that_no_longer_gets_better_ends_and_stays_ended(config, tmp_path, monkeypatch):
-    config = dataclasses.replace(config, evaluate_every=1, patience_steps=2, keep_checkpoints=1, profile=None)
+    config = dataclasses.replace(config, evaluate_every=1, patience_steps=2, keep_checkpoints=1)
     found = iter([3.0, 2.0, 2.5, 2.25])
     monkeypatch.setattr(loop.Look, "__call__", lambda self, state, *, stopping: {"val_loss": next(found)})
     train(config, tmp_path / "run", progress=False)
