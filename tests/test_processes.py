@@ -8,22 +8,22 @@ import pytest
 
 from ichformer.processes import map_processes
 
-MANY = 60
+MANY, BAD = 60, 10
 
 
 def leave_a_mark(folder: Path, number: int) -> int:
     (folder / str(number)).touch()
     time.sleep(0.05)
-    if number == MANY - 50:
+    if number == BAD:
         raise ValueError(number)
     return number * number
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_thing_once_and_in_order(tmp_path, workers):
-    of_ten = map_processes(partial(leave_a_mark, tmp_path), range(10), desc="", unit="", workers=workers)
-    assert list(of_ten) == [number * number for number in range(10)]
-    assert len(list(tmp_path.iterdir())) == 10
+    of_ten = map_processes(partial(leave_a_mark, tmp_path), range(BAD), desc="", unit="", workers=workers)
+    assert list(of_ten) == [number * number for number in range(BAD)]
+    assert len(list(tmp_path.iterdir())) == BAD
 
 
 def test_who_stops_early_does_not_wait_for_the_rest(tmp_path):
@@ -44,7 +44,7 @@ def test_ctrl_c_while_the_bar_is_drawn_does_not_either(tmp_path, monkeypatch):
 
 
 def test_an_error_is_handed_on_and_the_rest_is_left(tmp_path):
-    with pytest.raises(ValueError, match="10"):
+    with pytest.raises(ValueError, match=str(BAD)):
         list(map_processes(partial(leave_a_mark, tmp_path), range(MANY), desc="", unit="", workers=2))
     assert len(list(tmp_path.iterdir())) < 25
 

@@ -190,7 +190,8 @@ def test_a_second_ctrl_c_ends_at_once(config, whole, tmp_path, monkeypatch):
 
 
 def test_sigterm_cuts_a_look_short_and_the_next_start_looks_again(config, whole, tmp_path, monkeypatch):
-    run = tmp_path / "run"
+    """And the trace of the profiler, which is written as far as it came."""
+    run, config = tmp_path / "run", dataclasses.replace(config, profile=(2, 3))
     with monkeypatch.context() as patch:
 
         def interrupted(*args, **kwargs):
@@ -202,6 +203,7 @@ def test_sigterm_cuts_a_look_short_and_the_next_start_looks_again(config, whole,
         patch.setattr(validation, "evaluation_batches", interrupted)
         with pytest.raises(Stopped, match="stopped after step 2 of 5"):
             train(config, run, progress=False)
+    assert list((run / "profile").rglob("*.xplane.pb"))
     train(config, run, progress=False)
     assert {line["step"]: line["loss"] for line in lines(run) if "loss" in line} == dict(enumerate(losses(whole), 1))
     assert [line["val_loss"] for line in lines(run) if "val_loss" in line] == [
