@@ -188,9 +188,8 @@ def assert_as_promised(population, make):
         assert 0.93 <= found[name] <= 0.97, found
 
 
-@pytest.mark.parametrize(
-    "population", [POPULATIONS[0], *(pytest.param(one, marks=pytest.mark.slow) for one in POPULATIONS[1:])], ids=str
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("population", POPULATIONS, ids=str)
 def test_closed_intervals_cover_as_promised(population):
     assert_as_promised(population, closed)
 

@@ -10,11 +10,12 @@ import pytest
 from ichformer.models.cnn import cnn3d
 from ichformer.models.layers.resnet3d import planes_to_slices
 
-OPTIONS = {
+SETTINGS = {
     "thick slices": {},
     "thin slices": {"depth_strides": 3, "shortcut": "pad"},
     "as Med3D": {"depth_strides": 3, "dilated": True, "norm": "affine"},
 }
+OPTIONS = [pytest.param(name, marks=[pytest.mark.slow] * (name != "thick slices")) for name in SETTINGS]
 X = jax.random.uniform(jax.random.key(1), (2, 11, 20, 24, 2))
 REAL = jnp.arange(11)[None] < jnp.asarray([[6], [7]])
 SPACING = jnp.ones((2, 3))
@@ -22,7 +23,7 @@ SPACING = jnp.ones((2, 3))
 
 @functools.cache
 def setup(name: str):
-    model = cnn3d(depths=(1, 1, 1), widths=(8, 8, 16), **OPTIONS[name])
+    model = cnn3d(depths=(1, 1, 1), widths=(8, 8, 16), **SETTINGS[name])
     params = jax.jit(lambda: model.init(jax.random.key(0), X, REAL, SPACING, False)["params"])()
     # Biases start at zero, and would hide what a norm does to padding.
     params = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params)

@@ -105,6 +105,7 @@ def cam(model, params, x, mask) -> np.ndarray:
     return np.asarray(made(params))
 
 
+@pytest.mark.slow
 def test_the_map_of_places_is_the_weighted_sum_of_the_members():
     x, mask = scans()
     coarse = cam(tiny(), params(1), x, mask)

@@ -131,6 +131,7 @@ def test_weights_of_a_slice_inflated_see_in_equal_slices_what_they_saw_in_one(ve
     np.testing.assert_allclose(found, jnp.repeat(grid, 2, 1), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_remat_and_stochastic_depth():
     x = jax.random.normal(jax.random.key(0), (2, 3, 9, 7, 3))
     inputs = jnp.ones((2, 3), bool), jnp.ones((2, 3))

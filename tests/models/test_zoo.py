@@ -16,6 +16,10 @@ from tests.models.gradients import key_biases, silent_parameters
 
 # The larger sizes differ from these in numbers alone: for them shapes and counts are enough.
 SMALL = [name for name in MODELS if name.endswith("_nano")]
+# Where another program is compiled for a question, most models wait for `pytest -m slow`.
+SOME = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name not in ("hybrid_nano", "slice_vit_nano"))) for name in SMALL
+]
 SLICES, REAL = 6, 4
 
 
@@ -93,7 +97,7 @@ def one_slice() -> tuple[jax.Array, jax.Array, jax.Array]:
     return x[:1, :1], slice_mask[:1, :1], spacing_mm[:1]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SOME)
 def test_one_slice_and_three_hundred(name):
     x, slice_mask, spacing_mm = inputs()
     model = build_model(name)
@@ -108,13 +112,8 @@ def test_one_slice_and_three_hundred(name):
     assert np.isfinite(prediction.scan_logits).all()
 
 
-# Operation by operation, each is compiled alone: some hundred of them, so that most models wait for `pytest -m slow`.
-EAGER = [
-    pytest.param(name, marks=[pytest.mark.slow] * (name not in ("cnn2d_nano", "slice_vit_nano"))) for name in SMALL
-]
-
-
-@pytest.mark.parametrize("name", EAGER)
+@pytest.mark.slow  # operation by operation, each is compiled alone: some hundred of them
+@pytest.mark.parametrize("name", SMALL)
 def test_jit_equals_eager(name):
     model = build_model(name)
     eager = model.apply(variables(name), *one_slice(), False)
@@ -123,7 +122,7 @@ def test_jit_equals_eager(name):
     np.testing.assert_allclose(eager.scan_logits, jitted.scan_logits, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SOME)
 def test_bfloat16_stays_close(name):
     model = build_model(name, dtype=jnp.bfloat16)
     half = jax.jit(lambda *args: model.apply(*args, False))(variables(name), *inputs())

@@ -70,7 +70,12 @@ def assert_same_run(found: Path, wanted: Path) -> None:
 
 # At step 3 there is a checkpoint of step 2, and a line of step 3 where saving fails; at step 1 there is none yet.
 @pytest.mark.parametrize(
-    ("owner", "method", "stop"), [("JsonLines", "write", 3), ("Checkpoints", "save", 3), ("Checkpoints", "save", 1)]
+    ("owner", "method", "stop"),
+    [
+        ("JsonLines", "write", 3),
+        pytest.param("Checkpoints", "save", 3, marks=pytest.mark.slow),
+        pytest.param("Checkpoints", "save", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     config, undisturbed, tmp_path, monkeypatch, owner, method, stop

@@ -149,7 +149,7 @@ def at_a_terminal() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("at_a_terminal")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_the_next_start_goes_on(config, whole, tmp_path, monkeypatch, capfd, number):
     run, config = tmp_path / "run", dataclasses.replace(config, checkpoint_every=100)
     with monkeypatch.context() as patch:
@@ -172,6 +172,7 @@ def test_a_signal_saves_and_the_next_start_goes_on(config, whole, tmp_path, monk
     assert losses(run) == losses(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("at_a_terminal")
 def test_a_second_ctrl_c_ends_at_once(config, whole, tmp_path, monkeypatch):
     run, config = tmp_path / "run", dataclasses.replace(config, checkpoint_every=100)
@@ -189,6 +190,7 @@ def test_a_second_ctrl_c_ends_at_once(config, whole, tmp_path, monkeypatch):
     assert losses(run) == losses(whole)[2:]
 
 
+@pytest.mark.slow
 def test_sigterm_cuts_a_look_short_and_the_next_start_looks_again(config, whole, tmp_path, monkeypatch):
     """And the trace of the profiler, which is written as far as it came."""
     run, config = tmp_path / "run", dataclasses.replace(config, profile=(2, 3))

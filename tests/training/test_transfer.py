@@ -91,6 +91,7 @@ def test_the_state_before_the_first_step(config, tensors, tmp_path, capsys):
         assert words in said
 
 
+@pytest.mark.slow
 def test_a_run_needs_the_file_once(config, tmp_path):
     file = tmp_path / "moved.npz"
     data = Path(config.model.pretrained).read_bytes()

@@ -183,6 +183,7 @@ def test_sites_differ_as_promised():
     assert {np.sign(site.tilt_deg) for site in SITES.values()} == {-1, 0, 1}
 
 
+@pytest.mark.slow
 def test_brightness_alone_does_not_give_the_answer_away():
     """The share of bright voxels inside the skull must tell something, and far from all.
 
