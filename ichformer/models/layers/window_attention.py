@@ -142,11 +142,11 @@ def attend_in_windows(
 ) -> Float[Array, "b w n k d"]:
     """Attention in each window ``w`` of each scan, from a token of ``group`` g to those that are ``attended`` by g.
 
-    On a GPU kernels of its own do it in half precision. On a CPU a few windows at a time, whose weights then stay in
-    the cache: that halves the time. Elsewhere all at once.
+    On a GPU kernels of our own take half precision, on one alone: XLA would gather the windows of all devices for them.
+    On a CPU a few windows at a time, whose weights then stay in the cache: that halves the time. Elsewhere all at once.
     """
     b, windows, tokens, heads, _ = query.shape
-    if jax.default_backend() == "gpu" and gpu_window_attention.holds(query):
+    if jax.default_backend() == "gpu" and jax.device_count() == 1 and gpu_window_attention.holds(query):
         flat = (jnp.reshape(x, (b * windows, *x.shape[2:])) for x in (query, key, value))
         rows = (jnp.broadcast_to(x, attended.shape).reshape(b * windows, tokens) for x in (group, attended))
         y = gpu_window_attention.attention(*flat, *rows, bias=bias, scale=scale)
