@@ -222,8 +222,8 @@ def repeated(step: Callable[..., Any], times: int, remat: Remat, *, train: bool)
     """An ``nn.scan`` of equal blocks; their parameters get a first axis, and ``remat`` says what is computed anew.
 
     On a CPU and a GPU it is written out in training: a loop would copy what each block keeps for the backward pass into
-    one array and out again, a sixth of the time of a step on a CPU and two fifths on a GPU. What is computed anew stays a
-    loop, as XLA would merge both computations where it sees them side by side.
+    one array and out again, a sixth of the time of a step on a CPU and two fifths on a GPU. What is computed anew stays
+    a loop, as XLA would merge both computations where it sees them side by side.
     """
     written_out = train and remat == "none" and jax.default_backend() in ("cpu", "gpu")
     if remat != "none":
