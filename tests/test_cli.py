@@ -63,6 +63,7 @@ def test_nowhere_to_write_phantoms(capsys, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_one_line_and_leaves_nothing_behind(tmp_path):
     """As a terminal does it: the signal goes to the command and to all of its workers."""
     heeds_it = ["env", "--default-signal=INT"]  # whatever these tests inherited

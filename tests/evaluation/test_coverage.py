@@ -249,6 +249,7 @@ def test_of_fewer_patients_than_asked_for_the_bootstrap_interval_falls_short(mon
     assert covers[8] > 0.9
 
 
+@pytest.mark.slow
 def test_intervals_that_take_rows_for_patients_are_too_narrow():
     """Why every interval is made for patients."""
 
@@ -260,6 +261,7 @@ def test_intervals_that_take_rows_for_patients_are_too_narrow():
     assert max(found["auroc"], found["sensitivity"], found["specificity"]) < 0.90
 
 
+@pytest.mark.slow
 def test_the_plain_scale_falls_short_where_positives_are_few():
     """Why the logit scale is the default."""
     found = coverage(Population(n=200, prevalence=0.1), simple)

@@ -200,6 +200,7 @@ def refused(capsys, *arguments):
     return captured.err
 
 
+@pytest.mark.slow
 def test_evaluate_a_table_of_any_model(capsys, files, table):
     out = files / "out"
     main(["evaluate", "--predictions", str(files / "model.csv"), "--calibrate-on", str(files / "val.csv"), "--json",

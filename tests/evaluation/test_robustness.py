@@ -112,6 +112,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Store]:
     return Run.open(folder / "run"), store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [("dose_noise", 5), ("thickness", 4), ("missing_slices", 5)])
 def test_a_corrupted_store_keeps_labels_in_step(run, key: Key):
     _, store = run
@@ -126,6 +127,7 @@ def test_a_corrupted_store_keeps_labels_in_step(run, key: Key):
     assert (store.read(0).volume.hu == store.read(0).volume.hu).all()
 
 
+@pytest.mark.slow
 def test_scans_draw_their_own_numbers_which_the_seed_decides(run):
     _, store = run
     key: Key = ("tilt", 5)
@@ -135,6 +137,7 @@ def test_scans_draw_their_own_numbers_which_the_seed_decides(run):
     assert tilts != [corrupted(store, key, seed=1).read(row).volume.audit.tilt_deg for row in range(8)]
 
 
+@pytest.mark.slow
 def test_embedding_gives_one_vector_a_scan_and_the_same_table(run):
     opened, store = run
     table, features = predict_and_embed(opened, store, "test", batch_size=3)
@@ -160,6 +163,7 @@ class Upended(Store):
         return replace(scan, volume=replace(scan.volume, hu=box))
 
 
+@pytest.mark.slow
 def test_corrupted_scans_and_what_is_no_head_are_further_from_the_training(run):
     opened, store = run
     distance = freeze_ood(opened, store)
@@ -178,6 +182,7 @@ def test_corrupted_scans_and_what_is_no_head_are_further_from_the_training(run):
         assert found[name] > 0.8, name
 
 
+@pytest.mark.slow
 def test_the_command_writes_json_and_picture_and_freezes_the_score(run, tmp_path: Path, capsys):
     opened, store = run
     (opened.path / OOD_NAME).unlink(missing_ok=True)
@@ -196,6 +201,7 @@ def test_the_command_writes_json_and_picture_and_freezes_the_score(run, tmp_path
         assert not any(str(one) in json.dumps(found) for one in store.index[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value", "mend"),
     [("--corruption", "fog", "metal"), ("--split", "no", "test"), ("--split", "train", "patient")],
@@ -209,6 +215,7 @@ def test_bad_words_are_one_line_and_leave_nothing(run, tmp_path, capsys, option,
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.slow
 def test_a_store_of_another_preparation_is_refused(run, tmp_path):
     from ichformer.evaluation.robustness_run import corruption_benchmark
 

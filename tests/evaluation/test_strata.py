@@ -46,6 +46,7 @@ def found(table, thresholds):
     return summarise(table, thresholds=thresholds, prevalence=0.1, replicates=50)
 
 
+@pytest.mark.slow
 def test_each_site_and_group_is_judged_as_if_it_were_alone(table, thresholds, found):
     for name, parts in (("site", found.levels[0].sites), ("group_sex", found.levels[0].subgroups["sex"])):
         named = sorted(set(table[name]) - {""})

@@ -65,6 +65,7 @@ def test_drop_path_in_training_alone(name):
     assert np.abs(first - second).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_counts_are_those_of_the_papers_networks():
     """torchvision's and timm's counts, less the classifiers of 1000 classes."""
     expected = {

@@ -105,6 +105,7 @@ def test_kept_patches_keep_their_rotation():
     )
 
 
+@pytest.mark.slow
 def test_millimetres_or_indices():
     x, mask, spacing_mm = (
         jax.random.normal(jax.random.key(0), (1, 5, 16)),

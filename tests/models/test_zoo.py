@@ -16,7 +16,7 @@ from tests.models.gradients import key_biases, silent_parameters
 
 # The larger sizes differ from these in numbers alone: for them shapes and counts are enough.
 SMALL = [name for name in MODELS if name.endswith("_nano")]
-# Where another program is compiled for a question, most models wait for `pytest -m slow`.
+# Compiling takes most of the time, so that most models wait for `pytest -m slow`.
 SOME = [
     pytest.param(name, marks=[pytest.mark.slow] * (name not in ("hybrid_nano", "slice_vit_nano"))) for name in SMALL
 ]
@@ -74,13 +74,13 @@ def test_every_family_has_a_small_size():
     assert all(MODELS[name].params < 510_000 for name in SMALL)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SOME)
 def test_every_parameter_gets_a_gradient_but_the_biases_of_keys(name):
     grads, _ = with_gradient(name)(variables(name)["params"], *inputs())
     assert silent_parameters(grads) == key_biases(grads)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SOME)
 def test_masked_slices_and_their_order_change_nothing(name):
     x, slice_mask, spacing_mm = inputs()
     before = predict(name, x, slice_mask, spacing_mm)
@@ -134,7 +134,7 @@ def test_bfloat16_stays_close(name):
     np.testing.assert_allclose(half.slice_logits[0, :REAL], full.slice_logits[0, :REAL], atol=0.06)
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if not name.startswith("cnn")])
+@pytest.mark.parametrize("name", [each for each in SOME if not each.values[0].startswith("cnn")])
 def test_position_in_the_scan_is_in_millimetres(name):
     """Slices further apart are other places of the head, so their features differ."""
     x, slice_mask, spacing_mm = inputs()

@@ -59,6 +59,7 @@ def test_unknown_labels_weigh_nothing():
     np.testing.assert_array_equal(np.asarray(grads)[1], 0)
 
 
+@pytest.mark.slow
 def test_sum_and_weight_do_not_depend_on_how_scans_are_shared_out():
     batch, (loss, params, rng) = make_batch(), start()
     total, weight, metrics = loss(params, batch, rng, False)

@@ -45,6 +45,7 @@ def assert_same(found: Iterable[Batch], wanted: Iterable[Batch]) -> None:
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(store):
     alone = first_batches(store, 5, augmentation=ALL)
     for num_workers, start in ((2, 0), (3, 2)):  # nor does it where a run goes on

@@ -415,6 +415,7 @@ def kill_or_answer(task: tuple[str, str]) -> str:
     return name.upper()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_takes_only_its_own_task_with_it(tmp_path):
     tasks = [(name, str(tmp_path)) for name in ("a", "once", "b", "killer", "c", "d")]
     results = dict(run_all(kill_or_answer, tasks, executor=None, workers=2))

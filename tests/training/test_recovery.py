@@ -234,6 +234,7 @@ def test_the_command_ends_well_within_half_a_minute_of_sigterm(config, tmp_path)
     assert max(int(step) for step in kept(run)) == lines(run)[-1]["step"]
 
 
+@pytest.mark.slow
 def test_a_run_that_no_longer_gets_better_ends_and_stays_ended(config, tmp_path, monkeypatch):
     config = dataclasses.replace(config, evaluate_every=1, patience_steps=2, keep_checkpoints=1)
     found = iter([3.0, 2.0, 2.5, 2.25])
