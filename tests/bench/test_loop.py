@@ -17,8 +17,8 @@ def test_figures_fit_each_other(capsys):
     low, high = found["overhead_quartiles"]
     assert low <= found["overhead"] <= high
     assert 0 < found["bare_ms"] < 1e5
-    assert found["idle_steps_per_s"] >= 300
-    # With steps that do nothing the loop is far faster than with those of a model.
+    # How fast is for the command to say, on a machine that is free; but with steps that do nothing
+    # the loop is faster than with those of a model.
     assert found["idle_steps_per_s"] > 1e3 / found["loop_ms"]
     assert "the loop adds" in format_loop(found)
 
