@@ -11,6 +11,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from ichformer.memory import keep_freed_memory
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -55,13 +57,17 @@ def map_processes(
 @contextmanager
 def _pool(workers: int) -> Iterator[Callable[..., Iterator]]:
     context = multiprocessing.get_context("spawn")  # the parent may run threads of JAX, which a fork would find dead
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=leave_interrupts_to_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
     try:
         yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def leave_interrupts_to_parent() -> None:
-    """Ctrl-C reaches all processes of a terminal; only the parent heeds it, and lets the work in hand finish."""
+def start_worker() -> None:
+    """What every worker process does first.
+
+    Ctrl-C reaches all processes of a terminal; only the parent heeds it, and lets the work in hand finish.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()

@@ -1,9 +1,12 @@
 """One function over many things: in order, each once, and nothing is begun after the end."""
 
+import resource
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ichformer.processes import map_processes
@@ -57,3 +60,18 @@ def test_the_bar_counts_units_and_few_things_have_none(tmp_path, capfd):
     said = capfd.readouterr().err
     assert "headers" in said
     assert "18/18" in said
+
+
+def fresh_pages(_: int) -> int:
+    def pages() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        np.ones(8_000_000)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    return min(pages() for _ in range(5))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc alone")
+def test_workers_take_the_memory_of_their_last_array():
+    of_64_mb = list(map_processes(fresh_pages, range(2), desc="", unit="", workers=2))
+    assert max(of_64_mb) < 200  # of 15,625

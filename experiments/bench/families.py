@@ -35,7 +35,7 @@ from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.resnet3d import ResNet3D
 from ichformer.models.layers.swin import SwinEncoder
 from ichformer.models.zoo import build_model
-from ichformer.training.memory import keep_freed_memory
+from ichformer.training.memory import keep_memory_of_steps
 
 SLICES, SCAN, SEQUENCE = (4, 128, 128, 3), (1, 16, 96, 96, 1), (1, 8, 128, 128, 3)
 IMAGES = (8, 224, 224, 3)
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--stock-memory", action="store_true")
     options = parser.parse_args()
     if not options.stock_memory:
-        keep_freed_memory()
+        keep_memory_of_steps()
     clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
     torch.set_num_threads(1 if options.clock == "cpu" else len(os.sched_getaffinity(0)))
     print(f"ms of {options.clock} clock, ours / PyTorch's; PyTorch's over ours\n")

@@ -19,7 +19,7 @@ from typing import TypeVar
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ichformer.errors import InputError
-from ichformer.processes import leave_interrupts_to_parent
+from ichformer.processes import start_worker
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -102,5 +102,5 @@ def _check_start(pool: ProcessPoolExecutor) -> None:
 
 
 def _start_worker() -> None:
-    leave_interrupts_to_parent()
+    start_worker()
     threadpool_limits(1)  # as many processes as cores, each with as many threads as cores, stand in each other's way

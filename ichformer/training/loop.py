@@ -18,7 +18,7 @@ from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.clock import Clock
 from ichformer.training.config import TrainConfig
 from ichformer.training.hosts import join_hosts, on_first_host
-from ichformer.training.memory import keep_freed_memory
+from ichformer.training.memory import keep_memory_of_steps
 from ichformer.training.optim import build_optimizer
 from ichformer.training.parallel import (
     check_batch_size,
@@ -62,7 +62,7 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
       KeyboardInterrupt: by Ctrl-C, with everything saved; by the second, at once.
     """
     join_hosts(config.parallel)
-    keep_freed_memory()
+    keep_memory_of_steps()
     clock = Clock()
     with mendable(run), heed_signals() as is_told_to_stop, contextlib.ExitStack() as opened:
         with clock.on("start"):

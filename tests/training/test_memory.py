@@ -10,9 +10,9 @@ from tests.processes import with_one_device
 STEP = """
 import resource, sys
 import jax, jax.numpy as jnp
-from ichformer.training.memory import keep_freed_memory
+from ichformer.training.memory import keep_memory_of_steps
 if sys.argv[1] == "kept":
-    keep_freed_memory()
+    keep_memory_of_steps()
 step = jax.jit(lambda x: jnp.cumsum(x, 0).sum() + (x @ x[:, :8]).sum())
 x = jnp.ones((4500, 4500))
 def pages():

@@ -67,7 +67,7 @@ def first_state(optimizer: optax.GradientTransformation) -> TrainState:
 
 @functools.cache
 def start() -> TrainState:
-    return jax.device_get(jax.jit(functools.partial(first_state, SGD))())
+    return jax.device_get(create_sharded(functools.partial(first_state, SGD), make_mesh(ParallelConfig())))
 
 
 def trained(config: ParallelConfig) -> tuple[list[float], TrainState]:
