@@ -104,8 +104,7 @@ def evaluation_batches(
 
     Scans of like length come together, padded to a multiple of ``SLICE_MULTIPLE`` slices.
     """
-    counts = store.index["n_slices"].to_numpy()
-    padded = {int(row): -(-int(counts[row]) // SLICE_MULTIPLE) * SLICE_MULTIPLE for row in rows}
+    padded = {int(row): -(-store.n_slices[row] // SLICE_MULTIPLE) * SLICE_MULTIPLE for row in rows}
     for num_slices in sorted(set(padded.values())):
         same = [row for row in padded if padded[row] == num_slices]
         for first in range(0, len(same), batch_size * hosts):
@@ -134,7 +133,7 @@ class TrainingExample(grain.transforms.RandomMap):
         """Which slices are read, and what becomes of them."""
         changes = self.augmentation
         return plan_slices(
-            int(self.store.index["n_slices"].iloc[row]),
+            self.store.n_slices[row],
             rng,
             num_slices=self.num_slices,
             spacing_z_mm=self.store.header(row).spacing_mm[0] if changes.thicken_mm else math.inf,
@@ -149,7 +148,7 @@ class TrainingExample(grain.transforms.RandomMap):
         run = arrange(_as_sample(scan, mask=self.augmentation.cutout > 0), plan)
         changed = augment(_pad(run, self.num_slices), self.augmentation, rng)
         slice_labels = changed.slice_labels[: len(run.hu)]
-        is_whole = len(plan.taken) == int(self.store.index["n_slices"].iloc[row])
+        is_whole = len(plan.taken) == self.store.n_slices[row]
         if not is_whole or not np.array_equal(slice_labels, run.slice_labels, equal_nan=True):
             scan_labels = _labels_of_run(scan.scan_labels, slice_labels)
         else:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -183,25 +184,40 @@ class Store:
             raise InputError(f"holds no scan of the split {split!r}", where=self.path, mend=f"it has: {splits}")
         return rows
 
+    # Columns as lists: looking one scan up in the table takes as long as reading a slice of it.
+
+    @cached_property
+    def n_slices(self) -> list[int]:
+        """Of every row."""
+        return self.index["n_slices"].tolist()
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        return [str(shard_path(self.path, shard)) for shard in self.index["shard"]]
+
+    @cached_property
+    def _hashes(self) -> list[str]:
+        return self.index["sha256"].tolist()
+
     def shard_paths(self, rows: Sequence[int] | Integer[np.ndarray, "n"]) -> list[str]:
         """The rows' files, each of one record: what ``grain.sources.ArrayRecordDataSource`` takes."""
-        return [str(shard_path(self.path, shard)) for shard in self.index["shard"].iloc[list(rows)]]
+        return [self._paths[row] for row in rows]
 
     def record(self, row: int) -> bytes:
         """The bytes of one scan, checked against the hash in the index."""
-        (path,) = self.shard_paths([row])
+        path = self._paths[row]
         data = read_shard(Path(path))
-        if hashlib.sha256(data).hexdigest() != self.index["sha256"].iloc[row]:
+        if hashlib.sha256(data).hexdigest() != self._hashes[row]:
             raise InputError("the shard is not the one that the index describes", where=path, mend=_MEND)
         return data
 
     def read(self, row: int, *, slices: Sequence[int] | Integer[np.ndarray, "n"] | None = None) -> PreparedScan:
         """One scan, or some of its slices (see ``decode_record``)."""
-        return decode_record(self.record(row), slices=slices, where=self.shard_paths([row])[0])
+        return decode_record(self.record(row), slices=slices, where=self._paths[row])
 
     def header(self, row: int) -> RecordHeader:
         """All about one scan but its pixels."""
-        return read_header(self.record(row), where=self.shard_paths([row])[0])[0]
+        return read_header(self.record(row), where=self._paths[row])[0]
 
 
 def shard_path(store: Path, shard: str) -> Path:
