@@ -24,7 +24,7 @@ from ichformer.ct.phantom.write import uid, write_mask, write_series
 from ichformer.errors import InputError
 from ichformer.processes import map_processes
 
-VERSION = 1
+VERSION = 2
 """Of what the same seed gives: raised whenever the voxels change."""
 
 _STUDY_COLUMNS = (

@@ -6,11 +6,10 @@ is three small matrix products away from a coarse lattice.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 LATTICE_MM = 6.0
 """Spacing of the coarse lattice that carries every smooth field."""
@@ -46,35 +45,53 @@ class Grid:
       x_mm: [J], of the columns.
       y_mm: [I], of the rows.
       z_mm: [I,K], of the rows in each of the thin slices; several of these make one slice of the scan.
+      edge_mm: width over which an edge is painted: the step between columns, so that edges are smooth.
+      voxel_mm3: volume of a voxel; rows and thin slices shear against each other without changing it.
+      weights: of the lattice's planes (z), rows (y) and columns (x) at these positions.
     """
 
     x_mm: Float[np.ndarray, "j"]
     y_mm: Float[np.ndarray, "i"]
     z_mm: Float[np.ndarray, "i k"]
+    edge_mm: float
+    voxel_mm3: float
+    weights: tuple[Float[np.ndarray, "i k cz"], Float[np.ndarray, "i cy"], Float[np.ndarray, "j cx"]]
 
-    @cached_property
-    def _weights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return _spline(self.z_mm, 0), _spline(self.y_mm, 1), _spline(self.x_mm, 2)
+    @classmethod
+    def spanned(
+        cls, x_mm: Float[np.ndarray, "j"], y_mm: Float[np.ndarray, "i"], z_mm: Float[np.ndarray, "i k"]
+    ) -> "Grid":
+        """The grid of these positions, which are evenly spaced."""
+        x_step_mm, thin_mm = x_mm[1] - x_mm[0], z_mm[0, 1] - z_mm[0, 0]
+        return cls(
+            x_mm=x_mm,
+            y_mm=y_mm,
+            z_mm=z_mm,
+            edge_mm=float(x_step_mm),
+            voxel_mm3=float(x_step_mm * (y_mm[1] - y_mm[0]) * thin_mm),
+            weights=(_spline(z_mm, 0), _spline(y_mm, 1), _spline(x_mm, 2)),
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(rows, thin slices, columns)."""
         return (*self.z_mm.shape, len(self.x_mm))
 
-    @property
-    def edge_mm(self) -> float:
-        """Width over which an edge is painted: the step between columns, so that edges are smooth."""
-        return float(self.x_mm[1] - self.x_mm[0])
-
-    @property
-    def voxel_mm3(self) -> float:
-        """Volume of a voxel; rows and thin slices shear against each other without changing it."""
-        thin_mm = self.z_mm[0, 1] - self.z_mm[0, 0]
-        return float((self.x_mm[1] - self.x_mm[0]) * (self.y_mm[1] - self.y_mm[0]) * thin_mm)
+    def part(self, box: Box) -> "Grid":
+        """The grid inside ``box``."""
+        rows, slices, columns = box
+        z, y, x = self.weights
+        return replace(
+            self,
+            x_mm=self.x_mm[columns],
+            y_mm=self.y_mm[rows],
+            z_mm=self.z_mm[rows, slices],
+            weights=(z[rows, slices], y[rows], x[columns]),
+        )
 
     def spread(self, values: Float[np.ndarray, "cz cy cx"]) -> Float[np.ndarray, "i k j"]:
         """Values on the lattice to values at the grid's positions, by cubic B-splines."""
-        z, y, x = self._weights
+        z, y, x = self.weights
         columns = values.astype(np.float32) @ x.T
         rows = np.matmul(y, columns).transpose(1, 0, 2)
         return np.matmul(z, np.ascontiguousarray(rows))
@@ -91,6 +108,12 @@ class Grid:
         """``box`` of everything within ``radii`` of the line from ``start`` to ``end``."""
         ends = np.array([start, end])
         return self.box(ends.min(axis=0) - radii, ends.max(axis=0) + radii)
+
+
+def bounds(inside: Bool[np.ndarray, "i k j"]) -> Box:
+    """The box of all that is inside."""
+    rows, slices, columns = (_span(np.logical_or.reduce(inside, axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+    return rows, slices, columns
 
 
 def _span(inside: np.ndarray) -> slice:

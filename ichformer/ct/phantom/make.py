@@ -12,11 +12,11 @@ from ichformer.ct.phantom.bleeds import Bleed, draw_bleeds, shrink
 from ichformer.ct.phantom.blood import collection_mm, paint_bleeds, push
 from ichformer.ct.phantom.brain import paint_brain
 from ichformer.ct.phantom.confounders import Signs, confound
-from ichformer.ct.phantom.grid import Grid
+from ichformer.ct.phantom.grid import Box, Grid, bounds
 from ichformer.ct.phantom.head import Head, draw_head, place, place_brain
 from ichformer.ct.phantom.implants import paint_metal
 from ichformer.ct.phantom.scanner import Stack, acquire, average, lay_slices, to_pixels
-from ichformer.ct.phantom.shapes import paint
+from ichformer.ct.phantom.shapes import Points, paint
 from ichformer.ct.phantom.signs import paint_dura, paint_fracture
 from ichformer.ct.phantom.sites import Site
 from ichformer.ct.phantom.skull import FORAMEN_MM, cavity_depth, outside, vault_depth
@@ -140,11 +140,30 @@ def _anatomy(
 ) -> tuple[Float[np.ndarray, "i k j"], dict[str, Float[np.ndarray, "i k j"]], Float[np.ndarray, "i k j"]]:
     """HU at the grid's positions, for each subtype the share of blood, and the share of the cavity."""
     at = place(head, grid)
-    moved = push(bleeds, head)
-    brain_at = place_brain(head, grid, moved)
     vault = vault_depth(at, head)
     depth = cavity_depth(at, grid, vault)
     hu, inner = outside(at, grid, head, vault=vault, depth=depth)
+    # What lies in the cavity is painted in the part of the grid that holds it, less than half of it.
+    box = bounds(inner > 0)
+    content, cover = _content(head, bleeds, signs, grid.part(box), at.at(box), vault=vault[box], depth=depth[box])
+    paint(hu[box], content, inner[box])
+    paint_fracture(signs, at, grid, head, hu, vault=vault)
+    paint_metal(signs.metal, at, grid, hu)
+    return hu, {name: _in_whole(share, box, grid) for name, share in cover.items()}, inner * (at.z > FORAMEN_MM)
+
+
+def _content(
+    head: Head,
+    bleeds: tuple[Bleed, ...],
+    signs: Signs,
+    grid: Grid,
+    at: Points,
+    *,
+    vault: Float[np.ndarray, "i k j"],
+    depth: Float[np.ndarray, "i k j"],
+) -> tuple[Float[np.ndarray, "i k j"], dict[str, Float[np.ndarray, "i k j"]]]:
+    """HU of what lies in the cavity, and for each subtype the share of blood."""
+    brain_at = place_brain(head, grid, push(bleeds, head))
     thick = collection_mm(bleeds, at, grid, head)
     left = depth
     for value in thick.values():
@@ -152,10 +171,13 @@ def _anatomy(
     brain = paint_brain(brain_at, grid, head, left)
     paint_dura(signs, brain_at, grid, brain.hu, depth=left)
     cover = paint_bleeds(bleeds, brain, brain_at, at, grid, head, depth=depth, vault=vault, thick=thick)
-    paint(hu, brain.hu, inner)
-    paint_fracture(signs, at, grid, head, hu, vault=vault)
-    paint_metal(signs.metal, at, grid, hu)
-    return hu, cover, inner * (at.z > FORAMEN_MM)
+    return brain.hu, cover
+
+
+def _in_whole(values: Float[np.ndarray, "i k j"], box: Box, grid: Grid) -> Float[np.ndarray, "i2 k2 j2"]:
+    whole = np.zeros(grid.shape, np.float32)
+    whole[box] = values
+    return whole
 
 
 def _mask(cover: dict[str, Float[np.ndarray, "i k j"]], stack: Stack) -> UInt8[np.ndarray, "s h w"]:

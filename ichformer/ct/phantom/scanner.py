@@ -55,7 +55,7 @@ def lay_slices(site: Site, rng: np.random.Generator) -> Stack:
     grid_rows = np.arange(max(-128 / cos, rows[0]), min(116 / cos, rows[-1]), step_mm)
     grid_columns = np.arange(max(-100, columns[0]), min(100, columns[-1]), step_mm)
     heights = low_mm + (np.arange(slices * thin) - (thin - 1) / 2) / thin * table_mm
-    grid = Grid(
+    grid = Grid.spanned(
         x_mm=grid_columns.astype(np.float32),
         y_mm=(grid_rows * cos).astype(np.float32),
         z_mm=(heights[None, :] - grid_rows[:, None] * sin).astype(np.float32),
