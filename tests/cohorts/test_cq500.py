@@ -145,6 +145,7 @@ def test_archives_as_they_come(set_on_disk, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_command_line_says_what_is_of_no_use(set_on_disk, tmp_path, capsys):
     out = tmp_path / "store"
     cli.main(["prepare", "--dataset", "cq500", "--source", str(set_on_disk), "--out", str(out), "--size", "16"])

@@ -111,6 +111,7 @@ def test_a_site_of_three_positives_that_score_high_by_chance_does_not_weigh_most
     assert pooled.value == pytest.approx(auroc(truth[~rows], scores[~rows]), abs=0.03)
 
 
+@pytest.mark.slow
 def test_a_perfect_or_single_site_is_not_pooled(table):
     perfect = table.assign(score_any=np.where(table["site"] == "site 1", table["any"], table["score_any"]))
     pooled = summarise(perfect, replicates=5).levels[0].pooled_sites[5]

@@ -132,6 +132,7 @@ def test_thresholds_that_are_missing_or_weak_are_warned_of(table, thresholds):
     assert "scan level: no threshold was fixed for it on split val, so no sensitivity" in said
 
 
+@pytest.mark.slow
 def test_thresholds_of_judged_patients_are_warned_of_whatever_their_split_is_called(table, thresholds):
     def flattering(**known):
         found = summarise(table, replicates=2, labels=("any",), **known)

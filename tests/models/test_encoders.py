@@ -56,7 +56,7 @@ def test_any_size_and_a_gradient_for_every_parameter(name):
     assert silent_parameters(grads) == set()
 
 
-@pytest.mark.parametrize("name", ["convnext", "efficientnet"])
+@pytest.mark.parametrize("name", ["convnext", pytest.param("efficientnet", marks=pytest.mark.slow)])
 def test_drop_path_in_training_alone(name):
     params = params_of(name)
     step = loss_and_gradients(name, train=True)

@@ -52,7 +52,7 @@ def test_every_parameter_of_every_option_acts_but_the_biases_of_keys(name):
     assert silent_parameters(grads) == key_biases(grads)
 
 
-@pytest.mark.parametrize("method", [grad_cam, hires_cam])
+@pytest.mark.parametrize("method", [pytest.param(grad_cam, marks=pytest.mark.slow), hires_cam])
 def test_explanations_of_a_class_token_look_at_what_it_reads_last(method):
     """After the last block no patch has a say in the token, and before its norm none has one by its size."""
     model = slice_vit(**TINY | TOKEN)
@@ -68,6 +68,7 @@ def test_explanations_of_a_class_token_look_at_what_it_reads_last(method):
     assert (maps > 1e-6).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_the_class_token_is_read_from_the_tokens_of_the_encoder():
     """Its vector at depth d, by the two halves that explanations need, is the first token of the encoder itself."""
     encoder = PatchEncoder(8, 24, 2, 2, class_token=True, num_registers=1, positions="rotary")

@@ -106,7 +106,8 @@ def some_params(model: Any, *inputs: Any, **options: Any) -> Any:
     return jax.tree.map(lambda leaf: rng.normal(0.3, 0.3, leaf.shape).astype(np.float32), shapes)
 
 
-@pytest.mark.parametrize("version", ["v1", pytest.param("v2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["v1", "v2"])
 def test_weights_of_a_slice_inflated_see_in_equal_slices_what_they_saw_in_one(version):
     """The rule of I3D (Carreira & Zisserman 2017) for patches, merges, norms and relative biases at once."""
     flat = encoder(version=version)

@@ -84,6 +84,7 @@ def test_slices_see_each_other(attention):
     assert (moved > 1e-5).all()
 
 
+@pytest.mark.slow
 def test_a_2d_transformer_starts_a_factorised_one():
     """Its weights fit as they are, and without attention along the slices it gives the same in every slice."""
     flat = PatchEncoder(8, 24, 2, 2, positions="rotary")

@@ -16,7 +16,7 @@ from tests.models.gradients import key_biases, silent_parameters
 
 # The larger sizes differ from these in numbers alone: for them shapes and counts are enough.
 SMALL = [name for name in MODELS if name.endswith("_nano")]
-# Compiling takes most of the time, so that most models wait for `pytest -m slow`.
+# Tracing and compiling take most of the time, so that most models wait for `pytest -m slow`.
 SOME = [
     pytest.param(name, marks=[pytest.mark.slow] * (name not in ("hybrid_nano", "slice_vit_nano"))) for name in SMALL
 ]
@@ -56,7 +56,9 @@ def predict(name: str, *args: jax.Array):
     return with_gradient(name)(variables(name)["params"], *args)[1]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 def test_shapes_and_counts(name):
     prediction, params, flops = forward_facts(build_model(name))
     slices = SCAN_SHAPE[0]

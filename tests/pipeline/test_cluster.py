@@ -112,6 +112,7 @@ def lose(address: str, process: subprocess.Popen) -> None:
         future.result(timeout=120)
 
 
+@pytest.mark.slow
 def test_nobody_there_nobody_to_work_too_many_threads_and_lost(tmp_path):
     for address in ("tcp://127.0.0.1:9", "nonsense://x"):
         with pytest.raises(InputError, match=r"no Dask scheduler answers.*`dask scheduler`"):
