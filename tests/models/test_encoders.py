@@ -48,7 +48,9 @@ def params_of(name: str):
 X = jax.random.uniform(jax.random.key(1), (2, 21, 34, 3))  # a size that no stride divides
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    "name", [name if name == "resnet" else pytest.param(name, marks=pytest.mark.slow) for name in TINY]
+)
 def test_any_size_and_a_gradient_for_every_parameter(name):
     (_, grid), grads = loss_and_gradients(name)(params_of(name), X, jax.random.key(0))
     stride = 4 if name == "efficientnet" else 8

@@ -58,7 +58,8 @@ def assert_same(found, wanted, mask) -> None:
     np.testing.assert_allclose(found[1], wanted[1], atol=1e-6)
 
 
-@pytest.mark.parametrize("backend", [pytest.param("cpu", marks=pytest.mark.slow), "tpu"])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["cpu", "tpu"])
 def test_one_call_says_what_the_members_say_one_by_one(monkeypatch, backend):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     x, mask = scans()

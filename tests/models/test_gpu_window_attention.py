@@ -16,7 +16,11 @@ interpreted = functools.partial(gpu_window_attention.attention, interpret=True)
 @pytest.mark.parametrize(
     ("windows", "tokens", "heads", "dtype", "tolerance"),
     # Tokens that fill no block, fill one, and run over into a second; fewer and more windows than share a bias.
-    [(3, 70, 2, jnp.float32, 2e-6), (2, 20, 1, jnp.float32, 2e-6), (9, 64, 1, jnp.bfloat16, 5e-3)],
+    [
+        (3, 70, 2, jnp.float32, 2e-6),
+        pytest.param(2, 20, 1, jnp.float32, 2e-6, marks=pytest.mark.slow),
+        pytest.param(9, 64, 1, jnp.bfloat16, 5e-3, marks=pytest.mark.slow),
+    ],
 )
 def test_values_and_gradients_are_those_on_a_cpu(windows, tokens, heads, dtype, tolerance):
     rng = np.random.default_rng(0)
@@ -51,6 +55,7 @@ def test_values_and_gradients_are_those_on_a_cpu(windows, tokens, heads, dtype, 
     np.testing.assert_array_equal(alone[0], jnp.zeros_like(alone[0]))
 
 
+@pytest.mark.slow
 def test_the_encoder_gives_on_a_gpu_what_it_gives_on_a_cpu(monkeypatch):
     """Shifted windows, sizes that windows do not divide, and masked slices."""
     encoder = SwinEncoder((1, 4, 4), 32, (2,), (2,), (2, 3, 3), (), z_position="none", dtype=jnp.bfloat16)

@@ -17,9 +17,7 @@ from tests.models.gradients import key_biases, silent_parameters
 # The larger sizes differ from these in numbers alone: for them shapes and counts are enough.
 SMALL = [name for name in MODELS if name.endswith("_nano")]
 # Tracing and compiling take most of the time, so that most models wait for `pytest -m slow`.
-SOME = [
-    pytest.param(name, marks=[pytest.mark.slow] * (name not in ("hybrid_nano", "slice_vit_nano"))) for name in SMALL
-]
+SOME = [pytest.param(name, marks=[pytest.mark.slow] * (name != "slice_vit_nano")) for name in SMALL]
 SLICES, REAL = 6, 4
 
 

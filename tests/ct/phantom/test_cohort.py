@@ -239,6 +239,7 @@ def test_rsna_cohort_lies_flat_and_is_read_by_its_file_names(tmp_path):
         assert volume.source == tuple(own["slice"])
 
 
+@pytest.mark.slow
 def test_contents_tell_millilitres_and_confounders(tmp_path):
     options = {"scans": 16, "seed": 3, "sites": TINY_SITES, "prevalence": 0.7, "workers": 1, "progress": False}
     out = write_cohort(tmp_path / "with", confounders=0.3, small=0.3, **options)

@@ -40,10 +40,11 @@ def square(picture: np.ndarray, size: int) -> np.ndarray:
     ("encoder", "size"),
     [
         ("efficientnet_lite0", 224),
-        pytest.param("efficientnet_lite1", 240, marks=pytest.mark.slow),
-        pytest.param("efficientnet_lite2", 260, marks=pytest.mark.slow),
+        ("efficientnet_lite1", 240),
+        ("efficientnet_lite2", 260),
     ],
 )
+@pytest.mark.slow
 def test_photographs_are_recognised(encoder, size):
     try:
         path = imagenet_weights(encoder)

@@ -39,6 +39,7 @@ def dinov2() -> dict[str, np.ndarray]:
     return {name: RNG.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
+@pytest.mark.slow
 def test_dinov2_with_registers_fills_every_number_of_an_encoder_with_other_patches(dinov2, tmp_path, capsys):
     save_file(dinov2, tmp_path / "dinov2.safetensors")
     found = load_pretrained("slice_vit_nano", tmp_path / "dinov2.safetensors", channels=9)
