@@ -18,7 +18,7 @@ from ichformer.reading.predict import predict
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
 
 UNSEEN_SITE = "elm"
-SCANS, STEPS = 200, 500
+SCANS, STEPS = 200, 600
 FAST_SCANS, FAST_STEPS = 50, 150
 PREPARE = PrepareConfig(size=80, field_of_view_mm=208.0, keep="brain")
 
