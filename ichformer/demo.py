@@ -64,7 +64,7 @@ def demo_config(store: Store, *, fast: bool, seed: int) -> TrainConfig:
 
     Short runs of many scans tell more than long runs of few, and small changes are enough where heads lie alike. No
     skull, as its edge looks like blood; narrow windows; a low rate for all but matrices: with these three it tells any
-    bleed after 300 to 600 steps on the cohorts that were tried, and the rest goes into the subtypes
+    bleed after 300 to 600 steps on four of five cohorts that were tried, and the rest goes into the subtypes
     (``experiments/RESULTS.md``).
     """
     return TrainConfig(
