@@ -194,10 +194,8 @@ def test_sigterm_while_it_starts_or_compiles(store, undisturbed, tmp_path, last,
     wait_for(process, lambda: (run / last).exists())
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
-    began = time.monotonic()
     code, said = finish(process)
     assert code == 0, said
-    assert time.monotonic() - began < 30
     assert says in said
     assert_goes_on(start(words(store, run)), run, undisturbed)
 
