@@ -20,9 +20,24 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).pa
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import distributed  # noqa: F401
+import flax  # noqa: F401
+import grain  # noqa: F401
 import hypothesis
+import jax  # noqa: F401
 import jaxtyping
+import matplotlib.pyplot  # noqa: F401
+import nibabel  # noqa: F401
+import optax  # noqa: F401
+import orbax.checkpoint  # noqa: F401
+import pandas  # noqa: F401
+import pydicom  # noqa: F401
 import pytest
+import scipy.ndimage
+import scipy.stats  # noqa: F401
+import sklearn.metrics  # noqa: F401
+import statsmodels.api  # noqa: F401
+import tyro  # noqa: F401
 
 import tests.typecheck  # noqa: F401, the hook below looks for it there
 

@@ -17,7 +17,9 @@ from ichformer.ct.audit import Audit
 from ichformer.errors import InputError
 from ichformer.pipeline.frames import CODEC
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
+"""Raised too where the same scan and settings give other voxels: stores of both would be mixed."""
+
 _MAGIC = b"ICHR"
 _PREFIX = struct.Struct("<4sHII")
 _MAX_VOXELS = 1 << 29  # 1 GiB of HU: 2,000 slices of 512 x 512

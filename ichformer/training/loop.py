@@ -13,7 +13,7 @@ from ichformer.objectives.base import Objective
 from ichformer.pipeline.loader import training_batches
 from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.records import Store
-from ichformer.training.build import build_objective
+from ichformer.training.build import build_objective, named_windows
 from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.clock import Clock
 from ichformer.training.config import TrainConfig
@@ -29,6 +29,7 @@ from ichformer.training.parallel import (
     shard_batch,
 )
 from ichformer.training.run import initial_state, note_scans, seen_scans, start_run
+from ichformer.training.standardise import standardise_inputs
 from ichformer.training.state import TrainState, parameter_table
 from ichformer.training.step import train_step
 from ichformer.training.stepping import Step, run_steps
@@ -79,7 +80,7 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
             opened.callback(checkpoints.close)
             state = create_sharded(init, mesh)
             if checkpoints.latest_step is None:
-                state = _with_start(state, config, mesh)
+                state = place(_with_start(state, config, store), mesh)
             else:
                 state = checkpoints.restore(state)
             first = int(state.step)
@@ -143,10 +144,17 @@ def _start(config: TrainConfig, run: Path, store: Store, prepared: PrepareConfig
         note_scans(run, earlier)
 
 
-def _with_start(state: TrainState, config: TrainConfig, mesh: jax.sharding.Mesh) -> TrainState:
+def _with_start(state: TrainState, config: TrainConfig, store: Store) -> TrainState:
+    state = standardise_inputs(
+        state,
+        store,
+        split=config.data.split,
+        windows=named_windows(config.objective.windows),
+        neighbours=config.objective.neighbours,
+    )
     if config.init_from:
-        return place(transfer_params(state, Path(config.init_from)), mesh)
-    return place(transfer_pretrained(state, config.model), mesh) if config.model.pretrained else state
+        return transfer_params(state, Path(config.init_from))
+    return transfer_pretrained(state, config.model) if config.model.pretrained else state
 
 
 def _writers(config: TrainConfig, run: Path, first: int, state: TrainState) -> list[Writer]:

@@ -238,16 +238,45 @@ def test_only_the_brain_is_kept():
     phantom = scan("birch", NECK_MM)
     volume = phantom.volume
     kept, mask = keep_brain(volume), brain_mask(volume)
-    assert (kept.hu[mask] == volume.hu[mask]).all()
+    soft = mask & (volume.hu <= 110)
+    assert (kept.hu[soft] == volume.hu[soft]).all()
     assert (kept.hu[~mask] == AIR_HU).all()
     assert (kept.affine == volume.affine).all()
     assert kept.source == volume.source
     (note,) = kept.audit.notes
     assert note.code == "outside_blanked"
-    assert f"{ml(mask, volume.spacing_mm):.0f} ml" in note.text
+    assert f"{ml(kept.hu > AIR_HU, volume.spacing_mm):.0f} ml" in note.text
     # The front of the face is in the lower slices; nothing of it is left.
     assert (volume.hu[:6, :80] > -300).any()
     assert (kept.hu[:6, :80] == AIR_HU).all()
+
+
+def bone_at_the_edge(inside, hu) -> float:
+    """Which part of the edge's voxels is denser than a clot."""
+    cross = np.zeros((3, 3, 3), bool)
+    cross[1] = ndi.generate_binary_structure(2, 1)
+    return float(np.mean(hu[inside & ndi.binary_dilation(~inside, cross)] > 110))
+
+
+def test_no_bone_is_left_at_the_edge_and_calcium_deeper_inside_stays():
+    phantom = scan("elm")
+    hu, mask, spacing_mm = phantom.volume.hu.copy(), phantom.cavity, phantom.volume.spacing_mm
+    s = int(mask.sum((1, 2)).argmax()) + 3
+    middle = int(np.mean(np.nonzero(mask[s].any(0))))
+    rows = np.flatnonzero(mask[s, :, middle])
+    low = int(rows.mean())
+    hu[s, rows[0] : rows[0] + 60, middle - 1 : middle + 2] = 400  # a falx that hangs on the vault
+    plexus = np.zeros_like(mask)
+    plexus[s, low : low + 4, middle + 20 : middle + 24] = True
+    hu[plexus] = 400
+    kept = keep_brain(volume_of(hu, spacing_mm), mask).hu
+    assert bone_at_the_edge(mask, hu) > 0.5
+    assert bone_at_the_edge(kept > AIR_HU, hu) < 0.02
+    assert (kept[plexus] == 400).all()
+    falx = np.flatnonzero(kept[s, :, middle] == 400)
+    assert 5 <= (falx[0] - rows[0]) * spacing_mm[1] <= 8
+    blood = blood_seen(phantom) & (hu <= 110)
+    assert (kept[blood] == hu[blood]).all()
 
 
 def test_no_face_is_left_where_no_brain_is_found():

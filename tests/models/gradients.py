@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ichformer.models.layers.standardise import STANDARDISE
+
 DEAD_SHARE = 2.0**-24
 """Half a rounding of float32: the share of a gradient's largest number under which it is taken for none. What is
 mathematically zero comes out a hundred times smaller, what acts several times larger."""
@@ -38,6 +40,12 @@ def key_biases(params: Any) -> set[str]:
     """
     names = ("/".join(key.key for key in path) for path, _ in jax.tree_util.tree_leaves_with_path(params))
     return {f"{name}/key" for name in names if name.endswith("qkv/bias")}
+
+
+def constants(params: Any) -> set[str]:
+    """What lies among the parameters and is not learned: the scale of the input."""
+    names = ("/".join(key.key for key in path) for path, _ in jax.tree_util.tree_leaves_with_path(params))
+    return {name for name in names if f"/{STANDARDISE}/" in name}
 
 
 def _size(grad: Any) -> float:

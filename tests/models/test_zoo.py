@@ -12,7 +12,7 @@ from ichformer.errors import InputError
 from ichformer.models.contract import CAM_LAYER
 from ichformer.models.flops import SCAN_SHAPE, forward_facts, scan_inputs
 from ichformer.models.zoo import MODELS, build_model
-from tests.models.gradients import key_biases, silent_parameters
+from tests.models.gradients import constants, key_biases, silent_parameters
 
 # The larger sizes differ from these in numbers alone: for them shapes and counts are enough.
 SMALL = [name for name in MODELS if name.endswith("_nano")]
@@ -75,9 +75,9 @@ def test_every_family_has_a_small_size():
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_every_parameter_gets_a_gradient_but_the_biases_of_keys(name):
+def test_every_parameter_gets_a_gradient_but_the_biases_of_keys_and_constants(name):
     grads, _ = with_gradient(name)(variables(name)["params"], *inputs())
-    assert silent_parameters(grads) == key_biases(grads)
+    assert silent_parameters(grads) == key_biases(grads) | constants(grads)
 
 
 @pytest.mark.parametrize("name", SOME)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from ichformer.models.layers.channel_norm import GroupNorm
 from ichformer.models.layers.convolution import Conv
+from ichformer.models.layers.standardise import STANDARDISE, Standardise
 
 
 class ResidualBlock(nn.Module):
@@ -39,15 +40,17 @@ class ResidualEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h2 w2 d"]:  # noqa: ARG002
         """Slices [N,H,W,C] to a feature grid [N, H/(2 x 2^stages), ..., widths[-1]]; the same in training and after."""
-        # Soft tissue lies near 0.4 in every window: without this the filters that answer to the mean grey are the
-        # loudest in their group, and GroupNorm leaves little of the others.
-        x = (x - 0.4) * 3
+        x = Standardise(self.dtype, name=STANDARDISE)(x)
+        # What a cell holds on average, as in ResNet-D's shortcuts: filters that start at random answer to edges, of
+        # which every slice is full, and how much of a cell is as dense as blood is lost on the way.
+        cells = nn.avg_pool(x, (4, 4), (4, 4), "SAME", count_include_pad=False)
         # A deep stem (He et al. 2019, ResNet-C): at the first stride the skull's edge, half bone and half brain, looks
         # like blood, and only something non-linear before the second stride can tell them apart.
         narrow = self.widths[0] // 2
         for i, (features, stride) in enumerate([(narrow, 2), (narrow, 1), (self.widths[0], 2)]):
             x = x if i == 0 else nn.relu(GroupNorm(self.dtype, name=f"stem_norm{i}")(x))
             x = Conv(features, (3, 3), (stride, stride), use_bias=False, dtype=self.dtype, name=f"stem{i}")(x)
+        x = x + Conv(self.widths[0], (1, 1), use_bias=False, dtype=self.dtype, name="stem_shortcut")(cells)
         for i, features in enumerate(self.widths):
             for j in range(self.blocks):
                 stride = 2 if i > 0 and j == 0 else 1
