@@ -18,7 +18,7 @@ from ichformer.reading.predict import predict
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
 
 UNSEEN_SITE = "elm"
-SCANS, STEPS = 200, 600
+SCANS, STEPS = 200, 500
 FAST_SCANS, FAST_STEPS = 50, 150
 PREPARE = PrepareConfig(size=80, field_of_view_mm=208.0, keep="brain")
 
@@ -63,9 +63,9 @@ def demo_config(store: Store, *, fast: bool, seed: int) -> TrainConfig:
     """A small hybrid, trained for a few minutes on two cores.
 
     Short runs of many scans tell more than long runs of few, and small changes are enough where heads lie alike. No
-    skull, as its edge looks like blood; narrow windows; a low rate for all but matrices: with these three it tells any
-    bleed after 300 to 600 steps on four of five cohorts that were tried, and the rest goes into the subtypes
-    (``experiments/RESULTS.md``).
+    skull, as its edge looks like blood; narrow windows, each on a scale of its own (the encoder's ``Standardise``); a
+    low rate for all but matrices: so it begins to tell bleeds after 100 steps on each of five cohorts, and the rest
+    goes into the subtypes (``experiments/RESULTS.md``).
     """
     return TrainConfig(
         data=DataConfig(

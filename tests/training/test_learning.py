@@ -27,7 +27,7 @@ from ichformer.demo import demo_config
 from ichformer.pipeline.records import Store
 from ichformer.training.loop import train
 config = demo_config(Store.open(sys.argv[1]), fast=False, seed=0)
-train(dataclasses.replace(config, steps=400), pathlib.Path(sys.argv[2]), progress=False)
+train(dataclasses.replace(config, steps=200), pathlib.Path(sys.argv[2]), progress=False)
 """
 
 
@@ -66,7 +66,7 @@ def auroc_of_unseen(index: pd.DataFrame, folder: Path) -> float:
     return float(roc_auc_score(scans.labels[:, -1], scans.scores[:, -1]))
 
 
-@pytest.mark.slow(minutes=10)
+@pytest.mark.slow(minutes=8)
 def test_labels_of_other_scans_teach_nothing(index, tmp_path):
     for name in ("true", "shuffled"):
         (tmp_path / name).mkdir()
