@@ -20,6 +20,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).pa
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+# Libraries come before the hook: it compiles anew whatever is first imported within the package.
 import distributed  # noqa: F401
 import flax  # noqa: F401
 import grain  # noqa: F401

@@ -35,12 +35,6 @@ def layer(channels: int):
     return {"encoder": {STANDARDISE: {"mean": np.zeros(channels, np.float32), "sd": np.ones(channels, np.float32)}}}
 
 
-def standardised(store, windows, neighbours=0):
-    state = state_of(layer(len(windows) * (2 * neighbours + 1)))
-    state = standardise_inputs(state, store, split="train", windows=windows, neighbours=neighbours)
-    return state.params["encoder"][STANDARDISE]
-
-
 def test_a_run_starts_from_the_scans_of_its_split_and_leaves_them_as_they_are(store, tmp_path):
     config = TrainConfig(
         data=DataConfig(store=str(store.path), batch_size=8, num_slices=2),
@@ -64,7 +58,9 @@ def test_a_run_starts_from_the_scans_of_its_split_and_leaves_them_as_they_are(st
 
 
 def test_a_window_without_anything_in_it_is_not_blown_up(store):
-    found = standardised(store, (Window(center_hu=20_000, width_hu=10),))
+    windows = (Window(center_hu=20_000, width_hu=10),)
+    state = standardise_inputs(state_of(layer(1)), store, split="train", windows=windows, neighbours=0)
+    found = state.params["encoder"][STANDARDISE]
     assert found["mean"] == 0
     assert found["sd"] == pytest.approx(0.02)
 
