@@ -85,6 +85,7 @@ def test_the_encoder_gives_on_a_gpu_what_it_gives_on_a_cpu(monkeypatch):
         np.testing.assert_allclose(each, wanted, atol=0.05)
 
 
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")  # JAX 0.12
 def test_the_kernels_are_written_for_cuda_and_what_they_do_not_hold_is_left_to_xla():
     tokens = jax.ShapeDtypeStruct((100, 392, 3, 32), jnp.bfloat16)
     bias, group = jax.ShapeDtypeStruct((3, 392, 392), jnp.float32), jax.ShapeDtypeStruct((100, 392), jnp.int32)
