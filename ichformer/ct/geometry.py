@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int16, Real, Shaped
+from scipy import sparse
 
 from ichformer.ct.head import head_box
 from ichformer.ct.orientation import slice_normal, tilt_of
@@ -147,14 +148,15 @@ def resample_plane(
       The volume, and the mask (None where none was given).
     """
     at = [origin + each * np.arange(size) for origin, each, size in zip(start, step, shape, strict=True)]
+    # A new voxel is made of a few old ones, so nearly all weights are 0: dense products take four times as long.
     from_rows, from_columns = (
-        shrinking_matrix(coordinates, each, length)
+        sparse.csr_array(shrinking_matrix(coordinates, each, length))
         for coordinates, each, length in zip(at, step, volume.hu.shape[1:], strict=True)
     )
     hu = np.empty((volume.hu.shape[0], *shape), np.int16)
     for new, old in zip(hu, volume.hu, strict=True):
         above_air = old.astype(np.float32) - AIR_HU
-        new[:] = np.rint(from_rows @ above_air @ from_columns.T) + AIR_HU
+        new[:] = np.rint((from_columns @ (from_rows @ above_air).T).T) + AIR_HU
 
     affine = volume.affine.copy()
     affine[:3, 1:3] *= step

@@ -1,5 +1,7 @@
 """Where the head is in the picture: its bounding box, whatever table and headrest lie around it."""
 
+import math
+
 import numpy as np
 from jaxtyping import Bool, Int16
 from scipy import ndimage
@@ -46,17 +48,32 @@ def head_box(
 
 def _largest_part(dense: Bool[np.ndarray, "s h w"], cell_mm: tuple[float, ...]) -> Bool[np.ndarray, "s h w"]:
     """The largest part that is thick in every slice."""
-    solid = np.stack([_open(picture, cell_mm) for picture in dense])
+    solid = _open(dense, cell_mm)
     # The full neighbourhood, because sections of a sheared stack of thick slices may touch by their corners only.
     labels, count = ndimage.label(solid, np.ones((3, 3, 3)))
     return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count else solid
 
 
-def _open(picture: Bool[np.ndarray, "h w"], cell_mm: tuple[float, ...]) -> Bool[np.ndarray, "h w"]:
-    """Binary opening with a disc, as two distance transforms, whose time does not grow with the disc."""
-    if picture.all():
-        return picture
-    core = ndimage.distance_transform_edt(picture, cell_mm) > _THIN_MM
-    if not core.any():
-        return core
-    return ndimage.distance_transform_edt(~core, cell_mm) <= _THIN_MM
+def _open(dense: Bool[np.ndarray, "s h w"], cell_mm: tuple[float, ...]) -> Bool[np.ndarray, "s h w"]:
+    """Binary opening of every slice with a disc of ``_THIN_MM``; beyond the edges everything counts as dense."""
+    return _dilate(~_dilate(~dense, cell_mm), cell_mm)
+
+
+def _dilate(cells: Bool[np.ndarray, "s h w"], cell_mm: tuple[float, ...]) -> Bool[np.ndarray, "s h w"]:
+    """Every cell with one of ``cells`` within ``_THIN_MM`` of it in its slice, one row of the disc after the other.
+
+    How many cells a stretch of a row holds is a difference of running counts, so that the time does not grow with the
+    disc's width.
+    """
+    rows, columns = cells.shape[1:]
+    widest = int(_THIN_MM / cell_mm[1])
+    padded = np.pad(cells, ((0, 0), (0, 0), (widest + 1, widest)))
+    counts = np.cumsum(padded, axis=2, dtype=np.int32)
+    reached = np.zeros_like(cells)
+    for up in range(min(int(_THIN_MM / cell_mm[0]), rows - 1) + 1):
+        wide = int(math.sqrt(_THIN_MM**2 - (up * cell_mm[0]) ** 2) / cell_mm[1])
+        before, last = widest - wide, widest + 1 + wide
+        near = counts[:, :, last : last + columns] > counts[:, :, before : before + columns]
+        reached[:, up:] |= near[:, : rows - up]
+        reached[:, : rows - up] |= near[:, up:]
+    return reached
