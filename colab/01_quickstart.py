@@ -65,7 +65,7 @@ print(format_summary(evaluate(folder / "run", store.path, folder / "evaluation",
 # ## Where it looked
 
 # %%
-from ichformer.pipeline.prepare import prepare_volume
+from ichformer.pipeline.recipe import prepare_volume
 from ichformer.reading.scoring import heat_map
 from ichformer.training.run import Run
 

@@ -18,8 +18,8 @@ from ichformer.ct.orientation import slice_normal
 from ichformer.ct.scans import read_volume
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS, apply_windows
-from ichformer.pipeline.prepare import prepare_volume
 from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.recipe import prepare_volume
 
 
 def main() -> None:

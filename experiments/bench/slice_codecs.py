@@ -28,8 +28,8 @@ from ichformer.ct.audit import Audit
 from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.ct.scans import read_volume
 from ichformer.ct.volume import Volume
-from ichformer.pipeline.prepare import prepare_volume
 from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.recipe import prepare_volume
 from ichformer.pipeline.records import PreparedScan, decode_record, encode_record
 
 REPEATS = 9

@@ -21,8 +21,9 @@ from ichformer.ct.series import find_series
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
 from ichformer.pipeline.masks import read_mask
-from ichformer.pipeline.prepare import prepare, prepare_volume
+from ichformer.pipeline.prepare import prepare
 from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.recipe import prepare_volume
 from ichformer.pipeline.records import Store, read_shard
 from ichformer.testing import tiny_cohort
 

@@ -17,8 +17,9 @@ from ichformer.ct.hounsfield import read_stored
 from ichformer.ct.scans import find_scans
 from ichformer.ct.series import Series, group_files
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare import prepare, prepare_volume
+from ichformer.pipeline.prepare import prepare
 from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.recipe import prepare_volume
 from ichformer.pipeline.records import PreparedScan, encode_record
 
 _SAMPLED = 8

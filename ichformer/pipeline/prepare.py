@@ -8,32 +8,27 @@ import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from array_record.python.array_record_module import ArrayRecordWriter
-from jaxtyping import UInt8
 from tqdm import tqdm
 
 from ichformer import LABELS
 from ichformer.cohorts.index import PATH_COLUMNS, check_index
 from ichformer.cohorts.reading import Place, read_place
 from ichformer.cohorts.tables import read_slice_table, write_table
-from ichformer.ct.brain import brain_mask, keep_brain
 from ichformer.ct.fingerprint import fingerprint
-from ichformer.ct.geometry import frame_head, remove_tilt
-from ichformer.ct.spacing import even_slices, labels_of_slabs
-from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.files import write_text
 from ichformer.pipeline.facts import ScanFacts, complete_facts, describe_scan
 from ichformer.pipeline.header import RECORD_VERSION
 from ichformer.pipeline.masks import read_mask
 from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.recipe import prepare_scan
 from ichformer.pipeline.records import (
     INDEX_NAME,
     REJECTS_NAME,
@@ -48,48 +43,6 @@ from ichformer.pipeline.records import (
     shard_path,
 )
 from ichformer.pipeline.workers import run_all
-
-
-def prepare_volume(volume: Volume, config: PrepareConfig) -> Volume:
-    """What a model sees of a volume as it was read."""
-    volume = even_volume(volume, config)
-    if config.remove_tilt:
-        volume, _ = remove_tilt(volume)
-    return _framed(volume, None, config)[0]
-
-
-def even_volume(volume: Volume, config: PrepareConfig) -> Volume:
-    """The slices that a model sees, in full: the volume itself unless they are resampled."""
-    if config.slice_spacing_mm is None:
-        return volume
-    return even_slices(remove_tilt(volume)[0], config.slice_spacing_mm)[0]
-
-
-def prepare_scan(scan: PreparedScan, config: PrepareConfig) -> PreparedScan:
-    """``prepare_volume`` with the labels of the slices and the mask kept in step."""
-    volume, mask, slice_labels = scan.volume, scan.mask, scan.slice_labels
-    if config.remove_tilt:
-        volume, mask = remove_tilt(volume, mask)
-    if config.slice_spacing_mm is not None:
-        volume, weights = even_slices(volume, config.slice_spacing_mm)
-        slice_labels = labels_of_slabs(slice_labels, weights)
-        mask = None if mask is None else mask[weights.argmax(1)]
-    volume, mask = _framed(volume, mask, config)
-    return replace(scan, volume=volume, mask=mask, slice_labels=slice_labels)
-
-
-def _framed(
-    volume: Volume, mask: UInt8[np.ndarray, "s h w"] | None, config: PrepareConfig
-) -> tuple[Volume, UInt8[np.ndarray, "s size size"] | None]:
-    frame = partial(frame_head, size=config.size, field_of_view_mm=config.field_of_view_mm)
-    if config.keep == "head":
-        return frame(volume, mask=mask)
-    # The brain is found at full resolution and cut out last, so that its edge is not blurred into the air round it.
-    # Its mask goes the same way as the other one, in the byte above it.
-    brain = brain_mask(volume).astype(np.uint16) << 8
-    framed, packed = frame(volume, mask=brain if mask is None else brain | mask)
-    assert packed is not None
-    return keep_brain(framed, packed >= 1 << 8), None if mask is None else packed.astype(np.uint8)
 
 
 def prepare(

@@ -19,7 +19,7 @@ from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, describe, read_ood
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds
-from ichformer.pipeline.prepare import even_volume, prepare_volume
+from ichformer.pipeline.recipe import even_volume, prepare_volume
 from ichformer.reading.outputs import FORMAT, NUMBERS_NAME, REPORT_NAME, check_out, folder_name, write_folder
 from ichformer.reading.page import Familiarity, Reading, render_page, slice_z_mm
 from ichformer.reading.scoring import heat_map, score

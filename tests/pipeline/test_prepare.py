@@ -27,8 +27,9 @@ from ichformer.ct.scans import read_volume
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
 from ichformer.pipeline import prepare as prepare_module
-from ichformer.pipeline.prepare import prepare, prepare_volume
+from ichformer.pipeline.prepare import prepare
 from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.recipe import prepare_volume
 from ichformer.pipeline.records import Store
 from ichformer.pipeline.workers import run_all
 from ichformer.testing import tiny_cohort

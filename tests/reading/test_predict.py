@@ -19,8 +19,8 @@ from ichformer.evaluation.picture_features import PICTURE_FEATURES
 from ichformer.evaluation.thresholds import Threshold, Thresholds, write_thresholds
 from ichformer.models.contract import CAM_LAYER, Prediction
 from ichformer.objectives.classification import Classification
-from ichformer.pipeline.prepare import prepare_volume
 from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.recipe import prepare_volume
 from ichformer.reading.predict import THRESHOLDS_NAME, PredictionResult, predict
 from ichformer.reading.scoring import heat_map, score
 from ichformer.training.config import DataConfig, TrainConfig

@@ -16,8 +16,8 @@ from ichformer.ct.orientation import slice_normal, tilt_of
 from ichformer.ct.scans import read_volume
 from ichformer.ct.spacing import labels_of_slabs
 from ichformer.ct.volume import AIR_HU, Volume
-from ichformer.pipeline.prepare import prepare_volume
 from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.recipe import prepare_volume
 
 BALL_HU = 400
 RANDOM = ("dose_noise", "thickness", "kernel", "tilt", "motion", "metal", "hu_shift", "field_of_view", "missing_slices")

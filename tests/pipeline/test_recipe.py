@@ -1,0 +1,33 @@
+"""One recipe: what a store holds of a scan and what a prediction makes of it are the same."""
+
+import numpy as np
+import pytest
+
+from ichformer import LABELS
+from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.recipe import even_volume, prepare_scan, prepare_volume
+from ichformer.pipeline.records import PreparedScan
+from tests.ct.test_geometry import STEPS, head
+
+
+@pytest.mark.parametrize("slice_spacing_mm", [None, 3.0, 7.5])
+@pytest.mark.parametrize("steps", sorted(STEPS))
+@pytest.mark.parametrize("tilt_deg", [0.0, 17.0])
+def test_a_store_and_a_prediction_see_the_same_scan(slice_spacing_mm, steps, tilt_deg):
+    volume, mask = head(tilt_deg=tilt_deg, steps_mm=STEPS[steps])
+    config = PrepareConfig(size=48, slice_spacing_mm=slice_spacing_mm)
+    labels = np.zeros((len(volume.hu), len(LABELS)), np.float32)
+    labels[:, 1] = labels[:, -1] = (mask > 0).any((1, 2))
+    scan = PreparedScan(volume=volume, slice_labels=labels, scan_labels=labels.max(0), mask=mask)
+    stored = prepare_scan(scan, config)
+    for seen in (prepare_volume(volume, config), prepare_volume(even_volume(volume, config), config)):
+        np.testing.assert_array_equal(seen.hu, stored.volume.hu)
+        np.testing.assert_allclose(seen.affine, stored.volume.affine, atol=1e-9)
+        assert seen.spacing_mm == pytest.approx(stored.volume.spacing_mm)
+        assert seen.source == stored.volume.source
+    assert stored.mask is not None
+    assert stored.mask.shape == stored.volume.hu.shape
+    assert stored.volume.audit.tilt_deg == 0
+    # A slice is positive where the mask, which went the same way, has blood in it.
+    has_blood = (stored.mask > 0).any((1, 2))
+    assert (stored.slice_labels[has_blood, -1] == 1).all()
