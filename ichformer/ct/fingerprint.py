@@ -35,7 +35,7 @@ def fingerprint(hu: Int16[np.ndarray, "s h w"]) -> str:
 
 
 def _hash(picture: Int16[np.ndarray, "h w"]) -> str:
-    counted = picture[(picture >= _LOW_HU) & (picture < _HIGH_HU)].astype(np.int64) - _LOW_HU
+    counted = picture[(picture >= _LOW_HU) & (picture < _HIGH_HU)] - np.int16(_LOW_HU)
     counts = np.bincount(counted, minlength=_HIGH_HU - _LOW_HU).astype("<i4")
     if np.count_nonzero(counts) < _MIN_VALUES:
         return ""

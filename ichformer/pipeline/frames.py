@@ -13,7 +13,7 @@ import zstandard
 from jaxtyping import Int16, UInt8
 
 CODEC = "planes-zstd"
-_LEVEL = 4  # level 9 makes scans 3 % smaller and takes four times as long; both are read equally fast
+_LEVEL = 5  # level 9 makes scans less than 1 % smaller in twice the time; both are read equally fast
 
 
 def compress_hu(pixels: Int16[np.ndarray, "h w"]) -> bytes:
