@@ -1,8 +1,11 @@
 """Files of weights, read as NumPy arrays by name: safetensors, NumPy's .npz and torch's."""
 
 import math
+import tokenize
+import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -78,17 +81,26 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        if version not in read_header:
-            raise ValueError(f"an array is of version {version}")
-        shape, fortran, dtype = read_header[version](file)
-        if dtype.hasobject:
-            raise ValueError("an array holds Python objects")
+        shape, fortran, dtype = _read_npy_header(file)
+        # big_vision stores bfloat16 as two raw bytes, for which .npy has no name.
+        if dtype.kind not in "biuf" and dtype != np.dtype("V2"):
+            kind = "Python objects" if dtype.hasobject else one_line(dtype, max_chars=40)
+            raise ValueError(f"an array holds {kind}, not numbers")
         # Before any memory is taken: the header may say what it likes.
         if file.tell() + math.prod(shape) * dtype.itemsize != info.file_size:
             raise ValueError("an array is not as large as said")
         flat = np.frombuffer(file.read(), dtype)
-    # big_vision stores bfloat16 as two raw bytes, for which .npy has no name.
     flat = flat.view(ml_dtypes.bfloat16) if dtype == np.dtype("V2") else flat
     return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _read_npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in read_header:
+        raise ValueError(f"an array is of version {version}")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of Python's own parser, which NumPy gives the header to
+            return read_header[version](file)
+    except (tokenize.TokenError, MemoryError):
+        raise ValueError("the header of an array makes no sense") from None

@@ -187,6 +187,8 @@ class _Unpickler(pickle._Unpickler):
 
     def persistent_load(self, pid: Any) -> _Storage:
         """A storage, by the place of its bytes."""
+        if not (isinstance(pid, tuple) and pid and isinstance(pid[0], str)):
+            raise ValueError("a storage makes no sense")
         if pid[0] != "storage":
             self._refuse(f"a {pid[0]}")
         _, dtype, key, _, count, *view = pid
@@ -201,6 +203,18 @@ class _Unpickler(pickle._Unpickler):
         """Drops what would be set on an object: of an ordered dictionary it is torch's note of versions."""
         self.stack.pop()  # type: ignore[attr-defined]
 
+    def load_setitem(self) -> None:
+        """Sets one entry of a dictionary, whose name has to be a text or a number."""
+        _check_name(self.stack[-2])  # type: ignore[attr-defined]
+        super().load_setitem()  # type: ignore[misc]
+
+    def load_setitems(self) -> None:
+        """Sets several entries."""
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        for name, value in zip(items[::2], items[1::2], strict=True):
+            _check_name(name)
+            self.stack[-1][name] = value  # type: ignore[attr-defined]
+
     def _refuse(self, what: str) -> NoReturn:
         raise InputError(f"holds {one_line(what)}, and only tensors are read", where=self._path, mend=_MEND)
 
@@ -211,10 +225,20 @@ class _Unpickler(pickle._Unpickler):
             *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT, pickle.BININT1, pickle.BININT2),
             *(pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE, pickle.BINSTRING, pickle.SHORT_BINSTRING),
             *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.EMPTY_LIST),
-            *(pickle.APPEND, pickle.APPENDS, pickle.EMPTY_DICT, pickle.SETITEM, pickle.SETITEMS),
+            *(pickle.APPEND, pickle.APPENDS, pickle.EMPTY_DICT),
             *(pickle.BINPUT, pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET),
         )
-    } | {pickle.BUILD[0]: load_build}
+    } | {
+        pickle.BUILD[0]: load_build,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+    }
+
+
+def _check_name(name: Any) -> None:
+    """Tuples that hold one another twice over take for ever to hash and to print, so that no entry is called by one."""
+    if type(name) not in (str, int):
+        raise ValueError(f"a dictionary has an entry called by a {type(name).__name__}")
 
 
 def _tensor_v2(storage: _Storage, offset: int, size: Any, stride: Any, *_: Any) -> _Tensor:
@@ -231,14 +255,22 @@ def _parameter(tensor: _Tensor, *_: Any) -> _Tensor:
     return tensor
 
 
-def _ordered(*items: Any) -> OrderedDict:
-    return OrderedDict(*items)
+def _ordered(items: Any = ()) -> OrderedDict:
+    for name, _ in items:
+        _check_name(name)
+    return OrderedDict(items)
+
+
+def _device(*name: Any) -> str:
+    if not all(type(part) in (str, int) for part in name):
+        raise ValueError("a device makes no sense")
+    return ":".join(map(str, name))
 
 
 _KNOWN: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _ordered,
     ("torch", "Size"): lambda sizes=(): tuple(sizes),
-    ("torch", "device"): lambda *name: ":".join(map(str, name)),
+    ("torch", "device"): _device,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor_v2,
     ("torch._utils", "_rebuild_tensor_v3"): _tensor_v3,
     ("torch._utils", "_rebuild_parameter"): _parameter,

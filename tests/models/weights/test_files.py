@@ -172,6 +172,44 @@ def test_nested_lists_that_double_are_no_work(tmp_path):
     assert_same(read_tensors(path), {"weight": VALUES.reshape(3, 4)})
 
 
+def doubled(depth: int = 60) -> tuple:
+    """A tuple of 2^60 zeros, of which each level is pickled once."""
+    bomb: tuple = (0,)
+    for _ in range(depth):
+        bomb = (bomb, bomb)
+    return bomb
+
+
+def hostile_values() -> dict[str, object]:
+    """What would take for ever to hash or to print; made anew, since pickling them would hash them, too."""
+    ordered = _Global("collections", "OrderedDict")
+    return {
+        "device": _Call(_Global("torch", "device"), doubled()),
+        "ordered": _Call(ordered, [(doubled(), 1)]),
+        "storage": type("Hostile", (Storage,), {"__init__": lambda self: setattr(self, "id", (doubled(), "0"))})(),
+        "no storage": type("Hostile", (Storage,), {"__init__": lambda self: setattr(self, "id", doubled())})(),
+    }
+
+
+@pytest.mark.parametrize("write", [write_zip, write_legacy])
+@pytest.mark.parametrize("kind", ["device", "ordered", "storage", "no storage"])
+def test_nested_tuples_that_double_are_refused(tmp_path, write, kind):
+    found = {"hostile": hostile_values()[kind], **state_dict()}
+    path = write(tmp_path / "weights.pth", found, {"0": VALUES.tobytes()})
+    with pytest.raises(InputError, match="is damaged"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("opcode", [pickle.SETITEM, pickle.MARK])
+def test_an_entry_called_by_a_nested_tuple_is_refused(tmp_path, opcode):
+    name = pickled(doubled())[2:-1]
+    entry = name + b"N" + opcode if opcode == pickle.SETITEM else pickle.MARK + name + b"N" + pickle.SETITEMS
+    with zipfile.ZipFile(tmp_path / "weights.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}" + entry + b".")
+    with pytest.raises(InputError, match="called by a tuple"):
+        read_tensors(tmp_path / "weights.pth")
+
+
 def test_a_compressed_torch_file_is_refused(tmp_path):
     path = write_zip(tmp_path / "a.pth", state_dict(), {"0": bytes(2**20)}, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(InputError, match="larger than the file, or compressed"):
@@ -201,6 +239,32 @@ def test_npz_of_other_things_is_refused(tmp_path):
     for name, said in {"objects": "Python objects", "bomb": "would unpack to", "lie": "not as large as said"}.items():
         with pytest.raises(InputError, match=said):
             read_tensors(tmp_path / f"{name}.npz")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array(["a", "b"]),
+        np.array([b"a"]),
+        np.zeros(2, [("a", "<f4"), ("b", "<i8")]),
+        np.zeros(2, np.complex64),
+        np.zeros(2, "datetime64[s]"),
+    ],
+    ids=lambda array: str(array.dtype),
+)
+def test_npz_of_what_is_no_number_is_refused(tmp_path, array):
+    np.savez(tmp_path / "w.npz", a=array)
+    with pytest.raises(InputError, match="not numbers"):
+        read_tensors(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("header", ["(" * 5000, "-" * 9000 + "1", "{'a':" * 1900, "[" * 3000 + "]" * 3000, "1_0r" * 9])
+def test_npz_with_a_header_that_python_cannot_parse_is_refused(tmp_path, header):
+    text = header.encode() + b"\n"
+    with zipfile.ZipFile(tmp_path / "w.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    with pytest.raises(InputError, match="is damaged"):
+        read_tensors(tmp_path / "w.npz")
 
 
 def whole_files(folder: Path) -> list[Path]:
