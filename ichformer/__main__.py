@@ -1,6 +1,6 @@
 """The command ``ichformer``, also as ``python -m ichformer``.
 
-Nothing is imported before ``main`` runs: every worker process imports this file anew and needs none of the command line.
+Nothing is imported before ``main`` runs: every worker process imports this file anew and needs no command line.
 """
 
 
