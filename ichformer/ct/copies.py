@@ -34,12 +34,15 @@ def broken_copies(headers: Sequence[Header]) -> dict[Header, Header]:
 
 
 def pixels_hash(header: Header) -> str:
-    """A hash of the slice's pixels, as they are coded, and of what turns them into HU; "" where they are cut short."""
+    """A hash of the slice's pixels, as they are coded, of what turns them into HU and of what they are said to be.
+
+    "" where they are cut short.
+    """
     try:
         coded = _coded_pixels(header)
     except Exception:  # a parser raises whatever it stumbles over, and what is broken is no copy of anything
         return ""
-    said = (header.transfer_syntax, header.slope, header.intercept, header.signed, header.bits_stored)
+    said = (header.transfer_syntax, header.slope, header.intercept, header.signed, header.bits_stored, header.kernel)
     return hashlib.blake2b(coded, key=hashlib.blake2b(repr(said).encode()).digest()[:32]).hexdigest()
 
 

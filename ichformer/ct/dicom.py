@@ -18,8 +18,8 @@ _LEVEL_DEG, _SAME_SPACING = 0.05, 1e-3
 """Orientations and pixel spacings that differ by more within a stack are noted."""
 
 _NO_TAG = (
-    "no study, patient, acquisition, voltage, time, kernel, thickness, image type or folder tells them apart, so they may "
-    "be two scans under one SeriesInstanceUID"
+    "no study, patient, acquisition, voltage, time, kernel, thickness, image type or folder tells them apart, "
+    "so they may be two scans under one SeriesInstanceUID"
 )
 _ONE_SCAN = "put the files of each scan into a folder of its own"
 

@@ -3,11 +3,12 @@
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, get_frame
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
 from ichformer.ct.archives import open_file
 from ichformer.ct.headers import HEADER_TAGS, DicomFile, Header, header_of
@@ -78,7 +79,7 @@ def frame_alone(data: bytes, frame: int) -> bytes:
     else:
         size = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
         pixels = dataset.PixelData[frame * size : (frame + 1) * size]
-    alone = Dataset({tag: dataset.get_item(tag) for tag in dataset.keys() if tag.group == 0x28})
+    alone = Dataset(_raw(dataset, [tag for tag in map(Tag, _PIXEL_TAGS) if tag.group == 0x28 and tag in dataset]))
     alone.file_meta = FileMetaDataset()
     alone.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
     alone.NumberOfFrames = 1
@@ -90,7 +91,7 @@ def frame_alone(data: bytes, frame: int) -> bytes:
 
 
 def _frame_header(whole: Header, dataset: Dataset, shared: list[Dataset], own: Dataset, frame: int) -> Header:
-    merged = Dataset({tag: dataset.get_item(tag) for tag in dataset.keys() if tag not in (Tag(_SHARED), Tag(_PER_FRAME))})
+    merged = Dataset(_raw(dataset, [tag for tag in map(Tag, HEADER_TAGS) if tag in dataset]))
     for group in (*shared, own):
         for item in _items(group):
             for keyword in item.dir():
@@ -108,8 +109,12 @@ def _frame_header(whole: Header, dataset: Dataset, shared: list[Dataset], own: D
     return replace(header, frame=frame, sop_uid=f"{name}#{frame + 1}")
 
 
+def _raw(dataset: Dataset, tags: list[BaseTag]) -> dict[BaseTag, Any]:
+    return {tag: dataset.get_item(tag) for tag in tags}
+
+
 def _items(group: Dataset) -> Iterator[Dataset]:
-    """The macros of one item of functional groups: PixelMeasures, PlanePosition, PixelValueTransformation and others."""
+    """The macros of one item of functional groups: PixelMeasures, PlanePosition, PixelValueTransformation and more."""
     for element in group:
         if element.VR == "SQ":
             yield from element.value[:1]

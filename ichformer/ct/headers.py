@@ -183,7 +183,9 @@ def read_header(path: Path) -> Header:
         raise InputError(NOT_DICOM, where=path, mend="nothing to do if it does not belong to the scan")
     try:
         with open_file(path) as opened, DicomFile(opened) as file:
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=not has_preamble)
+            dataset = pydicom.dcmread(
+                file, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=not has_preamble
+            )
             syntax = transfer_syntax(dataset)
             return header_of(path, dataset, syntax, _pixels_at(file, syntax))
     except Exception as error:  # pydicom raises whatever its parser stumbles over

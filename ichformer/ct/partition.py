@@ -79,7 +79,7 @@ def partition(headers: Sequence[Header]) -> list[Part]:
     if found is None:
         return [slices.part(everything, "", 1)]
     names, labels = found
-    parts = _indices(labels)
+    parts = [part for _, part in sorted(zip(dict.fromkeys(labels), _indices(labels), strict=True), key=_by_label)]
     time_points = len(parts) if set(names) & _IN_TIME and len(parts) >= _MIN_DYNAMIC else 1
     return [
         slices.part(part, _said(names, headers[part[0]], i + 1, len(parts)), time_points)
@@ -128,7 +128,8 @@ class _Slices:
 
     def part(self, part: Sequence[int], told_apart: str, time_points: int) -> Part:
         seen: set[tuple[int, str]] = set()
-        kept, copies = [], []
+        kept: list[Header] = []
+        copies: list[Header] = []
         for i in part:
             known = (int(self.place[i]), self.picture[i])
             # What is cut short has no hash, and is no copy: reading it says so.
@@ -272,6 +273,12 @@ def _passes(slices: _Slices, name: str) -> list[Hashable]:
 def _runs_one_way(slices: _Slices, order: list[int], labels: list[Hashable], part: int) -> bool:
     moves = np.diff([slices.place[i] for i in order if labels[i] == part])
     return bool(np.all(moves > 0) or np.all(moves < 0))
+
+
+def _by_label(labelled: tuple[Hashable, list[int]]) -> tuple[tuple[bool, float, str], ...]:
+    """Numbers by their size, before text."""
+    label = labelled[0] if isinstance(labelled[0], tuple) else (labelled[0],)
+    return tuple((False, float(one), "") if isinstance(one, int | float) else (True, 0.0, str(one)) for one in label)
 
 
 def _indices(labels: Sequence[Hashable]) -> list[list[int]]:

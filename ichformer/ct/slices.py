@@ -114,7 +114,9 @@ def are_interleaved(steps_mm: Float64[np.ndarray, "steps"], thickness_mm: float)
     if len(steps_mm) < 7:
         return False
     one, other = float(np.median(steps_mm[::2])), float(np.median(steps_mm[1::2]))
-    is_even = np.all(np.abs(steps_mm[::2] - one) <= _same(one)) and np.all(np.abs(steps_mm[1::2] - other) <= _same(other))
+    is_even = np.all(np.abs(steps_mm[::2] - one) <= _same(one)) and np.all(
+        np.abs(steps_mm[1::2] - other) <= _same(other)
+    )
     return bool(is_even) and abs(one - other) > 0.3 * max(one, other) and not one + other > 1.1 * thickness_mm
 
 
@@ -142,9 +144,7 @@ def geometry_of_some(
     return moved, own_mm, () if is_even else tuple(steps_mm.tolist())
 
 
-def _count_missing(
-    steps_mm: Float64[np.ndarray, "steps"], thickness_mm: Float64[np.ndarray, "s"]
-) -> tuple[int, ...]:
+def _count_missing(steps_mm: Float64[np.ndarray, "steps"], thickness_mm: Float64[np.ndarray, "s"]) -> tuple[int, ...]:
     """For every step the slices that would fit into it, judged by the steps beside it and by how thick the slices are.
 
     A step is measured in thicknesses of the slices that it joins, where all are known. Three equal steps or more that
@@ -200,7 +200,7 @@ def _that_fit(times: float) -> int:
 
 
 def describe_steps(steps_mm: tuple[float, ...]) -> str:
-    """Steps as text, from the first: ``"13 x 4.002, 1.081, 13 x 6.999 mm"``, at most eight runs and the longest step."""
+    """Steps as text, from the first: ``"13 x 4.002, 1.081, 13 x 6.999 mm"``, eight runs and the longest step."""
     runs: list[tuple[float, int]] = []
     for step in steps_mm:
         if runs and abs(step - runs[-1][0]) <= _EVEN_FRACTION * runs[-1][0]:
