@@ -8,6 +8,7 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, get_frame
+from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
 from ichformer.ct.archives import open_file
@@ -98,7 +99,7 @@ def _frame_header(whole: Header, dataset: Dataset, shared: list[Dataset], own: D
                 name = _FRAME_NAMES.get(keyword, keyword)
                 if name != keyword:
                     values = item.get(keyword)
-                    setattr(merged, name, list(map(str, values)) if isinstance(values, list) else str(values))
+                    setattr(merged, name, list(map(str, values)) if isinstance(values, MultiValue) else str(values))
                 elif keyword in HEADER_TAGS:
                     merged[keyword] = item.get_item(keyword)
     pixels_at = whole.pixels_at
