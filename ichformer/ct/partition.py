@@ -6,6 +6,7 @@ whole.
 """
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from jaxtyping import Float64
 
 from ichformer.ct.copies import pixels_hash
 from ichformer.ct.headers import ACQUISITION_TAGS, Header
-from ichformer.ct.slices import SAME_POSITION_MM, share_of_even_steps
+from ichformer.ct.slices import SAME_POSITION_MM, is_one_protocol
 
 _MIN_SLICES = 3
 """Fewer slices are no stack, only what was left over."""
@@ -23,11 +24,15 @@ _MIN_SLICES = 3
 _STRAY = 0.1
 """So many of all slices may be left over, in parts that are no stack."""
 
-_EVEN_SHARE = 0.7
 _MIN_DYNAMIC = 3
 """So many volumes of one stretch at different times are a dynamic series, such as perfusion; two are a repeat."""
 
 _MAX_COMBINED, _MAX_VARYING = 3, 8
+
+_NEVER_BY_TURNS = frozenset(
+    {"ConvolutionKernel", "KVP", "SeriesDescription", "ContrastBolusAgent", "FrameOfReferenceUID", "PatientAge"}
+)
+"""What does not change from slice to slice and back again within a scan."""
 
 _IN_TIME = frozenset(
     {
@@ -108,7 +113,7 @@ class _Slices:
         """One picture at each position, but for copies, and steps of one protocol."""
         if any(len(pictures) > 1 for pictures in self._pictures(part).values()):
             return False
-        return share_of_even_steps(self.steps_mm(part)) >= _EVEN_SHARE
+        return is_one_protocol(self.steps_mm(part))
 
     def steps_mm(self, part: Sequence[int]) -> Float64[np.ndarray, "steps"]:
         """Between the positions of a part, from one end to the other."""
@@ -117,9 +122,16 @@ class _Slices:
         return steps[steps > SAME_POSITION_MM]
 
     def fills(self, part: Sequence[int]) -> bool:
-        """The slices are as thick as they are far apart, so that nothing is missing between them; False if unknown."""
+        """The slices are as thick as they are far apart, so that nothing is bare between them; False if unknown."""
+        return bool(self._pitch(part) <= 1.1)
+
+    def crowds(self, part: Sequence[int]) -> bool:
+        """The slices are so much thicker than their distance that half of them would do; False if unknown."""
+        return bool(self._pitch(part) <= 0.75)
+
+    def _pitch(self, part: Sequence[int]) -> float:
         steps_mm = self.steps_mm(part)
-        return bool(len(steps_mm)) and bool(np.median(steps_mm) <= 1.1 * np.median(self.thickness_mm[list(part)]))
+        return float(np.median(steps_mm) / np.median(self.thickness_mm[list(part)])) if len(steps_mm) else math.nan
 
     def shared_mm(self, parts: Sequence[Sequence[int]]) -> float:
         """Length of the stretch that all parts cover; negative where two of them have room between them."""
@@ -147,11 +159,18 @@ class _Slices:
 def _told_apart(slices: _Slices) -> tuple[tuple[str, ...], list[Hashable]] | None:
     """What parts a plausible stack all the same: two that lie in each other and each fill their stretch."""
     thickest_mm = float(np.nanmax([0.0, *slices.thickness_mm]))
+    everything = range(len(slices.headers))
+    crowds, fills = slices.crowds(everything), slices.fills(everything)
     for name, labels in _criteria(slices.headers, with_place=False).items():
+        is_partial = "" in labels
+        if is_partial:
+            labels = [label != "" for label in labels]
         parts = _indices(labels)
-        if "" in labels or not (name == "ConvolutionKernel" or _are_stacks(slices, parts)):
+        if slices.shared_mm(parts) <= thickest_mm:
             continue
-        if slices.shared_mm(parts) > thickest_mm and (name == "ConvolutionKernel" or all(map(slices.fills, parts))):
+        if not is_partial and (name in _NEVER_BY_TURNS or (name == "SliceThickness" and not fills)):
+            return (name,), labels
+        if _are_stacks(slices, parts) and (crowds or all(map(slices.fills, parts))):
             return (name,), labels
     return None
 
@@ -245,34 +264,29 @@ def _thickness_classes(headers: Sequence[Header]) -> list[Hashable]:
 
 
 def _passes(slices: _Slices, name: str) -> list[Hashable]:
-    """In the order of a time or a number: a new part wherever a position comes again. Empty where that says nothing."""
+    """In the order of a time or a number: a new part wherever the way up or down the stack ends.
+
+    Slices of one time or number are taken together. Empty where the order says nothing.
+    """
     which = list(ACQUISITION_TAGS).index(name)
     values = [_number_or_text(header.acquisition[which]) for header in slices.headers]
     if not all(isinstance(value, float) for value in values):
         return []
-    keys = [(value, int(place)) for value, place in zip(values, slices.place, strict=True)]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    labels: list[Hashable] = [0] * len(keys)
-    here: set[int] = set()
-    current, last = 0, None
-    for i in order:
-        place = int(slices.place[i])
-        if place in here:
-            if values[i] == last:
-                return []
-            here, current = set(), current + 1
-        here.add(place)
-        last = values[i]
-        labels[i] = current
-    # Numbers of instances count along a stack; where they do not, their order says nothing.
-    if name == "InstanceNumber" and not all(_runs_one_way(slices, order, labels, part) for part in range(current + 1)):
-        return []
+    labels: list[Hashable] = [0] * len(values)
+    current, direction = 0, 0
+    low = high = -1
+    for block in (part for _, part in sorted(zip(dict.fromkeys(values), _indices(values), strict=True), key=_by_label)):
+        places = [int(slices.place[i]) for i in block]
+        if len(set(places)) < len(places):
+            return []
+        goes = 0 if low < 0 else 1 if min(places) > high else -1 if max(places) < low else None
+        if goes is None or (goes and direction and goes != direction):
+            current, direction, goes = current + 1, 0, 0
+        direction = goes or direction
+        low, high = min(places), max(places)
+        for i in block:
+            labels[i] = current
     return labels if current else []
-
-
-def _runs_one_way(slices: _Slices, order: list[int], labels: list[Hashable], part: int) -> bool:
-    moves = np.diff([slices.place[i] for i in order if labels[i] == part])
-    return bool(np.all(moves > 0) or np.all(moves < 0))
 
 
 def _by_label(labelled: tuple[Hashable, list[int]]) -> tuple[tuple[bool, float, str], ...]:

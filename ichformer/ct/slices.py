@@ -14,6 +14,9 @@ _EVEN_FRACTION = 0.02
 _BARE = 1.7
 """A step of so many usual ones leaves room for a slice."""
 
+_EVEN_SHARE = 0.7
+"""So much of a stack's length has even steps, at least."""
+
 _WHOLE = 0.07
 """So far may a step be from a whole number of usual ones, as a part of itself."""
 
@@ -91,33 +94,35 @@ def median_step(steps_mm: Float64[np.ndarray, "steps"]) -> float:
     return float(np.sort(steps_mm)[(len(steps_mm) - 1) // 2])
 
 
-def share_of_even_steps(steps_mm: Float64[np.ndarray, "steps"]) -> float:
-    """How many of the steps repeat as one scan's do: three equal ones or more in a row, and whole multiples of those.
+def is_one_protocol(steps_mm: Float64[np.ndarray, "steps"]) -> bool:
+    """Whether most of a stack's length is made of steps that repeat as those of one scan do.
 
-    1 for fewer than four steps, which say nothing. About 0 for two stacks that lie in each other.
+    Those are three equal steps or more in a row, and steps of up to four of them, where slices are missing. Fewer than
+    four steps say nothing, so they are taken for one scan. Two stacks that lie in each other are none.
     """
     if len(steps_mm) < 4:
-        return 1.0
+        return True
     usual = np.array(_usual_pitches(steps_mm))
     times = steps_mm[:, None] / np.unique(usual[usual > 0])
-    is_even = (np.abs(times - np.rint(times)) <= _WHOLE * times) & (np.rint(times) >= 1)
-    return float(np.mean((usual > 0) | is_even.any(1)))
+    is_whole = (np.abs(times - np.rint(times)) <= _WHOLE * times) & (np.rint(times) >= 1) & (times < 4.5)
+    return float(np.sum(steps_mm[(usual > 0) | is_whole.any(1)])) >= _EVEN_SHARE * float(np.sum(steps_mm))
 
 
 def are_interleaved(steps_mm: Float64[np.ndarray, "steps"], thickness_mm: float) -> bool:
-    """Whether two even stacks lie in each other: every second step is the same, and those between are others.
+    """Whether several stacks lie in each other: most steps follow no pattern of one scan, and slices crowd.
+
+    A stack of which many slices are missing has steps that are whole multiples of one, and none that is shorter.
 
     Args:
       steps_mm: between all slices.
-      thickness_mm: of the slices, NaN where unknown; two stacks of which neither fills its stretch are one.
+      thickness_mm: of the slices, NaN where unknown.
     """
-    if len(steps_mm) < 7:
+    if len(steps_mm) < 7 or is_one_protocol(steps_mm):
         return False
-    one, other = float(np.median(steps_mm[::2])), float(np.median(steps_mm[1::2]))
-    is_even = np.all(np.abs(steps_mm[::2] - one) <= _same(one)) and np.all(
-        np.abs(steps_mm[1::2] - other) <= _same(other)
-    )
-    return bool(is_even) and abs(one - other) > 0.3 * max(one, other) and not one + other > 1.1 * thickness_mm
+    if thickness_mm > 0:
+        return bool(np.mean(steps_mm < 0.6 * thickness_mm) > 0.1)
+    times = steps_mm / np.quantile(steps_mm, 0.1)
+    return bool(np.mean((np.abs(times - np.rint(times)) > _WHOLE * times) | (times > 8)) > 0.1)
 
 
 def offsets_of(steps_mm: tuple[float, ...], spacing_mm: float, count: int) -> Float64[np.ndarray, "s"]:

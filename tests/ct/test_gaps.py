@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ichformer.ct.scans import read_volume
-from ichformer.ct.slices import are_interleaved, describe_steps, share_of_even_steps, stack_slices
+from ichformer.ct.slices import are_interleaved, describe_steps, is_one_protocol, stack_slices
 from ichformer.errors import InputError
 from tests.ct.builders import even, write_stack
 
@@ -87,5 +87,6 @@ def test_two_stacks_in_each_other_are_seen():
     assert are_interleaved(both, float("nan"))
     assert not are_interleaved(both, 2.5)  # neither of both would be whole: pairs of detector rows
     assert not are_interleaved(np.full(16, 2.5), 5.0)
-    assert share_of_even_steps(both) == 0
-    assert share_of_even_steps(np.array([4.0] * 13 + [1.081] + [7.0] * 13)) > 0.95
+    assert are_interleaved(np.array([0.1, 0.1, 0.1, 4.7] * 8), float("nan"))
+    assert not is_one_protocol(both)
+    assert is_one_protocol(np.array([4.0] * 13 + [1.081] + [7.0] * 13))
