@@ -14,9 +14,6 @@ _EVEN_FRACTION = 0.02
 _BARE = 1.7
 """A step of so many usual ones leaves room for a slice."""
 
-_EVEN_SHARE = 0.7
-"""So much of a stack's length has even steps, at least."""
-
 _WHOLE = 0.07
 """So far may a step be from a whole number of usual ones, as a part of itself."""
 
@@ -95,23 +92,35 @@ def median_step(steps_mm: Float64[np.ndarray, "steps"]) -> float:
 
 
 def is_one_protocol(steps_mm: Float64[np.ndarray, "steps"]) -> bool:
-    """Whether most of a stack's length is made of steps that repeat as those of one scan do.
+    """Whether the steps repeat as those of one scan do, but for a few, as where thin slices end and thick ones begin.
 
-    Those are three equal steps or more in a row, and steps of up to four of them, where slices are missing. Fewer than
-    four steps say nothing, so they are taken for one scan. Two stacks that lie in each other are none.
+    Repeating are three equal steps or more in a row, and up to four of them in one, where slices are missing, but
+    not everywhere. Fewer than four steps say nothing, so they are taken for one scan. Two stacks that lie in each other
+    are none.
     """
     if len(steps_mm) < 4:
         return True
     usual = np.array(_usual_pitches(steps_mm))
-    times = steps_mm[:, None] / np.unique(usual[usual > 0])
-    is_whole = (np.abs(times - np.rint(times)) <= _WHOLE * times) & (np.rint(times) >= 1) & (times < 4.5)
-    return float(np.sum(steps_mm[(usual > 0) | is_whole.any(1)])) >= _EVEN_SHARE * float(np.sum(steps_mm))
+    pitches = np.unique(usual[usual > 0])
+    if not len(pitches):
+        pitches = np.array([median_step(steps_mm)])
+        if np.mean(np.abs(steps_mm - pitches[0]) <= _same(float(pitches[0]))) < 0.6:
+            return False
+    # No protocol has slices so much nearer to each other in one part than in another.
+    times = steps_mm[:, None] / pitches[pitches > pitches.max() / 5]
+    whole = np.rint(times)
+    is_whole = (np.abs(times - whole) <= _WHOLE * times) & (whole >= 1) & (times < 4.5)
+    odd = np.count_nonzero(~is_whole.any(1))
+    several = np.count_nonzero(is_whole.any(1) & ~(is_whole & (whole == 1)).any(1))
+    count = len(steps_mm)
+    return bool(odd <= max(1 if count < 8 else 2, 0.05 * count) and several <= max(2, 0.25 * count))
 
 
 def are_interleaved(steps_mm: Float64[np.ndarray, "steps"], thickness_mm: float) -> bool:
-    """Whether several stacks lie in each other: most steps follow no pattern of one scan, and slices crowd.
+    """Whether several stacks lie in each other: steps that are not those of one scan, and slices that crowd.
 
-    A stack of which many slices are missing has steps that are whole multiples of one, and none that is shorter.
+    Slices crowd that are nearer than 0.6 of their thickness or, where that is unknown, of what most steps are. A stack
+    of which many slices are missing has steps that are whole multiples of one, so it is none.
 
     Args:
       steps_mm: between all slices.
@@ -119,10 +128,11 @@ def are_interleaved(steps_mm: Float64[np.ndarray, "steps"], thickness_mm: float)
     """
     if len(steps_mm) < 7 or is_one_protocol(steps_mm):
         return False
-    if thickness_mm > 0:
-        return bool(np.mean(steps_mm < 0.6 * thickness_mm) > 0.1)
+    is_known = thickness_mm > 0
+    crowded = np.count_nonzero(steps_mm < 0.6 * (thickness_mm if is_known else np.quantile(steps_mm, 0.75)))
     times = steps_mm / np.quantile(steps_mm, 0.1)
-    return bool(np.mean((np.abs(times - np.rint(times)) > _WHOLE * times) | (times > 8)) > 0.1)
+    is_grid = bool(np.all(np.abs(times - np.rint(times)) <= 0.05)) and float(np.mean(times)) < 2.5
+    return bool(crowded > max(2, 0.1 * len(steps_mm))) and (is_known or not is_grid)
 
 
 def offsets_of(steps_mm: tuple[float, ...], spacing_mm: float, count: int) -> Float64[np.ndarray, "s"]:
