@@ -103,11 +103,14 @@ def select_series(found: Found[Series]) -> Selection:
 
 
 def choices(found: Found[Any]) -> dict[Series, str]:
-    """For every DICOM series ``"chosen: why"`` or the reason against it; one is chosen in each study where one fits."""
-    studies: dict[str, list[Series]] = {}
+    """For every DICOM series ``"chosen: why"`` or the reason against it; one is chosen in each study where one fits.
+
+    Anonymisers give one StudyInstanceUID to several patients, so each patient's study is looked at by itself.
+    """
+    studies: dict[tuple[str, str], list[Series]] = {}
     for series in found.series:
         if isinstance(series, Series):
-            studies.setdefault(series.study_uid, []).append(series)
+            studies.setdefault((series.study_uid, series.headers[0].patient_id), []).append(series)
     said: dict[Series, str] = {}
     for of_study in studies.values():
         try:

@@ -57,6 +57,12 @@ def test_a_patient_without_an_id_is_not_the_other_one(tmp_path):
     assert_told_apart(tmp_path, a, b)
 
 
+def test_each_patient_of_one_study_uid_has_a_chosen_series(tmp_path):
+    write_stack(tmp_path, even(20), seed=1, PatientID="ANN")
+    write_stack(tmp_path, even(20), seed=2, PatientID="BOB")
+    assert [said.split(":")[0] for said in choices(find_series(tmp_path)).values()] == ["chosen", "chosen"]
+
+
 def test_one_file_of_another_study(tmp_path):
     a = write_stack(tmp_path, even(N), seed=1, **ONE)
     write_stack(tmp_path, [25.0], seed=2, **TWO)
