@@ -1,7 +1,7 @@
 """Any folder of scans, with a CSV of labels or without."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -61,14 +61,25 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
 
 
 def named_series(found: Found[Scan]) -> dict[str, Scan]:
-    """Series by a name that is unique: their UID, or a hash of their files' names; numbered where that repeats."""
+    """Series by a name that is unique: their UID, or a hash of their files' names.
+
+    Where that repeats, a hash of the slices is added. It does not depend on what else was found, so that a series has
+    the same name when its own folder is read again.
+    """
+    names = [series.uid or "S-" + _hash("/".join(file.name for file in series.files)) for series in found.series]
+    repeats = Counter(names)
     named: dict[str, Scan] = {}
-    repeats: dict[str, int] = defaultdict(int)
-    for series in found.series:
-        name = series.uid or "S-" + _hash("/".join(file.name for file in series.files))
-        repeats[name] += 1
-        named[name if repeats[name] == 1 else f"{name}#{repeats[name]}"] = series
+    for series, name in zip(found.series, names, strict=True):
+        unique = name if repeats[name] == 1 else f"{name}#{_hash(_slices_of(series))}"
+        while unique in named:
+            unique += "+"
+        named[unique] = series
     return named
+
+
+def _slices_of(scan: Scan) -> str:
+    slices = [h.sop_uid or h.path.name for h in scan.headers] if isinstance(scan, Series) else []
+    return " ".join([scan.files[0].absolute().parent.name, *sorted(slices)])
 
 
 def _slice_names(scan: Scan) -> dict[str, str]:

@@ -9,11 +9,19 @@ from ichformer.ct.hounsfield import Repairs, check_pixels, codestream_mismatch, 
 from ichformer.ct.missing import Missing, interpolate_missing
 from ichformer.ct.orientation import oblique_of, orient_lps, tilt_of
 from ichformer.ct.series import Series
-from ichformer.ct.slices import Stack, describe_steps, stack_slices
+from ichformer.ct.slices import Stack, are_interleaved, describe_steps, stack_slices
 from ichformer.ct.volume import MAX_VOXELS, Volume
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
 
 _STRAIGHT_MM = 0.5
+_LEVEL_DEG, _SAME_SPACING = 0.05, 1e-3
+"""Orientations and pixel spacings that differ by more within a stack are noted."""
+
+_NO_TAG = (
+    "no study, patient, acquisition, voltage, time, kernel, thickness, image type or folder tells them apart, "
+    "so they may be two scans under one SeriesInstanceUID"
+)
+_ONE_SCAN = "put the files of each scan into a folder of its own"
 
 
 def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
@@ -28,7 +36,7 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
         short or coded unreadably; or slices are missing and that is refused. Names the file, the tag and the mend.
     """
     _check(series)
-    plane = _plane_axes(series.headers[0])
+    plane = _plane_axes(series)
     stack = _stack(series, plane)
     if stack.missing and missing == "refuse":
         raise InputError(
@@ -38,13 +46,6 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
         )
     headers = [series.headers[i] for i in stack.order]
     first = headers[0]
-    assert first.spacing_mm is not None
-    affine = np.eye(4)
-    affine[:3, 0] = stack.direction * stack.spacing_mm
-    affine[:3, 1] = plane[1] * first.spacing_mm[0]
-    affine[:3, 2] = plane[0] * first.spacing_mm[1]
-    affine[:3, 3] = first.position_mm
-
     hu = np.empty((len(headers), first.rows, first.columns), np.int16)
     repairs = []
     with quiet_pydicom():
@@ -52,13 +53,21 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
             hu[i], repair = to_hu(read_stored(header), header)
             repairs.append(repair)
     source = tuple(header.sop_uid or header.path.name for header in headers)
-    hu, oriented = orient_lps(hu, affine)
-    audit = _audit(headers, stack, oriented, repairs, is_turned=not np.array_equal(affine, oriented))
+    as_found = stack
     if stack.missing and missing == "interpolate":
-        count = stack.missing
         hu, source, stack = interpolate_missing(hu, source, stack)
+
+    row_mm, column_mm = np.median([header.spacing_mm for header in headers], axis=0)
+    affine = np.eye(4)
+    affine[:3, 0] = stack.direction * stack.spacing_mm
+    affine[:3, 1] = plane[1] * row_mm
+    affine[:3, 2] = plane[0] * column_mm
+    affine[:3, 3] = first.position_mm
+    hu, oriented = orient_lps(hu, affine)
+    audit = _audit(series, as_found, oriented, repairs, is_turned=not np.array_equal(affine, oriented))
+    if stack is not as_found:
         steps_mm = () if stack.is_even else stack.steps_mm
-        audit = audit.with_note("slices_interpolated", f"{count} put into the gaps", steps_mm=steps_mm)
+        audit = audit.with_note("slices_interpolated", f"{as_found.missing} put into the gaps", steps_mm=steps_mm)
     row_mm, column_mm = (float(np.linalg.norm(oriented[:3, axis])) for axis in (1, 2))
     return Volume(hu=hu, spacing_mm=(stack.spacing_mm, row_mm, column_mm), affine=oriented, source=source, audit=audit)
 
@@ -77,11 +86,11 @@ def _check(series: Series) -> None:
         ("ImageOrientationPatient", "(0020,0037)", [h.orientation for h in headers]),
         ("PixelSpacing", "(0028,0030)", [h.spacing_mm for h in headers]),
     ):
-        lacking = [header.path for header, value in zip(headers, values, strict=True) if value is None]
+        lacking = [header for header, value in zip(headers, values, strict=True) if value is None]
         if lacking:
             raise InputError(
-                f"{len(lacking)} of {len(headers)} slices lack a valid {name} {tag}",
-                where=lacking[0],
+                f"{len(lacking)} of {len(headers)} slices lack a valid {name} {tag}: it is {lacking[0].said(name)}",
+                where=lacking[0].path,
                 mend="export the series again with its geometry, or leave these files out",
             )
     assert first.spacing_mm is not None
@@ -99,14 +108,16 @@ def _check(series: Series) -> None:
         check_pixels(header)
 
 
-def _plane_axes(header: Header) -> Float64[np.ndarray, "2 3"]:
-    """Unit vectors to the next column and to the next row."""
-    axes = np.array(header.orientation).reshape(2, 3)
+def _plane_axes(series: Series) -> Float64[np.ndarray, "2 3"]:
+    """Unit vectors to the next column and to the next row: the median over the slices, whose angles may waver."""
+    path = series.headers[0].path
+    axes = np.median([header.orientation for header in series.headers], axis=0).reshape(2, 3)
     lengths = np.linalg.norm(axes, axis=1)
     if not np.allclose(lengths, 1, atol=0.01) or abs(axes[0] @ axes[1]) > 0.01:
         raise InputError(
-            f"ImageOrientationPatient (0020,0037) {header.orientation} is no pair of perpendicular unit vectors",
-            where=header.path,
+            f"ImageOrientationPatient (0020,0037) {series.headers[0].orientation} is no pair of perpendicular unit "
+            "vectors",
+            where=path,
             mend="export the series again",
         )
     axes = axes / lengths[:, None]
@@ -115,7 +126,7 @@ def _plane_axes(header: Header) -> Float64[np.ndarray, "2 3"]:
         plane = "sagittal" if normal[0] > normal[1] else "coronal"
         raise InputError(
             f"ImageOrientationPatient (0020,0037) says that the slices are {plane}, not axial",
-            where=header.path,
+            where=path,
             mend="choose the axial series of the study",
         )
     return axes
@@ -124,26 +135,39 @@ def _plane_axes(header: Header) -> Float64[np.ndarray, "2 3"]:
 def _stack(series: Series, plane: Float64[np.ndarray, "2 3"]) -> Stack:
     normal = np.cross(plane[0], plane[1])
     normal /= np.linalg.norm(normal) * np.sign(normal[2])
-    stack = stack_slices(
-        np.array([header.position_mm for header in series.headers]),
-        normal,
-        np.array([np.nan if header.thickness_mm is None else header.thickness_mm for header in series.headers]),
-    )
+    thickness_mm = np.array([np.nan if h.thickness_mm is None else h.thickness_mm for h in series.headers])
+    stack = stack_slices(np.array([header.position_mm for header in series.headers]), normal, thickness_mm)
     if stack is None:
         count = len(series.headers)
         what = "the series has one slice" if count == 1 else f"all {count} slices stand at one ImagePositionPatient"
         raise InputError(f"{what} (0020,0032), so it is no scan", where=series.path, mend="name the whole series")
+    if stack.duplicates:
+        again = series.headers[stack.duplicates[0]]
+        raise InputError(
+            f"{len(stack.duplicates)} of {len(series.headers)} slices stand at the ImagePositionPatient (0020,0032) of "
+            f"others, but show something else, such as {one_line(again.path.name, max_chars=80)}; {_NO_TAG}",
+            where=series.path,
+            mend=_ONE_SCAN,
+        )
+    if are_interleaved(np.array(stack.steps_mm), float(np.median(thickness_mm))):
+        raise InputError(
+            f"two stacks of slices lie in each other (steps of {describe_steps(stack.steps_mm[:4])} and so on); "
+            f"{_NO_TAG}",
+            where=series.path,
+            mend=_ONE_SCAN,
+        )
     return stack
 
 
 def _audit(
-    headers: list[Header],
+    series: Series,
     stack: Stack,
     affine: Float64[np.ndarray, "4 4"],
     repairs: list[Repairs],
     *,
     is_turned: bool,
 ) -> Audit:
+    headers = [series.headers[i] for i in stack.order]
     first = headers[0]
     notes: list[Note] = []
 
@@ -158,13 +182,27 @@ def _audit(
     lowest = min(repair.lowest_hu for repair in repairs)
     clipped = sum(repair.clipped for repair in repairs)
     steps = describe_steps(stack.steps_mm)
-    dropped = len(stack.duplicates)
+    wavers_deg, spread = _spread(headers)
+    kernels = sorted({header.kernel for header in headers} - {""})
+    thickness = [header.thickness_mm for header in headers if header.thickness_mm is not None]
+    thickness_mm = float(np.median(thickness)) if thickness else float("nan")
+    sparse_mm = stack.spacing_mm if stack.spacing_mm > 1.5 * thickness_mm > 0 else 0
     note(tilt_deg != 0, "tilt", f"slices lean {tilt_deg:.1f} degrees against their stack, from positions, not the tag")
     note(tilt_deg == 0 and oblique_deg > 1, "oblique", f"slices lie {oblique_deg:.1f} degrees off the patient's axis")
     note(stack.missing > 0, "missing_slices", f"{stack.missing} missing; steps along the normal: {steps}")
     note(not stack.is_even, "variable_spacing", f"steps along the normal: {steps}")
     note(stack.bend_mm > _STRAIGHT_MM, "bent_stack", f"slices stand up to {stack.bend_mm:.1f} mm off a straight line")
-    note(dropped > 0, "duplicates_dropped", f"{dropped} slices at the positions of others dropped")
+    note(sparse_mm > 0, "slices_sparse", f"slices of {thickness_mm:g} mm stand {sparse_mm:.3f} mm apart")
+    note(len(series.copies) > 0, "duplicates_dropped", f"{len(series.copies)} files hold a slice again")
+    note(bool(series.told_apart), "series_divided", f"one SeriesInstanceUID holds several stacks: {series.told_apart}")
+    note(series.time_points > 1, "dynamic", f"one of {series.time_points} volumes of a time series")
+    note(len(kernels) > 1, "kernel_varies", f"ConvolutionKernel changes within the stack: {', '.join(kernels[:4])}")
+    note(
+        wavers_deg > _LEVEL_DEG or spread > _SAME_SPACING,
+        "geometry_varies",
+        f"orientation varies by {wavers_deg:.2f} degrees and pixel spacing by {spread:.1%}; the median was taken",
+    )
+    note(any(h.decimal_comma for h in headers), "decimal_comma", "numbers with a comma, taken as a decimal point")
     note(is_turned, "reoriented", "rows or columns were flipped or exchanged")
     note(
         any(r.intercept for r in repairs),
@@ -179,7 +217,6 @@ def _audit(
     note(any(h.lossy for h in headers), "lossy", "compressed with loss")
     note(not first.rescale_type, "rescale_type_absent", "RescaleType absent, taken as HU")
     note(max(abs(s or 0) for s in slopes) > 2, "steps_coarse", f"HU in steps of {max(abs(s or 0) for s in slopes):g}")
-    thickness = [header.thickness_mm for header in headers if header.thickness_mm is not None]
     return Audit(
         modality=first.modality,
         description=first.description,
@@ -187,9 +224,17 @@ def _audit(
         manufacturer=first.manufacturer,
         age_years=first.age_years,
         sex=first.sex,
-        thickness_mm=float(np.median(thickness)) if thickness else float("nan"),
+        thickness_mm=thickness_mm,
         tilt_deg=tilt_deg,
         steps_mm=() if stack.is_even else stack.steps_mm,
         missing_slices=stack.missing,
         notes=tuple(notes),
     )
+
+
+def _spread(headers: list[Header]) -> tuple[float, float]:
+    """How far orientations lie from each other, in degrees, and pixel spacings, as a part of themselves."""
+    axes = np.array([header.orientation for header in headers]).reshape(-1, 2, 3)
+    apart = np.linalg.norm(np.ptp(axes, axis=0), axis=1).max()
+    spacing_mm = np.array([header.spacing_mm for header in headers])
+    return float(np.degrees(2 * np.arcsin(min(1, apart / 2)))), float((np.ptp(spacing_mm, 0) / spacing_mm.min(0)).max())

@@ -7,7 +7,7 @@ import re
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pydicom.uid import UID
 from ichformer.ct.archives import open_file
 from ichformer.errors import InputError, one_line
 
-CT_IMAGE, ENHANCED_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 
@@ -35,7 +35,41 @@ _LOSSY_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55,
 
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
-_TAGS = (
+ACQUISITION_TAGS: dict[str, str] = {
+    "KVP": "(0018,0060)",
+    "AcquisitionUID": "(0008,0017)",
+    "AcquisitionNumber": "(0020,0012)",
+    "IrradiationEventUID": "(0008,3010)",
+    "TemporalPositionIdentifier": "(0020,0100)",
+    "TriggerTime": "(0018,1060)",
+    "AcquisitionDateTime": "(0008,002A)",
+    "AcquisitionDate": "(0008,0022)",
+    "AcquisitionTime": "(0008,0032)",
+    "SeriesNumber": "(0020,0011)",
+    "SeriesTime": "(0008,0031)",
+    "ContentTime": "(0008,0033)",
+    "StackID": "(0020,9056)",
+    "FilterType": "(0018,1160)",
+    "ReconstructionDiameter": "(0018,1100)",
+    "FrameOfReferenceUID": "(0020,0052)",
+    "InstanceNumber": "(0020,0013)",
+}
+"""Keyword -> tag of what tells one acquisition or reconstruction from another inside a series."""
+
+_CONTRAST_TAGS = ("ContrastBolusVolume", "ContrastBolusTotalDose", "ContrastFlowRate", "ContrastBolusRoute")
+_DECIMAL_TAGS = {
+    "SliceThickness": 1,
+    "ImagePositionPatient": 3,
+    "ImageOrientationPatient": 6,
+    "PixelSpacing": 2,
+    "RescaleSlope": 1,
+    "RescaleIntercept": 1,
+}
+
+HEADER_TAGS = (
+    *ACQUISITION_TAGS,
+    *_CONTRAST_TAGS,
+    *("PatientID", "ContrastBolusAgentSequence"),
     *("SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "Manufacturer", "ManufacturerModelName"),
     *("StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ConvolutionKernel", "SliceThickness"),
     *("ContrastBolusAgent", "BodyPartExamined", "ProtocolName", "PatientAge", "PatientSex"),
@@ -44,11 +78,11 @@ _TAGS = (
     *("RescaleIntercept", "RescaleSlope", "RescaleType", "LossyImageCompression", "DirectoryRecordSequence"),
 )
 
-_TAG_OF = {keyword: Tag(keyword) for keyword in _TAGS}
+_TAG_OF = {keyword: Tag(keyword) for keyword in HEADER_TAGS}
 _BINARY = frozenset(
     {
         *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
-        *("PixelPaddingValue", "DirectoryRecordSequence"),
+        *("PixelPaddingValue", "DirectoryRecordSequence", "ContrastBolusAgentSequence"),
     }
 )
 
@@ -59,19 +93,30 @@ class Header:
 
     Attributes:
       path: the file.
-      study_uid, series_uid, sop_uid, sop_class, transfer_syntax: UIDs as written.
+      study_uid, series_uid, sop_uid, sop_class, transfer_syntax: UIDs as written. The ``sop_uid`` of a frame of an
+        enhanced object ends with ``#`` and the frame's number from 1, so that it names one slice.
+      patient_id: PatientID. Never printed or written.
+      acquisition: the values of ``ACQUISITION_TAGS``, in their order; "" where absent.
+      contrast_agent: ContrastBolusAgent, or the meaning of the first code of ContrastBolusAgentSequence.
+      contrast_given: the other contrast tags that say that a medium was given, such as "ContrastBolusVolume 80".
       position_mm, orientation: ImagePositionPatient (3) and ImageOrientationPatient (6).
       spacing_mm: PixelSpacing, between rows and between columns.
       signed: PixelRepresentation is 1.
       age_years: PatientAge; 90 for all that are older.
       sex: PatientSex, "F", "M" or "O".
+      frames: NumberOfFrames of the file.
+      frame: which of them this is, from 0.
       padding: PixelPaddingValue, as stored.
+      invalid: (keyword, text) of each decimal tag whose text is no number, or not as many as belong there.
+      decimal_comma: a decimal tag was written with a comma; the numbers are what a point in its place means.
       pixels_at: byte of the file at which uncompressed little-endian pixels start; None where they are something else.
     """
 
     path: Path
     study_uid: str
     series_uid: str
+    patient_id: str = field(repr=False)
+    acquisition: tuple[str, ...]
     sop_uid: str
     sop_class: str
     transfer_syntax: str
@@ -81,6 +126,7 @@ class Header:
     description: str
     kernel: str
     contrast_agent: str
+    contrast_given: tuple[str, ...]
     body_part: str
     protocol: str
     age_years: float | None
@@ -92,6 +138,7 @@ class Header:
     rows: int
     columns: int
     frames: int
+    frame: int
     samples: int
     bits_allocated: int
     bits_stored: int
@@ -103,6 +150,12 @@ class Header:
     lossy: bool
     is_directory: bool
     pixels_at: int | None
+    invalid: tuple[tuple[str, str], ...]
+    decimal_comma: bool
+
+    def said(self, keyword: str) -> str:
+        """What stands in a decimal tag that holds no usable number, quoted; "absent" where nothing does."""
+        return next((f"{text!r}" for name, text in self.invalid if name == keyword), "absent")
 
 
 @contextlib.contextmanager
@@ -130,8 +183,11 @@ def read_header(path: Path) -> Header:
         raise InputError(NOT_DICOM, where=path, mend="nothing to do if it does not belong to the scan")
     try:
         with open_file(path) as opened, DicomFile(opened) as file:
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=not has_preamble)
-            return _header(path, dataset, _pixels_at(file, transfer_syntax(dataset)))
+            dataset = pydicom.dcmread(
+                file, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=not has_preamble
+            )
+            syntax = transfer_syntax(dataset)
+            return header_of(path, dataset, syntax, _pixels_at(file, syntax))
     except Exception as error:  # pydicom raises whatever its parser stumbles over
         raise InputError(
             f"has a broken DICOM header ({type(error).__name__}: {error})", where=path, mend="copy or export it again"
@@ -175,45 +231,58 @@ def transfer_syntax(dataset: Dataset) -> UID:
     return pydicom.uid.ExplicitVRLittleEndian if is_little else pydicom.uid.ExplicitVRBigEndian
 
 
-def _header(path: Path, dataset: Dataset, pixels_at: int | None) -> Header:
+def header_of(path: Path, dataset: Dataset, syntax: UID, pixels_at: int | None) -> Header:
+    """The header that a parsed data set makes; ``pixels_at`` as in ``Header``."""
     manufacturer = f"{_text(dataset, 'Manufacturer')} {_text(dataset, 'ManufacturerModelName')}".strip()
-    syntax = str(transfer_syntax(dataset))
     sop_class = _text(dataset, "SOPClassUID")
+    written = {keyword: _parts(dataset, keyword) for keyword in _DECIMAL_TAGS}
+    numbers = {keyword: _decimals(written[keyword], count) for keyword, count in _DECIMAL_TAGS.items()}
+    slope, intercept, thickness_mm = (numbers[name] for name in ("RescaleSlope", "RescaleIntercept", "SliceThickness"))
     return Header(
         path=path,
         study_uid=_text(dataset, "StudyInstanceUID"),
         series_uid=_text(dataset, "SeriesInstanceUID"),
+        patient_id=_text(dataset, "PatientID"),
+        acquisition=tuple(_text(dataset, keyword) for keyword in ACQUISITION_TAGS),
         sop_uid=_text(dataset, "SOPInstanceUID"),
         sop_class=sop_class,
-        transfer_syntax=syntax,
+        transfer_syntax=str(syntax),
         modality=_text(dataset, "Modality") or ("CT" if sop_class == CT_IMAGE else ""),
         image_type=tuple(part.strip().upper() for part in _text(dataset, "ImageType").split("\\")),
         manufacturer=manufacturer,
         description=_text(dataset, "SeriesDescription"),
         kernel=_text(dataset, "ConvolutionKernel"),
-        contrast_agent=_text(dataset, "ContrastBolusAgent"),
+        contrast_agent=_contrast_agent(dataset),
+        contrast_given=tuple(f"{name} {text}" for name in _CONTRAST_TAGS if _is_given(text := _text(dataset, name))),
         body_part=_text(dataset, "BodyPartExamined"),
         protocol=_text(dataset, "ProtocolName"),
         age_years=_age_years(_text(dataset, "PatientAge")),
         sex=sex if (sex := _text(dataset, "PatientSex").upper()) in ("F", "M", "O") else "",
-        thickness_mm=_number(dataset, "SliceThickness"),
-        position_mm=_numbers(dataset, "ImagePositionPatient", 3),
-        orientation=_numbers(dataset, "ImageOrientationPatient", 6),
-        spacing_mm=_numbers(dataset, "PixelSpacing", 2),
+        thickness_mm=thickness_mm[0] if thickness_mm else None,
+        position_mm=numbers["ImagePositionPatient"],
+        orientation=numbers["ImageOrientationPatient"],
+        spacing_mm=numbers["PixelSpacing"],
         rows=_integer(dataset, "Rows") or 0,
         columns=_integer(dataset, "Columns") or 0,
         frames=_integer(dataset, "NumberOfFrames") or 1,
+        frame=0,
         samples=_integer(dataset, "SamplesPerPixel") or 1,
         bits_allocated=_integer(dataset, "BitsAllocated") or 0,
         bits_stored=_integer(dataset, "BitsStored") or 0,
         signed=_integer(dataset, "PixelRepresentation") == 1,
         padding=_padding(dataset),
-        slope=_number(dataset, "RescaleSlope"),
-        intercept=_number(dataset, "RescaleIntercept"),
+        slope=slope[0] if slope else None,
+        intercept=intercept[0] if intercept else None,
         rescale_type=_text(dataset, "RescaleType").upper(),
         lossy=_text(dataset, "LossyImageCompression") == "01" or syntax in _LOSSY_SYNTAXES,
         is_directory="DirectoryRecordSequence" in dataset,
         pixels_at=pixels_at,
+        invalid=tuple(
+            (name, one_line("\\".join(parts)))
+            for name, parts in written.items()
+            if numbers[name] is None and any(part.strip() for part in parts)
+        ),
+        decimal_comma=any(numbers[name] and any("," in part for part in parts) for name, parts in written.items()),
     )
 
 
@@ -231,6 +300,23 @@ def _text(dataset: Dataset, keyword: str) -> str:
     return one_line("\\".join(part.strip(" \0") for part in _parts(dataset, keyword)))
 
 
+def _contrast_agent(dataset: Dataset) -> str:
+    """ContrastBolusAgent, or what ContrastBolusAgentSequence calls it (enhanced objects, PS3.3 C.7.6.4b)."""
+    named = _text(dataset, "ContrastBolusAgent")
+    if named or "ContrastBolusAgentSequence" not in dataset:
+        return named
+    agents = dataset.ContrastBolusAgentSequence
+    return one_line(agents[0].get("CodeMeaning") or "an agent without a name") if agents else ""
+
+
+def _is_given(text: str) -> bool:
+    """Whether a contrast tag says that some was given: a number above 0, or a word."""
+    try:
+        return bool(text) and float(text.replace(",", ".")) > 0
+    except ValueError:
+        return True
+
+
 def _age_years(text: str) -> float | None:
     """An age string (PS3.5 6.2): three digits and D, W, M or Y. Whoever is older than 90 may be known by the age."""
     found = re.fullmatch(r"(\d{3})([DWMY])", text.upper())
@@ -239,22 +325,18 @@ def _age_years(text: str) -> float | None:
     return min(90.0, int(found[1]) / {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}[found[2]])
 
 
-def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+def _decimals(parts: list[str], count: int) -> tuple[float, ...] | None:
+    """``count`` finite numbers, or None. A comma cannot stand in a decimal string (PS3.5 6.2), so it means a point."""
     try:
-        numbers = tuple(float(part) for part in _parts(dataset, keyword))
+        numbers = tuple(float(part.replace(",", ".")) for part in parts)
     except ValueError:
         return None
     return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
 
 
-def _number(dataset: Dataset, keyword: str) -> float | None:
-    numbers = _numbers(dataset, keyword, 1)
-    return numbers[0] if numbers else None
-
-
 def _integer(dataset: Dataset, keyword: str) -> int | None:
-    number = _number(dataset, keyword)
-    return None if number is None else int(number)
+    numbers = _decimals(_parts(dataset, keyword), 1)
+    return int(numbers[0]) if numbers else None
 
 
 def _parts(dataset: Dataset, keyword: str) -> list[str]:

@@ -9,6 +9,7 @@ from jaxtyping import Int16, Integer
 from ichformer.ct.archives import file_size, open_file
 from ichformer.ct.codestream import jpeg_2000_depth
 from ichformer.ct.decoding import decode, decode_here
+from ichformer.ct.enhanced import frame_alone
 from ichformer.ct.headers import MAX_BYTES, Header
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError, one_line
@@ -61,25 +62,27 @@ def check_pixels(header: Header) -> None:
             f"BitsAllocated (0028,0100) is {header.bits_allocated}, not 8, 16 or 32", where=header.path, mend=_EXPORT
         )
     found = file_size(header.path)
-    if found > MAX_BYTES:
+    if found > MAX_BYTES * header.frames:
         raise InputError(
             f"has {found >> 20} MiB, more than the {MAX_BYTES >> 20} MiB of the largest slice",
             where=header.path,
             mend=_EXPORT,
         )
-    needed = header.rows * header.columns * header.bits_allocated // 8
+    needed = header.rows * header.columns * header.bits_allocated // 8 * header.frames
     if header.transfer_syntax in _PLAIN_SYNTAXES and found < needed:
         raise InputError(
-            f"PixelData (7FE0,0010) is cut short: {found} bytes in the file, {needed} needed",
+            f"PixelData (7FE0,0010) needs {needed} bytes for Rows x Columns of {header.rows} x {header.columns} at "
+            f"{header.bits_allocated} bits, but the file has {found}: it is cut short, or its header is wrong",
             where=header.path,
             mend="copy the file again",
         )
-    if header.slope is None or header.intercept is None or header.slope == 0:
-        raise InputError(
-            "RescaleSlope (0028,1053) or RescaleIntercept (0028,1052) is absent or zero, so its values are not HU",
-            where=header.path,
-            mend=_EXPORT,
-        )
+    for name, tag, value in (
+        ("RescaleSlope", "(0028,1053)", header.slope),
+        ("RescaleIntercept", "(0028,1052)", header.intercept),
+    ):
+        if value is None or (value == 0 and name == "RescaleSlope"):
+            said = header.said(name) if value is None else "0"
+            raise InputError(f"{name} {tag} is {said}, so the values are not HU", where=header.path, mend=_EXPORT)
 
 
 def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
@@ -88,12 +91,13 @@ def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
     Raises:
       InputError: the pixels are cut short, broken, or coded in a way that no installed decoder reads.
     """
-    if header.pixels_at is not None and header.bits_allocated == 16 and header.frames == 1:
+    if header.pixels_at is not None and header.bits_allocated == 16:
         return _read_plain(header)
     try:
         is_compressed = pydicom.uid.UID(header.transfer_syntax).is_encapsulated
         with open_file(header.path) as file:
             data = file.read()
+        data = frame_alone(data, header.frame) if header.frames > 1 else data
         pixels = (decode if is_compressed else decode_here)(data, header.transfer_syntax)
         if pixels.shape != (header.rows, header.columns):
             raise ValueError(f"decoded to {pixels.dtype} {list(pixels.shape)}")

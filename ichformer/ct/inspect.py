@@ -100,7 +100,7 @@ def _unreadable(series: Scan, error: InputError) -> dict[str, Any]:
     return {
         "path": one_line(series.path, max_chars=400),
         "modality": series.modality,
-        "n_slices": len(series.files),
+        "n_slices": len(series.headers) if isinstance(series, Series) else len(series.files),
         **unknown,
         "kernel": series.kernel,
         "description": series.description,

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int16
 
-from ichformer.ct.slices import Stack
+from ichformer.ct.slices import Stack, median_step
 
 Missing = Literal["keep", "refuse", "interpolate"]
 """What becomes of missing slices: the gap stays and the audit says so; an error; or linear interpolation."""
@@ -18,7 +18,8 @@ def interpolate_missing(
     """Fill every gap of whole slices, voxel by voxel along the stack, by linear interpolation between its two sides.
 
     Returns:
-      HU, sources (``"interpolated:1/2:<below>"`` for the first of two new slices) and stack with the new slices.
+      HU, sources (``"interpolated:1/2:<below>"`` for the first of two new slices) and stack with the new slices: its
+      steps, its median step, and nothing missing.
     """
     pictures, names, steps_mm = [hu[0]], [source[0]], []
     for i, count in enumerate(stack.missing_in):
@@ -30,5 +31,10 @@ def interpolate_missing(
         pictures.append(hu[i + 1])
         names.append(source[i + 1])
         steps_mm += [stack.steps_mm[i] / (count + 1)] * (count + 1)
-    filled = replace(stack, steps_mm=tuple(steps_mm), missing_in=(0,) * len(steps_mm))
+    filled = replace(
+        stack,
+        steps_mm=tuple(steps_mm),
+        spacing_mm=median_step(np.array(steps_mm)),
+        missing_in=(0,) * len(steps_mm),
+    )
     return np.stack(pictures), tuple(names), filled

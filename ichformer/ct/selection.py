@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ichformer.ct.contrast import contrast_said, plain_words
+from ichformer.ct.headers import ACQUISITION_TAGS
 from ichformer.ct.series import Found, Series, nothing_found
+from ichformer.ct.slices import SAME_POSITION_MM, are_interleaved
 from ichformer.errors import InputError
 
 REFUSAL_CODES: dict[str, str] = {
@@ -14,6 +17,8 @@ REFUSAL_CODES: dict[str, str] = {
     "no_geometry": "positions, orientations or pixel spacing are absent",
     "few_slices": "fewer slices than a head has",
     "not_axial": "the slices are coronal or sagittal",
+    "mixed": "several stacks of slices, and no tag tells them apart",
+    "dynamic": "one of several volumes over time, such as perfusion",
     "reformat": "computed from another series: a reformat, a projection, a subtraction",
     "other_region": "another part of the body",
     "contrast": "with contrast medium",
@@ -26,6 +31,9 @@ REFUSAL_CODES: dict[str, str] = {
 _MIN_SLICES, _MIN_COVERAGE_MM = 8, 80.0
 _USUAL_MM = 5.0
 """The thickness that readers look for blood at, and that the public sets were labelled on."""
+
+_USUAL_KV = 120
+_KVP = list(ACQUISITION_TAGS).index("KVP")
 
 _REFORMATS = {
     "MPR",
@@ -40,15 +48,9 @@ _REFORMATS = {
     "VRT",
 }
 _REFORMAT_WORDS = r"mpr|mip|minip|vrt|3d|reformat\w*|recon 3d|cor|coronal|coronals|sag|sagittal|sagittals|subtraction"
-_PLAIN_WORDS = r"plain|non ?con\w*|non ?enh\w*|un ?enhanced|without|w ?o|no contrast|pre ?con\w*|pre|native|ncct|nect"
-_CONTRAST_WORDS = (
-    r"post ?con\w*|post(?! fossa)|contrast|c\+|ce|cect|enhanced|angio\w*|cta|ctv|arterial|venous|delay\w*|perfusion|ctp"
-    r"|\d+ ?cc|bolus|iv"
-)
+_DYNAMIC_WORDS = r"dyn\w*|perf\w*|ctp|vpct|4d|cine|multi ?phas\w*|time resolved|toggling\w*|shuttle|tac"
 _BONE_WORDS = r"bone\w*|sharp|osteo|ossea|knochen|petrous|temporal|iac"
 _OTHER_WORDS = r"neck|c ?spine|cervical|spine|chest|thorax|abdomen|pelvis|sinus\w*|facial|face|orbit\w*|carotid\w*|lung"
-
-_DESCRIPTION_LIMIT = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +71,10 @@ class Selection:
 def select_series(found: Found[Series]) -> Selection:
     """Choose the non-contrast soft-kernel axial head series among all that were found.
 
-    A series is left out if one of ``REFUSAL_CODES`` holds, in their order. Contrast is seen by ContrastBolusAgent
-    (0018,0010) and by words of the description, as it is often not tagged (CQ500); a sharp kernel by
+    A series is left out if one of ``REFUSAL_CODES`` holds, in their order. Contrast is seen by the contrast tags and by
+    words of the description, as it is often not tagged (CQ500), see ``contrast.contrast_said``; a sharp kernel by
     ConvolutionKernel (0018,1210) and by words. Of those left, the thickness nearest to 5 mm wins, then the most
-    coverage, then the first by path.
+    coverage, then the voltage nearest to 120 kV, then the first by path.
 
     Raises:
       InputError: none is left; names the reason of each.
@@ -101,11 +103,14 @@ def select_series(found: Found[Series]) -> Selection:
 
 
 def choices(found: Found[Any]) -> dict[Series, str]:
-    """For every DICOM series ``"chosen: why"`` or the reason against it; one is chosen in each study where one fits."""
-    studies: dict[str, list[Series]] = {}
+    """For every DICOM series ``"chosen: why"`` or the reason against it; one is chosen in each study where one fits.
+
+    Anonymisers give one StudyInstanceUID to several patients, so each patient's study is looked at by itself.
+    """
+    studies: dict[tuple[str, str], list[Series]] = {}
     for series in found.series:
         if isinstance(series, Series):
-            studies.setdefault(series.study_uid, []).append(series)
+            studies.setdefault((series.study_uid, series.headers[0].patient_id), []).append(series)
     said: dict[Series, str] = {}
     for of_study in studies.values():
         try:
@@ -120,8 +125,7 @@ def choices(found: Found[Any]) -> dict[Series, str]:
 def reason_against(series: Series) -> str | None:
     """Why a series is no non-contrast soft-kernel axial head, ``"code: text"``; None if it is one as far as it says."""
     first = series.headers[0]
-    words = _words(f"{first.description} {first.protocol}")
-    own_words = _words(first.description)
+    words = plain_words(first.description)
     image_type = set(first.image_type)
     if series.modality != "CT":
         return f"not_ct: Modality {series.modality or 'absent'}"
@@ -132,18 +136,24 @@ def reason_against(series: Series) -> str | None:
     normal = np.abs(_normal(series))
     if normal[2] < max(normal):
         return f"not_axial: {'sagittal' if normal[0] > normal[1] else 'coronal'}"
-    if found := (image_type & _REFORMATS) or _match(_REFORMAT_WORDS, own_words):
+    steps_mm = np.diff(_along_mm(series))
+    if steps_mm.min() <= SAME_POSITION_MM:
+        return "mixed: different pictures stand at one position"
+    if are_interleaved(steps_mm, _thickness_mm(series)):
+        return "mixed: two stacks of slices lie in each other"
+    if found := (image_type & _REFORMATS) or _match(_REFORMAT_WORDS, words):
         return f"reformat: {_said(found)}"
-    if found := _match(_OTHER_WORDS, f"{own_words} {_words(first.body_part)}"):
+    if found := _match(_OTHER_WORDS, f"{words} {plain_words(first.body_part)}"):
         return f"other_region: {_said(found)}"
-    if first.contrast_agent.strip().lower() not in ("", "no", "none", "n", "without", "0"):
-        return f"contrast: ContrastBolusAgent {first.contrast_agent[:_DESCRIPTION_LIMIT]}"
-    # "pre contrast" and "without contrast" hold the word too, so what says plain is looked for first.
-    if not _match(_PLAIN_WORDS, words) and (found := _match(_CONTRAST_WORDS, own_words)):
-        return f"contrast: the description says {_said(found)}"
+    if series.time_points > 1:
+        return f"dynamic: one of {series.time_points} volumes of the same stretch at different times"
+    if found := _match(_DYNAMIC_WORDS, words):
+        return f"dynamic: the description says {_said(found)}"
+    if said := contrast_said(first):
+        return f"contrast: {said}"
     if is_sharp(first.kernel):
         return f"bone_kernel: ConvolutionKernel {first.kernel}"
-    if found := _match(_BONE_WORDS, own_words):
+    if found := _match(_BONE_WORDS, words):
         return f"bone_kernel: the description says {_said(found)}"
     if (coverage_mm := _coverage_mm(series)) < _MIN_COVERAGE_MM:
         return f"short: {coverage_mm:.0f} mm"
@@ -165,11 +175,6 @@ def is_sharp(kernel: str) -> bool:
     return bool(re.fullmatch(r"BONE.*|EDGE|LUNG|ULTRA.*|YC|YD|YE|E|L", name))
 
 
-def _words(text: str) -> str:
-    """Lower case, parted by single spaces: "CT_HEAD-W/O" -> "ct head w o"."""
-    return re.sub(r"[^a-z0-9+]+", " ", re.sub(r"\bc-", "plain ", text[:_DESCRIPTION_LIMIT].lower())).strip()
-
-
 def _match(pattern: str, words: str) -> str | None:
     match = re.search(rf"(?<![a-z0-9])(?:{pattern})(?![a-z0-9+])", words)
     return match[0] if match else None
@@ -179,8 +184,11 @@ def _said(found: str | set[str]) -> str:
     return repr(found) if isinstance(found, str) else "ImageType " + ", ".join(sorted(found))
 
 
-def _rank(series: Series) -> tuple[float, float, str]:
-    return abs(_thickness_mm(series) - _USUAL_MM), -_coverage_mm(series), str(series.path)
+def _rank(series: Series) -> tuple[float, float, float, str]:
+    # Thicknesses that a console computed from steps of its table differ in the second place.
+    thickness_mm, kv = round(_thickness_mm(series), 1), series.headers[0].acquisition[_KVP]
+    from_usual_kv = abs(float(kv) - _USUAL_KV) if re.fullmatch(r"\d{1,4}(\.\d*)?", kv) else 0.0
+    return abs(thickness_mm - _USUAL_MM), -round(_coverage_mm(series)), from_usual_kv, str(series.path)
 
 
 def _normal(series: Series) -> np.ndarray:

@@ -1,18 +1,18 @@
 """Finding DICOM series: everything under a path, told apart, and what is no head CT set aside with a reason."""
 
-import itertools
+import math
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
 from ichformer.ct.archives import is_archive, list_archive
+from ichformer.ct.copies import broken_copies
 from ichformer.ct.dicomdir import listed_files
+from ichformer.ct.enhanced import ENHANCED_CT_IMAGES, frame_headers
 from ichformer.ct.headers import (
-    ENHANCED_CT_IMAGE,
     MEDIA_DIRECTORY,
     NOT_DICOM,
     SECONDARY_CAPTURE,
@@ -20,15 +20,17 @@ from ichformer.ct.headers import (
     quiet_pydicom,
     read_header,
 )
+from ichformer.ct.partition import partition
 from ichformer.errors import InputError, one_line
 
 SET_ASIDE_CODES: dict[str, str] = {
     "archive": "a zip or a tar inside a folder: name it to read it",
+    "broken_copy": "a file whose pixels cannot be read, beside a whole file of the same slice, which is read",
     "colour": "colour pictures, such as dose reports and screen captures",
     "dicomdir": "a DICOMDIR: an index of other files",
     "localizer": "a localizer (scout, surview, topogram)",
     "missing_file": "listed in the DICOMDIR, but not there",
-    "multi_frame": "an object of many frames; one file for each slice is read",
+    "multi_frame": "an object of many frames that is no enhanced CT",
     "no_picture": "DICOM without a picture, such as reports and presentation states",
     "not_dicom": "no DICOM file",
     "not_hu": "a map of something else than HU, such as perfusion",
@@ -41,8 +43,17 @@ SET_ASIDE_CODES: dict[str, str] = {
 
 _LOCALIZERS = frozenset({"LOCALIZER", "SCOUT", "SURVIEW", "TOPOGRAM", "SCANOGRAM"})
 _MAPS = frozenset({"PERFUSION", "RCBF", "RCBV", "CBF", "CBV", "MTT", "TTP", "TMAX", "PERMEABILITY", "EFF_ATOMIC_NUM"})
-_HU_TYPES = frozenset({"", "HU", "US"})
-"""RescaleType (PS3.3 C.11.1.1.2): Hounsfield, and "unspecified" which older scanners write for the same."""
+_HU_TYPES = re.compile(r"(HU|US|UNSPECIFIED|HO?UN?D?S?FIE?LDS?(UNITS?)?(HU)?|CTNUMBERS?)?")
+"""RescaleType (PS3.3 C.11.1.1.2), letters only: Hounsfield, also in words and misspelt, and "unspecified" or nothing,
+which older scanners write for the same. HU_MOD, Z_EFF, ED, MGML and others are something else.
+"""
+
+_MIN_STACK = 3
+_SAME_ANGLE = 2 * math.sin(math.radians(1) / 2)
+"""Unit vectors that are nearer point the same way within 1 degree: the angle of a gantry wavers, and is rounded."""
+
+_SAME_SPACING = 0.005
+"""Pixel spacings that differ by a smaller part are one: headers round them to 2 or 3 places."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +74,21 @@ class SetAside:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Single-frame grey pictures of one series, with one orientation, size and pixel spacing; never empty.
+    """Grey pictures of one stack of slices, with one orientation, size and pixel spacing; never empty.
 
     Attributes:
       uid: SeriesInstanceUID, "" where absent.
-      headers: one for each file, in the order of their paths.
+      headers: one for each slice, in the order of their files' paths.
+      copies: files that hold one of these slices again, pixel by pixel.
+      told_apart: "part 1 of 2, by KVP 80" where one SeriesInstanceUID holds several stacks, else "".
+      time_points: volumes of the same stretch that were taken one after the other, such as in perfusion; else 1.
     """
 
     uid: str
     headers: tuple[Header, ...]
+    copies: tuple[Path, ...] = ()
+    told_apart: str = ""
+    time_points: int = 1
 
     @property
     def study_uid(self) -> str:
@@ -95,8 +112,8 @@ class Series:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files, in the order of ``headers``."""
-        return tuple(header.path for header in self.headers)
+        """The files, each once, in the order of ``headers``."""
+        return tuple(dict.fromkeys(header.path for header in self.headers))
 
     @property
     def path(self) -> Path:
@@ -119,8 +136,10 @@ class Found(Generic[S]):
 def find_series(path: Path | str) -> Found[Series]:
     """Find every series under a folder, in a file, in a zip or a tar, or among what a DICOMDIR lists, by headers only.
 
-    Series are told apart by SeriesInstanceUID (by study and folder where it is absent), then by size, pixel spacing,
-    kernel, thickness and orientation, so that a folder may hold several studies and a series may hold reformats.
+    Series are told apart by study, patient and SeriesInstanceUID (by folder where it is absent), then by size, pixel
+    spacing and orientation. Where what is left is more than one stack, ``partition`` looks for what tells its parts
+    apart: kernel, thickness, voltage, acquisition, time. Only there pixels are read, to tell copies from pictures that
+    share a position. The frames of an enhanced CT are slices like any others.
 
     Args:
       path: what to look through; a part of an archive is named like a part of a folder, ``study.zip/series1``.
@@ -148,40 +167,34 @@ def find_series(path: Path | str) -> Found[Series]:
 
 def group_files(files: Iterable[Path], *, path: Path) -> Found[Series]:
     """Sort the given files into series, as ``find_series`` does; ``path`` is what messages call them all."""
-    series: list[list[Header]] = []
     set_aside: list[SetAside] = []
-    by_key: dict[tuple, list[list[Header]]] = {}
+    by_key: dict[tuple, list[Header]] = {}
+    order: dict[Path, int] = {}
     with quiet_pydicom():
         for file in files:
+            order[file] = len(order)
             try:
-                header = read_header(file)
+                headers, aside = _read_file(file)
             except InputError as error:
                 code = "not_dicom" if error.what == NOT_DICOM else "unreadable"
                 if code == "not_dicom" and is_archive(file):
                     code, error.what = "archive", "a zip or a tar: name it to read it"
-                set_aside.append(SetAside(path=file, code=code, text=one_line(error.what)))
-                continue
-            if reason := _reason_to_set_aside(header):
-                set_aside.append(SetAside(path=file, code=reason[0], text=one_line(reason[1])))
-                continue
-            uid = header.series_uid or (header.study_uid, str(file.parent))
-            alike = by_key.setdefault((uid, header.modality, header.rows, header.columns), [])
-            for group in alike:
-                if _lies_like(header, group[0]):
-                    group.append(header)
-                    break
-            else:
-                alike.append([header])
-                series.append(alike[-1])
-    return Found(
-        path=path,
-        series=tuple(
-            Series(uid=part[0].series_uid, headers=tuple(part))
-            for group in series
-            for part in _part_by_thickness(group)
-        ),
-        set_aside=tuple(set_aside),
-    )
+                aside, headers = (SetAside(path=file, code=code, text=one_line(error.what)),), ()
+            set_aside += aside
+            for header in headers:
+                uid = header.series_uid or str(file.parent)
+                key = (uid, header.series_uid == "", header.modality, header.rows, header.columns)
+                by_key.setdefault(key, []).append(header)
+        series: list[Series] = []
+        for alike in by_key.values():
+            broken = broken_copies(alike)
+            set_aside += [
+                SetAside(path=bad.path, code="broken_copy", text=f"cannot be read; {one_line(whole.path.name)} is read")
+                for bad, whole in broken.items()
+            ]
+            series += _series_of([header for header in alike if header not in broken])
+    series.sort(key=lambda one: order[one.headers[0].path])
+    return Found(path=path, series=tuple(series), set_aside=tuple(set_aside))
 
 
 def nothing_found(found: Found[Any]) -> InputError:
@@ -192,6 +205,26 @@ def nothing_found(found: Found[Any]) -> InputError:
     reasons = sorted({str(file) for file in found.set_aside})
     listed = "; ".join(reasons[:3]) + ("; ..." if len(reasons) > 3 else "")
     return InputError(f"no CT series among {len(found.set_aside)} files ({listed})", where=found.path, mend=mend)
+
+
+def _read_file(file: Path) -> tuple[tuple[Header, ...], tuple[SetAside, ...]]:
+    """The slices of a file, and why the file or some of its frames are none."""
+    header = read_header(file)
+    reason = _reason_to_set_aside(header)
+    if reason is None and header.sop_class in ENHANCED_CT_IMAGES:
+        headers = frame_headers(header)
+    elif reason is None and header.frames != 1:
+        reason, headers = ("multi_frame", f"{header.frames} frames in one file, SOP class {header.sop_class}"), ()
+    else:
+        headers = (header,) if reason is None else ()
+    if reason is not None:
+        return (), (SetAside(path=file, code=reason[0], text=one_line(reason[1])),)
+    reasons = [_reason_to_set_aside(header) for header in headers]
+    aside = tuple(
+        SetAside(path=file, code=code, text=one_line(f"{reasons.count((code, text))} frames: {text}"))
+        for code, text in dict.fromkeys(reason for reason in reasons if reason is not None)
+    )
+    return tuple(header for header, reason in zip(headers, reasons, strict=True) if reason is None), aside
 
 
 def _reason_to_set_aside(header: Header) -> tuple[str, str] | None:
@@ -205,39 +238,72 @@ def _reason_to_set_aside(header: Header) -> tuple[str, str] | None:
         return "colour", f"SamplesPerPixel is {header.samples}, ImageType {image_type}"
     if words & _LOCALIZERS:
         return "localizer", f"ImageType {image_type}"
-    if words & _MAPS or header.rescale_type not in _HU_TYPES:
+    if words & _MAPS:
         return "not_hu", f"ImageType {image_type}, RescaleType {header.rescale_type or 'absent'}"
-    if header.frames != 1 or header.sop_class == ENHANCED_CT_IMAGE:
-        return "multi_frame", f"{header.frames} frames in one file"
+    if not _HU_TYPES.fullmatch(re.sub(r"[^A-Z_]", "", header.rescale_type)):
+        return "not_hu", f"RescaleType (0028,1054) is {header.rescale_type!r}, which is not HU; ImageType {image_type}"
     if header.rows < 1 or header.columns < 1:
         return "no_picture", f"modality {header.modality or 'absent'}, Rows {header.rows}, Columns {header.columns}"
     return None
 
 
+def _series_of(alike: list[Header]) -> list[Series]:
+    """The stacks among slices that share SeriesInstanceUID, modality and size."""
+    people = _by_person(alike)
+    series = []
+    for i, person in enumerate(people):
+        for flat in _by_plane(person):
+            for part in partition(flat):
+                told = [f"part {i + 1} of {len(people)}, by study or patient"] if len(people) > 1 else []
+                series.append(
+                    Series(
+                        uid=part.headers[0].series_uid,
+                        headers=part.headers,
+                        copies=tuple(copy.path for copy in part.copies),
+                        told_apart="; ".join([*told, part.told_apart] if part.told_apart else told),
+                        time_points=part.time_points,
+                    )
+                )
+    return series
+
+
+def _by_person(headers: list[Header]) -> list[list[Header]]:
+    """Slices by StudyInstanceUID and PatientID. Where one is absent, and there is one only, it is that one.
+
+    An ID that is another one in each slice was made by an anonymiser and tells nothing, so it is not looked at.
+    """
+    columns = []
+    for ids in ([header.study_uid for header in headers], [header.patient_id for header in headers]):
+        named = set(ids) - {""}
+        says_nothing = len(named) == 1 or (len(named) == len(ids) and len(ids) >= _MIN_STACK)
+        columns.append([""] * len(ids) if says_nothing else ids)
+    people: dict[tuple[str, str], list[Header]] = {}
+    for header, study, patient in zip(headers, *columns, strict=True):
+        people.setdefault((study, patient), []).append(header)
+    return list(people.values())
+
+
+def _by_plane(headers: list[Header]) -> list[list[Header]]:
+    """Slices by orientation and pixel spacing. Absent geometry goes with anything: the reader then names the gap."""
+    planes: list[list[Header]] = []
+    for header in headers:
+        for plane in planes:
+            if _lies_like(header, plane[0]):
+                plane.append(header)
+                break
+        else:
+            planes.append([header])
+    return planes
+
+
 def _lies_like(header: Header, other: Header) -> bool:
-    """Same kernel, orientation and pixel spacing. Absent geometry goes with anything: the reader then names the gap."""
-    return (
-        header.kernel == other.kernel
-        and _near(header.orientation, other.orientation)
-        and _near(header.spacing_mm, other.spacing_mm)
+    if header.orientation is not None and other.orientation is not None:
+        for axis in (slice(0, 3), slice(3, 6)):
+            if math.dist(header.orientation[axis], other.orientation[axis]) > _SAME_ANGLE:
+                return False
+    if header.spacing_mm is None or other.spacing_mm is None:
+        return True
+    return all(
+        abs(a - b) <= _SAME_SPACING * max(abs(a), abs(b))
+        for a, b in zip(header.spacing_mm, other.spacing_mm, strict=True)
     )
-
-
-def _part_by_thickness(group: list[Header]) -> list[list[Header]]:
-    """Thin and thick slices of the same stretch, apart; as one where thin ones below are followed by thick ones."""
-    by_thickness: dict[float, list[Header]] = {}
-    for header in group:
-        if header.thickness_mm is None or header.position_mm is None or header.orientation is None:
-            return [group]
-        by_thickness.setdefault(round(header.thickness_mm, 2), []).append(header)
-    ranges = []
-    for thickness_mm, headers in by_thickness.items():
-        axes = np.array(headers[0].orientation).reshape(2, 3)
-        along_mm = np.array([header.position_mm for header in headers]) @ np.cross(axes[0], axes[1])
-        ranges.append((along_mm.min(), along_mm.max(), thickness_mm))
-    overlap = any(min(a[1], b[1]) - max(a[0], b[0]) > max(a[2], b[2]) for a, b in itertools.combinations(ranges, 2))
-    return list(by_thickness.values()) if overlap else [group]
-
-
-def _near(a: tuple[float, ...] | None, b: tuple[float, ...] | None) -> bool:
-    return a is None or b is None or all(abs(x - y) < 1e-3 for x, y in zip(a, b, strict=True))

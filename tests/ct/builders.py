@@ -1,6 +1,7 @@
 """Tiny DICOM series, made by pydicom, for the tests of this folder."""
 
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import pydicom
@@ -83,3 +84,30 @@ def write_series(
 def ramp(slices: int = 4, rows: int = 12, columns: int = 10) -> np.ndarray:
     """Stored values that differ in every voxel; HU 0 and more with the intercept of ``dataset``."""
     return (1024 + np.arange(slices * rows * columns)).reshape(slices, rows, columns).astype(np.int16)
+
+
+def write_stack(
+    folder: pathlib.Path,
+    heights_mm: list[float],
+    *,
+    seed: int = 0,
+    each: Callable[[int], dict[str, object]] = lambda _: {},
+    **tags: object,
+) -> np.ndarray:
+    """Slices of 4 x 4 pixels whose values belong to ``seed``; returns their HU, in the order of ``heights_mm``.
+
+    ``each`` gives the tags of one slice by its number. File names and SOPInstanceUIDs belong to ``seed`` too.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    hu = np.random.default_rng(seed).integers(0, 900, (len(heights_mm), 4, 4)).astype(np.int16)
+    for i, z in enumerate(heights_mm):
+        sop_uid = f"1.9.{seed}.{i + 1}"
+        values = {"series_uid": "1.2.3", "sop_uid": sop_uid} | tags | each(i)
+        made = dataset((hu[i] + 1024).astype(np.int16), position_mm=(-10.0, -20.0, float(z)), **values)
+        pydicom.dcmwrite(folder / f"{i:03d}-{seed}.dcm", made)
+    return hu
+
+
+def even(count: int, step_mm: float = 5.0, first_mm: float = 0.0) -> list[float]:
+    """Heights of an even stack."""
+    return [first_mm + step_mm * i for i in range(count)]
