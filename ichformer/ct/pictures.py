@@ -10,6 +10,7 @@ from jaxtyping import Int16, UInt8
 from PIL import Image, ImageSequence
 from scipy import ndimage
 
+from ichformer.ct.archives import open_file
 from ichformer.ct.audit import Audit
 from ichformer.ct.headless import Headless
 from ichformer.ct.hounsfield import MAX_SIDE
@@ -17,7 +18,8 @@ from ichformer.ct.volume import AIR_HU, MAX_VOXELS, Volume
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError, one_line
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_FORMATS = ("PNG", "JPEG", "TIFF")
+"""Pillow is asked for no others: it hands PostScript, for one, to a program, whatever the file is called."""
 
 ASSUMED_SLICE_MM, ASSUMED_FIELD_MM = 5.0, 230.0
 """Pictures have no geometry: slices of the usual thickness, and a usual field of view along the longer side."""
@@ -91,7 +93,7 @@ def read_pictures(stack: PictureStack) -> Volume:
 
 def _read_grey(file: Path) -> list[UInt8[np.ndarray, "h w"]]:
     try:
-        with Image.open(file) as image:
+        with open_file(file) as opened, Image.open(opened, formats=_FORMATS) as image:
             if max(image.size) > MAX_SIDE:
                 raise InputError(
                     f"is {image.size[1]} x {image.size[0]}, more than {MAX_SIDE} a side", where=file, mend=_MEND
