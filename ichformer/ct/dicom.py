@@ -8,12 +8,14 @@ from ichformer.ct.headers import Header, quiet_pydicom
 from ichformer.ct.hounsfield import Repairs, check_pixels, codestream_mismatch, read_stored, to_hu
 from ichformer.ct.missing import Missing, interpolate_missing
 from ichformer.ct.orientation import oblique_of, orient_lps, tilt_of
+from ichformer.ct.plausibility import check_values
 from ichformer.ct.series import Series
 from ichformer.ct.slices import Stack, describe_steps, stack_slices
 from ichformer.ct.volume import MAX_VOXELS, Volume
 from ichformer.errors import InputError
 
 _STRAIGHT_MM = 0.5
+_EXPORT = "export the series again from the scanner or the archive, as original CT images"
 
 
 def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
@@ -54,6 +56,8 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
     source = tuple(header.sop_uid or header.path.name for header in headers)
     hu, oriented = orient_lps(hu, affine)
     audit = _audit(headers, stack, oriented, repairs, is_turned=not np.array_equal(affine, oriented))
+    for note in check_values(hu, where=series.path, mend=_EXPORT):
+        audit = audit if note.code in {known.code for known in audit.notes} else audit.with_note(note.code, note.text)
     if stack.missing and missing == "interpolate":
         count = stack.missing
         hu, source, stack = interpolate_missing(hu, source, stack)
@@ -172,6 +176,17 @@ def _audit(
         f"intercept {first.intercept:g} on wrapped 12-bit values",
     )
     note(padded > 0, "padding_repaired", f"{padded} voxels, down to {lowest} HU, set to -1024")
+    note(
+        any(r.sign for r in repairs),
+        "sign_repaired",
+        f"PixelRepresentation says {'signed' if first.signed else 'unsigned'}, which the values contradict",
+    )
+    shifted = {(h.high_bit, h.bits_stored) for h in headers if h.bits_stored and h.high_bit != h.bits_stored - 1}
+    note(
+        bool(shifted),
+        "high_bit_unusual",
+        ", ".join(f"HighBit {high} with {stored} bits stored" for high, stored in sorted(shifted)),
+    )
     note(any(r.padding_kept for r in repairs), "padding_kept", f"PixelPaddingValue {first.padding} taken as tissue")
     note(clipped > 0, "hu_clipped", f"{clipped} voxels above 32767 HU")
     mismatch = codestream_mismatch(first)

@@ -14,8 +14,10 @@ from jaxtyping import Float64, Int16
 from ichformer.ct.archives import file_size, is_file, open_file
 from ichformer.ct.audit import Audit
 from ichformer.ct.headless import Headless
+from ichformer.ct.hounsfield import read_as_signed
 from ichformer.ct.nifti_affine import read_affine
 from ichformer.ct.orientation import lps_order, oblique_of, orient_lps, slice_normal, tilt_of
+from ichformer.ct.plausibility import check_values
 from ichformer.ct.volume import AIR_HU, MAX_VOXELS, Volume
 from ichformer.errors import InputError, one_line
 
@@ -25,8 +27,10 @@ _MOST_DEFLATED = 1032
 _BOMB_BYTES, _BOMB_RATIO = 2**28, 200
 """What unpacks to more than both is refused: CT shrinks to a half or a third."""
 
+_THROUGH_PLANE = 1.5
+"""Voxels that are longer than this along one axis than along both others were acquired in slices across that axis."""
+
 _MASK_VALUES = 16
-_SOFT_HU = -200
 _MEND = "export the scan again as int16 HU"
 
 
@@ -60,11 +64,17 @@ def read_nifti(path: Path | str) -> Volume:
     shape = image.shape
     if min(shape) < 2:
         raise InputError(f"has a shape of {list(shape)}, so it is no scan", where=path, mend="name the whole scan")
-    grid, rounded, air, clipped = _read_hu(image, path)
+    grid, rounded, air, clipped, is_wrapped = _read_hu(image, path)
     hu, oriented = orient_lps(grid, affine)
     _check_values(hu, path, is_whole=not rounded)
     normal = slice_normal(oriented)
     row_mm, column_mm = (float(np.linalg.norm(oriented[:3, axis])) for axis in (1, 2))
+    slice_mm = float(oriented[:3, 0] @ normal)
+    for plane, across_mm, other_mm in (("coronal", row_mm, column_mm), ("sagittal", column_mm, row_mm)):
+        if across_mm > _THROUGH_PLANE * max(slice_mm, other_mm):
+            raise InputError(
+                f"its slices are {plane}, {across_mm:.1f} mm apart, not axial", where=path, mend="name the axial scan"
+            )
     if abs(oriented[:3, 1] @ oriented[:3, 2]) > 0.01 * row_mm * column_mm:
         raise InputError("its rows and columns are not perpendicular", where=path, mend="resample it to a regular grid")
     notes += [
@@ -72,11 +82,8 @@ def read_nifti(path: Path | str) -> Volume:
         (rounded, "hu_rounded", "values with fractions were rounded to whole HU"),
         (air > 0, "padding_repaired", f"{air} voxels that were no numbers or below {AIR_HU} HU set to {AIR_HU}"),
         (clipped > 0, "hu_clipped", f"{clipped} voxels above 32767 HU"),
-        (
-            int(hu.min()) > _SOFT_HU,
-            "range_suspicious",
-            f"values from {hu.min()} to {hu.max()}: no air, so HU are doubtful",
-        ),
+        (is_wrapped, "sign_repaired", "unsigned values above 32767 were read as negative ones"),
+        *((True, note.code, note.text) for note in check_values(hu, where=path, mend=_MEND)),
     ]
     tilt_deg, oblique_deg = tilt_of(oriented), oblique_of(oriented)
     notes += [
@@ -88,7 +95,7 @@ def read_nifti(path: Path | str) -> Volume:
         audit = audit.with_note(code, text) if is_so else audit
     return Volume(
         hu=hu,
-        spacing_mm=(float(oriented[:3, 0] @ normal), row_mm, column_mm),
+        spacing_mm=(slice_mm, row_mm, column_mm),
         affine=oriented,
         source=_names(path, shape, affine),
         audit=audit,
@@ -175,14 +182,21 @@ def _load(path: Path) -> tuple[Any, bool]:
     return image, is_packed
 
 
-def _read_hu(image: Any, path: Path) -> tuple[Int16[np.ndarray, "i j k"], bool, int, int]:
-    """Voxels as HU on the file's own grid, a slab at a time; rounded or not, voxels set to air, voxels clipped."""
+def _read_hu(image: Any, path: Path) -> tuple[Int16[np.ndarray, "i j k"], bool, int, int, bool]:
+    """Voxels as HU on the file's own grid, a slab at a time.
+
+    Returns:
+      The grid; whether values were rounded; how many voxels were set to air; how many were clipped; whether values
+      were read as signed that the file has as unsigned.
+    """
     grid = np.empty(image.shape, np.int16, order="F")
-    rounded, air, clipped = False, 0, 0
+    rounded, air, clipped, is_wrapped = False, 0, 0, False
     highest = np.iinfo(np.int16).max
+    slope, intercept = image.dataobj.slope, image.dataobj.inter
     for k in range(image.shape[2]):
         try:
-            slab = np.asanyarray(image.dataobj[..., k])
+            with np.errstate(over="ignore", invalid="ignore"):
+                slab = np.asanyarray(image.dataobj[..., k])
         except Exception as error:
             raise InputError(
                 f"its voxels cannot be read ({type(error).__name__}: {one_line(error)})",
@@ -193,12 +207,17 @@ def _read_hu(image: Any, path: Path) -> tuple[Int16[np.ndarray, "i j k"], bool, 
             with np.errstate(invalid="ignore"):  # signalling NaN
                 whole = np.rint(slab)
             is_number = np.isfinite(slab)
-            rounded |= bool((np.abs(whole - slab)[is_number] > 1e-3).any())
+            rounded |= bool((np.abs(whole[is_number] - slab[is_number]) > 1e-3).any())
             slab = np.where(is_number, whole, AIR_HU - 1)
+        elif slab.dtype.kind == "u":
+            slab = slab.astype(np.int64)
+        signed = read_as_signed(slab, slope, intercept) if slab.max() > highest else None
+        if signed is not None:
+            slab, is_wrapped = signed, True
         low, high = slab < AIR_HU, slab > highest
         air, clipped = air + int(np.count_nonzero(low)), clipped + int(np.count_nonzero(high))
         grid[..., k] = np.clip(slab, AIR_HU, highest)
-    return grid, rounded, air, clipped
+    return grid, rounded, air, clipped, is_wrapped
 
 
 def _check_values(hu: Int16[np.ndarray, "s h w"], path: Path, *, is_whole: bool) -> None:

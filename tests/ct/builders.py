@@ -81,5 +81,10 @@ def write_series(
 
 
 def ramp(slices: int = 4, rows: int = 12, columns: int = 10) -> np.ndarray:
-    """Stored values that differ in every voxel; HU 0 and more with the intercept of ``dataset``."""
-    return (1024 + np.arange(slices * rows * columns)).reshape(slices, rows, columns).astype(np.int16)
+    """Stored values from air to bone, -1000 to 2000 HU with the intercept of ``dataset``.
+
+    They differ in every voxel, as long as there are no more than 3000.
+    """
+    count = slices * rows * columns
+    values = 24 + np.arange(count) * max(1, 3000 // count) % 3000
+    return values.reshape(slices, rows, columns).astype(np.int16)
