@@ -13,6 +13,7 @@ from ichformer.ct.series import Series
 from ichformer.ct.slices import Stack, describe_steps, stack_slices
 from ichformer.ct.volume import MAX_VOXELS, Volume
 from ichformer.errors import InputError
+from ichformer.files import path_text
 
 _STRAIGHT_MM = 0.5
 _EXPORT = "export the series again from the scanner or the archive, as original CT images"
@@ -53,7 +54,7 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
         for i, header in enumerate(headers):
             hu[i], repair = to_hu(read_stored(header), header)
             repairs.append(repair)
-    source = tuple(header.sop_uid or header.path.name for header in headers)
+    source = tuple(header.sop_uid or path_text(header.path.name) for header in headers)
     hu, oriented = orient_lps(hu, affine)
     audit = _audit(headers, stack, oriented, repairs, is_turned=not np.array_equal(affine, oriented))
     for note in check_values(hu, where=series.path, mend=_EXPORT):

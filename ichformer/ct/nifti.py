@@ -20,6 +20,7 @@ from ichformer.ct.orientation import lps_order, oblique_of, orient_lps, slice_no
 from ichformer.ct.plausibility import check_values
 from ichformer.ct.volume import AIR_HU, MAX_VOXELS, Volume
 from ichformer.errors import InputError, one_line
+from ichformer.files import path_text
 
 _MOST_DEFLATED = 1032
 """No deflate stream grows more than this (zlib, Technical Details), so a header that claims more lies."""
@@ -112,7 +113,7 @@ def _names(path: Path, shape: tuple[int, ...], affine: Float64[np.ndarray, "4 4"
     """Slices in the order of the Volume, by their numbers in the file."""
     order, forward = lps_order(affine)
     numbers = range(1, shape[order[0]] + 1)
-    return tuple(f"{path.name}#{number}" for number in (numbers if forward[0] else reversed(numbers)))
+    return tuple(f"{path_text(path.name)}#{number}" for number in (numbers if forward[0] else reversed(numbers)))
 
 
 def open_nifti(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"]]:

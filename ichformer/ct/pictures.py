@@ -17,6 +17,7 @@ from ichformer.ct.hounsfield import MAX_SIDE
 from ichformer.ct.volume import AIR_HU, MAX_VOXELS, Volume
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError, one_line
+from ichformer.files import path_text
 
 _FORMATS = ("PNG", "JPEG", "TIFF")
 """Pillow is asked for no others: it hands PostScript, for one, to a program, whatever the file is called."""
@@ -69,7 +70,7 @@ def read_pictures(stack: PictureStack) -> Volume:
                     mend="keep one scan a folder, or name single pictures",
                 )
             slices.append(grey)
-            source.append(file.name if number == 1 else f"{file.name}#{number}")
+            source.append(path_text(file.name) + ("" if number == 1 else f"#{number}"))
             if len(slices) * grey.size > MAX_VOXELS:
                 raise InputError(f"{len(slices)} slices are too many", where=file, mend="keep one scan a folder")
     hu = np.stack([_hu(grey) for grey in slices])
