@@ -2,12 +2,10 @@
 
 import zlib
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from ichformer.ct.archives import is_archive, is_file, read_start
+from ichformer.ct.archives import is_archive, read_start
 from ichformer.errors import InputError
-
-Format = Literal["NIfTI", "a picture"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -52,21 +50,12 @@ _FOREIGN = (
 )
 
 
-def format_of(path: Path) -> Format | None:
-    """Whether a file, be it in an archive, is NIfTI or a picture; None where it is neither.
-
-    A file that is called so but holds nothing that is known counts as what it is called: reading it says what is wrong.
-    """
-    if not is_file(path):
-        return None
-    code, text = describe(path)
-    if code != "other_format":
-        return None
-    return "NIfTI" if text == "NIfTI" else "a picture"
-
-
 def describe(path: Path) -> tuple[str, str]:
-    """The code of ``SET_ASIDE_CODES`` and a text for a file that is not DICOM."""
+    """The code of ``SET_ASIDE_CODES`` and a text for a file that is not DICOM; it may lie in an archive.
+
+    A file that is called NIfTI or a picture but holds nothing that is known counts as what it is called: reading it
+    says what is wrong.
+    """
     try:
         packed = read_start(path, _START_BYTES)
     except (OSError, InputError) as error:

@@ -18,7 +18,10 @@ _AIR_HU, _BONE_HU = -500, 250
 _SOFT_HU = (-130, 150)
 """Fat to contrast-filled blood: where most of what is neither air nor bone lies, in a plastic head too."""
 
-_DENSE_HU, _DENSE_SHARE = 3072, 0.2
+_TISSUE_HU, _TISSUE_SHARE = (-700, 1000), 0.01
+"""Where tissue is looked for, above inflated lung, and how much of it a scan has to hold."""
+
+_DENSE_HU, _DENSE_SHARE = 3000, 0.15
 """Enamel ends at about 3000 HU; metal and its streaks fill far less of a scan."""
 
 _WHITE = (255, 1023, 4095)
@@ -47,7 +50,9 @@ class _Histogram(NamedTuple):
     total: int
 
     def share(self, low: int, high: int) -> float:
-        """Part of the voxels from ``low`` to below ``high``."""
+        """Part of the voxels from ``low`` to below ``high``; 0 where there are too few to speak of parts."""
+        if self.total < _FEWEST:
+            return 0.0
         ends = (min(max(end + _OFFSET, 0), len(self.counts)) for end in (low, high))
         return float(self.counts[slice(*ends)].sum() / self.total)
 
@@ -64,41 +69,41 @@ def check_values(hu: Int16[np.ndarray, "s h w"], *, where: object, mend: str) ->
       mend: what to do about values that are no HU.
 
     Raises:
-      InputError: a fifth of the scan is denser than enamel; the values are those of a display picture, with many at
+      InputError: a seventh of the scan is denser than enamel; the values are those of a display picture, with many at
         both ends of its range; or air lies at 0 and soft tissue near 1000, so that an intercept was lost.
     """
     low, high = int(hu.min()), int(hu.max())
     histogram = _sample(hu)
-    has_air, is_large = low < _AIR_HU, histogram.total >= _FEWEST
-    if is_large and (dense := histogram.share(_DENSE_HU, _OFFSET)) > _DENSE_SHARE:
-        raise InputError(
-            f"{dense:.0%} of its voxels lie above {_DENSE_HU} HU, denser than any bone, so sign or scale are wrong",
-            where=where,
-            mend=mend,
-        )
-    if is_large and not has_air:
-        if low == 0 and high in _WHITE and _is_cut(histogram, low, high):
-            raise InputError(
-                f"its values run from 0 to {high} with many at both ends: a picture of a window, not HU",
-                where=where,
-                mend=mend,
-            )
-        if (soft_hu := _lifted_tissue(histogram, low)) is not None:
-            raise InputError(
-                f"its air lies at {low} and its soft tissue near {soft_hu}, so they are not HU: the intercept is wrong",
-                where=where,
-                mend=mend,
-            )
+    is_airless = hu.min(axis=(1, 2)) >= _AIR_HU
+    if (dense := histogram.share(_DENSE_HU, _OFFSET)) > _DENSE_SHARE:
+        what = f"{dense:.0%} of its voxels lie above {_DENSE_HU} HU, denser than any bone: their sign or scale is wrong"
+        raise InputError(what, where=where, mend=mend)
+    if is_airless.any() and (what := _airless_contradiction(hu[is_airless])):
+        raise InputError(what, where=where, mend=mend)
     notes = []
-    lacking = [what for what, is_there in (("air", has_air), ("bone", high > _BONE_HU)) if not is_there]
+    lacking = [what for what, is_there in (("air", low < _AIR_HU), ("bone", high > _BONE_HU)) if not is_there]
     if lacking:
-        text = f"values from {low} to {high}: no {' and no '.join(lacking)}, so HU are doubtful"
-        notes.append(Note(code="range_suspicious", text=text))
-    elif is_large and (text := _odd_tissue(histogram)):
+        text = f"values from {low} to {high}: no {' and no '.join(lacking)}"
+    elif is_airless.any() and histogram.total >= _FEWEST:
+        text = f"{np.count_nonzero(is_airless)} of {len(hu)} slices hold no air"
+    else:
+        text = _odd_tissue(histogram)
+    if text:
         notes.append(Note(code="range_suspicious", text=f"{text}, so HU are doubtful"))
-    if is_large and (step := _step(histogram)) > 2:
+    if (step := _step(histogram)) > 2:
         notes.append(Note(code="steps_coarse", text=f"HU in steps of {step}"))
     return tuple(notes)
+
+
+def _airless_contradiction(hu: Int16[np.ndarray, "s h w"]) -> str:
+    """What shows that slices without air are no HU; "" where nothing does."""
+    low, high = int(hu.min()), int(hu.max())
+    histogram = _sample(hu)
+    if low == 0 and high in _WHITE and _is_cut(histogram, low, high):
+        return f"its values run from 0 to {high} with many at both ends: a picture of a window, not HU"
+    if (soft_hu := _lifted_tissue(histogram, low)) is not None:
+        return f"its air lies at {low} and its soft tissue near {soft_hu}, so they are not HU: the intercept is wrong"
+    return ""
 
 
 def _sample(hu: Int16[np.ndarray, "s h w"]) -> _Histogram:
@@ -126,17 +131,19 @@ def _lifted_tissue(histogram: _Histogram, low: int) -> int | None:
 
 
 def _odd_tissue(histogram: _Histogram) -> str:
-    bins = range(-300, 500, 20)
+    if histogram.total < _FEWEST:
+        return ""
+    bins = range(*_TISSUE_HU, 20)
     shares = [histogram.share(at, at + 20) for at in bins]
-    if sum(shares) < 0.01:
-        return "hardly a voxel lies between -300 and 500 HU: no soft tissue"
+    if sum(shares) < _TISSUE_SHARE:
+        return f"hardly a voxel lies between {_TISSUE_HU[0]} and {_TISSUE_HU[1]} HU: no soft tissue"
     commonest = bins[int(np.argmax(shares))] + 10
     if not _SOFT_HU[0] <= commonest <= _SOFT_HU[1]:
-        return f"most soft tissue lies near {commonest} HU"
+        return f"the commonest tissue lies near {commonest} HU"
     return ""
 
 
 def _step(histogram: _Histogram) -> int:
     """The greatest common divisor of all differences between values; 1 where there are too few to tell."""
     values = np.flatnonzero(histogram.counts)
-    return int(np.gcd.reduce(np.diff(values))) if len(values) >= 20 else 1
+    return int(np.gcd.reduce(np.diff(values))) if histogram.total >= _FEWEST and len(values) >= 20 else 1

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ichformer.ct.dicom import read_series
-from ichformer.ct.formats import format_of
 from ichformer.ct.missing import Missing
 from ichformer.ct.nifti import NiftiFile, read_nifti
 from ichformer.ct.pictures import PictureStack, order_pictures, read_pictures
@@ -25,9 +24,6 @@ def find_scans(path: Path | str) -> Found[Scan]:
       InputError: the path does not exist, or cannot be read.
     """
     path = Path(path)
-    if kind := format_of(path):
-        scan = NiftiFile(path=path) if kind == "NIfTI" else PictureStack(files=(path,))
-        return Found(path=path, series=(scan,), set_aside=())
     found = find_series(path)
     others = [aside for aside in found.set_aside if aside.code == "other_format"]
     left = tuple(aside for aside in found.set_aside if aside.code != "other_format")

@@ -88,3 +88,12 @@ def ramp(slices: int = 4, rows: int = 12, columns: int = 10) -> np.ndarray:
     count = slices * rows * columns
     values = 24 + np.arange(count) * max(1, 3000 // count) % 3000
     return values.reshape(slices, rows, columns).astype(np.int16)
+
+
+def head_hu(slices: int = 6, side: int = 64) -> np.ndarray:
+    """HU [S,H,W] of something like a head: air, scalp, a ring of bone, brain and a ventricle, with noise."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    radius = np.hypot(y, x) / side
+    inside = np.select([radius < 0.06, radius < 0.32, radius < 0.38, radius < 0.41], [8, 34, 1300, -60], -1000)
+    noise = np.random.default_rng(0).normal(0, 4, (slices, side, side))
+    return np.clip(np.rint(inside + noise), -1024, 3071).astype(np.int16)
