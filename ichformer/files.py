@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-
 _LONE_BYTES = {0xDC00 + byte: 0xEF00 + byte for byte in range(0x80, 0x100)}
 """Bytes of a file name that are no UTF-8, as Python has them (PEP 383) -> private characters (MirBSD's OPTU-16)."""
 

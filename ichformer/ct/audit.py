@@ -14,7 +14,7 @@ AUDIT_CODES: dict[str, str] = {
     "display_window": "a display picture: grey was turned back into the HU of a brain window, what lies beyond is lost",
     "duplicates_dropped": "several slices stood at one position; the first by file name was kept",
     "head_not_found": "no head could be made out; the middle of the picture was framed",
-    "high_bit_unusual": "HighBit is not BitsStored - 1; the values were taken from the bits that it names, if these are used",
+    "high_bit_unusual": "HighBit is not BitsStored - 1; values were taken from the bits it names, where these are used",
     "hu_clipped": "values above what 16 bits hold were cut to 32767",
     "hu_rounded": "values with fractions were rounded to whole HU",
     "intercept_repaired": "values wrapped at 12 bits and a wrong intercept were repaired (seen in RSNA 2019)",

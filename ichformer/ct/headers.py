@@ -17,7 +17,7 @@ from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from ichformer.ct.archives import open_file
+from ichformer.ct.archives import open_file, read_start
 from ichformer.errors import InputError, one_line
 
 CT_IMAGE, ENHANCED_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
@@ -34,7 +34,7 @@ _LOSSY_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55,
 """PS3.5 section 10: transfer syntaxes that lose, or that may lose and are only chosen in order to."""
 
 GE_BIG_ENDIAN_PIXELS = UID("1.2.840.113619.5.2")
-"""GE's private syntax: all little endian with implicit VR, but the pixels big endian (GE DICOM conformance statements)."""
+"""GE's private syntax: implicit VR, little endian, but the pixels big endian (GE DICOM conformance statements)."""
 
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
@@ -127,8 +127,7 @@ def read_header(path: Path) -> Header:
       InputError: the file is not DICOM, or is broken.
     """
     try:
-        with open_file(path) as file:
-            start = file.read(132)
+        start = read_start(path, 132)
     except OSError as error:
         raise InputError(f"cannot be opened ({error.strerror})", where=path, mend="check its permissions") from None
     has_preamble = start[128:] == b"DICM"

@@ -211,9 +211,7 @@ def to_hu(stored: Integer[np.ndarray, "h w"], header: Header) -> tuple[Int16[np.
     if highest > np.iinfo(np.int16).max:
         clipped = int(np.count_nonzero(hu > np.iinfo(np.int16).max))
         hu = np.minimum(hu, np.iinfo(np.int16).max)
-    return hu.astype(np.int16, copy=False), Repairs(
-        count, lowest, clipped, wrapped, padding_kept, other_sign
-    )
+    return hu.astype(np.int16, copy=False), Repairs(count, lowest, clipped, wrapped, padding_kept, other_sign)
 
 
 def read_as_unsigned(stored: Integer[np.ndarray, "h w"], header: Header) -> bool:

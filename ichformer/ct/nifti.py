@@ -50,8 +50,8 @@ class NiftiFile(Headless):
 def read_nifti(path: Path | str) -> Volume:
     """Read one head CT from a NIfTI-1 or NIfTI-2 file.
 
-    The affine is the one that ``nifti_affine.read_affine`` believes. The slices' axis is the one that runs along the patient; ``Volume.source`` names them ``"<file>#<number>"``, numbered
-    from 1 as the file has them.
+    The affine is the one that ``nifti_affine.read_affine`` believes. The slices' axis is the one that runs along the
+    patient; ``Volume.source`` names them ``"<file>#<number>"``, numbered from 1 as the file has them.
 
     Args:
       path: a ``.nii`` or ``.nii.gz`` file.

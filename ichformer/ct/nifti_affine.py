@@ -1,7 +1,7 @@
 """Which of the affines of a NIfTI file is believed: sform, qform and pixdim may say different things.
 
-NIfTI-1 standard, "3D image (volume) orientation and location in space": the lengths of pixdim are those of the qform; the
-sform has lengths of its own. Tools set one of them and leave the others as they were, often as 1 x 1 x 1.
+The lengths of pixdim are those of the qform, the sform has lengths of its own (NIfTI-1 standard, "3D image (volume)
+orientation and location in space"). Tools set one of them and leave the others as they were, often as 1 x 1 x 1.
 """
 
 import math

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 from jaxtyping import Int16, UInt8
@@ -94,7 +95,7 @@ def read_pictures(stack: PictureStack) -> Volume:
 
 def _read_grey(file: Path) -> list[UInt8[np.ndarray, "h w"]]:
     try:
-        with open_file(file) as opened, Image.open(opened, formats=_FORMATS) as image:
+        with open_file(file) as opened, Image.open(cast("IO[bytes]", opened), formats=_FORMATS) as image:
             if max(image.size) > MAX_SIDE:
                 raise InputError(
                     f"is {image.size[1]} x {image.size[0]}, more than {MAX_SIDE} a side", where=file, mend=_MEND

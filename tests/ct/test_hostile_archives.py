@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ichformer.ct import archives
 from ichformer.ct.archives import is_archive, list_archive, open_file, read_start
 from ichformer.ct.scans import find_scans, read_volume
 from ichformer.errors import InputError
@@ -47,7 +48,7 @@ def test_damaged_streams_are_one_line_and_do_not_stop_a_folder(tmp_path, tar_of_
     found = find_scans(tmp_path / "s")
     np.testing.assert_array_equal(read_volume(found).hu[0], read_volume(tmp_path / "s").hu[0])
     assert [aside.path.name for aside in found.set_aside] == [f"damaged.tar.{suffix}"]
-    with pytest.raises(InputError, match="cannot be read|packed|damaged|not a DICOM"):
+    with pytest.raises(InputError, match=r"cannot be read|packed|damaged|not a DICOM"):
         read_volume(tmp_path / "s" / f"damaged.tar.{suffix}")
 
 
@@ -83,19 +84,13 @@ def headers(kind: bytes, count: int, payload: bytes) -> bytes:
         (tarfile.XHDTYPE, 3000, b"12 path=abcd\n"),
         (tarfile.XGLTYPE, 3000, b"12 path=abcd\n"),
         (tarfile.XHDTYPE, 1, b"9 a=bcde\n" * 300_000),
-        (tarfile.REGTYPE, 60_000, b""),
+        (tarfile.REGTYPE, 12_000, b""),
     ],
 )
-@pytest.mark.parametrize("suffix", ["", "xz"])
-def test_chains_of_headers_are_refused_in_one_line(tmp_path, memory_grows_little, kind, count, payload, suffix):
-    made = headers(kind, count, payload) + bytes(1024)
-    path = tmp_path / f"a.tar{suffix}"
-    path.write_bytes(PACKERS[suffix](made) if suffix else made)
-    if kind == tarfile.REGTYPE and not suffix:
-        assert len(list_archive(path)[0]) == 1  # no lie: 30 MB of headers that all give one name
-    else:
-        with pytest.raises(InputError, match="the archive cannot be read"):
-            list_archive(path)
+def test_chains_of_headers_are_refused_in_one_line(tmp_path, memory_grows_little, kind, count, payload):
+    (tmp_path / "a.tar").write_bytes(lzma.compress(headers(kind, count, payload) + bytes(1024), preset=0))
+    with pytest.raises(InputError, match="the archive cannot be read"):
+        list_archive(tmp_path / "a.tar")
 
 
 def test_a_header_that_claims_gigabytes_is_refused(tmp_path, memory_grows_little):
@@ -108,11 +103,12 @@ def test_a_header_that_claims_gigabytes_is_refused(tmp_path, memory_grows_little
 
 
 @pytest.mark.parametrize("suffix", ["bz2", "xz"])
-def test_a_packed_tar_that_unpacks_without_end_is_refused(tmp_path, suffix):
+def test_a_packed_tar_that_unpacks_without_end_is_refused(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(archives, "_BOMB_BYTES", 1 << 22)
     info = tarfile.TarInfo("big.dcm")
     info.size = 1 << 31
     pack = bz2.BZ2Compressor() if suffix == "bz2" else lzma.LZMACompressor(preset=0)
-    parts = [pack.compress(info.tobuf())] + [pack.compress(bytes(1 << 24)) for _ in range(20)]
+    parts = [pack.compress(info.tobuf()), pack.compress(bytes(1 << 23))]
     (tmp_path / "a.tar").write_bytes(b"".join([*parts, pack.flush()]))
     with pytest.raises(InputError, match="over 200 times its own size"):
         list_archive(tmp_path / "a.tar")
@@ -124,7 +120,6 @@ def test_many_members_that_are_small_in_the_archive_only_are_refused(tmp_path, m
         file.writestr("0.dcm", bytes(1 << 20))
         for number in range(1, 300):
             info = zipfile.ZipInfo(f"{number}.dcm")
-            info.__dict__ if False else None
             info.header_offset, info.compress_type = 0, zipfile.ZIP_DEFLATED
             info.file_size, info.compress_size, info.CRC = 1 << 20, file.infolist()[0].compress_size, 0
             file.filelist.append(info)
@@ -152,38 +147,24 @@ def test_a_sparse_tar_that_claims_terabytes_is_refused(tmp_path, memory_grows_li
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_member_that_is_larger_than_it_says_takes_no_memory(tmp_path, memory_grows_little, method):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as file:
-        file.writestr("big.dcm", bytes(1 << 26))
+        file.writestr("big.dcm", bytes(1 << 24))
     data = bytearray((tmp_path / "a.zip").read_bytes())
-    data = data.replace((1 << 26).to_bytes(4, "little"), (100).to_bytes(4, "little"))
+    data = data.replace((1 << 24).to_bytes(4, "little"), (100).to_bytes(4, "little"))
     (tmp_path / "a.zip").write_bytes(data)
     member = tmp_path / "a.zip" / "big.dcm"
     with pytest.raises(InputError, match="cannot be read from its archive"):
         open_file(member)
 
 
-@pytest.mark.parametrize("suffix", ["zip", "tar"])
-def test_only_the_start_of_a_member_is_unpacked_to_tell_what_it_is(tmp_path, memory_grows_little, suffix):
-    path = tmp_path / f"a.{suffix}"
-    size = 400 << 20
-    if suffix == "zip":
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file, file.open("big", "w") as member:
-            for _ in range(size >> 24):
-                member.write(bytes(1 << 24))
-            member.write(b"")
-        with path.open("ab") as file:
-            file.truncate(path.stat().st_size)
-    else:
-        info = tarfile.TarInfo("big")
-        info.size = size
-        with path.open("wb") as file:
-            file.write(info.tobuf())
-            file.truncate(512 + size + 1024)
-    if suffix == "tar":
-        assert read_start(path / "big", 4096) == bytes(4096)
-        assert [aside.code for aside in find_scans(path).set_aside] == ["not_dicom"]
-    else:
-        with pytest.raises(InputError, match="over 200 times its own size"):
-            find_scans(path)
+def test_only_the_start_of_a_member_is_unpacked_to_tell_what_it_is(tmp_path, memory_grows_little):
+    path = tmp_path / "a.tar"
+    info = tarfile.TarInfo("big")
+    info.size = 400 << 20
+    with path.open("wb") as file:
+        file.write(info.tobuf())
+        file.truncate(512 + info.size + 1024)
+    assert read_start(path / "big", 4096) == bytes(4096)
+    assert [aside.code for aside in find_scans(path).set_aside] == ["not_dicom"]
 
 
 def test_a_picture_that_is_a_program_is_not_run(tmp_path):

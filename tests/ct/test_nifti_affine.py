@@ -56,7 +56,7 @@ def test_a_pixdim_of_one_gives_way_to_the_sform(tmp_path):
 
 @pytest.mark.parametrize("factors", [(1, 1, 2), (2, 2, 1), (0.5, 0.5, 0.5), (1, 1, 10)])
 def test_lengths_that_contradict_each_other_are_refused(tmp_path, factors):
-    with pytest.raises(InputError, match="sform says .* between voxels, pixdim .* which is right is not known"):
+    with pytest.raises(InputError, match=r"sform says .* between voxels, pixdim .* which is right is not known"):
         read_nifti(write(tmp_path / "a.nii", sform=scaled(*factors), qform=RAS))
     with pytest.raises(InputError, match="which is right is not known"):
         read_nifti(write(tmp_path / "b.nii", sform=scaled(*factors), pixdim=(0.5, 0.6, 5)))

@@ -80,7 +80,9 @@ def test_padding_that_wrapped_into_unsigned_values(tmp_path, value):
 def test_metal_with_the_top_bit_set_stays_metal(tmp_path, intercept, metal):
     hu = HEAD.copy()
     hu[2, 30:34, 30:34] = metal
-    volume = read(tmp_path, (hu.astype(int) - intercept).astype(np.uint16), PixelRepresentation=0, RescaleIntercept=intercept)
+    volume = read(
+        tmp_path, (hu.astype(int) - intercept).astype(np.uint16), PixelRepresentation=0, RescaleIntercept=intercept
+    )
     np.testing.assert_array_equal(volume.hu, hu)
     assert noted(volume) == {}
 
@@ -118,9 +120,7 @@ def test_padding_of_a_range_becomes_air(tmp_path, ends):
     stored = HEAD.copy()
     stored[:, CORNERS] = -1995
     stored[:, 0, 0] = ends[0]
-    volume = read(
-        tmp_path, stored, RescaleIntercept=0, PixelPaddingValue=ends[0], PixelPaddingRangeLimit=ends[1]
-    )
+    volume = read(tmp_path, stored, RescaleIntercept=0, PixelPaddingValue=ends[0], PixelPaddingRangeLimit=ends[1])
     np.testing.assert_array_equal(volume.hu, np.where(CORNERS, -1024, HEAD))
 
 
