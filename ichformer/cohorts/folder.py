@@ -82,7 +82,10 @@ def _slice_names(scan: Scan) -> dict[str, str]:
             for name in (path_text(header.path.name), header.sop_uid)
             if name
         }
-    names = slice_names(scan.path) if isinstance(scan, NiftiFile) else [path_text(file.name) for file in scan.files]
+    try:
+        names = slice_names(scan.path) if isinstance(scan, NiftiFile) else [path_text(file.name) for file in scan.files]
+    except InputError:  # a broken file: it is left out, with this reason, when it is prepared
+        names = []
     return dict(zip(names, names, strict=True))
 
 

@@ -37,6 +37,7 @@ AUDIT_CODES: dict[str, str] = {
     "tilt_removed": "the shear was undone: rows were shifted so that the stack is a box",
     "units_converted": "lengths in other units were turned into mm",
     "unreadable": "the series could not be read; the text says why and what to do",
+    "unused_bits_set": "bits above BitsStored are set and were dropped: an overlay, or BitsStored is too small",
     "variable_spacing": "the distance between slices changes within the series",
 }
 """Stable code of every audit note -> what it means. The README's table is made from it."""

@@ -5,7 +5,7 @@ from jaxtyping import Float64
 
 from ichformer.ct.audit import Audit, Note
 from ichformer.ct.headers import Header, quiet_pydicom
-from ichformer.ct.hounsfield import Repairs, check_pixels, codestream_mismatch, read_stored, to_hu
+from ichformer.ct.hounsfield import Repairs, check_pixels, codestream_mismatch, has_unused_bits, read_stored, to_hu
 from ichformer.ct.missing import Missing, interpolate_missing
 from ichformer.ct.orientation import oblique_of, orient_lps, tilt_of
 from ichformer.ct.plausibility import check_values
@@ -57,7 +57,7 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
     source = tuple(header.sop_uid or path_text(header.path.name) for header in headers)
     hu, oriented = orient_lps(hu, affine)
     audit = _audit(headers, stack, oriented, repairs, is_turned=not np.array_equal(affine, oriented))
-    for note in check_values(hu, where=series.path, mend=_EXPORT):
+    for note in check_values(hu, n_below=sum(r.padded for r in repairs), where=series.path, mend=_EXPORT):
         audit = audit if note.code in {known.code for known in audit.notes} else audit.with_note(note.code, note.text)
     if stack.missing and missing == "interpolate":
         count = stack.missing
@@ -190,6 +190,7 @@ def _audit(
     )
     note(any(r.padding_kept for r in repairs), "padding_kept", f"PixelPaddingValue {first.padding} taken as tissue")
     note(clipped > 0, "hu_clipped", f"{clipped} voxels above 32767 HU")
+    note(has_unused_bits(headers[len(headers) // 2]), "unused_bits_set", f"bits above the {first.bits_stored} stored")
     mismatch = codestream_mismatch(first)
     note(bool(mismatch), "codestream_differs", f"{mismatch}; read as the decoder has it")
     note(any(h.lossy for h in headers), "lossy", "compressed with loss")

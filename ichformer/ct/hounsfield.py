@@ -139,7 +139,30 @@ def codestream_mismatch(header: Header) -> str:
 
 
 def _read_plain(header: Header) -> Integer[np.ndarray, "h w"]:
-    """Uncompressed little-endian values of 16 bits, straight from the file: what decoding them comes to."""
+    """Uncompressed values of 16 bits, straight from the file: what decoding them comes to."""
+    pixels = _read_words(header)
+    unused = 16 - header.bits_stored
+    if not 0 < unused < 16:
+        return pixels
+    # Bits above HighBit and below the stored ones may hold anything (PS3.5 8.1.1; such bits were allowed until 2008).
+    return (pixels << (unused - _low_bits(pixels, header))) >> unused
+
+
+def has_unused_bits(header: Header) -> bool:
+    """Whether bits above HighBit hold something other than the sign, in uncompressed values."""
+    if (
+        header.pixels_at is None
+        or header.bits_allocated != 16
+        or not 0 < header.bits_stored <= header.high_bit + 1 < 16
+    ):
+        return False
+    pixels = _read_words(header)
+    above = 16 - header.high_bit - 1
+    return bool(((pixels << above) >> above != pixels).any())
+
+
+def _read_words(header: Header) -> Integer[np.ndarray, "h w"]:
+    """The 16-bit words of uncompressed pixels, with all their bits."""
     assert header.pixels_at is not None
     needed = header.rows * header.columns * 2
     with open_file(header.path) as file:
@@ -153,12 +176,7 @@ def _read_plain(header: Header) -> Integer[np.ndarray, "h w"]:
         )
     order = ">" if header.transfer_syntax == GE_BIG_ENDIAN_PIXELS else "<"
     pixels = np.frombuffer(data, f"{order}{'i2' if header.signed else 'u2'}").reshape(header.rows, header.columns)
-    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    unused = 16 - header.bits_stored
-    if not 0 < unused < 16:
-        return pixels
-    # Bits above HighBit and below the stored ones may hold anything (PS3.5 8.1.1; such bits were allowed until 2008).
-    return (pixels << (unused - _low_bits(pixels, header))) >> unused
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
 def _low_bits(pixels: Integer[np.ndarray, "h w"], header: Header) -> int:

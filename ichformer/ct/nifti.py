@@ -54,11 +54,11 @@ def read_nifti(path: Path | str) -> Volume:
     patient; ``Volume.source`` names them ``"<file>#<number>"``, numbered from 1 as the file has them.
 
     Args:
-      path: a ``.nii`` or ``.nii.gz`` file.
+      path: a NIfTI file, packed by gzip or not, whatever its suffix; it may lie in an archive.
 
     Raises:
-      InputError: no NIfTI file, more or fewer than three axes, cut short, no invertible affine, or values that are no
-        HU: a mask, or scaled to 0 to 1.
+      InputError: no NIfTI file, more or fewer than three axes, cut short, no affine that can be believed, slices that
+        are not axial, or values that are no HU: a mask, scaled to 0 to 1, or what ``check_values`` refuses.
     """
     path = Path(path)
     image, affine, notes = _open(path)
@@ -84,7 +84,7 @@ def read_nifti(path: Path | str) -> Volume:
         (air > 0, "padding_repaired", f"{air} voxels that were no numbers or below {AIR_HU} HU set to {AIR_HU}"),
         (clipped > 0, "hu_clipped", f"{clipped} voxels above 32767 HU"),
         (is_wrapped, "sign_repaired", "unsigned values above 32767 were read as negative ones"),
-        *((True, note.code, note.text) for note in check_values(hu, where=path, mend=_MEND)),
+        *((True, note.code, note.text) for note in check_values(hu, n_below=air, where=path, mend=_MEND)),
     ]
     tilt_deg, oblique_deg = tilt_of(oriented), oblique_of(oriented)
     notes += [

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int16, Int64
 
 from ichformer.ct.audit import Note
+from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
 
 _AIR_HU, _BONE_HU = -500, 250
@@ -23,6 +24,9 @@ _TISSUE_HU, _TISSUE_SHARE = (-700, 1000), 0.01
 
 _DENSE_HU, _DENSE_SHARE = 3000, 0.15
 """Enamel ends at about 3000 HU; metal and its streaks fill far less of a scan."""
+
+_BELOW_SHARE = 0.5
+"""Padding round a circle is 21 % of a square; where half of a scan lies below air, so does its air."""
 
 _WHITE = (255, 1023, 4095)
 """The white of display pictures of 8, 10 and 12 bits."""
@@ -39,7 +43,7 @@ _PEAK_HU, _PEAK_SHARE, _PEAK_RATIO = 150, 0.05, 3
 _FEWEST = 10_000
 """Voxels from which parts of the whole are judged."""
 
-_SAMPLE = 1_000_000
+_SAMPLE = 300_000
 _OFFSET = 1 << 15
 
 
@@ -57,7 +61,7 @@ class _Histogram(NamedTuple):
         return float(self.counts[slice(*ends)].sum() / self.total)
 
 
-def check_values(hu: Int16[np.ndarray, "s h w"], *, where: object, mend: str) -> tuple[Note, ...]:
+def check_values(hu: Int16[np.ndarray, "s h w"], *, n_below: int, where: object, mend: str) -> tuple[Note, ...]:
     """Notes about values that are unusual for HU; none for a head in HU.
 
     A scan without air (a stripped brain, a narrow field of view), without bone or without soft tissue is noted as
@@ -65,6 +69,7 @@ def check_values(hu: Int16[np.ndarray, "s h w"], *, where: object, mend: str) ->
 
     Args:
       hu: the whole scan.
+      n_below: voxels that were below -1024 HU, or no numbers, before they were set to it.
       where: the file or series, for messages.
       mend: what to do about values that are no HU.
 
@@ -72,9 +77,10 @@ def check_values(hu: Int16[np.ndarray, "s h w"], *, where: object, mend: str) ->
       InputError: a seventh of the scan is denser than enamel; the values are those of a display picture, with many at
         both ends of its range; or air lies at 0 and soft tissue near 1000, so that an intercept was lost.
     """
-    low, high = int(hu.min()), int(hu.max())
+    lowest = hu.reshape(len(hu), -1).min(1)
+    low, high = int(lowest.min()), int(hu.max())
     histogram = _sample(hu)
-    is_airless = hu.min(axis=(1, 2)) >= _AIR_HU
+    is_airless = lowest >= _AIR_HU
     if (dense := histogram.share(_DENSE_HU, _OFFSET)) > _DENSE_SHARE:
         what = f"{dense:.0%} of its voxels lie above {_DENSE_HU} HU, denser than any bone: their sign or scale is wrong"
         raise InputError(what, where=where, mend=mend)
@@ -86,6 +92,8 @@ def check_values(hu: Int16[np.ndarray, "s h w"], *, where: object, mend: str) ->
         text = f"values from {low} to {high}: no {' and no '.join(lacking)}"
     elif is_airless.any() and histogram.total >= _FEWEST:
         text = f"{np.count_nonzero(is_airless)} of {len(hu)} slices hold no air"
+    elif n_below > _BELOW_SHARE * hu.size:
+        text = f"{n_below / hu.size:.0%} of its voxels were below {AIR_HU} HU"
     else:
         text = _odd_tissue(histogram)
     if text:

@@ -159,6 +159,18 @@ def test_names_that_begin_with_a_dot_are_read_in_archives(tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path / "a.zip" / ".hidden").hu, ramp() - 1024)
 
 
+def test_a_broken_file_does_not_stop_the_others_of_a_folder(tmp_path):
+    path = nifti(tmp_path / "b" / "ct.nii.gz")
+    path.write_bytes(path.read_bytes()[:-40])
+    nifti(tmp_path / "c" / "ct.nii.gz").write_bytes(b"\x1f\x8b\x08\0" + b"\xff" * 500)
+    nifti(tmp_path / "a" / "ct.nii.gz")
+    whole, *broken = places(load(tmp_path, cache=tmp_path))
+    np.testing.assert_array_equal(read_place(whole).hu, HEAD)
+    for place in broken:
+        with pytest.raises(InputError, match="cannot be read"):
+            read_place(place)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

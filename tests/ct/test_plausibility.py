@@ -10,8 +10,10 @@ from ichformer.errors import InputError
 from tests.ct.builders import head_hu, ramp, write_series
 
 
-def checked(hu) -> dict[str, str]:
-    return {note.code: note.text for note in check_values(hu.astype(np.int16), where="scan", mend="mend")}
+def checked(hu, n_below=0) -> dict[str, str]:
+    return {
+        note.code: note.text for note in check_values(hu.astype(np.int16), n_below=n_below, where="scan", mend="mend")
+    }
 
 
 def grey(low_hu, high_hu, white=255):
@@ -75,6 +77,13 @@ def test_slices_that_lost_their_intercept_among_others_that_did_not():
     hu = head_hu()
     hu[2] = 40
     assert "1 of 6 slices hold no air" in checked(hu)["range_suspicious"]
+
+
+def test_air_that_lies_below_air_is_noted(tmp_path):
+    """An intercept that was applied twice: air at -2000 is set to -1024 and no longer seen."""
+    assert "60% of its voxels were below" in checked(head_hu(), n_below=int(0.6 * head_hu().size))["range_suspicious"]
+    write_series(tmp_path, head_hu(), RescaleIntercept=-1024)
+    assert "range_suspicious" in {note.code for note in read_volume(tmp_path).audit.notes}
 
 
 def test_coarse_steps_are_seen_in_the_values():

@@ -26,7 +26,15 @@ def read(folder, stored, **tags):
 
 
 def test_bits_above_bits_stored_are_taken_off(tmp_path):
-    np.testing.assert_array_equal(read(tmp_path, STORED | 0xA000, **TWELVE).hu, HEAD)
+    volume = read(tmp_path, STORED | 0xA000, **TWELVE)
+    np.testing.assert_array_equal(volume.hu, HEAD)
+    assert "bits above the 12 stored" in noted(volume)["unused_bits_set"]
+    signed = read(tmp_path / "signed", HEAD.clip(-1024, 2047), BitsStored=12, HighBit=11, RescaleIntercept=0)
+    assert noted(signed) == {}  # the sign fills them
+
+
+def test_bits_stored_that_are_too_few_are_noted(tmp_path):
+    assert "unused_bits_set" in noted(read(tmp_path, STORED, **{**TWELVE, "BitsStored": 11, "HighBit": 10}))
 
 
 def test_values_below_high_bit_are_shifted(tmp_path):
