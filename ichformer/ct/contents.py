@@ -34,33 +34,20 @@ def list_files(path: Path) -> tuple[list[Path], list[LeftOut]]:
 
 
 def _walk(root: Path) -> tuple[list[Path], list[LeftOut]]:
+    """Links come last, those to files last of all, so that a file is listed under its own name where it has one."""
     files: list[tuple[Path, str]] = []
-    links: deque[tuple[Path, str]] = deque()
     left_out: list[LeftOut] = []
-    folders_seen: set[str] = set()
-    linked: set[str] = set()
-    pending = deque([root])
-    real_root = os.path.realpath(root)
-    while pending or links:
-        if not pending:  # links come last, so that a file is listed under its own name where it has one
-            folder, name = links.popleft()
-            real = os.path.realpath(folder / name)
-            if os.path.isfile(real):
-                if os.path.dirname(real) not in folders_seen and real not in linked:
-                    files.append((folder, name))
-                    linked.add(real)
-            elif not os.path.isdir(real):
-                left_out.append(LeftOut(folder / name, "broken_link", "a symbolic link to nothing that can be read"))
-            elif f"{real_root}/".startswith(f"{real.rstrip('/')}/"):
-                left_out.append(LeftOut(folder / name, "link_loop", "a symbolic link to a folder that it lies in"))
-            else:
-                pending.append(folder / name)
-            continue
-        folder = pending.popleft()
+    seen: set[str] = set()
+    pending, folder_links, file_links = deque([root]), deque[Path](), deque[Path]()
+    while pending or folder_links:
+        folder = (pending or folder_links).popleft()
         real = os.path.realpath(folder)
-        if real in folders_seen:
+        if folder.is_symlink() and folder != root and _holds(real, root):
+            left_out.append(LeftOut(folder, "link_loop", "a symbolic link to a folder that it lies in"))
             continue
-        folders_seen.add(real)
+        if real in seen:
+            continue
+        seen.add(real)
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
@@ -68,13 +55,22 @@ def _walk(root: Path) -> tuple[list[Path], list[LeftOut]]:
             continue
         for entry in entries:
             if entry.is_symlink():
-                links.append((folder, entry.name))
+                (folder_links if os.path.isdir(entry.path) else file_links).append(folder / entry.name)
             elif entry.is_dir():
                 pending.append(folder / entry.name)
             elif entry.is_file():
                 files.append((folder, entry.name))
-    # A linked file may lie in a folder that a later link led to.
-    own = {(folder, name) for folder, name in files if not (folder / name).is_symlink()} if linked else set()
-    doubled = linked & {os.path.join(os.path.realpath(folder), name) for folder, name in own}
-    kept = [(f, n) for f, n in files if not doubled or (f, n) in own or os.path.realpath(f / n) not in doubled]
-    return [folder / name for folder, name in sorted(kept)], left_out
+    linked: set[str] = set()
+    for link in file_links:
+        real = os.path.realpath(link)
+        if not os.path.isfile(real):
+            left_out.append(LeftOut(link, "broken_link", "a symbolic link to nothing that can be read"))
+        elif os.path.dirname(real) not in seen and real not in linked:
+            linked.add(real)
+            files.append((link.parent, link.name))
+    return [folder / name for folder, name in sorted(files)], left_out
+
+
+def _holds(real: str, root: Path) -> bool:
+    """Whether a folder is ``root`` or lies above it."""
+    return f"{os.path.realpath(root)}/".startswith(f"{real.rstrip('/')}/")

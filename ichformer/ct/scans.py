@@ -18,8 +18,8 @@ def find_scans(path: Path | str) -> Found[Scan]:
     """Every scan under a path: the DICOM series of ``find_series``; where there is none, NIfTI files and pictures.
 
     Files are told by their content, so that a wrong suffix does no harm; they may lie in a zip or a tar, or behind
-    symbolic links. A NIfTI file or a picture beside DICOM is set aside, as it may be a mask or a drawing: name it to read it. The
-    pictures of one folder are one scan.
+    symbolic links. A NIfTI file or a picture beside DICOM is set aside, as it may be a mask or a drawing: name it to
+    read it. The pictures of one folder are one scan.
 
     Raises:
       InputError: the path does not exist, or cannot be read.
