@@ -138,10 +138,6 @@ def _open(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"], list[tuple[bool,
         raise InputError(f"has a shape of {list(image.shape)}, not three axes", where=path, mend="save one scan a file")
     if dtype.kind not in "iuf":
         raise InputError(f"holds voxels of {dtype}, not numbers", where=path, mend=_MEND)
-    if int(image.dataobj.offset) < image.header.sizeof_hdr:
-        raise InputError(
-            f"its vox_offset is {image.dataobj.offset}, inside the header", where=path, mend="export the scan again"
-        )
     voxels = math.prod(map(int, image.shape))
     size = file_size(path)
     if voxels > MAX_VOXELS or voxels < 1:
@@ -158,6 +154,10 @@ def _open(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"], list[tuple[bool,
             f"would unpack to {needed >> 20} MiB, which is over {_BOMB_RATIO} times its own size",
             where=path,
             mend="if you trust it, unpack it with gunzip and name that file",
+        )
+    if int(image.dataobj.offset) < image.header.sizeof_hdr:
+        raise InputError(
+            f"its vox_offset is {image.dataobj.offset}, inside the header", where=path, mend="export the scan again"
         )
     affine, notes = read_affine(image.header, image.shape, path)
     return image, affine, notes

@@ -10,9 +10,10 @@ import pydicom
 import pytest
 from pydicom.fileset import FileSet
 
-from ichformer.ct.archives import MAX_MEMBER_BYTES, is_archive, list_archive, open_file
+from ichformer.ct.archives import is_archive, list_archive, open_file
 from ichformer.ct.headers import quiet_pydicom
 from ichformer.ct.inspect import inspect_path
+from ichformer.ct.members import MAX_MEMBER_BYTES
 from ichformer.ct.scans import read_volume
 from ichformer.ct.series import find_series
 from ichformer.errors import InputError

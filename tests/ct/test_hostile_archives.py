@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ichformer.ct import archives
+from ichformer.ct import members
 from ichformer.ct.archives import is_archive, list_archive, open_file, read_start
 from ichformer.ct.scans import find_scans, read_volume
 from ichformer.errors import InputError
@@ -104,7 +104,7 @@ def test_a_header_that_claims_gigabytes_is_refused(tmp_path, memory_grows_little
 
 @pytest.mark.parametrize("suffix", ["bz2", "xz"])
 def test_a_packed_tar_that_unpacks_without_end_is_refused(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(archives, "_BOMB_BYTES", 1 << 22)
+    monkeypatch.setattr(members, "_BOMB_BYTES", 1 << 22)
     info = tarfile.TarInfo("big.dcm")
     info.size = 1 << 31
     pack = bz2.BZ2Compressor() if suffix == "bz2" else lzma.LZMACompressor(preset=0)
