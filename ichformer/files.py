@@ -5,6 +5,24 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+_LONE_BYTES = {0xDC00 + byte: 0xEF00 + byte for byte in range(0x80, 0x100)}
+"""Bytes of a file name that are no UTF-8, as Python has them (PEP 383) -> private characters (MirBSD's OPTU-16)."""
+
+
+def path_text(path: Path | str) -> str:
+    """A path as text for tables and records, which hold UTF-8 only; ``text_path`` finds the file again.
+
+    Old discs and archives hold names in Latin-1 or another encoding. Their bytes become private characters.
+    """
+    return str(path).translate(_LONE_BYTES)
+
+
+def text_path(text: str) -> Path:
+    """The path that ``path_text`` made into text; a path that is there as it stands stays as it is."""
+    if text.isascii() or os.path.lexists(text):
+        return Path(text)
+    return Path(text.translate({private: lone for lone, private in _LONE_BYTES.items()}))
+
 
 def write_text(text: str, path: Path) -> None:
     """The whole file or none of it; its folder has to be there."""

@@ -1,6 +1,7 @@
 """Any folder of scans, with a CSV of labels or without."""
 
 import hashlib
+import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +16,7 @@ from ichformer.ct.nifti import NiftiFile, slice_names
 from ichformer.ct.scans import Scan, find_scans
 from ichformer.ct.series import Found, Series
 from ichformer.errors import InputError
+from ichformer.files import path_text
 
 
 def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
@@ -45,13 +47,13 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
         patient_id, study = _patient_id(series), series.study_uid
         patient = "P-" + _hash(patient_id or study or name)
         rows[name] = {"cohort": "folder", "origin": "folder", "patient": patient, "study": study, "series": name}
-        rows[name]["path"] = str(series.path.absolute())
+        rows[name]["path"] = path_text(series.path.absolute())
         below = PurePosixPath(series.path.relative_to(source).as_posix())
         keys = {
             "series": {name, series.uid},
             "study": {study},
             "patient": {patient, patient_id},
-            "path": {str(path) for path in (below, *below.parents)},
+            "path": {path_text(str(path)) for path in (below, *below.parents)},
         }
         keyed.append(Labelled(series=name, keys=keys, slices=_slice_names(series)))
     if labels is not None:
@@ -85,8 +87,16 @@ def _slices_of(scan: Scan) -> str:
 def _slice_names(scan: Scan) -> dict[str, str]:
     """Whatever a row may call a slice -> its name in ``Volume.source``."""
     if isinstance(scan, Series):
-        return {a: h.sop_uid or h.path.name for h in scan.headers for a in (h.path.name, h.sop_uid) if a}
-    names = slice_names(scan.path) if isinstance(scan, NiftiFile) else [file.name for file in scan.files]
+        return {
+            name: header.sop_uid or path_text(header.path.name)
+            for header in scan.headers
+            for name in (path_text(header.path.name), header.sop_uid)
+            if name
+        }
+    try:
+        names = slice_names(scan.path) if isinstance(scan, NiftiFile) else [path_text(file.name) for file in scan.files]
+    except InputError:  # a broken file: it is left out, with this reason, when it is prepared
+        names = []
     return dict(zip(names, names, strict=True))
 
 
@@ -99,4 +109,4 @@ def _patient_id(series: Scan) -> str:
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:12]

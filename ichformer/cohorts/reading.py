@@ -12,6 +12,7 @@ from ichformer.ct.missing import Missing
 from ichformer.ct.scans import find_scans, read_volume
 from ichformer.ct.series import group_files
 from ichformer.ct.volume import Volume
+from ichformer.files import text_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,9 @@ def places(index: pd.DataFrame) -> Sequence[Place]:
 
 def read_place(place: Place, *, missing: Missing = "keep") -> Volume:
     """The volume, as ``ct.scans.read_volume`` reads it; InputError where it cannot."""
+    path = text_path(place.path)
     if place.files:
-        files = [Path(place.path) / name for name in place.files]
+        files = [path / text_path(name) for name in place.files]
         return read_volume(group_files(files, path=files[0]), missing=missing)
-    found = find_scans(place.path)
+    found = find_scans(path)
     return read_volume(named_series(found).get(place.series, found), missing=missing)

@@ -9,7 +9,8 @@ from jaxtyping import Float64
 
 from ichformer import LABELS
 from ichformer.cohorts.tables import SLICE_COLUMNS, fill_any, scan_labels, write_table
-from ichformer.ct.nifti import SUFFIXES, open_nifti, slice_names
+from ichformer.ct.formats import NIFTI_SUFFIXES
+from ichformer.ct.nifti import open_nifti, slice_names
 from ichformer.ct.orientation import orient_lps
 from ichformer.errors import InputError, one_line
 from ichformer.processes import map_processes
@@ -18,7 +19,7 @@ from ichformer.processes import map_processes
 def nifti_files(folder: Path) -> dict[str, Path]:
     """The NIfTI files of a folder by name without suffix, in their order."""
     files = {path.name.removesuffix(".gz").removesuffix(".nii"): path for path in sorted(folder.iterdir())}
-    return {name: path for name, path in files.items() if path.name.endswith(SUFFIXES)}
+    return {name: path for name, path in files.items() if path.name.endswith(NIFTI_SUFFIXES)}
 
 
 def slice_values(mask: Path, scan: Path) -> list[frozenset[int]]:

@@ -17,6 +17,7 @@ AUDIT_CODES: dict[str, str] = {
     "dynamic": "a volume of a time series, such as perfusion, taken while contrast medium runs through",
     "geometry_varies": "orientation or pixel spacing varies slightly within the stack; the median was taken",
     "head_not_found": "no head could be made out; the middle of the picture was framed",
+    "high_bit_unusual": "HighBit is not BitsStored - 1; values were taken from the bits it names, where these are used",
     "hu_clipped": "values above what 16 bits hold were cut to 32767",
     "hu_rounded": "values with fractions were rounded to whole HU",
     "intercept_repaired": "values wrapped at 12 bits and a wrong intercept were repaired (seen in RSNA 2019)",
@@ -28,10 +29,11 @@ AUDIT_CODES: dict[str, str] = {
     "outside_blanked": "everything outside the skull's inside (skull, scalp, face) was set to -1024 HU",
     "padding_kept": "PixelPaddingValue occurs but lies in the range of tissue, so it was taken as tissue",
     "padding_repaired": "padding and values below -1024 HU were set to -1024",
-    "range_suspicious": "no voxel is as low as air, so the values may be something else than HU",
+    "range_suspicious": "air, bone or soft tissue is not where it is in HU, so the values may be something else",
     "reoriented": "rows or columns were flipped or exchanged to run anterior to posterior and right to left",
     "rescale_type_absent": "RescaleType is absent; the rescaled values were taken as HU",
     "series_divided": "one SeriesInstanceUID holds several stacks, which were told apart; this is one of them",
+    "sign_repaired": "the values make sense only with the other sign than PixelRepresentation or the data type says",
     "slices_interpolated": "missing slices were interpolated from those on both sides",
     "slices_resampled": "the slices were resampled to an even distance",
     "slices_sparse": "the slices are much thinner than their distance, so parts of the head are not shown",
@@ -41,6 +43,7 @@ AUDIT_CODES: dict[str, str] = {
     "tilt_removed": "the shear was undone: rows were shifted so that the stack is a box",
     "units_converted": "lengths in other units were turned into mm",
     "unreadable": "the series could not be read; the text says why and what to do",
+    "unused_bits_set": "bits above BitsStored are set and were dropped: an overlay, or BitsStored is too small",
     "variable_spacing": "the distance between slices changes within the series",
 }
 """Stable code of every audit note -> what it means. The README's table is made from it."""

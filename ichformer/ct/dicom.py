@@ -5,13 +5,15 @@ from jaxtyping import Float64
 
 from ichformer.ct.audit import Audit, Note
 from ichformer.ct.headers import Header, quiet_pydicom
-from ichformer.ct.hounsfield import Repairs, check_pixels, codestream_mismatch, read_stored, to_hu
+from ichformer.ct.hounsfield import Repairs, check_pixels, codestream_mismatch, has_unused_bits, read_stored, to_hu
 from ichformer.ct.missing import Missing, interpolate_missing
 from ichformer.ct.orientation import oblique_of, orient_lps, tilt_of
+from ichformer.ct.plausibility import check_values
 from ichformer.ct.series import Series
 from ichformer.ct.slices import Stack, are_interleaved, describe_steps, stack_slices
 from ichformer.ct.volume import MAX_VOXELS, Volume
 from ichformer.errors import InputError, one_line
+from ichformer.files import path_text
 
 _STRAIGHT_MM = 0.5
 _LEVEL_DEG, _SAME_SPACING = 0.05, 1e-3
@@ -22,6 +24,7 @@ _NO_TAG = (
     "so they may be two scans under one SeriesInstanceUID"
 )
 _ONE_SCAN = "put the files of each scan into a folder of its own"
+_EXPORT = "export the series again from the scanner or the archive, as original CT images"
 
 
 def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
@@ -52,7 +55,8 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
         for i, header in enumerate(headers):
             hu[i], repair = to_hu(read_stored(header), header)
             repairs.append(repair)
-    source = tuple(header.sop_uid or header.path.name for header in headers)
+    source = tuple(header.sop_uid or path_text(header.path.name) for header in headers)
+    doubts = check_values(hu, n_below=sum(r.padded for r in repairs), where=series.path, mend=_EXPORT)
     as_found = stack
     if stack.missing and missing == "interpolate":
         hu, source, stack = interpolate_missing(hu, source, stack)
@@ -65,6 +69,8 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
     affine[:3, 3] = first.position_mm
     hu, oriented = orient_lps(hu, affine)
     audit = _audit(series, as_found, oriented, repairs, is_turned=not np.array_equal(affine, oriented))
+    for note in doubts:
+        audit = audit if note.code in {known.code for known in audit.notes} else audit.with_note(note.code, note.text)
     if stack is not as_found:
         steps_mm = () if stack.is_even else stack.steps_mm
         audit = audit.with_note("slices_interpolated", f"{as_found.missing} put into the gaps", steps_mm=steps_mm)
@@ -210,8 +216,20 @@ def _audit(
         f"intercept {first.intercept:g} on wrapped 12-bit values",
     )
     note(padded > 0, "padding_repaired", f"{padded} voxels, down to {lowest} HU, set to -1024")
+    note(
+        any(r.sign for r in repairs),
+        "sign_repaired",
+        f"PixelRepresentation says {'signed' if first.signed else 'unsigned'}, which the values contradict",
+    )
+    shifted = {(h.high_bit, h.bits_stored) for h in headers if h.bits_stored and h.high_bit != h.bits_stored - 1}
+    note(
+        bool(shifted),
+        "high_bit_unusual",
+        ", ".join(f"HighBit {high} with {stored} bits stored" for high, stored in sorted(shifted)),
+    )
     note(any(r.padding_kept for r in repairs), "padding_kept", f"PixelPaddingValue {first.padding} taken as tissue")
     note(clipped > 0, "hu_clipped", f"{clipped} voxels above 32767 HU")
+    note(has_unused_bits(headers[len(headers) // 2]), "unused_bits_set", f"bits above the {first.bits_stored} stored")
     mismatch = codestream_mismatch(first)
     note(bool(mismatch), "codestream_differs", f"{mismatch}; read as the decoder has it")
     note(any(h.lossy for h in headers), "lossy", "compressed with loss")

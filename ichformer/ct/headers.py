@@ -17,7 +17,7 @@ from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from ichformer.ct.archives import open_file
+from ichformer.ct.archives import open_file, read_start
 from ichformer.errors import InputError, one_line
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -32,6 +32,9 @@ MAX_BYTES = 1 << 27
 
 _LOSSY_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 93, 110, 112, 203))
 """PS3.5 section 10: transfer syntaxes that lose, or that may lose and are only chosen in order to."""
+
+GE_BIG_ENDIAN_PIXELS = UID("1.2.840.113619.5.2")
+"""GE's private syntax: implicit VR, little endian, but the pixels big endian (GE DICOM conformance statements)."""
 
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
@@ -74,15 +77,16 @@ HEADER_TAGS = (
     *("StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ConvolutionKernel", "SliceThickness"),
     *("ContrastBolusAgent", "BodyPartExamined", "ProtocolName", "PatientAge", "PatientSex"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
-    *("SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue"),
+    *("SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("RescaleIntercept", "RescaleSlope", "RescaleType", "LossyImageCompression", "DirectoryRecordSequence"),
 )
 
 _TAG_OF = {keyword: Tag(keyword) for keyword in HEADER_TAGS}
 _BINARY = frozenset(
     {
-        *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
-        *("PixelPaddingValue", "DirectoryRecordSequence", "ContrastBolusAgentSequence"),
+        *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+        *("PixelPaddingValue", "PixelPaddingRangeLimit", "DirectoryRecordSequence", "ContrastBolusAgentSequence"),
     }
 )
 
@@ -101,12 +105,13 @@ class Header:
       contrast_given: the other contrast tags that say that a medium was given, such as "ContrastBolusVolume 80".
       position_mm, orientation: ImagePositionPatient (3) and ImageOrientationPatient (6).
       spacing_mm: PixelSpacing, between rows and between columns.
+      high_bit: HighBit; BitsStored - 1 where it is absent.
       signed: PixelRepresentation is 1.
       age_years: PatientAge; 90 for all that are older.
       sex: PatientSex, "F", "M" or "O".
       frames: NumberOfFrames of the file.
       frame: which of them this is, from 0.
-      padding: PixelPaddingValue, as stored.
+      padding, padding_limit: PixelPaddingValue and PixelPaddingRangeLimit, as stored.
       invalid: (keyword, text) of each decimal tag whose text is no number, or not as many as belong there.
       decimal_comma: a decimal tag was written with a comma; the numbers are what a point in its place means.
       pixels_at: byte of the file at which uncompressed little-endian pixels start; None where they are something else.
@@ -142,8 +147,10 @@ class Header:
     samples: int
     bits_allocated: int
     bits_stored: int
+    high_bit: int
     signed: bool
     padding: int | None
+    padding_limit: int | None
     slope: float | None
     intercept: float | None
     rescale_type: str
@@ -173,8 +180,7 @@ def read_header(path: Path) -> Header:
       InputError: the file is not DICOM, or is broken.
     """
     try:
-        with open_file(path) as file:
-            start = file.read(132)
+        start = read_start(path, 132)
     except OSError as error:
         raise InputError(f"cannot be opened ({error.strerror})", where=path, mend="check its permissions") from None
     has_preamble = start[128:] == b"DICM"
@@ -268,9 +274,11 @@ def header_of(path: Path, dataset: Dataset, syntax: UID, pixels_at: int | None) 
         frame=0,
         samples=_integer(dataset, "SamplesPerPixel") or 1,
         bits_allocated=_integer(dataset, "BitsAllocated") or 0,
-        bits_stored=_integer(dataset, "BitsStored") or 0,
+        bits_stored=(bits_stored := _integer(dataset, "BitsStored") or 0),
+        high_bit=bits_stored - 1 if (high_bit := _integer(dataset, "HighBit")) is None else high_bit,
         signed=_integer(dataset, "PixelRepresentation") == 1,
-        padding=_padding(dataset),
+        padding=_padding(dataset, "PixelPaddingValue"),
+        padding_limit=_padding(dataset, "PixelPaddingRangeLimit"),
         slope=slope[0] if slope else None,
         intercept=intercept[0] if intercept else None,
         rescale_type=_text(dataset, "RescaleType").upper(),
@@ -289,7 +297,7 @@ def header_of(path: Path, dataset: Dataset, syntax: UID, pixels_at: int | None) 
 def _pixels_at(file: io.BufferedIOBase, syntax: UID) -> int | None:
     """Where the value of PixelData starts, if the file stands before it and it is plain (PS3.5 7.1, A.1 and A.2)."""
     start = file.read(12)
-    if syntax == pydicom.uid.ImplicitVRLittleEndian and start[:4] == _PIXEL_DATA:
+    if syntax in (pydicom.uid.ImplicitVRLittleEndian, GE_BIG_ENDIAN_PIXELS) and start[:4] == _PIXEL_DATA:
         return file.tell() - 4
     if syntax == pydicom.uid.ExplicitVRLittleEndian and start[:6] in (_PIXEL_DATA + b"OW", _PIXEL_DATA + b"OB"):
         return file.tell()
@@ -360,9 +368,9 @@ def _parts(dataset: Dataset, keyword: str) -> list[str]:
     return [str(part) for part in (value if isinstance(value, MultiValue | list) else [value])]
 
 
-def _padding(dataset: Dataset) -> int | None:
-    """PixelPaddingValue; its VR is US or SS (PS3.6), and writers confuse the two, so the sign follows the pixels."""
-    value, bits = _integer(dataset, "PixelPaddingValue"), 16
+def _padding(dataset: Dataset, keyword: str) -> int | None:
+    """A value of padding; its VR is US or SS (PS3.6), and writers confuse the two, so the sign follows the pixels."""
+    value, bits = _integer(dataset, keyword), 16
     if value is None:
         return None
     if _integer(dataset, "PixelRepresentation") == 1:

@@ -4,20 +4,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 from jaxtyping import Int16, UInt8
 from PIL import Image, ImageSequence
 from scipy import ndimage
 
+from ichformer.ct.archives import open_file
 from ichformer.ct.audit import Audit
 from ichformer.ct.headless import Headless
 from ichformer.ct.hounsfield import MAX_SIDE
 from ichformer.ct.volume import AIR_HU, MAX_VOXELS, Volume
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError, one_line
+from ichformer.files import path_text
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_FORMATS = ("PNG", "JPEG", "TIFF")
+"""Pillow is asked for no others: it hands PostScript, for one, to a program, whatever the file is called."""
 
 ASSUMED_SLICE_MM, ASSUMED_FIELD_MM = 5.0, 230.0
 """Pictures have no geometry: slices of the usual thickness, and a usual field of view along the longer side."""
@@ -67,7 +71,7 @@ def read_pictures(stack: PictureStack) -> Volume:
                     mend="keep one scan a folder, or name single pictures",
                 )
             slices.append(grey)
-            source.append(file.name if number == 1 else f"{file.name}#{number}")
+            source.append(path_text(file.name) + ("" if number == 1 else f"#{number}"))
             if len(slices) * grey.size > MAX_VOXELS:
                 raise InputError(f"{len(slices)} slices are too many", where=file, mend="keep one scan a folder")
     hu = np.stack([_hu(grey) for grey in slices])
@@ -91,7 +95,7 @@ def read_pictures(stack: PictureStack) -> Volume:
 
 def _read_grey(file: Path) -> list[UInt8[np.ndarray, "h w"]]:
     try:
-        with Image.open(file) as image:
+        with open_file(file) as opened, Image.open(cast("IO[bytes]", opened), formats=_FORMATS) as image:
             if max(image.size) > MAX_SIDE:
                 raise InputError(
                     f"is {image.size[1]} x {image.size[0]}, more than {MAX_SIDE} a side", where=file, mend=_MEND

@@ -2,9 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from ichformer.ct import nifti, pictures
 from ichformer.ct.dicom import read_series
 from ichformer.ct.missing import Missing
 from ichformer.ct.nifti import NiftiFile, read_nifti
@@ -19,33 +17,26 @@ Scan = Series | NiftiFile | PictureStack
 def find_scans(path: Path | str) -> Found[Scan]:
     """Every scan under a path: the DICOM series of ``find_series``; where there is none, NIfTI files and pictures.
 
-    A NIfTI file or a picture beside DICOM is set aside, as it may be a mask or a drawing: name it to read it. The
-    pictures of one folder are one scan.
+    Files are told by their content, so that a wrong suffix does no harm; they may lie in a zip or a tar, or behind
+    symbolic links. A NIfTI file or a picture beside DICOM is set aside, as it may be a mask or a drawing: name it to
+    read it. The pictures of one folder are one scan.
 
     Raises:
       InputError: the path does not exist, or cannot be read.
     """
     path = Path(path)
-    if path.is_file() and (kind := _format_of(path)):
-        scan = NiftiFile(path=path) if kind == "NIfTI" else PictureStack(files=(path,))
-        return Found(path=path, series=(scan,), set_aside=())
     found = find_series(path)
-    others = {
-        aside: kind for aside in found.set_aside if aside.code == "not_dicom" and (kind := _format_of(aside.path))
-    }
+    others = [aside for aside in found.set_aside if aside.code == "other_format"]
+    left = tuple(aside for aside in found.set_aside if aside.code != "other_format")
     if found.series:
-        named = tuple(
-            replace(aside, code="other_format", text=f"{others[aside]} beside DICOM") if aside in others else aside
-            for aside in found.set_aside
-        )
-        return Found(path=path, series=found.series, set_aside=named)
-    scans: list[Scan] = [NiftiFile(path=aside.path) for aside, kind in others.items() if kind == "NIfTI"]
+        beside = tuple(replace(aside, text=f"{aside.text} beside DICOM") for aside in others)
+        return Found(path=path, series=found.series, set_aside=left + beside)
+    scans: list[Scan] = [NiftiFile(path=aside.path) for aside in others if aside.text == "NIfTI"]
     by_folder: dict[Path, list[Path]] = {}
-    for aside, kind in others.items():
-        if kind == "picture":
+    for aside in others:
+        if aside.text != "NIfTI":
             by_folder.setdefault(aside.path.parent, []).append(aside.path)
     scans += [PictureStack(files=order_pictures(files)) for files in by_folder.values()]
-    left = tuple(aside for aside in found.set_aside if aside not in others)
     return Found(path=path, series=tuple(scans), set_aside=left)
 
 
@@ -77,10 +68,3 @@ def _only(found: Found[Scan]) -> Scan:
         names = ", ".join(str(scan.path) for scan in found.series[:4])
         raise InputError(f"holds {len(found.series)} series ({names})", where=found.path, mend="name one of them")
     return found.series[0]
-
-
-def _format_of(path: Path) -> Literal["NIfTI", "picture"] | None:
-    name = path.name.lower()
-    if name.endswith(nifti.SUFFIXES):
-        return "NIfTI"
-    return "picture" if name.endswith(pictures.SUFFIXES) else None

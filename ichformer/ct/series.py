@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ichformer.ct.archives import is_archive, list_archive
+from ichformer.ct.contents import list_files
 from ichformer.ct.copies import broken_copies
 from ichformer.ct.dicomdir import listed_files
 from ichformer.ct.enhanced import ENHANCED_CT_IMAGES, frame_headers
+from ichformer.ct.formats import describe
 from ichformer.ct.headers import (
     MEDIA_DIRECTORY,
     NOT_DICOM,
@@ -24,10 +25,12 @@ from ichformer.ct.partition import partition
 from ichformer.errors import InputError, one_line
 
 SET_ASIDE_CODES: dict[str, str] = {
-    "archive": "a zip or a tar inside a folder: name it to read it",
+    "archive": "a zip or a tar inside a folder or an archive: the text says how to have it read",
     "broken_copy": "a file whose pixels cannot be read, beside a whole file of the same slice, which is read",
+    "broken_link": "a symbolic or hard link that leads to no file",
     "colour": "colour pictures, such as dose reports and screen captures",
     "dicomdir": "a DICOMDIR: an index of other files",
+    "link_loop": "a symbolic link to a folder that it lies in, so it is not followed",
     "localizer": "a localizer (scout, surview, topogram)",
     "missing_file": "listed in the DICOMDIR, but not there",
     "multi_frame": "an object of many frames that is no enhanced CT",
@@ -35,9 +38,11 @@ SET_ASIDE_CODES: dict[str, str] = {
     "not_dicom": "no DICOM file",
     "not_hu": "a map of something else than HU, such as perfusion",
     "other_format": "NIfTI or pictures beside DICOM: may be masks or drawings, so name one to read it",
+    "resource_fork": "what macOS keeps beside a file (its name begins with ._): no scan",
     "secondary_capture": "a secondary capture: a picture of pictures",
     "unreadable": "a broken DICOM file; the text says how",
     "unsafe_name": "a file whose name leads out of its archive",
+    "unsupported_format": "a picture, a scan or an archive in a format that is not read: the text says what to convert",
 }
 """Stable code of every reason for setting a file aside -> what it means."""
 
@@ -148,16 +153,8 @@ def find_series(path: Path | str) -> Found[Series]:
       InputError: the path does not exist, or is an archive or a DICOMDIR that cannot be read.
     """
     path = Path(path)
-    aside: list[SetAside] = []
-    if path.is_dir():
-        folders = sorted((Path(folder), sorted(names)) for folder, _, names in os.walk(path))
-        files = [folder / name for folder, names in folders for name in names if (folder / name).is_file()]
-    elif path.is_file() and not is_archive(path):
-        files = [path]
-    else:
-        files, unsafe = list_archive(path)
-        text = "its name leads out of the archive"
-        aside = [SetAside(path=path / f"#{i + 1}", code="unsafe_name", text=text) for i in range(len(unsafe))]
+    files, left_out = list_files(path)
+    aside = [SetAside(path=at, code=code, text=text) for at, code, text in left_out]
     if len(files) == 1 and files[0].name.upper() == "DICOMDIR":
         files, missing = listed_files(files[0])
         aside += [SetAside(path=path.parent / name, code="missing_file", text="not there") for name in missing]
@@ -176,10 +173,8 @@ def group_files(files: Iterable[Path], *, path: Path) -> Found[Series]:
             try:
                 headers, aside = _read_file(file)
             except InputError as error:
-                code = "not_dicom" if error.what == NOT_DICOM else "unreadable"
-                if code == "not_dicom" and is_archive(file):
-                    code, error.what = "archive", "a zip or a tar: name it to read it"
-                aside, headers = (SetAside(path=file, code=code, text=one_line(error.what)),), ()
+                code, text = describe(file) if error.what == NOT_DICOM else ("unreadable", error.what)
+                aside, headers = (SetAside(path=file, code=code, text=one_line(text)),), ()
             set_aside += aside
             for header in headers:
                 uid = header.series_uid or str(file.parent)

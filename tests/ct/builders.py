@@ -82,8 +82,22 @@ def write_series(
 
 
 def ramp(slices: int = 4, rows: int = 12, columns: int = 10) -> np.ndarray:
-    """Stored values that differ in every voxel; HU 0 and more with the intercept of ``dataset``."""
-    return (1024 + np.arange(slices * rows * columns)).reshape(slices, rows, columns).astype(np.int16)
+    """Stored values from air to bone, -1000 to 2000 HU with the intercept of ``dataset``.
+
+    They differ in every voxel, as long as there are no more than 3000.
+    """
+    count = slices * rows * columns
+    values = 24 + np.arange(count) * max(1, 3000 // count) % 3000
+    return values.reshape(slices, rows, columns).astype(np.int16)
+
+
+def head_hu(slices: int = 6, side: int = 64) -> np.ndarray:
+    """HU [S,H,W] of something like a head: air, scalp, a ring of bone, brain and a ventricle, with noise."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    radius = np.hypot(y, x) / side
+    inside = np.select([radius < 0.06, radius < 0.32, radius < 0.38, radius < 0.41], [8, 34, 1300, -60], -1000)
+    noise = np.random.default_rng(0).normal(0, 4, (slices, side, side))
+    return np.clip(np.rint(inside + noise), -1024, 3071).astype(np.int16)
 
 
 def write_stack(
@@ -99,7 +113,7 @@ def write_stack(
     ``each`` gives the tags of one slice by its number. File names and SOPInstanceUIDs belong to ``seed`` too.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    hu = np.random.default_rng(seed).integers(0, 900, (len(heights_mm), 4, 4)).astype(np.int16)
+    hu = np.random.default_rng(seed).integers(-1000, 900, (len(heights_mm), 4, 4)).astype(np.int16)
     for i, z in enumerate(heights_mm):
         sop_uid = f"1.9.{seed}.{i + 1}"
         values = {"series_uid": "1.2.3", "sop_uid": sop_uid} | tags | each(i)
