@@ -58,6 +58,4 @@ def check_scored(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, where
     """InputError where a checked table has no score at all: there is nothing to judge."""
     if table[score_columns(labels)].isna().to_numpy().all():
         reasons = "; ".join(dict.fromkeys(map(one_line, reasons_of(table))))
-        raise InputError(
-            f"not one row was scored ({reasons})", where=where, mend="judge scans that the model can read"
-        )
+        raise InputError(f"not one row was scored ({reasons})", where=where, mend="judge scans that the model can read")

@@ -29,8 +29,9 @@ def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = 
     """Read and check a file of predictions: CSV, or Parquet (extra ``parquet``) where its name ends so.
 
     Columns of ``ID_COLUMNS`` other than ``patient`` may be missing and are then empty; ``weight``, ``not_scored`` and
-    those named ``group_...`` are kept, further columns are left out. An empty field, ``NaN`` or ``NA`` is unknown, whatever the
-    column: R writes ``NA`` for the empty ``slice`` of a scan's row. Blanks around a field do not belong to it.
+    those named ``group_...`` are kept, further columns are left out. An empty field, ``NaN`` or ``NA`` is unknown,
+    whatever the column: R writes ``NA`` for the empty ``slice`` of a scan's row. Blanks around a field do not belong to
+    it.
 
     Raises:
       InputError: the file cannot be read, or ``check_predictions`` objects.
