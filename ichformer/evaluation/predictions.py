@@ -48,8 +48,8 @@ VALIDATION_NAME = "validation.csv"
 """The file in the folder of a run with the predictions that fixed its thresholds; calibration is mended on them."""
 
 NO_VALIDATION = (
-    'no thresholds: neither the run nor this store has validation scans (a split "val") to fix them on, so there is no '
-    "sensitivity, no specificity and no recalibration"
+    'no thresholds: neither the run nor this store has validation scans (a split "val") to fix them on, so there is '
+    "no sensitivity, no specificity and no recalibration"
 )
 """What is said of an evaluation without thresholds."""
 

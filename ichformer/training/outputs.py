@@ -53,6 +53,17 @@ class TrainedOutputs:
         return {"slice": list(self.slice), "scan": list(self.scan)}
 
 
+def describe_outputs(outputs: TrainedOutputs | None) -> str:
+    """What a run was trained for, in words."""
+    if outputs is None:
+        return "unknown: the run was trained before ichformer recorded it"
+    given = {level: [label for label in LABELS if label not in outputs.missing(level)] for level in ("scan", "slice")}
+    said = {
+        level: "all labels" if len(one) == len(LABELS) else ", ".join(one) or "none" for level, one in given.items()
+    }
+    return f"of scans: {said['scan']}; of slices: {said['slice']}"
+
+
 def read_trained(facts: dict[str, Any], *, where: object) -> TrainedOutputs | None:
     """What ``run.json`` says; None where it says nothing. InputError where it makes no sense."""
     values = facts.get(TRAINED_NAME)
