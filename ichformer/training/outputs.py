@@ -15,6 +15,8 @@ from ichformer.objectives.classification import Classification
 from ichformer.pipeline.facts import FACTS_NAME, read_facts
 from ichformer.pipeline.records import Store
 
+OutputLevel = Literal["slice", "scan"]
+
 TRAINED_NAME = "trained_outputs"
 """The field of a run's ``run.json``; None in it, or no such field, is "unknown"."""
 
@@ -36,11 +38,11 @@ class TrainedOutputs:
         """The labels that either was trained for."""
         return TrainedOutputs(slice=_in_order({*self.slice, *other.slice}), scan=_in_order({*self.scan, *other.scan}))
 
-    def missing(self, level: Literal["slice", "scan"]) -> tuple[str, ...]:
+    def missing(self, level: OutputLevel) -> tuple[str, ...]:
         """The labels whose output was never trained."""
         return tuple(label for label in LABELS if label not in getattr(self, level))
 
-    def reason(self, level: Literal["slice", "scan"]) -> str:
+    def reason(self, level: OutputLevel) -> str:
         """Why some scores of a level are not given, in words; "" where all are."""
         missing = self.missing(level)
         if not missing:
