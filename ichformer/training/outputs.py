@@ -20,11 +20,15 @@ OutputLevel = Literal["slice", "scan"]
 TRAINED_NAME = "trained_outputs"
 """The field of a run's ``run.json``; None in it, or no such field, is "unknown"."""
 
-_SLICE_REASON = (
-    "The model's slice scores were never trained, because its training had no labels of slices for {}. "
-    "They mean nothing and are not shown."
+_NO_SLICES = (
+    "This model learned from labels of whole scans only. Its slice scores were never trained, mean nothing and are not "
+    "given."
 )
-_SCAN_REASON = "The model was never trained for {}, because no label for it was known in its training."
+_SLICES = (
+    "The model's slice scores were never trained for {0}, because no slice label for {0} was known in its training. "
+    "They mean nothing and are not given."
+)
+_SCANS = "The model was never trained for {0}, because no label for {0} was known in its training."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +51,9 @@ class TrainedOutputs:
         missing = self.missing(level)
         if not missing:
             return ""
-        named = "any label" if len(missing) == len(LABELS) else ", ".join(missing)
-        return (_SLICE_REASON if level == "slice" else _SCAN_REASON).format(named)
+        if level == "slice" and len(missing) == len(LABELS):
+            return _NO_SLICES
+        return (_SLICES if level == "slice" else _SCANS).format(" or ".join(missing))
 
     def to_json(self) -> dict[str, list[str]]:
         """Plain values for ``run.json``."""
