@@ -14,7 +14,7 @@ from ichformer.cohorts.leakage import check_leakage
 from ichformer.errors import InputError
 from ichformer.evaluation.blend import MemberLogits, fit_weights, shares
 from ichformer.evaluation.predictions import check_preparation, freeze_thresholds
-from ichformer.evaluation.scorable import why_not_scored
+from ichformer.evaluation.scorable import why_stored_not_scored
 from ichformer.evaluation.table import LevelName
 from ichformer.models.ensemble import View
 from ichformer.objectives.classification import Classification
@@ -156,8 +156,7 @@ def _member_logits(ensemble: EnsembleRun, store: Store, split: str) -> MemberLog
         of_slices, of_scans = jax.device_get(_features(ensemble.objective, params, shard_batch(batch, mesh)))
         for i in np.flatnonzero(batch.weight):
             real = batch.slice_mask[i]
-            z, y, x = map(float, batch.spacing_mm[i])
-            if why_not_scored(batch.hu[i][real], (z, y, x), ensemble.prepare) is not None:
+            if why_stored_not_scored(store, int(batch.row[i]), batch.hu[i][real]) is not None:
                 continue
             logits += [of_slices[i, real], of_scans[i : i + 1]]
             labels += [

@@ -18,7 +18,7 @@ from ichformer.evaluation.judge import judge
 from ichformer.evaluation.ood import OOD_NAME, UNUSUAL, FeatureDistance, describe, fit_ood, read_ood, write_ood
 from ichformer.evaluation.run_facts import run_facts
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS, scan_groups
-from ichformer.evaluation.scorable import check_numbers, why_not_scored
+from ichformer.evaluation.scorable import check_numbers, why_stored_not_scored
 from ichformer.evaluation.summary import Summary
 from ichformer.evaluation.table import GROUP_PREFIX, NOT_SCORED, LevelName, columns, score_columns
 from ichformer.evaluation.table_files import read_predictions, write_predictions
@@ -105,7 +105,7 @@ def predict_and_embed(
             ids = {name: str(entry[name]) for name in ("study", "series", "site", "split")}
             ids |= {"patient": f"{entry['origin']}/{entry['patient']}", **scan_groups(store, row)}
             if unscored is None:
-                found_out = why_not_scored(hu, (z, y, x), run.prepare)
+                found_out = why_stored_not_scored(store, row, hu)
                 found_out = found_out or check_numbers(scan_scores[i], slice_scores[i, real])
                 reason = "" if found_out is None else found_out.text
             else:

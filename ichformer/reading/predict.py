@@ -184,7 +184,7 @@ def _read(
 ) -> Reading:
     prepared, outputs = prepare_volume(volume, run.prepare), run.trained_outputs
     scan_scores, slice_scores, features = score(run.objective, run.variables, prepared)
-    reason = why_not_scored(prepared.hu, prepared.spacing_mm, run.prepare) or check_numbers(scan_scores, slice_scores)
+    reason = why_not_scored(prepared, run.prepare) or check_numbers(scan_scores, slice_scores)
     levels: tuple[OutputLevel, ...] = ("scan", "slice")
     is_given = {level: np.full(len(LABELS), reason is None) for level in levels}
     remarks = [f"This may be no plain head CT, and then its scores mean nothing. {doubt}"] if doubt else []

@@ -40,7 +40,8 @@ def format_prediction(result: PredictionResult) -> str:
         said = ", ".join(f"{count} {code}" for code, count in sorted(usual.items()))
         lines.append(f"files that hold no slices of a scan: {said}")
     if by_reason:
-        lines.append(f"{sum(map(len, by_reason.values()))} files were not read:")
+        count = sum(map(len, by_reason.values()))
+        lines.append(f"{count} file{'s were' if count > 1 else ' was'} not read:")
     for reason, paths in by_reason.items():
         lines.append(f"  {len(paths)} x {reason}")
         lines += [f"    {path}" for path in paths[:_NAMED_FILES]]

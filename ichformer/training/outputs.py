@@ -96,27 +96,28 @@ def outputs_of_all(found: Sequence[TrainedOutputs | None]) -> TrainedOutputs | N
     return common if len(known) == len(found) or common.missing("slice") or common.missing("scan") else None
 
 
-def trained_outputs(objective: Classification, params: Any, store: Store, split: str, *, size: int) -> TrainedOutputs:
-    """The outputs that training on a split of a store reaches.
+def trained_outputs(
+    objective: Classification, params: Any, *, slice_labels: Collection[str], scan_labels: Collection[str], size: int
+) -> TrainedOutputs:
+    """The outputs that a training reaches.
 
-    A label's output is trained where the label is known at the same level for at least one scan of the split. Where the
-    scan's logits are made of the slices' (pooling by maximum), a known label of either level trains both outputs; where
-    each has parameters of its own (pooling by attention), it trains its own alone. Which of the two holds is read from
-    the traced computation (``own_parameters``).
+    A label's output is trained where it has a loss at the same level. Where the scan's logits are made of the slices'
+    (pooling by maximum), a loss at either level trains both outputs; where each has parameters of its own (pooling by
+    attention), it trains its own alone. Which of the two holds is read from the traced computation
+    (``own_parameters``).
 
     Args:
       objective: what is optimised.
       params: its parameters or their shapes.
-      store: prepared scans.
-      split: that is trained on.
+      slice_labels: the labels that have a loss in slices.
+      scan_labels: the labels that have a loss in scans.
       size: rows and columns of a slice.
     """
-    slices = _known_in_slices(store, store.rows(split))
-    scans = _known_in_scans(store, store.rows(split)) if objective.scan_weight > 0 else set()
+    scan_labels = scan_labels if objective.scan_weight > 0 else ()
     own_of_slices, own_of_scans = own_parameters(objective, params, size=size)
     return TrainedOutputs(
-        slice=_in_order(slices | (set() if own_of_slices else scans)),
-        scan=_in_order(scans | (set() if own_of_scans else slices)),
+        slice=_in_order({*slice_labels, *(() if own_of_slices else scan_labels)}),
+        scan=_in_order({*scan_labels, *(() if own_of_scans else slice_labels)}),
     )
 
 
@@ -162,15 +163,19 @@ def _inputs_of(jaxpr: core.Jaxpr, output: int) -> set[core.Var]:
     return used
 
 
-def _known_in_scans(store: Store, rows: Sequence[int] | np.ndarray) -> set[str]:
-    known = store.index.iloc[rows][list(LABELS)].notna().any()
+def known_in_scans(store: Store, split: str) -> set[str]:
+    """The labels that are known for at least one scan of a split."""
+    known = store.index.iloc[store.rows(split)][list(LABELS)].notna().any()
     return {label for label in LABELS if known[label]}
 
 
-def _known_in_slices(store: Store, rows: Sequence[int] | np.ndarray) -> set[str]:
-    """From what preparation noted of each scan; a record is opened only where nothing was noted."""
+def known_in_slices(store: Store, split: str) -> set[str]:
+    """The labels that are known for at least one slice of a split.
+
+    Preparation noted that of each scan; a record is opened only where nothing was noted.
+    """
     found: set[str] = set()
-    for known in _known_slices_of_scans(store, rows):
+    for known in _known_slices_of_scans(store, store.rows(split)):
         found |= {label for label, is_known in zip(LABELS, known, strict=True) if is_known}
         if len(found) == len(LABELS):
             break

@@ -21,7 +21,15 @@ from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.records import Store
 from ichformer.training.build import build_objective
 from ichformer.training.config import ModelConfig, TrainConfig, read_config
-from ichformer.training.outputs import TrainedOutputs, own_parameters, parameter_names, read_trained, trained_outputs
+from ichformer.training.outputs import (
+    TrainedOutputs,
+    known_in_scans,
+    known_in_slices,
+    own_parameters,
+    parameter_names,
+    read_trained,
+    trained_outputs,
+)
 from ichformer.training.run import initial_state, load_params, read_facts, read_prepare
 from ichformer.training.state import TrainState
 
@@ -61,7 +69,13 @@ def reached_outputs(
     """
     if not isinstance(objective, Classification):
         return None
-    reached = trained_outputs(objective, params, store, config.data.split, size=size)
+    reached = trained_outputs(
+        objective,
+        params,
+        slice_labels=known_in_slices(store, config.data.split),
+        scan_labels=known_in_scans(store, config.data.split),
+        size=size,
+    )
     if not config.init_from:
         return reached
     earlier = _inherited_outputs(Path(config.init_from), objective, params, size=size)

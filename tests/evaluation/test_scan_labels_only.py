@@ -26,8 +26,9 @@ from ichformer.testing import tiny_cohort
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
 from ichformer.training.ensemble import open_trained
-from ichformer.training.outputs import TRAINED_NAME, trained_outputs
+from ichformer.training.outputs import TRAINED_NAME
 from ichformer.training.run import Run, initial_state, note_scans
+from ichformer.training.transfer import reached_outputs
 from tests.ct.builders import write_series
 from tests.stores import CONFIG, prepare_here
 
@@ -53,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     )
     objective = build_objective(config)
     params = jax.jit(lambda: initial_state(objective, config, CONFIG.size))().params
-    reached = trained_outputs(objective, params, store, "train", size=CONFIG.size)
+    reached = reached_outputs(config, objective, params, store, size=CONFIG.size)
     made = Run(
         path=path,
         config=config,
