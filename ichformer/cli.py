@@ -15,7 +15,7 @@ import tyro
 from tyro.conf import Positional
 
 from ichformer import LABELS
-from ichformer.errors import InputError, Stopped, mendable, one_line
+from ichformer.errors import InputError, Stopped, mendable
 from ichformer.training.config import TrainConfig
 
 
@@ -378,35 +378,29 @@ def predict(
     *,
     out: Path,
     series: str | None = None,
+    all_series: bool = False,
     with_identity: bool = False,
     json: bool = False,
 ) -> None:
-    """Reads a scan with a trained run and writes report.html. Research use only.
+    """Scores head CT with a trained run and writes report.html. Research use only.
+
+    Of each study one series is scored: the plain axial head CT that `ichformer inspect` names as chosen. A scan in
+    which no brain is found is not scored, and the report says so.
 
     Args:
       run: the folder of a run or of an ensemble.
       path: DICOM (a folder, a file, a zip or tar, a DICOMDIR), a NIfTI file or pictures.
       out: folder for the reports.
       series: SeriesInstanceUID or number (as in `inspect`) of the only series wanted.
+      all_series: score every series, also those that are not chosen.
       with_identity: show name, birth date, ID and study date on the page.
       json: print one JSON object.
     """
     from ichformer.reading.predict import predict as read
+    from ichformer.reading.terminal import format_prediction, result_values
 
-    result = read(run, path, out, with_identity=with_identity, series=series)
-    lines = []
-    for one in result.series:
-        scores = ", ".join(f"{label} {score:.2f}" for label, score in one.values["scan"].items())
-        lines.append(f"series {one.number}: {scores}")
-        if one.familiarity is not None and one.familiarity.is_unusual:
-            lines.append(f"  {one.familiarity}")
-        lines.append(f"  {one.report}")
-    lines += [f"series {number} left out: {one_line(reason)}" for number, reason in result.left_out]
-    values = {
-        "series": [{"number": one.number, "report": str(one.report), **one.values} for one in result.series],
-        "left_out": [{"number": number, "reason": reason} for number, reason in result.left_out],
-    }
-    _print(values, "\n".join([*lines, "Research use only. Not for diagnosis."]), json)
+    result = read(run, path, out, with_identity=with_identity, series=series, all_series=all_series)
+    _print(result_values(result), format_prediction(result), json)
 
 
 def models(*, json: bool = False) -> None:

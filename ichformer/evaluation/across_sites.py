@@ -84,10 +84,15 @@ def leave_one_site_out(
         levels=tuple(
             LevelAcrossSites(
                 level=level.name,
-                sites=tuple(_stratum(site, summary.levels[i]) for site, summary in summaries.items()),
+                sites=tuple(
+                    _stratum(site, own)
+                    for site, summary in summaries.items()
+                    for own in summary.levels
+                    if own.level == level.name  # a site may have no score of that level
+                ),
                 pooled=pool_sites(level, LABELS),
             )
-            for i, level in enumerate(together)
+            for level in together
         ),
     )
     write_json(found.to_json(), out / "sites.json")

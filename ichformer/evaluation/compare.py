@@ -17,9 +17,19 @@ from ichformer.evaluation.bootstrap import check_draws
 from ichformer.evaluation.compare_level import Frozen, LabelComparison, LevelComparison, compare_level
 from ichformer.evaluation.comparisons import holm
 from ichformer.evaluation.figures import Estimate
+from ichformer.evaluation.not_scored import NotScored, check_scored, not_scored
 from ichformer.evaluation.page_tables import FEW
 from ichformer.evaluation.summary import FEW_POSITIVES, NOT_ESTIMABLE, aligned, figure
-from ichformer.evaluation.table import WEIGHT, Level, LevelName, check_predictions, choose_split, levels
+from ichformer.evaluation.table import (
+    NOT_SCORED,
+    WEIGHT,
+    LevelName,
+    check_predictions,
+    choose_split,
+    levels,
+    reasons_of,
+    score_columns,
+)
 from ichformer.evaluation.table_files import read_predictions
 from ichformer.evaluation.thresholds import Thresholds, only_split, read_thresholds
 
@@ -28,7 +38,17 @@ _ROW_ID = ["patient", "study", "series", "slice"]
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What ``compare`` found; ``margin`` is that of non-inferiority, of AUROCs, or None."""
+    """What ``compare`` found.
+
+    Attributes:
+      reference: name of the model that the other is compared with.
+      candidate: name of the other.
+      margin: of non-inferiority, of AUROCs, or None.
+      replicates: resamples of patients behind each bootstrap interval.
+      seed: of the resamples.
+      levels: those for which every model has scores.
+      not_scored: rows that one of the models has no score for; they are in no figure of any model.
+    """
 
     reference: str
     candidate: str
@@ -36,6 +56,7 @@ class Comparison:
     replicates: int
     seed: int
     levels: tuple[LevelComparison, ...]
+    not_scored: tuple[NotScored, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; None is "not estimable"."""
@@ -54,6 +75,8 @@ def compare(
     """Compare every further model with the first one.
 
     P values are corrected by Holm within a level over the labels and, where there are several, over the models.
+
+    Differences are paired: a row that one model did not score is left out for all of them, label by label.
 
     Args:
       tables: predictions by the name of the model, for the same rows with the same labels of one split.
@@ -74,8 +97,10 @@ def compare(
         raise InputError(f"found {margin}", where="margin", mend="give a difference of AUROCs above 0 and below 1")
     if thresholds and set(thresholds) != set(tables):
         raise InputError("not one for each model", where="thresholds", mend="give them for every model or for none")
-    found = _align(tables, labels)
+    paired = _pair(_align(tables, labels), labels)
+    found = {name: levels(table, labels=labels) for name, table in paired.items()}
     reference, *candidates = found
+    missing = not_scored(paired[reference], labels=labels)
     return _corrected(
         [
             Comparison(
@@ -96,15 +121,16 @@ def compare(
                     )
                     for first, second in zip(found[reference], found[candidate], strict=True)
                 ),
+                not_scored=missing,
             )
             for candidate in candidates
         ]
     )
 
 
-def _align(tables: Mapping[str, pd.DataFrame], labels: tuple[str, ...]) -> dict[str, tuple[Level, ...]]:
-    """The levels of each table, rows in the same order."""
-    found: dict[str, tuple[Level, ...]] = {}
+def _align(tables: Mapping[str, pd.DataFrame], labels: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """The tables, checked, with their rows in the same order."""
+    found: dict[str, pd.DataFrame] = {}
     first_name, first = "", pd.DataFrame()
     for name, table in tables.items():
         check_predictions(table, labels=labels, where=name)
@@ -135,8 +161,23 @@ def _align(tables: Mapping[str, pd.DataFrame], labels: tuple[str, ...]) -> dict[
                     where=name,
                     mend="judge both models by the same truth",
                 )
-        found[name] = levels(table, labels=labels)
+        found[name] = table
     return found
+
+
+def _pair(tables: Mapping[str, pd.DataFrame], labels: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Aligned tables of which each has a score where all have one; the reasons of all that lack one are joined."""
+    names = score_columns(labels)
+    lacks = np.any([table[names].isna().to_numpy() for table in tables.values()], axis=0)
+    of_models = zip(*(reasons_of(table) for table in tables.values()), strict=True)
+    reasons = [" / ".join(dict.fromkeys(filter(None, of_row))) for of_row in of_models]
+    paired = {
+        name: table.assign(**{NOT_SCORED: reasons}, **table[names].mask(lacks).to_dict("series"))
+        for name, table in tables.items()
+    }
+    for name, table in paired.items():
+        check_scored(table, labels=labels, where=name)
+    return paired
 
 
 def _frozen(thresholds: Mapping[str, Thresholds] | None, model: str, level: LevelName) -> Frozen:
@@ -237,6 +278,7 @@ def format_comparison(comparison: Comparison) -> str:
     ]
     if any(_rests_on_few(label) for level in comparison.levels for label in level.labels):
         notes.append(f"{FEW.strip()} positives in fewer than {FEW_POSITIVES} patients: unreliable")
+    notes += [f"! {missing}" for missing in comparison.not_scored]
     return "\n\n".join([*blocks, "\n".join(f"  {note}" for note in notes)])
 
 

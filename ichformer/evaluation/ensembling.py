@@ -4,15 +4,18 @@ import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
 
+from ichformer import LABELS
 from ichformer.cohorts.leakage import check_leakage
 from ichformer.errors import InputError
 from ichformer.evaluation.blend import MemberLogits, fit_weights, shares
 from ichformer.evaluation.predictions import check_preparation, freeze_thresholds
+from ichformer.evaluation.scorable import why_stored_not_scored
+from ichformer.evaluation.table import LevelName
 from ichformer.models.ensemble import View
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.loader import evaluation_batches
@@ -134,7 +137,15 @@ def _check_twice(runs: Sequence[Path]) -> None:
 
 
 def _member_logits(ensemble: EnsembleRun, store: Store, split: str) -> MemberLogits:
-    """Every real slice and every scan of a split, the members in the order of ``ensemble.members``."""
+    """Every real slice and every scan of a split, the members in the order of ``ensemble.members``.
+
+    As in every figure, scans that cannot be scored are left out, and so are outputs that a member was not trained for.
+    """
+    outputs = ensemble.trained_outputs
+    untrained = {level: () if outputs is None else outputs.missing(level) for level in get_args(LevelName)}
+    unknown_of_slices, unknown_of_scan = (
+        np.array([label in untrained[level] for label in LABELS]) for level in get_args(LevelName)
+    )
     mesh = make_mesh()
     params = replicate(ensemble.params, mesh)
     logits: list[np.ndarray] = []
@@ -145,10 +156,17 @@ def _member_logits(ensemble: EnsembleRun, store: Store, split: str) -> MemberLog
         of_slices, of_scans = jax.device_get(_features(ensemble.objective, params, shard_batch(batch, mesh)))
         for i in np.flatnonzero(batch.weight):
             real = batch.slice_mask[i]
+            if why_stored_not_scored(store, int(batch.row[i]), batch.hu[i][real]) is not None:
+                continue
             logits += [of_slices[i, real], of_scans[i : i + 1]]
-            labels += [batch.slice_labels[i, real], batch.scan_labels[i : i + 1]]
+            labels += [
+                np.where(unknown_of_slices, np.nan, batch.slice_labels[i, real]),
+                np.where(unknown_of_scan, np.nan, batch.scan_labels[i : i + 1]),
+            ]
             scans += [np.full(real.sum() + 1, len(kinds))]
             kinds += [np.arange(real.sum() + 1) == real.sum()]
+    if not logits:
+        raise InputError(f"no scan of the split {split!r} can be scored", where=store.path, mend="name another split")
     known = np.concatenate(labels).astype(np.float64)
     return MemberLogits(
         logits=np.concatenate(logits).astype(np.float64),

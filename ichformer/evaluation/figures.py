@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ichformer.evaluation.intervals import Interval
+from ichformer.evaluation.not_scored import NotScored
 from ichformer.evaluation.recalibration import LabelCalibration
 from ichformer.evaluation.table import LevelName
 
@@ -169,7 +170,8 @@ class Summary:
       prevalence: at which PPV and NPV are restated; None where none was named.
       replicates: resamples of patients behind each bootstrap interval.
       seed: of the resamples.
-      levels: slices, where there are any, and scans.
+      levels: slices, where there are any with scores, and scans.
+      not_scored: rows that have no score and are in no figure, with the reasons.
       calibration: of each level and label, as the scores are and as they are after mending them on validation.
       warnings: what a reader of the figures has to know.
     """
@@ -180,6 +182,7 @@ class Summary:
     replicates: int
     seed: int
     levels: tuple[LevelSummary, ...]
+    not_scored: tuple[NotScored, ...]
     calibration: tuple[LabelCalibration, ...]
     warnings: tuple[str, ...]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ichformer.cohorts.splits import folds_by_patient
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.figures import Summary
+from ichformer.evaluation.figures import LevelSummary, Summary
 from ichformer.evaluation.predictions import evaluate, train_and_freeze
 from ichformer.evaluation.summary import aligned
 from ichformer.evaluation.table import LevelName
@@ -114,8 +114,10 @@ def spread(level: LevelName, label: str, figure: str, values: Sequence[float | N
 
 
 def _spreads(summaries: list[Summary]) -> Iterator[Spread]:
-    for levels in zip(*(summary.levels for summary in summaries), strict=True):
-        name = levels[0].level
+    by_name: dict[LevelName, list[LevelSummary]] = {}
+    for level in (level for summary in summaries for level in summary.levels):
+        by_name.setdefault(level.level, []).append(level)  # a run may have no score of a level
+    for name, levels in by_name.items():
         for labels in zip(*(level.labels for level in levels), strict=True):
             for figure in ("auroc", "average_precision", "log_loss"):
                 yield spread(name, labels[0].label, figure, [getattr(label, figure).value for label in labels])

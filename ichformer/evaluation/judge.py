@@ -1,6 +1,6 @@
 """From a table of predictions to everything that is written about it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +37,7 @@ def judge(
     replicates: int = 2000,
     seed: int = 0,
     labels: tuple[str, ...] = LABELS,
+    remarks: Sequence[str] = (),
 ) -> Summary:
     """Summarise predictions and write ``FILES`` into ``out``, each whole or not at all, and none if one fails.
 
@@ -45,7 +46,7 @@ def judge(
     Args:
       table: predictions of one split.
       out: the folder; made where it is not there.
-      thresholds, validation, fixed_on, prevalence, replicates, seed, labels: see ``summarise``.
+      thresholds, validation, fixed_on, prevalence, replicates, seed, labels, remarks: see ``summarise``.
       facts: what is known about the model.
 
     Raises:
@@ -60,6 +61,7 @@ def judge(
         replicates=replicates,
         seed=seed,
         labels=labels,
+        remarks=remarks,
     )
     facts = facts or Facts()
     title = f"Evaluation of {facts.name}" if facts.name else "Evaluation"

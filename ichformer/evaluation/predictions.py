@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from ichformer import LABELS
 from ichformer.cohorts.leakage import check_leakage
@@ -17,8 +18,9 @@ from ichformer.evaluation.judge import judge
 from ichformer.evaluation.ood import OOD_NAME, UNUSUAL, FeatureDistance, describe, fit_ood, read_ood, write_ood
 from ichformer.evaluation.run_facts import run_facts
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS, scan_groups
+from ichformer.evaluation.scorable import check_numbers, why_stored_not_scored
 from ichformer.evaluation.summary import Summary
-from ichformer.evaluation.table import GROUP_PREFIX, columns
+from ichformer.evaluation.table import GROUP_PREFIX, NOT_SCORED, LevelName, columns, score_columns
 from ichformer.evaluation.table_files import read_predictions, write_predictions
 from ichformer.evaluation.thresholds import (
     THRESHOLDS_NAME,
@@ -34,6 +36,7 @@ from ichformer.pipeline.records import Store
 from ichformer.training.config import TrainConfig
 from ichformer.training.ensemble import Trained, open_trained
 from ichformer.training.loop import train
+from ichformer.training.outputs import TrainedOutputs
 from ichformer.training.parallel import make_mesh, replicate, shard_batch
 from ichformer.training.run import Run, seen_scans
 
@@ -44,6 +47,11 @@ UNUSUAL_NAME = f"beyond {UNUSUAL:g} % of validation"
 VALIDATION_NAME = "validation.csv"
 """The file in the folder of a run with the predictions that fixed its thresholds; calibration is mended on them."""
 
+NO_VALIDATION = (
+    'no thresholds: neither the run nor this store has validation scans (a split "val") to fix them on, so there is '
+    "no sensitivity, no specificity and no recalibration"
+)
+"""What is said of an evaluation without thresholds."""
 
 MOST_OOD_SCANS = 512
 """Of training and of validation that ``freeze_ood`` looks at."""
@@ -53,39 +61,82 @@ def predict_store(run: Trained, store: Store, split: str, *, batch_size: int = 8
     """Scores of every slice and scan of a split, as the table that ``evaluation.table`` describes.
 
     A patient is named with the origin (``rsna2019/ID_1``), as sets may share names; subgroups are those that the scans
-    tell (``scan_groups``).
+    tell (``scan_groups``). The column ``not_scored`` says why a score is missing: of scans that cannot be scored
+    (``scorable``) and of outputs that the run's training never reached.
     """
     return predict_and_embed(run, store, split, batch_size=batch_size)[0]
 
 
 def predict_and_embed(
-    run: Trained, store: Store, split: str, *, batch_size: int = 8, most: int | None = None
+    run: Trained,
+    store: Store,
+    split: str,
+    *,
+    batch_size: int = 8,
+    most: int | None = None,
+    unscored: Mapping[str, str] | None = None,
 ) -> tuple[pd.DataFrame, Float64[np.ndarray, "scans d"]]:
     """``predict_store``, and for each of its scan rows what ``evaluation.ood`` compares (``ood.describe``).
 
-    Of more than ``most`` scans so many are taken, evenly.
+    Args:
+      run: the model.
+      store: prepared scans.
+      split: which of them.
+      batch_size: scans at once.
+      most: of more scans than this so many are taken, evenly.
+      unscored: the scans that cannot be scored, as ``unscored_scans`` tells them, where that is known already.
     """
     mesh = make_mesh()
     batch_size = -(-batch_size // mesh.size) * mesh.size
     params = replicate(run.params, mesh)
     rows: list[dict[str, Any]] = []
     features: list[np.ndarray] = []
+    outputs = run.trained_outputs
     chosen = store.rows(split)
     chosen = chosen if most is None else chosen[:: max(1, -(-len(chosen) // most))]
     for batch in evaluation_batches(store, rows=chosen, batch_size=batch_size):
         found = jax.device_get(_score(run.objective, params, shard_batch(batch, mesh)))
         slice_scores, scan_scores, of_scan = found
         for i in np.flatnonzero(batch.weight):
-            row = int(batch.row[i])
+            row, real = int(batch.row[i]), batch.slice_mask[i]
+            z, y, x = map(float, batch.spacing_mm[i])
+            hu = batch.hu[i][real]
             entry = store.index.iloc[row]
             ids = {name: str(entry[name]) for name in ("study", "series", "site", "split")}
             ids |= {"patient": f"{entry['origin']}/{entry['patient']}", **scan_groups(store, row)}
-            rows.append(_row(ids, "", batch.scan_labels[i], scan_scores[i]))
-            z, y, x = map(float, batch.spacing_mm[i])
-            features.append(describe(of_scan[i], batch.hu[i][batch.slice_mask[i]], (z, y, x)))
-            for s in np.flatnonzero(batch.slice_mask[i]):
-                rows.append(_row(ids, str(s), batch.slice_labels[i, s], slice_scores[i, s]))
-    return pd.DataFrame(rows, columns=[*columns(), *GROUP_COLUMNS]), np.stack(features)
+            if unscored is None:
+                found_out = why_stored_not_scored(store, row, hu)
+                found_out = found_out or check_numbers(scan_scores[i], slice_scores[i, real])
+                reason = "" if found_out is None else found_out.text
+            else:
+                reason = unscored.get(ids["series"], "")
+            rows.append(_row(ids, "", batch.scan_labels[i], *_given("scan", scan_scores[i], reason, outputs)))
+            features.append(describe(of_scan[i], hu, (z, y, x)))
+            for s in np.flatnonzero(real):
+                given = _given("slice", slice_scores[i, s], reason, outputs)
+                rows.append(_row(ids, str(s), batch.slice_labels[i, s], *given))
+    return pd.DataFrame(rows, columns=[*columns(), NOT_SCORED, *GROUP_COLUMNS]), np.stack(features)
+
+
+def unscored_scans(table: pd.DataFrame) -> dict[str, str]:
+    """The scans of a table that have no score at all, and why, by series."""
+    scans = table[table["slice"] == ""]
+    without = scans[scans[score_columns()].isna().all(axis=1)]
+    return dict(zip(without["series"], without[NOT_SCORED], strict=True))
+
+
+def scored_scans(table: pd.DataFrame) -> Bool[np.ndarray, " scans"]:
+    """Which scans of a table have a score, in the order of their rows."""
+    return table.loc[table["slice"] == "", score_columns()].notna().any(axis=1).to_numpy()
+
+
+def _given(level: LevelName, scores: np.ndarray, reason: str, outputs: TrainedOutputs | None) -> tuple[np.ndarray, str]:
+    """The scores that mean something, NaN for the others, and why they are missing."""
+    if reason:
+        return np.full_like(scores, np.nan), reason
+    missing = () if outputs is None else outputs.missing(level)
+    given = np.where([label in missing for label in LABELS], np.nan, scores)
+    return given, "" if outputs is None else outputs.reason(level)
 
 
 def freeze_thresholds(run: Trained, store: Store, *, split: str = "val") -> Thresholds:
@@ -97,9 +148,15 @@ def freeze_thresholds(run: Trained, store: Store, *, split: str = "val") -> Thre
     return thresholds
 
 
-def freeze_ood(run: Trained, store: Store, *, train: str = "train", reference: str = "val") -> FeatureDistance:
-    """Learns what the run's training scans look like and writes that into its folder, where it stays."""
-    seen, other = (predict_and_embed(run, store, split, most=MOST_OOD_SCANS)[1] for split in (train, reference))
+def freeze_ood(run: Trained, store: Store, *, train: str = "train", reference: str = "val") -> FeatureDistance | None:
+    """Learns what the run's training scans look like and writes that into its folder, where it stays.
+
+    Scans that cannot be scored say nothing of it. None, and nothing is written, where too few are left.
+    """
+    found = (predict_and_embed(run, store, split, most=MOST_OOD_SCANS) for split in (train, reference))
+    seen, other = (features[scored_scans(table)] for table, features in found)
+    if len(seen) < 2 or not len(other):
+        return None
     distance = fit_ood(seen, other)
     write_ood(distance, run.path / OOD_NAME)
     return distance
@@ -124,8 +181,7 @@ def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -
     if alone and config.objective.name == "classification" and "val" in set(store.index["split"]):
         trained = Run.open(run)
         freeze_thresholds(trained, store)
-        if len(store.rows(config.data.split)) > 1:
-            freeze_ood(trained, store, train=config.data.split)
+        freeze_ood(trained, store, train=config.data.split)
     return written
 
 
@@ -141,15 +197,14 @@ def evaluate(
     """Judges a run or an ensemble on a split and writes ``judge.FILES`` into ``out``.
 
     Thresholds, and the predictions that calibration is mended on, come from the run. A run that has none yet gets them
-    from the store's split "val".
+    from the store's split "val"; where there is no such split, it is judged without thresholds, and that is said.
 
     Raises:
       InputError: no run, another preparation than the run's, no such split, thresholds asked of the judged split, or
         scans that the run was trained on.
     """
     run, store = open_to_judge(run_path, store_path, split)
-    file = run.path / THRESHOLDS_NAME
-    thresholds = read_thresholds(file) if file.exists() else freeze_thresholds(run, store)
+    thresholds, remarks = _thresholds(run, store)
     file = run.path / VALIDATION_NAME
     validation = read_predictions(file) if file.exists() else None
     fixed_on = None if validation is None else set(validation["patient"])
@@ -166,7 +221,18 @@ def evaluate(
         prevalence=prevalence,
         facts=run_facts(run, store, split),
         replicates=replicates,
+        remarks=remarks,
     )
+
+
+def _thresholds(run: Trained, store: Store) -> tuple[Thresholds | None, tuple[str, ...]]:
+    """The run's thresholds, fixed now where they have not been; and what is to be said where that cannot be."""
+    file = run.path / THRESHOLDS_NAME
+    if file.exists():
+        return read_thresholds(file), ()
+    if "val" in set(store.index["split"]):
+        return freeze_thresholds(run, store), ()
+    return None, (NO_VALIDATION,)
 
 
 def with_familiarity(table: pd.DataFrame, percentiles: Float64[np.ndarray, " scans"]) -> pd.DataFrame:
@@ -212,6 +278,7 @@ def _score(objective: Classification, params: Any, batch: Any) -> tuple[jax.Arra
     return jax.nn.sigmoid(prediction.slice_logits), jax.nn.sigmoid(prediction.scan_logits), features
 
 
-def _row(ids: dict[str, str], number: str, labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
-    named = {f"score_{label}": float(score) for label, score in zip(LABELS, scores, strict=True)}
-    return {**ids, "slice": number, **dict(zip(LABELS, map(float, labels), strict=True)), **named}
+def _row(ids: dict[str, str], number: str, labels: np.ndarray, scores: np.ndarray, reason: str) -> dict[str, Any]:
+    named = dict(zip(score_columns(), map(float, scores), strict=True))
+    labelled = dict(zip(LABELS, map(float, labels), strict=True))
+    return {**ids, "slice": number, **labelled, **named, NOT_SCORED: reason}

@@ -17,6 +17,7 @@ from ichformer.evaluation.bootstrap import Resampled, auroc_statistic, bootstrap
 from ichformer.evaluation.figures import Estimate
 from ichformer.evaluation.intervals import bca
 from ichformer.evaluation.metrics import Vector
+from ichformer.evaluation.not_scored import NotScored, not_scored
 from ichformer.evaluation.strata import auroc_estimate
 from ichformer.evaluation.table import Level, LevelName, levels
 from ichformer.evaluation.thresholds import only_split
@@ -132,6 +133,7 @@ class Robustness:
       replicates: resamples of patients behind each interval of a loss.
       seed: of resamples and corruptions.
       levels: slices, where their labels are known, and scans.
+      not_scored: rows that have no score and are in no figure, with the reasons.
       ood: of the out-of-distribution score; empty where the run has none.
     """
 
@@ -140,6 +142,7 @@ class Robustness:
     replicates: int
     seed: int
     levels: tuple[LevelRobustness, ...]
+    not_scored: tuple[NotScored, ...] = ()
     ood: tuple[Unfamiliar, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -167,7 +170,14 @@ def judge_robustness(
     for level in levels(clean):
         others = {key: next(one for one in levels(table) if one.name == level.name) for key, table in worse.items()}
         found.append(_judge_level(level, others, replicates=replicates, seed=seed))
-    return Robustness(label=LABEL, split=only_split(clean), replicates=replicates, seed=seed, levels=tuple(found))
+    return Robustness(
+        label=LABEL,
+        split=only_split(clean),
+        replicates=replicates,
+        seed=seed,
+        levels=tuple(found),
+        not_scored=not_scored(clean),
+    )
 
 
 def _judge_level(level: Level, worse: Mapping[Key, Level], *, replicates: int, seed: int) -> LevelRobustness:
@@ -233,6 +243,7 @@ def format_robustness(found: Robustness) -> str:
             "out-of-distribution score, median percentile among validation; at 5 against clean, AUROC:",
             *_format_ood(found.ood),
         ]
+    notes += [f"! {missing}" for missing in found.not_scored]
     return "\n\n".join([*blocks, "\n".join(f"  {note}" for note in notes)])
 
 

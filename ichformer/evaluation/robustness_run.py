@@ -10,8 +10,15 @@ from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES
 from ichformer.errors import InputError
 from ichformer.evaluation.bootstrap import check_draws
 from ichformer.evaluation.metrics import auroc
+from ichformer.evaluation.not_scored import check_scored
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, read_ood
-from ichformer.evaluation.predictions import freeze_ood, open_to_judge, predict_and_embed
+from ichformer.evaluation.predictions import (
+    freeze_ood,
+    open_to_judge,
+    predict_and_embed,
+    scored_scans,
+    unscored_scans,
+)
 from ichformer.evaluation.robustness import Key, Robustness, Unfamiliar, corrupted, judge_robustness
 from ichformer.evaluation.robustness_picture import draw_robustness
 from ichformer.evaluation.thresholds import write_json
@@ -60,15 +67,21 @@ def corruption_benchmark(
     run, store = open_to_judge(run_path, store_path, split)
     distance = _distance(run, store)
     clean, features = predict_and_embed(run, store, split)
+    check_scored(clean, where=store.path)
+    # A scan that cannot be scored clean is left out of every corruption; one that can be is scored however bad it gets.
+    unscored, scored = unscored_scans(clean), scored_scans(clean)
+    features = features[scored]
     keys: list[Key] = [
         (name, severity) for name in CORRUPTIONS if name in (corruptions or CORRUPTIONS) for severity in SEVERITIES
     ]
     tables, ood = {}, [] if distance is None else [_unfamiliar(("", 0), distance, features, None)]
     for key in tqdm(keys, desc="robustness", unit="corruption", disable=not progress):
-        tables[key], worse = predict_and_embed(run, corrupted(store, key, seed=seed), split)
+        worse = corrupted(store, key, seed=seed)
+        tables[key], features_of_worse = predict_and_embed(run, worse, split, unscored=unscored)
         if distance is not None:
-            ood.append(_unfamiliar(key, distance, worse, features))
-    found = replace(judge_robustness(clean, tables, replicates=replicates, seed=seed), ood=tuple(ood))
+            ood.append(_unfamiliar(key, distance, features_of_worse[scored], features))
+    found = judge_robustness(clean, tables, replicates=replicates, seed=seed)
+    found = replace(found, ood=tuple(ood))
     out.mkdir(parents=True, exist_ok=True)
     write_bytes(draw_robustness(found), out / "robustness.png")
     write_json(found.to_json(), out / "robustness.json")

@@ -12,6 +12,7 @@ from ichformer.evaluation.cards import Facts
 from ichformer.objectives.classification import LABEL_WEIGHTS
 from ichformer.pipeline.records import Store
 from ichformer.training.ensemble import EnsembleRun, Trained
+from ichformer.training.outputs import describe_outputs
 from ichformer.training.run import Run, seen_scans
 
 _MISSING: dict[Missing, str] = {
@@ -66,7 +67,8 @@ def _training(run: Run) -> str:
     return (
         f"{run.step} of {config.steps} steps, {config.data.batch_size} scans a step, {config.optim.name}, learning "
         f"rate {config.optim.learning_rate:g}, weight decay {config.optim.weight_decay:g}; "
-        f"augmentation {_said(vars(config.data.augmentation))}"
+        f"augmentation {_said(vars(config.data.augmentation))}; "
+        f"trained outputs {describe_outputs(run.trained_outputs)}"
     )
 
 

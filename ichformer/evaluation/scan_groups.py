@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ichformer.evaluation.table import GROUP_PREFIX
-from ichformer.pipeline.records import Store
+from ichformer.pipeline.records import Store, decode_record
 
 VENDORS = ("Canon", "Fujifilm", "GE", "Hitachi", "NeuroLogica", "Neusoft", "Philips", "Siemens", "Toshiba", "UIH")
 """As their scanners begin the tag Manufacturer, in any case."""
@@ -14,17 +14,18 @@ GROUP_COLUMNS = tuple(f"{GROUP_PREFIX}{name}" for name in ("vendor", "thickness"
 
 
 def scan_groups(store: Store, row: int) -> dict[str, str]:
-    """The groups of one scan by ``GROUP_COLUMNS``; "" where it does not tell.
+    """The groups of one scan by ``GROUP_COLUMNS``, as it lies in the store; "" where it does not tell.
 
     Thickness is the nominal one: thin slices to 1.5 mm, the usual 5 mm and what lies between. Age and sex are those of
     the header; ages are cut at 18, at 50 and at 65, and at 80 as in the ICH score. The bleed's volume is
     that of the mask, cut at 30 ml as in the ICH score (Hemphill et al., Stroke 2001;32:891-897) and at 5 ml.
     """
-    has_mask = bool(store.index["has_mask"].iloc[row])
-    scan = store.read(row, slices=None if has_mask else [0])
-    audit = scan.volume.audit
+    audit = store.header(row).audit
     volume_ml = math.nan
-    if scan.mask is not None:
+    if store.index["has_mask"].iloc[row]:
+        # The record itself, not ``read``: a store may change its scans as it reads them.
+        scan = decode_record(store.record(row))
+        assert scan.mask is not None
         volume_ml = np.count_nonzero(scan.mask) * math.prod(scan.volume.spacing_mm) / 1000
     values = (
         _vendor(audit.manufacturer),

@@ -11,6 +11,7 @@ from ichformer.errors import InputError, one_line
 from ichformer.evaluation.bootstrap import check_draws
 from ichformer.evaluation.figures import Estimate, LabelSummary, LevelSummary, Stratum, Summary
 from ichformer.evaluation.level import summarise_level
+from ichformer.evaluation.not_scored import NotScored, check_scored, not_scored
 from ichformer.evaluation.recalibration import recalibrate
 from ichformer.evaluation.table import check_predictions, levels
 from ichformer.evaluation.thresholds import Thresholds, only_split, write_json
@@ -37,6 +38,7 @@ def summarise(
     replicates: int = 2000,
     seed: int = 0,
     labels: tuple[str, ...] = LABELS,
+    remarks: Sequence[str] = (),
 ) -> Summary:
     """Judge the predictions of one split.
 
@@ -46,6 +48,9 @@ def summarise(
     losses are Student's on the log scale, with the jackknife over patients; those of slope and intercept of the
     calibration are from the sandwich estimator; all others (partial AUROC, average precision, F1, MCC, macro means) are
     from a BCa bootstrap over patients. Where the table has weights, every figure and every interval is weighted.
+
+    A row without a score is left out of every figure of the labels that it has no score for; how many there are, how
+    many of them are positive, and why, stands in the warnings and in ``not_scored``.
 
     Args:
       table: predictions as ``read_predictions`` gives them; the scan level is the maximum over slices where there are
@@ -58,16 +63,19 @@ def summarise(
       replicates: resamples of the bootstrap.
       seed: of the resamples.
       labels: the labels to judge.
+      remarks: what else a reader of the figures has to know; they become warnings.
 
     Raises:
-      InputError: a table is faulty or holds several splits, ``validation`` has a patient of ``table``, or the
-        prevalence is none.
+      InputError: a table is faulty, has no score at all or holds several splits, ``validation`` has a patient of
+        ``table``, or the prevalence is none.
     """
     if prevalence is not None and not 0 < prevalence < 1:
         raise InputError(f"found {prevalence}", where="prevalence", mend="give a share above 0 and below 1")
     check_draws(replicates=replicates, seed=seed)
     check_predictions(table, labels=labels)
     split = only_split(table)
+    check_scored(table, labels=labels)
+    missing = not_scored(table, labels=labels)
     calibration = recalibrate(validation, table, labels=labels)
     found = tuple(
         summarise_level(level, labels, thresholds, prevalence=prevalence, replicates=replicates, seed=seed)
@@ -80,11 +88,14 @@ def summarise(
         replicates=replicates,
         seed=seed,
         levels=found,
+        not_scored=missing,
         calibration=calibration,
         warnings=(
+            *map(str, missing),
+            *remarks,
             *_threshold_warnings(table, split, thresholds, fixed_on),
             *_weak_thresholds(found, thresholds),
-            *_warnings(found),
+            *_warnings(found, missing),
         ),
     )
 
@@ -128,8 +139,9 @@ def _weak_thresholds(found: tuple[LevelSummary, ...], thresholds: Thresholds | N
             )
 
 
-def _warnings(found: tuple[LevelSummary, ...]) -> Iterator[str]:
+def _warnings(found: tuple[LevelSummary, ...], missing: Sequence[NotScored]) -> Iterator[str]:
     for level in found:
+        unscored = {one.label for one in missing if one.level == level.level}
         if level.n_effective < 0.999 * level.n:
             yield (
                 f"{level.level} level: rows have weights; the {level.n} rows tell as much as {level.n_effective:.0f} "
@@ -138,9 +150,9 @@ def _warnings(found: tuple[LevelSummary, ...]) -> Iterator[str]:
         if level.derived:
             yield "no scan rows: a scan's label and score are the maximum over its slices"
         for label in level.labels:
-            if label.n == 0:
+            if label.n == 0 and label.label not in unscored:
                 yield f"{level.level} {label.label}: no row has a known label"
-            elif label.n_positive in (0, label.n):
+            elif label.n and label.n_positive in (0, label.n):
                 yield f"{level.level} {label.label}: one class only, so no AUROC"
         patients = {
             label.label: label.n_positive_patients

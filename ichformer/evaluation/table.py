@@ -2,7 +2,8 @@
 
 One row a slice, and one row a scan with an empty ``slice``. Where no scan rows are there, a scan's label and score are
 the maximum over its slices. A column ``weight`` says how much a row counts. Columns named ``group_...`` (``group_sex``,
-``group_age``) sort the scans into subgroups.
+``group_age``) sort the scans into subgroups. A column ``not_scored`` says why scores of a row are missing: a scan in
+which no brain was found has a reason in place of scores, and is in no figure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,9 @@ Only ratios matter: every figure stays as it is where all weights are doubled.""
 GROUP_PREFIX = "group_"
 """Columns of text whose names begin so sort scans into subgroups; empty where unknown."""
 
+NOT_SCORED = "not_scored"
+"""A column of text: why a row has no score for some or all labels, "" where it has every score."""
+
 MAX_GROUPS = 30
 """Most values of one such column: more are numbers that want to be put into classes first."""
 
@@ -36,12 +40,12 @@ LevelName = Literal["slice", "scan"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Level:
-    """The rows of one level as arrays.
+    """The rows of one level as arrays; rows without any score are left out.
 
     Attributes:
       name: "slice" or "scan".
-      labels: [n, labels] 0 or 1, NaN where unknown.
-      scores: [n, labels] probabilities.
+      labels: [n, labels] 0 or 1, NaN where unknown and where there is no score.
+      scores: [n, labels] probabilities, NaN where there is no score.
       patients: [n] from 0 to the number of patients - 1: rows of one patient are not independent.
       sites: [n] of each row, "" where unknown.
       weights: [n] above 0; 1 where the table has none.
@@ -69,9 +73,14 @@ def score_column(label: str) -> str:
     return f"score_{label}"
 
 
+def score_columns(labels: tuple[str, ...] = LABELS) -> list[str]:
+    """Names of the columns with scores, in the order of ``labels``."""
+    return [score_column(label) for label in labels]
+
+
 def columns(labels: tuple[str, ...] = LABELS) -> list[str]:
     """The columns of a table of predictions, in order."""
-    return [*ID_COLUMNS, *labels, *map(score_column, labels)]
+    return [*ID_COLUMNS, *labels, *score_columns(labels)]
 
 
 def group_columns(table: pd.DataFrame) -> list[str]:
@@ -81,7 +90,8 @@ def group_columns(table: pd.DataFrame) -> list[str]:
 
 def table_columns(table: pd.DataFrame, labels: tuple[str, ...] = LABELS) -> list[str]:
     """The columns of a table that count, in order."""
-    return [*columns(labels), *[WEIGHT] * (WEIGHT in table), *group_columns(table)]
+    optional = [name for name in (WEIGHT, NOT_SCORED) if name in table]
+    return [*columns(labels), *optional, *group_columns(table)]
 
 
 def choose_split(table: pd.DataFrame, split: str | None, *, where: object) -> pd.DataFrame:
@@ -116,19 +126,20 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
 
     Raises:
       InputError: no rows; a column missing; an id that is no text; an empty patient; a row twice; a patient in two
-        splits; a label that is neither 0, 1 nor unknown; a score that is no number or outside 0 to 1; a weight that is
+        splits; a label that is neither 0, 1 nor unknown; a score outside 0 to 1, or missing in a row whose column
+        ``not_scored`` does not say why; a row that is said to be not scored and has every score; a weight that is
         no number from 0, or no row of a level with one above 0; scan rows for only some of the scans that have slices;
         a scan of two sites, in two groups or, where it has no row of its own, of two weights; numbers for groups.
     """
     if not labels or len(set(labels)) < len(labels):
         raise InputError(f"found {' '.join(labels) or 'none'}", where="labels", mend="name one or more, each once")
-    if reserved := set(labels) & {*ID_COLUMNS, WEIGHT}:
+    if reserved := set(labels) & {*ID_COLUMNS, WEIGHT, NOT_SCORED}:
         raise InputError("means something else", where=f"label {min(reserved)}", mend="give the label another name")
     check_columns(table, columns(labels), where=where)
     if table.empty:
         raise InputError("no rows", where=where, mend="give at least one scan or slice")
     groups = group_columns(table)
-    for name in (*ID_COLUMNS, *groups):
+    for name in (*ID_COLUMNS, *groups, *[NOT_SCORED] * (NOT_SCORED in table)):
         is_text = table[name].map(lambda value: isinstance(value, str))
         if not is_text.all():
             raise InputError("has values that are no text", where=f"{where}, column {name}", mend="use '' for unknown")
@@ -136,6 +147,7 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
         raise InputError("is empty or NA in some rows", where=f"{where}, column patient", mend="name every patient")
     for label in labels:
         _check_values(table, label, where)
+    _check_not_scored(table, labels, where)
     if WEIGHT in table:
         _check_weights(table, where)
     for name in groups:
@@ -166,13 +178,30 @@ def _check_values(table: pd.DataFrame, label: str, where: object) -> None:
             where=f"{where}, column {label}",
             mend="use 0, 1, or nothing where unknown",
         )
-    wrong = ~((score >= 0) & (score <= 1))
+    excused = np.isnan(score) & (reasons_of(table) != "")
+    wrong = ~((score >= 0) & (score <= 1)) & ~excused
     if wrong.any():
         raise InputError(
             f"score {score[wrong][0]:g} for {_name(table, wrong)}, {np.sum(wrong)} such in all",
             where=f"{where}, column {score_column(label)}",
-            mend="give probabilities from 0 to 1 in every row",
+            mend=f"give probabilities from 0 to 1, or say in a column {NOT_SCORED} why a row has none",
         )
+
+
+def _check_not_scored(table: pd.DataFrame, labels: tuple[str, ...], where: object) -> None:
+    complete = ~table[score_columns(labels)].isna().to_numpy().any(1)
+    wrong = complete & (reasons_of(table) != "")
+    if wrong.any():
+        raise InputError(
+            f"says that {_name(table, wrong)} was not scored, but it has every score; {np.sum(wrong)} such in all",
+            where=f"{where}, column {NOT_SCORED}",
+            mend="leave the scores of such rows empty, or the reason",
+        )
+
+
+def reasons_of(table: pd.DataFrame) -> Shaped[np.ndarray, " n"]:
+    """Why scores of each row are missing; "" where none is."""
+    return table[NOT_SCORED].to_numpy(object) if NOT_SCORED in table else np.full(len(table), "", object)
 
 
 def _check_weights(table: pd.DataFrame, where: object) -> None:
@@ -235,32 +264,46 @@ def _name(table: pd.DataFrame, rows: np.ndarray) -> str:
 
 
 def levels(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS) -> tuple[Level, ...]:
-    """The slice level, where there are slices, and the scan level of a checked table."""
+    """The slice level and the scan level of a checked table, each where it has a row with a score."""
+    rows_of, derived = rows_of_levels(table, labels)
+    scored = {name: rows[rows[score_columns(labels)].notna().any(axis=1)] for name, rows in rows_of.items()}
+    return tuple(
+        _level(name, rows, labels, derived=derived and name == "scan") for name, rows in scored.items() if len(rows)
+    )
+
+
+def rows_of_levels(table: pd.DataFrame, labels: tuple[str, ...]) -> tuple[dict[LevelName, pd.DataFrame], bool]:
+    """The rows that count by level, and whether the scans were made as the maximum over slices."""
     is_scan = table["slice"] == ""
     slices, scans = table[~is_scan], table[is_scan]
     derived = scans.empty
-    found = [] if slices.empty else [_level("slice", slices, labels, derived=False)]
-    return (*found, _level("scan", _maximum(slices, labels) if derived else scans, labels, derived=derived))
+    found: dict[LevelName, pd.DataFrame] = {} if slices.empty else {"slice": slices}
+    found["scan"] = _maximum(slices, labels) if derived else scans
+    # A row of no weight is no row: neither it nor its patient is counted.
+    return {name: rows[rows[WEIGHT] > 0] if WEIGHT in rows else rows for name, rows in found.items()}, derived
 
 
 def _maximum(slices: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
     # A bleed in one slice is a bleed in the scan; "none" is known only where every slice is known.
-    numeric = [*labels, *map(score_column, labels)]
+    numeric = [*labels, *score_columns(labels)]
     scan = slices.groupby(_SCAN_ID, sort=False)
     most = scan[["site", *[WEIGHT] * (WEIGHT in slices), *group_columns(slices)]].first().join(scan[numeric].max())
-    unknown = slices[list(labels)].isna().groupby([slices[name] for name in _SCAN_ID], sort=False).any()
+    unknown = slices[numeric].isna().groupby([slices[name] for name in _SCAN_ID], sort=False).any()
     for label in labels:
         most[label] = most[label].mask(unknown[label] & (most[label] != 1))
+        # A slice without a score may be the one that bleeds.
+        most[score_column(label)] = most[score_column(label)].mask(unknown[score_column(label)])
+    if NOT_SCORED in slices:
+        most[NOT_SCORED] = scan[NOT_SCORED].max()  # texts: the last one in the alphabet, "" only where all are
     return most.reset_index()
 
 
 def _level(name: LevelName, rows: pd.DataFrame, labels: tuple[str, ...], *, derived: bool) -> Level:
-    # A row of no weight is no row: neither it nor its patient is counted.
-    rows = rows[rows[WEIGHT] > 0] if WEIGHT in rows else rows
+    scores = rows[score_columns(labels)].to_numpy(np.float64)
     return Level(
         name=name,
-        labels=rows[list(labels)].to_numpy(np.float64),
-        scores=rows[[score_column(label) for label in labels]].to_numpy(np.float64),
+        labels=np.where(np.isnan(scores), np.nan, rows[list(labels)].to_numpy(np.float64)),
+        scores=scores,
         patients=pd.factorize(rows["patient"], sort=True)[0].astype(np.int64),
         sites=rows["site"].to_numpy(object),
         weights=rows[WEIGHT].to_numpy(np.float64) if WEIGHT in rows else np.ones(len(rows)),

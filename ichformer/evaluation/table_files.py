@@ -12,6 +12,7 @@ from ichformer import LABELS
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.table import (
     ID_COLUMNS,
+    NOT_SCORED,
     WEIGHT,
     check_columns,
     check_predictions,
@@ -27,9 +28,10 @@ _UNKNOWN = ["", "nan", "NaN", "NA"]
 def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS) -> pd.DataFrame:
     """Read and check a file of predictions: CSV, or Parquet (extra ``parquet``) where its name ends so.
 
-    Columns of ``ID_COLUMNS`` other than ``patient`` may be missing and are then empty; ``weight`` and those named
-    ``group_...`` are kept, further columns are left out. An empty field, ``NaN`` or ``NA`` is unknown, whatever the
-    column: R writes ``NA`` for the empty ``slice`` of a scan's row. Blanks around a field do not belong to it.
+    Columns of ``ID_COLUMNS`` other than ``patient`` may be missing and are then empty; ``weight``, ``not_scored`` and
+    those named ``group_...`` are kept, further columns are left out. An empty field, ``NaN`` or ``NA`` is unknown,
+    whatever the column: R writes ``NA`` for the empty ``slice`` of a scan's row. Blanks around a field do not belong to
+    it.
 
     Raises:
       InputError: the file cannot be read, or ``check_predictions`` objects.
@@ -43,7 +45,7 @@ def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = 
     numeric = [*labels, *map(score_column, labels), WEIGHT]
     absent = [name for name in ID_COLUMNS if name not in table]
     numbers = {name: _numbers(table[name], f"{path}, column {name}") for name in numeric if name in table}
-    names = [name for name in (*ID_COLUMNS, *group_columns(table)) if name in table]
+    names = [name for name in (*ID_COLUMNS, NOT_SCORED, *group_columns(table)) if name in table]
     named = {name: table[name].mask(table[name].isin(_UNKNOWN), "") for name in names}
     table = table.assign(**dict.fromkeys(absent, ""), **named, **numbers)
     check_predictions(table, labels=labels, where=path)

@@ -6,30 +6,42 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ichformer.ct.scans import Scan
 from ichformer.ct.series import Series
+from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
 
 REPORT_NAME, NUMBERS_NAME = "report.html", "prediction.json"
-FORMAT = "ichformer prediction 1"
-"""First field of ``prediction.json``."""
+FORMAT = "ichformer prediction 2"
+"""First field of ``prediction.json``; in version 1 every score was a number."""
+
+_OUR_FORMATS = ("ichformer prediction 1", FORMAT)
 
 _MEND = "name another folder for the reports"
 
 
-def folder_name(series: Scan) -> str:
-    """A name for a series' folder: its description in plain letters, and 8 digits that tell series apart.
+def folder_name(series: Scan, volume: Volume) -> str:
+    """A name for a series' folder: its description in plain letters, and 20 digits that tell series apart.
 
-    The digits are a hash of the series' UID and its first slice's, or of the first file's path where there are none.
-    They are the same whenever the series is read again, and say nothing about the patient.
+    The digits are a hash of the UIDs of study, series and every slice, or of the files' paths where there are none, and
+    of the pixels: anonymisers give one UID to scans of different people. They are the same whenever the series is read
+    again, and say nothing about the patient.
     """
     words = re.sub(r"[^a-z0-9]+", "-", series.description.lower()).strip("-")[:40].rstrip("-")
-    first_uid = series.headers[0].sop_uid if isinstance(series, Series) else ""
-    key = f"{series.uid} {first_uid}".strip() or str(series.files[0].absolute())
-    return f"{words or 'series'}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+    uids = [series.study_uid, series.uid, *(h.sop_uid for h in series.headers)] if isinstance(series, Series) else []
+    known = uids if any(uids) else [os.fsencode(file.absolute()).hex() for file in series.files]
+    pixels = [str(volume.hu.shape), hashlib.sha256(volume.hu.tobytes()).hexdigest()]
+    digest = hashlib.sha256(json.dumps([*sorted(known), *pixels]).encode()).hexdigest()
+    return f"{words or 'series'}-{digest[:20]}"
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """``name``, with a number behind it where it is taken: the same pixels with the same UIDs may be there twice."""
+    names = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
+    return next(one for one in names if one not in taken)
 
 
 def check_out(out: Path) -> None:
@@ -82,7 +94,7 @@ def _is_ours(folder: Path) -> bool:
         numbers = json.loads((folder / NUMBERS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return names == {REPORT_NAME, NUMBERS_NAME} and isinstance(numbers, dict) and numbers.get("format") == FORMAT
+    return names == {REPORT_NAME, NUMBERS_NAME} and isinstance(numbers, dict) and numbers.get("format") in _OUR_FORMATS
 
 
 def _missing_parents(folder: Path) -> list[Path]:

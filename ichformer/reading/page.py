@@ -20,6 +20,7 @@ from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import one_line
 from ichformer.evaluation.ood import UNUSUAL
+from ichformer.evaluation.scorable import Reason
 from ichformer.reading.packing import BITS, pack
 
 LABEL_NAMES = {
@@ -67,8 +68,10 @@ class Reading:
 
     Attributes:
       volume: the series as it was read; its slices are what the page shows.
-      scan_scores: probability of each label for the scan, in the order of ``LABELS``.
+      scan_scores: probability of each label for the scan, in the order of ``LABELS``; NaN where none is given.
       slice_scores: the same for each slice of ``volume``.
+      not_scored: why the scan has no score at all; None where it has some.
+      remarks: sentences on scores that are doubtful or not given.
       thresholds: label -> probability of the scan that was frozen on validation; may be empty or lack labels.
       slice_thresholds: the same for slices.
       threshold_rule: how the thresholds were fixed, in words; "" where there are none.
@@ -82,6 +85,8 @@ class Reading:
     volume: Volume
     scan_scores: Float[np.ndarray, "labels"]
     slice_scores: Float[np.ndarray, "s labels"]
+    not_scored: Reason | None = None
+    remarks: tuple[str, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
     slice_thresholds: Mapping[str, float] = field(default_factory=dict)
     threshold_rule: str = ""
@@ -108,6 +113,8 @@ def render_page(reading: Reading) -> str:
         script_hash=_sha256(script),
         version=__version__,
         description=one_line(reading.volume.audit.description),
+        not_scored="" if reading.not_scored is None else one_line(reading.not_scored.text),
+        remarks=[one_line(remark, max_chars=600) for remark in reading.remarks],
         summary=_summary(reading),
         threshold_rule=one_line(reading.threshold_rule),
         familiarity="" if reading.familiarity is None else str(reading.familiarity),
@@ -169,11 +176,18 @@ def _data(reading: Reading) -> dict[str, Any]:
         "windows": _windows(),
         "labels": list(LABELS),
         "names": LABEL_NAMES,
-        "slice_scores": [[round(float(score), 5) for score in row] for row in reading.slice_scores],
+        "slice_scores": [
+            [None if math.isnan(score) else round(float(score), 5) for score in row] for row in reading.slice_scores
+        ],
+        "slice_labels": _labels_of_slices(reading),
+        "scored": reading.not_scored is None,
         "slice_thresholds": {label: float(value) for label, value in reading.slice_thresholds.items()},
         "below": [row["label"] for row in _score_rows(reading) if row["threshold"] is not None and not row["above"]],
-        "heat": [{"label": label, "shape": list(maps.shape[1:])} for label, maps in reading.heat_maps.items()],
-        "opening": _most_suspicious(reading),
+        "heat": [
+            {"label": label, "shape": list(maps.shape[1:]), "strongest": _strongest(maps)}
+            for label, maps in reading.heat_maps.items()
+        ],
+        "opening": _opening(reading),
     }
 
 
@@ -181,25 +195,43 @@ def _packed_map(maps: Float[np.ndarray, "s gh gw"]) -> list[str]:
     return pack(np.rint(255 * maps).astype(np.int32), low=0)
 
 
-def _most_suspicious(reading: Reading) -> int:
-    return int(reading.slice_scores[:, LABELS.index("any")].argmax())
+def _labels_of_slices(reading: Reading) -> list[str]:
+    """The labels for which slices have scores."""
+    return [label for i, label in enumerate(LABELS) if not np.isnan(reading.slice_scores[:, i]).any()]
+
+
+def _strongest(maps: Float[np.ndarray, "s gh gw"]) -> int:
+    """The slice in which the heat map is strongest."""
+    return int(maps.max(axis=(1, 2)).argmax())
+
+
+def _opening(reading: Reading) -> int:
+    """The slice that is shown first: the most suspicious one, or the middle one where nothing tells which that is."""
+    if "any" in _labels_of_slices(reading):
+        return int(reading.slice_scores[:, LABELS.index("any")].argmax())
+    return _strongest(reading.heat_maps["any"]) if "any" in reading.heat_maps else len(reading.slice_scores) // 2
 
 
 def _score_rows(reading: Reading) -> list[dict[str, Any]]:
     rows = []
     for label, name in LABEL_NAMES.items():
-        score, threshold = float(reading.scan_scores[LABELS.index(label)]), reading.thresholds.get(label)
-        above = threshold is not None and score >= threshold
+        value, threshold = float(reading.scan_scores[LABELS.index(label)]), reading.thresholds.get(label)
+        score = None if math.isnan(value) else value
+        above = score is not None and threshold is not None and score >= threshold
         rows.append({"label": label, "name": name, "score": score, "threshold": threshold, "above": above})
     return rows
 
 
 def _summary(reading: Reading) -> str:
     first = _score_rows(reading)[0]
+    if first["score"] is None:
+        return f"{first['name']}: not scored."
     said = f"{first['name']}: {first['score']:.3f}"
     if first["threshold"] is not None:
         said += f", {'above' if first['above'] else 'below'} the threshold of {first['threshold']:.3f}"
-    return f"{said}. Highest in slice {_most_suspicious(reading) + 1}."
+    if first["label"] in _labels_of_slices(reading):
+        said += f". Highest in slice {_opening(reading) + 1}"
+    return f"{said}."
 
 
 def _geometry(volume: Volume) -> dict[str, str]:

@@ -1,29 +1,41 @@
-"""A folder of DICOM and a Run in, one report a series out."""
+"""A folder of DICOM and a Run in, one report a study out."""
 
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ichformer import LABELS, __version__
 from ichformer.ct.archives import open_file
 from ichformer.ct.headers import quiet_pydicom
-from ichformer.ct.scans import Scan, find_scans, read_volume
-from ichformer.ct.series import Series, nothing_found
+from ichformer.ct.scans import Scan, read_volume
+from ichformer.ct.series import Series, SetAside
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, describe, read_ood
+from ichformer.evaluation.scorable import check_numbers, why_not_scored
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds
 from ichformer.pipeline.recipe import even_volume, prepare_volume
-from ichformer.reading.outputs import FORMAT, NUMBERS_NAME, REPORT_NAME, check_out, folder_name, write_folder
-from ichformer.reading.page import Familiarity, Reading, render_page, slice_z_mm
+from ichformer.reading.choosing import LeftOut, Wanted, choose
+from ichformer.reading.numbers import prediction_values
+from ichformer.reading.outputs import (
+    NUMBERS_NAME,
+    REPORT_NAME,
+    check_out,
+    folder_name,
+    free_name,
+    write_folder,
+)
+from ichformer.reading.page import Familiarity, Reading, render_page
 from ichformer.reading.scoring import heat_map, score
 from ichformer.training.ensemble import Trained, open_trained
+from ichformer.training.outputs import OutputLevel, describe_outputs
 from ichformer.training.run import Run
 
 _RAISED_WITHOUT_THRESHOLD = 0.5
@@ -51,10 +63,17 @@ class SeriesPrediction:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionResult:
-    """The series that got a report, and the number and the reason of each that could not be read."""
+    """What became of everything under a path.
+
+    Attributes:
+      series: those that got a report, scored or not.
+      left_out: those without one, each with the reason.
+      set_aside: files that belong to no series, each with the reason: broken ones too.
+    """
 
     series: tuple[SeriesPrediction, ...]
-    left_out: tuple[tuple[int, str], ...]
+    left_out: tuple[LeftOut, ...]
+    set_aside: tuple[SetAside, ...]
 
 
 def predict(
@@ -64,11 +83,15 @@ def predict(
     *,
     with_identity: bool = False,
     series: str | None = None,
+    all_series: bool = False,
 ) -> PredictionResult:
-    """Predict every readable scan under ``path``, or one of them, and write ``out/<name>/`` for each.
+    """Predict the head scan of every study under ``path`` and write ``out/<name>/`` for each.
 
-    A folder holds ``report.html`` and ``prediction.json``; ``outputs.folder_name`` names it. It appears whole or not at
-    all, and takes the place of an earlier prediction of the same series.
+    ``choosing.choose`` says which series that is. A folder holds ``report.html`` and ``prediction.json``;
+    ``outputs.folder_name`` names it. It appears whole or not at all, and takes the place of an earlier prediction of
+    the same series. Where one series fails, the others still get their reports.
+
+    A scan in which no brain is found is not scored: its report shows the pictures and the reason.
 
     Args:
       run_path: folder of a Run or of an ensemble.
@@ -76,64 +99,74 @@ def predict(
       out: folder for the reports, made where it is not there.
       with_identity: show the patient's name, birth date and ID and the study's date on the page; never in the JSON.
       series: SeriesInstanceUID, or number in the order of ``find_scans`` from 1, of the only series wanted.
+      all_series: predict every series, not only the one that is chosen in each study.
 
     Raises:
-      InputError: there is no usable run, no readable CT series, or ``out`` holds something else in its place.
+      InputError: there is no usable run, no CT series that is chosen and can be read, both ``series`` and
+        ``all_series`` are given, or ``out`` holds something else in its place.
     """
     out = Path(out)
     check_out(out)
     run = open_trained(run_path)
-    wanted = _choose(Path(path), series)
+    if series is not None and all_series:
+        raise InputError("goes with --series or --all-series, not both", where="predict", mend="leave one of them out")
+    choice = choose(Path(path), series=series, all_series=all_series)
     thresholds = _thresholds(run)
     usual = read_ood(run.path / OOD_NAME) if (run.path / OOD_NAME).exists() else None
     done: list[SeriesPrediction] = []
-    errors: list[tuple[int, InputError]] = []
-    for number, found in wanted:
+    failed: list[tuple[LeftOut, InputError]] = []
+    taken: set[str] = set()
+    for wanted in choice.wanted:
         try:
-            volume = even_volume(read_volume(found, missing=run.prepare.missing), run.prepare)
+            done.append(_predict_one(run, thresholds, usual, wanted, out, with_identity=with_identity, taken=taken))
         except InputError as error:
-            errors.append((number, error))
-            continue
-        reading = _read(run, thresholds, usual, volume, identity=_identity(found) if with_identity else {})
-        values = _values(run, thresholds, reading)
-        folder = out / folder_name(found)
-        numbers = json.dumps(values, indent=1, allow_nan=False) + "\n"
-        write_folder(folder, {REPORT_NAME: render_page(reading), NUMBERS_NAME: numbers})
-        done.append(
-            SeriesPrediction(
-                number=number,
-                report=folder / REPORT_NAME,
-                numbers=folder / NUMBERS_NAME,
-                values=values,
-                familiarity=reading.familiarity,
+            failed.append((LeftOut(number=wanted.number, code="unreadable", text=str(error)), error))
+        except Exception as error:  # whatever happens to one series, the others get their reports
+            said = InputError(
+                f"cannot be predicted ({type(error).__name__}: {one_line(error)})",
+                where=wanted.scan.path,
+                mend="leave the series out, or report this as a fault of ichformer",
             )
-        )
+            failed.append((LeftOut(number=wanted.number, code="failed", text=str(said)), said))
     if not done:
-        _refuse(Path(path), [error for _, error in errors])
-    return PredictionResult(series=tuple(done), left_out=tuple((number, str(error)) for number, error in errors))
+        raise _refusal(Path(path), [error for _, error in failed])
+    left_out = sorted((*choice.left_out, *(one for one, _ in failed)), key=lambda one: one.number)
+    return PredictionResult(series=tuple(done), left_out=tuple(left_out), set_aside=choice.set_aside)
 
 
-def _choose(path: Path, asked: str | None) -> list[tuple[int, Scan]]:
-    found = find_scans(path)
-    if not found.series:
-        raise nothing_found(found)
-    numbered = list(enumerate(found.series, start=1))
-    if asked is None:
-        return numbered
-    chosen = [(number, series) for number, series in numbered if asked in (str(number), series.uid)]
-    if not chosen:
-        raise InputError(
-            f"is none of the {len(numbered)} series there",
-            where=f"--series {asked}",
-            mend=f"name a number from 1 to {len(numbered)}, in the order of `ichformer inspect`, or a UID",
-        )
-    return chosen
+def _predict_one(
+    run: Trained,
+    thresholds: Thresholds | None,
+    usual: FeatureDistance | None,
+    wanted: Wanted,
+    out: Path,
+    *,
+    with_identity: bool,
+    taken: set[str],
+) -> SeriesPrediction:
+    """One series read, scored and written; the name of its folder is added to ``taken``."""
+    volume = even_volume(read_volume(wanted.scan, missing=run.prepare.missing), run.prepare)
+    identity = _identity(wanted.scan) if with_identity else {}
+    reading = _read(run, thresholds, usual, volume, doubt=wanted.doubt, identity=identity)
+    values = prediction_values(run, reading)
+    name = free_name(folder_name(wanted.scan, volume), taken)
+    folder = out / name
+    numbers = json.dumps(values, indent=1, allow_nan=False) + "\n"
+    write_folder(folder, {REPORT_NAME: render_page(reading), NUMBERS_NAME: numbers})
+    taken.add(name)
+    return SeriesPrediction(
+        number=wanted.number,
+        report=folder / REPORT_NAME,
+        numbers=folder / NUMBERS_NAME,
+        values=values,
+        familiarity=reading.familiarity,
+    )
 
 
-def _refuse(path: Path, errors: list[InputError]) -> None:
+def _refusal(path: Path, errors: list[InputError]) -> InputError:
     if len(errors) == 1:
-        raise errors[0]
-    raise InputError(
+        return errors[0]
+    return InputError(
         f"none of {len(errors)} series can be read; the first: {errors[0]}",
         where=path,
         mend="mend or leave out what is named",
@@ -146,21 +179,40 @@ def _read(
     usual: FeatureDistance | None,
     volume: Volume,
     *,
+    doubt: str,
     identity: Mapping[str, str],
 ) -> Reading:
-    prepared = prepare_volume(volume, run.prepare)
+    prepared, outputs = prepare_volume(volume, run.prepare), run.trained_outputs
     scan_scores, slice_scores, features = score(run.objective, run.variables, prepared)
-    frozen = _frozen(thresholds, "scan")
+    reason = why_not_scored(prepared, run.prepare) or check_numbers(scan_scores, slice_scores)
+    levels: tuple[OutputLevel, ...] = ("scan", "slice")
+    is_given = {level: np.full(len(LABELS), reason is None) for level in levels}
+    remarks = [f"This may be no plain head CT, and then its scores mean nothing. {doubt}"] if doubt else []
+    if reason is None and outputs is not None:
+        for level, given in is_given.items():
+            given &= [label not in outputs.missing(level) for label in LABELS]
+        remarks += [said for level in levels if (said := outputs.reason(level))]
+    scan_scores = np.where(is_given["scan"], scan_scores, np.nan)
+    frozen = _given(_frozen(thresholds, "scan"), is_given["scan"])
     return Reading(
         volume=volume,
         scan_scores=scan_scores,
-        slice_scores=slice_scores,
+        slice_scores=np.where(is_given["slice"], slice_scores, np.nan),
+        not_scored=reason,
+        remarks=tuple(remarks),
         thresholds=frozen,
-        slice_thresholds=_frozen(thresholds, "slice"),
+        slice_thresholds=_given(_frozen(thresholds, "slice"), is_given["slice"]),
         threshold_rule=_rule(thresholds),
-        familiarity=None if usual is None else _familiarity(usual, features, prepared),
+        familiarity=None if usual is None or reason is not None else _familiarity(usual, features, prepared),
         heat_maps={
-            label: heat_map(run.objective, run.variables, prepared, volume, label=label)
+            label: heat_map(
+                run.objective,
+                run.variables,
+                prepared,
+                volume,
+                label=label,
+                level="slice" if is_given["slice"][LABELS.index(label)] else "scan",
+            )
             for label in _labels_to_map(scan_scores, frozen)
         },
         # What was done to make the model's input belongs to what the reader has to know.
@@ -176,13 +228,17 @@ def _familiarity(usual: FeatureDistance, features: Float[Any, "d"], prepared: Vo
 
 
 def _labels_to_map(scan_scores: Float[Any, "labels"], thresholds: Mapping[str, float]) -> list[str]:
-    """ "any", and every subtype that reaches its threshold."""
-    raised = [
+    """ "any", and every subtype that reaches its threshold; none of those without a score."""
+    return [
         label
-        for label, value in zip(LABELS, scan_scores, strict=True)
-        if value >= thresholds.get(label, _RAISED_WITHOUT_THRESHOLD)
+        for label, value in sorted(zip(LABELS, scan_scores, strict=True), key=lambda pair: pair[0] != "any")
+        if value >= (0.0 if label == "any" else thresholds.get(label, _RAISED_WITHOUT_THRESHOLD))
     ]
-    return ["any", *(label for label in raised if label != "any")]
+
+
+def _given(thresholds: Mapping[str, float], is_given: Bool[np.ndarray, "labels"]) -> dict[str, float]:
+    """The thresholds of the labels that have scores."""
+    return {label: value for label, value in thresholds.items() if is_given[LABELS.index(label)]}
 
 
 def _thresholds(run: Trained) -> Thresholds | None:
@@ -217,6 +273,7 @@ def _model_facts(run: Trained) -> dict[str, str]:
         "Version": f"ichformer {__version__}",
         "Trained with": of_each(lambda m: f"ichformer {m.facts.get('versions', {}).get('ichformer', 'unknown')}"),
         "Commit": of_each(lambda m: m.facts.get("commit") or "unknown"),
+        "Trained outputs": describe_outputs(run.trained_outputs),
         "Trained on": of_each(lambda m: f"{Path(m.config.data.store).name}, split {m.config.data.split!r}"),
         "Input": of_each(lambda m: f"{m.prepare.size} x {m.prepare.size} pixels, {m.config.objective.channels}"),
     }
@@ -229,47 +286,3 @@ def _identity(series: Scan) -> dict[str, str]:
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_IDENTITY_TAGS.values()), force=True)
         found = {name: one_line(header.get(tag) or "") for name, tag in _IDENTITY_TAGS.items()}
     return {name: value or "not given" for name, value in found.items()}
-
-
-def _values(run: Trained, thresholds: Thresholds | None, reading: Reading) -> dict[str, Any]:
-    """What ``prediction.json`` holds: numbers and facts, no UIDs and no identity."""
-    volume = reading.volume
-    return {
-        "format": FORMAT,
-        "notice": "Research use only. Not for diagnosis.",
-        "scan": _by_label(reading.scan_scores),
-        "slices": [
-            {"slice": s + 1, "z_mm": round(float(z_mm), 3), "scores": _by_label(scores)}
-            for s, (z_mm, scores) in enumerate(zip(slice_z_mm(volume), reading.slice_scores, strict=True))
-        ],
-        "thresholds": {
-            "rule": _rule(thresholds),
-            "scan": dict(reading.thresholds),
-            "slice": dict(reading.slice_thresholds),
-        },
-        "familiarity": None if reading.familiarity is None else asdict(reading.familiarity),
-        "shape": list(volume.hu.shape),
-        "spacing_mm": list(volume.spacing_mm),
-        "audit": _without_patient(volume.audit.to_json()) | {"notes": [vars(note) for note in reading.notes]},
-        "model": {"name": run.name, "run": run.path.absolute().name, **_trained(run)},
-        "ichformer": __version__,
-    }
-
-
-def _without_patient(audit: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in audit.items() if name not in ("age_years", "sex")}
-
-
-def _trained(run: Trained) -> dict[str, Any]:
-    found = [
-        {"step": m.step, "commit": m.facts.get("commit", ""), "versions": m.facts.get("versions", {})}
-        for m in run.members
-    ]
-    if isinstance(run, Run):
-        return found[0]
-    weighed = zip(run.members, run.weights, found, strict=True)
-    return {"members": [{"name": m.name, "weight": weight, **values} for m, weight, values in weighed]}
-
-
-def _by_label(scores: Float[Any, "labels"]) -> dict[str, float]:
-    return {label: round(float(value), 6) for label, value in zip(LABELS, scores, strict=True)}

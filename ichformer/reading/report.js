@@ -53,6 +53,9 @@ function stack(id, height, width) {
 }
 
 const scan = stack("hu", HEIGHT, WIDTH);
+const strongest = new Map(data.heat.map((map) => [map.label, map.strongest]));
+/** Whether slices have scores for a label: a model that never saw labels of slices gives none. */
+const scoresSlices = (label) => data.slice_labels.includes(label);
 const heatMaps = new Map(data.heat.map(({ label, shape }) => [label, stack("heat-" + label, ...shape)]));
 
 // --- drawing --------------------------------------------------------------------------------------------------------
@@ -122,6 +125,8 @@ function drawStrip() {
   const column = data.labels.indexOf(state.label);
   const strip = $("strip");
   strip.setAttribute("viewBox", `0 0 ${SLICES} 1`);
+  $("strip").toggleAttribute("hidden", !scoresSlices(state.label));
+  if (!scoresSlices(state.label)) return;
   strip.replaceChildren(
     ...data.slice_scores.map((scores, s) => {
       const height = Math.max(scores[column], 0.01);
@@ -144,15 +149,17 @@ function drawStrip() {
 function write() {
   const { slice, label } = state;
   const named = data.windows.find((w) => w.center_hu === state.center && w.width_hu === state.width);
-  const score = data.slice_scores[slice][data.labels.indexOf(label)].toFixed(3);
+  const score = scoresSlices(label) ? data.slice_scores[slice][data.labels.indexOf(label)].toFixed(3) : "";
+  const said = score && `${data.names[label]} ${score}`;
   const at = `Slice ${slice + 1} of ${SLICES}`;
   $("at-slice").textContent = `${slice + 1} / ${SLICES}`;
   $("at-z").textContent = `z ${data.z_mm[slice].toFixed(1)} mm`;
   $("at-window").textContent = `${named ? named.name + "  " : ""}C ${state.center}  W ${state.width}`;
-  $("at-score").textContent = `${data.names[label]} ${score}`;
-  $("strip-title").textContent = `${data.names[label]}: score of each slice, 0 to 1`;
+  $("at-score").textContent = said;
+  if (score) $("strip-title").textContent = `${data.names[label]}: score of each slice, 0 to 1`;
+  else if (data.scored) $("strip-title").textContent = "no scores of single slices";
   $("slice").value = slice + 1;
-  $("slice").setAttribute("aria-valuetext", `${at}, ${data.names[label]} ${score}`);
+  $("slice").setAttribute("aria-valuetext", [at, said].filter(Boolean).join(", "));
   canvas.setAttribute("aria-label", `Axial ${at.toLowerCase()}, z ${data.z_mm[slice].toFixed(1)} mm`);
   $("center").value = state.center;
   $("width").value = state.width;
@@ -161,6 +168,10 @@ function write() {
   $("legend").hidden = !(state.heat && heatMaps.has(label));
   $("below-note").hidden = !data.below.includes(label);
   $("no-map").hidden = !state.heat || heatMaps.has(label);
+  if ($("suspicious")) {
+    $("suspicious").hidden = !score && !strongest.has(label);
+    $("suspicious").textContent = score ? "Slice with the highest score" : "Slice where the heat map is strongest";
+  }
   for (const radio of document.getElementsByName("window")) radio.checked = Boolean(named) && radio.value === named.name;
   for (const radio of document.getElementsByName("label")) radio.checked = radio.value === label;
   for (const hit of $("strip").querySelectorAll(".column")) {
@@ -180,6 +191,7 @@ function change(values) {
 }
 
 const mostSuspicious = () => {
+  if (!scoresSlices(state.label)) return strongest.get(state.label) ?? state.slice;
   const scores = data.slice_scores.map((row) => row[data.labels.indexOf(state.label)]);
   return scores.indexOf(Math.max(...scores));
 };
@@ -203,7 +215,7 @@ function fromAddress() {
 function listen() {
   $("slice").addEventListener("input", (e) => change({ slice: Number(e.target.value) - 1 }));
   $("strip").addEventListener("click", (e) => e.target.dataset.slice && change({ slice: Number(e.target.dataset.slice) }));
-  $("suspicious").addEventListener("click", () => change({ slice: mostSuspicious() }));
+  $("suspicious")?.addEventListener("click", () => change({ slice: mostSuspicious() }));
   $("heat").addEventListener("change", (e) => change({ heat: e.target.checked }));
   $("opacity").addEventListener("input", (e) => change({ opacity: Number(e.target.value) / 100 }));
   $("center").addEventListener("change", (e) => change({ center: Number(e.target.value) }));

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -43,8 +43,9 @@ def heat_map(
     volume: Volume,
     *,
     label: str,
+    level: Literal["scan", "slice"],
 ) -> Float32[np.ndarray, "s gh gw"]:
-    """HiResCAM of a label's slice scores, laid over the slices of ``volume`` and scaled to [0, 1] over the scan.
+    """HiResCAM of a label's score, laid over the slices of ``volume`` and scaled to [0, 1] over the scan.
 
     Args:
       objective: as for ``score``.
@@ -52,12 +53,13 @@ def heat_map(
       prepared: the scan that the model sees.
       volume: the scan that is shown; the same slices, before they were framed and their tilt removed.
       label: one of ``LABELS``.
+      level: whose score is explained; the slices' unless they were never trained.
 
     Returns:
       A grid over each slice of ``volume``, edge to edge; 0 where the model saw nothing of it.
     """
     weights = jax.nn.one_hot(LABELS.index(label), len(LABELS))
-    maps = np.asarray(_cam(objective, variables, *_padded(prepared), weights)[0, : len(prepared.hu)])
+    maps = np.asarray(_cam(objective, variables, *_padded(prepared), weights, level)[0, : len(prepared.hu)])
     affine = affine_of_cells(prepared.affine, prepared.hu.shape[1:], maps.shape[1:])
     return np.asarray(for_display(jnp.asarray(resample_like(maps, affine, _coarse(volume)))))
 
@@ -78,7 +80,7 @@ def _probabilities(
     return jax.nn.sigmoid(scan_logits), jax.nn.sigmoid(slice_logits), scan_features(prediction, slice_mask)
 
 
-@partial(jax.jit, static_argnames="objective")
+@partial(jax.jit, static_argnames=("objective", "level"))
 def _cam(
     objective: Classification,
     variables: Mapping[str, Any],
@@ -86,9 +88,10 @@ def _cam(
     slice_mask: Bool[Array, "b s"],
     spacing_mm: Float[Array, "b 3"],
     weights: Float[Array, "labels"],
+    level: Literal["scan", "slice"],
 ) -> Float[Array, "b s gh gw"]:
     x = objective.inputs(hu, slice_mask)
-    return hires_cam(objective.model, variables, x, slice_mask, spacing_mm, label=weights, level="slice")
+    return hires_cam(objective.model, variables, x, slice_mask, spacing_mm, label=weights, level=level)
 
 
 def _padded(volume: Volume) -> tuple[Array, Array, Array]:

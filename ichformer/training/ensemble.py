@@ -26,6 +26,7 @@ from ichformer.objectives.classification import Classification
 from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.training.build import build_objective
 from ichformer.training.config import read_config
+from ichformer.training.outputs import TrainedOutputs, outputs_of_all
 from ichformer.training.run import SEEN_COLUMNS, SEEN_NAME, Run, initial_state, load_snapshots, read_facts, seen_scans
 
 ENSEMBLE_NAME = "ensemble.json"
@@ -64,6 +65,11 @@ class EnsembleRun:
         """The members' models with their weights, and the views."""
         models = " + ".join(f"{w:.3g} {m.name}" for m, w in zip(self.members, self.weights, strict=True))
         return f"ensemble of {models}" + (f", views {', '.join(self.views)}" if len(self.views) > 1 else "")
+
+    @property
+    def trained_outputs(self) -> TrainedOutputs | None:
+        """The outputs that the training of every member reached; None where that is unknown."""
+        return outputs_of_all([member.trained_outputs for member in self.members])
 
     @property
     def model(self) -> nn.Module:

@@ -3,13 +3,14 @@
 import contextlib
 import functools
 from pathlib import Path
+from typing import Any
 
 import grain
 import jax
 
 from ichformer.errors import Stopped, mendable
 from ichformer.files import write_text
-from ichformer.objectives.base import Objective
+from ichformer.objectives.base import Objective, Params
 from ichformer.pipeline.loader import training_batches
 from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.records import Store
@@ -20,6 +21,7 @@ from ichformer.training.config import TrainConfig
 from ichformer.training.hosts import join_hosts, on_first_host
 from ichformer.training.memory import keep_memory_of_steps
 from ichformer.training.optim import build_optimizer
+from ichformer.training.outputs import TRAINED_NAME
 from ichformer.training.parallel import (
     check_batch_size,
     compile_step,
@@ -34,7 +36,13 @@ from ichformer.training.state import TrainState, parameter_table
 from ichformer.training.step import train_step
 from ichformer.training.stepping import Step, run_steps
 from ichformer.training.stop import heed_signals
-from ichformer.training.transfer import pretrained_facts, transfer_params, transfer_pretrained, with_layout
+from ichformer.training.transfer import (
+    pretrained_facts,
+    reached_outputs,
+    transfer_params,
+    transfer_pretrained,
+    with_layout,
+)
 from ichformer.training.validation import Look
 from ichformer.training.writers import JsonLines, TensorBoard, WeightsAndBiases, Writer
 
@@ -74,8 +82,8 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
             objective = build_objective(config)
             prepared = PrepareConfig(**store.config)
             init = functools.partial(initial_state, objective, config, prepared.size)
-            jax.eval_shape(init)  # refuses what does not go with the model before there is a folder
-            on_first_host(functools.partial(_start, config, run, store, prepared))
+            shapes = jax.eval_shape(init)  # refuses what does not go with the model before there is a folder
+            on_first_host(functools.partial(_start, config, run, store, prepared, objective, shapes.params))
             checkpoints = Checkpoints(run / "checkpoints", every=config.checkpoint_every, keep=config.keep_checkpoints)
             opened.callback(checkpoints.close)
             state = create_sharded(init, mesh)
@@ -136,8 +144,13 @@ def _compile(config: TrainConfig, objective: Objective, state: TrainState, mesh:
     return compile_step(step, state, mesh, mode=config.parallel.mode)
 
 
-def _start(config: TrainConfig, run: Path, store: Store, prepared: PrepareConfig) -> None:
-    facts = {} if (run / "config.json").exists() else pretrained_facts(config.model)
+def _start(
+    config: TrainConfig, run: Path, store: Store, prepared: PrepareConfig, objective: Objective, shapes: Params
+) -> None:
+    facts: dict[str, Any] = {}
+    if not (run / "config.json").exists():
+        reached = reached_outputs(config, objective, shapes, store, size=prepared.size)
+        facts = {TRAINED_NAME: None if reached is None else reached.to_json(), **pretrained_facts(config.model)}
     start_run(run, config, prepared, **facts)
     note_scans(run, store.index.iloc[store.rows(config.data.split)])
     if config.init_from and (earlier := seen_scans(Path(config.init_from))) is not None:

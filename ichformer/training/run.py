@@ -29,6 +29,7 @@ from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig, read_config
 from ichformer.training.memory import keep_memory_of_steps
 from ichformer.training.optim import build_optimizer
+from ichformer.training.outputs import TrainedOutputs, read_trained
 from ichformer.training.state import TrainState, create_state
 
 # Settings that do not change what comes out: a run may be resumed with other values of them.
@@ -74,6 +75,11 @@ class Run:
     def members(self) -> "tuple[Run, ...]":
         """Itself: what is said of a run is said of each member of an ensemble."""
         return (self,)
+
+    @property
+    def trained_outputs(self) -> TrainedOutputs | None:
+        """The outputs that its training reached; None where the run does not say, as older runs do not."""
+        return read_trained(self.facts, where=self.path / "run.json")
 
     @property
     def model(self) -> nn.Module:

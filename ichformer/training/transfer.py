@@ -15,9 +15,22 @@ from ichformer.models.weights.fit import fit_tree
 from ichformer.models.weights.layouts import recognise
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.pretrained import weights_path
+from ichformer.objectives.base import Objective
+from ichformer.objectives.classification import Classification
+from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.records import Store
 from ichformer.training.build import build_objective
 from ichformer.training.config import ModelConfig, TrainConfig, read_config
-from ichformer.training.run import load_params, read_prepare
+from ichformer.training.outputs import (
+    TrainedOutputs,
+    known_in_scans,
+    known_in_slices,
+    own_parameters,
+    parameter_names,
+    read_trained,
+    trained_outputs,
+)
+from ichformer.training.run import initial_state, load_params, read_facts, read_prepare
 from ichformer.training.state import TrainState
 
 
@@ -37,6 +50,56 @@ def transfer_params(state: TrainState, source: Path) -> TrainState:
         )
     print(f"init: parameters of the run {source.name}\n{report}", file=sys.stderr)  # noqa: T201
     return _started(state, params)
+
+
+def reached_outputs(
+    config: TrainConfig, objective: Objective, params: Any, store: Store, *, size: int
+) -> TrainedOutputs | None:
+    """The outputs that a training, or the run that it starts from, reaches.
+
+    Args:
+      config: of the training.
+      objective: that it optimises.
+      params: its parameters or their shapes.
+      store: its prepared scans.
+      size: rows and columns of a slice.
+
+    Returns:
+      None where the objective has no labels, and where it depends on a run that does not say what it was trained for.
+    """
+    if not isinstance(objective, Classification):
+        return None
+    reached = trained_outputs(
+        objective,
+        params,
+        slice_labels=known_in_slices(store, config.data.split),
+        scan_labels=known_in_scans(store, config.data.split),
+        size=size,
+    )
+    if not config.init_from:
+        return reached
+    earlier = _inherited_outputs(Path(config.init_from), objective, params, size=size)
+    if earlier is None:
+        return None if reached.missing("slice") or reached.missing("scan") else reached
+    return reached | earlier
+
+
+def _inherited_outputs(source: Path, objective: Classification, params: Any, *, size: int) -> TrainedOutputs | None:
+    """Outputs that ``source`` was trained for and whose parameters ``transfer_params`` hands on; None where unknown."""
+    config, facts = read_config(source / "config.json"), read_facts(source / "run.json")
+    before = build_objective(config)
+    if not isinstance(before, Classification):
+        return TrainedOutputs(slice=(), scan=())
+    known = read_trained(facts, where=source / "run.json")
+    if known is None:
+        return None
+    shapes = jax.eval_shape(lambda: initial_state(before, config, PrepareConfig(**facts["prepare"]).size)).params
+    handed_on = set(parameter_names(shapes))
+    own_of_slices, own_of_scans = own_parameters(objective, params, size=size)
+    slices = known.slice if own_of_slices <= handed_on else ()
+    if not own_of_scans:  # the scan's logits are made of the slices'
+        return TrainedOutputs(slice=slices, scan=slices)
+    return TrainedOutputs(slice=slices, scan=known.scan if own_of_scans <= handed_on else ())
 
 
 def transfer_pretrained(state: TrainState, model: ModelConfig) -> TrainState:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ichformer import LABELS
 from ichformer.cli import main
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import hold_out_site
@@ -24,6 +25,7 @@ from ichformer.pipeline.records import Store
 from ichformer.pipeline.resplit import resplit
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
+from ichformer.training.outputs import TrainedOutputs
 from ichformer.training.run import Run, seen_scans
 from tests.stores import prepare_here
 
@@ -87,7 +89,9 @@ def test_everything_is_written_with_what_the_run_and_the_scans_know(folder, tmp_
 
 def test_a_run_says_truly_where_it_started_and_which_checkpoint_it_is(folder):
     run, store = Run.open(folder / "run"), Store.open(folder / "store")
+    assert run.trained_outputs == TrainedOutputs(slice=LABELS, scan=LABELS)
     facts = run_facts(run, store, "test")
+    assert facts.training.endswith("trained outputs of scans: all labels; of slices: all labels")
     assert (facts.initialisation, facts.ensemble) == ("random, seed 0", "None: one model")
     assert facts.selection == "averaged parameters (decay 0.99) of step 1"
     assert facts.missing.startswith("missing slices stay gaps")

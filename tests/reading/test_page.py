@@ -132,7 +132,7 @@ def test_the_data_is_what_was_given() -> None:
     slices = page.inside["script"][1].split("\n")
     assert len(slices) == S
     np.testing.assert_array_equal(unpack(slices[3], H, W) + data["low"], given_reading.volume.hu[3])
-    assert data["heat"] == [{"label": "any", "shape": [8, 8]}]
+    assert data["heat"] == [{"label": "any", "shape": [8, 8], "strongest": S - 1}]
     heat = page.inside["script"][2].split("\n")
     np.testing.assert_allclose(unpack(heat[4], 8, 8) / 255, given_reading.heat_maps["any"][4], atol=0.5 / 255)
     words = " ".join(" ".join(page.words).split())

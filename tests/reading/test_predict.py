@@ -3,82 +3,30 @@ import re
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import Array
 
 from ichformer import LABELS
 from ichformer.cli import main
 from ichformer.ct.scans import read_volume
-from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, write_ood
 from ichformer.evaluation.picture_features import PICTURE_FEATURES
 from ichformer.evaluation.thresholds import Threshold, Thresholds, write_thresholds
-from ichformer.models.contract import CAM_LAYER, Prediction
-from ichformer.objectives.classification import Classification
-from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.recipe import prepare_volume
 from ichformer.reading.predict import THRESHOLDS_NAME, PredictionResult, predict
 from ichformer.reading.scoring import heat_map, score
-from ichformer.training.config import DataConfig, TrainConfig
 from ichformer.training.run import Run
-from tests.ct.builders import tilted, write_series
+from tests.ct.builders import write_series
+from tests.reading.counter import HOTTEST, SIZE, open_counter, write_head
 
-PATCH, SIZE = 8, 96
 IDENTITY = {"PatientName": "DOE^JANE", "PatientBirthDate": "19500102", "PatientID": "MRN-4711", "StudyDate": "20240229"}
-HOTTEST = (6, 58, 88)  # slice, row, column
-
-
-class BloodCounter(nn.Module):
-    """Its logits are known: how many patches hold blood, against one and a half; "epidural" is always unlikely."""
-
-    @nn.compact
-    def __call__(self, x: Array, slice_mask: Array, spacing_mm: Array, train: bool) -> Prediction:
-        b, s, h, w, _ = x.shape
-        # The brain window is at 1 from 80 HU on: bone is 1, blood of 70 HU is 0.875, brain of 30 HU is 0.375.
-        blood = (jnp.abs(x[..., 0] - 0.875) < 0.06).astype(jnp.float32)
-        grid = blood.reshape(b, s, h // PATCH, PATCH, w // PATCH, PATCH).mean(axis=(3, 5))[..., None]
-        grid = self.perturb(CAM_LAYER, grid)
-        logit = 4 * (grid.sum(axis=(2, 3, 4)) - 1.5)
-        slice_logits = jnp.stack([jnp.full_like(logit, -5.0), *[logit] * 5], axis=-1)
-        scan_logits = jnp.where(slice_mask[..., None], slice_logits, -jnp.inf).max(axis=1)
-        return Prediction(
-            slice_logits=slice_logits, scan_logits=scan_logits, features={CAM_LAYER: grid, "slices": slice_logits}
-        )
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run of the counter, opened whatever path is named."""
-    path = tmp_path / "runs" / "counter"
-    path.mkdir(parents=True)
-    made = Run(
-        path=path,
-        config=TrainConfig(data=DataConfig(store="stores/phantom")),
-        prepare=PrepareConfig(size=SIZE, field_of_view_mm=96.0),
-        objective=Classification(model=BloodCounter(), windows=(WINDOWS["brain"],)),
-        params={},
-        step=7,
-        facts={"commit": "abc123", "versions": {"ichformer": "0.1.0"}},
-    )
-    monkeypatch.setattr(Run, "open", classmethod(lambda cls, path: made))
-    return made
-
-
-def write_head(folder: Path, *, degrees: float = 18.0, **tags: object) -> Path:
-    """A small head of 11 slices, off centre, with a bleed in slices 4 to 8 that is widest in slice 6."""
-    rows, columns = np.indices((150, 160))
-    inside = ((rows - 70) / 60) ** 2 + ((columns - 75) / 68) ** 2
-    hu = np.full((11, 150, 160), -1000, np.int16)
-    hu[:, inside < 1] = 1000
-    hu[:, inside < 0.8] = 30
-    for s, radius in enumerate((0, 0, 0, 0, 7, 10, 14, 10, 7, 0, 0)):
-        hu[s, np.hypot(rows - HOTTEST[1], columns - HOTTEST[2]) < radius] = 70
-    write_series(folder, hu + 1024, orientation=tilted(degrees), **tags)
-    return folder
+    """A run of the counter that says nothing of its training, opened whatever path is named."""
+    return open_counter(tmp_path / "runs" / "counter", monkeypatch)
 
 
 def blobs(page: str, kind: str) -> list[str]:
@@ -138,7 +86,7 @@ def test_the_heat_map_lies_over_the_blood_of_the_scan_as_it_was_read(run: Run, t
     prepared = prepare_volume(volume, run.prepare)
     assert prepared.hu.shape[1:] == (SIZE, SIZE)
     what = (run.objective, run.variables, prepared)
-    maps = heat_map(*what, volume, label="any")
+    maps = heat_map(*what, volume, label="any", level="slice")
     assert maps.shape == (11, 128, 128)
     assert maps.min() == 0
     assert maps.max() == pytest.approx(1)
@@ -191,10 +139,10 @@ def numbers_of(result: PredictionResult) -> list[int]:
 
 def test_every_readable_series_or_the_one_asked_for(run: Run, tmp_path: Path) -> None:
     study = two_and_a_half(tmp_path)
-    result = predict(run.path, study, tmp_path / "out")
+    result = predict(run.path, study, tmp_path / "out", all_series=True)
     assert numbers_of(result) == [1, 2]
-    assert [number for number, _ in result.left_out] == [3]
-    assert "one slice" in result.left_out[0][1]
+    assert [(one.number, one.code) for one in result.left_out] == [(3, "unreadable")]
+    assert "one slice" in result.left_out[0].text
     assert len(list((tmp_path / "out").iterdir())) == 2
     assert numbers_of(predict(run.path, study, tmp_path / "out", series="2")) == [2]
     assert numbers_of(predict(run.path, study, tmp_path / "out", series="1.2.3")) == [1]
@@ -206,6 +154,8 @@ def test_every_readable_series_or_the_one_asked_for(run: Run, tmp_path: Path) ->
     [
         ({"series": "4"}, "study", "--series 4: is none of the 3 series there"),
         ({"series": "3"}, "study", "one slice"),
+        ({"series": "1", "all_series": True}, "study", "not both"),
+        ({}, "study", r"none of 3 series is a plain axial head CT \(1: short: 48 mm; 2: short"),
         ({}, "empty", "holds no files"),
         ({}, "text", "no CT series among 1 files"),
         ({}, "nowhere", "does not exist"),

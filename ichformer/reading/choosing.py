@@ -1,0 +1,97 @@
+"""Which of the series that were found are predicted, and what is said of the others."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ichformer.ct.scans import Scan, find_scans
+from ichformer.ct.selection import choices
+from ichformer.ct.series import Series, SetAside, nothing_found
+from ichformer.errors import InputError, one_line
+
+LEFT_OUT_CODES: dict[str, str] = {
+    "failed": "the prediction failed; the text says how",
+    "not_chosen": "another series of the study was chosen, or none of them is a plain head CT",
+    "unreadable": "the series could not be read; the text says why and what to do",
+}
+"""Stable code of every reason for leaving a series out -> what it means."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A series without a report: its number among those found (from 1), a code of ``LEFT_OUT_CODES`` and the reason."""
+
+    number: int
+    code: str
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.code not in LEFT_OUT_CODES:
+            raise ValueError(f"{self.code!r} is not documented in LEFT_OUT_CODES")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A series to predict: its number among those found, and what speaks against its scores, "" where nothing does."""
+
+    number: int
+    scan: Scan
+    doubt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What is predicted, what is not, and the files that belong to no series."""
+
+    wanted: tuple[Wanted, ...]
+    left_out: tuple[LeftOut, ...]
+    set_aside: tuple[SetAside, ...]
+
+
+def choose(path: Path, *, series: str | None, all_series: bool) -> Choice:
+    """The series to predict among all under a path.
+
+    Of each study it is the one that ``ct.selection`` chooses, as ``ichformer inspect`` names it. A study of one series
+    is predicted whatever it is, as nobody can have meant another one; what speaks against it is said. NIfTI files and
+    pictures tell nothing to choose by, so all of them are predicted.
+
+    Args:
+      path: DICOM (a folder, a file, an archive, a DICOMDIR), NIfTI or pictures.
+      series: SeriesInstanceUID, or number in the order of ``find_scans`` from 1, of the only series wanted.
+      all_series: predict every series.
+
+    Raises:
+      InputError: nothing is found, ``series`` is none of what is found, or no series is chosen.
+    """
+    found = find_scans(path)
+    if not found.series:
+        raise nothing_found(found)
+    said, numbered = choices(found), tuple(enumerate(found.series, start=1))
+    studies = [scan.study_uid for _, scan in numbered if isinstance(scan, Series)]
+    wanted, left_out = [], []
+    for number, scan in numbered:
+        words = said[scan] if isinstance(scan, Series) else ""
+        is_first = words.startswith("chosen") or not words
+        if series is not None:
+            is_wanted = series in (str(number), scan.uid)
+        else:
+            is_alone = isinstance(scan, Series) and studies.count(scan.study_uid) == 1
+            is_wanted = is_first or all_series or is_alone
+        if is_wanted:
+            doubt = "" if is_first or words.startswith("second_choice") else one_line(words)
+            wanted.append(Wanted(number=number, scan=scan, doubt=doubt))
+        elif series is None:
+            left_out.append(LeftOut(number=number, code="not_chosen", text=one_line(words)))
+    if series is not None and not wanted:
+        raise InputError(
+            f"is none of the {len(numbered)} series there",
+            where=f"--series {series}",
+            mend=f"name a number from 1 to {len(numbered)}, in the order of `ichformer inspect`, or a UID",
+        )
+    if not wanted:
+        reasons = "; ".join(f"{one.number}: {one.text}" for one in left_out)
+        raise InputError(
+            f"none of {len(numbered)} series is a plain axial head CT ({one_line(reasons, max_chars=600)})",
+            where=path,
+            mend="name one with --series, or predict them all with --all-series",
+        )
+    return Choice(wanted=tuple(wanted), left_out=tuple(left_out), set_aside=found.set_aside)

@@ -1,0 +1,123 @@
+"""A model whose training knew labels of scans alone, on a store without masks and without validation.
+
+It is judged at scan level, without thresholds, and says why; its slice scores and scans without a brain have no score.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from ichformer import LABELS
+from ichformer.cohorts.registry import COHORTS
+from ichformer.evaluation.ensembling import make_ensemble
+from ichformer.evaluation.predictions import NO_VALIDATION, evaluate, predict_store
+from ichformer.evaluation.robustness_run import corruption_benchmark
+from ichformer.evaluation.scorable import NO_BRAIN
+from ichformer.evaluation.table import NOT_SCORED, score_columns
+from ichformer.evaluation.table_files import read_predictions
+from ichformer.pipeline.records import Store
+from ichformer.testing import tiny_cohort
+from ichformer.training.build import build_objective
+from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
+from ichformer.training.ensemble import open_trained
+from ichformer.training.outputs import TRAINED_NAME
+from ichformer.training.run import Run, initial_state, note_scans
+from ichformer.training.transfer import reached_outputs
+from tests.ct.builders import write_series
+from tests.stores import CONFIG, prepare_here
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store with scan labels, none for "epidural"; a run that trained on it; and one test scan that is no head."""
+    folder = tmp_path_factory.mktemp("scans")
+    index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=12), cache=folder / "cache")
+    index = index.assign(mask="", slice_labels="", epidural=np.nan)
+    index["split"] = np.where(index["patient"].isin(sorted(set(index["patient"]))[:5]), "train", "test")
+    rows, columns = np.indices((64, 64)) - 32
+    flask = np.where(np.hypot(rows, columns) < 25, 1064, 24).astype(np.int16)
+    write_series(folder / "flask", np.repeat(flask[None], 9, axis=0), PixelSpacing=[3.6, 3.6])
+    named = dict.fromkeys(("patient", "study", "series"), "flask")
+    other = index.iloc[-1:].assign(**named, path=str(folder / "flask"), split="test")
+    store = prepare_here(pd.concat([index, other], ignore_index=True), folder / "store")
+    path = folder / "run"
+    path.mkdir()
+    note_scans(path, store.index.iloc[store.rows("train")])
+    config = TrainConfig(
+        data=DataConfig(store=str(store.path)), model=ModelConfig(name="slice_vit_nano", scan_pool="attention")
+    )
+    objective = build_objective(config)
+    params = jax.jit(lambda: initial_state(objective, config, CONFIG.size))().params
+    reached = reached_outputs(config, objective, params, store, size=CONFIG.size)
+    made = Run(
+        path=path,
+        config=config,
+        prepare=CONFIG,
+        objective=objective,
+        params=params,
+        step=1,
+        facts={"prepare": asdict(CONFIG), TRAINED_NAME: reached.to_json()},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "open", classmethod(lambda cls, path: made))
+        yield folder
+
+
+def test_scores_that_mean_nothing_are_not_given(folder):
+    run, store = open_trained(folder / "run"), Store.open(folder / "store")
+    assert run.trained_outputs.to_json() == {"slice": [], "scan": list(LABELS[1:])}
+    table = predict_store(run, store, "test")
+    slices, scans = table[table["slice"] != ""], table[table["slice"] == ""]
+    assert slices[score_columns()].isna().all(axis=None)
+    assert slices[NOT_SCORED].str.contains("slice scores were never trained|No brain").all()
+    flask = scans["series"] == "flask"
+    assert scans.loc[flask, score_columns()].isna().all(axis=None)
+    assert scans.loc[flask, NOT_SCORED].tolist() == [NO_BRAIN.text]
+    assert scans.loc[~flask, score_columns(LABELS[1:])].notna().all(axis=None)
+    assert scans.loc[~flask, "score_epidural"].isna().all()
+
+
+def test_the_run_is_judged_without_thresholds_and_says_why(folder, tmp_path):
+    found = evaluate(folder / "run", folder / "store", tmp_path, replicates=20)
+    assert [level.level for level in found.levels] == ["scan"]
+    scans = Store.open(folder / "store").index["split"].eq("test").sum()
+    assert found.levels[0].n == scans - 1
+    assert found.thresholds_from is None
+    values, page = json.loads((tmp_path / "metrics.json").read_text()), (tmp_path / "evaluation.html").read_text()
+    assert NO_VALIDATION in values["warnings"]
+    assert "no thresholds: neither the run nor this store has validation scans" in page
+    assert f"1 of {scans} scans were not scored" in page
+    assert "slice scores were never trained" in page
+    assert "trained outputs of scans: intraparenchymal" in page
+    assert {(one["level"], one["label"], one["n"]) for one in values["not_scored"]} >= {
+        ("scan", "", 1),
+        ("scan", "epidural", scans - 1),
+    }
+    assert read_predictions(tmp_path / "predictions.csv")[NOT_SCORED].ne("").sum() > scans
+
+
+def test_robustness_needs_neither_masks_nor_validation(folder, tmp_path):
+    found = corruption_benchmark(
+        folder / "run", folder / "store", tmp_path, corruptions=("thickness",), replicates=20, progress=False
+    )
+    assert [level.level for level in found.levels] == ["scan"]
+    assert found.ood == ()
+    scans = Store.open(folder / "store").index["split"].eq("test").sum()
+    assert found.levels[0].n == scans - 1
+    saved = json.loads((tmp_path / "robustness.json").read_text())
+    assert saved["not_scored"][0]["reason"] == NO_BRAIN.text or saved["not_scored"][-1]["n"] == scans - 1
+
+
+@pytest.mark.slow
+def test_an_ensemble_is_trained_where_every_member_is(folder, tmp_path):
+    make_ensemble([folder / "run"], folder / "store", tmp_path / "both", split="test", views=("plain", "flip"))
+    both = open_trained(tmp_path / "both")
+    assert both.trained_outputs == open_trained(folder / "run").trained_outputs
+    table = predict_store(both, Store.open(folder / "store"), "test")
+    assert table.loc[table["slice"] != "", score_columns()].isna().all(axis=None)

@@ -1,0 +1,165 @@
+"""Which outputs a training reaches: by the labels that are known and by how a model makes its scan's score."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ichformer import LABELS
+from ichformer.cohorts.registry import COHORTS
+from ichformer.errors import InputError
+from ichformer.pipeline.facts import FACTS_NAME
+from ichformer.pipeline.records import Store
+from ichformer.testing import tiny_cohort
+from ichformer.training.build import build_objective
+from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
+from ichformer.training.outputs import (
+    TRAINED_NAME,
+    TrainedOutputs,
+    outputs_of_all,
+    own_parameters,
+    parameter_names,
+    read_trained,
+)
+from ichformer.training.run import initial_state, start_run
+from ichformer.training.transfer import reached_outputs
+from tests.stores import CONFIG, prepare_here
+
+SUBTYPES = LABELS[:-1]
+ALL = TrainedOutputs(slice=LABELS, scan=LABELS)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
+    """The same scans with labels of slices and scans, and with those of scans alone and none for "any"."""
+    folder = tmp_path_factory.mktemp("outputs")
+    index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=4), cache=folder / "cache").assign(split="train")
+    scans_only = index.assign(slice_labels="", mask="", any=np.nan)
+    return {
+        "slices": prepare_here(index, folder / "slices"),
+        "scans": prepare_here(scans_only, folder / "scans"),
+    }
+
+
+def settings(pool: str, **objective: object) -> TrainConfig:
+    return TrainConfig(
+        data=DataConfig(store="stores/phantom"),
+        model=ModelConfig(name="slice_vit_nano", scan_pool=pool),
+        objective=ObjectiveConfig(**objective),
+    )
+
+
+def shapes_of(config: TrainConfig):
+    return jax.eval_shape(lambda: initial_state(build_objective(config), config, CONFIG.size)).params
+
+
+def reached(config: TrainConfig, store: Store) -> TrainedOutputs | None:
+    return reached_outputs(config, build_objective(config), shapes_of(config), store, size=CONFIG.size)
+
+
+@pytest.mark.parametrize(
+    ("pool", "labels", "wanted"),
+    [
+        ("attention", "slices", ALL),
+        ("max", "slices", ALL),
+        # A maximum hands the scan's gradient to a slice; attention has a head of its own for the scan.
+        ("attention", "scans", TrainedOutputs(slice=(), scan=SUBTYPES)),
+        ("max", "scans", TrainedOutputs(slice=SUBTYPES, scan=SUBTYPES)),
+    ],
+)
+def test_outputs_are_reached_by_the_labels_that_are_known(stores, pool, labels, wanted):
+    assert reached(settings(pool), stores[labels]) == wanted
+
+
+def test_a_loss_of_scans_without_weight_reaches_nothing_from_their_labels(stores):
+    assert reached(settings("max", scan_weight=0.0), stores["scans"]) == TrainedOutputs(slice=(), scan=())
+    assert reached(settings("attention", scan_weight=0.0), stores["slices"]) == TrainedOutputs(slice=LABELS, scan=())
+
+
+@pytest.mark.parametrize("pool", ["attention", "max"])
+def test_own_parameters_are_those_without_a_gradient_of_the_other_level(pool):
+    config = settings(pool)
+    objective = build_objective(config)
+    params = jax.jit(lambda: initial_state(objective, config, CONFIG.size))().params
+    hu = jax.random.randint(jax.random.key(0), (1, 2, CONFIG.size, CONFIG.size), 0, 80).astype(jnp.int16)
+    mask, spacing_mm = jnp.ones((1, 2), bool), jnp.ones((1, 3))
+
+    def of_scans(params):
+        x = objective.inputs(hu, mask)
+        return objective.model.apply({"params": params}, x, mask, spacing_mm, False).scan_logits.sum()
+
+    gradients = jax.tree.leaves(jax.jit(jax.grad(of_scans))(params))
+    without = {name for name, g in zip(parameter_names(params), gradients, strict=True) if not jnp.any(g)}
+    own_of_slices, own_of_scans = own_parameters(objective, params, size=CONFIG.size)
+    assert own_of_slices <= without
+    assert bool(own_of_slices) == bool(own_of_scans) == (pool == "attention")
+    assert {name for name in without if "slice_logits" in name} == own_of_slices
+
+
+def test_without_the_notes_of_preparation_the_records_are_asked(stores, tmp_path):
+    for name in ("slices", "scans"):
+        wanted = reached(settings("attention"), stores[name])
+        notes = stores[name].path / FACTS_NAME
+        text = notes.read_text()
+        notes.unlink()
+        assert reached(settings("attention"), stores[name]) == wanted
+        notes.write_text(text)
+
+
+def earlier_run(path: Path, config: TrainConfig, outputs: TrainedOutputs | None) -> str:
+    facts = {} if outputs is None else {TRAINED_NAME: outputs.to_json()}
+    start_run(path, config, CONFIG, **facts)
+    return str(path)
+
+
+def test_what_a_run_starts_from_counts_as_far_as_its_heads_are_handed_on(stores, tmp_path):
+    import dataclasses
+
+    def after(pool: str, before: str, outputs: TrainedOutputs | None, name: str) -> TrainedOutputs | None:
+        source = earlier_run(tmp_path / name, settings(before), outputs)
+        return reached(dataclasses.replace(settings(pool), init_from=source), stores["scans"])
+
+    assert after("attention", "attention", ALL, "a") == ALL
+    assert after("attention", "max", ALL, "b") == TrainedOutputs(slice=LABELS, scan=SUBTYPES)
+    assert after("max", "attention", TrainedOutputs(slice=(), scan=LABELS), "c") == TrainedOutputs(
+        slice=SUBTYPES, scan=SUBTYPES
+    )
+    assert after("attention", "attention", None, "d") is None
+    mae = TrainConfig(
+        data=DataConfig(store="x"), model=ModelConfig(name="slice_vit_nano"), objective=ObjectiveConfig(name="mae")
+    )
+    source = earlier_run(tmp_path / "e", mae, None)
+    config = dataclasses.replace(settings("attention"), init_from=source)
+    assert reached(config, stores["scans"]) == TrainedOutputs(slice=(), scan=SUBTYPES)
+
+
+def test_an_ensemble_is_trained_where_all_its_members_are():
+    scans = TrainedOutputs(slice=(), scan=SUBTYPES)
+    assert outputs_of_all([ALL, ALL]) == ALL
+    assert outputs_of_all([ALL, scans]) == scans
+    assert outputs_of_all([ALL, None]) is None
+    assert outputs_of_all([None, scans]) == scans
+    assert outputs_of_all([None]) is None
+
+
+def test_the_record_is_read_back_and_refused_where_it_makes_no_sense():
+    found = TrainedOutputs(slice=(), scan=("any",))
+    facts = json.loads(json.dumps({TRAINED_NAME: found.to_json()}))
+    assert read_trained(facts, where="run.json") == found
+    assert read_trained({}, where="run.json") is None
+    assert read_trained({TRAINED_NAME: None}, where="run.json") is None
+    assert "slice scores were never trained" in found.reason("slice")
+    assert "never trained for epidural or intraparenchymal" in found.reason("scan")
+    for wrong in (
+        7,
+        [],
+        {"slice": []},
+        {"slice": ["x"], "scan": []},
+        {"slice": [[]], "scan": []},
+        {"slice": 1, "scan": 2},
+    ):
+        with pytest.raises(InputError, match="makes no sense"):
+            read_trained({TRAINED_NAME: wrong}, where="run.json")
