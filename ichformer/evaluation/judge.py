@@ -1,6 +1,7 @@
 """From a table of predictions to everything that is written about it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +35,7 @@ def judge(
     fixed_on: Collection[str] | None = None,
     prevalence: float | None = None,
     facts: Facts | None = None,
+    warnings: Sequence[str] = (),
     replicates: int = 2000,
     seed: int = 0,
     labels: tuple[str, ...] = LABELS,
@@ -47,6 +49,7 @@ def judge(
       out: the folder; made where it is not there.
       thresholds, validation, fixed_on, prevalence, replicates, seed, labels: see ``summarise``.
       facts: what is known about the model.
+      warnings: what else limits the figures; they stand before those of the summary.
 
     Raises:
       InputError: ``summarise`` objects, or ``out`` cannot be written.
@@ -61,6 +64,7 @@ def judge(
         seed=seed,
         labels=labels,
     )
+    summary = replace(summary, warnings=(*warnings, *summary.warnings))
     facts = facts or Facts()
     title = f"Evaluation of {facts.name}" if facts.name else "Evaluation"
     texts = {

@@ -11,14 +11,16 @@ import pandas as pd
 from jaxtyping import Float64
 
 from ichformer import LABELS
+from ichformer.cohorts.index import GROUP_PREFIX, group_columns
 from ichformer.cohorts.leakage import check_leakage
+from ichformer.cohorts.patients import count_patients
 from ichformer.errors import InputError
 from ichformer.evaluation.judge import judge
 from ichformer.evaluation.ood import OOD_NAME, UNUSUAL, FeatureDistance, describe, fit_ood, read_ood, write_ood
 from ichformer.evaluation.run_facts import run_facts
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS, scan_groups
 from ichformer.evaluation.summary import Summary
-from ichformer.evaluation.table import GROUP_PREFIX, columns
+from ichformer.evaluation.table import columns
 from ichformer.evaluation.table_files import read_predictions, write_predictions
 from ichformer.evaluation.thresholds import (
     THRESHOLDS_NAME,
@@ -53,7 +55,7 @@ def predict_store(run: Trained, store: Store, split: str, *, batch_size: int = 8
     """Scores of every slice and scan of a split, as the table that ``evaluation.table`` describes.
 
     A patient is named with the origin (``rsna2019/ID_1``), as sets may share names; subgroups are those that the scans
-    tell (``scan_groups``).
+    tell (``scan_groups``) and those of the store's index, which replace the former where both have one name.
     """
     return predict_and_embed(run, store, split, batch_size=batch_size)[0]
 
@@ -71,6 +73,7 @@ def predict_and_embed(
     rows: list[dict[str, Any]] = []
     features: list[np.ndarray] = []
     chosen = store.rows(split)
+    groups = group_columns(store.index)
     chosen = chosen if most is None else chosen[:: max(1, -(-len(chosen) // most))]
     for batch in evaluation_batches(store, rows=chosen, batch_size=batch_size):
         found = jax.device_get(_score(run.objective, params, shard_batch(batch, mesh)))
@@ -80,12 +83,13 @@ def predict_and_embed(
             entry = store.index.iloc[row]
             ids = {name: str(entry[name]) for name in ("study", "series", "site", "split")}
             ids |= {"patient": f"{entry['origin']}/{entry['patient']}", **scan_groups(store, row)}
+            ids |= {name: str(entry[name]) for name in groups}
             rows.append(_row(ids, "", batch.scan_labels[i], scan_scores[i]))
             z, y, x = map(float, batch.spacing_mm[i])
             features.append(describe(of_scan[i], batch.hu[i][batch.slice_mask[i]], (z, y, x)))
             for s in np.flatnonzero(batch.slice_mask[i]):
                 rows.append(_row(ids, str(s), batch.slice_labels[i, s], slice_scores[i, s]))
-    return pd.DataFrame(rows, columns=[*columns(), *GROUP_COLUMNS]), np.stack(features)
+    return pd.DataFrame(rows, columns=list(dict.fromkeys([*columns(), *GROUP_COLUMNS, *groups]))), np.stack(features)
 
 
 def freeze_thresholds(run: Trained, store: Store, *, split: str = "val") -> Thresholds:
@@ -153,6 +157,7 @@ def evaluate(
     file = run.path / VALIDATION_NAME
     validation = read_predictions(file) if file.exists() else None
     fixed_on = None if validation is None else set(validation["patient"])
+    judged = store.index.iloc[store.rows(split)]
     table, features = predict_and_embed(run, store, split)
     if (run.path / OOD_NAME).exists():
         table = with_familiarity(table, read_ood(run.path / OOD_NAME).percentiles(features))
@@ -165,6 +170,7 @@ def evaluate(
         fixed_on=fixed_on,
         prevalence=prevalence,
         facts=run_facts(run, store, split),
+        warnings=tuple(f"judged scans: {warning}" for warning in count_patients(judged).warnings()),
         replicates=replicates,
     )
 
