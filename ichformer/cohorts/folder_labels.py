@@ -160,7 +160,7 @@ def _labels(table: pd.DataFrame, problems: list[str]) -> Float64[np.ndarray, "ro
     labels = np.stack(found, axis=1)
     for row in np.flatnonzero(contradicts(labels)):
         subtype = LABELS[int((labels[row, :-1] == 1).argmax())]
-        problems.append(f"line {table.index[row]}: any is 0 beside {subtype} of 1, but a subtype is 1, so any is 1")
+        problems.append(f"line {table.index[row]}: any is 0 where a subtype is 1 ({subtype})")
     return fill_any(labels)
 
 
@@ -221,8 +221,8 @@ def _disagreements(own: pd.DataFrame, series: str) -> Iterator[str]:
     for name in (*ATTRIBUTES, *group_columns(own)):
         if own[name].nunique() > 1:
             lines = " and ".join(str(own.index[own[name] == value][0]) for value in own[name].unique()[:2])
-            several = {"study": "studies"}.get(name, f"{name}s")
-            yield f"lines {lines}: give one series several {several} ({one_line(series, max_chars=70)})"
+            several = {"study": "studies"}.get(name, f"{name}s" if name in ATTRIBUTES else f"values of {name}")
+            yield f"lines {lines} give one series several {several} ({one_line(series, max_chars=70)})"
 
 
 def _groups(table: pd.DataFrame, notes: list[str]) -> list[str]:

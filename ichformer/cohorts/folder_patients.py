@@ -61,20 +61,22 @@ def find_owners(scans: Mapping[str, Scan], source: Path, patient_from: str) -> d
 def _shared_ids(scans: Iterable[tuple[str, str]]) -> set[str]:
     """PatientIDs that may be several patients', from (PatientID, study) of each scan.
 
-    An ID of ``_NOBODY`` that stands in two studies; or one of two studies or more that is the only one; or one of three
-    studies or more that make more than half of all.
+    IDs of ``_NOBODY`` that stand in two studies or more, taken together; an ID of two studies or more that is the only
+    one; an ID of three studies or more that make more than half of all.
     """
     studies: dict[str, set[str]] = {}
     for patient_id, study in scans:
         studies.setdefault(patient_id, set()).add(study)
     total = sum(map(len, studies.values()))
-    return {
+    nobody = {patient_id for patient_id in studies if patient_id and _NOBODY.fullmatch(patient_id)}
+    if len(set().union(*(studies[patient_id] for patient_id in nobody))) < 2:
+        nobody = set()
+    most = {
         patient_id
         for patient_id, own in studies.items()
-        if patient_id
-        and len(own) > 1
-        and (_NOBODY.fullmatch(patient_id) or len(own) == total or (len(own) > 2 and 2 * len(own) > total))
+        if patient_id and len(own) > 1 and (len(own) == total or (len(own) > 2 and 2 * len(own) > total))
     }
+    return nobody | most
 
 
 def _by_folder(below: PurePosixPath) -> str:

@@ -37,13 +37,13 @@ class Patients:
       n_scans: rows of the index.
       n_patients: patients; two of the same name from two origins are two.
       scans_by_source: scans by ``patient_source``, in the order of ``PATIENT_SOURCES``, without those of 0 scans.
-      shared: for each PatientID that may belong to several patients, its scans and its studies.
+      shared: how many PatientIDs may belong to several patients, their scans and the studies of these.
     """
 
     n_scans: int
     n_patients: int
     scans_by_source: dict[str, int]
-    shared: tuple[tuple[int, int], ...]
+    shared: tuple[int, int, int]
 
     @property
     def certain(self) -> bool:
@@ -62,10 +62,12 @@ class Patients:
 
     def warnings(self) -> Iterator[str]:
         """What a user has to know before trusting a split by patient; nothing where every patient is known."""
-        for n_scans, n_studies in self.shared:
+        n_ids, n_scans, n_studies = self.shared
+        if n_ids:
             yield (
-                f"one PatientID stands in {n_scans} scans of {n_studies} studies, as anonymisers leave it. They are "
-                f"taken for one patient and stay in one split, but may be several people: {_NAME_THEM}"
+                f"{'one PatientID stands' if n_ids == 1 else f'{n_ids} PatientIDs stand'} in {n_scans} scans of "
+                f"{n_studies} studies, as anonymisers leave it. Each is taken for one patient and stays in one split, "
+                f"but may be several people: {_NAME_THEM}"
             )
         for source in ("study", "guessed", "unknown"):
             if source in self.scans_by_source:
@@ -79,13 +81,17 @@ class Patients:
 def count_patients(index: pd.DataFrame) -> Patients:
     """The patients of a Study index, of the index of a store, or of the scans that a run has seen."""
     counts = index["patient_source"].value_counts()
-    shared = index[index["patient_source"] == "shared"].groupby(["origin", "patient"], sort=True)
+    shared = index[index["patient_source"] == "shared"]
     return Patients(
         n_scans=len(index),
-        n_patients=len(index[["origin", "patient"]].drop_duplicates()),
+        n_patients=_distinct(index, "patient"),
         scans_by_source={source: int(counts[source]) for source in PATIENT_SOURCES if source in counts},
-        shared=tuple((len(scans), scans["study"].nunique()) for _, scans in shared),
+        shared=(_distinct(shared, "patient"), len(shared), _distinct(shared, "study")),
     )
+
+
+def _distinct(index: pd.DataFrame, column: str) -> int:
+    return len(index[["origin", column]].drop_duplicates())
 
 
 def same_nobody(trained: pd.DataFrame, judged: pd.DataFrame) -> str:

@@ -64,8 +64,8 @@ def _lines(store: Store, scans: Sequence[ScanFacts], sites: Sequence[str]) -> It
         rows.append([site, " ".join(sorted(set(part["origin"]))), *counts, len(part), part["patient"].nunique()])
         rows[-1].append(part["n_slices"].sum())
     yield from _table(["cohort / site", "origin", *map(_split, splits), "scans", "patients", "slices"], rows)
-    yield from _section("Patients", f"{_cell(patients.known_from().capitalize())}.")
-    yield from (f"- {_cell(warning)}." for warning in (*patients.warnings(), *split_warnings(index)))
+    yield from _section("Patients", f"The {patients.known_from()}: {patients.n_patients} in all.")
+    yield from (f"- {warning}." for warning in (*patients.warnings(), *split_warnings(index)))
     if groups := sorted(group_columns(index)):
         yield from _section("Subgroups", "Scans by value; none where it is unknown.")
         rows = [[name, value or "unknown", count] for name in groups for value, count in _counts(index[name])]
