@@ -18,6 +18,8 @@ LINE = "line"
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_SAID = re.compile(r"sep=([,;\t])\r?\n?")
+"""The first line of files that Excel wrote, or reads, with a separator of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,15 +39,16 @@ class TextTable:
 def read_text_table(path: Path) -> TextTable:
     """A table with a header, in UTF-8 or UTF-16, separated by commas, semicolons or tabs. Blank lines are skipped.
 
-    The separator is the one of the three that stands most often in the header, outside of quotes. Blanks around the
-    names of columns do not belong to them.
+    The separator is the one that a first line "sep=;" names, or else that of the three that stands most often in the
+    header, outside of quotes. Blanks around the names of columns do not belong to them.
 
     Raises:
       InputError: no such file, another encoding, no rows at all, a quote that never ends, or a row that has more or
         fewer fields than the header.
     """
     text = _decoded(path)
-    separator = _separator_of(text)
+    said = _SAID.match(text)
+    separator = said[1] if said else _separator_of(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     names: list[str] = []
     rows: list[list[str]] = []
@@ -53,7 +56,7 @@ def read_text_table(path: Path) -> TextTable:
     try:
         for row in reader:
             line, next_line = next_line, reader.line_num + 1
-            if not row or (len(row) == 1 and not row[0].strip()):
+            if not row or (len(row) == 1 and not row[0].strip()) or (said and line == 1):
                 continue
             if not names:
                 names = [name.strip() for name in row]

@@ -71,6 +71,7 @@ def read_folder(
         raise InputError("goes with a CSV of labels", where="--columns", mend="name it with --labels")
     scans = named_series(found)
     owners = find_owners(scans, source, patient_from)
+    taken = Counter(path for scan in scans.values() for path in (*_paths(scan, source), *set(_short(scan, source))))
     rows: dict[str, dict[str, object]] = {}
     keyed: list[Labelled] = []
     for name, scan in scans.items():
@@ -78,7 +79,7 @@ def read_folder(
         rows[name] = {"cohort": "folder", "origin": "folder", "patient": _patient(owner.name), "study": study}
         rows[name] |= {"patient_source": owner.source, "series": name, "path": str(scan.path.absolute())}
         keys = {
-            "path": set(_paths(scan, source)),
+            "path": {*_paths(scan, source), *(short for short in _short(scan, source) if taken[short] == 1)},
             "series": {name, scan.uid},
             "study": {study},
             # A guess is nobody's name.
@@ -91,7 +92,10 @@ def read_folder(
         for name, said in told.rows.items():
             rows[name] |= said
             if "patient" in said:
-                rows[name] |= {"patient": _patient(str(said["patient"])), "patient_source": "table"}
+                # A CSV that was made from the headers knows no more than they do.
+                as_shared = owners[name].source == "shared" and said["patient"] == owners[name].name
+                source_of = "shared" if as_shared else "table"
+                rows[name] |= {"patient": _patient(str(said["patient"])), "patient_source": source_of}
         _refuse_torn(rows, told, source, where=Path(labels))
     return Folder(index=make_index(rows.values()), notes=(*_set_aside(found), *told.notes))
 
@@ -107,7 +111,7 @@ def write_example_labels(source: Path | str, out: Path | str) -> int:
     source, out = Path(source), Path(out)
     scans = named_series(_found(source))
     paths = {name: next(_paths(scan, source)) for name, scan in scans.items()}
-    repeats = Counter(path for scan in scans.values() for path in set(_paths(scan, source)))
+    repeats = Counter(path for scan in scans.values() for path in _paths(scan, source))
     table = pd.DataFrame({"path": list(paths.values())})
     if any(repeats[path] > 1 for path in paths.values()):
         table["series"] = list(paths)
@@ -152,10 +156,15 @@ def _paths(scan: Scan, source: Path) -> Iterator[str]:
     """What a row may call a scan: its folder or file below the source, first of all, and the folders that hold it."""
     below = PurePosixPath(scan.path.relative_to(source).as_posix())
     yield str(below)
-    if without := re.sub(r"\.nii(\.gz)?$", "", below.name, flags=re.IGNORECASE):
-        yield str(below.with_name(without))
     yield str(PurePosixPath(scan.path.absolute().as_posix()))
     yield from map(str, below.parents)
+
+
+def _short(scan: Scan, source: Path) -> Iterator[str]:
+    """The path of a NIfTI file without its suffix."""
+    if isinstance(scan, NiftiFile):
+        below = PurePosixPath(scan.path.relative_to(source).as_posix())
+        yield re.sub(r"\.nii(\.gz)?$", "", str(below), flags=re.IGNORECASE)
 
 
 def _refuse_torn(rows: Mapping[str, Mapping[str, object]], told: Told, source: Path, *, where: Path) -> None:

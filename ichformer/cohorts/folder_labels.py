@@ -1,8 +1,9 @@
 """A CSV of labels, written by people, laid over the scans of a folder."""
 
 import difflib
+import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -88,7 +89,7 @@ def read_labels(path: Path, scans: Sequence[Labelled], *, cache: Path, columns: 
         problems.append(f"line {table.index[row]}: split is {found!r}, not {', '.join(SPLITS)} or nothing")
     keys = _keys(named.meanings)
     by_slice = bool((table["slice"] != "").any())
-    rows_of = _rows_by_slice(table, keys, scans, by_slice, problems) if keys else {}
+    rows_of = _rows_by_slice(table, keys, scans, by_slice, path.parent, problems) if keys else {}
     for series, own in rows_of.items():
         problems += _disagreements(table.iloc[sorted(set(own.values()))], series)
     if problems:
@@ -97,6 +98,11 @@ def read_labels(path: Path, scans: Sequence[Labelled], *, cache: Path, columns: 
     groups = _groups(table, notes)
     missing = len(scans) - len(rows_of)
     notes += [f"{missing} of {len(scans)} scans have no row in {path.name} and so no labels"] * bool(missing)
+    scans_of_row = Counter(row for own in rows_of.values() for row in set(own.values()))
+    if several := [count for count in scans_of_row.values() if count > 1]:
+        notes.append(
+            f"{len(several)} rows label more than one scan each (up to {max(several)}), as their {keys[0]} does"
+        )
     told: dict[str, dict[str, object]] = {}
     slice_tables = []
     for scan in scans:
@@ -171,14 +177,29 @@ def _keys(meanings: Sequence[str]) -> tuple[str, ...]:
 
 
 def _rows_by_slice(
-    table: pd.DataFrame, keys: tuple[str, ...], scans: Sequence[Labelled], by_slice: bool, problems: list[str]
+    table: pd.DataFrame,
+    keys: tuple[str, ...],
+    scans: Sequence[Labelled],
+    by_slice: bool,
+    folder: Path,
+    problems: list[str],
 ) -> dict[str, dict[str, int]]:
-    """By series and by slice ("" where rows are about scans) the row that is about it."""
+    """By series and by slice ("" where rows are about scans) the row that is about it.
+
+    A path may also start at the CSV's ``folder``. A scan without a SeriesInstanceUID is known by its path alone.
+    """
     called: dict[str, dict[str, set[int]]] = {key: defaultdict(set) for key in keys}
     for number, scan in enumerate(scans):
         for key in keys:
             for name in scan.keys[key] - {""}:
                 called[key][name].add(number)
+    if keys == ("path", "series"):
+        without_uid = {number for number, scan in enumerate(scans) if "" in scan.keys["series"]}
+        for value in {value for value in table["series"] if not value.startswith("S-")}:  # S-...: a name of ours
+            called["series"][value] |= without_uid
+    for value in {value for value in table["path"] if value and "path" in keys and value not in called["path"]}:
+        if there := called["path"].get(os.path.abspath(folder / value)):
+            called["path"][value] = there
     rows_of: dict[str, dict[str, int]] = defaultdict(dict)
     for row, values in enumerate(table[[*keys, "slice"]].itertuples(index=False, name=None)):
         line, given = f"line {table.index[row]}", dict(zip(keys, values, strict=False))
@@ -203,7 +224,7 @@ def _rows_by_slice(
 def _near_key(given: Mapping[str, str], called: Mapping[str, Mapping[str, object]]) -> str:
     """ " (is it ...?)" where a scan has nearly that name: without a folder or a suffix, or with lost zeros."""
     for key, value in given.items():
-        names = list(called[key])[:20000]
+        names = [name for name in called[key] if not name.startswith("/")][:20000]
         near = [name for name in names if _bare(name) == _bare(value)] if value else []
         if not near and key != "patient":  # the like of one patient's name is another patient's
             near = difflib.get_close_matches(value, names[:2000], n=1, cutoff=0.8)

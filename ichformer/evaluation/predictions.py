@@ -170,7 +170,12 @@ def evaluate(
         fixed_on=fixed_on,
         prevalence=prevalence,
         facts=run_facts(run, store, split),
-        warnings=tuple(f"judged scans: {warning}" for warning in count_patients(judged).warnings()),
+        warnings=tuple(
+            f"{name} scans: {warning}"
+            for name, scans in (("judged", judged), ("training", seen_scans(run.path)))
+            if scans is not None
+            for warning in count_patients(scans).warnings()
+        ),
         replicates=replicates,
     )
 

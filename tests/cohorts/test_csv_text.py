@@ -19,6 +19,7 @@ PLAIN = "patient,any\n00012,0\nNA,1\n"
         (PLAIN.replace(",", "\t").encode("utf-16"), "\t"),
         (b"\xfe\xff" + PLAIN.encode("utf-16-be"), ","),
         (b" patient , any\n00012,0\n\n  \nNA,1\n\n", ","),
+        (b"sep=;\r\npatient;any\r\n00012;0\r\nNA;1\r\n", ";"),
         (b'"patient";"any"\n"00012";"0"\n"NA";"1"', ";"),
     ],
 )

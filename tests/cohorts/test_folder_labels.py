@@ -55,6 +55,36 @@ def test_an_absolute_path_names_a_scan(source, tmp_path):
     assert index["any"].dropna().to_dict() == {"p2/a.nii.gz": 1}
 
 
+def test_a_path_may_start_at_the_csv(source, tmp_path):
+    path = source.parent / "beside.csv"
+    path.write_text("path,any\nscans/p2/a.nii.gz,1\n")
+    index = by_path(source, read_folder(source, cache=tmp_path / "cache", labels=path))
+    assert index["any"].dropna().to_dict() == {"p2/a.nii.gz": 1}
+
+
+def test_uids_beside_the_paths_of_scans_that_have_none(source, tmp_path):
+    text = "path,SeriesInstanceUID,StudyInstanceUID,any\np1/a.nii.gz,1.2.3,1.2,1\n"
+    index = by_path(source, read(source, tmp_path, text))
+    assert index["any"].dropna().to_dict() == {"p1/a.nii.gz": 1}
+    assert index.loc["p1/a.nii.gz", "study"] == "1.2"
+
+
+def test_a_row_of_a_folder_labels_what_lies_there_and_that_is_said(source, tmp_path):
+    folder = read(source, tmp_path, "path,any\np1,1\n")
+    assert by_path(source, folder)["any"].dropna().to_dict() == {"p1/a.nii.gz": 1, "p1/b.nii.gz": 1}
+    assert "1 rows label more than one scan each (up to 2), as their path does" in folder.notes
+
+
+def test_a_name_without_its_suffix_that_could_be_two_scans_is_none(tmp_path):
+    root = tmp_path / "scans"
+    for seed, name in enumerate(("a.nii", "a.nii.gz", "b.nii", "b/c.nii")):
+        write_nifti(root / name, scan(seed, slices=2))
+    with pytest.raises(InputError, match=r"line 2: matches no series: 'a' \(is it 'a\.nii(\.gz)?'\?\)"):
+        read(root, tmp_path, "path,any\na,1\n")
+    index = by_path(root, read(root, tmp_path, "path,any\nb,1\n"))
+    assert index["any"].dropna().to_dict() == {"b/c.nii": 1}
+
+
 def test_subtypes_by_their_usual_names(source, tmp_path):
     text = "path,EDH,IPH,IVH,SAH,SDH,ICH\np1/a,0,1,0,0,0,1\np2/a,0,0,0,0,0,\n"
     index = by_path(source, read(source, tmp_path, text))

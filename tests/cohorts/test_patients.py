@@ -130,6 +130,13 @@ def test_the_csv_goes_before_the_path_and_the_path_before_the_header(tmp_path):
     assert found == ["folder"] * 3
 
 
+def test_a_csv_made_from_the_headers_knows_no_more_than_they_do(tmp_path):
+    root = dicoms(tmp_path / "s", ["ANONYMOUS"] * 3)
+    (tmp_path / "labels.csv").write_text("path,patient,any\ncase0,ANONYMOUS,1\ncase1,ANONYMOUS,0\ncase2,Z,0\n")
+    found, _ = sources(root, tmp_path, labels=tmp_path / "labels.csv")
+    assert found == ["shared", "shared", "table"]
+
+
 @pytest.mark.parametrize(
     ("patient_from", "words"),
     [

@@ -190,8 +190,8 @@ def test_any_may_be_positive_alone_or_unknown_and_counts_only_where_it_is_judged
     path.write_text("patient,subdural,any,score_subdural\na,1,0,0.5\n")
     assert len(read_predictions(path, labels=("subdural",))) == 1
     table = prediction_table(n_patients=3, n_slices=2).assign(any=0.0, subdural=1.0)
-    with pytest.raises(InputError, match="any is 0 but subdural is 1 for patient test0"):
-        check_predictions(table)
+    with pytest.raises(InputError, match="any is 0 but subdural is 1 for patient test0, slice 0, 6 such in all"):
+        check_predictions(table, labels=SUBTYPES_AND_ANY)
 
 
 def test_a_missing_file_is_named(tmp_path):
