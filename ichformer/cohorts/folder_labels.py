@@ -229,8 +229,9 @@ def _near_key(given: Mapping[str, str], called: Mapping[str, Mapping[str, object
         if not near and key != "patient":  # the like of one patient's name is another patient's
             near = difflib.get_close_matches(value, names[:2000], n=1, cutoff=0.8)
         if near:
-            zeros = "? Spreadsheets drop leading zeros" if near[0].lstrip("0") == value else "?"
-            return f" (is it {one_line(near[0], max_chars=80)!r}{zeros})"
+            nearest = max(sorted(near), key=len)  # with its suffix
+            zeros = "? Spreadsheets drop leading zeros" if nearest.lstrip("0") == value else "?"
+            return f" (is it {one_line(nearest, max_chars=80)!r}{zeros})"
     return ""
 
 

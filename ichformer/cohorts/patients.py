@@ -102,8 +102,8 @@ def same_nobody(trained: pd.DataFrame, judged: pd.DataFrame) -> str:
     sides = {"training": count_patients(trained), "judged": count_patients(judged)}
     if all(side.certain for side in sides.values()):
         return "training and judged scans share no patient, study, series or pixels, which was checked"
-    said = [f"of the {name} scans: {side.known_from()}" for name, side in sides.items() if not side.certain]
+    said = [f"{name}: {side.known_from()}" for name, side in sides.items() if not side.certain]
     return (
-        f"it is not known whether training and judged scans share a patient. {'; '.join(said)}. The two share no "
-        "series, no pixels, and no patient or study of one name"
+        f"it is not known whether training and judged scans share a patient; {'; '.join(said)}. They share no series, "
+        "no pixels, and no patient or study of the same name"
     )
