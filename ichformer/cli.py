@@ -177,7 +177,7 @@ def prepare(
     }
     text = f"{out}: {len(store.index)} series, {rejects} left out (rejects.csv says why)"
     text += f", {unused} of no use (cache/{dataset}_left_out.csv)" * bool(unused)
-    lines = [text, f"{patients.known_from()}: {patients.n_patients} in all", *(f"note: {note}" for note in notes)]
+    lines = [text, f"{patients.known_from()}; {patients.n_patients} in all", *(f"note: {note}" for note in notes)]
     lines += [*(f"warning: {warning}" for warning in warnings), f"card: {card}"]
     _print(found, "\n".join(lines), json)
 

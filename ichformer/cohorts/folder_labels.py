@@ -97,7 +97,7 @@ def read_labels(path: Path, scans: Sequence[Labelled], *, cache: Path, columns: 
 
     groups = _groups(table, notes)
     missing = len(scans) - len(rows_of)
-    notes += [f"{missing} of {len(scans)} scans have no row in {path.name} and so no labels"] * bool(missing)
+    notes += [f"{missing} of {len(scans)} scans have no row in {one_line(path.name)} and so no labels"] * bool(missing)
     scans_of_row = Counter(row for own in rows_of.values() for row in set(own.values()))
     if several := [count for count in scans_of_row.values() if count > 1]:
         notes.append(

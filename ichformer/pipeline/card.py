@@ -64,7 +64,7 @@ def _lines(store: Store, scans: Sequence[ScanFacts], sites: Sequence[str]) -> It
         rows.append([site, " ".join(sorted(set(part["origin"]))), *counts, len(part), part["patient"].nunique()])
         rows[-1].append(part["n_slices"].sum())
     yield from _table(["cohort / site", "origin", *map(_split, splits), "scans", "patients", "slices"], rows)
-    yield from _section("Patients", f"The {patients.known_from()}: {patients.n_patients} in all.")
+    yield from _section("Patients", f"{patients.n_patients} in all; {patients.known_from()}.")
     yield from (f"- {warning}." for warning in (*patients.warnings(), *split_warnings(index)))
     if groups := sorted(group_columns(index)):
         yield from _section("Subgroups", "Scans by value; none where it is unknown.")

@@ -12,6 +12,7 @@ from ichformer.cohorts.patients import PATIENT_SOURCES, UNCERTAIN, count_patient
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import split_by_patient, split_warnings
 from ichformer.errors import InputError
+from ichformer.pipeline.records import Store
 from ichformer.testing import tiny_cohort
 from tests.cohorts import nifti_sets, rsna
 from tests.cohorts.cq500 import write_cq500
@@ -226,10 +227,10 @@ def test_prepare_says_it_on_the_terminal_in_the_json_and_on_the_card(tmp_path, c
     words = ["--source", str(root), "--size", "32", "--out"]
     main(["prepare", "--dataset", "folder", *words, str(out)])
     said = capsys.readouterr().out
-    assert "patients guessed from file names (3 of 3 scans): 3 in all\n" in said
+    assert "patients guessed from file names (3 of 3 scans); 3 in all\n" in said
     assert "warning: patients guessed from file names (3 of 3 scans)." in said
     card = (out / "card.md").read_text()
-    assert "The patients guessed from file names (3 of 3 scans): 3 in all." in card
+    assert "3 in all; patients guessed from file names (3 of 3 scans)." in card
     main(["prepare", "--dataset", "folder", "--json", "--patient-from", "folder", *words, str(tmp_path / "known")])
     found = json.loads(capsys.readouterr().out)
     assert (found["patients"], found["patients_known_from"]) == (2, {"folder": 3})
@@ -240,6 +241,28 @@ def test_prepare_says_it_on_the_terminal_in_the_json_and_on_the_card(tmp_path, c
     main(["prepare", "--dataset", "folder", "--patient-from", "folder", *words, str(out)])
     assert {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()} == shards
     assert "guessed" not in (out / "index.json").read_text()
+
+
+def test_a_store_of_an_earlier_version_is_read_and_says_that_it_does_not_know(tmp_path):
+    index = read_folder(niftis(tmp_path / "s"), cache=tmp_path, patient_from="folder").index.assign(group_a="x")
+    path = prepare_here(index, tmp_path / "store").path / "index.json"
+    assert Store.open(path.parent).index["group_a"].tolist() == ["x"] * 3
+    values = json.loads(path.read_text())
+
+    def store_with(change):
+        path.write_text(json.dumps({**values, "series": [change(dict(entry)) for entry in values["series"]]}))
+        return Store.open(path.parent)
+
+    old = store_with(lambda entry: {k: v for k, v in entry.items() if k not in ("patient_source", "group_a")}).index
+    assert count_patients(old).known_from() == "patients known in a way that was not recorded (3 of 3 scans)"
+    (warning,) = count_patients(old).warnings()
+    assert warning.endswith("prepare the store again with this version, which records it")
+    first = values["series"][0]["series"]
+    some = store_with(lambda entry: entry if entry["series"] == first else {**entry, "group_b": "y"}).index
+    assert some["group_b"].tolist() == ["", "y", "y"]
+    for wrong in ({"patient_source": ["header"]}, {"patient_source": "me"}, {"group_a": 1}, {"group_a": None}):
+        with pytest.raises(InputError, match="an entry of the index makes no sense"):
+            store_with(lambda entry, wrong=wrong: {**entry, **wrong})
 
 
 def test_options_of_a_folder_go_with_a_folder_only(tmp_path, capsys):
