@@ -1,7 +1,6 @@
 """From a table of predictions to everything that is written about it."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -35,10 +34,10 @@ def judge(
     fixed_on: Collection[str] | None = None,
     prevalence: float | None = None,
     facts: Facts | None = None,
-    warnings: Sequence[str] = (),
     replicates: int = 2000,
     seed: int = 0,
     labels: tuple[str, ...] = LABELS,
+    remarks: Sequence[str] = (),
 ) -> Summary:
     """Summarise predictions and write ``FILES`` into ``out``, each whole or not at all, and none if one fails.
 
@@ -47,9 +46,8 @@ def judge(
     Args:
       table: predictions of one split.
       out: the folder; made where it is not there.
-      thresholds, validation, fixed_on, prevalence, replicates, seed, labels: see ``summarise``.
+      thresholds, validation, fixed_on, prevalence, replicates, seed, labels, remarks: see ``summarise``.
       facts: what is known about the model.
-      warnings: what else limits the figures; they stand before those of the summary.
 
     Raises:
       InputError: ``summarise`` objects, or ``out`` cannot be written.
@@ -63,8 +61,8 @@ def judge(
         replicates=replicates,
         seed=seed,
         labels=labels,
+        remarks=remarks,
     )
-    summary = replace(summary, warnings=(*warnings, *summary.warnings))
     facts = facts or Facts()
     title = f"Evaluation of {facts.name}" if facts.name else "Evaluation"
     texts = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,6 @@ def evaluate(
     file = run.path / VALIDATION_NAME
     validation = read_predictions(file) if file.exists() else None
     fixed_on = None if validation is None else set(validation["patient"])
-    judged = store.index.iloc[store.rows(split)]
     table, features = predict_and_embed(run, store, split)
     if (run.path / OOD_NAME).exists():
         table = with_familiarity(table, read_ood(run.path / OOD_NAME).percentiles(features))
@@ -170,14 +170,17 @@ def evaluate(
         fixed_on=fixed_on,
         prevalence=prevalence,
         facts=run_facts(run, store, split),
-        warnings=tuple(
-            f"{name} scans: {warning}"
-            for name, scans in (("judged", judged), ("training", seen_scans(run.path)))
-            if scans is not None
-            for warning in count_patients(scans).warnings()
-        ),
         replicates=replicates,
+        remarks=tuple(_patient_remarks(run, store, split)),
     )
+
+
+def _patient_remarks(run: Trained, store: Store, split: str) -> Iterator[str]:
+    """What has to be said where it is not known whose the judged scans or those of the training are."""
+    scans = {"judged": store.index.iloc[store.rows(split)], "training": seen_scans(run.path)}
+    for name, index in scans.items():
+        if index is not None:
+            yield from (f"{name} scans: {warning}" for warning in count_patients(index).warnings())
 
 
 def with_familiarity(table: pd.DataFrame, percentiles: Float64[np.ndarray, " scans"]) -> pd.DataFrame:

@@ -37,6 +37,7 @@ def summarise(
     replicates: int = 2000,
     seed: int = 0,
     labels: tuple[str, ...] = LABELS,
+    remarks: Sequence[str] = (),
 ) -> Summary:
     """Judge the predictions of one split.
 
@@ -58,6 +59,7 @@ def summarise(
       replicates: resamples of the bootstrap.
       seed: of the resamples.
       labels: the labels to judge.
+      remarks: what else a reader of the figures has to know; they become warnings.
 
     Raises:
       InputError: a table is faulty or holds several splits, ``validation`` has a patient of ``table``, or the
@@ -82,6 +84,7 @@ def summarise(
         levels=found,
         calibration=calibration,
         warnings=(
+            *remarks,
             *_threshold_warnings(table, split, thresholds, fixed_on),
             *_weak_thresholds(found, thresholds),
             *_warnings(found),
