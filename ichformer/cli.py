@@ -78,8 +78,11 @@ def prepare(
     *,
     dataset: Literal["bhsd", "cq500", "ctich", "folder", "instance", "phantom", "rsna2019"],
     source: Path,
-    out: Path,
+    out: Path | None = None,
     labels: Path | None = None,
+    columns: tuple[str, ...] = (),
+    patient_from: str = "",
+    example_labels: Path | None = None,
     size: int = 256,
     field_of_view_mm: float | None = 256.0,
     slice_spacing_mm: float | None = None,
@@ -96,9 +99,14 @@ def prepare(
     Args:
       dataset: which cohort's files these are.
       source: where they lie; only read.
-      out: the store's folder.
+      out: the store's folder; needed unless example-labels is given.
       labels: tables of labels that do not lie with the scans: the CSV of a folder, rsna2019 or ctich; for cq500
         reads.csv, or a folder that holds it and BHX.
+      columns: with a folder, what columns of its CSV mean, such as any=ICH path=file; by their names by default.
+      patient_from: with a folder, where a scan's patient is known from: folder (the one directly below the source that
+        holds the scan), or a pattern with one group on the path below the source, such as 'sub-([0-9]+)'. The CSV's
+        column patient goes before it; by default the PatientID of the DICOM header is taken.
+      example_labels: with a folder, only write a CSV of labels with a row for each scan to this file, to be filled in.
       size: rows and columns of a prepared slice.
       field_of_view_mm: side of the square round the head; the head's own box where None.
       slice_spacing_mm: resample the slices to this distance; as they are by default.
@@ -110,10 +118,12 @@ def prepare(
       cluster: a Dask scheduler to work on instead, such as tcp://HOST:8786; its workers see the same files.
       json: print one JSON object.
     """
+    from ichformer.cohorts.folder import read_folder, write_example_labels
     from ichformer.cohorts.leakage import check_leakage
+    from ichformer.cohorts.patients import count_patients
     from ichformer.cohorts.registry import COHORTS
     from ichformer.cohorts.splits import hold_out_site as hold_out
-    from ichformer.cohorts.splits import split_by_patient
+    from ichformer.cohorts.splits import split_by_patient, split_warnings
     from ichformer.cohorts.tables import read_left_out
     from ichformer.pipeline.card import write_card
     from ichformer.pipeline.cluster import cluster_executor
@@ -122,7 +132,23 @@ def prepare(
 
     if cluster is not None and workers is not None:
         raise InputError("the cluster has workers of its own", where="--workers", mend="leave it out with --cluster")
-    index = COHORTS[dataset](source, cache=out / "cache", labels=labels)
+    of_folder = {"--columns": columns, "--patient-from": patient_from, "--example-labels": example_labels}
+    if dataset != "folder" and (wrong := [name for name, value in of_folder.items() if value]):
+        raise InputError("goes with --dataset folder only", where=wrong[0], mend="leave it out")
+    if example_labels is not None:
+        n_scans = write_example_labels(source, example_labels)
+        said = f"{example_labels}: a row for each of {n_scans} scans. Fill in the labels (0, 1 or nothing), take out "
+        said += "columns that you do not need, and give it as --labels"
+        _print({"example_labels": str(example_labels), "scans": n_scans}, said, json)
+        return
+    if out is None:
+        raise InputError("is missing", where="--out", mend="name the store's folder")
+    notes: tuple[str, ...] = ()
+    if dataset == "folder":
+        folder = read_folder(source, cache=out / "cache", labels=labels, patient_from=patient_from, columns=columns)
+        index, notes = folder.index, folder.notes
+    else:
+        index = COHORTS[dataset](source, cache=out / "cache", labels=labels)
     if hold_out_site:
         index = hold_out(index, site=hold_out_site, seed=seed)
     elif not index["split"].any():
@@ -136,10 +162,24 @@ def prepare(
     card = write_card(store)
     rejects = len(index) - len(store.index)
     unused = len(read_left_out(out / "cache" / f"{dataset}_left_out.csv"))
-    found = {"store": str(out), "series": len(store.index), "rejects": rejects, "unused": unused, "card": str(card)}
+    patients = count_patients(store.index)
+    warnings = [*patients.warnings(), *split_warnings(store.index)]
+    found = {
+        "store": str(out),
+        "series": len(store.index),
+        "rejects": rejects,
+        "unused": unused,
+        "patients": patients.n_patients,
+        "patients_known_from": patients.scans_by_source,
+        "notes": list(notes),
+        "warnings": warnings,
+        "card": str(card),
+    }
     text = f"{out}: {len(store.index)} series, {rejects} left out (rejects.csv says why)"
     text += f", {unused} of no use (cache/{dataset}_left_out.csv)" * bool(unused)
-    _print(found, f"{text}\ncard: {card}", json)
+    lines = [text, f"{patients.known_from()}; {patients.n_patients} in all", *(f"note: {note}" for note in notes)]
+    lines += [*(f"warning: {warning}" for warning in warnings), f"card: {card}"]
+    _print(found, "\n".join(lines), json)
 
 
 def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, json: bool = False) -> None:

@@ -69,7 +69,7 @@ def _rows(scans: Mapping[str, Path], left_out: dict[str, str]) -> list[dict[str,
     rows = []
     for name, path in scans.items():
         if match := _NAME.fullmatch(name):
-            ids = {"patient": match[1], "study": match[2], "series": name}
+            ids = {"patient": match[1], "patient_source": "dataset", "study": match[2], "series": name}
             rows.append({"cohort": "bhsd", "origin": "rsna2019", **ids, "path": str(path.absolute())})
         else:
             left_out[name] = "is not called ID_<patient>_ID_<study>, so its patient is unknown"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ichformer.cohorts.csv_text import line_of
 from ichformer.cohorts.tables import BOX_COLUMNS, find_below, read_table
 from ichformer.errors import InputError, one_line
 
@@ -56,13 +57,14 @@ def read_boxes(path: Path) -> pd.DataFrame:
         row = int(labels.isna().argmax())
         raise InputError(
             f"labelName is {one_line(table['labelName'].iloc[row])!r}",
-            where=f"{path} line {row + 2}",
+            where=f"{path}{line_of(table, row)}",
             mend=f"one of {', '.join(_NAMES)} is expected: download it again",
         )
-    boxes = [_parse_box(text, where=f"{path} line {row + 2}") for row, text in enumerate(table["data"])]
+    boxes = [_parse_box(text, where=f"{path}{line_of(table, row)}") for row, text in enumerate(table["data"])]
     uids = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "slice": "SOPInstanceUID"}
     texts = pd.DataFrame({ours: table[theirs].str.strip() for ours, theirs in uids.items()}).assign(label=labels)
-    return pd.concat([texts, pd.DataFrame(boxes, columns=list(_PLACES), dtype=float)], axis=1)
+    places = pd.DataFrame(boxes, columns=list(_PLACES), dtype=float)
+    return pd.concat([texts.reset_index(drop=True), places], axis=1)
 
 
 def _parse_box(text: str, *, where: str) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ from jaxtyping import Float64
 
 from ichformer import LABELS
 from ichformer.cohorts.bhx import find_boxes, read_boxes
+from ichformer.cohorts.csv_text import line_of
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.tables import (
     BOX_COLUMNS,
@@ -40,6 +41,8 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
 
     A scan's labels are what two of three readers say. A slice is negative for what the scan is negative for, and
     positive where BHX has an acute box; where the two contradict each other, and elsewhere, it is unknown.
+
+    Each study is taken for a patient's only one, which is a guess: the set names studies and says nothing of patients.
 
     In ``cache`` are written ``cq500_slices.csv``; ``cq500_series.csv``, what was chosen in each study and why, and
     what speaks against the others; ``cq500_left_out.csv``, studies without such a series; and ``cq500_boxes.csv``.
@@ -86,8 +89,13 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
         own = boxes_of.get((choice.study, choice.series), boxes.iloc[:0])
         own = own[own["slice"].isin(choice.slices)]
         series = choice.series or name
-        row = {"cohort": "cq500", "origin": "cq500", "site": read.site, "patient": name, "study": choice.study}
-        row |= {"series": series, "path": choice.path, "slice_labels": str(slice_path.absolute())}
+        row = {"cohort": "cq500", "origin": "cq500", "site": read.site, "patient": name, "patient_source": "study"}
+        row |= {
+            "study": choice.study,
+            "series": series,
+            "path": choice.path,
+            "slice_labels": str(slice_path.absolute()),
+        }
         row |= {"boxes": str(box_path.absolute()) if len(own) else ""}
         rows.append(row | dict(zip(LABELS, read.labels.tolist(), strict=True)))
         by_slice = pd.DataFrame(_slice_labels(choice.slices, read.labels, own), columns=list(LABELS))
@@ -117,7 +125,7 @@ def _read_reads(path: Path) -> dict[str, _Read]:
         row, column = (int(i) for i in np.argwhere(wrong)[0])
         raise InputError(
             f"{names[column]} is {one_line(said[row, column])!r}",
-            where=f"{path} line {row + 2}",
+            where=f"{path}{line_of(table, row)}",
             mend="a read is 0 or 1: download it again",
         )
     votes = (said == "1").reshape(len(table), len(_READERS), len(_FINDINGS))
@@ -130,7 +138,7 @@ def _read_reads(path: Path) -> dict[str, _Read]:
         if not match or name in reads or site not in _SITES:
             raise InputError(
                 f"found {one_line(called)!r}, Category {one_line(site)!r}",
-                where=f"{path} line {row + 2}",
+                where=f"{path}{line_of(table, row)}",
                 mend="each study stands there once, CQ500-CT-0 and so on, as B1 or B2: download it again",
             )
         reads[name] = _Read(site=site, labels=labels[row])

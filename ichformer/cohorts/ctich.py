@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float64
 
 from ichformer import LABELS
+from ichformer.cohorts.csv_text import line_of
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.tables import (
     fill_any,
@@ -65,8 +66,12 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
             continue
         tables.append(slice_table(series, names, by_slice))
         mask = folder.parent / "masks" / path.name
-        row = {"cohort": "ctich", "origin": "ctich", "patient": series, "series": series, "path": str(path.absolute())}
-        row |= {"mask": str(mask.absolute()) if mask.is_file() else "", "slice_labels": str(table_path.absolute())}
+        row = {"cohort": "ctich", "origin": "ctich", "patient": series, "patient_source": "dataset", "series": series}
+        row |= {
+            "path": str(path.absolute()),
+            "mask": str(mask.absolute()) if mask.is_file() else "",
+            "slice_labels": str(table_path.absolute()),
+        }
         rows.append(row | dict(zip(LABELS, scan_labels(by_slice).tolist(), strict=True)))
     write_left_out(left_out, cache / "ctich_left_out.csv")
     if not rows:
@@ -84,14 +89,14 @@ def _read_labels(path: Path) -> dict[int, dict[int, np.ndarray]]:
     subtypes = {label: label.capitalize() for label in LABELS[:-1]}
     table = read_table(path, columns=("PatientNumber", "SliceNumber", *subtypes.values(), _NO_BLEED))
     table = table.rename(columns={said: label for label, said in subtypes.items()}).assign(any="")
-    keys = [_numbers(table[name], where=path) for name in ("PatientNumber", "SliceNumber")]
+    keys = [_numbers(table, name, where=path) for name in ("PatientNumber", "SliceNumber")]
     values = parse_labels(table, where=path)
     no_bleed = parse_labels(table.assign(any=table[_NO_BLEED]), where=path)[:, -1]
     told: dict[int, dict[int, np.ndarray]] = {}
     for row, (patient, number) in enumerate(zip(*keys, strict=True)):
         if patient is None and number is None:
             continue  # rows of nothing but commas
-        where = f"{path} line {row + 2}"
+        where = f"{path}{line_of(table, row)}"
         if patient is None or number is None:
             raise InputError("lacks a patient or a slice", where=where, mend="complete the line or take it out")
         if (values[row] == 1).any() and no_bleed[row] == 1:
@@ -102,13 +107,15 @@ def _read_labels(path: Path) -> dict[int, dict[int, np.ndarray]]:
     return told
 
 
-def _numbers(column: pd.Series, *, where: Path) -> list[int | None]:
-    texts = column.str.strip().str.removesuffix(".0")
+def _numbers(table: pd.DataFrame, name: str, *, where: Path) -> list[int | None]:
+    texts = table[name].str.strip().str.removesuffix(".0")
     wrong = ~(texts.str.fullmatch(r"[0-9]{1,6}") | (texts == "")).to_numpy()
     if wrong.any():
         row = int(wrong.argmax())
         raise InputError(
-            f"{column.name} is {one_line(column.iloc[row])!r}", where=f"{where} line {row + 2}", mend="write a number"
+            f"{name} is {one_line(table[name].iloc[row])!r}",
+            where=f"{where}{line_of(table, row)}",
+            mend="write a number",
         )
     return [int(text) if text else None for text in texts]
 

@@ -2,64 +2,127 @@
 
 import hashlib
 import os
+import re
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
-import pydicom
 
-from ichformer.cohorts.folder_labels import Labelled, read_labels
+from ichformer import LABELS
+from ichformer.cohorts.folder_columns import parse_columns
+from ichformer.cohorts.folder_labels import Labelled, Told, read_labels
+from ichformer.cohorts.folder_patients import find_owners
 from ichformer.cohorts.index import make_index
-from ichformer.ct.archives import open_file
-from ichformer.ct.headers import quiet_pydicom
+from ichformer.cohorts.tables import write_table
 from ichformer.ct.nifti import NiftiFile, slice_names
 from ichformer.ct.scans import Scan, find_scans
 from ichformer.ct.series import Found, Series
-from ichformer.errors import InputError
-from ichformer.files import path_text
+from ichformer.errors import InputError, one_line
+from ichformer.files import path_text, text_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """A folder as a cohort.
+
+    Attributes:
+      index: its Study index.
+      notes: what a user should know about how the folder and the CSV were read.
+    """
+
+    index: pd.DataFrame
+    notes: tuple[str, ...]
 
 
 def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
-    """Study index of all series below a folder; see ``folder_labels.read_labels`` for the CSV.
+    """Study index of all series below a folder; see ``read_folder``."""
+    return read_folder(source, cache=cache, labels=labels).index
 
-    Patients are called by a hash of their PatientID. Whoever knows an ID can find its hash: it keeps names out of
-    outputs, it does not make data anonymous.
+
+def read_folder(
+    source: Path | str,
+    *,
+    cache: Path | str,
+    labels: Path | str | None = None,
+    patient_from: str = "",
+    columns: Sequence[str] = (),
+) -> Folder:
+    """All series below a folder.
+
+    A patient is what the column ``patient`` of the CSV says, else ``patient_from``, else the PatientID of the header;
+    where there is none, each study, or else each scan, is taken for a patient's only one, and the index says that this
+    was guessed. Patients are called by a hash. Whoever knows an ID can find its hash: it keeps names out of outputs, it
+    does not make data anonymous.
 
     Args:
       source: the folder.
       cache: where a table of slice labels is written.
-      labels: the CSV; all labels are unknown without it.
+      labels: the CSV (``folder_labels.read_labels``); all labels are unknown without it.
+      patient_from: see ``folder_patients.find_owners``.
+      columns: how columns of the CSV are to be read, such as ``("any=ICH", "path=file")``.
 
     Raises:
-      InputError: no series; a row of the CSV that matches nothing, or two that match the same; a column it cannot have.
+      InputError: no series; a fault of the CSV; a patient in two splits of the CSV; ``patient_from`` does not tell the
+        patient of every scan.
     """
-    source, found = Path(source), find_scans(source)
-    if not found.series:
-        reason = f", such as {found.set_aside[0]}" if found.set_aside else ""
-        raise InputError(
-            f"holds no series among {len(found.set_aside)} files{reason}",
-            where=source,
-            mend="name a folder of scans",
-        )
+    source, found = Path(source), _found(source)
+    given = parse_columns(columns)
+    if given and labels is None:
+        raise InputError("goes with a CSV of labels", where="--columns", mend="name it with --labels")
+    scans = named_series(found)
+    owners = find_owners(scans, source, patient_from)
+    taken = Counter(path for scan in scans.values() for path in (*_paths(scan, source), *set(_short(scan, source))))
     rows: dict[str, dict[str, object]] = {}
     keyed: list[Labelled] = []
-    for name, series in named_series(found).items():
-        patient_id, study = _patient_id(series), series.study_uid
-        patient = "P-" + _hash(patient_id or study or name)
-        rows[name] = {"cohort": "folder", "origin": "folder", "patient": patient, "study": study, "series": name}
-        rows[name]["path"] = path_text(series.path.absolute())
-        below = PurePosixPath(series.path.relative_to(source).as_posix())
+    for name, scan in scans.items():
+        owner, study = owners[name], scan.study_uid
+        rows[name] = {"cohort": "folder", "origin": "folder", "patient": _patient(owner.name), "study": study}
+        rows[name] |= {"patient_source": owner.source, "series": name, "path": path_text(scan.path.absolute())}
         keys = {
-            "series": {name, series.uid},
+            "path": {*_paths(scan, source), *(short for short in _short(scan, source) if taken[short] == 1)},
+            "series": {name, scan.uid},
             "study": {study},
-            "patient": {patient, patient_id},
-            "path": {path_text(str(path)) for path in (below, *below.parents)},
+            # A guess is nobody's name.
+            "patient": set() if owner.source in ("guessed", "study") else {owner.name, _patient(owner.name)},
         }
-        keyed.append(Labelled(series=name, keys=keys, slices=_slice_names(series)))
+        keyed.append(Labelled(series=name, keys=keys, slices=_slice_names(scan)))
+    told = Told(rows={}, lines={}, notes=())
     if labels is not None:
-        for name, more in read_labels(Path(labels), keyed, cache=Path(cache)).items():
-            rows[name] |= more
-    return make_index(rows.values())
+        told = read_labels(Path(labels), keyed, cache=Path(cache), columns=given)
+        for name, said in told.rows.items():
+            rows[name] |= said
+            if "patient" in said:
+                # A CSV that was made from the headers knows no more than they do.
+                as_shared = owners[name].source == "shared" and said["patient"] == owners[name].name
+                source_of = "shared" if as_shared else "table"
+                rows[name] |= {"patient": _patient(str(said["patient"])), "patient_source": source_of}
+        _refuse_torn(rows, told, source, where=Path(labels))
+    return Folder(index=make_index(rows.values()), notes=(*_set_aside(found), *told.notes))
+
+
+def write_example_labels(source: Path | str, out: Path | str) -> int:
+    """Write a CSV with a row for each scan below a folder, to be filled in; InputError where there is none.
+
+    A scan is named by its path and, where two lie in one place, by its SeriesInstanceUID too.
+
+    Returns:
+      The number of scans.
+    """
+    source, out = Path(source), Path(out)
+    scans = named_series(_found(source))
+    paths = {name: next(_paths(scan, source)) for name, scan in scans.items()}
+    repeats = Counter(path for scan in scans.values() for path in _paths(scan, source))
+    table = pd.DataFrame({"path": list(paths.values())})
+    if any(repeats[path] > 1 for path in paths.values()):
+        table["series"] = list(paths)
+    for name in ("patient", "site", "split", LABELS[-1], *LABELS[:-1]):
+        table[name] = ""
+    if out.exists():
+        raise InputError("is there already", where=out, mend="name another file, so that no labels are lost")
+    write_table(table.sort_values(list(table.columns[:2]), ignore_index=True), out)
+    return len(table)
 
 
 def named_series(found: Found[Scan]) -> dict[str, Scan]:
@@ -84,6 +147,61 @@ def _slices_of(scan: Scan) -> str:
     return " ".join([scan.files[0].absolute().parent.name, *sorted(slices)])
 
 
+def _found(source: Path) -> Found[Scan]:
+    found = find_scans(source)
+    if not found.series:
+        reason = f", such as {found.set_aside[0]}" if found.set_aside else ""
+        raise InputError(
+            f"holds no series among {len(found.set_aside)} files{reason}",
+            where=source,
+            mend="name a folder of scans",
+        )
+    return found
+
+
+def _set_aside(found: Found[Scan]) -> Iterator[str]:
+    """How many files hold no scan that could be read, by the reason."""
+    for code, count in sorted(Counter(aside.code for aside in found.set_aside).items()):
+        yield f"files set aside ({code.replace('_', ' ')}): {count}; ichformer inspect names them"
+
+
+def _paths(scan: Scan, source: Path) -> Iterator[str]:
+    """What a row may call a scan: its folder or file below the source, first of all, and the folders that hold it."""
+    below = PurePosixPath(scan.path.relative_to(source).as_posix())
+    yield path_text(str(below))
+    yield path_text(scan.path.absolute().as_posix())
+    yield from (path_text(str(parent)) for parent in below.parents)
+
+
+def _short(scan: Scan, source: Path) -> Iterator[str]:
+    """The path of a NIfTI file without its suffix."""
+    if isinstance(scan, NiftiFile):
+        below = path_text(scan.path.relative_to(source).as_posix())
+        yield re.sub(r"\.nii(\.gz)?$", "", below, flags=re.IGNORECASE)
+
+
+def _refuse_torn(rows: Mapping[str, Mapping[str, object]], told: Told, source: Path, *, where: Path) -> None:
+    """InputError where the CSV puts a patient into two splits, with the lines."""
+    first: dict[object, tuple[str, int, str]] = {}
+    torn = []
+    for name, line in sorted(told.lines.items(), key=lambda item: item[1]):
+        row = rows[name]
+        split, patient = str(row.get("split", "")), (row["origin"], row["patient"])
+        path = one_line(text_path(str(row["path"])).relative_to(source.absolute()).as_posix(), max_chars=60)
+        if not split:
+            continue
+        known, at, there = first.setdefault(patient, (split, line, path))
+        if known != split:
+            torn.append(f"{there} (line {at}) is in {known}, {path} (line {line}) in {split}")
+    if torn:
+        more = f"; and {len(torn) - 5} more" if len(torn) > 5 else ""
+        raise InputError(
+            f"puts scans of one patient into two splits: {'; '.join(torn[:5])}{more}",
+            where=where,
+            mend="put all scans of a patient into one split",
+        )
+
+
 def _slice_names(scan: Scan) -> dict[str, str]:
     """Whatever a row may call a slice -> its name in ``Volume.source``."""
     if isinstance(scan, Series):
@@ -100,12 +218,9 @@ def _slice_names(scan: Scan) -> dict[str, str]:
     return dict(zip(names, names, strict=True))
 
 
-def _patient_id(series: Scan) -> str:
-    if not isinstance(series, Series):
-        return ""
-    with quiet_pydicom(), open_file(series.files[0]) as file:
-        dataset = pydicom.dcmread(file, specific_tags=["PatientID"], stop_before_pixels=True, force=True)
-    return str(dataset.get("PatientID") or "").strip()
+def _patient(name: str) -> str:
+    """What the index calls a patient; a name that is such a hash already stays."""
+    return name if re.fullmatch(r"P-[0-9a-f]{12}", name) else "P-" + _hash(name)
 
 
 def _hash(text: str) -> str:

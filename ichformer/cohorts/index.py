@@ -8,39 +8,54 @@ import numpy as np
 import pandas as pd
 
 from ichformer import LABELS
-from ichformer.cohorts.tables import fill_any, parse_labels, read_table, write_table
+from ichformer.cohorts.patients import PATIENT_SOURCES
+from ichformer.cohorts.tables import contradicts, fill_any, parse_labels, read_table, write_table
 from ichformer.errors import InputError, one_line
 
 SPLITS = ("train", "val", "test")
 PATH_COLUMNS = ("path", "slice_labels", "mask", "boxes")
 TEXT_COLUMNS = ("cohort", "site", "patient", "study", "series", "split", "origin")
 COLUMNS = (
-    *("cohort", "site", "patient", "study", "series", "path", "split"),
+    *("cohort", "site", "patient", "patient_source", "study", "series", "path", "split"),
     *LABELS,
     *("slice_labels", "mask", "boxes", "origin"),
 )
-"""``series`` is unique; ``path`` is the series' folder or file; ``slice_labels`` a table with ``tables.SLICE_COLUMNS``;
+"""``series`` is unique; ``patient_source`` is one of ``patients.PATIENT_SOURCES`` and says how the patient is known;
+``path`` is the series' folder or file; ``slice_labels`` a table with ``tables.SLICE_COLUMNS``;
 ``mask`` a NIfTI file; ``origin`` the set that the pixels come from, by which sets made from others are told. Labels are
 float, NaN where unknown; everything else is text, "" where there is none; paths are absolute."""
 
+GROUP_PREFIX = "group_"
+"""Further columns of text whose names begin so sort the scans into subgroups; "" where unknown."""
+
+MAX_GROUPS = 30
+"""Most values of such a column: more are numbers that want to be put into classes first."""
+
 _REQUIRED = ("cohort", "patient", "series", "path", "origin")
+
+
+def group_columns(columns: Iterable[object]) -> list[str]:
+    """Those of the columns of a table that sort its scans into subgroups; a table is its columns."""
+    return [name for name in columns if isinstance(name, str) and name.startswith(GROUP_PREFIX)]
 
 
 def make_index(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
     """A checked index from rows that name what they know.
 
-    Columns that a row leaves out are "" or NaN. An unknown "any" is filled in where the subtypes tell it.
+    Columns that a row leaves out are "" or NaN; a ``patient_source`` that it leaves out is "unknown". An unknown "any"
+    is filled in where the subtypes tell it. Columns of ``GROUP_PREFIX`` follow ``COLUMNS``, sorted.
     """
-    rows = list(rows)
-    if unknown := sorted({name for row in rows for name in row} - set(COLUMNS)):
+    rows = [{"patient_source": "unknown", **row} for row in rows]
+    more = sorted({name for row in rows for name in row} - set(COLUMNS))
+    if unknown := [name for name in more if not name.startswith(GROUP_PREFIX)]:
         raise ValueError(f"no column of the index: {unknown}")
     columns: dict[str, object] = {
         name: np.array([row.get(name, np.nan) for row in rows], np.float64)
         if name in LABELS
         else [str(row.get(name, "")) for row in rows]
-        for name in COLUMNS
+        for name in (*COLUMNS, *more)
     }
-    index = pd.DataFrame(columns, columns=list(COLUMNS))
+    index = pd.DataFrame(columns, columns=[*COLUMNS, *more])
     index[list(LABELS)] = fill_any(index[list(LABELS)].to_numpy())
     return check_index(index)
 
@@ -52,7 +67,8 @@ def check_index(index: pd.DataFrame, *, where: object = "Study index") -> pd.Dat
 
     Raises:
       InputError: a column missing, a field that must not be empty, a series there twice, a label that is not 0, 1 or
-        NaN, "any" of 0 beside a positive subtype, or an unknown split.
+        NaN, "any" of 0 beside a positive subtype, an unknown split or source of the patient, or more than
+        ``MAX_GROUPS`` values of a group.
     """
     if missing := [name for name in COLUMNS if name not in index.columns]:
         raise InputError(f"lacks the column {missing[0]!r}", where=where, mend=f"it needs {', '.join(COLUMNS)}")
@@ -72,15 +88,32 @@ def check_index(index: pd.DataFrame, *, where: object = "Study index") -> pd.Dat
     labels = index[list(LABELS)].to_numpy(np.float64)
     for column, values in zip(LABELS, labels.T, strict=True):
         refuse(~(np.isnan(values) | np.isin(values, (0, 1))), column, "a label is 0, 1 or unknown")
-    refuse((labels[:, -1] == 0) & (labels[:, :-1] == 1).any(1), "any", "a subtype is 1, so any is 1")
+    refuse(contradicts(labels), "any", "a subtype is 1, so any is 1")
+    sources = ", ".join(PATIENT_SOURCES)
+    refuse(~index["patient_source"].isin(list(PATIENT_SOURCES)).to_numpy(), "patient_source", f"use {sources}")
+    for column in group_columns(index):
+        if (n_values := index[column].nunique()) > MAX_GROUPS:
+            raise InputError(
+                f"has {n_values} values",
+                where=f"{where} column {one_line(column)}",
+                mend=f"put them into at most {MAX_GROUPS} classes",
+            )
     return index
 
 
 def read_index(path: Path | str) -> pd.DataFrame:
-    """The index from a CSV file; relative paths in it start at the file's folder."""
+    """The index from a CSV file; relative paths in it start at the file's folder.
+
+    A file without the column ``patient_source`` does not say how patients are known, so they are "unknown".
+    """
     path = Path(path)
-    table = read_table(path, columns=COLUMNS)[list(COLUMNS)]
-    table[list(LABELS)] = parse_labels(table, where=path)
+    table = read_table(path, columns=[name for name in COLUMNS if name != "patient_source"])
+    labels = parse_labels(table, where=path)
+    table = table.reset_index(drop=True)
+    if "patient_source" not in table:
+        table["patient_source"] = "unknown"
+    table = table[[*COLUMNS, *sorted(group_columns(table))]].copy()
+    table[list(LABELS)] = labels
     for column in PATH_COLUMNS:
         table[column] = [os.path.abspath(path.parent / value) if value else "" for value in table[column]]
     return check_index(table, where=path)
@@ -89,7 +122,7 @@ def read_index(path: Path | str) -> pd.DataFrame:
 def write_index(index: pd.DataFrame, path: Path | str) -> None:
     """The index as a CSV file; paths below the file's folder become relative, so that both can be moved together."""
     path = Path(os.path.abspath(path))
-    table = check_index(index)[list(COLUMNS)].copy()
+    table = check_index(index)[[*COLUMNS, *sorted(group_columns(index))]].copy()
     for column in PATH_COLUMNS:
         table[column] = [_relative(value, path.parent) for value in table[column]]
     write_table(table, path)

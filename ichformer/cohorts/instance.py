@@ -19,8 +19,9 @@ from ichformer.errors import InputError
 def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
     """Study index of the training part; "any" of slices and scans is known, the subtypes only where there is no bleed.
 
-    Each scan is taken for a patient's only one: the set says nothing of patients. Masks are 1 where there is blood.
-    ``instance_slices.csv`` and, where a mask does not fit, ``instance_left_out.csv`` are written to ``cache``.
+    Each scan is taken for a patient's only one, which is a guess: the set says nothing of patients. Masks are 1 where
+    there is blood. ``instance_slices.csv`` and, where a mask does not fit, ``instance_left_out.csv`` are written to
+    ``cache``.
 
     Args:
       source: the folder of ``train_2``, as the archive unpacks, with ``data/001.nii.gz`` and ``label/001.nii.gz``.
@@ -39,7 +40,8 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
         raise InputError("holds no data/001.nii.gz or the like", where=source, mend="name the folder of train_2")
     rows = [
         {"cohort": "instance", "origin": "instance", "patient": f"instance-{name}", "series": f"instance-{name}"}
-        | {"path": str(path.absolute()), "mask": str((folder.parent / "label" / path.name).absolute())}
+        | {"patient_source": "guessed", "path": str(path.absolute())}
+        | {"mask": str((folder.parent / "label" / path.name).absolute())}
         for name, path in scans.items()
     ]
     labelled, left_out = label_by_masks(rows, _labels_of, desc="masks", table_path=cache / "instance_slices.csv")

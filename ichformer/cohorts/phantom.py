@@ -23,4 +23,4 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
         raise InputError(
             "holds no studies.csv", where=source, mend="write phantoms there first: ichformer phantom --out"
         )
-    return read_index(path)
+    return read_index(path).assign(patient_source="dataset")

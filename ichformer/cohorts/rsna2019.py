@@ -63,8 +63,13 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     rows = []
     for series, of_series in headers.groupby("series").indices.items():
         first = headers.iloc[of_series[0]]
-        row = {"cohort": "rsna2019", "origin": "rsna2019", "patient": first["patient"], "study": first["study"]}
-        row |= {"series": series, "path": str(folder.absolute()), "slice_labels": str(slice_path.absolute())}
+        row = {"cohort": "rsna2019", "origin": "rsna2019", "patient": first["patient"], "patient_source": "header"}
+        row |= {
+            "study": first["study"],
+            "series": series,
+            "path": str(folder.absolute()),
+            "slice_labels": str(slice_path.absolute()),
+        }
         rows.append(row | dict(zip(LABELS, scan_labels(by_slice[of_series]).tolist(), strict=True)))
     return make_index(rows)
 

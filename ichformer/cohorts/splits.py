@@ -91,6 +91,20 @@ def leave_one_site_out(
         yield site, hold_out_site(index, site=site, seed=seed, val_fraction=val_fraction)
 
 
+def split_warnings(index: pd.DataFrame) -> Iterator[str]:
+    """What a user should know about the splits of an index: those that are empty, and scans that are in none."""
+    counts = {split: int((index["split"] == split).sum()) for split in SPLITS}
+    if empty := [split for split in SPLITS if not counts[split]]:
+        n_patients = _patients(index).nunique()
+        said = ", ".join(f"{split} {count}" for split, count in counts.items())
+        yield (
+            f"no scan is in the split {' or '.join(empty)} (scans: {said}). {len(index)} scans are of {n_patients} "
+            f"patient{'s' * (n_patients != 1)}, and a patient stays in one split"
+        )
+    if without := int((index["split"] == "").sum()):
+        yield f"{without} of {len(index)} scans are in no split"
+
+
 def _patients(index: pd.DataFrame) -> pd.Series:
     """A key for each row's patient; numbers that two cohorts happen to share do not make one patient."""
     return index["origin"] + "/" + index["patient"]

@@ -1,14 +1,14 @@
 """CSV files read strictly as text and written whole or not at all."""
 
-import csv
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from ichformer import LABELS
+from ichformer.cohorts.csv_text import line_of, read_text_table
 from ichformer.errors import InputError, one_line
 from ichformer.files import write_text
 
@@ -29,39 +29,25 @@ _LABEL_VALUES = {"": np.nan, "0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 
 
 def read_table(path: Path, *, columns: Collection[str]) -> pd.DataFrame:
-    """A CSV file with a header, every field as text as it stands: a site called "NA" stays "NA", "" stays "".
+    """A CSV file with a header, every field as text as it stands; see ``csv_text.read_text_table``.
 
     Args:
-      path: the file; UTF-8, with or without a byte order mark.
+      path: the file.
       columns: what it must have.
+
+    Returns:
+      The rows; the index is the line of the file on which each begins.
 
     Raises:
       InputError: no such file, not a table, a column missing or there twice, a line of another length.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            names = [name.strip() for name in next(lines, [])]
-            # pandas fills up short lines in silence.
-            short = next((lines.line_num for line in lines if line and len(line) != len(names)), None)
-        if short is not None:
-            raise InputError(
-                f"has not {len(names)} fields, as the first line",
-                where=f"{path} line {short}",
-                mend="complete the line",
-            )
-        table = pd.read_csv(
-            path, header=0, names=range(len(names)), dtype=str, na_filter=False, encoding="utf-8-sig", index_col=False
-        )
-    except FileNotFoundError:
-        raise InputError("does not exist", where=path, mend="check the path") from None
-    except (OSError, ValueError, csv.Error) as error:  # pandas' ParserError and EmptyDataError are ValueErrors
-        raise InputError(f"is no CSV table ({error})", where=path, mend="save it as UTF-8, comma-separated") from None
+    table = read_text_table(path).rows
+    names = list(table.columns)
     if missing := [name for name in columns if name not in names]:
         raise InputError(f"lacks the column {missing[0]!r}", where=path, mend=f"its columns are {', '.join(names)}")
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"has the column {twice[0]!r} twice", where=path, mend="keep one of them")
-    return table.set_axis(names, axis=1)
+    return table
 
 
 def parse_labels(table: pd.DataFrame, *, where: Path) -> Float64[np.ndarray, "rows labels"]:
@@ -73,16 +59,29 @@ def parse_labels(table: pd.DataFrame, *, where: Path) -> Float64[np.ndarray, "ro
         if wrong.any():
             row = int(wrong.argmax())
             found = one_line(table[name].iloc[row])
-            raise InputError(f"{name} is {found!r}", where=_line(where, row), mend="write 0, 1, or nothing for unknown")
+            raise InputError(
+                f"{name} is {found!r}", where=f"{where}{line_of(table, row)}", mend="write 0, 1, or nothing for unknown"
+            )
         columns.append(values)
     return np.stack(columns, axis=1)
 
 
 def read_slice_table(path: Path) -> pd.DataFrame:
-    """A table with ``SLICE_COLUMNS``, labels as float with NaN where unknown."""
+    """A table with ``SLICE_COLUMNS``, labels as float with NaN where unknown.
+
+    Raises:
+      InputError: a label that is not 0, 1 or nothing; "any" of 0 beside a positive subtype.
+    """
     table = read_table(path, columns=SLICE_COLUMNS)[list(SLICE_COLUMNS)]
-    table[list(LABELS)] = parse_labels(table, where=path)
-    return table
+    labels = parse_labels(table, where=path)
+    if (wrong := contradicts(labels)).any():
+        raise InputError(
+            "any is 0 beside a subtype that is 1",
+            where=f"{path}{line_of(table, int(wrong.argmax()))}",
+            mend="correct the line",
+        )
+    table[list(LABELS)] = labels
+    return table.reset_index(drop=True)
 
 
 def read_box_table(path: Path) -> pd.DataFrame:
@@ -97,13 +96,15 @@ def read_box_table(path: Path) -> pd.DataFrame:
         if bad.any():
             row = int(bad.argmax())
             said = one_line(", ".join(table.iloc[row]))
-            raise InputError(f"{what}: {said}", where=_line(path, row), mend="correct the line or take it out")
+            raise InputError(
+                f"{what}: {said}", where=f"{path}{line_of(table, row)}", mend="correct the line or take it out"
+            )
 
     refuse(~table["label"].isin(BOX_LABELS).to_numpy(), f"the label is none of {', '.join(BOX_LABELS)}")
     numbers = table[list(BOX_COLUMNS[3:])].apply(pd.to_numeric, errors="coerce").astype(np.float64)
     refuse(~np.isfinite(numbers.to_numpy()).all(1), "a place or size is no number")
     refuse((numbers[["width", "height"]] <= 0).any(axis=1).to_numpy(), "the box has no area")
-    return table.assign(**numbers)
+    return table.assign(**numbers).reset_index(drop=True)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -122,6 +123,11 @@ def fill_any(labels: Float64[np.ndarray, "rows labels"]) -> Float64[np.ndarray, 
     subtypes, stated = labels[:, :-1], labels[:, -1]
     told = np.where((subtypes == 1).any(1), 1.0, np.where((subtypes == 0).all(1), 0.0, np.nan))
     return np.column_stack([subtypes, np.where(np.isnan(stated), told, stated)])
+
+
+def contradicts(labels: Float64[np.ndarray, "rows labels"]) -> Bool[np.ndarray, " rows"]:
+    """Rows whose "any" is 0 although a subtype is 1."""
+    return np.asarray((labels[:, -1] == 0) & (labels[:, :-1] == 1).any(1), bool)
 
 
 def find_below(source: Path, names: Collection[str]) -> Path | None:
@@ -147,7 +153,3 @@ def read_left_out(path: Path) -> dict[str, str]:
         return {}
     table = read_table(path, columns=("name", "reason"))
     return dict(zip(table["name"], table["reason"], strict=True))
-
-
-def _line(path: Path, row: int) -> str:
-    return f"{path} line {row + 2}"

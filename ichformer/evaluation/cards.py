@@ -24,6 +24,7 @@ class Facts:
       preprocessing: from a scan to the model's input.
       data: where the scans come from.
       partitions: how they were divided, with numbers.
+      patients: how the patient of each scan is known.
       disjoint: how it was made sure that the partitions share nobody.
       training: how it was trained.
       initialisation: what it started from.
@@ -41,6 +42,7 @@ class Facts:
     preprocessing: str = ""
     data: str = ""
     partitions: str = ""
+    patients: str = ""
     disjoint: str = ""
     training: str = ""
     initialisation: str = ""
@@ -83,7 +85,12 @@ def model_card(facts: Facts, summary: Summary) -> str:
         "",
         "## Data",
         "",
-        *_list({name: known.get(name, "") for name in ("Data", "Partitions", "Disjoint", "Preprocessing", "Missing")}),
+        *_list(
+            {
+                name: known.get(name, "")
+                for name in ("Data", "Partitions", "Patients", "Disjoint", "Preprocessing", "Missing")
+            }
+        ),
         "- Reference standard: " + TO_FILL,
         "",
         "## Figures" + (f" on split {_cell(summary.split)}" if summary.split else ""),
@@ -136,7 +143,7 @@ def known(facts: Facts, summary: Summary) -> dict[str, str]:
         "data": facts.data,
         "preprocessing": facts.preprocessing,
         "missing": "; ".join(filter(None, ("Unknown labels are left out of a label's figures", facts.missing))),
-        "partitions": facts.partitions,
+        "partitions": "; ".join(filter(None, (facts.partitions, facts.patients))),
         "disjoint": facts.disjoint,
         "model": facts.model,
         "software": ". ".join(filter(None, (facts.software, facts.hardware))),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import pandas as pd
 from jaxtyping import Bool, Float64
 
 from ichformer import LABELS
+from ichformer.cohorts.index import GROUP_PREFIX, group_columns
 from ichformer.cohorts.leakage import check_leakage
+from ichformer.cohorts.patients import count_patients
 from ichformer.errors import InputError
 from ichformer.evaluation.judge import judge
 from ichformer.evaluation.ood import OOD_NAME, UNUSUAL, FeatureDistance, describe, fit_ood, read_ood, write_ood
@@ -20,7 +22,7 @@ from ichformer.evaluation.run_facts import run_facts
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS, scan_groups
 from ichformer.evaluation.scorable import check_numbers, why_stored_not_scored
 from ichformer.evaluation.summary import Summary
-from ichformer.evaluation.table import GROUP_PREFIX, NOT_SCORED, LevelName, columns, score_columns
+from ichformer.evaluation.table import NOT_SCORED, LevelName, columns, score_columns
 from ichformer.evaluation.table_files import read_predictions, write_predictions
 from ichformer.evaluation.thresholds import (
     THRESHOLDS_NAME,
@@ -61,8 +63,9 @@ def predict_store(run: Trained, store: Store, split: str, *, batch_size: int = 8
     """Scores of every slice and scan of a split, as the table that ``evaluation.table`` describes.
 
     A patient is named with the origin (``rsna2019/ID_1``), as sets may share names; subgroups are those that the scans
-    tell (``scan_groups``). The column ``not_scored`` says why a score is missing: of scans that cannot be scored
-    (``scorable``) and of outputs that the run's training never reached.
+    tell (``scan_groups``) and those of the store's index, which replace the former where both have one name. The column
+    ``not_scored`` says why a score is missing: of scans that cannot be scored (``scorable``) and of outputs that the
+    run's training never reached.
     """
     return predict_and_embed(run, store, split, batch_size=batch_size)[0]
 
@@ -93,6 +96,7 @@ def predict_and_embed(
     features: list[np.ndarray] = []
     outputs = run.trained_outputs
     chosen = store.rows(split)
+    groups = group_columns(store.index)
     chosen = chosen if most is None else chosen[:: max(1, -(-len(chosen) // most))]
     for batch in evaluation_batches(store, rows=chosen, batch_size=batch_size):
         found = jax.device_get(_score(run.objective, params, shard_batch(batch, mesh)))
@@ -104,6 +108,7 @@ def predict_and_embed(
             entry = store.index.iloc[row]
             ids = {name: str(entry[name]) for name in ("study", "series", "site", "split")}
             ids |= {"patient": f"{entry['origin']}/{entry['patient']}", **scan_groups(store, row)}
+            ids |= {name: str(entry[name]) for name in groups}
             if unscored is None:
                 found_out = why_stored_not_scored(store, row, hu)
                 found_out = found_out or check_numbers(scan_scores[i], slice_scores[i, real])
@@ -115,7 +120,8 @@ def predict_and_embed(
             for s in np.flatnonzero(real):
                 given = _given("slice", slice_scores[i, s], reason, outputs)
                 rows.append(_row(ids, str(s), batch.slice_labels[i, s], *given))
-    return pd.DataFrame(rows, columns=[*columns(), NOT_SCORED, *GROUP_COLUMNS]), np.stack(features)
+    names = list(dict.fromkeys([*columns(), NOT_SCORED, *GROUP_COLUMNS, *groups]))
+    return pd.DataFrame(rows, columns=names), np.stack(features)
 
 
 def unscored_scans(table: pd.DataFrame) -> dict[str, str]:
@@ -221,7 +227,7 @@ def evaluate(
         prevalence=prevalence,
         facts=run_facts(run, store, split),
         replicates=replicates,
-        remarks=remarks,
+        remarks=(*remarks, *_patient_remarks(run, store, split)),
     )
 
 
@@ -233,6 +239,14 @@ def _thresholds(run: Trained, store: Store) -> tuple[Thresholds | None, tuple[st
     if "val" in set(store.index["split"]):
         return freeze_thresholds(run, store), ()
     return None, (NO_VALIDATION,)
+
+
+def _patient_remarks(run: Trained, store: Store, split: str) -> Iterator[str]:
+    """What has to be said where it is not known whose the judged scans or those of the training are."""
+    scans = {"judged": store.index.iloc[store.rows(split)], "training": seen_scans(run.path)}
+    for name, index in scans.items():
+        if index is not None:
+            yield from (f"{name} scans: {warning}" for warning in count_patients(index).warnings())
 
 
 def with_familiarity(table: pd.DataFrame, percentiles: Float64[np.ndarray, " scans"]) -> pd.DataFrame:

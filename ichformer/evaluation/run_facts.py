@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from ichformer import LABELS
+from ichformer.cohorts.patients import count_patients, same_nobody
 from ichformer.ct.missing import Missing
 from ichformer.evaluation.cards import Facts
 from ichformer.objectives.classification import LABEL_WEIGHTS
@@ -29,18 +30,16 @@ def run_facts(run: Trained, store: Store, split: str) -> Facts:
     origins = ", ".join(sorted(set(judged["origin"])))
     sites = sorted(set(judged["site"]) - {""})
     seen = seen_scans(run.path)
-    trained = "" if seen is None else f"trained on {len(seen)} series of {_patients(seen)} patients; "
+    trained = "" if seen is None else f"trained on {len(seen)} series of {count_patients(seen).n_patients} patients; "
+    patients = count_patients(judged)
     return Facts(
         name=run.name,
         model=f"{run.name}, {parameters:,} parameters",
         preprocessing=f"prepared with {_said(store.config)}; {_of_each(run, lambda m: m.config.objective.channels)}",
         data=f"judged on scans of {origins}" + (f", sites {', '.join(sites)}" if sites else ""),
-        partitions=f"{trained}judged on {len(judged)} series of {_patients(judged)} patients (split {split})",
-        disjoint=(
-            ""
-            if seen is None
-            else "training and judged scans share no patient, study, series or pixels, which was checked"
-        ),
+        partitions=f"{trained}judged on {len(judged)} series of {patients.n_patients} patients (split {split})",
+        patients=f"judged scans: {patients.known_from()}",
+        disjoint="" if seen is None else same_nobody(seen, judged),
         training=_of_each(run, _training),
         initialisation=_of_each(run, _initialisation),
         # An ensemble may hold any of a run's checkpoints, or their mean.
@@ -93,10 +92,6 @@ def _ensemble(run: EnsembleRun) -> str:
     views = f", each scan seen as {', '.join(run.views)}" if len(run.views) > 1 else ""
     weights = ", ".join(f"{weight:.3g}" for weight in run.weights)
     return f"logits of {len(run.members)} models added with the weights {weights}{views}"
-
-
-def _patients(index: Any) -> int:
-    return len(index[["origin", "patient"]].drop_duplicates())
 
 
 def _said(values: Mapping[str, Any]) -> str:

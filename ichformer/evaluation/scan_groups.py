@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ichformer.evaluation.table import GROUP_PREFIX
+from ichformer.cohorts.index import GROUP_PREFIX
 from ichformer.pipeline.records import Store, decode_record
 
 VENDORS = ("Canon", "Fujifilm", "GE", "Hitachi", "NeuroLogica", "Neusoft", "Philips", "Siemens", "Toshiba", "UIH")

@@ -15,6 +15,8 @@ import pandas as pd
 from jaxtyping import Float64, Int64, Shaped
 
 from ichformer import LABELS
+from ichformer.cohorts.csv_text import line_of
+from ichformer.cohorts.index import GROUP_PREFIX, MAX_GROUPS, group_columns
 from ichformer.errors import InputError, one_line
 
 ID_COLUMNS = ("patient", "study", "series", "slice", "site", "split")
@@ -24,14 +26,8 @@ WEIGHT = "weight"
 """A column of numbers from 0, such as one over the chance that the row was sampled; without it all rows count the same.
 Only ratios matter: every figure stays as it is where all weights are doubled."""
 
-GROUP_PREFIX = "group_"
-"""Columns of text whose names begin so sort scans into subgroups; empty where unknown."""
-
 NOT_SCORED = "not_scored"
 """A column of text: why a row has no score for some or all labels, "" where it has every score."""
-
-MAX_GROUPS = 30
-"""Most values of one such column: more are numbers that want to be put into classes first."""
 
 _ROW_ID = ["patient", "study", "series", "slice"]
 _SCAN_ID = _ROW_ID[:-1]
@@ -83,11 +79,6 @@ def columns(labels: tuple[str, ...] = LABELS) -> list[str]:
     return [*ID_COLUMNS, *labels, *score_columns(labels)]
 
 
-def group_columns(table: pd.DataFrame) -> list[str]:
-    """The columns of a table that sort its scans into subgroups."""
-    return [name for name in table if isinstance(name, str) and name.startswith(GROUP_PREFIX)]
-
-
 def table_columns(table: pd.DataFrame, labels: tuple[str, ...] = LABELS) -> list[str]:
     """The columns of a table that count, in order."""
     optional = [name for name in (WEIGHT, NOT_SCORED) if name in table]
@@ -126,10 +117,11 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
 
     Raises:
       InputError: no rows; a column missing; an id that is no text; an empty patient; a row twice; a patient in two
-        splits; a label that is neither 0, 1 nor unknown; a score outside 0 to 1, or missing in a row whose column
-        ``not_scored`` does not say why; a row that is said to be not scored and has every score; a weight that is
-        no number from 0, or no row of a level with one above 0; scan rows for only some of the scans that have slices;
-        a scan of two sites, in two groups or, where it has no row of its own, of two weights; numbers for groups.
+        splits; a label that is neither 0, 1 nor unknown; "any" of 0 beside a positive subtype; a score outside 0 to 1,
+        or missing in a row whose column ``not_scored`` does not say why; a row that is said to be not scored and has
+        every score; a weight that is no number from 0, or no row of a level with one above 0; scan rows for only some
+        of the scans that have slices; a scan of two sites, in two groups or, where it has no row of its own, of two
+        weights; numbers for groups.
     """
     if not labels or len(set(labels)) < len(labels):
         raise InputError(f"found {' '.join(labels) or 'none'}", where="labels", mend="name one or more, each once")
@@ -148,6 +140,7 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
     for label in labels:
         _check_values(table, label, where)
     _check_not_scored(table, labels, where)
+    _check_any(table, labels, where)
     if WEIGHT in table:
         _check_weights(table, where)
     for name in groups:
@@ -202,6 +195,23 @@ def _check_not_scored(table: pd.DataFrame, labels: tuple[str, ...], where: objec
 def reasons_of(table: pd.DataFrame) -> Shaped[np.ndarray, " n"]:
     """Why scores of each row are missing; "" where none is."""
     return table[NOT_SCORED].to_numpy(object) if NOT_SCORED in table else np.full(len(table), "", object)
+
+
+def _check_any(table: pd.DataFrame, labels: tuple[str, ...], where: object) -> None:
+    *subtypes, whole = LABELS
+    known = [label for label in subtypes if label in labels]
+    if whole not in labels or not known:
+        return
+    positive = (table[known] == 1).to_numpy()
+    wrong = (table[whole] == 0).to_numpy() & positive.any(1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(
+            f"{whole} is 0 but {known[int(positive[row].argmax())]} is 1 for {_name(table, wrong)}, {np.sum(wrong)} "
+            "such in all",
+            where=f"{where}{line_of(table, row)}",
+            mend=f"correct the labels: a scan with a bleed of any subtype has {whole} = 1",
+        )
 
 
 def _check_weights(table: pd.DataFrame, where: object) -> None:

@@ -1,14 +1,16 @@
 """Tables of predictions as files: CSV, or Parquet where the extra ``parquet`` is there."""
 
-import csv
 import os
 import pathlib
+import re
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
 from ichformer import LABELS
+from ichformer.cohorts.csv_text import line_of, read_text_table
+from ichformer.cohorts.index import group_columns
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.table import (
     ID_COLUMNS,
@@ -16,7 +18,6 @@ from ichformer.evaluation.table import (
     WEIGHT,
     check_columns,
     check_predictions,
-    group_columns,
     score_column,
     table_columns,
 )
@@ -24,32 +25,39 @@ from ichformer.evaluation.table import (
 _UNKNOWN = ["", "nan", "NaN", "NA"]
 """How NumPy, pandas and R write what is not known."""
 
+_DECIMAL_COMMA = re.compile(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$")
+"""A number as spreadsheets of many countries write it, in files that commas do not separate."""
+
 
 def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS) -> pd.DataFrame:
-    """Read and check a file of predictions: CSV, or Parquet (extra ``parquet``) where its name ends so.
+    """Read and check a file of predictions: CSV (``read_text_table``), or Parquet (extra ``parquet``) by its name.
 
     Columns of ``ID_COLUMNS`` other than ``patient`` may be missing and are then empty; ``weight``, ``not_scored`` and
     those named ``group_...`` are kept, further columns are left out. An empty field, ``NaN`` or ``NA`` is unknown,
     whatever the column: R writes ``NA`` for the empty ``slice`` of a scan's row. Blanks around a field do not belong to
-    it.
+    it. Where semicolons or tabs separate the fields, numbers may have a decimal comma.
 
     Raises:
       InputError: the file cannot be read, or ``check_predictions`` objects.
     """
-    table = _read_parquet(path) if pathlib.Path(path).suffix == ".parquet" else _read_text(path)
-    table = table.rename(columns=str.strip)
+    if pathlib.Path(path).suffix == ".parquet":
+        table, decimal_comma = _read_parquet(path).rename(columns=str.strip), False
+    else:
+        read = read_text_table(pathlib.Path(path))
+        table, decimal_comma = read.rows, read.separator != ","
     if table.columns.has_duplicates:
-        raise InputError("names a column twice", where=path, mend="give every column its own name")
+        twice = one_line(table.columns[table.columns.duplicated()][0])
+        raise InputError(f"names a column twice: {twice!r}", where=path, mend="give every column its own name")
     table = table.apply(lambda column: column.str.strip())
     check_columns(table, ["patient", *labels, *map(score_column, labels)], where=path)
     numeric = [*labels, *map(score_column, labels), WEIGHT]
     absent = [name for name in ID_COLUMNS if name not in table]
-    numbers = {name: _numbers(table[name], f"{path}, column {name}") for name in numeric if name in table}
+    numbers = {name: _numbers(table, name, path, decimal_comma=decimal_comma) for name in numeric if name in table}
     names = [name for name in (*ID_COLUMNS, NOT_SCORED, *group_columns(table)) if name in table]
     named = {name: table[name].mask(table[name].isin(_UNKNOWN), "") for name in names}
     table = table.assign(**dict.fromkeys(absent, ""), **named, **numbers)
     check_predictions(table, labels=labels, where=path)
-    return table[table_columns(table, labels)]
+    return table[table_columns(table, labels)].reset_index(drop=True)
 
 
 def _read_parquet(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -75,33 +83,18 @@ def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def _read_text(path: str | os.PathLike[str]) -> pd.DataFrame:
-    # pandas shifts rows that are too long and fills those that are too short, in silence.
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, ValueError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot be read as CSV ({reason})", where=path, mend="give a CSV file in UTF-8") from error
-    header, *rows = rows or [[]]
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            raise InputError(
-                f"{len(row)} fields under {len(header)} names",
-                where=f"{path}, row {number}",
-                mend="give every row all its fields",
-            )
-    return pd.DataFrame(rows, columns=header)
-
-
-def _numbers(text: pd.Series, where: str) -> Float64[np.ndarray, " n"]:
+def _numbers(table: pd.DataFrame, name: str, path: object, *, decimal_comma: bool) -> Float64[np.ndarray, " n"]:
     # NumPy parses to the nearest double, which pandas' own fast parser does not.
-    values = text.mask(text.isin(_UNKNOWN), "nan").to_numpy(object)
+    text = table[name].mask(table[name].isin(_UNKNOWN), "nan")
+    if decimal_comma:
+        text = text.str.replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
+    values = text.to_numpy(object)
     try:
         return values.astype(np.float64)
     except ValueError:
-        value = next(value for value in values if not _is_number(value))
-        found = f"{one_line(value, max_chars=40)!r} is no number"
+        row = next(row for row, value in enumerate(values) if not _is_number(value))
+        found = f"{one_line(table[name].iloc[row], max_chars=40)!r} is no number"
+        where = f"{path}{line_of(table, row)}, column {name}"
         raise InputError(found, where=where, mend="give numbers, 0 or 1 for labels") from None
 
 

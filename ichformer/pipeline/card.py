@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ichformer import LABELS
-from ichformer.cohorts.index import SPLITS
+from ichformer.cohorts.index import SPLITS, group_columns
+from ichformer.cohorts.patients import count_patients
+from ichformer.cohorts.splits import split_warnings
 from ichformer.cohorts.tables import read_table
 from ichformer.ct.audit import AUDIT_CODES
 from ichformer.errors import one_line
@@ -44,13 +46,13 @@ def write_card(store: Store) -> Path:
 
 
 def _lines(store: Store, scans: Sequence[ScanFacts], sites: Sequence[str]) -> Iterator[str]:
-    index = store.index
+    index, patients = store.index, count_patients(store.index)
     digest = hashlib.sha256((store.path / INDEX_NAME).read_bytes()).hexdigest()
     settings = ", ".join(f"{name} {value}" for name, value in sorted(store.config.items()))
     yield "# Data card"
     yield ""
     yield (
-        f"{len(index)} scans of {index['patient'].nunique()} patients, {index['n_slices'].sum()} slices. "
+        f"{len(index)} scans of {patients.n_patients} patients, {index['n_slices'].sum()} slices. "
         f"Prepared with {_cell(settings)}. Made from `{INDEX_NAME}` with SHA-256 `{digest[:16]}...`."
     )
     splits = [split for split in (*SPLITS, "") if (index["split"] == split).any()]
@@ -62,6 +64,12 @@ def _lines(store: Store, scans: Sequence[ScanFacts], sites: Sequence[str]) -> It
         rows.append([site, " ".join(sorted(set(part["origin"]))), *counts, len(part), part["patient"].nunique()])
         rows[-1].append(part["n_slices"].sum())
     yield from _table(["cohort / site", "origin", *map(_split, splits), "scans", "patients", "slices"], rows)
+    yield from _section("Patients", f"{patients.n_patients} in all; {patients.known_from()}.")
+    yield from (f"- {warning}." for warning in (*patients.warnings(), *split_warnings(index)))
+    if groups := sorted(group_columns(index)):
+        yield from _section("Subgroups", "Scans by value; none where it is unknown.")
+        rows = [[name, value or "unknown", count] for name in groups for value, count in _counts(index[name])]
+        yield from _table(["column", "value", "scans"], rows)
     yield from _section("Labels", "Positive / negative / unknown.")
     yield from _table(["scans", *map(_split, splits)], _scan_labels(index, splits))
     yield ""
@@ -84,6 +92,10 @@ def _lines(store: Store, scans: Sequence[ScanFacts], sites: Sequence[str]) -> It
     if more := shown[_MAX_REASONS:]:
         rows.append([sum(count for _, count in more), "other reasons"])
     yield from _table(["series", "reason"], rows)
+
+
+def _counts(column: pd.Series) -> list[tuple[str, int]]:
+    return sorted(Counter(column.tolist()).items())
 
 
 def _section(title: str, text: str) -> list[str]:

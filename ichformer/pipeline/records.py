@@ -21,7 +21,8 @@ from array_record.python.array_record_module import ArrayRecordReader
 from jaxtyping import Float32, Int64, Integer, UInt8
 
 from ichformer import LABELS
-from ichformer.cohorts.index import TEXT_COLUMNS
+from ichformer.cohorts.index import TEXT_COLUMNS, group_columns
+from ichformer.cohorts.patients import PATIENT_SOURCES
 from ichformer.ct.slices import geometry_of_some, offsets_of
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
@@ -169,7 +170,9 @@ class Store:
                 "the store holds no scan", where=path, mend="see rejects.csv, mend the input, prepare again"
             )
         index = pd.DataFrame(entries).sort_values("series", ignore_index=True)
+        groups = group_columns(index)
         index[list(LABELS)] = index[list(LABELS)].astype(np.float64)
+        index[groups] = index[groups].fillna("")
         for shard, n_bytes in zip(index["shard"], index["bytes"], strict=True):
             shard = shard_path(path, shard)
             if not shard.is_file() or shard.stat().st_size != n_bytes:
@@ -239,7 +242,10 @@ def read_shard(path: Path) -> bytes:
 
 
 def read_store_index(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
-    """Configuration and entries of an ``index.json``; None for the entries where prepare has not finished."""
+    """Configuration and entries of an ``index.json``; None for the entries where prepare has not finished.
+
+    An earlier ichformer did not record how patients are known: the ``patient_source`` of such entries is "unknown".
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         version, config, entries = values["schema"], values["config"], values["series"]
@@ -257,6 +263,8 @@ def read_store_index(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]] |
     for entry in entries or ():
         sound = (
             isinstance(entry, dict)
+            and entry.setdefault("patient_source", "unknown") in list(PATIENT_SOURCES)
+            and all(isinstance(entry[k], str) for k in group_columns(entry))
             and {*texts, *counts, *LABELS, "has_mask"} <= entry.keys()
             and all(isinstance(entry[k], str) for k in texts)
             and all(type(entry[k]) is int and 0 <= entry[k] < 1 << 62 for k in counts)

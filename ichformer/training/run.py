@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import pandas as pd
 
 from ichformer import LABELS
+from ichformer.cohorts.patients import PATIENT_SOURCES
 from ichformer.cohorts.tables import read_table, write_table
 from ichformer.errors import InputError
 from ichformer.files import write_text
@@ -40,7 +41,8 @@ _FREE_DATA = ("store", "num_workers")
 SEEN_NAME = "seen.csv"
 """The file in the folder of a run with the scans that it, and the runs it started from, were trained on."""
 
-SEEN_COLUMNS = ("origin", "patient", "study", "series", "pixels")
+_SCAN_COLUMNS = ("origin", "patient", "study", "series", "pixels")
+SEEN_COLUMNS = (*_SCAN_COLUMNS, "patient_source")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,13 +147,21 @@ def note_scans(path: Path, scans: pd.DataFrame) -> None:
     """Adds scans to the list of those that the run in this folder was trained on, by what they can be known again."""
     there = seen_scans(path)
     table = scans[list(SEEN_COLUMNS)] if there is None else pd.concat([there, scans[list(SEEN_COLUMNS)]])
-    write_table(table.drop_duplicates().sort_values(list(SEEN_COLUMNS)), path / SEEN_NAME)
+    table = table.drop_duplicates(list(_SCAN_COLUMNS), keep="last")
+    write_table(table.sort_values(list(SEEN_COLUMNS)), path / SEEN_NAME)
 
 
 def seen_scans(path: Path) -> pd.DataFrame | None:
-    """The scans that a run was trained on, with ``SEEN_COLUMNS``; None where it keeps no list."""
+    """The scans that a run was trained on, with ``SEEN_COLUMNS``; None where it keeps no list.
+
+    Lists of an earlier ichformer do not say how patients are known: their ``patient_source`` is "unknown".
+    """
     file = path / SEEN_NAME
-    return read_table(file, columns=SEEN_COLUMNS) if file.exists() else None
+    if not file.exists():
+        return None
+    table = read_table(file, columns=_SCAN_COLUMNS).reset_index(drop=True)
+    sources = table["patient_source"] if "patient_source" in table else pd.Series("", index=table.index)
+    return table.assign(patient_source=sources.where(sources.isin(list(PATIENT_SOURCES)), "unknown"))
 
 
 def read_prepare(path: Path) -> PrepareConfig:

@@ -243,7 +243,7 @@ def test_bad_use_is_one_line(capsys, files):
     assert "no row of the split 'train'" in refused(capsys, "evaluate", "--predictions", model, "--split", "train")
     assert "no column x, score_x" in refused(capsys, "evaluate", "--predictions", model, "--labels", "x")
     assert "holds no thresholds" in refused(capsys, "evaluate", "--predictions", model, "--thresholds", val)
-    assert "cannot be read as CSV" in refused(capsys, "evaluate", "--predictions", ".")
+    assert "cannot be read" in refused(capsys, "evaluate", "--predictions", ".")
     assert "in both tables" in refused(capsys, "evaluate", "--predictions", model, "--calibrate-on", model)
     assert "needs two models" in refused(capsys, "compare", model)
     assert "rows are only in model" in refused(capsys, "compare", model, val)

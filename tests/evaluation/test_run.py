@@ -26,7 +26,7 @@ from ichformer.pipeline.resplit import resplit
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
 from ichformer.training.outputs import TrainedOutputs
-from ichformer.training.run import Run, seen_scans
+from ichformer.training.run import Run, note_scans, seen_scans
 from tests.stores import prepare_here
 
 
@@ -85,6 +85,42 @@ def test_everything_is_written_with_what_the_run_and_the_scans_know(folder, tmp_
     for name in set(FILES) - {"predictions.csv"}:
         text = (out / name).read_text()
         assert not [said for said in named if said in text]
+
+
+def test_guessed_patients_are_said_everywhere_and_never_checked(folder, tmp_path):
+    store = with_splits(folder, tmp_path / "store", {})
+    values = json.loads((store / "index.json").read_text())
+    for number, entry in enumerate(values["series"]):
+        entry |= {"patient_source": "guessed", "group_scanner": "old" if number % 2 else "new", "group_sex": "X"}
+    (store / "index.json").write_text(json.dumps(values))
+    out = tmp_path / "out"
+    summary = evaluate(folder / "run", store, out, replicates=20)
+    n_scans = summary.levels[1].n
+    said = f"patients guessed from file names ({n_scans} of {n_scans} scans)"
+    for name in ("evaluation.html", "model_card.md", "claim.md", "metrics.json"):
+        text = (out / name).read_text()
+        assert said in text, name
+        assert "which was checked" not in text, name
+    assert any(said in warning and "two splits" in warning for warning in summary.warnings)
+    # The subgroups of the store's index are those of the page, before what the headers say.
+    table = read_predictions(out / "predictions.csv")
+    assert set(table["group_scanner"]) <= {"old", "new"}
+    assert set(table["group_sex"]) == {"X"}
+    assert "scanner" in summary.levels[1].subgroups
+
+
+def test_a_list_of_seen_scans_that_does_not_say_how_patients_are_known(folder, tmp_path):
+    shutil.copytree(folder / "run", tmp_path / "run")
+    seen = pd.read_csv(tmp_path / "run" / "seen.csv", dtype=str, keep_default_na=False)
+    assert set(seen["patient_source"]) == {"dataset"}
+    seen.drop(columns="patient_source").to_csv(tmp_path / "run" / "seen.csv", index=False)
+    facts = run_facts(Run.open(tmp_path / "run"), Store.open(folder / "store"), "test")
+    assert "checked" not in facts.disjoint
+    assert f"training: patients known in a way that was not recorded ({len(seen)} of" in facts.disjoint
+    # The list says it as soon as the run sees its scans again.
+    note_scans(tmp_path / "run", Store.open(folder / "store").index[lambda index: index["split"] == "train"])
+    again = seen_scans(tmp_path / "run")
+    assert (len(again), set(again["patient_source"])) == (len(seen), {"dataset"})
 
 
 def test_a_run_says_truly_where_it_started_and_which_checkpoint_it_is(folder):

@@ -114,6 +114,7 @@ def test_what_cannot_be_computed_is_not_estimable(table, thresholds, tmp_path):
 
 def test_few_positives_and_thresholds_of_the_same_split_are_warned_of(table):
     rare = table.assign(epidural=np.where(table["patient"].isin(["test1", "test2"]), 1.0, 0.0))
+    rare["any"] = rare[list(LABELS)].max(axis=1)
     found = summarise(rare, thresholds=fix_thresholds(table), replicates=50)
     assert any(w.startswith("slice level") and "fewer than 10" in w and "epidural (2)" in w for w in found.warnings)
     assert any("a split of the same name (test): if on these" in warning for warning in found.warnings)
@@ -122,7 +123,7 @@ def test_few_positives_and_thresholds_of_the_same_split_are_warned_of(table):
 def test_thresholds_that_are_missing_or_weak_are_warned_of(table, thresholds):
     val = prediction_table("val", n_patients=30, n_slices=4, seed=3)
     three = val["patient"].isin(["val1", "val2", "val3"])
-    val = val.assign(epidural=1.0, subdural=np.where(three & (val["slice"] == "0"), 1.0, 0.0))
+    val = val.assign(any=1.0, epidural=1.0, subdural=np.where(three & (val["slice"] == "0"), 1.0, 0.0))
     frozen = fix_thresholds(val)
     said = "\n".join(summarise(table, thresholds=frozen, replicates=2).warnings)
     assert "scan epidural: no threshold on split val for sensitivity>=0.90, sensitivity>=0.95" in said

@@ -127,11 +127,12 @@ def test_a_table_that_would_lead_to_a_wrong_figure_is_refused(message, tmp_path)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no column patient, any, score_any; .* found none$"),
-        (b"\xff\xfe\x00\x01", "cannot be read as CSV"),
-        (b"patient,any,score_any\na,1,0.5,7\n", "row 2: 4 fields under 3 names"),
-        (b"patient,score_any,any\na,0.5,1\nb,0.5\n", "row 3: 2 fields under 3 names"),
-        (b"patient,any,any,score_any\n", "names a column twice"),
+        (b"", "is no CSV table: it is empty"),
+        (b"\xff\xfe\x00\x01", "no column patient, any, score_any"),
+        (b"patient,any,score_any\nK\xf6ln,1,0.5\n", "line 2: is no CSV table in UTF-8"),
+        (b"patient,any,score_any\na,1,0.5,7\n", "line 2: has not 3 fields, as the header, but 4"),
+        (b"patient,score_any,any\na,0.5,1\nb,0.5\n", "line 3: has not 3 fields, as the header, but 2"),
+        (b"patient,any,any,score_any\n", "names a column twice: 'any'"),
         (b"patient,any, any,score_any\n", "names a column twice"),
         (b"patient,any,score_any\na,yes,0.5\n", "column any: 'yes' is no number; give numbers, 0 or 1 for labels"),
         (b"patient,any,score_any\na,1,%b\n" % (b"z" * 5000), r"'z+\.\.\.' is no number; give numbers"),
@@ -147,8 +148,54 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, content, message):
         read_predictions(path, labels=("any",))
 
 
+SUBTYPES_AND_ANY = ("subdural", "any")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "patient;subdural;any;score_subdural;score_any\na;0;1;0,25;0,5\nb;0;0;1;2,5e-1\n",
+        "patient\tsubdural\tany\tscore_subdural\tscore_any\na\t0\t1\t0,25\t0.5\nb\t0\t0\t1\t0.25\n",
+        "\ufeffpatient,subdural,any,score_subdural,score_any\r\na,0,1,0.25,0.5\r\n\r\nb,0,0,1,.25\r\n",
+    ],
+)
+def test_separators_and_decimal_commas(tmp_path, text):
+    path = tmp_path / "predictions.csv"
+    path.write_text(text)
+    table = read_predictions(path, labels=SUBTYPES_AND_ANY)
+    assert table["score_subdural"].tolist() == [0.25, 1]
+    assert table["score_any"].tolist() == [0.5, 0.25]
+    assert table["any"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("a,0,0,0.5,0.5\n\nb,1,0,0.5,0.5\nc,1,0,0.5,0.5\n", "line 4: any is 0 but subdural is 1 for patient b, 2 such"),
+        ('"a\nb",0,0,0.5,0.5\n\nb,0,0,0.5,x\n', "line 5, column score_any: 'x' is no number"),
+        ("a,0,0,0.5,1.234,5\n", "line 2: has not 5 fields"),
+    ],
+)
+def test_faults_with_their_lines(tmp_path, rows, words):
+    path = tmp_path / "predictions.csv"
+    path.write_text("patient,subdural,any,score_subdural,score_any\n" + rows)
+    with pytest.raises(InputError, match=words):
+        read_predictions(path, labels=SUBTYPES_AND_ANY)
+
+
+def test_any_may_be_positive_alone_or_unknown_and_counts_only_where_it_is_judged(tmp_path):
+    path = tmp_path / "predictions.csv"
+    path.write_text("patient,subdural,any,score_subdural,score_any\na,0,1,0.5,0.5\nb,1,,0.5,0.5\nc,,0,0.5,0.5\n")
+    assert len(read_predictions(path, labels=SUBTYPES_AND_ANY)) == 3
+    path.write_text("patient,subdural,any,score_subdural\na,1,0,0.5\n")
+    assert len(read_predictions(path, labels=("subdural",))) == 1
+    table = prediction_table(n_patients=3, n_slices=2).assign(any=0.0, subdural=1.0)
+    with pytest.raises(InputError, match="any is 0 but subdural is 1 for patient test0, slice 0, 6 such in all"):
+        check_predictions(table, labels=SUBTYPES_AND_ANY)
+
+
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.csv: cannot be read"):
+    with pytest.raises(InputError, match=r"nowhere\.csv: does not exist"):
         read_predictions(tmp_path / "nowhere.csv")
 
 

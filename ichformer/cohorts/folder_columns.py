@@ -1,0 +1,175 @@
+"""What the columns of a CSV of labels mean, whatever people call them."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ichformer import LABELS
+from ichformer.cohorts.index import GROUP_PREFIX
+from ichformer.errors import InputError, one_line
+
+KEYS = ("path", "series", "study", "patient")
+"""What a row of labels can be tied to: a path below the folder, SeriesInstanceUID, StudyInstanceUID, PatientID."""
+
+ATTRIBUTES = ("patient", "study", "site", "split", "origin")
+"""What a row can say about a scan beside its labels; ``patient`` and ``study`` where they are not its key."""
+
+MEANINGS = (*KEYS, "slice", *ATTRIBUTES[2:], *LABELS)
+"""All that a column can mean, but for a subgroup (``GROUP_PREFIX``)."""
+
+LEFT_OUT = ""
+"""The meaning of a column that is not read."""
+
+_SYNONYMS = {
+    "path": "file filename filepath image imagepath nifti niftifile niftipath dicompath relativepath scan scanpath",
+    "series": "seriesid seriesinstanceuid seriesuid",
+    "study": "exam examid studyid studyinstanceuid studyuid",
+    "patient": "participant participantid patid patientid pid subject subjectid",
+    "slice": "instanceuid sliceid slicename sopinstanceuid sopuid",
+    "site": "center centre hospital institution siteid",
+    "split": "partition subset",
+    "origin": "",
+    "epidural": "edh extradural",
+    "intraparenchymal": "iph parenchymal",
+    "intraventricular": "ivh ventricular",
+    "subarachnoid": "sah",
+    "subdural": "sdh",
+    "any": "anyich hasich ich intracranial",
+}
+"""Names of columns without case and signs. Names of bleeds may be followed by a word of ``_BLEED``."""
+
+_BLEED = re.compile(r"(bleed|bleeding|ha?ematoma|ha?emorrhage)s?$")
+_NO_BLEED = re.compile(r"^(no|non|not|without|free)\w*(bleed|ha?emorrhage|ich)|^normal$|^healthy$")
+_IDENTITY = re.compile(r"name$|birth|^dob$|^mrn$|accession|address|phone|email|insurance|^ssn$")
+_VAGUE = {
+    "bleedtype": "any", "class": "any", "diagnosis": "any", "finding": "any", "label": "any", "labels": "any",
+    "target": "any", "y": "any", "id": "path", "name": "path", "case": "path", "caseid": "path", "uid": "series",
+    "folder": "path", "dir": "path", "directory": "path", "sliceno": "slice", "slicenumber": "slice",
+}  # fmt: skip
+"""Names that say too little to be taken for anything, and what they may mean."""
+
+_OWNERS = {synonym: meaning for meaning, others in _SYNONYMS.items() for synonym in (meaning, *others.split())}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What the columns of a table mean.
+
+    Attributes:
+      meanings: of each column: one of ``MEANINGS``, a name that begins with ``GROUP_PREFIX``, or ``LEFT_OUT``.
+      problems: why the table cannot be read so, in words; nothing where it can.
+      notes: what was done without being asked.
+    """
+
+    meanings: tuple[str, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def parse_columns(given: Sequence[str]) -> dict[str, str]:
+    """``("any=ICH", "path=file")`` as what is meant -> the name of the column; InputError for anything else."""
+    said: dict[str, str] = {}
+    for text in given:
+        meaning, equals, name = (part.strip() for part in text.partition("="))
+        if not equals or not name or (meaning not in MEANINGS and not re.fullmatch(rf"{GROUP_PREFIX}\w+", meaning)):
+            raise InputError(
+                f"found {one_line(text)!r}",
+                where="--columns",
+                mend=f"give MEANING=COLUMN, such as any=ICH; MEANING is one of {', '.join(MEANINGS)} or group_NAME",
+            )
+        if meaning in said:
+            raise InputError(f"names {meaning!r} twice", where="--columns", mend="name it once")
+        said[meaning] = name
+    return said
+
+
+def name_columns(names: Sequence[str], given: Mapping[str, str]) -> Columns:
+    """The meaning of each column of a header.
+
+    Names are compared without case, blanks and signs. A name that nobody knows sorts scans into subgroups, unless it is
+    so near to a known one that it may be mistyped, or names a person.
+
+    Args:
+      names: the header.
+      given: what is meant -> the name of a column (``parse_columns``); it goes before every other rule.
+    """
+    problems = [
+        f"there is no column {one_line(name)!r} for {meaning}" for meaning, name in given.items() if name not in names
+    ]
+    of_name = {name: meaning for meaning, name in given.items()}
+    meanings: list[str] = []
+    notes: list[str] = []
+    for name in names:
+        meaning, problem, note = (of_name[name], "", "") if name in of_name else _meaning(name)
+        if name not in of_name and meaning in given:
+            meaning = _group(name)
+        meanings.append(meaning)
+        problems += [problem] * bool(problem)
+        notes += [note] * bool(note)
+    for meaning in sorted(set(meanings) - {LEFT_OUT}):
+        same = [one_line(name, max_chars=40) for name, own in zip(names, meanings, strict=True) if own == meaning]
+        if len(same) > 1:
+            problems.append(
+                f"the columns {' and '.join(same)} both mean {meaning}: keep one, or say which by --columns"
+            )
+    problems += _missing(names, meanings)
+    subtypes = set(meanings) & set(LABELS[:-1])
+    if "ich" in map(_plain, names) and "any" not in given and subtypes and "intraparenchymal" not in subtypes:
+        problems.append(
+            "ICH can mean any bleed or the intraparenchymal one: give --columns any=ICH or intraparenchymal=ICH"
+        )
+    return Columns(meanings=tuple(meanings), problems=tuple(problems), notes=tuple(notes))
+
+
+def _meaning(name: str) -> tuple[str, str, str]:
+    """What a column means, what is wrong with its name, and what has to be noted."""
+    plain, shown = _plain(name), one_line(name, max_chars=40)
+    if not plain:
+        return LEFT_OUT, "", ""
+    if name.startswith(GROUP_PREFIX):
+        return _group(name.removeprefix(GROUP_PREFIX)), "", ""
+    if plain in _OWNERS:
+        return _OWNERS[plain], "", ""
+    if _BLEED.search(plain) and not _NO_BLEED.search(plain):
+        bleed = _BLEED.sub("", plain)
+        if bleed in ("", "has") or _OWNERS.get(bleed) in LABELS:
+            return _OWNERS.get(bleed, "any"), "", ""
+    if _NO_BLEED.search(plain):
+        return LEFT_OUT, f"the column {shown!r} says the opposite of any: leave it out, or turn it round", ""
+    if _IDENTITY.search(plain):
+        return LEFT_OUT, "", f"the column {shown!r} may name a person and was not read"
+    if near := difflib.get_close_matches(plain, _OWNERS, n=1, cutoff=0.82):
+        meant = _OWNERS[near[0]]
+        problem = f"has a column {shown!r}: {shown} -> {meant}? Rename it, or give --columns {meant}={shown}"
+        return LEFT_OUT, problem, ""
+    return _group(name), "", ""
+
+
+def _missing(names: Sequence[str], meanings: Sequence[str]) -> list[str]:
+    """What every table of labels needs and this one lacks, with columns that may be meant."""
+    problems = []
+    unread = [name for name, meaning in zip(names, meanings, strict=True) if meaning not in MEANINGS]
+    for wanted, what in ((KEYS, "has no column that names the scan"), (LABELS, "has no labels")):
+        if set(wanted) & set(meanings):
+            continue
+        near = [f"{one_line(name, max_chars=40)} -> {meant}?" for name in unread if (meant := _near(name, wanted))]
+        problems.append(f"{what} ({' or '.join(wanted)}){': ' if near else ''}{' '.join(near)}")
+    return problems
+
+
+def _near(name: str, wanted: Sequence[str]) -> str:
+    plain = _plain(name)
+    if _VAGUE.get(plain) in wanted:
+        return _VAGUE[plain]
+    owners = [owner for owner, meaning in _OWNERS.items() if meaning in wanted]
+    close = difflib.get_close_matches(plain, owners, n=1)
+    return _OWNERS[close[0]] if close else ""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+def _group(name: str) -> str:
+    return GROUP_PREFIX + re.sub(r"\W+", "_", name).strip("_").lower()[:40]
