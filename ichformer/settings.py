@@ -28,7 +28,7 @@ def check_settings(settings: Any, prefix: str, *, names: tuple[str, ...] | None 
     Raises:
       InputError: a value that is not of its type: not one of the choices, not a number, not finite.
     """
-    for name, kind in _hints(type(settings)).items():
+    for name, kind in _hints(settings.__class__).items():
         if names is not None and name not in names:
             continue
         value = getattr(settings, name)
@@ -136,7 +136,7 @@ def _described(kind: Any) -> str:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     """The types of a dataclass's fields."""
     hints = typing.get_type_hints(cls)
     return {each.name: hints[each.name] for each in dataclasses.fields(cls) if each.name in hints}

@@ -36,8 +36,8 @@ class Augmentation:
         it hides a bleed, the slice's positive labels become unknown.
       mixup: both parameters of the beta distribution that a batch's share of mixing is drawn from.
 
-    A scan of which a part is missing is positive only if a slice that is left is; so a positive scan whose slices have
-    no labels becomes unknown wherever slices are dropped or a longer scan is cut.
+    A scan of which a part is missing is positive only if a slice that is left is. Where labels are known of whole scans
+    only (``known_labels.whole_rows``), nobody could say so: there ``drop_slices`` and ``cutout`` change nothing.
     """
 
     flip: float = 0.5

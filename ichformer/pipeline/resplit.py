@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from ichformer.errors import InputError
-from ichformer.files import write_text
+from ichformer.files import write_bytes, write_text
+from ichformer.pipeline.facts import FACTS_NAME
 from ichformer.pipeline.records import INDEX_NAME, SHARD_FOLDER, Store
 
 
@@ -33,6 +34,8 @@ def resplit(store: Store, splits: pd.Series, out: Path) -> Store:
             link.symlink_to(shards, target_is_directory=True)
         if link.resolve() != shards:
             raise InputError("links to the shards of another store", where=out, mend="name another folder")
+        if (store.path / FACTS_NAME).is_file():
+            write_bytes((store.path / FACTS_NAME).read_bytes(), out / FACTS_NAME)
         write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", out / INDEX_NAME)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=out, mend="name another folder") from None

@@ -27,7 +27,6 @@ from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.training.build import build_objective
 from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig, read_config
-from ichformer.training.memory import keep_memory_of_steps
 from ichformer.training.optim import build_optimizer
 from ichformer.training.state import TrainState, create_state
 
@@ -90,7 +89,6 @@ class Run:
         """Reads a run's folder; InputError where it is none, has no checkpoint yet or is no classifier."""
         path = Path(path)
         config = read_config(path / "config.json")
-        keep_memory_of_steps()
         objective = build_objective(config)
         if not isinstance(objective, Classification):
             raise InputError(
