@@ -11,7 +11,7 @@ from ichformer.pipeline.facts import FACTS_NAME
 from ichformer.pipeline.records import INDEX_NAME, SHARD_FOLDER, Store
 
 
-def resplit(store: Store, splits: pd.Series, out: Path) -> Store:
+def resplit(store: Store, splits: pd.Series, out: Path | str) -> Store:
     """A store in the folder ``out`` that links to the shards of another one and has splits of its own.
 
     It is of use as long as the first store stays where it is.
@@ -24,6 +24,7 @@ def resplit(store: Store, splits: pd.Series, out: Path) -> Store:
     Raises:
       InputError: ``out`` holds other shards or cannot be written.
     """
+    out = Path(out)
     of_series = dict(zip(store.index["series"], splits, strict=True))
     values = json.loads((store.path / INDEX_NAME).read_text(encoding="utf-8"))
     values["series"] = [entry | {"split": of_series[entry["series"]]} for entry in values["series"]]
