@@ -131,11 +131,10 @@ def format_known_labels(known: KnownLabels) -> str:
             "dropped or cut out."
         )
     if known.thinned_scans:
-        step = "2nd" if known.largest_step == 2 else f"2nd to {known.largest_step}th"
-        step = "2nd or 3rd" if known.largest_step == 3 else step
         lines.append(
-            f"{known.thinned_scans} of them have more than --data.num-slices slices and give every {step} slice. A "
-            "bleed between two of these is missed: a larger number takes more memory and misses less."
+            f"{known.thinned_scans} of them have more than --data.num-slices slices and give every k-th slice, with k up "
+            f"to {known.largest_step}. A bleed between two of these is missed: a larger number misses less and takes "
+            "more memory."
         )
     return "\n".join(lines)
 

@@ -163,7 +163,7 @@ def test_the_table_for_the_terminal(by_scan):
     text = format_known_labels(known_labels(by_scan, "train", num_slices=24))
     assert [line.split() for line in text.splitlines() if "subdural" in line] == [["subdural", "2", "2", "0", "0"]]
     assert "The labels of all scans are known of the whole scan only." in text
-    assert "3 of them have more than --data.num-slices slices and give every 2nd or 3rd slice." in text
+    assert "3 of them have more than --data.num-slices slices and give every k-th slice, with k up to 3." in text
 
 
 def test_cq500_without_boxes_keeps_its_positives(tmp_path):
