@@ -132,8 +132,8 @@ def format_known_labels(known: KnownLabels) -> str:
         )
     if known.thinned_scans:
         lines.append(
-            f"{known.thinned_scans} of them have more than --data.num-slices slices and give every k-th slice, with k up "
-            f"to {known.largest_step}. A bleed between two of these is missed: a larger number misses less and takes "
+            f"{known.thinned_scans} of them have more than --data.num-slices slices and give every k-th slice, with k "
+            f"up to {known.largest_step}. A bleed between two of these is missed: a larger number misses less and takes "
             "more memory."
         )
     return "\n".join(lines)

@@ -42,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     (folder / "scans").mkdir()
     for i in range(SCANS):
         bleeds = i % 2
-        site = replace(SITES["alder"], pixels=64, thickness_mm=(7.0, 5.0, 3.5, 2.6)[i // 2 % 4], step_mm=3.6)
+        site = replace(SITES["alder"], pixels=32, thickness_mm=(7.0, 5.0, 3.5, 2.6)[i // 2 % 4], step_mm=3.6)
         phantom = make_phantom(i, site=site, subtypes=("intraparenchymal",) if bleeds else ())
         volume = phantom.volume
         # From rows and columns towards the patient's back and left (LPS) to NIfTI's axes towards right and front (RAS).
@@ -51,7 +51,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         lines.append(f"{i:02d}.nii.gz,{bleeds},{bleeds},0")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     index = COHORTS["folder"](folder / "scans", cache=folder / "cache", labels=folder / "labels.csv")
-    return prepare_here(index.assign(split="train"), folder / "store", PrepareConfig(size=64))
+    return prepare_here(index.assign(split="train"), folder / "store", PrepareConfig(size=32))
 
 
 @pytest.mark.slow(minutes=4)
@@ -61,7 +61,7 @@ def test_slice_vit_learns_from_labels_of_scans_with_defaults(store, tmp_path):
     assert lengths.max() <= 60
     assert (lengths > 24).sum() >= 6
     plain = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    told = [sys.executable, "-c", TRAIN, str(store.path), str(tmp_path / "run"), "150"]
+    told = [sys.executable, "-c", TRAIN, str(store.path), str(tmp_path / "run"), "400"]
     done = subprocess.run(told, check=True, env=plain, capture_output=True, text=True)
     rows = {line.split()[0]: line.split()[1:] for line in done.stderr.splitlines() if line.startswith("  ")}
     assert rows["any"] == rows["intraparenchymal"] == ["6", "6", "0", "0"]
