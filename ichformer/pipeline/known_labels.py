@@ -132,9 +132,9 @@ def format_known_labels(known: KnownLabels) -> str:
         )
     if known.thinned_scans:
         lines.append(
-            f"{known.thinned_scans} of them have more than --data.num-slices slices and give every k-th slice, with k "
-            f"up to {known.largest_step}. A bleed between two of these is missed: a larger number misses less and takes "
-            "more memory."
+            f"{known.thinned_scans} of them have more than --data.num-slices slices and give every k-th slice, "
+            f"with k up to {known.largest_step}. A bleed between two of these is missed: a larger number misses "
+            "less and takes more memory."
         )
     return "\n".join(lines)
 
