@@ -3,8 +3,8 @@
 import dataclasses
 import difflib
 import functools
-import math
 import os
+import sys
 import types
 import typing
 from typing import Any, Literal
@@ -72,6 +72,7 @@ def fit(kind: Any, value: Any, *, where: object, mend: str = "") -> Any:
 
 
 _UNFIT: Any = object()
+_LARGEST = sys.float_info.max
 
 
 def _fitted(kind: Any, value: Any) -> Any:
@@ -91,7 +92,7 @@ def _fitted(kind: Any, value: Any) -> Any:
     if kind in (int, float) and isinstance(value, bool):
         return _UNFIT
     if kind is float:
-        is_number = isinstance(value, (int, float)) and math.isfinite(value)
+        is_number = isinstance(value, (int, float)) and -_LARGEST <= value <= _LARGEST
         return value if is_number else _UNFIT
     if kind is str and isinstance(value, os.PathLike):
         return os.fspath(value)

@@ -52,6 +52,7 @@ CONFIGS: list[tuple[Any, dict[str, Any], str]] = [
     (OptimConfig, {"name": "adam"}, "--optim.name: found 'adam'; perhaps you meant 'adamw'"),
     (OptimConfig, {"learning_rate": float("inf")}, "--optim.learning-rate: found inf; take a finite number"),
     (OptimConfig, {"learning_rate": float("nan")}, "--optim.learning-rate: found nan"),
+    (OptimConfig, {"learning_rate": 10**400}, "--optim.learning-rate: found 1000.*; take a finite number"),
     (OptimConfig, {"learning_rate": "1e-3"}, "--optim.learning-rate: found '1e-3'"),
     (OptimConfig, {"freeze": "encoder/*"}, "--optim.freeze: found 'encoder/.'; take a tuple of text"),
     (ModelConfig, {"scan_pool": "mean"}, "--model.scan-pool: found 'mean'; take 'attention' or 'max' or None"),
