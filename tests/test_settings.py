@@ -65,8 +65,8 @@ CONFIGS: list[tuple[Any, dict[str, Any], str]] = [
     (TrainConfig, {"data": DATA, "profile": (1, 2, 3)}, "--profile: found .1, 2, 3."),
     (TrainConfig, {"data": {"store": "s"}}, "--data: found .*; take a DataConfig"),
     (Augmentation, {"flip": "often"}, "augmentation.flip: found 'often'; take a finite number"),
-    (PrepareConfig, {"keep": "skull"}, "prepare.keep: found 'skull'; take 'head' or 'brain'"),
-    (PrepareConfig, {"missing": "interpolated"}, "prepare.missing: found 'interpolated'; perhaps you"),
+    (PrepareConfig, {"keep": "skull"}, "keep: found 'skull'; take 'head' or 'brain'"),
+    (PrepareConfig, {"missing": "interpolated"}, "missing: found 'interpolated'; perhaps you"),
     (BlockStyle, {"mlp": "relu"}, "BlockStyle.mlp: found 'relu'"),
 ]  # fmt: skip
 

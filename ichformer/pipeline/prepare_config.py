@@ -32,7 +32,7 @@ class PrepareConfig:
 
     def __post_init__(self) -> None:
         """InputError for a value that is not of its type or outside its range."""
-        check_settings(self, "prepare.")
+        check_settings(self, "")
         if not 16 <= self.size <= 1024:
             raise InputError(f"found {self.size}", where="size", mend="give 16 to 1024 rows and columns")
         if self.field_of_view_mm is not None and not 50 <= self.field_of_view_mm <= 1000:
