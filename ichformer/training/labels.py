@@ -72,6 +72,19 @@ def write_labels(known: KnownLabels, objective: Objective, run: Path) -> None:
     write_text(json.dumps(values, indent=2) + "\n", run / LABELS_NAME)
 
 
+def as_trained(objective: Classification, run: Path) -> Classification:
+    """The objective with the losses that a run was trained with; as it is for a run that keeps no such record."""
+    file = run / LABELS_NAME
+    if not file.exists():
+        return objective
+    try:
+        trained = json.loads(file.read_text(encoding="utf-8"))["trained"]
+        slice_labels, scan_labels = tuple(trained["slice"]), tuple(trained["scan"])
+        return dataclasses.replace(objective, slice_labels=slice_labels, scan_labels=scan_labels)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, InputError):
+        raise InputError("is damaged", where=file, mend="restore it, or train again") from None
+
+
 def _said(name: str, count: LabelCounts) -> str:
     if not count.is_known:
         return f"{name} (nothing is known of it)"

@@ -27,6 +27,7 @@ from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.training.build import build_objective
 from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig, read_config
+from ichformer.training.labels import as_trained
 from ichformer.training.optim import build_optimizer
 from ichformer.training.state import TrainState, create_state
 from ichformer.training.store_path import STORE_FACT, way_to_store
@@ -97,6 +98,7 @@ class Run:
                 where=path,
                 mend="train a classifier from it with --init-from",
             )
+        objective = as_trained(objective, path)
         prepare = read_prepare(path)
         params, step = load_params(path, objective, config, prepare.size)
         return cls(

@@ -30,10 +30,11 @@ from ichformer.training import memory, process
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, ParallelConfig, TrainConfig
 from ichformer.training.ensemble import training_store
-from ichformer.training.labels import LABELS_NAME, for_known_labels, format_labels
+from ichformer.training.labels import LABELS_NAME, as_trained, for_known_labels, format_labels
 from ichformer.training.loop import train
 from ichformer.training.run import Run, read_facts
 from tests.scan_labels import Given, store_of
+from tests.typecheck import unchecked
 
 POSITIVE = {"any": 1.0, "subdural": 1.0, "epidural": 0.0}
 NEGATIVE = {"any": 0.0, "subdural": 0.0, "epidural": 0.0}
@@ -115,6 +116,16 @@ def test_the_training_says_what_it_knows_and_what_it_leaves_out(told):
     assert found["counts"]["any"] == {
         "positive_scans": 2, "negative_scans": 2, "positive_slices": 0, "negative_slices": 0
     }  # fmt: skip
+
+
+def test_an_opened_run_has_the_losses_that_it_was_trained_with(told, tmp_path):
+    run, _ = told
+    objective = Run.open(run).objective
+    assert (objective.slice_labels, objective.scan_labels) == ((), ("subdural", "any"))
+    for text in ("", "[]", '{"trained": {"slice": [], "scan": ["ich"]}}', '{"trained": {"slice": 1, "scan": 2}}'):
+        (tmp_path / LABELS_NAME).write_text(text)
+        with pytest.raises(InputError, match="labels.json: is damaged"), unchecked():
+            as_trained(replace(objective, scan_labels=LABELS), tmp_path)
 
 
 def test_nothing_is_known_of_any_label(tmp_path):
