@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ichformer.evaluation.predictions import train_and_freeze
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
+from ichformer.training.process import own_process
 
 
 def config(store: str) -> TrainConfig:
@@ -29,4 +30,6 @@ def config(store: str) -> TrainConfig:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python experiments/rsna2019.py STORE RUN")
-    train_and_freeze(config(sys.argv[1]), Path(sys.argv[2]))
+    told = config(sys.argv[1])
+    own_process(told.parallel)
+    train_and_freeze(told, Path(sys.argv[2]))

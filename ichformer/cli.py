@@ -191,7 +191,9 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, 
       json: print one JSON object.
     """
     from ichformer.evaluation.predictions import train_and_freeze
+    from ichformer.training.process import own_process
 
+    own_process(config.parallel)
     written = train_and_freeze(config, out)
     said = ", ".join(f"{name} {value:.4g}" for name, value in written.items()) or "was done already"
     _print({"run": str(out), "metrics": written}, f"{out}: {said}\nnext: ichformer evaluate {out}", json)
@@ -239,7 +241,9 @@ def evaluate(
             raise InputError("goes with --predictions only", where=wrong[0], mend="leave it out: a run has its own")
         from ichformer.evaluation.predictions import evaluate as judge_run
         from ichformer.training.ensemble import training_store
+        from ichformer.training.process import own_process
 
+        own_process()
         store = store or training_store(run)
         out = out or run / "evaluation"
         summary = judge_run(run, store, out, split=split or "test", prevalence=prevalence)
@@ -288,7 +292,9 @@ def ensemble(
     """
     from ichformer.evaluation.ensembling import format_ensemble, make_ensemble
     from ichformer.training.ensemble import training_store
+    from ichformer.training.process import own_process
 
+    own_process()
     if not runs:
         raise InputError("names no run", where="ensemble", mend="name the folders of two or more")
     said = make_ensemble(
@@ -316,7 +322,9 @@ def leave_one_site_out(
     """
     from ichformer.evaluation.across_sites import format_across_sites
     from ichformer.evaluation.across_sites import leave_one_site_out as go
+    from ichformer.training.process import own_process
 
+    own_process(config.parallel)
     found = go(config, out, split_seed=split_seed)
     _print(found.to_json(), f"{format_across_sites(found)}\n\npage: {out / 'sites.html'}", json)
 
@@ -342,7 +350,9 @@ def cross_validate(
     """
     from ichformer.evaluation.folds import cross_validate as go
     from ichformer.evaluation.folds import format_cross_validation
+    from ichformer.training.process import own_process
 
+    own_process(config.parallel)
     found = go(config, out, folds=folds, seeds=seeds, split_seed=split_seed)
     _print(found.to_json(), f"{format_cross_validation(found)}\n\nruns: {out}", json)
 
@@ -404,7 +414,9 @@ def robustness(
     from ichformer.evaluation.robustness import format_robustness
     from ichformer.evaluation.robustness_run import corruption_benchmark
     from ichformer.training.ensemble import training_store
+    from ichformer.training.process import own_process
 
+    own_process()
     store = store or training_store(run)
     out = out or run / "robustness"
     found = corruption_benchmark(run, store, out, split=split, corruptions=corruption, seed=seed)
@@ -438,7 +450,9 @@ def predict(
     """
     from ichformer.reading.predict import predict as read
     from ichformer.reading.terminal import format_prediction, result_values
+    from ichformer.training.process import own_process
 
+    own_process()
     result = read(run, path, out, with_identity=with_identity, series=series, all_series=all_series)
     _print(result_values(result), format_prediction(result), json)
 
@@ -472,7 +486,9 @@ def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, js
     """
     from ichformer.demo import demo as go
     from ichformer.evaluation.summary import format_summary
+    from ichformer.training.process import own_process
 
+    own_process()
     result = go(out, fast=fast, seed=seed)
     text = (
         f"{format_summary(result.summary)}\n\nreport: {result.report}\n"
@@ -547,7 +563,9 @@ def bench_train(
         return _print(found, format_scaling(found), json)
     from ichformer.bench.train import bench_train as measure
     from ichformer.bench.train import format_train
+    from ichformer.training.process import own_process
 
+    own_process()
     found = measure(model, batch_size=batch_size, num_slices=num_slices, size=size, dtype=dtype, steps=steps)
     return _print(found, format_train(found), json)
 
@@ -575,7 +593,9 @@ def bench_loop(
     """
     from ichformer.bench.loop import bench_loop as measure
     from ichformer.bench.loop import format_loop
+    from ichformer.training.process import own_process
 
+    own_process()
     found = measure(model, batch_size=batch_size, num_slices=num_slices, size=size, steps=steps, rounds=rounds)
     _print(found, format_loop(found), json)
 

@@ -32,7 +32,7 @@ class DemoResult:
     summary: Summary
 
 
-def demo(out: Path, *, fast: bool = False, seed: int = 0, progress: bool = True) -> DemoResult:
+def demo(out: Path | str, *, fast: bool = False, seed: int = 0, progress: bool = True) -> DemoResult:
     """Makes ``out`` a trained run with its evaluation, and a report on the largest bleed of the unseen site.
 
     Cohort and store lie beside it in ``<out>-data``.
@@ -45,6 +45,7 @@ def demo(out: Path, *, fast: bool = False, seed: int = 0, progress: bool = True)
       seed: of phantoms, split and training.
       progress: bars on standard error.
     """
+    out = Path(out)
     data = out.with_name(f"{out.name}-data")
     cohort = write_phantom_cohort(data / "cohort", scans=FAST_SCANS if fast else SCANS, seed=seed, progress=progress)
     index = COHORTS["phantom"](cohort, cache=data / "cache")

@@ -15,7 +15,7 @@ TINY_SITES = (_tiny(SITES["alder"], "tiny-a"), _tiny(SITES["birch"], "tiny-b"))
 """Two scanners of 64 x 64 pixels and about ten thick slices; the second is tilted and pads."""
 
 
-def tiny_cohort(out: Path, *, scans: int = 8, seed: int = 0, prevalence: float = 0.5) -> Path:
+def tiny_cohort(out: Path | str, *, scans: int = 8, seed: int = 0, prevalence: float = 0.5) -> Path:
     """A phantom cohort (see ``write_phantom_cohort``) that is written in well under a second, in this process.
 
     Args:

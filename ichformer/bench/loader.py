@@ -9,6 +9,7 @@ import numpy as np
 
 from ichformer.errors import InputError
 from ichformer.pipeline.augment import Augmentation
+from ichformer.pipeline.known_labels import whole_rows
 from ichformer.pipeline.loader import TrainingExample, training_batches
 from ichformer.pipeline.records import Store, decode_record
 
@@ -67,7 +68,9 @@ def bench_loader(
     finally:
         stream.close()
     n_bytes = sum(batch.hu.nbytes for batch in drawn)
-    example = TrainingExample(store=opened, num_slices=num_slices, augmentation=Augmentation())
+    example = TrainingExample(
+        store=opened, num_slices=num_slices, augmentation=Augmentation(), whole=whole_rows(opened, split)
+    )
     return {
         "series_per_s": batches * batch_size / seconds,
         "mb_per_s": n_bytes / seconds / 1e6,

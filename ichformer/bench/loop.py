@@ -23,7 +23,6 @@ from ichformer.training.build import build_objective
 from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.clock import Clock
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
-from ichformer.training.memory import keep_memory_of_steps
 from ichformer.training.optim import build_optimizer
 from ichformer.training.parallel import check_batch_size, compile_step, create_sharded, make_mesh, shard_batch
 from ichformer.training.run import initial_state
@@ -65,7 +64,6 @@ def bench_loop(
         least = {"steps": 20, "rounds": 2}.get(name, 1)
         if value < least:
             raise InputError(f"found {value}", where=f"--{name}".replace("_", "-"), mend=f"give {least} or more")
-    keep_memory_of_steps()
     config = TrainConfig(
         data=DataConfig(store="", batch_size=batch_size, num_slices=num_slices),
         model=ModelConfig(name=model),

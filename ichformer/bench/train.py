@@ -14,7 +14,6 @@ from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
-from ichformer.training.memory import keep_memory_of_steps
 from ichformer.training.optim import build_optimizer
 from ichformer.training.parallel import check_batch_size, compile_step, create_sharded, make_mesh, shard_batch
 from ichformer.training.run import initial_state
@@ -77,7 +76,6 @@ def bench_train(
     for name, value in counts.items():
         if value < 1:
             raise InputError(f"found {value}", where=f"--{name.replace('_', '-')}", mend="give 1 or more")
-    keep_memory_of_steps()
     config = TrainConfig(
         data=DataConfig(store="", batch_size=batch_size, num_slices=num_slices),
         model=ModelConfig(name=model, compute_dtype=dtype),

@@ -10,6 +10,7 @@ from ichformer.ct.pictures import PictureStack, order_pictures, read_pictures
 from ichformer.ct.series import Found, Series, find_series, nothing_found
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
+from ichformer.settings import fit
 
 Scan = Series | NiftiFile | PictureStack
 
@@ -50,6 +51,7 @@ def read_volume(source: Scan | Found[Scan] | Path | str, *, missing: Missing = "
     Raises:
       InputError: there is not exactly one scan, or it cannot be read rightly. Names the file, the tag and the mend.
     """
+    missing = fit(Missing, missing, where="missing")
     if isinstance(source, Path | str):
         source = find_scans(source)
     if isinstance(source, Found):

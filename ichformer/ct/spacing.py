@@ -67,10 +67,21 @@ def even_slices(volume: Volume, spacing_mm: float) -> tuple[Volume, Float64[np.n
 def labels_of_slabs(
     labels: Float32[np.ndarray, "s labels"], weights: Float64[np.ndarray, "n s"]
 ) -> Float32[np.ndarray, "n labels"]:
-    """Labels of resampled slices: positive where an old slice that makes up much of the new one is; NaN if unknown."""
-    much = weights >= 0.5 * weights.max(1, keepdims=True)
-    known = np.where(much[:, :, None] & ~np.isnan(labels), labels, -1).max(1)
-    return np.where(known < 0, np.nan, known).astype(np.float32)
+    """Labels of resampled slices, from the old slices that make up much of each new one.
+
+    Positive where one of those is. Otherwise unknown where one of those is unknown, as it may hold the bleed. Negative
+    where all of them are.
+
+    Args:
+      labels: of the old slices, NaN where unknown.
+      weights: how much of each old slice is in each new one. An old slice makes up much of a new one where it weighs at
+        least half of what the heaviest does.
+    """
+    much = (weights >= 0.5 * weights.max(1, keepdims=True))[:, :, None]
+    is_positive = (much & (labels == 1)).any(1)
+    is_unknown = (much & np.isnan(labels)).any(1)
+    largest = np.where(much & ~np.isnan(labels), labels, 0).max(1)
+    return np.where(is_unknown & ~is_positive, np.nan, largest).astype(np.float32)
 
 
 def slab_weights(

@@ -46,7 +46,7 @@ class AcrossSites:
 
 
 def leave_one_site_out(
-    config: TrainConfig, out: Path, *, split_seed: int = 0, replicates: int = 2000, progress: bool = True
+    config: TrainConfig, out: Path | str, *, split_seed: int = 0, replicates: int = 2000, progress: bool = True
 ) -> AcrossSites:
     """Train and judge a run for each site of a store, each in a folder of its own; run again, it goes on.
 
@@ -64,6 +64,7 @@ def leave_one_site_out(
     Raises:
       InputError: fewer than two sites, or a training or an evaluation objects.
     """
+    out = Path(out)
     store = Store.open(config.data.store)
     if len(set(store.index["site"]) - {""}) < 2:
         raise InputError("has fewer than two sites", where=store.path, mend="prepare a cohort of several")

@@ -221,9 +221,9 @@ def _holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def compare_files(
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     *,
-    thresholds: Sequence[Path] = (),
+    thresholds: Sequence[Path | str] = (),
     split: str | None = None,
     margin: float | None = None,
     replicates: int = 2000,
@@ -231,7 +231,7 @@ def compare_files(
     labels: tuple[str, ...] = LABELS,
 ) -> tuple[Comparison, ...]:
     """``compare`` for files, whose names without their endings, or whose whole paths, are those of the models."""
-    names = [path.stem for path in paths]
+    names = [Path(path).stem for path in paths]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
     if len(set(names)) < len(names):

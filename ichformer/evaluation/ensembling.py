@@ -20,6 +20,7 @@ from ichformer.models.ensemble import View
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
+from ichformer.settings import fit
 from ichformer.training.ensemble import (
     EnsembleRun,
     Snapshots,
@@ -30,6 +31,8 @@ from ichformer.training.ensemble import (
 )
 from ichformer.training.parallel import make_mesh, replicate, shard_batch
 from ichformer.training.run import seen_scans
+
+Weighting = Literal["fitted", "equal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class EnsembleFacts:
 
     members: tuple[dict[str, Any], ...]
     split: str
-    weighting: Literal["fitted", "equal"]
+    weighting: Weighting
     views: tuple[View, ...]
     loss: float
 
@@ -56,12 +59,12 @@ class EnsembleFacts:
 
 
 def make_ensemble(
-    runs: Sequence[Path],
-    store_path: Path,
-    out: Path,
+    runs: Sequence[Path | str],
+    store_path: Path | str,
+    out: Path | str,
     *,
     split: str = "val",
-    weighting: Literal["fitted", "equal"] = "fitted",
+    weighting: Weighting = "fitted",
     snapshots: Snapshots = "one",
     views: tuple[View, ...] = ("plain",),
 ) -> EnsembleFacts:
@@ -80,9 +83,12 @@ def make_ensemble(
       InputError: no or unlike runs, a single member, another preparation than the runs', no such split, scans of the
         split that a run was trained on, or ``out`` holds something.
     """
+    folders, out = [Path(run) for run in runs], Path(out)
+    weighting = fit(Weighting, weighting, where="--weights")
+    views = tuple(fit(View, view, where="views") for view in views)
     check_new(out)
-    _check_twice(runs)
-    members = [member for run in runs for member in open_members(run, snapshots)]
+    _check_twice(folders)
+    members = [member for run in folders for member in open_members(run, snapshots)]
     if len(members) * len(views) < 2 and snapshots != "average":
         raise InputError(
             "one run is no ensemble",
@@ -92,7 +98,7 @@ def make_ensemble(
     ensemble = assemble(members, [1 / len(members)] * len(members), views, out)
     store = Store.open(store_path)
     check_preparation(ensemble, store)
-    for run in runs:
+    for run in folders:
         if (seen := seen_scans(run)) is not None:
             check_leakage(seen, store.index.iloc[store.rows(split)])
     found = _member_logits(ensemble, store, split)

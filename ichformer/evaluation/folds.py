@@ -56,7 +56,7 @@ class CrossValidation:
 
 def cross_validate(
     config: TrainConfig,
-    out: Path,
+    out: Path | str,
     *,
     folds: int = 5,
     seeds: int = 1,
@@ -81,6 +81,7 @@ def cross_validate(
     Raises:
       InputError: fewer than two folds or one seed, or a training or an evaluation objects.
     """
+    out = Path(out)
     if seeds < 1:
         raise InputError(f"{seeds} runs of each fold", where="--seeds", mend="take at least 1")
     store = Store.open(config.data.store)

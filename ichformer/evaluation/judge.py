@@ -27,7 +27,7 @@ FILES = ("predictions.csv", "metrics.json", "evaluation.html", "model_card.md", 
 
 def judge(
     table: pd.DataFrame,
-    out: Path,
+    out: Path | str,
     *,
     thresholds: Thresholds | None = None,
     validation: pd.DataFrame | None = None,
@@ -52,6 +52,7 @@ def judge(
     Raises:
       InputError: ``summarise`` objects, or ``out`` cannot be written.
     """
+    out = Path(out)
     summary = summarise(
         table,
         thresholds=thresholds,
@@ -82,12 +83,12 @@ def judge(
 
 
 def judge_file(
-    predictions: Path,
-    out: Path,
+    predictions: Path | str,
+    out: Path | str,
     *,
     split: str | None = None,
-    thresholds: Path | None = None,
-    calibrate_on: Path | None = None,
+    thresholds: Path | str | None = None,
+    calibrate_on: Path | str | None = None,
     prevalence: float | None = None,
     replicates: int = 2000,
     seed: int = 0,
@@ -107,6 +108,7 @@ def judge_file(
     Raises:
       InputError: a file is faulty, or ``summarise`` objects.
     """
+    predictions, out = Path(predictions), Path(out)
     table = choose_split(read_predictions(predictions, labels=labels), split, where=predictions)
     validation = None if calibrate_on is None else read_predictions(calibrate_on, labels=labels)
     frozen = None if thresholds is None else read_thresholds(thresholds)

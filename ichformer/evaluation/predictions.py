@@ -168,7 +168,7 @@ def freeze_ood(run: Trained, store: Store, *, train: str = "train", reference: s
     return distance
 
 
-def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str, float]:
+def train_and_freeze(config: TrainConfig, run: Path | str, *, progress: bool = True) -> dict[str, float]:
     """Trains, then freezes thresholds and the out-of-distribution score on the store's split "val".
 
     That is done where the run is a classifier and there is such a split.
@@ -178,6 +178,7 @@ def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -
     Raises:
       InputError: ``train`` objects, or scans of the split to train on leak into the store's other splits.
     """
+    run = Path(run)
     store = Store.open(config.data.store)
     split = store.index["split"]
     check_leakage(store.index[split == config.data.split], store.index[~split.isin(["", config.data.split])])
@@ -192,9 +193,9 @@ def train_and_freeze(config: TrainConfig, run: Path, *, progress: bool = True) -
 
 
 def evaluate(
-    run_path: Path,
-    store_path: Path,
-    out: Path,
+    run_path: Path | str,
+    store_path: Path | str,
+    out: Path | str,
     *,
     split: str = "test",
     prevalence: float | None = None,
@@ -261,7 +262,7 @@ def with_familiarity(table: pd.DataFrame, percentiles: Float64[np.ndarray, " sca
     return table.assign(**{f"{GROUP_PREFIX}familiarity": table["series"].map(dict(zip(series, names, strict=True)))})
 
 
-def open_to_judge(run_path: Path, store_path: Path, split: str) -> tuple[Trained, Store]:
+def open_to_judge(run_path: Path | str, store_path: Path | str, split: str) -> tuple[Trained, Store]:
     """A run or an ensemble, and a store to judge it on.
 
     Raises:

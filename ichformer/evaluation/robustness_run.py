@@ -28,9 +28,9 @@ from ichformer.training.ensemble import Trained
 
 
 def corruption_benchmark(
-    run_path: Path,
-    store_path: Path,
-    out: Path,
+    run_path: Path | str,
+    store_path: Path | str,
+    out: Path | str,
     *,
     split: str = "test",
     corruptions: tuple[str, ...] = (),
@@ -60,6 +60,7 @@ def corruption_benchmark(
       InputError: no run, another preparation than the run's, no such split or corruption, or scans that the run was
         trained on.
     """
+    out = Path(out)
     check_draws(replicates=replicates, seed=seed)
     unknown = [name for name in corruptions if name not in CORRUPTIONS]
     if unknown:

@@ -11,6 +11,7 @@ from ichformer.models.contract import CAM_LAYER, Prediction
 from ichformer.models.encoders import build_encoder
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
 from ichformer.models.layers.channel_norm import Norm
+from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.resnet import Shortcut
 from ichformer.models.layers.resnet3d import ResNet3D
@@ -47,7 +48,7 @@ def cnn2d(
     )
 
 
-class NoContext(nn.Module):
+class NoContext(CheckedModule):
     """In the place of a context: every slice for itself, with dropout on its vector."""
 
     dropout: float = 0.0
@@ -89,7 +90,7 @@ def cnn3d(
     )
 
 
-class Cnn3d(nn.Module):
+class Cnn3d(CheckedModule):
     """A 3-D encoder, one vector a slice, heads.
 
     Attributes:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from ichformer import LABELS
 from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.pooling import largest
 from ichformer.models.layers.positions import LONGEST_MM, ZPosition, sincos_1d, slice_heights_mm
@@ -39,7 +40,7 @@ class AttentionPool(nn.Module):
         return jnp.sum(nn.softmax(score, axis=1).astype(x.dtype) * x, axis=1)
 
 
-class SlicePool(nn.Module):
+class SlicePool(CheckedModule):
     """One vector a slice from its tokens: their mean, their weighted mean, or that and their maximum, mixed.
 
     A mean thins out a small bleed among many quiet tokens; the maximum keeps it and gives it a gradient from the start.
@@ -59,7 +60,7 @@ class SlicePool(nn.Module):
         return Dense(x.shape[-1], dtype=self.dtype, name="mix")(jnp.concatenate([mean, largest(x, 1)], axis=-1))
 
 
-class SliceContext(nn.Module):
+class SliceContext(CheckedModule):
     """A transformer over the slices of a scan, each at its height (``positions.slice_heights_mm``)."""
 
     depth: int
@@ -86,7 +87,7 @@ class SliceContext(nn.Module):
         return nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
 
 
-class SliceAndScanHead(nn.Module):
+class SliceAndScanHead(CheckedModule):
     """Slice logits from every slice's vector, scan logits from all of them.
 
     ``scan_pool="max"`` takes the largest slice logit, as a scan's label is the largest of its slices' labels;

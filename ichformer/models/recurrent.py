@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 from ichformer.models.encoders import build_encoder
 from ichformer.models.heads import ScanPool
 from ichformer.models.layers.channel_norm import Norm
+from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.gru import BidirectionalGru
 from ichformer.models.slice_sequence import SliceSequence
 
@@ -47,7 +48,7 @@ def cnn_gru(
     )
 
 
-class RecurrentContext(nn.Module):
+class RecurrentContext(CheckedModule):
     """A bidirectional GRU over the slices of a scan, fed with each slice and how it differs from its neighbours."""
 
     hidden: int

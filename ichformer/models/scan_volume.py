@@ -10,10 +10,11 @@ from jaxtyping import Array, Bool, Float
 from ichformer.models.contract import CAM_LAYER, Prediction
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
 from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
 
 
-class ScanVolume(nn.Module):
+class ScanVolume(CheckedModule):
     """An encoder of the whole scan, its grid brought back to the slices, then the heads.
 
     A grid that is coarser than the slices gives every slice its own share of a dense layer on the token that holds it:

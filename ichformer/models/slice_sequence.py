@@ -9,10 +9,11 @@ from jaxtyping import Array, Bool, Float
 
 from ichformer.models.contract import CAM_LAYER, Prediction
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool, SlicePooling
+from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
 
 
-class SliceSequence(nn.Module):
+class SliceSequence(CheckedModule):
     """Slices to feature grids (``encoder``), grids to one vector a slice, vectors to vectors that know their scan.
 
     Attributes:

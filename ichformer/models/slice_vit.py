@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
+from ichformer.errors import InputError
 from ichformer.models.heads import ScanPool, SliceContext, SlicePooling
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.positions import Positions, ZPosition
@@ -55,7 +56,7 @@ def slice_vit(
       dtype: of the computation; parameters stay float32.
     """
     if slice_pool == "token" and not class_token:
-        raise ValueError('slice_pool="token" needs class_token=True')
+        raise InputError("needs class_token=True", where='slice_pool="token"', mend="ask for the class token too")
     encoder = PatchEncoder(
         patch_size,
         width,

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int16
 
+from ichformer import LABELS
 from ichformer.ct.windows import Window
 from ichformer.models.contract import Prediction
 from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.inputs import model_inputs
 from ichformer.pipeline.batch import Batch
+from ichformer.settings import check_ranges, check_settings
 
 LABEL_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 1.0, 2.0)
 """RSNA 2019 Intracranial Hemorrhage Detection, evaluation: "any" counts twice."""
@@ -28,12 +30,29 @@ class Classification:
       windows: the channels of its input.
       scan_weight: weight of the scan's loss beside the mean loss of its slices.
       neighbours: slices of either side that come as further channels.
+      slice_labels: the labels that have a loss in slices. A label of which only positives or only negatives are known
+        would teach the model to answer the same for every slice.
+      scan_labels: the labels that have a loss in scans.
     """
 
     model: nn.Module
     windows: tuple[Window, ...]
     scan_weight: float = 1.0
     neighbours: int = 0
+    slice_labels: tuple[str, ...] = LABELS
+    scan_labels: tuple[str, ...] = LABELS
+
+    def __post_init__(self) -> None:
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "Classification.")
+        check_ranges(
+            "Classification.",
+            ("windows", self.windows, bool(self.windows), "at least one window"),
+            ("scan_weight", self.scan_weight, self.scan_weight >= 0, "a number of 0 or more"),
+            ("neighbours", self.neighbours, self.neighbours >= 0, "0 or more"),
+            ("slice_labels", self.slice_labels, set(self.slice_labels) <= set(LABELS), f"some of {', '.join(LABELS)}"),
+            ("scan_labels", self.scan_labels, set(self.scan_labels) <= set(LABELS), f"some of {', '.join(LABELS)}"),
+        )
 
     def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any]:
         """The model's parameters."""
@@ -63,14 +82,22 @@ class Classification:
             rngs={"dropout": rng},
         )
         slice_labels = jnp.where(batch.slice_mask[..., None], batch.slice_labels, jnp.nan)
-        slice_loss, slices_known = masked_loss(prediction.slice_logits, slice_labels)
-        scan_loss, scan_known = masked_loss(prediction.scan_logits, batch.scan_labels)
+        slice_loss, slices_known = masked_loss(prediction.slice_logits, _only(self.slice_labels, slice_labels))
+        scan_loss, scan_known = masked_loss(prediction.scan_logits, _only(self.scan_labels, batch.scan_labels))
         slice_weight, scan_weight = batch.weight * slices_known, batch.weight * scan_known
         # A scan of which nothing is known says nothing; one with labels of either level counts once.
         weight = batch.weight * jnp.maximum(slices_known, scan_known)
         slice_sum, scan_sum = jnp.sum(slice_loss * slice_weight), jnp.sum(scan_loss * scan_weight)
         metrics = {"slice_loss": (slice_sum, jnp.sum(slice_weight)), "scan_loss": (scan_sum, jnp.sum(scan_weight))}
         return slice_sum + self.scan_weight * scan_sum, jnp.sum(weight), metrics
+
+
+def _only(names: tuple[str, ...], labels: Float[Array, "b *grid labels"]) -> Float[Array, "b *grid labels"]:
+    """The labels of these names; the others become unknown."""
+    if set(names) == set(LABELS):
+        return labels
+    wanted = jnp.asarray([name in names for name in LABELS]).reshape((1,) * (labels.ndim - 1) + (-1,))
+    return jnp.where(wanted, labels, jnp.nan)
 
 
 def masked_loss(

@@ -18,6 +18,7 @@ from ichformer.models.layers.transformer import Block
 from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.inputs import model_inputs
 from ichformer.pipeline.batch import Batch
+from ichformer.settings import check_ranges, check_settings
 
 
 class MaskedAutoencoder(nn.Module):
@@ -64,6 +65,16 @@ class MaskedSlices:
     windows: tuple[Window, ...]
     mask_ratio: float = 0.75
     neighbours: int = 0
+
+    def __post_init__(self) -> None:
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "MaskedSlices.")
+        check_ranges(
+            "MaskedSlices.",
+            ("windows", self.windows, bool(self.windows), "at least one window"),
+            ("mask_ratio", self.mask_ratio, 0 < self.mask_ratio < 1, "a number above 0 and below 1"),
+            ("neighbours", self.neighbours, self.neighbours >= 0, "0 or more"),
+        )
 
     def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any]:
         """The parameters of encoder and decoder."""

@@ -10,6 +10,7 @@ from ichformer.pipeline.cutout import LARGEST_SIDE, cut_out, random_hole
 from ichformer.pipeline.inplane import flip, move_boxes, move_hu, move_mask, random_affine
 from ichformer.pipeline.intensity import add_noise, change_gain, change_kernel
 from ichformer.pipeline.sample import Sample
+from ichformer.settings import check_settings
 
 _CHANCES = ("flip", "drop_slices", "reverse_slices")
 
@@ -35,8 +36,8 @@ class Augmentation:
         it hides a bleed, the slice's positive labels become unknown.
       mixup: both parameters of the beta distribution that a batch's share of mixing is drawn from.
 
-    A scan of which a part is missing is positive only if a slice that is left is; so a positive scan whose slices have
-    no labels becomes unknown wherever slices are dropped or a longer scan is cut.
+    A scan of which a part is missing is positive only if a slice that is left is. Where labels are known of whole scans
+    only (``known_labels.whole_rows``), nobody could say so: there ``drop_slices`` and ``cutout`` change nothing.
     """
 
     flip: float = 0.5
@@ -54,6 +55,8 @@ class Augmentation:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
+        """InputError for a value that is no number or outside its range."""
+        check_settings(self, "augmentation.")
         limits = dict.fromkeys(_CHANCES, 1.0) | {"cutout": LARGEST_SIDE, "scale": 0.9}
         for name, value in vars(self).items():
             most = limits.get(name, np.inf)

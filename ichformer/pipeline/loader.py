@@ -13,10 +13,11 @@ from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
 from ichformer.pipeline.augment import Augmentation, augment
 from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch
+from ichformer.pipeline.known_labels import whole_rows
 from ichformer.pipeline.mixup import mix_batch
 from ichformer.pipeline.records import PreparedScan, Store
 from ichformer.pipeline.sample import Sample
-from ichformer.pipeline.slabs import SlicePlan, arrange, plan_slices
+from ichformer.pipeline.slabs import SlicePlan, arrange, plan_slices, plan_whole
 
 
 class _Rows:
@@ -51,6 +52,9 @@ def training_batches(
 ) -> grain.DatasetIterator:
     """Endless batches for training, shuffled anew in every epoch.
 
+    A scan gives a random run of its slices. Where labels are known of whole scans only, it is seen whole or evenly
+    thinned instead (``known_labels.whole_rows``), so that its labels stay true.
+
     Args:
       store: prepared scans.
       split: which of them.
@@ -79,7 +83,9 @@ def training_batches(
             mend=f"a multiple of {2 * hosts}",
         )
 
-    example = TrainingExample(store=store, num_slices=num_slices, augmentation=augmentation)
+    example = TrainingExample(
+        store=store, num_slices=num_slices, augmentation=augmentation, whole=whole_rows(store, split)
+    )
     dataset = grain.MapDataset.source(_Rows(rows)).seed(seed).shuffle().repeat().random_map(example)
     dataset = dataset[host::hosts].batch(batch_size // hosts)
     if augmentation.mixup:
@@ -118,11 +124,22 @@ def evaluation_batches(
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingExample(grain.transforms.RandomMap):
-    """A random run of a scan's slices, augmented. A class: Grain pickles it and keeps its repr in states."""
+    """A random run of a scan's slices, or the whole scan, augmented.
+
+    A class: Grain pickles it and keeps its repr in states.
+
+    Attributes:
+      store: prepared scans.
+      num_slices: slices of an example.
+      augmentation: what is changed at random.
+      whole: the rows of scans that are seen whole or evenly thinned. Nothing of them is dropped or cut out, as nobody
+        could say whether that was the bleed.
+    """
 
     store: Store = field(repr=False)
     num_slices: int
     augmentation: Augmentation
+    whole: frozenset[int] = field(default=frozenset(), repr=False)
 
     def random_map(self, element: int, rng: np.random.Generator) -> Batch:
         """One scan of a batch, without the batch axis; ``element`` is its row in the store's index."""
@@ -132,23 +149,25 @@ class TrainingExample(grain.transforms.RandomMap):
     def plan(self, row: int, rng: np.random.Generator) -> SlicePlan:
         """Which slices are read, and what becomes of them."""
         changes = self.augmentation
-        return plan_slices(
-            self.store.n_slices[row],
-            rng,
-            num_slices=self.num_slices,
-            spacing_z_mm=self.store.header(row).spacing_mm[0] if changes.thicken_mm else math.inf,
-            thicken_mm=changes.thicken_mm,
-            drop=changes.drop_slices,
-            reverse=changes.reverse_slices,
-        )
+        n_slices = self.store.n_slices[row]
+        options: dict[str, Any] = {
+            "num_slices": self.num_slices,
+            "spacing_z_mm": self.store.header(row).spacing_mm[0] if changes.thicken_mm else math.inf,
+            "thicken_mm": changes.thicken_mm,
+            "reverse": changes.reverse_slices,
+        }
+        if row in self.whole:
+            return plan_whole(n_slices, rng, **options)
+        return plan_slices(n_slices, rng, drop=changes.drop_slices, **options)
 
     def build(self, row: int, scan: PreparedScan, plan: SlicePlan, rng: np.random.Generator) -> Batch:
         """The example of the slices that were planned and read."""
+        changes = replace(self.augmentation, cutout=0.0) if plan.is_whole else self.augmentation
         # A mask does not travel to the device: it is moved along only where a hole may hide what it shows.
-        run = arrange(_as_sample(scan, mask=self.augmentation.cutout > 0), plan)
-        changed = augment(_pad(run, self.num_slices), self.augmentation, rng)
+        run = arrange(_as_sample(scan, mask=changes.cutout > 0), plan)
+        changed = augment(_pad(run, self.num_slices), changes, rng)
         slice_labels = changed.slice_labels[: len(run.hu)]
-        is_whole = len(plan.taken) == self.store.n_slices[row]
+        is_whole = plan.is_whole or len(plan.taken) == self.store.n_slices[row]
         if not is_whole or not np.array_equal(slice_labels, run.slice_labels, equal_nan=True):
             scan_labels = _labels_of_run(scan.scan_labels, slice_labels)
         else:

@@ -1,10 +1,11 @@
 """How scans are brought to one form: apart from ``prepare``, so that training does not import what reads scans."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from ichformer.ct.missing import Missing
-from ichformer.errors import InputError, one_line
+from ichformer.errors import InputError
+from ichformer.settings import check_settings
 
 Keep = Literal["head", "brain"]
 
@@ -30,7 +31,8 @@ class PrepareConfig:
     keep: Keep = "head"
 
     def __post_init__(self) -> None:
-        """InputError for a value outside its range."""
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "")
         if not 16 <= self.size <= 1024:
             raise InputError(f"found {self.size}", where="size", mend="give 16 to 1024 rows and columns")
         if self.field_of_view_mm is not None and not 50 <= self.field_of_view_mm <= 1000:
@@ -40,7 +42,3 @@ class PrepareConfig:
                 raise InputError(f"found {self.slice_spacing_mm}", where="slice_spacing_mm", mend="give 0.3 to 20 mm")
             if not self.remove_tilt:
                 raise InputError("needs remove_tilt", where="slice_spacing_mm", mend="leave the tilt's removal on")
-        if self.keep not in get_args(Keep):
-            raise InputError(
-                f"found {one_line(self.keep)}", where="keep", mend=f"choose from {', '.join(get_args(Keep))}"
-            )

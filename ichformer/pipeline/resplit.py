@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from ichformer.errors import InputError
-from ichformer.files import write_text
+from ichformer.files import write_bytes, write_text
+from ichformer.pipeline.facts import FACTS_NAME
 from ichformer.pipeline.records import INDEX_NAME, SHARD_FOLDER, Store
 
 
-def resplit(store: Store, splits: pd.Series, out: Path) -> Store:
+def resplit(store: Store, splits: pd.Series, out: Path | str) -> Store:
     """A store in the folder ``out`` that links to the shards of another one and has splits of its own.
 
     It is of use as long as the first store stays where it is.
@@ -23,6 +24,7 @@ def resplit(store: Store, splits: pd.Series, out: Path) -> Store:
     Raises:
       InputError: ``out`` holds other shards or cannot be written.
     """
+    out = Path(out)
     of_series = dict(zip(store.index["series"], splits, strict=True))
     values = json.loads((store.path / INDEX_NAME).read_text(encoding="utf-8"))
     values["series"] = [entry | {"split": of_series[entry["series"]]} for entry in values["series"]]
@@ -33,6 +35,8 @@ def resplit(store: Store, splits: pd.Series, out: Path) -> Store:
             link.symlink_to(shards, target_is_directory=True)
         if link.resolve() != shards:
             raise InputError("links to the shards of another store", where=out, mend="name another folder")
+        if (store.path / FACTS_NAME).is_file():
+            write_bytes((store.path / FACTS_NAME).read_bytes(), out / FACTS_NAME)
         write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", out / INDEX_NAME)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=out, mend="name another folder") from None

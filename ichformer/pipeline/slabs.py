@@ -17,11 +17,15 @@ class SlicePlan:
       taken: the slices to read, ascending; ``per_slab`` neighbours in turn become one.
       per_slab: 1 leaves the slices as they are.
       is_reversed: the last one comes first.
+      is_whole: the slices stand for the whole scan, so that its labels stay true for them.
+      every: every so many-th slice (or slab) of the stack is taken.
     """
 
     taken: Int64[np.ndarray, "n"]
     per_slab: int
     is_reversed: bool
+    is_whole: bool = False
+    every: int = 1
 
 
 def plan_slices(
@@ -34,7 +38,7 @@ def plan_slices(
     drop: float,
     reverse: float,
 ) -> SlicePlan:
-    """A random run of up to ``num_slices`` slices, or slabs of them; a setting of 0 draws nothing.
+    """A random run of up to ``num_slices`` neighbouring slices, or slabs of them; a setting of 0 draws nothing.
 
     Args:
       n_slices: of the scan.
@@ -45,11 +49,7 @@ def plan_slices(
       drop: chance of each slice to be missing; one always stays.
       reverse: chance that the order is turned round.
     """
-    per_slab = 1
-    if thicken_mm:
-        # A hair's breadth more: 2.5 mm goes twice into 5 mm, whatever the rounding of either.
-        most = math.floor(min(thicken_mm / spacing_z_mm + 1e-3, n_slices))
-        per_slab = int(rng.integers(1, max(most, 1) + 1))
+    per_slab = _random_slab(n_slices, rng, spacing_z_mm=spacing_z_mm, thicken_mm=thicken_mm)
     length = min(num_slices, n_slices // per_slab)
     first = int(rng.integers(0, n_slices - length * per_slab + 1))
     slabs = first + np.arange(length * per_slab).reshape(length, per_slab)
@@ -59,10 +59,42 @@ def plan_slices(
     return SlicePlan(taken=slabs.ravel(), per_slab=per_slab, is_reversed=bool(reverse) and rng.random() < reverse)
 
 
+def plan_whole(
+    n_slices: int, rng: np.random.Generator, *, num_slices: int, spacing_z_mm: float, thicken_mm: float, reverse: float
+) -> SlicePlan:
+    """The whole scan in up to ``num_slices`` slices: all of them, or every k-th with a random start and the least k.
+
+    For scans that only have labels of their own: a run of neighbouring slices may miss the bleed that a scan's label
+    speaks of. Slices between two that are taken are missed too, so a bleed that is shorter than k slices is seen in
+    some epochs only; each slice has the same chance of 1 in k. Means of k slices would show it every time, but thinned
+    by k, down to the noise, and the model would never meet the sharp slices that it is used on.
+
+    Slices are not dropped beyond that. Arguments are those of ``plan_slices``, and a setting of 0 draws nothing.
+    """
+    per_slab = _random_slab(n_slices, rng, spacing_z_mm=spacing_z_mm, thicken_mm=thicken_mm)
+    n_slabs = n_slices // per_slab
+    # What slabs leave over, less than one of them, lies at either end.
+    first = int(rng.integers(0, n_slices - n_slabs * per_slab + 1))
+    every = -(-n_slabs // num_slices)
+    start = int(rng.integers(0, every))
+    slabs = first + np.arange(n_slabs * per_slab).reshape(n_slabs, per_slab)[start::every]
+    return SlicePlan(
+        taken=slabs.ravel(),
+        per_slab=per_slab,
+        is_reversed=bool(reverse) and rng.random() < reverse,
+        is_whole=True,
+        every=every,
+    )
+
+
 def arrange(sample: Sample, plan: SlicePlan) -> Sample:
     """The sample of the slices ``plan.taken``, as the plan wants it."""
     if plan.per_slab > 1:
         sample = thicken(sample, plan.per_slab)
+    if plan.every > 1 and (plan.per_slab > 1 or len(plan.taken) == 1):
+        # What was read has the spacing inside the slabs, or the whole stack's. Elsewhere it is that between the slices.
+        dz_mm, dy_mm, dx_mm = sample.spacing_mm
+        sample = replace(sample, spacing_mm=(dz_mm * plan.every, dy_mm, dx_mm))
     return reverse_slices(sample) if plan.is_reversed else sample
 
 
@@ -101,6 +133,14 @@ def reverse_slices(sample: Sample) -> Sample:
         mask=None if sample.mask is None else sample.mask[::-1],
         boxes=boxes,
     )
+
+
+def _random_slab(n_slices: int, rng: np.random.Generator, *, spacing_z_mm: float, thicken_mm: float) -> int:
+    if not thicken_mm:
+        return 1
+    # A hair's breadth more: 2.5 mm goes twice into 5 mm, whatever the rounding of either.
+    most = math.floor(min(thicken_mm / spacing_z_mm + 1e-3, n_slices))
+    return int(rng.integers(1, max(most, 1) + 1))
 
 
 def _largest(labels: Float32[np.ndarray, "n per_slab labels"]) -> Float32[np.ndarray, "n labels"]:

@@ -20,12 +20,6 @@ def build_objective(config: TrainConfig) -> Objective:
     """The objective with its model; InputError where the two do not go together."""
     model = configured_model(config.model)
     windows, neighbours = named_windows(config.objective.windows), config.objective.neighbours
-    if neighbours < 0:
-        raise InputError(
-            "a slice cannot have fewer than no neighbours",
-            where=f"--objective.neighbours {neighbours}",
-            mend="0 for the slice alone, 1 for one on either side",
-        )
     if config.objective.name == "classification":
         return Classification(
             model=model, windows=windows, scan_weight=config.objective.scan_weight, neighbours=neighbours
@@ -62,8 +56,5 @@ def configured_model(config: ModelConfig) -> nn.Module:
 
 
 def named_windows(names: tuple[str, ...]) -> tuple[Window, ...]:
-    """Windows by name; InputError for one that is not there."""
-    for name in names:
-        if name not in WINDOWS:
-            raise InputError("there is no such window", where=name, mend=f"choose of {', '.join(WINDOWS)}")
+    """Windows by names that ``ObjectiveConfig`` has checked."""
     return tuple(WINDOWS[name] for name in names)

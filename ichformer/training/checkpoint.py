@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -21,9 +20,6 @@ BEST_BY = "val_loss"
 
 # What Orbax and TensorStore raise for files that are cut, gone or scrambled. Running out of memory is none of them.
 _UNREADABLE = (ValueError, OSError, KeyError, TypeError)
-
-# Orbax logs with its traceback what goes wrong in its threads, and raises it as well.
-logging.getLogger("absl").addFilter(lambda record: not (record.exc_info and "orbax" in record.pathname))
 
 
 class Checkpoints:

@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
-import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ichformer.errors import InputError
+from ichformer import LABELS
+from ichformer.ct.windows import WINDOWS
+from ichformer.errors import InputError, one_line
 from ichformer.pipeline.augment import Augmentation
+from ichformer.settings import check_ranges, check_settings, fit
 
 VERSION = 1
 """Of the layout of ``config.json``."""
@@ -40,8 +42,9 @@ class ModelConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        """InputError for a number outside its range."""
-        _check(
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "--model.")
+        check_ranges(
             "--model.",
             ("dropout", self.dropout, 0 <= self.dropout < 1, "a number of at least 0 and below 1"),
             ("drop_path", self.drop_path, 0 <= self.drop_path < 1, "a number of at least 0 and below 1"),
@@ -56,7 +59,8 @@ class DataConfig:
       store: folder that ``ichformer prepare`` wrote.
       split: the split to train on.
       batch_size: scans a step, over all devices.
-      num_slices: slices a scan in training: a longer scan gives a random run of them, a shorter one is padded.
+      num_slices: slices a scan in training; a shorter scan is padded. A longer scan gives a random run of neighbouring
+        slices. Where labels are known of scans only, it gives every k-th slice of the whole scan instead.
       num_workers: processes that read and augment; 0 reads in the training process.
       augmentation: what is changed at random.
     """
@@ -69,8 +73,9 @@ class DataConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        """InputError for a number outside its range."""
-        _check(
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "--data.")
+        check_ranges(
             "--data.",
             ("batch_size", self.batch_size, self.batch_size >= 1, "at least 1"),
             ("num_slices", self.num_slices, self.num_slices >= 1, "at least 1"),
@@ -86,6 +91,8 @@ class ObjectiveConfig:
       name: "classification" of slices and scans, or "mae", a masked autoencoder over slices.
       windows: display windows that become the channels of the input, by name (``ichformer.ct.windows.WINDOWS``).
       neighbours: slices of either side that come as further channels (1 is the "2.5-D" of RSNA 2019's winners).
+      labels: classification: the labels to train; each has to have positives and negatives among the training scans or
+        slices. By default every label that has both is trained, and the training says which are left out.
       scan_weight: classification: weight of the scan's loss beside the slices' loss.
       mask_ratio: mae: part of a slice's patches that is hidden.
       decoder_width: mae: features of the decoder.
@@ -95,10 +102,39 @@ class ObjectiveConfig:
     name: Literal["classification", "mae"] = "classification"
     windows: tuple[str, ...] = ("brain", "subdural", "bone")
     neighbours: int = 0
+    labels: tuple[str, ...] = ()
     scan_weight: float = 1.0
     mask_ratio: float = 0.75
     decoder_width: int = 128
     decoder_depth: int = 2
+
+    def __post_init__(self) -> None:
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "--objective.")
+        for name in self.windows:
+            if name not in WINDOWS:
+                raise InputError(
+                    f"there is no window {one_line(name)!r}",
+                    where="--objective.windows",
+                    mend=f"choose of {', '.join(WINDOWS)}",
+                )
+        for name in self.labels:
+            if name not in LABELS:
+                raise InputError(
+                    f"there is no label {one_line(name)!r}",
+                    where="--objective.labels",
+                    mend=f"choose of {', '.join(LABELS)}",
+                )
+        width = self.decoder_width
+        check_ranges(
+            "--objective.",
+            ("windows", self.windows, bool(self.windows), "at least one window"),
+            ("neighbours", self.neighbours, self.neighbours >= 0, "0 for the slice alone, 1 for one on either side"),
+            ("scan_weight", self.scan_weight, self.scan_weight >= 0, "a number of 0 or more"),
+            ("mask_ratio", self.mask_ratio, 0 < self.mask_ratio < 1, "a number above 0 and below 1"),
+            ("decoder_width", width, width >= 4 and width % (4 if width < 64 else 32) == 0, "a multiple of 32"),
+            ("decoder_depth", self.decoder_depth, self.decoder_depth >= 1, "at least 1"),
+        )
 
     @property
     def channels(self) -> str:
@@ -144,8 +180,9 @@ class OptimConfig:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        """InputError for a number outside its range."""
-        _check(
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "--optim.")
+        check_ranges(
             "--optim.",
             ("learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0"),
             ("adamw_factor", self.adamw_factor, self.adamw_factor > 0, "a number above 0"),
@@ -190,6 +227,19 @@ class ParallelConfig:
     coordinator: str | None = None
     num_processes: int | None = None
     process_id: int | None = None
+
+    def __post_init__(self) -> None:
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "--parallel.")
+        least = {"data": 1, "fsdp": 1, "tensor": 1, "accumulate": 1, "num_processes": 1, "process_id": 0}
+        values = {name: getattr(self, name) for name in least}
+        check_ranges(
+            "--parallel.",
+            *(
+                (name, value, value is None or value >= least[name], f"at least {least[name]}")
+                for name, value in values.items()
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,8 +289,9 @@ class TrainConfig:
     keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
-        """InputError for a number outside its range."""
-        _check(
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "--")
+        check_ranges(
             "--",
             ("steps", self.steps, self.steps >= 1, "at least 1"),
             ("seed", self.seed, 0 <= self.seed < 2**31 - 1, "0 or more, and less than 2147483647"),
@@ -268,15 +319,6 @@ class TrainConfig:
     def to_json(self) -> str:
         """As text, with the version of the layout."""
         return json.dumps({"version": VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
-
-
-def _check(prefix: str, *settings: tuple[str, object, bool, str]) -> None:
-    """InputError for the first of (name, value, whether it is in range, what is) that is not."""
-    for name, value, within, meant in settings:
-        if not within:
-            raise InputError(
-                f"{value} is out of range", where=f"{prefix}{name.replace('_', '-')}", mend=f"take {meant}"
-            )
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -315,22 +357,4 @@ def _from_json(cls: Any, values: Any, path: Path) -> Any:
 def _convert(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _from_json(kind, value, Path(where))
-    if isinstance(value, list):
-        value = tuple(value)  # JSON has no other sequence
-    if _fits(kind, value):
-        return value
-    raise InputError(f"{value!r} is not of the kind {kind}", where=where, mend="restore the value")
-
-
-def _fits(kind: Any, value: Any) -> bool:
-    if typing.get_origin(kind) in (types.UnionType, typing.Union):
-        return any(_fits(part, value) for part in typing.get_args(kind))
-    if typing.get_origin(kind) is Literal:
-        return value in typing.get_args(kind)
-    if typing.get_origin(kind) is tuple:
-        parts = typing.get_args(kind)
-        parts = parts[:1] * len(value) if parts[1:] == (...,) and isinstance(value, tuple) else parts
-        return isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, parts, value))
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    return fit(kind, value, where=where, mend=f"restore the value, {one_line(kind)}")

@@ -24,10 +24,12 @@ from ichformer.models.ensemble import Ensemble, Group, View, stack_members
 from ichformer.models.weights.files import read_tensors
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.settings import fit
 from ichformer.training.build import build_objective
 from ichformer.training.config import read_config
 from ichformer.training.outputs import TrainedOutputs, outputs_of_all
 from ichformer.training.run import SEEN_COLUMNS, SEEN_NAME, Run, initial_state, load_snapshots, read_facts, seen_scans
+from ichformer.training.store_path import STORE_FACT, find_store, way_to_store
 
 ENSEMBLE_NAME = "ensemble.json"
 """The file in the folder of an ensemble that makes it one."""
@@ -92,13 +94,18 @@ def open_trained(path: str | os.PathLike) -> Trained:
     return _open_ensemble(path) if (path / ENSEMBLE_NAME).exists() else Run.open(path)
 
 
-def training_store(path: Path) -> Path:
-    """The store that the run in this folder was trained on, or the first member of the ensemble in it."""
+def training_store(path: Path | str) -> Path:
+    """The store that the run in this folder was trained on, or the first member of the ensemble in it.
+
+    InputError where it is no longer there; see ``store_path.find_store`` for where it is looked for.
+    """
+    path = Path(path)
     folder = path / _member_name(0) if (path / ENSEMBLE_NAME).exists() else path
-    return Path(read_config(folder / "config.json").data.store)
+    told = read_config(folder / "config.json").data.store
+    return find_store(told, folder, str(read_facts(folder / "run.json").get(STORE_FACT, "")))
 
 
-def open_members(path: Path, snapshots: Snapshots) -> list[Run]:
+def open_members(path: Path | str, snapshots: Snapshots) -> list[Run]:
     """A run as members of an ensemble.
 
     ``snapshots`` says what becomes of the checkpoints that the run has kept. "one" takes that which evaluating the run
@@ -106,6 +113,7 @@ def open_members(path: Path, snapshots: Snapshots) -> list[Run]:
     to wider optima"; no batch statistics have to be renewed, as there are none). "members" makes each a member (Huang
     et al. 2017, "Snapshot ensembles"). Parameters are the running averages where the run keeps them.
     """
+    path, snapshots = Path(path), fit(Snapshots, snapshots, where="--snapshots")
     if (path / ENSEMBLE_NAME).exists():
         raise InputError("is an ensemble itself", where=path, mend="name the runs that it was made of")
     run = Run.open(path)
@@ -196,7 +204,8 @@ def write_ensemble(ensemble: EnsembleRun, facts: dict[str, Any]) -> None:
                 folder = new / _member_name(i)
                 folder.mkdir(parents=True)
                 write_text(member.config.to_json(), folder / "config.json")
-                write_text(json.dumps(member.facts, indent=2) + "\n", folder / "run.json")
+                way = _way_to_store(member, ensemble.path / folder.name)
+                write_text(json.dumps(member.facts | {STORE_FACT: way}, indent=2) + "\n", folder / "run.json")
                 write_bytes(save(params), folder / "params.safetensors")
             table = pd.concat(seen).drop_duplicates().sort_values(list(SEEN_COLUMNS))
             write_table(table, new / SEEN_NAME)
@@ -280,6 +289,15 @@ def _seen(member: Run) -> pd.DataFrame:
             mend="train it again",
         )
     return seen
+
+
+def _way_to_store(member: Run, folder: Path) -> str:
+    """From the member's folder in an ensemble; "" where its store is not to be found."""
+    try:
+        store = find_store(member.config.data.store, member.path, str(member.facts.get(STORE_FACT, "")))
+    except InputError:
+        return ""
+    return way_to_store(store, folder)
 
 
 def _channels(objective: Classification, windows: tuple[Window, ...], neighbours: int) -> tuple[tuple[int, ...], ...]:

@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.clock import Clock
 from ichformer.training.config import TrainConfig
 from ichformer.training.hosts import join_hosts, on_first_host
-from ichformer.training.memory import keep_memory_of_steps
+from ichformer.training.labels import for_known_labels, format_labels, write_labels
 from ichformer.training.optim import build_optimizer
 from ichformer.training.outputs import TRAINED_NAME
 from ichformer.training.parallel import (
@@ -47,7 +49,7 @@ from ichformer.training.validation import Look
 from ichformer.training.writers import JsonLines, TensorBoard, WeightsAndBiases, Writer
 
 
-def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str, float]:
+def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = True) -> dict[str, float]:
     """Trains into the folder ``run``, or goes on where an earlier process left off.
 
     Batch k follows from the seed and k alone, so a checkpoint of step k is followed by batch k on any number of
@@ -59,7 +61,7 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
     Args:
       config: what to do.
       run: the folder to make or to go on with.
-      progress: a bar with an ETA on standard error.
+      progress: a bar with an ETA on standard error, and before it what is known of the labels.
 
     Returns:
       The last metrics that were written.
@@ -70,8 +72,8 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
       Stopped: by SIGTERM, with everything saved.
       KeyboardInterrupt: by Ctrl-C, with everything saved; by the second, at once.
     """
+    run = Path(run)
     join_hosts(config.parallel)
-    keep_memory_of_steps()
     clock = Clock()
     with mendable(run), heed_signals() as is_told_to_stop, contextlib.ExitStack() as opened:
         with clock.on("start"):
@@ -79,11 +81,15 @@ def train(config: TrainConfig, run: Path, *, progress: bool = True) -> dict[str,
             mesh = make_mesh(config.parallel)
             check_batch_size(config.data.batch_size, mesh, accumulate=config.parallel.accumulate)
             config = with_layout(config, run)
-            objective = build_objective(config)
+            objective, known = for_known_labels(build_objective(config), config, store)
             prepared = PrepareConfig(**store.config)
             init = functools.partial(initial_state, objective, config, prepared.size)
             shapes = jax.eval_shape(init)  # refuses what does not go with the model before there is a folder
             on_first_host(functools.partial(_start, config, run, store, prepared, objective, shapes.params))
+            if known is not None and jax.process_index() == 0:
+                write_labels(known, objective, run)
+                if progress:
+                    print(format_labels(known, objective), file=sys.stderr)  # noqa: T201
             checkpoints = Checkpoints(run / "checkpoints", every=config.checkpoint_every, keep=config.keep_checkpoints)
             opened.callback(checkpoints.close)
             state = create_sharded(init, mesh)
@@ -149,7 +155,7 @@ def _start(
 ) -> None:
     facts: dict[str, Any] = {}
     if not (run / "config.json").exists():
-        reached = reached_outputs(config, objective, shapes, store, size=prepared.size)
+        reached = reached_outputs(config, objective, shapes, size=prepared.size)
         facts = {TRAINED_NAME: None if reached is None else reached.to_json(), **pretrained_facts(config.model)}
     start_run(run, config, prepared, **facts)
     note_scans(run, store.index.iloc[store.rows(config.data.split)])

@@ -1,19 +1,16 @@
 """Which outputs of a model its training reached: a head that never had a gradient gives numbers that mean nothing."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.extend import core
 
 from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.objectives.classification import Classification
-from ichformer.pipeline.facts import FACTS_NAME, read_facts
-from ichformer.pipeline.records import Store
 
 OutputLevel = Literal["slice", "scan"]
 
@@ -25,10 +22,10 @@ _NO_SLICES = (
     "given."
 )
 _SLICES = (
-    "The model's slice scores were never trained for {0}, because no slice label for {0} was known in its training. "
-    "They mean nothing and are not given."
+    "The model's slice scores were never trained for {0}, because its training knew no positive and negative slices of "
+    "{0}. They mean nothing and are not given."
 )
-_SCANS = "The model was never trained for {0}, because no label for {0} was known in its training."
+_SCANS = "The model was never trained for {0}, because its training knew no positive and negative scans of {0}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,36 +158,6 @@ def _inputs_of(jaxpr: core.Jaxpr, output: int) -> set[core.Var]:
         if not used.isdisjoint(operation.outvars):
             used |= {variable for variable in operation.invars if not isinstance(variable, core.Literal)}
     return used
-
-
-def known_in_scans(store: Store, split: str) -> set[str]:
-    """The labels that are known for at least one scan of a split."""
-    known = store.index.iloc[store.rows(split)][list(LABELS)].notna().any()
-    return {label for label in LABELS if known[label]}
-
-
-def known_in_slices(store: Store, split: str) -> set[str]:
-    """The labels that are known for at least one slice of a split.
-
-    Preparation noted that of each scan; a record is opened only where nothing was noted.
-    """
-    found: set[str] = set()
-    for known in _known_slices_of_scans(store, store.rows(split)):
-        found |= {label for label, is_known in zip(LABELS, known, strict=True) if is_known}
-        if len(found) == len(LABELS):
-            break
-    return found
-
-
-def _known_slices_of_scans(store: Store, rows: Sequence[int] | np.ndarray) -> Iterator[list[bool]]:
-    noted = read_facts(store.path / FACTS_NAME)
-    hashes = store.index["sha256"].tolist()
-    for row in map(int, rows):
-        facts = noted.get(hashes[row])
-        if facts is None:
-            yield (~np.isnan(store.header(row).slice_labels)).any(0).tolist()
-        else:
-            yield [p + n > 0 for p, n in zip(facts.positive_slices, facts.negative_slices, strict=True)]
 
 
 def _in_order(labels: Collection[str]) -> tuple[str, ...]:

@@ -28,10 +28,11 @@ from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.training.build import build_objective
 from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig, read_config
-from ichformer.training.memory import keep_memory_of_steps
+from ichformer.training.labels import as_trained
 from ichformer.training.optim import build_optimizer
 from ichformer.training.outputs import TrainedOutputs, read_trained
 from ichformer.training.state import TrainState, create_state
+from ichformer.training.store_path import STORE_FACT, way_to_store
 
 # Settings that do not change what comes out: a run may be resumed with other values of them.
 _FREE = ("log_every", "checkpoint_every", "keep_checkpoints", "profile", "wandb_project", "parallel")
@@ -98,7 +99,6 @@ class Run:
         """Reads a run's folder; InputError where it is none, has no checkpoint yet or is no classifier."""
         path = Path(path)
         config = read_config(path / "config.json")
-        keep_memory_of_steps()
         objective = build_objective(config)
         if not isinstance(objective, Classification):
             raise InputError(
@@ -106,6 +106,7 @@ class Run:
                 where=path,
                 mend="train a classifier from it with --init-from",
             )
+        objective = as_trained(objective, path)
         prepare = read_prepare(path)
         params, step = load_params(path, objective, config, prepare.size)
         return cls(
@@ -119,11 +120,12 @@ class Run:
         )
 
 
-def start_run(path: Path, config: TrainConfig, prepare: PrepareConfig, **facts: Any) -> None:
+def start_run(path: Path | str, config: TrainConfig, prepare: PrepareConfig, **facts: Any) -> None:
     """Makes the run's folder, or checks that the one that is there was told the same and may be gone on with.
 
     ``facts`` go into the record of a new one.
     """
+    path = Path(path)
     file = path / "config.json"
     if file.exists():
         before = read_config(file)
@@ -137,7 +139,12 @@ def start_run(path: Path, config: TrainConfig, prepare: PrepareConfig, **facts: 
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError("is there and is no run", where=path, mend="name a new or an empty folder")
     path.mkdir(parents=True, exist_ok=True)
-    facts = {"prepare": dataclasses.asdict(prepare), **facts, **environment()}
+    # An absolute path is the same from every folder; a relative one would be looked for where the reader happens to be.
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, store=os.path.abspath(config.data.store))
+    )
+    store = {STORE_FACT: way_to_store(config.data.store, path)}
+    facts = {"prepare": dataclasses.asdict(prepare), **store, **facts, **environment()}
     write_text(json.dumps(facts, indent=2) + "\n", path / "run.json")
     # Last: a folder with a config.json is a run.
     write_text(config.to_json(), file)
@@ -151,12 +158,12 @@ def note_scans(path: Path, scans: pd.DataFrame) -> None:
     write_table(table.sort_values(list(SEEN_COLUMNS)), path / SEEN_NAME)
 
 
-def seen_scans(path: Path) -> pd.DataFrame | None:
+def seen_scans(path: Path | str) -> pd.DataFrame | None:
     """The scans that a run was trained on, with ``SEEN_COLUMNS``; None where it keeps no list.
 
     Lists of an earlier ichformer do not say how patients are known: their ``patient_source`` is "unknown".
     """
-    file = path / SEEN_NAME
+    file = Path(path) / SEEN_NAME
     if not file.exists():
         return None
     table = read_table(file, columns=_SCAN_COLUMNS).reset_index(drop=True)

@@ -18,13 +18,10 @@ from ichformer.models.weights.pretrained import weights_path
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.records import Store
 from ichformer.training.build import build_objective
 from ichformer.training.config import ModelConfig, TrainConfig, read_config
 from ichformer.training.outputs import (
     TrainedOutputs,
-    known_in_scans,
-    known_in_slices,
     own_parameters,
     parameter_names,
     read_trained,
@@ -52,16 +49,13 @@ def transfer_params(state: TrainState, source: Path) -> TrainState:
     return _started(state, params)
 
 
-def reached_outputs(
-    config: TrainConfig, objective: Objective, params: Any, store: Store, *, size: int
-) -> TrainedOutputs | None:
+def reached_outputs(config: TrainConfig, objective: Objective, params: Any, *, size: int) -> TrainedOutputs | None:
     """The outputs that a training, or the run that it starts from, reaches.
 
     Args:
       config: of the training.
-      objective: that it optimises.
+      objective: that it optimises, with the labels that it has losses for (``labels.for_known_labels``).
       params: its parameters or their shapes.
-      store: its prepared scans.
       size: rows and columns of a slice.
 
     Returns:
@@ -72,8 +66,8 @@ def reached_outputs(
     reached = trained_outputs(
         objective,
         params,
-        slice_labels=known_in_slices(store, config.data.split),
-        scan_labels=known_in_scans(store, config.data.split),
+        slice_labels=objective.slice_labels,
+        scan_labels=objective.scan_labels,
         size=size,
     )
     if not config.init_from:

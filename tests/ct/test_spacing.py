@@ -82,6 +82,17 @@ def test_labels_follow_what_a_slice_is_made_of():
     np.testing.assert_array_equal(told, [0, 0, 1, 1, np.nan])
 
 
+def test_a_slab_of_a_negative_and_an_unknown_slice_is_unknown():
+    nan = np.nan
+    pairs = {(0, 0): 0, (0, 1): 1, (1, nan): 1, (nan, 1): 1, (0, nan): nan, (nan, 0): nan, (nan, nan): nan}
+    for (below, above), wanted in pairs.items():
+        labels = np.array([[below], [above]], np.float32)
+        told = labels_of_slabs(labels, np.array([[0.5, 0.5], [0.4, 0.6]]))
+        np.testing.assert_array_equal(told[:, 0], [wanted, wanted])
+        # A slice that is little of the new one does not decide about it.
+        np.testing.assert_array_equal(labels_of_slabs(labels, np.array([[1.0, 0.0], [0.8, 0.2]]))[:, 0], [below, below])
+
+
 def test_tilt_and_senseless_distances_are_refused():
     volume = volume_of([0, 5, 10], lambda z: z)
     with pytest.raises(ValueError, match="straightened"):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ichformer.errors import InputError
 from ichformer.models.layers.dual import BiFusion, DualEncoder, residual_and_vit
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.residual import ResidualEncoder
@@ -24,7 +25,7 @@ def test_each_place_of_the_fused_grid_hears_both_branches_there():
 
 def test_grids_that_do_not_lie_on_one_another_are_refused():
     encoder = DualEncoder(ResidualEncoder((16, 16), 1), PatchEncoder(patch_size=16, width=16, depth=1, num_heads=2), 16)
-    with pytest.raises(ValueError, match="the branches' grids differ"):
+    with pytest.raises(InputError, match="the branches' grids differ"):
         jax.eval_shape(lambda: encoder.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False))
 
 

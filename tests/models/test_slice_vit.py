@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ichformer.errors import InputError
 from ichformer.explain.gradients import grad_cam, hires_cam
 from ichformer.models.contract import CAM_LAYER
 from ichformer.models.heads import SliceContext
@@ -129,5 +130,5 @@ def test_the_grid_that_is_explained_comes_back():
 
 
 def test_a_token_that_is_not_there_cannot_be_read():
-    with pytest.raises(ValueError, match="class_token=True"):
+    with pytest.raises(InputError, match="class_token=True"):
         slice_vit(slice_pool="token")

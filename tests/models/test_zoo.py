@@ -164,7 +164,7 @@ def test_unknown_names_and_sizes_are_explained():
         build_model("xyz")
     with pytest.raises(InputError, match="perhaps you meant swin3d_t, or choose one of"):
         build_model("swin3dt")
-    with pytest.raises(ValueError, match="cannot be cut into patches of 8"):
+    with pytest.raises(InputError, match="cannot be cut into patches of 8"):
         jax.eval_shape(
             lambda *x: build_model("slice_vit_nano").init(jax.random.key(0), *x, False), *scan_inputs(1, 30, 30, 3)
         )

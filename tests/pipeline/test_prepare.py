@@ -191,7 +191,7 @@ def test_another_configuration_is_refused(index, tmp_path):
         ({"field_of_view_mm": 1.0}, "field_of_view_mm: found 1.0; give 50"),
         ({"slice_spacing_mm": 50.0}, "slice_spacing_mm: found 50.0; give"),
         ({"slice_spacing_mm": 5.0, "remove_tilt": False}, "leave the tilt's removal on"),
-        ({"keep": "Brain"}, "keep: found Brain; choose from head, brain"),
+        ({"keep": "Brain"}, "keep: found 'Brain'; perhaps you meant 'brain'; take 'head' or 'brain'"),
     ],
 )
 def test_senseless_configurations(values, said):

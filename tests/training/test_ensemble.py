@@ -47,6 +47,9 @@ def runs(tmp_path: Path) -> list[Run]:
 
 @pytest.fixture
 def written(runs, tmp_path) -> Path:
+    store = tmp_path / CONFIG.data.store  # a relative path: it is looked for in the folders above the runs
+    store.mkdir(parents=True)
+    (store / "index.json").touch()
     write_ensemble(assemble(runs, [0.25, 0.75], ("plain", "flip"), tmp_path / "new"), {"said": 1})
     return tmp_path / "new"
 
@@ -70,7 +73,10 @@ def test_it_is_read_as_it_was_written_and_needs_its_runs_no_more(runs, written, 
         *(run.params for run in runs),
     )
     assert list(seen_scans(tmp_path / "moved")["series"]) == ["series3", "series4"]
-    assert training_store(tmp_path / "moved") == Path("stores/phantom")
+    assert training_store(str(tmp_path / "moved")).samefile(tmp_path / "stores" / "phantom")
+    (tmp_path / "stores" / "phantom" / "index.json").unlink()
+    with pytest.raises(InputError, match=r"stores/phantom: the store .* is not there; .* \(--store\)"):
+        training_store(tmp_path / "moved")
     assert {path.name for path in (tmp_path / "moved").iterdir()} == {
         "ensemble.json", "seen.csv", "member-00", "member-01"
     }  # fmt: skip

@@ -83,7 +83,7 @@ def plan_scan(
 
 
 def write_phantom_cohort(
-    out: Path,
+    out: Path | str,
     *,
     scans: int,
     seed: int,
@@ -131,7 +131,7 @@ def write_phantom_cohort(
 
 
 def write_cohort(
-    out: Path,
+    out: Path | str,
     *,
     scans: int,
     seed: int,

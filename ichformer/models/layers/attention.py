@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers import cpu_attention
+from ichformer.models.layers.checked import CheckedModule, check_heads
 from ichformer.models.layers.dense import DenseGeneral
 from ichformer.models.layers.positions import rotate
 
 DENSE_INIT = nn.initializers.truncated_normal(stddev=0.02)
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(CheckedModule):
     """Multi-head self-attention; tokens outside ``mask`` are not attended to.
 
     Attributes:
@@ -41,6 +42,7 @@ class SelfAttention(nn.Module):
     ) -> Float[Array, "b n d"]:
         """Tokens of the same shape (Vaswani et al. 2017, section 3.2); ``angles`` are their rotary positions."""
         width = x.shape[-1]
+        check_heads(self, self.num_heads, width)
         qkv = DenseGeneral(
             (3, self.num_heads, width // self.num_heads),
             use_bias=self.qkv_bias,

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.checked import CheckedModule, check_lengths
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.drop_path import DropPath
@@ -37,7 +38,7 @@ class ConvNextBlock(nn.Module):
         return x + DropPath(self.drop_path)(y * scale.reshape(1, 1, 1, -1).astype(self.dtype), train=train)
 
 
-class ConvNext(nn.Module):
+class ConvNext(CheckedModule):
     """ConvNeXt over one slice (Liu et al. 2022), without its classifier.
 
     The norm that stands between pooling and classifier there is applied to every place of the grid here, as detectors
@@ -54,6 +55,11 @@ class ConvNext(nn.Module):
     widths: tuple[int, ...] = (96, 192, 384, 768)
     drop_path: float = 0.0
     dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """InputError for settings that do not go together."""
+        super().__post_init__()
+        check_lengths(self, widths=len(self.depths))
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h2 w2 d"]:

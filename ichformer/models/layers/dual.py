@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ichformer.errors import InputError
 from ichformer.models.layers.channel_norm import GroupNorm
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import Dense
@@ -37,7 +38,11 @@ class DualEncoder(nn.Module):
         """Slices [N,H,W,C] to the fused grid [N,h,w,width]."""
         local, wide = self.cnn(x, train=train), self.vit(x, train=train)
         if local.shape[:3] != wide.shape[:3]:
-            raise ValueError(f"the branches' grids differ: {local.shape[1:3]} and {wide.shape[1:3]}")
+            raise InputError(
+                f"the branches' grids differ: {local.shape[1:3]} and {wide.shape[1:3]}",
+                where="DualEncoder",
+                mend="take a patch size that is the stride of the convolutional network",
+            )
         return BiFusion(self.width, self.dtype, name="fusion")(local, wide)
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ichformer.models.layers.channel_norm import Norm, normalise
+from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.drop_path import DropPath
 
@@ -48,7 +49,7 @@ def lite_stages(*, width: float, depth: float) -> tuple[Stage, ...]:
     )
 
 
-class InvertedBottleneck(nn.Module):
+class InvertedBottleneck(CheckedModule):
     """1x1 to ``expand`` times the width, depth-wise, 1x1 without activation (MBConv; Sandler et al. 2018, table 1)."""
 
     features: int
@@ -75,7 +76,7 @@ class InvertedBottleneck(nn.Module):
         return y
 
 
-class EfficientNet(nn.Module):
+class EfficientNet(CheckedModule):
     """EfficientNet-Lite over one slice, without its classifier.
 
     Attributes:

@@ -10,17 +10,19 @@ from jaxtyping import Array, Float
 
 from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.channel_norm import Norm, normalise
+from ichformer.models.layers.checked import CheckedModule, check_heads, check_lengths
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import Dense, DenseGeneral
 from ichformer.models.layers.drop_path import DropPath
 from ichformer.models.layers.partition import Partition, join, relative_index, split
 from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD
 from ichformer.models.layers.transformer import Mlp
+from ichformer.settings import check_ranges
 
 _SYMMETRIC = ((1, 1), (1, 1))
 
 
-class MaxViT(nn.Module):
+class MaxViT(CheckedModule):
     """A stem of stride 2, then stages that halve the grid and alternate convolution, block and grid attention.
 
     Both kinds of attention see a fixed number of tokens, so the cost grows with the pixels of a slice and not with
@@ -49,6 +51,13 @@ class MaxViT(nn.Module):
     drop_path: float = 0.0
     dtype: Any = jnp.float32
 
+    def __post_init__(self) -> None:
+        """InputError for settings that do not go together."""
+        super().__post_init__()
+        check_lengths(self, blocks=len(self.widths))
+        are_whole = all(width % self.head_width == 0 for width in self.widths)
+        check_ranges("MaxViT.", ("widths", self.widths, are_whole, f"multiples of head_width, {self.head_width}"))
+
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h2 w2 d"]:
         """Slices [N,H,W,C] in [0, 1] to a feature grid [N, H/(2 x 2^stages), ..., widths[-1]], rounded up."""
@@ -69,7 +78,7 @@ class MaxViT(nn.Module):
         return x
 
 
-class MBConv(nn.Module):
+class MBConv(CheckedModule):
     """Inverted bottleneck, normalised first: expand by 4, convolve each channel, squeeze and excite, project."""
 
     features: int
@@ -109,7 +118,7 @@ class SqueezeExcite(nn.Module):
         return x * nn.sigmoid(Dense(x.shape[-1], dtype=self.dtype, name="up")(y))
 
 
-class PartitionAttention(nn.Module):
+class PartitionAttention(CheckedModule):
     """Pre-norm attention inside the sets of a partition, with a bias for each offset, and an MLP behind it."""
 
     kind: Partition
@@ -131,6 +140,7 @@ class PartitionAttention(nn.Module):
 
     def _attend(self, tokens: Array, real: np.ndarray | None, sides: tuple[int, int]) -> Array:
         width = tokens.shape[-1]
+        check_heads(self, self.num_heads, width)
         qkv = DenseGeneral(
             (3, self.num_heads, width // self.num_heads), kernel_init=DENSE_INIT, dtype=self.dtype, name="qkv"
         )(tokens)

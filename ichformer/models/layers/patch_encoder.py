@@ -8,13 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ichformer.errors import InputError
 from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.checked import CheckedModule, check_heads
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.positions import Positions, grid_positions, rotary_angles, sincos_2d
 from ichformer.models.layers.transformer import Block, Blocks, BlockStyle, Remat
+from ichformer.settings import check_ranges
 
 
-class PatchEncoder(nn.Module):
+class PatchEncoder(CheckedModule):
     """Patches with their positions through ``depth`` transformer blocks (Dosovitskiy et al. 2021, section 3.1).
 
     The blocks are one loop. Where a class token is asked, the last of them is run apart: what the token reads there for
@@ -50,6 +53,13 @@ class PatchEncoder(nn.Module):
     num_registers: int = 0
     drop_path: float = 0.0
     remat: Remat = "none"
+
+    def __post_init__(self) -> None:
+        """InputError for settings that do not go together."""
+        super().__post_init__()
+        check_heads(self, self.num_heads, self.width)
+        is_even = self.positions != "sincos" or self.width % 4 == 0
+        check_ranges("PatchEncoder.", ("width", self.width, is_even, 'a multiple of 4 with positions="sincos"'))
 
     def setup(self) -> None:
         """The parts."""
@@ -133,7 +143,11 @@ class PatchEncoder(nn.Module):
         p = self.patch_size
         rows, columns = x.shape[1] // p, x.shape[2] // p
         if (rows * p, columns * p) != x.shape[1:3]:
-            raise ValueError(f"slices of {x.shape[1]}x{x.shape[2]} cannot be cut into patches of {p}")
+            raise InputError(
+                f"slices of {x.shape[1]}x{x.shape[2]} cannot be cut into patches of {p}",
+                where="PatchEncoder.patch_size",
+                mend=f"prepare the scans with a size that is a multiple of {p}, or take another model",
+            )
         return rows, columns
 
     @property

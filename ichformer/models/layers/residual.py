@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ichformer.models.layers.channel_norm import GroupNorm
+from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.standardise import STANDARDISE, Standardise
 
@@ -30,7 +31,7 @@ class ResidualBlock(nn.Module):
         return x + Conv(self.features, (3, 3), use_bias=False, dtype=self.dtype, name="conv2")(y)
 
 
-class ResidualEncoder(nn.Module):
+class ResidualEncoder(CheckedModule):
     """A stem of stride 4, then one stage a width, each after the first at half the resolution of the one before."""
 
     widths: tuple[int, ...]

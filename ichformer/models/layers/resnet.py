@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.channel_norm import Norm, normalise
+from ichformer.models.layers.checked import CheckedModule, check_lengths
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dilation import dilated
 from ichformer.models.layers.pooling import max_pool
@@ -17,7 +18,7 @@ Shortcut = Literal["project", "pad"]
 IMAGENET_MEAN, IMAGENET_STD = 0.449, 0.226
 
 
-class ResNetBlock(nn.Module):
+class ResNetBlock(CheckedModule):
     """Two 3-convolutions, or a bottleneck of 1, 3 and 1, beside a shortcut (He et al. 2016a, figure 5).
 
     Attributes:
@@ -77,7 +78,7 @@ class ResNetBlock(nn.Module):
         return conv(x) if size == 1 or self.dilation == 1 else dilated(conv, x, self.dilation)
 
 
-class ResNet(nn.Module):
+class ResNet(CheckedModule):
     """ResNet over one slice: He et al. 2016a, table 1, without its classifier.
 
     Attributes:
@@ -93,6 +94,11 @@ class ResNet(nn.Module):
     bottleneck: bool = False
     norm: Norm = "group"
     dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """InputError for settings that do not go together."""
+        super().__post_init__()
+        check_lengths(self, widths=len(self.depths))
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h2 w2 d"]:  # noqa: ARG002

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.channel_norm import Norm, normalise
+from ichformer.models.layers.checked import CheckedModule, check_lengths
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.pooling import max_pool
 from ichformer.models.layers.resnet import ResNetBlock, Shortcut, stride_planes
 
 
-class ResNet3D(nn.Module):
+class ResNet3D(CheckedModule):
     """A 3-D ResNet (Hara et al. 2018; Chen et al. 2019, "Med3D") that gives a feature for every slice.
 
     What is not real is zero behind every convolution, just as it is beyond the edge of a scan, and no statistic counts
@@ -39,6 +40,11 @@ class ResNet3D(nn.Module):
     dilated: bool = False
     norm: Norm = "group"
     dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """InputError for settings that do not go together."""
+        super().__post_init__()
+        check_lengths(self, widths=len(self.depths))
 
     @nn.compact
     def __call__(self, x: Float[Array, "b s h w c"], slice_mask: Bool[Array, "b s"]) -> Float[Array, "b s h2 w2 d"]:

@@ -9,17 +9,19 @@ from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.checked import CheckedModule, check_heads, check_lengths
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import DenseGeneral
 from ichformer.models.layers.positions import sincos_1d, slice_heights_mm
 from ichformer.models.layers.transformer import Remat, repeated
 from ichformer.models.layers.window_attention import EPSILON, SwinVersion, WindowBlock
 from ichformer.models.layers.windows import Size
+from ichformer.settings import check_ranges
 
 _LONGEST_MM = 250.0
 
 
-class SwinEncoder(nn.Module):
+class SwinEncoder(CheckedModule):
     """Scans to a grid of tokens; every stage after the first has half the rows and columns and twice the width.
 
     Video Swin (Liu et al. 2022, "Video Swin Transformer") with its stages; with one slice a window and a patch it is
@@ -54,6 +56,20 @@ class SwinEncoder(nn.Module):
     drop_path: float = 0.0
     remat: Remat = "none"
     dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """InputError for settings that do not go together."""
+        super().__post_init__()
+        stages = len(self.depths)
+        check_lengths(self, num_heads=stages, slice_merges=stages - 1)
+        for i, heads in enumerate(self.num_heads):
+            check_heads(self, heads, self.width * 2**i)
+        are_even = all(depth % 2 == 0 for depth in self.depths)
+        check_ranges(
+            "SwinEncoder.",
+            ("depths", self.depths, are_even, "even numbers: every second block of a stage is shifted"),
+            ("slice_merges", self.slice_merges, set(self.slice_merges) <= {1, 2}, "1 or 2 for each"),
+        )
 
     @property
     def slices_per_token(self) -> int:
@@ -98,7 +114,7 @@ class SwinEncoder(nn.Module):
         return nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name="norm")(x)
 
 
-class SwinStage(nn.Module):
+class SwinStage(CheckedModule):
     """Pairs of a level and a shifted block as one loop, their parameters stacked on a first axis under "pair".
 
     Attributes:
@@ -116,6 +132,14 @@ class SwinStage(nn.Module):
     version: SwinVersion = "v1"
     remat: Remat = "none"
     dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """InputError for settings that do not go together."""
+        super().__post_init__()
+        is_even = len(self.drop_path) % 2 == 0
+        check_ranges(
+            "SwinStage.", ("drop_path", self.drop_path, is_even, "a rate for each of an even number of blocks")
+        )
 
     @nn.compact
     def __call__(
@@ -146,7 +170,7 @@ class _Pair(nn.Module):
         return x
 
 
-class PatchMerging(nn.Module):
+class PatchMerging(CheckedModule):
     """Two by two tokens of a slice, of one slice or of two, become one token of twice the width.
 
     Liu et al. 2021, section 3.1; version 2 norms after the dense layer.

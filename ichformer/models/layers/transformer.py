@@ -10,8 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.attention import DENSE_INIT, SelfAttention
+from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.drop_path import drop_path
+from ichformer.settings import check_ranges, check_settings
 
 Feedforward = Literal["gelu_tanh", "gelu", "swiglu"]
 Remat = Literal["none", "dots", "full"]
@@ -41,8 +43,17 @@ class BlockStyle:
     qkv_bias: bool = True
     epsilon: float = 1e-6
 
+    def __post_init__(self) -> None:
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "BlockStyle.")
+        check_ranges(
+            "BlockStyle.",
+            ("mlp_ratio", self.mlp_ratio, self.mlp_ratio > 0, "a number above 0"),
+            ("epsilon", self.epsilon, self.epsilon > 0, "a number above 0"),
+        )
 
-class Mlp(nn.Module):
+
+class Mlp(CheckedModule):
     """Two dense layers with GELU between them, or the gated form of them.
 
     "swiglu" has two thirds of the hidden features, rounded up to a multiple of 8, as DINOv2 has: three matrices then
@@ -143,7 +154,7 @@ class Block(nn.Module):
         return x + self.scale2(self.mlp(self.norm2(x)), drop_rate, train=train)
 
 
-class Blocks(nn.Module):
+class Blocks(CheckedModule):
     """``depth`` equal blocks as one loop: compiled once, their parameters stacked on a first axis under "block".
 
     Attributes:

@@ -10,6 +10,7 @@ from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.checked import CheckedModule, check_heads
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.factorised import FactorisedBlock
 from ichformer.models.layers.positions import (
@@ -22,11 +23,12 @@ from ichformer.models.layers.positions import (
     slice_heights_mm,
 )
 from ichformer.models.layers.transformer import Block, Blocks, BlockStyle, Remat
+from ichformer.settings import check_ranges
 
 VolumeAttention = Literal["factorised", "joint"]
 
 
-class VolumeEncoder(nn.Module):
+class VolumeEncoder(CheckedModule):
     """Patches of a scan, each with its place, through ``depth`` transformer blocks.
 
     Sizes that patches do not divide are padded with zeros behind. Masked slices are zeroed first, and tokens without a
@@ -62,6 +64,12 @@ class VolumeEncoder(nn.Module):
     z_position: ZPosition = "mm"
     drop_path: float = 0.0
     remat: Remat = "none"
+
+    def __post_init__(self) -> None:
+        """InputError for settings that do not go together."""
+        super().__post_init__()
+        check_heads(self, self.num_heads, self.width)
+        check_ranges("VolumeEncoder.", ("width", self.width, self.width % 2 == 0, "an even number"))
 
     @property
     def slices_per_token(self) -> int:

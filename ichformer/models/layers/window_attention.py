@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ichformer.models.layers import cpu_attention, gpu_window_attention
 from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.checked import CheckedModule, check_heads
 from ichformer.models.layers.dense import Dense, DenseGeneral
 from ichformer.models.layers.drop_path import drop_path
 from ichformer.models.layers.transformer import Mlp
@@ -24,7 +25,7 @@ EPSILON = 1e-5
 _CACHED_LOGITS = 2**17
 
 
-class WindowAttention(nn.Module):
+class WindowAttention(CheckedModule):
     """Multi-head attention inside windows, with a bias for every offset of two tokens.
 
     Keys have no bias: it would add the same to all logits of a query, and version 2 leaves it out (Liu et al. 2022,
@@ -49,6 +50,7 @@ class WindowAttention(nn.Module):
     def __call__(self, x: Float[Array, "b d h w c"], slice_mask: Bool[Array, "b d"]) -> Float[Array, "b d h w c"]:
         """Tokens of the same shape; nobody attends to those of masked slices."""
         _, slices, rows, columns, width = x.shape
+        check_heads(self, self.num_heads, width)
         grid = (slices, rows, columns)
         tiles = tiling(grid, self.window, shifted=self.shifted)
         head = (self.num_heads, width // self.num_heads)
@@ -91,7 +93,7 @@ class WindowAttention(nn.Module):
         return jnp.moveaxis(pairs, -1, 0)
 
 
-class WindowBlock(nn.Module):
+class WindowBlock(CheckedModule):
     """A transformer block whose attention stays inside windows.
 
     Version 1 norms before attention and MLP, version 2 after them, on the branch ("res-post-norm", Liu et al. 2022,

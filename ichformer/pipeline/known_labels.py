@@ -1,0 +1,159 @@
+"""What is known of the labels of a split, as the loader will give them, and which scans it has to show whole."""
+
+import functools
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ichformer import LABELS
+from ichformer.errors import one_line
+from ichformer.pipeline.facts import FACTS_NAME, read_facts
+from ichformer.pipeline.records import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCounts:
+    """How often a label is known in a split."""
+
+    positive_scans: int
+    negative_scans: int
+    positive_slices: int
+    negative_slices: int
+
+    @property
+    def is_known(self) -> bool:
+        """Of any scan or slice."""
+        return any(asdict(self).values())
+
+    @property
+    def has_both_scans(self) -> bool:
+        """Positive and negative ones."""
+        return self.positive_scans > 0 and self.negative_scans > 0
+
+    @property
+    def has_both_slices(self) -> bool:
+        """Positive and negative ones."""
+        return self.positive_slices > 0 and self.negative_slices > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownLabels:
+    """What a training on a split will be told.
+
+    Attributes:
+      split: its name.
+      n_scans: of the split.
+      counts: by label, in the order of ``LABELS``.
+      whole_scans: how many scans are seen whole or evenly thinned (``whole_rows``).
+      thinned_scans: how many of those are longer than a training scan.
+      largest_step: every so many-th slice of the longest of them is taken; 1 where all of them fit.
+    """
+
+    split: str
+    n_scans: int
+    counts: dict[str, LabelCounts]
+    whole_scans: int
+    thinned_scans: int
+    largest_step: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def whole_rows(store: Store, split: str) -> frozenset[int]:
+    """The rows of a split whose scans have to be seen whole (``slabs.plan_whole``), so that their labels stay true.
+
+    A positive scan needs it where no slice is known to show the bleed and some slices are unknown: of a run of its
+    slices nobody could say whether it bleeds. All scans of the same origin are then seen alike. Otherwise positive
+    scans would be told from negative ones, whose slices are all known to be negative, by the distance of their slices.
+    """
+    labels, positive, negative = _labels_and_slices(store, split)
+    rows = store.rows(split)
+    n_slices = np.asarray(store.n_slices)[rows]
+    needs = ((labels == 1) & (positive == 0) & (negative < n_slices[:, None])).any(1)
+    origins = store.index["origin"].to_numpy()[rows]
+    return frozenset(rows[np.isin(origins, origins[needs])].tolist())
+
+
+def known_labels(store: Store, split: str, *, num_slices: int) -> KnownLabels:
+    """How many scans and slices of a split are known positive and negative, as the loader will give them.
+
+    A scan counts as positive where a training example of it can be: where it is seen whole, or a slice is known to be.
+    A slice counts once, however many slices an example takes. Dropped slices and other random changes are left out.
+
+    Args:
+      store: prepared scans.
+      split: which of them.
+      num_slices: slices of a training example.
+    """
+    labels, positive, negative = _labels_and_slices(store, split)
+    rows, whole = store.rows(split), whole_rows(store, split)
+    n_slices = np.asarray(store.n_slices)[rows]
+    is_whole = np.array([row in whole for row in rows.tolist()])
+    told = np.where(positive > 0, 1.0, np.where(negative == n_slices[:, None], 0.0, np.nan))
+    told = np.where(labels == 0, 0.0, told)
+    scans = np.where((is_whole | (n_slices <= num_slices))[:, None], labels, told)
+    counts = {
+        name: LabelCounts(
+            positive_scans=int((scans[:, i] == 1).sum()),
+            negative_scans=int((scans[:, i] == 0).sum()),
+            positive_slices=int(positive[:, i].sum()),
+            negative_slices=int(negative[:, i].sum()),
+        )
+        for i, name in enumerate(LABELS)
+    }
+    steps = -(-n_slices[is_whole] // num_slices)
+    return KnownLabels(
+        split=split,
+        n_scans=len(rows),
+        counts=counts,
+        whole_scans=len(whole),
+        thinned_scans=int((steps > 1).sum()),
+        largest_step=int(steps.max(initial=1)),
+    )
+
+
+def format_known_labels(known: KnownLabels) -> str:
+    """A table for the terminal, and how scans without labels of their slices are seen."""
+    columns = ("scans with", "without", "slices with", "without")
+    lines = [f"labels known in the split {one_line(known.split)!r}, {known.n_scans} scans:"]
+    lines.append(f"  {'':<18}" + "".join(f"{column:>12}" for column in columns))
+    for name, count in known.counts.items():
+        values = (count.positive_scans, count.negative_scans, count.positive_slices, count.negative_slices)
+        lines.append(f"  {name:<18}" + "".join(f"{value:>12,}" for value in values))
+    if known.whole_scans:
+        scans = f"{known.whole_scans} of {known.n_scans} scans" if known.whole_scans < known.n_scans else "all scans"
+        lines.append(
+            f"The labels of {scans} are known of the whole scan only. They are seen whole; none of their slices are "
+            "dropped or cut out."
+        )
+    if known.thinned_scans:
+        lines.append(
+            f"{known.thinned_scans} of them have more than --data.num-slices slices and give every k-th slice, "
+            f"with k up to {known.largest_step}. A bleed between two of these is missed: a larger number misses "
+            "less and takes more memory."
+        )
+    return "\n".join(lines)
+
+
+@functools.lru_cache(maxsize=4)
+def _labels_and_slices(
+    store: Store, split: str
+) -> tuple[Float[np.ndarray, "n labels"], Int[np.ndarray, "n labels"], Int[np.ndarray, "n labels"]]:
+    """Of each scan of a split its labels, and how many of its slices are known positive and negative for each.
+
+    From what preparation noted of each scan; a record is opened only where nothing was noted.
+    """
+    rows = store.rows(split)
+    noted, hashes = read_facts(store.path / FACTS_NAME), store.index["sha256"].tolist()
+    positive, negative = np.zeros((2, len(rows), len(LABELS)), np.int64)
+    for i, row in enumerate(rows.tolist()):
+        if (facts := noted.get(hashes[row])) is not None:
+            positive[i], negative[i] = facts.positive_slices, facts.negative_slices
+        else:
+            slices = store.header(row).slice_labels
+            positive[i], negative[i] = (slices == 1).sum(0), (slices == 0).sum(0)
+    return store.index[list(LABELS)].to_numpy(np.float64)[rows], positive, negative

@@ -1,0 +1,94 @@
+"""Which labels a classifier is trained for, decided before the first step from what is known of its training scans."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from ichformer import LABELS
+from ichformer.errors import InputError
+from ichformer.files import write_text
+from ichformer.objectives.base import Objective
+from ichformer.objectives.classification import Classification
+from ichformer.pipeline.known_labels import KnownLabels, LabelCounts, format_known_labels, known_labels
+from ichformer.pipeline.records import Store
+from ichformer.training.config import TrainConfig
+
+LABELS_NAME = "labels.json"
+"""The file in the folder of a run with what is known of the labels of its training scans, and which were trained."""
+
+
+def for_known_labels(objective: Objective, config: TrainConfig, store: Store) -> tuple[Objective, KnownLabels | None]:
+    """The objective without the losses that nothing can be learnt from, and what is known of the labels.
+
+    A label has a loss in slices where positive and negative slices are known of it, and in scans likewise. An objective
+    that needs no labels comes back as it is, with None.
+
+    Raises:
+      InputError: nothing is known of any label, no label has both positives and negatives, or one that
+        ``config.objective.labels`` names has not.
+    """
+    if not isinstance(objective, Classification):
+        return objective, None
+    known = known_labels(store, config.data.split, num_slices=config.data.num_slices)
+    asked = config.objective.labels or LABELS
+    slice_labels = tuple(name for name in asked if known.counts[name].has_both_slices)
+    scan_labels = tuple(name for name in asked if known.counts[name].has_both_scans and objective.scan_weight)
+    trained = {*slice_labels, *scan_labels}
+    lacking = [name for name in asked if name not in trained]
+    if not any(count.is_known for count in known.counts.values()):
+        raise InputError(
+            f"no label of any scan or slice is known in the split {known.split!r}",
+            where=store.path,
+            mend="prepare the scans with their labels (prepare --labels), or pretrain without: --objective.name mae",
+        )
+    if lacking and (config.objective.labels or not trained):
+        others = [name for name in asked if name in trained]
+        leave = f"leave it out (--objective.labels {' '.join(others)}), or add" if others else "add"
+        raise InputError(
+            f"{_said(lacking[-1], known.counts[lacking[-1]])} in the split {known.split!r}",
+            where="--objective.labels" if config.objective.labels else store.path,
+            mend=f"{leave} labelled scans: training needs positives and negatives",
+        )
+    return dataclasses.replace(objective, slice_labels=slice_labels, scan_labels=scan_labels), known
+
+
+def format_labels(known: KnownLabels, objective: Objective) -> str:
+    """What is known of each label, and which are not trained, for the terminal."""
+    assert isinstance(objective, Classification)
+    trained = {*objective.slice_labels, *objective.scan_labels}
+    left_out = [_said(name, count) for name, count in known.counts.items() if name not in trained]
+    lines = [format_known_labels(known)]
+    if left_out:
+        lines.append(f"Not trained: {'; '.join(left_out)}.")
+    if objective.scan_labels and not objective.slice_labels:
+        lines.append("No label is trained on slices: positive and negative slices are known of none.")
+    return "\n".join(lines)
+
+
+def write_labels(known: KnownLabels, objective: Objective, run: Path) -> None:
+    """Writes ``LABELS_NAME`` into the folder of a run."""
+    assert isinstance(objective, Classification)
+    values = known.to_json() | {"trained": {"slice": objective.slice_labels, "scan": objective.scan_labels}}
+    write_text(json.dumps(values, indent=2) + "\n", run / LABELS_NAME)
+
+
+def as_trained(objective: Classification, run: Path) -> Classification:
+    """The objective with the losses that a run was trained with; as it is for a run that keeps no such record."""
+    file = run / LABELS_NAME
+    if not file.exists():
+        return objective
+    try:
+        trained = json.loads(file.read_text(encoding="utf-8"))["trained"]
+        slice_labels, scan_labels = tuple(trained["slice"]), tuple(trained["scan"])
+        return dataclasses.replace(objective, slice_labels=slice_labels, scan_labels=scan_labels)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, InputError):
+        raise InputError("is damaged", where=file, mend="restore it, or train again") from None
+
+
+def _said(name: str, count: LabelCounts) -> str:
+    if not count.is_known:
+        return f"{name} (nothing is known of it)"
+    return (
+        f"{name} (known of {count.positive_scans} positive and {count.negative_scans} negative scans, "
+        f"{count.positive_slices} positive and {count.negative_slices} negative slices)"
+    )

@@ -1,0 +1,62 @@
+"""Wherever a path is taken, a text will do: nobody has to know which function wants a ``Path``."""
+
+import os
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ichformer import demo, testing
+from ichformer.bench import loader, prepare
+from ichformer.cohorts import index
+from ichformer.cohorts.registry import COHORTS
+from ichformer.ct import scans
+from ichformer.ct.phantom import cohort
+from ichformer.evaluation import (
+    across_sites,
+    compare,
+    ensembling,
+    folds,
+    judge,
+    predictions,
+    robustness_run,
+    table_files,
+    thresholds,
+)
+from ichformer.models.weights import load, pretrained
+from ichformer.pipeline import prepare as preparation
+from ichformer.pipeline import records, resplit
+from ichformer.reading import predict
+from ichformer.training import ensemble, loop, run
+
+ENTRIES: list[Callable[..., Any]] = [
+    *COHORTS.values(),
+    *(index.read_index, index.write_index, scans.find_scans, scans.read_volume, cohort.write_phantom_cohort),
+    *(testing.tiny_cohort, preparation.prepare, records.Store.open, resplit.resplit, loop.train, run.Run.open),
+    *(run.start_run, run.seen_scans, ensemble.open_trained, ensemble.training_store, ensemble.open_members),
+    *(predictions.train_and_freeze, predictions.evaluate, predictions.open_to_judge, judge.judge, judge.judge_file),
+    *(compare.compare_files, across_sites.leave_one_site_out, folds.cross_validate, ensembling.make_ensemble),
+    *(robustness_run.corruption_benchmark, table_files.read_predictions, table_files.write_predictions),
+    *(thresholds.read_thresholds, thresholds.write_thresholds, predict.predict, demo.demo, loader.bench_loader),
+    *(prepare.bench_prepare, load.load_weights, pretrained.load_pretrained),
+]
+
+
+def kinds(hint: Any) -> Iterator[set[Any]]:
+    """The kinds that a parameter takes, and those of what it is a sequence of."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) in (Sequence, tuple, list):
+        yield from kinds(parts[0])
+    else:
+        yield {typing.get_origin(part) or part for part in (parts or (hint,))}
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: f"{entry.__module__}.{entry.__name__}")
+def test_a_path_may_be_a_text(entry):
+    hints = typing.get_type_hints(entry)
+    hints.pop("return", None)
+    paths = [taken for hint in hints.values() for taken in kinds(hint) if taken & {Path, os.PathLike}]
+    assert paths
+    assert all(str in taken for taken in paths)
