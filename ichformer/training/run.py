@@ -20,6 +20,7 @@ from ichformer import LABELS
 from ichformer.cohorts.tables import read_table, write_table
 from ichformer.errors import InputError
 from ichformer.files import write_text
+from ichformer.lease import is_lease
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
@@ -126,7 +127,7 @@ def start_run(path: Path, config: TrainConfig, prepare: PrepareConfig, **facts: 
                 f"a run with another {', '.join(changed)} is there", where=path, mend="name another folder for this one"
             )
         return
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or not all(map(is_lease, path.iterdir()))):
         raise InputError("is there and is no run", where=path, mend="name a new or an empty folder")
     path.mkdir(parents=True, exist_ok=True)
     facts = {"prepare": dataclasses.asdict(prepare), **facts, **environment()}

@@ -127,6 +127,7 @@ def run(
             look=NotedLook(config, noted),
             writers=[noted],
             clock=Clock(),
+            confirm=lambda: None,
             is_told_to_stop=is_told_to_stop,
             progress=False,
         )

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ichformer.models.layers.channel_norm import Norm, normalise
 from ichformer.models.layers.convolution import Conv
-from ichformer.models.layers.drop_path import DropPath
+from ichformer.models.layers.dropout import DropPath
 
 
 class Stage(NamedTuple):
