@@ -154,6 +154,9 @@ def hold(
         lease = _take(folder, what, is_told_to_stop, beat_s, bound_s)
     try:
         yield lease
+    except Exception:
+        lease.confirm()  # whatever failed, if another works there by now, that is why
+        raise
     finally:
         lease.release()
 

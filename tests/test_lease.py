@@ -236,6 +236,20 @@ def test_who_was_suspended_finds_the_folder_taken_over_before_it_writes(tmp_path
     assert leases(tmp_path) == [".lease.2"]
 
 
+def test_what_fails_where_another_works_by_now_fails_for_that_reason(tmp_path, monkeypatch):
+    """As a checkpoint does that was half-written when the process was suspended, and that the other cleared away."""
+
+    def write() -> None:
+        with hold(tmp_path, what="training", beat_s=600.0):
+            left_by(ELSEWHERE, tmp_path, number=2)
+            clock = module._clock
+            monkeypatch.setattr(module, "_clock", lambda: clock() + 3600)
+            (tmp_path / "no such folder" / "file").write_text("")
+
+    with pytest.raises(InputError, match="took the folder over"):
+        write()
+
+
 def test_who_was_suspended_and_still_holds_the_folder_goes_on(tmp_path, monkeypatch):
     with hold(tmp_path, what="training", beat_s=600.0) as lease:
         os.utime(tmp_path / ".lease.1", (0, 0))

@@ -113,7 +113,7 @@ def test_a_killed_training_is_followed_at_once_and_a_suspended_one_notices(store
         wait_for_steps(12)
         third.send_signal(signal.SIGCONT)
         _, said = third.communicate(timeout=600)
-        assert third.returncode == 2
+        assert third.returncode == 2, said
         assert "gave no sign of life for too long" in said.strip().splitlines()[-1]
         assert f"(process {fourth.pid} on" in said
         wait_for_steps(5)
