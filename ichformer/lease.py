@@ -146,6 +146,7 @@ def hold(
       InputError: another process works there, or the folder cannot be made or written to.
       Stopped: ``is_told_to_stop`` said so while it waited.
     """
+    folder = folder.absolute()  # the working directory may change
     with mendable(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)

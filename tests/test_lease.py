@@ -209,7 +209,7 @@ def test_of_many_that_take_over_at_once_one_wins(tmp_path):
     left_by(dead, tmp_path, number=3)
     left_by(dead, tmp_path, number=7)
     context = multiprocessing.get_context("fork") if "jax" not in sys.modules else multiprocessing.get_context("spawn")
-    takers, count = 4, 25
+    takers, count = 3, 25
     ready, results = context.Barrier(takers), context.Queue()
     processes = [context.Process(target=take, args=(tmp_path, count, ready, results)) for _ in range(takers)]
     for process in processes:

@@ -1,6 +1,7 @@
 """Dropout, stochastic depth and masks are those of the scan, whatever the layout: every layout trains the same."""
 
 import functools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+import ichformer
 from ichformer.ct.windows import WINDOWS
 from ichformer.models.cnn import NoContext
 from ichformer.models.encoders import build_encoder
@@ -161,3 +163,12 @@ def test_the_scans_of_several_hosts_have_the_places_of_one_hosts_batch():
     np.testing.assert_array_equal(places_of(np.int32([0, 0, 0, 1, 1, 1])), [0, 2, 4, 1, 3, 5])
     np.testing.assert_array_equal(places_of(np.int32([1, 0, 0, 1])), [1, 0, 2, 3])
     np.testing.assert_array_equal(places_of(np.zeros(3, np.int32)), [0, 1, 2])
+
+
+def test_no_module_draws_in_another_way():
+    """``nn.Dropout`` draws for a whole array at once, and so differently for each layout."""
+    for file in (Path(ichformer.__file__).parent / "models").rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        assert "nn.Dropout(" not in text, file
+        if file.name not in ("draws.py", "dropout.py"):
+            assert "random.bernoulli" not in text, file
