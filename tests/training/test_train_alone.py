@@ -127,3 +127,5 @@ def test_a_killed_training_is_followed_at_once_and_a_suspended_one_notices(store
         for process in started:
             process.kill()
             process.wait()
+            assert process.stderr is not None
+            process.stderr.close()
