@@ -16,6 +16,7 @@ from tyro.conf import Positional
 
 from ichformer import LABELS
 from ichformer.errors import InputError, Stopped, mendable
+from ichformer.processes import ending_in_order
 from ichformer.training.config import TrainConfig
 
 
@@ -643,11 +644,12 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command.
 
-    Exit code 0: done, or all saved at SIGTERM; 2: bad usage or input, one line; 130: Ctrl-C; 1: our fault.
+    Exit code 0: done, or all saved at SIGTERM; 2: bad usage or input, one line; 130: Ctrl-C; 129, 143: ended by SIGHUP
+    or SIGTERM; 1: our fault.
     """
     try:
         command = _parse(sys.argv[1:] if arguments is None else arguments)
-        with mendable():
+        with mendable(), ending_in_order():
             command()
     except InputError as error:
         print(f"ichformer: error: {error}", file=sys.stderr)

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -67,7 +68,40 @@ def _pool(workers: int) -> Iterator[Callable[..., Iterator]]:
 def start_worker() -> None:
     """What every worker process does first.
 
-    Ctrl-C reaches all processes of a terminal; only the parent heeds it, and lets the work in hand finish.
+    Ctrl-C reaches all processes of a terminal; only the parent heeds it, and lets the work in hand finish. Where the
+    parent is killed, its workers end with it: nobody would take what they make.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), name="end with parent", daemon=True).start()
     keep_freed_memory()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP end the process as an exception does: what is half done is cleared up.
+
+    A handler of somebody else, such as ``nohup``, stays. Outside the main thread nothing changes.
+
+    Raises:
+      SystemExit: at such a signal, with the exit code that a shell gives for it, 128 + its number.
+    """
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [signal.SIGTERM, signal.SIGHUP] if threading.current_thread() is threading.main_thread() else []
+    changed = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)

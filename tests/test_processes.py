@@ -1,6 +1,9 @@
 """One function over many things: in order, each once, and nothing is begun after the end."""
 
+import os
 import resource
+import signal
+import subprocess
 import sys
 import time
 from functools import partial
@@ -9,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ichformer.processes import map_processes
+from ichformer.processes import ending_in_order, map_processes
 
 MANY, BAD = 60, 10
 
@@ -75,3 +78,71 @@ def fresh_pages(_: int) -> int:
 def test_workers_take_the_memory_of_their_last_array():
     of_64_mb = list(map_processes(fresh_pages, range(2), desc="", unit="", workers=2))
     assert max(of_64_mb) < 200  # of 15,625
+
+
+def mark_and_wait(folder: Path, number: int) -> None:
+    (folder / f"worker{number}").write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+WAITS = """
+import sys
+from functools import partial
+from pathlib import Path
+from ichformer.processes import ending_in_order, map_processes
+from tests.test_processes import mark_and_wait
+if __name__ == "__main__":
+    with ending_in_order():
+        list(map_processes(partial(mark_and_wait, Path(sys.argv[1])), range(2), desc="", unit="", progress=False))
+"""
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_workers_end_with_their_parent(tmp_path):
+    """A worker in the middle of a task, whose parent is killed and can tell it nothing."""
+    with subprocess.Popen([sys.executable, "-c", WAITS, tmp_path], stderr=subprocess.DEVNULL) as parent:
+        deadline = time.monotonic() + 120
+        while len(files := [file for file in tmp_path.iterdir() if file.read_text()]) < 2:
+            assert parent.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        workers = [int(file.read_text()) for file in files]
+        assert all(map(is_running, workers))
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    deadline = time.monotonic() + 60
+    while any(map(is_running, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_clears_up_as_an_exception_does(tmp_path, number):
+    def interrupted() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+        finally:
+            (tmp_path / "cleared").touch()
+
+    with pytest.raises(SystemExit) as ended, ending_in_order():
+        interrupted()
+    assert ended.value.code == 128 + number
+    assert (tmp_path / "cleared").exists()
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_signal_that_somebody_else_handles_is_left_to_him():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with ending_in_order():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

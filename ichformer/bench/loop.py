@@ -114,7 +114,10 @@ def bench_loop(
     }
 
 
-def _do_nothing(state: TrainState, _: Batch, __: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+def _do_nothing(
+    state: TrainState, batch: Batch, rng: jax.Array, *, places: jax.Array
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    del batch, rng, places
     metrics = {"loss": jnp.zeros(()), "grad_norm": jnp.zeros(()), "bad_in_a_row": state.guard.bad_in_a_row}
     return dataclasses.replace(state, step=state.step + 1), metrics
 
@@ -161,6 +164,7 @@ def _time_loop(
                     ticks,
                 ],
                 clock=Clock(),
+                confirm=lambda: None,
                 is_told_to_stop=lambda: False,
                 progress=True,
             )

@@ -13,6 +13,7 @@ from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
 from ichformer.models.layers.channel_norm import Norm
 from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
+from ichformer.models.layers.dropout import Dropout
 from ichformer.models.layers.resnet import Shortcut
 from ichformer.models.layers.resnet3d import ResNet3D
 from ichformer.models.slice_sequence import SliceSequence
@@ -63,7 +64,7 @@ class NoContext(CheckedModule):
         train: bool,
     ) -> Float[Array, "b s d"]:
         """The vectors as they are."""
-        return nn.Dropout(self.dropout, deterministic=not train)(x)
+        return Dropout(self.dropout)(x, train=train)
 
 
 def cnn3d(
@@ -122,7 +123,7 @@ class Cnn3d(CheckedModule):
         grid = self.perturb(CAM_LAYER, grid)
         vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
         vectors = rearrange(vectors, "(b s) d -> b s d", b=x.shape[0])
-        vectors = nn.Dropout(self.dropout, deterministic=not train)(vectors)
+        vectors = Dropout(self.dropout)(vectors, train=train)
         slice_logits, scan_logits = SliceAndScanHead(self.scan_pool, self.dtype, name="head")(vectors, slice_mask)
         return Prediction(
             slice_logits=slice_logits, scan_logits=scan_logits, features={"slices": vectors, CAM_LAYER: grid}

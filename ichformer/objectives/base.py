@@ -24,6 +24,8 @@ class Objective(Protocol):
     def loss(self, params: Params, batch: Batch, rng: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, Metrics]:
         """Sum and weight of the loss over the scans of ``batch``, and further metrics.
 
-        Sums, not means: the step divides after the sum over devices, so that every layout gives the same loss.
+        Sums, not means: the step divides after the sum over devices, so that every layout gives the same loss. ``rng``
+        is one key for the whole batch, of which ``batch`` may be a part: random numbers of a scan are drawn with
+        ``models.layers.draws.draw_by_scan``, so that every layout draws the same.
         """
         ...

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from ichformer.ct.windows import Window
 from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.dense import Dense
+from ichformer.models.layers.draws import draw_by_scan
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.positions import sincos_2d
 from ichformer.models.layers.transformer import Block
@@ -104,5 +105,6 @@ class MaskedSlices:
     def _order(self, rng: jax.Array, x: Float[Array, "n h w c"]) -> tuple[Int[Array, "n tokens"], int]:
         p = self.model.encoder.patch_size
         tokens = (x.shape[1] // p) * (x.shape[2] // p)
-        order = jnp.argsort(jax.random.uniform(rng, (x.shape[0], tokens)), axis=1)
+        draws = draw_by_scan(rng, len(x), lambda key, each: jax.random.uniform(key, (each, tokens)))
+        order = jnp.argsort(draws, axis=1)
         return order, max(1, round(tokens * (1 - self.mask_ratio)))

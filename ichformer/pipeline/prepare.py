@@ -24,6 +24,7 @@ from ichformer.cohorts.tables import read_slice_table, write_table
 from ichformer.ct.fingerprint import fingerprint
 from ichformer.errors import InputError, one_line
 from ichformer.files import write_text
+from ichformer.lease import Lease, hold
 from ichformer.pipeline.facts import ScanFacts, complete_facts, describe_scan
 from ichformer.pipeline.header import RECORD_VERSION
 from ichformer.pipeline.masks import read_mask
@@ -69,11 +70,26 @@ def prepare(
       progress: show a bar with an ETA on standard error.
 
     Raises:
-      InputError: a bad index, configuration or table of slice labels, a store of another configuration, nowhere to
-        write, or no series that could be read.
+      InputError: a bad index, configuration or table of slice labels, a store of another configuration or one that
+        another preparation is writing (``lease``), nowhere to write, or no series that could be read.
     """
     check_index(index)
     out = Path(out).absolute()  # a cluster's workers may run in another folder
+    with hold(out, what="preparation") as lease:
+        return _prepare_held(index, out, config, executor, workers, progress=progress, lease=lease)
+
+
+def _prepare_held(
+    index: pd.DataFrame,
+    out: Path,
+    config: PrepareConfig,
+    executor: Executor | None,
+    workers: int | None,
+    *,
+    progress: bool,
+    lease: Lease,
+) -> Store:
+    """``prepare`` in a folder in which nobody else works."""
     known = _open_folder(out, config)
     tasks = list(_tasks(index, out, config))
     facts: dict[str, dict[str, Any]] = {}
@@ -86,6 +102,7 @@ def prepare(
     outcomes = run_all(_prepare_one, todo, executor=executor, workers=workers or os.cpu_count() or 1)
     with tqdm(total=len(todo), desc="prepare", unit="scan", disable=not (progress and todo), file=sys.stderr) as bar:
         for task, outcome in outcomes:
+            lease.confirm()
             if isinstance(outcome, tuple):
                 facts[task.series], described[outcome[0]["sha256"]] = outcome
             else:
@@ -102,6 +119,7 @@ def prepare(
         for task in tasks
         if task.series in facts
     ]
+    lease.confirm()
     _write_rejects(index, reasons, out)
     _write_index(out, config, sorted(entries, key=lambda entry: entry["series"]))
     for left_by_the_killed in (out / SHARD_FOLDER).glob(".*.tmp"):

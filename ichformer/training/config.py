@@ -212,8 +212,8 @@ class ParallelConfig:
       data: groups of devices that share a batch and hold the same parameters; what is left where None.
       fsdp: devices that share a batch and each hold a part of every large parameter and of its optimiser state.
       tensor: devices that share the heads and the hidden features of each block.
-      accumulate: parts of a batch that are computed one after the other, in as many times less memory. With dropout
-        or masking, each part draws its own.
+      accumulate: parts of a batch that are computed one after the other, in as many times less memory. The result is
+        the same up to rounding, also with dropout and masking.
       coordinator: HOST:PORT of the first host, where no launcher (Slurm, a GKE job, a TPU VM) names it.
       num_processes: with ``coordinator``: how many processes there are.
       process_id: with ``coordinator``: which of them this is, from 0.

@@ -12,6 +12,7 @@ import jax
 
 from ichformer.errors import Stopped, mendable
 from ichformer.files import write_text
+from ichformer.lease import Lease, hold
 from ichformer.objectives.base import Objective, Params
 from ichformer.pipeline.loader import training_batches
 from ichformer.pipeline.prepare_config import PrepareConfig
@@ -58,6 +59,8 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
 
     Several hosts (``training.hosts``) each call this with the same arguments and a folder that they share.
 
+    One training at a time works in the folder (``lease``).
+
     Args:
       config: what to do.
       run: the folder to make or to go on with.
@@ -67,8 +70,9 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
       The last metrics that were written.
 
     Raises:
-      InputError: a store, a setting or a folder that does not fit; updates that fail again after going back; a disk
-        that is full or may not be written to.
+      InputError: a store, a setting or a folder that does not fit; another training that works in the folder, also one
+        that took it over while this one was suspended; updates that fail again after going back; a disk that is full or
+        may not be written to.
       Stopped: by SIGTERM, with everything saved.
       KeyboardInterrupt: by Ctrl-C, with everything saved; by the second, at once.
     """
@@ -85,6 +89,9 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
             prepared = PrepareConfig(**store.config)
             init = functools.partial(initial_state, objective, config, prepared.size)
             shapes = jax.eval_shape(init)  # refuses what does not go with the model before there is a folder
+            held: list[Lease] = []  # empty on all hosts but the first
+            wait = is_told_to_stop if jax.process_count() == 1 else lambda: False
+            on_first_host(lambda: held.append(opened.enter_context(hold(run, what="training", is_told_to_stop=wait))))
             on_first_host(functools.partial(_start, config, run, store, prepared, objective, shapes.params))
             if known is not None and jax.process_index() == 0:
                 write_labels(known, objective, run)
@@ -102,6 +109,7 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
             opened.callback(batches.close)
             step = _compile(config, objective, state, mesh)
             look = Look(config, objective, store, mesh)
+            _confirm(held)
             writers = _writers(config, run, first, state)
             for writer in writers:
                 opened.callback(writer.close)
@@ -118,9 +126,15 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
             look=look,
             writers=writers,
             clock=clock,
+            confirm=functools.partial(_confirm, held),
             is_told_to_stop=is_told_to_stop,
             progress=progress,
         )
+
+
+def _confirm(held: list[Lease]) -> None:
+    for lease in held:
+        lease.confirm()
 
 
 def _batches(config: TrainConfig, store: Store, *, start: int) -> grain.DatasetIterator:

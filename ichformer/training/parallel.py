@@ -7,8 +7,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int32
 
 from ichformer.errors import InputError
 from ichformer.pipeline.batch import Batch
@@ -128,7 +130,8 @@ def compile_step(
     """``step(state, batch, rng) -> (state, metrics)`` over the mesh; the old state's memory is given up.
 
     Args:
-      step: pure; under "pmap" it is also given ``axis_name`` and has to sum over it.
+      step: pure; it is also given ``places``, where in the whole batch each of its scans stands. Under "pmap" it gets
+        one device's scans and ``axis_name``, over which it has to sum.
       state: arrays or shapes; only their layout is read.
       mesh: where to run.
       mode: "jit" or "pmap"; the arguments of what comes back are the same for both.
@@ -137,8 +140,12 @@ def compile_step(
         return _compile_pmap(step, mesh)
     everywhere = NamedSharding(mesh, PartitionSpec())
     shardings = state_shardings(state, mesh)
+
+    def placed(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Any]:
+        return step(state, batch, rng, places=jnp.asarray(_places(mesh, len(batch.weight))))
+
     return jax.jit(
-        _with_batch_kept_apart(step, mesh),
+        _with_batch_kept_apart(placed, mesh),
         in_shardings=(shardings, NamedSharding(mesh, PartitionSpec(BATCH_AXES)), everywhere),
         out_shardings=(shardings, everywhere),
         donate_argnums=0,
@@ -175,8 +182,14 @@ def _compile_pmap(
     step: Callable[..., tuple[TrainState, Any]], mesh: Mesh
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Any]]:
     """The state goes in and comes out whole, without the axis of devices that pmap's users know from elsewhere."""
+
+    def of_device(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Any]:
+        count = len(batch.weight)
+        places = jax.lax.axis_index("data") * count + jnp.arange(count)
+        return step(state, batch, rng, places=places, axis_name="data")
+
     mapped = jax.pmap(
-        functools.partial(step, axis_name="data"),
+        of_device,
         axis_name="data",
         in_axes=(None, 0, None),
         out_axes=None,
@@ -189,6 +202,31 @@ def _compile_pmap(
         return jax.tree.map(lambda x: x.reshape(mesh.size, -1, *x.shape[1:]), batch)
 
     return lambda state, batch, rng: mapped(state, split(batch), rng)
+
+
+def _places(mesh: Mesh, count: int) -> np.ndarray:
+    """``places_of`` the ``count`` scans of a batch that ``shard_batch`` laid out."""
+    held_by = np.zeros(count, np.int32)
+    held: dict[Any, Any] = dict(NamedSharding(mesh, PartitionSpec(BATCH_AXES)).devices_indices_map((count,)))
+    for device, (scans,) in held.items():
+        held_by[scans] = device.process_index
+    return places_of(held_by)
+
+
+def places_of(held_by: Int32[np.ndarray, "b"]) -> Int32[np.ndarray, "b"]:
+    """The place of each scan in the batch that one host alone would read.
+
+    Hosts take turns in it (``pipeline.loader.training_batches``), while in the array a host's scans lie together.
+
+    Args:
+      held_by: the number of the host that holds each scan of the array.
+    """
+    hosts = len(np.unique(held_by))
+    places = np.empty_like(held_by)
+    for host in range(hosts):
+        own = np.flatnonzero(held_by == host)
+        places[own] = host + hosts * np.arange(len(own))
+    return places
 
 
 def _shares(mesh: Mesh) -> int:

@@ -21,6 +21,7 @@ from ichformer.cohorts.patients import PATIENT_SOURCES
 from ichformer.cohorts.tables import read_table, write_table
 from ichformer.errors import InputError
 from ichformer.files import write_text
+from ichformer.lease import is_lease
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
@@ -136,7 +137,7 @@ def start_run(path: Path | str, config: TrainConfig, prepare: PrepareConfig, **f
                 f"a run with another {', '.join(changed)} is there", where=path, mend="name another folder for this one"
             )
         return
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or not all(map(is_lease, path.iterdir()))):
         raise InputError("is there and is no run", where=path, mend="name a new or an empty folder")
     path.mkdir(parents=True, exist_ok=True)
     # An absolute path is the same from every folder; a relative one would be looked for where the reader happens to be.

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ichformer.models.layers.draws import scans_at
 from ichformer.objectives.base import Metrics, Objective
 from ichformer.pipeline.batch import Batch
 from ichformer.training.guard import judge, only_if
@@ -18,6 +19,7 @@ def train_step(
     batch: Batch,
     rng: jax.Array,
     *,
+    places: jax.Array | None = None,
     objective: Objective,
     optimizer: optax.GradientTransformation,
     ema_decay: float,
@@ -27,13 +29,15 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Loss, gradient, update; metrics are means over the whole batch.
 
-    Sums are divided once, after they ran over all scans: a global batch gives the same loss on any layout. A step that
-    is not to be believed (``guard.judge``) counts, but leaves parameters, optimiser and average as they were.
+    Sums are divided once, after they ran over all scans, and random numbers follow each scan's place in the whole batch
+    (``models.layers.draws``): a batch gives the same loss and gradient on any layout. A step that is not to be believed
+    (``guard.judge``) counts, but leaves parameters, optimiser and average as they were.
 
     Args:
       state: the state before the step.
       batch: all scans of the step, or with ``axis_name`` this device's.
       rng: of the run; the step's own follows from it and ``state.step``.
+      places: int32 [B], where each scan of ``batch`` stands in the whole batch; None where it is the whole, in order.
       objective: what is optimised.
       optimizer: how.
       ema_decay: of the averaged parameters.
@@ -42,9 +46,8 @@ def train_step(
       axis_name: the mapped axis whose devices hold the other scans, where there is one.
     """
     rng = jax.random.fold_in(rng, state.step)
-    if axis_name is not None:
-        rng = jax.random.fold_in(rng, jax.lax.axis_index(axis_name))
-    sums = _accumulated(objective, state.params, batch, rng, accumulate)
+    places = jnp.arange(len(batch.weight)) if places is None else places
+    sums = _accumulated(objective, state.params, batch, places, rng, accumulate)
     if axis_name is not None:
         sums = jax.lax.psum(sums, axis_name)
     total, weight, metric_sums, grads = sums
@@ -70,31 +73,34 @@ def train_step(
 
 
 def _accumulated(
-    objective: Objective, params: Any, batch: Batch, rng: jax.Array, parts: int
+    objective: Objective, params: Any, batch: Batch, places: jax.Array, rng: jax.Array, parts: int
 ) -> tuple[jax.Array, jax.Array, Metrics, Any]:
     """``_sums`` over ``parts`` equal parts of the batch, one after the other."""
     if parts == 1:
-        return _sums(objective, params, batch, rng)
+        return _sums(objective, params, batch, places, rng)
 
     def split(x: jax.Array) -> jax.Array:
         # Every part takes scans from all over the batch, so that each device has its share of each part.
         return jnp.swapaxes(x.reshape(-1, parts, *x.shape[1:]), 0, 1)
 
-    def add(sums: Any, part: tuple[jax.Array, Batch]) -> tuple[Any, None]:
-        number, scans = part
-        return jax.tree.map(jnp.add, sums, _sums(objective, params, scans, jax.random.fold_in(rng, number))), None
+    def add(sums: Any, part: tuple[Batch, jax.Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, sums, _sums(objective, params, *part, rng)), None
 
-    batches = jax.tree.map(split, batch)
-    shapes = jax.eval_shape(functools.partial(_sums, objective), params, jax.tree.map(lambda x: x[0], batches), rng)
+    split_up = jax.tree.map(split, (batch, places))
+    first = jax.tree.map(lambda x: x[0], split_up)
+    shapes = jax.eval_shape(functools.partial(_sums, objective), params, *first, rng)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    return jax.lax.scan(add, zeros, (jnp.arange(parts), batches))[0]
+    return jax.lax.scan(add, zeros, split_up)[0]
 
 
-def _sums(objective: Objective, params: Any, batch: Batch, rng: jax.Array) -> tuple[jax.Array, jax.Array, Metrics, Any]:
+def _sums(
+    objective: Objective, params: Any, batch: Batch, places: jax.Array, rng: jax.Array
+) -> tuple[jax.Array, jax.Array, Metrics, Any]:
     """Loss, weight, metrics and gradient, each summed over the scans of ``batch``."""
 
     def loss_sum(params: Any) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
-        total, weight, metrics = objective.loss(params, batch, rng, True)
+        with scans_at(places):
+            total, weight, metrics = objective.loss(params, batch, rng, True)
         return total, (weight, metrics)
 
     (total, (weight, metrics)), grads = jax.value_and_grad(loss_sum, has_aux=True)(params)

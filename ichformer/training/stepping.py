@@ -38,6 +38,7 @@ def run_steps(
     look: Look,
     writers: Sequence[Writer],
     clock: Clock,
+    confirm: Callable[[], None],
     is_told_to_stop: Callable[[], bool],
     progress: bool,
 ) -> dict[str, float]:
@@ -56,6 +57,7 @@ def run_steps(
       look: at the split "val", where that is due.
       writers: get the metrics.
       clock: of the run.
+      confirm: called before anything is written; raises where another training has the folder now (``lease``).
       is_told_to_stop: asked after every step, and in looks.
       progress: a bar with an ETA on standard error.
 
@@ -63,7 +65,7 @@ def run_steps(
       The last metrics that were written.
 
     Raises:
-      InputError: updates that fail again after going back, a disk that is full.
+      InputError: updates that fail again after going back, a disk that is full, a folder that ``confirm`` refuses.
       Stopped: where ``is_told_to_stop`` said so, with everything saved.
     """
     rate = learning_rate(config.optim, config.steps)
@@ -94,6 +96,7 @@ def run_steps(
                     judged = look(state, stopping=is_told_to_stop)
                 if not judged:
                     raise Stopped(f"stopped while looking at val after step {first}; the same command goes on")
+                confirm()
                 for writer in writers:
                     writer.write(first, judged)
                 checkpoints.save(first, state, metrics=judged)
@@ -111,6 +114,7 @@ def run_steps(
                 if look.is_due(done):
                     with clock.on("evaluation"):
                         judged = look(state, stopping=is_told_to_stop)
+                confirm()
                 if look.is_due(done) or done % config.log_every == 0 or done == steps:
                     # Here alone the host waits for the device.
                     written = {name: float(value) for name, value in jax.device_get(metrics).items()} | judged

@@ -7,7 +7,9 @@ from typing import Any
 import jax
 
 from ichformer.errors import InputError
-from ichformer.objectives.base import Objective
+from ichformer.models.layers.draws import scans_at
+from ichformer.objectives.base import Metrics, Objective
+from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
 from ichformer.training.checkpoint import BEST_BY
@@ -21,8 +23,9 @@ SPLIT = "val"
 class Look:
     """A look at the split "val" every so many steps, and whether a run that no longer gets better is over.
 
-    Without dropout and with the same random numbers each time, so that two looks differ by the parameters alone; on the
-    averaged parameters where there are some, as they are what a run is used with.
+    Without dropout and with the same random numbers for a scan each time, whatever scans are looked at with it, so that
+    two looks differ by the parameters alone; on the averaged parameters where there are some, as they are what a run is
+    used with.
     """
 
     def __init__(self, config: TrainConfig, objective: Objective, store: Store, mesh: jax.sharding.Mesh):
@@ -34,7 +37,12 @@ class Look:
                 f"has no split {SPLIT!r}", where=store.path, mend="prepare it with one, or leave out --evaluate-every"
             )
         rng = jax.random.key(config.seed)
-        self._sums = jax.jit(lambda params, batch: objective.loss(params, batch, rng, False))
+
+        def sums(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array, Metrics]:
+            with scans_at(batch.row):
+                return objective.loss(params, batch, rng, False)
+
+        self._sums = jax.jit(sums)
 
     def is_due(self, step: int) -> bool:
         """After this step?"""

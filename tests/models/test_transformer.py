@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ichformer.models.layers.attention import SelfAttention
-from ichformer.models.layers.drop_path import DropPath
+from ichformer.models.layers.dropout import DropPath
 from ichformer.models.layers.positions import rotary_angles, rotate
 from ichformer.models.layers.transformer import Block, Blocks, BlockStyle, Mlp
 

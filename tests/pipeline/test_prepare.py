@@ -378,7 +378,7 @@ def test_labels_that_fit_no_slice_or_contradict(index, cohort, tmp_path):
 
 def test_no_place_to_write(index, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="Not a directory; name a place inside a folder"):
         prepare_here(index, tmp_path / "file" / "store")
 
 

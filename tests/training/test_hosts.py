@@ -77,7 +77,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     prepare_here(index.assign(split="train"), folder / "store")
     return TrainConfig(
         data=DataConfig(store=str(folder / "store"), batch_size=8, num_slices=4),
-        model=ModelConfig(name="hybrid_nano"),
+        model=ModelConfig(name="hybrid_nano", dropout=0.1),
         # At twice the rate two cells of a slice lie 1e-7 apart in step 7: rounding says which is the larger in
         # ``SlicePool``, so which of them teaches one filter, and that takes it 1.4e-5 apart.
         optim=OptimConfig(name="sgd", learning_rate=0.01, warmup_steps=1),

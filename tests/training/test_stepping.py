@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from ichformer.bench.train import noise_batch
-from ichformer.errors import Stopped
+from ichformer.errors import InputError, Stopped
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.records import Store
 from ichformer.training.build import build_objective
@@ -98,6 +98,7 @@ def run(
     *,
     config: TrainConfig = CONFIG,
     step: Step | None = None,
+    confirm: Callable[[], None] = lambda: None,
     is_told_to_stop: Callable[[], bool] = lambda: False,
 ) -> TrainState:
     """The last state that was saved."""
@@ -127,6 +128,7 @@ def run(
             look=NotedLook(config, noted),
             writers=[noted],
             clock=Clock(),
+            confirm=confirm,
             is_told_to_stop=is_told_to_stop,
             progress=False,
         )
@@ -185,3 +187,16 @@ def test_who_is_told_to_stop_saves_the_step_that_is_done(tmp_path, monkeypatch):
     reader = Checkpoints(tmp_path / "checkpoints")
     assert reader.latest_step == 3
     reader.close()
+
+
+def test_who_lost_the_folder_writes_nothing_more(tmp_path, monkeypatch):
+    noted = Noted()
+
+    def confirm() -> None:
+        if noted.numbers("step")[-1] == 4:
+            raise InputError("another training took the folder over", where="run", mend="let that one go on")
+
+    with pytest.raises(InputError, match="took the folder over"):
+        run(tmp_path, noted, monkeypatch, config=dataclasses.replace(CONFIG, log_every=1), confirm=confirm)
+    assert noted.numbers("write") == noted.numbers("save") == [1, 2, 3]
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"2"}

@@ -5,8 +5,8 @@ import itertools
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from ichformer.ct.phantom.rsna import rsna_name, write_rsna_series
 from ichformer.ct.phantom.sites import DEFAULT_SITES, SITES, Site
 from ichformer.ct.phantom.write import uid, write_mask, write_series
 from ichformer.errors import InputError
+from ichformer.lease import hold
 from ichformer.processes import map_processes
 
 VERSION = 2
@@ -116,7 +117,8 @@ def write_phantom_cohort(
       ``out``.
 
     Raises:
-      InputError: an unknown site, a number out of range, or something else lies in ``out``.
+      InputError: an unknown site, a number out of range, something else lies in ``out``, or another process is writing
+        it.
     """
     names = DEFAULT_SITES if sites is None else sites
     if unknown := [name for name in names if name not in SITES]:
@@ -156,32 +158,44 @@ def write_cohort(
     }
     if _is_there(out, about):
         return out
-    building = _folder_beside(out)
-    try:
-        orders = [
-            plan_scan(i, seed=seed, sites=sites, prevalence=prevalence, confounders=confounders, small=small)
-            for i in range(scans)
-        ]
+    orders = [
+        plan_scan(i, seed=seed, sites=sites, prevalence=prevalence, confounders=confounders, small=small)
+        for i in range(scans)
+    ]
+    with _workspace(out) as building:
         write = partial(write_scan, building, seed)
         rows = list(map_processes(write, orders, desc="phantoms", unit="scan", workers=workers, progress=progress))
         _write_table(building / "studies.csv", _STUDY_COLUMNS, [row.study for row in rows])
         _write_table(building / "slice_labels.csv", _SLICE_COLUMNS, itertools.chain(*(row.slices for row in rows)))
         _write_table(building / "contents.csv", _CONTENT_COLUMNS, [row.content for row in rows])
         (building / "phantom.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        building.chmod(0o755)
         os.replace(building, out)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
     return out
 
 
-def _folder_beside(out: Path) -> Path:
+@contextmanager
+def _workspace(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` to build in, for one process at a time; it starts empty and is gone at the end.
+
+    Its name follows from that of ``out``, so that what a killed process left is cleared up by the next.
+    """
+    folder = out.parent / f".{out.name}.unfinished"
+    building = folder / "cohort"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
         raise InputError(f"cannot be made ({error.strerror})", where=out, mend="name a folder of your own") from None
+    try:
+        with hold(folder, what="writing of phantoms"):
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir()
+            try:
+                yield building
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _check(*, scans: int, seed: int, workers: int | None, **shares: float) -> None:

@@ -11,7 +11,7 @@ from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.checked import CheckedModule, check_lengths
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import Dense
-from ichformer.models.layers.drop_path import DropPath
+from ichformer.models.layers.dropout import DropPath
 from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD
 
 

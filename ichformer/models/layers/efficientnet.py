@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ichformer.models.layers.channel_norm import Norm, normalise
 from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.convolution import Conv
-from ichformer.models.layers.drop_path import DropPath
+from ichformer.models.layers.dropout import DropPath
 
 
 class Stage(NamedTuple):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.dense import Dense
+from ichformer.models.layers.dropout import Dropout
 
 
 class Gru(nn.Module):
@@ -70,7 +71,7 @@ class BidirectionalGru(nn.Module):
         """[B,S,D] to [B,S,2 hidden]; masked steps, also in front, change nothing at the others."""
         for i in range(self.layers):
             if i > 0:
-                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+                x = Dropout(self.dropout)(x, train=train)
             forward = Gru(self.hidden, False, self.dtype, name=f"forward{i}")(x, mask)
             backward = Gru(self.hidden, True, self.dtype, name=f"backward{i}")(x, mask)
             x = jnp.concatenate([forward, backward], axis=-1)

@@ -13,7 +13,7 @@ from ichformer.models.layers.channel_norm import Norm, normalise
 from ichformer.models.layers.checked import CheckedModule, check_heads, check_lengths
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import Dense, DenseGeneral
-from ichformer.models.layers.drop_path import DropPath
+from ichformer.models.layers.dropout import DropPath
 from ichformer.models.layers.partition import Partition, join, relative_index, split
 from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD
 from ichformer.models.layers.transformer import Mlp

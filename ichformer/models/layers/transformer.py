@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 from ichformer.models.layers.attention import DENSE_INIT, SelfAttention
 from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
-from ichformer.models.layers.drop_path import drop_path
+from ichformer.models.layers.dropout import Dropout, drop_path
 from ichformer.settings import check_ranges, check_settings
 
 Feedforward = Literal["gelu_tanh", "gelu", "swiglu"]
@@ -99,7 +99,7 @@ class BranchEnd(nn.Module):
         if self.layer_scale is not None:
             scale = self.param("scale", nn.initializers.constant(self.layer_scale), y.shape[-1:])
             y = y * scale.reshape((1,) * (y.ndim - 1) + (-1,)).astype(y.dtype)
-        y = nn.Dropout(self.dropout, deterministic=not train)(y)
+        y = Dropout(self.dropout)(y, train=train)
         return y if drop_rate is None or not train else drop_path(y, drop_rate, self.make_rng("dropout"))
 
 

@@ -13,7 +13,7 @@ from ichformer.models.layers import cpu_attention, gpu_window_attention
 from ichformer.models.layers.attention import DENSE_INIT
 from ichformer.models.layers.checked import CheckedModule, check_heads
 from ichformer.models.layers.dense import Dense, DenseGeneral
-from ichformer.models.layers.drop_path import drop_path
+from ichformer.models.layers.dropout import drop_path
 from ichformer.models.layers.transformer import Mlp
 from ichformer.models.layers.windows import Size, bias_index, groups, partition, tiling, unite
 
