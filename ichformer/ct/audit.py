@@ -73,6 +73,7 @@ class Audit:
       steps_mm: distance along the normal from each slice to the next, S-1 of them, where they differ (slices missing,
         or thinner slabs below than above); empty where all are ``spacing_mm[0]``.
       missing_slices: how many slices the positions say are missing.
+      window_hu: the HU that black and white stand for, where the values were cut to a display window; else None.
       notes: everything else, each with a stable code.
     """
 
@@ -86,6 +87,7 @@ class Audit:
     tilt_deg: float = 0.0
     steps_mm: tuple[float, ...] = ()
     missing_slices: int = 0
+    window_hu: tuple[float, float] | None = None
     notes: tuple[Note, ...] = ()
 
     def with_note(self, code: str, text: str, **changes: Any) -> "Audit":
@@ -101,13 +103,14 @@ class Audit:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Audit":
-        """The inverse of ``to_json``; records of before age and sex were read have neither."""
-        thickness_mm = values["thickness_mm"]
+        """The inverse of ``to_json``; earlier records have neither age and sex nor a window."""
+        thickness_mm, window_hu = values["thickness_mm"], values.get("window_hu")
         return cls(
             **{
                 **values,
                 "thickness_mm": float("nan") if thickness_mm is None else thickness_mm,
                 "steps_mm": tuple(values["steps_mm"]),
+                "window_hu": None if window_hu is None else tuple(window_hu),
                 "notes": tuple(Note(**note) for note in values["notes"]),
             }
         )

@@ -29,6 +29,10 @@ _NO_BRAIN_HU = -55
 
 _BRAIN_HU = 35
 
+_WHITE, _WHITE_SHARE = 0.9, 0.5
+"""In a display picture bone is the window's white: it is looked for in the upper tenth of the window, which leaves room
+for the noise of JPEG, and a cell is bone where half of its voxels are that white."""
+
 _BRIDGE_MM = 6.0
 """Bridges narrower than twice that are cut: canals of nerves and vessels, defects of a thin skull base."""
 
@@ -47,7 +51,9 @@ def brain_mask(volume: Volume) -> Bool[np.ndarray, "s h w"]:
 
     Its edge is where the HU stand half-way between brain and the bone of this scan. Slices may be 0.4 to
     10 mm thick, tilted, and few; where a few slices show the fossae without what joins them, the largest one is taken.
-    Air under the skull belongs to it only where brain encloses it.
+    Air under the skull belongs to it only where brain encloses it. Where the audit says that the values are those of a
+    display window (``Audit.window_hu``), bone is the window's white; blood that is as white and touches the bone is
+    taken for bone.
 
     Returns:
       True inside; False everywhere where there is no brain to be found.
@@ -56,13 +62,17 @@ def brain_mask(volume: Volume) -> Bool[np.ndarray, "s h w"]:
     strides = tuple(max(1, round(_CELL_MM / mm)) for mm in spacing_mm)
     cell_mm = tuple(float(k * mm) for k, mm in zip(strides, spacing_mm, strict=True))
     mean, top = _cells(hu, strides)
-    dense = (top > _BONE_HU) | (mean > _SOFT_HU[1])
+    white_hu = _white_hu(volume)
+    if white_hu is None:
+        dense = (top > _BONE_HU) | (mean > _SOFT_HU[1])
+    else:
+        dense = _cells((hu >= white_hu).astype(np.int16), strides)[0] >= _WHITE_SHARE
     bone = _largest_part(dense)
     outside = np.zeros(hu.shape, bool)
     if not bone.any():
         return outside
     box = ndimage.find_objects(bone.astype(np.uint8))[0]
-    edge_hu = (_BRAIN_HU + float(np.percentile(top[bone], 75))) / 2
+    edge_hu = (_BRAIN_HU + float(np.percentile(top[bone], 75))) / 2 if white_hu is None else white_hu
     coarse = np.zeros(bone.shape, bool)
     coarse[box] = _inside(bone[box], (mean > _SOFT_HU[0])[box] & ~dense[box], cell_mm)
     if not coarse.any():
@@ -110,7 +120,17 @@ def _edge_of_bone(volume: Volume, mask: Bool[np.ndarray, "s h w"]) -> Bool[np.nd
     cross = ndimage.generate_binary_structure(3, 1)
     cross[[0, 2]] = False
     width = math.ceil(_EDGE_MM / min(volume.spacing_mm[1:]))
-    return ndimage.binary_dilation(~mask, cross, width, ~mask | (volume.hu > _SOFT_HU[1]))
+    white_hu = _white_hu(volume)
+    densest_hu = _SOFT_HU[1] if white_hu is None else min(_SOFT_HU[1], white_hu)
+    return ndimage.binary_dilation(~mask, cross, width, ~mask | (volume.hu > densest_hu))
+
+
+def _white_hu(volume: Volume) -> float | None:
+    """From which HU on a voxel of a display picture is white; None where bone has HU of its own."""
+    window = volume.audit.window_hu
+    if window is None or window[1] > _BONE_HU:
+        return None
+    return window[0] + _WHITE * (window[1] - window[0])
 
 
 def _inside(
