@@ -33,6 +33,10 @@ _WHITE, _WHITE_SHARE = 0.9, 0.5
 """In a display picture bone is the window's white: it is looked for in the upper tenth of the window, which leaves room
 for the noise of JPEG, and a cell is bone where half of its voxels are that white."""
 
+_PIECE_MM, _SUTURE_MM = 20.0, 5.0
+"""Pieces of a picture's skull are at least so long, where letters, calcium and noise are not; gaps narrower than twice
+the second join them: sutures, and thin bone that scaling and compression left less than white."""
+
 _BRIDGE_MM = 6.0
 """Bridges narrower than twice that are cut: canals of nerves and vessels, defects of a thin skull base."""
 
@@ -65,16 +69,17 @@ def brain_mask(volume: Volume) -> Bool[np.ndarray, "s h w"]:
     white_hu = _white_hu(volume)
     if white_hu is None:
         dense = (top > _BONE_HU) | (mean > _SOFT_HU[1])
+        bone = closed = _largest_part(dense)
     else:
         dense = _cells((hu >= white_hu).astype(np.int16), strides)[0] >= _WHITE_SHARE
-    bone = _largest_part(dense)
+        bone, closed = _skull_of_picture(dense, ~dense & (mean > _SOFT_HU[0]), cell_mm)
     outside = np.zeros(hu.shape, bool)
     if not bone.any():
         return outside
     box = ndimage.find_objects(bone.astype(np.uint8))[0]
     edge_hu = (_BRAIN_HU + float(np.percentile(top[bone], 75))) / 2 if white_hu is None else white_hu
     coarse = np.zeros(bone.shape, bool)
-    coarse[box] = _inside(bone[box], (mean > _SOFT_HU[0])[box] & ~dense[box], cell_mm)
+    coarse[box] = _inside(bone[box], closed[box], (mean > _SOFT_HU[0])[box] & ~dense[box], cell_mm)
     if not coarse.any():
         return outside
     # Cells that the bone touches were left out of ``coarse``: which of their voxels belong to it the HU say.
@@ -134,11 +139,17 @@ def _white_hu(volume: Volume) -> float | None:
 
 
 def _inside(
-    bone: Bool[np.ndarray, "s h w"], tissue: Bool[np.ndarray, "s h w"], cell_mm: tuple[float, ...]
+    bone: Bool[np.ndarray, "s h w"],
+    closed: Bool[np.ndarray, "s h w"],
+    tissue: Bool[np.ndarray, "s h w"],
+    cell_mm: tuple[float, ...],
 ) -> Bool[np.ndarray, "s h w"]:
-    """The cells inside the skull; none where there is no skull with brain in it."""
+    """The cells inside the skull; none where there is no skull with brain in it.
+
+    ``closed`` is the bone and what stands for it along the edge of a cropped picture.
+    """
     nothing = np.zeros(bone.shape, bool)
-    within = tissue & _between(bone)
+    within = tissue & _between(closed)
     if not within.any():
         return nothing
     depth_mm = ndimage.distance_transform_edt(within, cell_mm)
@@ -171,6 +182,29 @@ def _between(bone: Bool[np.ndarray, "s h w"]) -> Bool[np.ndarray, "s h w"]:
         count += np.logical_or.accumulate(bone, axis)
         count += np.flip(np.logical_or.accumulate(np.flip(bone, axis), axis), axis)
     return count >= 3
+
+
+def _skull_of_picture(
+    white: Bool[np.ndarray, "s h w"], tissue: Bool[np.ndarray, "s h w"], cell_mm: tuple[float, ...]
+) -> tuple[Bool[np.ndarray, "s h w"], Bool[np.ndarray, "s h w"]]:
+    """The skull, and the skull closed along the edge of the picture where that cuts the head off.
+
+    Pictures are scaled and compressed, so that a skull comes in pieces, and cropped, so that it may run out of them.
+    """
+    labels, _ = ndimage.label(white)
+    long_mm = [
+        np.hypot(*[(at.stop - at.start) * mm for at, mm in zip(part[1:], cell_mm[1:], strict=True)])
+        for part in ndimage.find_objects(labels)
+    ]
+    pieces = np.concatenate([[False], np.array(long_mm) >= _PIECE_MM])[labels]
+    cut = np.zeros(white.shape, bool)
+    cut[:, [0, -1]] = cut[:, :, [0, -1]] = True
+    cut &= tissue
+    near, _ = ndimage.label(ndimage.distance_transform_edt(~(pieces | cut), cell_mm) <= _SUTURE_MM)
+    if not pieces.any():
+        return pieces, cut
+    skull = pieces & (near == np.bincount(near[pieces]).argmax())
+    return skull, skull | cut
 
 
 def _largest_part(dense: Bool[np.ndarray, "s h w"]) -> Bool[np.ndarray, "s h w"]:
