@@ -11,8 +11,9 @@ AUDIT_CODES: dict[str, str] = {
     "brain_not_found": "no inside of a skull could be made out, so nothing of the scan was kept",
     "codestream_differs": "a JPEG 2000 code stream and its header disagree on sign or bits",
     "corrupted": "the scan was made worse on purpose, to measure what a model makes of that",
-    "display_window": "a display picture: grey was turned back into the HU of a brain window, what lies beyond is lost",
+    "display_window": "a display picture: grey was turned back into the HU of its window, what lies beyond is lost",
     "duplicates_dropped": "several slices stood at one position; the first by file name was kept",
+    "greys_inverted": "a display picture with black bone and white air; its greys were turned round",
     "head_not_found": "no head could be made out; the middle of the picture was framed",
     "hu_clipped": "values above what 16 bits hold were cut to 32767",
     "hu_rounded": "values with fractions were rounded to whole HU",
@@ -36,6 +37,8 @@ AUDIT_CODES: dict[str, str] = {
     "units_converted": "lengths in other units were turned into mm",
     "unreadable": "the series could not be read; the text says why and what to do",
     "variable_spacing": "the distance between slices changes within the series",
+    "window_doubtful": "nothing tells the window of a display picture well, so its values may be no HU",
+    "window_estimated": "the window of a display picture was estimated from its greys, so its HU are estimates",
 }
 """Stable code of every audit note -> what it means. The README's table is made from it."""
 

@@ -33,7 +33,7 @@ _WHITE, _WHITE_SHARE = 0.9, 0.5
 """In a display picture bone is the window's white: it is looked for in the upper tenth of the window, which leaves room
 for the noise of JPEG, and a cell is bone where half of its voxels are that white."""
 
-_PIECE_MM, _SUTURE_MM = 20.0, 5.0
+_PIECE_MM, _SUTURE_MM = 20.0, 8.0
 """Pieces of a picture's skull are at least so long, where letters, calcium and noise are not; gaps narrower than twice
 the second join them: sutures, and thin bone that scaling and compression left less than white."""
 
