@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from ichformer import LABELS, __version__
 from ichformer.ct.archives import open_file
+from ichformer.ct.display import WindowHU
 from ichformer.ct.headers import quiet_pydicom
 from ichformer.ct.scans import Scan, find_scans, read_volume
 from ichformer.ct.series import Series, nothing_found
@@ -64,6 +65,7 @@ def predict(
     *,
     with_identity: bool = False,
     series: str | None = None,
+    window_hu: WindowHU | None = None,
 ) -> PredictionResult:
     """Predict every readable scan under ``path``, or one of them, and write ``out/<name>/`` for each.
 
@@ -76,6 +78,7 @@ def predict(
       out: folder for the reports, made where it is not there.
       with_identity: show the patient's name, birth date and ID and the study's date on the page; never in the JSON.
       series: SeriesInstanceUID, or number in the order of ``find_scans`` from 1, of the only series wanted.
+      window_hu: for display pictures, the HU that black and white stand for; estimated where None.
 
     Raises:
       InputError: there is no usable run, no readable CT series, or ``out`` holds something else in its place.
@@ -90,7 +93,7 @@ def predict(
     errors: list[tuple[int, InputError]] = []
     for number, found in wanted:
         try:
-            volume = even_volume(read_volume(found, missing=run.prepare.missing), run.prepare)
+            volume = even_volume(read_volume(found, missing=run.prepare.missing, window_hu=window_hu), run.prepare)
         except InputError as error:
             errors.append((number, error))
             continue
