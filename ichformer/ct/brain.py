@@ -37,6 +37,9 @@ _PIECE_MM, _SUTURE_MM = 20.0, 8.0
 """Pieces of a picture's skull are at least so long, where letters, calcium and noise are not; gaps narrower than twice
 the second join them: sutures, and thin bone that scaling and compression left less than white."""
 
+_LEAST_MM2 = 2500.0
+"""A picture whose largest inside is smaller than a disc of 56 mm shows a vertebra, marrow or an orbit, no brain."""
+
 _BRIDGE_MM = 6.0
 """Bridges narrower than twice that are cut: canals of nerves and vessels, defects of a thin skull base."""
 
@@ -80,7 +83,8 @@ def brain_mask(volume: Volume) -> Bool[np.ndarray, "s h w"]:
     edge_hu = (_BRAIN_HU + float(np.percentile(top[bone], 75))) / 2 if white_hu is None else white_hu
     coarse = np.zeros(bone.shape, bool)
     coarse[box] = _inside(bone[box], closed[box], (mean > _SOFT_HU[0])[box] & ~dense[box], cell_mm)
-    if not coarse.any():
+    largest_mm2 = float(coarse.sum((1, 2)).max()) * cell_mm[1] * cell_mm[2]
+    if not coarse.any() or (white_hu is not None and largest_mm2 < _LEAST_MM2):
         return outside
     # Cells that the bone touches were left out of ``coarse``: which of their voxels belong to it the HU say.
     ring = np.zeros((3, 3, 3), bool)

@@ -218,3 +218,12 @@ def test_every_real_slice_has_a_brain(real_data):
         volume = read_pictures(PictureStack(files=(file,)))
         assert brain_mask(volume).any()
         assert "window_estimated" in codes(volume)
+
+
+def test_a_ring_of_bone_as_small_as_a_vertebra_is_no_skull(tmp_path):
+    y, x = np.mgrid[-128:128, -128:128] * (230 / 256)
+    around = np.hypot(y, x)
+    grey = np.select([around < 22, around < 32, around < 100], [110, 255, 120], 0).astype(np.uint8)
+    volume = read_pictures(saved(tmp_path, grey[None]))
+    assert not brain_mask(volume).any()
+    assert "window_doubtful" in codes(volume)
