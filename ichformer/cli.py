@@ -20,11 +20,19 @@ from ichformer.processes import ending_in_order
 from ichformer.training.config import TrainConfig
 
 
-def inspect(path: Positional[Path], /, *, json: bool = False, sheet: Path | None = None) -> None:
+def inspect(
+    path: Positional[Path],
+    /,
+    *,
+    window: tuple[float, float] | None = None,
+    json: bool = False,
+    sheet: Path | None = None,
+) -> None:
     """Says what scans a folder holds and what is odd about them.
 
     Args:
       path: DICOM (a folder, a file, a zip or tar, a DICOMDIR), a NIfTI file or pictures.
+      window: for display pictures, the HU of black and of white, such as 0 80; estimated from the pictures by default.
       json: print one JSON object.
       sheet: write a contact sheet as this PNG: of the series that is chosen, or else of the first readable one.
     """
@@ -33,14 +41,14 @@ def inspect(path: Positional[Path], /, *, json: bool = False, sheet: Path | None
     from ichformer.ct.sheet import contact_sheet
 
     scans = find_scans(path)
-    found = inspect_found(scans)
+    found = inspect_found(scans, window_hu=window)
     if sheet is not None:
         told = zip(scans.series, found["series"], strict=True)
         readable = [(said["choice"].startswith("chosen"), s) for s, said in told if said["shape"] is not None]
         if not readable:
             raise InputError("holds no readable series to draw", where=path, mend="see the warnings without --sheet")
         _, drawn = max(readable, key=lambda each: each[0])
-        _save_png(contact_sheet(read_volume(drawn)), sheet)
+        _save_png(contact_sheet(read_volume(drawn, window_hu=window)), sheet)
     _print(found, format_inspection(found), json)
 
 
@@ -89,6 +97,7 @@ def prepare(
     slice_spacing_mm: float | None = None,
     missing: Literal["keep", "refuse", "interpolate"] = "keep",
     keep: Literal["head", "brain"] = "head",
+    window: tuple[float, float] | None = None,
     hold_out_site: str = "",
     seed: int = 0,
     workers: int | None = None,
@@ -113,6 +122,7 @@ def prepare(
       slice_spacing_mm: resample the slices to this distance; as they are by default.
       missing: what becomes of slices that the positions say are missing.
       keep: head, or brain: everything outside the skull's inside becomes air, the face with it.
+      window: for display pictures, the HU of black and of white, such as 0 80; estimated from the pictures by default.
       hold_out_site: this site becomes the test split, the others train and validation.
       seed: of the split by patient.
       workers: processes; one a core by default.
@@ -159,7 +169,7 @@ def prepare(
         size=size, field_of_view_mm=field_of_view_mm, slice_spacing_mm=slice_spacing_mm, missing=missing, keep=keep
     )
     with contextlib.nullcontext() if cluster is None else cluster_executor(cluster) as executor:
-        store = run(index, out, config=config, executor=executor, workers=workers)
+        store = run(index, out, config=config, window_hu=window, executor=executor, workers=workers)
     card = write_card(store)
     rejects = len(index) - len(store.index)
     unused = len(read_left_out(out / "cache" / f"{dataset}_left_out.csv"))
@@ -432,6 +442,7 @@ def predict(
     out: Path,
     series: str | None = None,
     all_series: bool = False,
+    window: tuple[float, float] | None = None,
     with_identity: bool = False,
     json: bool = False,
 ) -> None:
@@ -446,6 +457,7 @@ def predict(
       out: folder for the reports.
       series: SeriesInstanceUID or number (as in `inspect`) of the only series wanted.
       all_series: score every series, also those that are not chosen.
+      window: for display pictures, the HU of black and of white, such as 0 80; estimated from the pictures by default.
       with_identity: show name, birth date, ID and study date on the page.
       json: print one JSON object.
     """
@@ -454,7 +466,7 @@ def predict(
     from ichformer.training.process import own_process
 
     own_process()
-    result = read(run, path, out, with_identity=with_identity, series=series, all_series=all_series)
+    result = read(run, path, out, with_identity=with_identity, series=series, all_series=all_series, window_hu=window)
     _print(result_values(result), format_prediction(result), json)
 
 

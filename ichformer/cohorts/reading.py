@@ -8,6 +8,7 @@ import pandas as pd
 
 from ichformer.cohorts.folder import named_series
 from ichformer.cohorts.tables import read_slice_table
+from ichformer.ct.display import WindowHU
 from ichformer.ct.missing import Missing
 from ichformer.ct.scans import find_scans, read_volume
 from ichformer.ct.series import group_files
@@ -37,11 +38,11 @@ def places(index: pd.DataFrame) -> Sequence[Place]:
     ]
 
 
-def read_place(place: Place, *, missing: Missing = "keep") -> Volume:
+def read_place(place: Place, *, missing: Missing = "keep", window_hu: WindowHU | None = None) -> Volume:
     """The volume, as ``ct.scans.read_volume`` reads it; InputError where it cannot."""
     path = text_path(place.path)
     if place.files:
         files = [path / text_path(name) for name in place.files]
-        return read_volume(group_files(files, path=files[0]), missing=missing)
+        return read_volume(group_files(files, path=files[0]), missing=missing, window_hu=window_hu)
     found = find_scans(path)
-    return read_volume(named_series(found).get(place.series, found), missing=missing)
+    return read_volume(named_series(found).get(place.series, found), missing=missing, window_hu=window_hu)

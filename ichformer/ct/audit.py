@@ -12,10 +12,11 @@ AUDIT_CODES: dict[str, str] = {
     "codestream_differs": "a JPEG 2000 code stream and its header disagree on sign or bits",
     "corrupted": "the scan was made worse on purpose, to measure what a model makes of that",
     "decimal_comma": "numbers in the header are written with a decimal comma, which was taken as a point",
-    "display_window": "a display picture: grey was turned back into the HU of a brain window, what lies beyond is lost",
+    "display_window": "a display picture: grey was turned back into the HU of its window, what lies beyond is lost",
     "duplicates_dropped": "files that hold the same slice again, with the same pixels, were left out",
     "dynamic": "a volume of a time series, such as perfusion, taken while contrast medium runs through",
     "geometry_varies": "orientation or pixel spacing varies slightly within the stack; the median was taken",
+    "greys_inverted": "a display picture with black bone and white air; its greys were turned round",
     "head_not_found": "no head could be made out; the middle of the picture was framed",
     "high_bit_unusual": "HighBit is not BitsStored - 1; values were taken from the bits it names, where these are used",
     "hu_clipped": "values above what 16 bits hold were cut to 32767",
@@ -45,6 +46,8 @@ AUDIT_CODES: dict[str, str] = {
     "unreadable": "the series could not be read; the text says why and what to do",
     "unused_bits_set": "bits above BitsStored are set and were dropped: an overlay, or BitsStored is too small",
     "variable_spacing": "the distance between slices changes within the series",
+    "window_doubtful": "nothing tells the window of a display picture well, so its values may be no HU",
+    "window_estimated": "the window of a display picture was estimated from its greys, so its HU are estimates",
 }
 """Stable code of every audit note -> what it means. The README's table is made from it."""
 
@@ -82,6 +85,7 @@ class Audit:
       steps_mm: distance along the normal from each slice to the next, S-1 of them, where they differ (slices missing,
         or thinner slabs below than above); empty where all are ``spacing_mm[0]``.
       missing_slices: how many slices the positions say are missing.
+      window_hu: the HU that black and white stand for, where the values were cut to a display window; else None.
       notes: everything else, each with a stable code.
     """
 
@@ -95,6 +99,7 @@ class Audit:
     tilt_deg: float = 0.0
     steps_mm: tuple[float, ...] = ()
     missing_slices: int = 0
+    window_hu: tuple[float, float] | None = None
     notes: tuple[Note, ...] = ()
 
     def with_note(self, code: str, text: str, **changes: Any) -> "Audit":
@@ -110,13 +115,14 @@ class Audit:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Audit":
-        """The inverse of ``to_json``; records of before age and sex were read have neither."""
-        thickness_mm = values["thickness_mm"]
+        """The inverse of ``to_json``; earlier records have neither age and sex nor a window."""
+        thickness_mm, window_hu = values["thickness_mm"], values.get("window_hu")
         return cls(
             **{
                 **values,
                 "thickness_mm": float("nan") if thickness_mm is None else thickness_mm,
                 "steps_mm": tuple(values["steps_mm"]),
+                "window_hu": None if window_hu is None else tuple(window_hu),
                 "notes": tuple(Note(**note) for note in values["notes"]),
             }
         )

@@ -29,6 +29,17 @@ _NO_BRAIN_HU = -55
 
 _BRAIN_HU = 35
 
+_WHITE, _WHITE_SHARE = 0.9, 0.5
+"""In a display picture bone is the window's white: it is looked for in the upper tenth of the window, which leaves room
+for the noise of JPEG, and a cell is bone where half of its voxels are that white."""
+
+_PIECE_MM, _SUTURE_MM = 20.0, 8.0
+"""Pieces of a picture's skull are at least so long, where letters, calcium and noise are not; gaps narrower than twice
+the second join them: sutures, and thin bone that scaling and compression left less than white."""
+
+_LEAST_MM2 = 2500.0
+"""A picture whose largest inside is smaller than a disc of 56 mm shows a vertebra, marrow or an orbit, no brain."""
+
 _BRIDGE_MM = 6.0
 """Bridges narrower than twice that are cut: canals of nerves and vessels, defects of a thin skull base."""
 
@@ -47,7 +58,9 @@ def brain_mask(volume: Volume) -> Bool[np.ndarray, "s h w"]:
 
     Its edge is where the HU stand half-way between brain and the bone of this scan. Slices may be 0.4 to
     10 mm thick, tilted, and few; where a few slices show the fossae without what joins them, the largest one is taken.
-    Air under the skull belongs to it only where brain encloses it.
+    Air under the skull belongs to it only where brain encloses it. Where the audit says that the values are those of a
+    display window (``Audit.window_hu``), bone is the window's white; blood that is as white and touches the bone is
+    taken for bone.
 
     Returns:
       True inside; False everywhere where there is no brain to be found.
@@ -56,16 +69,22 @@ def brain_mask(volume: Volume) -> Bool[np.ndarray, "s h w"]:
     strides = tuple(max(1, round(_CELL_MM / mm)) for mm in spacing_mm)
     cell_mm = tuple(float(k * mm) for k, mm in zip(strides, spacing_mm, strict=True))
     mean, top = _cells(hu, strides)
-    dense = (top > _BONE_HU) | (mean > _SOFT_HU[1])
-    bone = _largest_part(dense)
+    white_hu = _white_hu(volume)
+    if white_hu is None:
+        dense = (top > _BONE_HU) | (mean > _SOFT_HU[1])
+        bone = closed = _largest_part(dense)
+    else:
+        dense = _cells((hu >= white_hu).astype(np.int16), strides)[0] >= _WHITE_SHARE
+        bone, closed = _skull_of_picture(dense, ~dense & (mean > _SOFT_HU[0]), cell_mm)
     outside = np.zeros(hu.shape, bool)
     if not bone.any():
         return outside
     box = ndimage.find_objects(bone.astype(np.uint8))[0]
-    edge_hu = (_BRAIN_HU + float(np.percentile(top[bone], 75))) / 2
+    edge_hu = (_BRAIN_HU + float(np.percentile(top[bone], 75))) / 2 if white_hu is None else white_hu
     coarse = np.zeros(bone.shape, bool)
-    coarse[box] = _inside(bone[box], (mean > _SOFT_HU[0])[box] & ~dense[box], cell_mm)
-    if not coarse.any():
+    coarse[box] = _inside(bone[box], closed[box], (mean > _SOFT_HU[0])[box] & ~dense[box], cell_mm)
+    largest_mm2 = float(coarse.sum((1, 2)).max()) * cell_mm[1] * cell_mm[2]
+    if not coarse.any() or (white_hu is not None and largest_mm2 < _LEAST_MM2):
         return outside
     # Cells that the bone touches were left out of ``coarse``: which of their voxels belong to it the HU say.
     ring = np.zeros((3, 3, 3), bool)
@@ -110,15 +129,31 @@ def _edge_of_bone(volume: Volume, mask: Bool[np.ndarray, "s h w"]) -> Bool[np.nd
     cross = ndimage.generate_binary_structure(3, 1)
     cross[[0, 2]] = False
     width = math.ceil(_EDGE_MM / min(volume.spacing_mm[1:]))
-    return ndimage.binary_dilation(~mask, cross, width, ~mask | (volume.hu > _SOFT_HU[1]))
+    white_hu = _white_hu(volume)
+    densest_hu = _SOFT_HU[1] if white_hu is None else min(_SOFT_HU[1], white_hu)
+    return ndimage.binary_dilation(~mask, cross, width, ~mask | (volume.hu > densest_hu))
+
+
+def _white_hu(volume: Volume) -> float | None:
+    """From which HU on a voxel of a display picture is white; None where bone has HU of its own."""
+    window = volume.audit.window_hu
+    if window is None or window[1] > _BONE_HU:
+        return None
+    return window[0] + _WHITE * (window[1] - window[0])
 
 
 def _inside(
-    bone: Bool[np.ndarray, "s h w"], tissue: Bool[np.ndarray, "s h w"], cell_mm: tuple[float, ...]
+    bone: Bool[np.ndarray, "s h w"],
+    closed: Bool[np.ndarray, "s h w"],
+    tissue: Bool[np.ndarray, "s h w"],
+    cell_mm: tuple[float, ...],
 ) -> Bool[np.ndarray, "s h w"]:
-    """The cells inside the skull; none where there is no skull with brain in it."""
+    """The cells inside the skull; none where there is no skull with brain in it.
+
+    ``closed`` is the bone and what stands for it along the edge of a cropped picture.
+    """
     nothing = np.zeros(bone.shape, bool)
-    within = tissue & _between(bone)
+    within = tissue & _between(closed)
     if not within.any():
         return nothing
     depth_mm = ndimage.distance_transform_edt(within, cell_mm)
@@ -151,6 +186,29 @@ def _between(bone: Bool[np.ndarray, "s h w"]) -> Bool[np.ndarray, "s h w"]:
         count += np.logical_or.accumulate(bone, axis)
         count += np.flip(np.logical_or.accumulate(np.flip(bone, axis), axis), axis)
     return count >= 3
+
+
+def _skull_of_picture(
+    white: Bool[np.ndarray, "s h w"], tissue: Bool[np.ndarray, "s h w"], cell_mm: tuple[float, ...]
+) -> tuple[Bool[np.ndarray, "s h w"], Bool[np.ndarray, "s h w"]]:
+    """The skull, and the skull closed along the edge of the picture where that cuts the head off.
+
+    Pictures are scaled and compressed, so that a skull comes in pieces, and cropped, so that it may run out of them.
+    """
+    labels, _ = ndimage.label(white)
+    long_mm = [
+        np.hypot(*[(at.stop - at.start) * mm for at, mm in zip(part[1:], cell_mm[1:], strict=True)])
+        for part in ndimage.find_objects(labels)
+    ]
+    pieces = np.concatenate([[False], np.array(long_mm) >= _PIECE_MM])[labels]
+    cut = np.zeros(white.shape, bool)
+    cut[:, [0, -1]] = cut[:, :, [0, -1]] = True
+    cut &= tissue
+    near, _ = ndimage.label(ndimage.distance_transform_edt(~(pieces | cut), cell_mm) <= _SUTURE_MM)
+    if not pieces.any():
+        return pieces, cut
+    skull = pieces & (near == np.bincount(near[pieces]).argmax())
+    return skull, skull | cut
 
 
 def _largest_part(dense: Bool[np.ndarray, "s h w"]) -> Bool[np.ndarray, "s h w"]:

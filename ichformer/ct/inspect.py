@@ -4,14 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from ichformer.ct.audit import Note
+from ichformer.ct.display import WindowHU
 from ichformer.ct.scans import Scan, find_scans, read_volume
 from ichformer.ct.selection import choices
 from ichformer.ct.series import Found, Series, nothing_found
 from ichformer.errors import InputError, one_line
 
 
-def inspect_path(path: Path | str) -> dict[str, Any]:
+def inspect_path(path: Path | str, *, window_hu: WindowHU | None = None) -> dict[str, Any]:
     """Read every series under a file or folder and say what was found.
+
+    Args:
+      path: a file or folder.
+      window_hu: for display pictures, the HU that black and white stand for; estimated where None.
 
     Returns:
       ``{"series": [...], "set_aside": [...]}`` of plain JSON values. Each series has ``path, modality, n_slices, shape
@@ -25,15 +30,15 @@ def inspect_path(path: Path | str) -> dict[str, Any]:
     Raises:
       InputError: nothing readable is there.
     """
-    return inspect_found(find_scans(path))
+    return inspect_found(find_scans(path), window_hu=window_hu)
 
 
-def inspect_found(found: Found[Scan]) -> dict[str, Any]:
+def inspect_found(found: Found[Scan], *, window_hu: WindowHU | None = None) -> dict[str, Any]:
     """``inspect_path`` for what was found already."""
     reports, errors, said = [], [], choices(found)
     for series in found.series:
         try:
-            reports.append(_report(series))
+            reports.append(_report(series, window_hu))
         except InputError as error:
             errors.append(error)
             reports.append(_unreadable(series, error))
@@ -77,8 +82,8 @@ def format_inspection(inspection: dict[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _report(series: Scan) -> dict[str, Any]:
-    volume = read_volume(series)
+def _report(series: Scan, window_hu: WindowHU | None) -> dict[str, Any]:
+    volume = read_volume(series, window_hu=window_hu)
     return {
         "path": one_line(series.path, max_chars=400),
         "modality": volume.audit.modality,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ichformer.ct.dicom import read_series
+from ichformer.ct.display import WindowHU
 from ichformer.ct.missing import Missing
 from ichformer.ct.nifti import NiftiFile, read_nifti
 from ichformer.ct.pictures import PictureStack, order_pictures, read_pictures
@@ -13,6 +14,8 @@ from ichformer.errors import InputError
 from ichformer.settings import fit
 
 Scan = Series | NiftiFile | PictureStack
+
+_NO_WINDOW = "leave out --window"
 
 
 def find_scans(path: Path | str) -> Found[Scan]:
@@ -41,12 +44,15 @@ def find_scans(path: Path | str) -> Found[Scan]:
     return Found(path=path, series=tuple(scans), set_aside=left)
 
 
-def read_volume(source: Scan | Found[Scan] | Path | str, *, missing: Missing = "keep") -> Volume:
+def read_volume(
+    source: Scan | Found[Scan] | Path | str, *, missing: Missing = "keep", window_hu: WindowHU | None = None
+) -> Volume:
     """Read one scan.
 
     Args:
       source: a scan that was found, or a path that holds exactly one.
       missing: what becomes of slices that the positions of a DICOM series say are missing.
+      window_hu: for display pictures, the HU that black and white stand for; estimated where None.
 
     Raises:
       InputError: there is not exactly one scan, or it cannot be read rightly. Names the file, the tag and the mend.
@@ -56,10 +62,12 @@ def read_volume(source: Scan | Found[Scan] | Path | str, *, missing: Missing = "
         source = find_scans(source)
     if isinstance(source, Found):
         source = _only(source)
+    if isinstance(source, PictureStack):
+        return read_pictures(source, window_hu=window_hu)
+    if window_hu is not None:
+        raise InputError("is no picture: its values have a scale of their own", where=source.path, mend=_NO_WINDOW)
     if isinstance(source, NiftiFile):
         return read_nifti(source.path)
-    if isinstance(source, PictureStack):
-        return read_pictures(source)
     return read_series(source, missing=missing)
 
 

@@ -21,6 +21,7 @@ from ichformer import LABELS
 from ichformer.cohorts.index import PATH_COLUMNS, check_index
 from ichformer.cohorts.reading import Place, read_place
 from ichformer.cohorts.tables import read_slice_table, write_table
+from ichformer.ct.display import WindowHU
 from ichformer.ct.fingerprint import fingerprint
 from ichformer.errors import InputError, one_line
 from ichformer.files import write_text
@@ -51,6 +52,7 @@ def prepare(
     out: Path | str,
     *,
     config: PrepareConfig = PrepareConfig(),
+    window_hu: WindowHU | None = None,
     executor: Executor | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -64,6 +66,7 @@ def prepare(
       index: Study index.
       out: the store's folder.
       config: has to be the same as before where the store exists.
+      window_hu: for display pictures, the HU that black and white stand for; estimated for each scan where None.
       executor: where to work, such as that of ``cluster_executor``; a pool of processes by default. A process prepares
         one series at a time, whatever its threads.
       workers: processes of that pool; one per core by default.
@@ -76,13 +79,14 @@ def prepare(
     check_index(index)
     out = Path(out).absolute()  # a cluster's workers may run in another folder
     with hold(out, what="preparation") as lease:
-        return _prepare_held(index, out, config, executor, workers, progress=progress, lease=lease)
+        return _prepare_held(index, out, config, window_hu, executor, workers, progress=progress, lease=lease)
 
 
 def _prepare_held(
     index: pd.DataFrame,
     out: Path,
     config: PrepareConfig,
+    window_hu: WindowHU | None,
     executor: Executor | None,
     workers: int | None,
     *,
@@ -91,7 +95,7 @@ def _prepare_held(
 ) -> Store:
     """``prepare`` in a folder in which nobody else works."""
     known = _open_folder(out, config)
-    tasks = list(_tasks(index, out, config))
+    tasks = list(_tasks(index, out, config, window_hu))
     facts: dict[str, dict[str, Any]] = {}
     for task in tasks:
         if task.shard in known and _has_size(task, known[task.shard]["bytes"]):
@@ -144,11 +148,12 @@ class _Task:
     scan_labels: tuple[float, ...]
     slice_labels: dict[str, tuple[float, ...]]
     config: PrepareConfig
+    window_hu: WindowHU | None
     out: Path
     shard: str
 
 
-def _tasks(index: pd.DataFrame, out: Path, config: PrepareConfig) -> Iterator[_Task]:
+def _tasks(index: pd.DataFrame, out: Path, config: PrepareConfig, window_hu: WindowHU | None) -> Iterator[_Task]:
     tables = {path: read_slice_table(Path(path)) for path in sorted(set(index["slice_labels"]) - {""})}
     rows_of = {path: table.groupby("series").indices for path, table in tables.items()}
     for row in index.sort_values("series").to_dict("records"):
@@ -167,6 +172,8 @@ def _tasks(index: pd.DataFrame, out: Path, config: PrepareConfig) -> Iterator[_T
         scan_labels = tuple(float(row[name]) for name in LABELS)
         # Only what goes into the record is part of its name, so that a store does not depend on where its sources lie.
         said = [RECORD_VERSION, asdict(config), row["series"], bool(row["mask"]), repr(scan_labels), repr(slice_labels)]
+        if window_hu is not None:
+            said.append(window_hu)
         yield _Task(
             series=row["series"],
             path=row["path"],
@@ -175,6 +182,7 @@ def _tasks(index: pd.DataFrame, out: Path, config: PrepareConfig) -> Iterator[_T
             scan_labels=scan_labels,
             slice_labels=slice_labels,
             config=config,
+            window_hu=window_hu,
             out=out,
             shard=hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32] + ".array_record",
         )
@@ -217,7 +225,7 @@ def _shard_or_reason(task: _Task) -> tuple[dict[str, Any], ScanFacts] | str:
 
 def _read_scan(task: _Task) -> PreparedScan:
     place = Place(series=task.series, path=task.path, files=task.files)
-    volume = read_place(place, missing=task.config.missing)
+    volume = read_place(place, missing=task.config.missing, window_hu=task.window_hu)
     mask = read_mask(task.mask, volume) if task.mask else None
     unknown = (np.nan,) * len(LABELS)
     slice_labels = np.array([task.slice_labels.get(name, unknown) for name in volume.source], np.float32)

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 
 from ichformer import LABELS, __version__
 from ichformer.ct.archives import open_file
+from ichformer.ct.display import WindowHU
 from ichformer.ct.headers import quiet_pydicom
 from ichformer.ct.scans import Scan, read_volume
 from ichformer.ct.series import Series, SetAside
@@ -84,6 +85,7 @@ def predict(
     with_identity: bool = False,
     series: str | None = None,
     all_series: bool = False,
+    window_hu: WindowHU | None = None,
 ) -> PredictionResult:
     """Predict the head scan of every study under ``path`` and write ``out/<name>/`` for each.
 
@@ -100,6 +102,7 @@ def predict(
       with_identity: show the patient's name, birth date and ID and the study's date on the page; never in the JSON.
       series: SeriesInstanceUID, or number in the order of ``find_scans`` from 1, of the only series wanted.
       all_series: predict every series, not only the one that is chosen in each study.
+      window_hu: for display pictures, the HU that black and white stand for; estimated where None.
 
     Raises:
       InputError: there is no usable run, no CT series that is chosen and can be read, both ``series`` and
@@ -118,7 +121,10 @@ def predict(
     taken: set[str] = set()
     for wanted in choice.wanted:
         try:
-            done.append(_predict_one(run, thresholds, usual, wanted, out, with_identity=with_identity, taken=taken))
+            one = _predict_one(
+                run, thresholds, usual, wanted, out, window_hu=window_hu, with_identity=with_identity, taken=taken
+            )
+            done.append(one)
         except InputError as error:
             failed.append((LeftOut(number=wanted.number, code="unreadable", text=str(error)), error))
         except Exception as error:  # whatever happens to one series, the others get their reports
@@ -141,11 +147,12 @@ def _predict_one(
     wanted: Wanted,
     out: Path,
     *,
+    window_hu: WindowHU | None,
     with_identity: bool,
     taken: set[str],
 ) -> SeriesPrediction:
     """One series read, scored and written; the name of its folder is added to ``taken``."""
-    volume = even_volume(read_volume(wanted.scan, missing=run.prepare.missing), run.prepare)
+    volume = even_volume(read_volume(wanted.scan, missing=run.prepare.missing, window_hu=window_hu), run.prepare)
     identity = _identity(wanted.scan) if with_identity else {}
     reading = _read(run, thresholds, usual, volume, doubt=wanted.doubt, identity=identity)
     values = prediction_values(run, reading)
