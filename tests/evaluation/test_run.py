@@ -10,8 +10,6 @@ import pandas as pd
 import pytest
 
 from ichformer.cli import main
-from ichformer.cohorts.registry import COHORTS
-from ichformer.cohorts.splits import hold_out_site
 from ichformer.errors import InputError
 from ichformer.evaluation.across_sites import leave_one_site_out
 from ichformer.evaluation.folds import CrossValidation, format_cross_validation, spread
@@ -22,27 +20,16 @@ from ichformer.evaluation.scan_groups import GROUP_COLUMNS
 from ichformer.evaluation.table_files import read_predictions
 from ichformer.pipeline.records import Store
 from ichformer.pipeline.resplit import resplit
-from ichformer.testing import tiny_cohort
-from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
+from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
 from ichformer.training.run import Run, seen_scans
-from tests.stores import prepare_here
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store, and a run of one step trained on its split "train"."""
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_store: Path, tiny_run: Path) -> Path:
+    """A store, and a run trained on its split "train", which these tests write into."""
     folder = tmp_path_factory.mktemp("run")
-    tiny_cohort(folder / "cohort", scans=16)
-    index = COHORTS["phantom"](folder / "cohort", cache=folder / "cache")
-    index = hold_out_site(index, site="tiny-b", seed=0, val_fraction=0.4)
-    store = prepare_here(index, folder / "store")
-    config = TrainConfig(
-        data=DataConfig(store=str(store.path), num_slices=4),
-        model=ModelConfig(name="slice_vit_nano"),
-        parallel=ParallelConfig(data=1),
-        steps=1,
-    )
-    train_and_freeze(config, folder / "run", progress=False)
+    shutil.copytree(tiny_store, folder / "store")
+    shutil.copytree(tiny_run, folder / "run")
     return folder
 
 
@@ -89,7 +76,9 @@ def test_a_run_says_truly_where_it_started_and_which_checkpoint_it_is(folder):
     run, store = Run.open(folder / "run"), Store.open(folder / "store")
     facts = run_facts(run, store, "test")
     assert (facts.initialisation, facts.ensemble) == ("random, seed 0", "None: one model")
-    assert facts.selection == "averaged parameters (decay 0.99) of step 1"
+    assert f"of step {run.step}, the smallest loss" in facts.selection
+    never_judged = replace(run, config=replace(run.config, evaluate_every=0), step=1)
+    assert run_facts(never_judged, store, "test").selection == "averaged parameters (decay 0.99) of step 1"
     assert facts.missing.startswith("missing slices stay gaps")
     model = replace(run.config.model, pretrained="/home/me/dinov2.safetensors")
     config = replace(run.config, model=model, evaluate_every=500, ema_decay=0.0)

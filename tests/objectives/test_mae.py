@@ -58,6 +58,7 @@ def test_a_perfect_prediction_costs_nothing_and_a_zero_one_costs_the_variance():
     np.testing.assert_allclose(total / weight, 1.0, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_it_learns():
     _, params, rng = start()
     ramp = np.linspace(0, 80, 16).astype(np.int16)

@@ -19,49 +19,31 @@ import numpy as np
 import optax
 import pytest
 
-from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError, Stopped
 from ichformer.models.zoo import MODELS
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
-from ichformer.testing import tiny_cohort
 from ichformer.training import clock as clock_module
 from ichformer.training import loop, validation
 from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.clock import Clock
-from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
+from ichformer.training.config import TrainConfig
 from ichformer.training.loop import train
 from ichformer.training.retreat import Retreat
 from ichformer.training.run import Run
 from ichformer.training.state import TrainState, create_state, parameter_table
 from tests.processes import with_one_device
-from tests.stores import prepare_here
+from tests.shared import tiny_training
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    folder = tmp_path_factory.mktemp("store")
-    index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=8), cache=folder / "cache")
-    index = index.assign(split=["train"] * 5 + ["val"] * 3)
-    prepare_here(index, folder / "store")
-    return TrainConfig(
-        data=DataConfig(store=str(folder / "store"), batch_size=2, num_slices=4),
-        model=ModelConfig(name="slice_vit_nano"),
-        optim=OptimConfig(warmup_steps=1),
-        parallel=ParallelConfig(data=1),
-        steps=5,
-        log_every=1,
-        checkpoint_every=1,
-        keep_checkpoints=3,
-        evaluate_every=2,
-    )
+def config(tiny_store: Path) -> TrainConfig:
+    return tiny_training(tiny_store)
 
 
 @pytest.fixture(scope="module")
-def whole(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "whole"
-    train(dataclasses.replace(config, profile=(2, 3)), run, progress=False)
-    return run
+def whole(tiny_run: Path) -> Path:
+    return tiny_run
 
 
 def lines(run: Path) -> list[dict[str, float]]:
