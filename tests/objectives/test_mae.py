@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from ichformer.ct.windows import WINDOWS
 from ichformer.models.layers.patch_encoder import PatchEncoder

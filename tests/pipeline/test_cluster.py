@@ -48,8 +48,8 @@ def worker(address: str, folder, *more: str, threads: int = 1):
 
 @contextlib.contextmanager
 def client_of(address: str, workers: int):
-    with distributed.Client(address, timeout=120, set_as_default=False) as client:
-        client.wait_for_workers(workers, timeout=120)
+    with distributed.Client(address, timeout=600, set_as_default=False) as client:
+        client.wait_for_workers(workers, timeout=600)
         yield client
 
 
@@ -83,7 +83,7 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path, capsys):
         with client_of(address, 2):
             pass
         main(["prepare", *options, "--cluster", address])
-        assert victim.wait(timeout=60) == -signal.SIGKILL
+        assert victim.wait(timeout=600) == -signal.SIGKILL
     assert "24 series, 0 left out" in capsys.readouterr().out
     main(["prepare", *options[:-4], "--out", str(tmp_path / "pool"), "--size", "32", "--workers", "2"])
     assert digests(out) == digests(tmp_path / "pool")
@@ -100,7 +100,7 @@ def test_a_series_that_kills_its_workers_is_given_up(tmp_path):
     assert results == {task: None if task[0] == "killer" else task[0].upper() for task in tasks}
 
 
-def use(address: str, timeout_s: float = 120.0) -> None:
+def use(address: str, timeout_s: float = 600.0) -> None:
     with cluster_executor(address, timeout_s=timeout_s):
         pass
 
@@ -109,7 +109,7 @@ def lose(address: str, process: subprocess.Popen) -> None:
     with cluster_executor(address) as executor:
         future = executor.submit(time.sleep, 60)
         process.kill()
-        future.result(timeout=120)
+        future.result(timeout=600)
 
 
 @pytest.mark.slow

@@ -20,10 +20,6 @@ import numpy as np
 import pytest
 
 from ichformer.cli import main
-from ichformer.cohorts.registry import COHORTS
-from ichformer.pipeline.prepare import prepare
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.testing import tiny_cohort
 from ichformer.training.run import Run
 from tests.processes import with_one_device
 
@@ -32,11 +28,8 @@ TRAIN = ["--data.batch-size", "2", "--data.num-slices", "4", "--model.name", "sl
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=8), cache=folder / "cache")
-    prepare(index.assign(split="train"), folder / "store", config=PrepareConfig(size=32), workers=1, progress=False)
-    return folder / "store"
+def store(tiny_store: Path) -> Path:
+    return tiny_store
 
 
 def words(store: Path, run: Path, *more: object) -> list[str]:
