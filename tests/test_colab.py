@@ -19,7 +19,7 @@ def test_notebook_and_script_agree(path):
     assert all(not cell.get("outputs") for cell in notebook.cells)
 
 
-@pytest.mark.slow
+@pytest.mark.full(minutes=3)
 @pytest.mark.filterwarnings("ignore")  # Jupyter's own; the notebook's code runs in another process
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, monkeypatch):

@@ -89,7 +89,7 @@ def test_the_shell_is_the_same_in_all():
     assert len({tuple(container(jobset)["command"]) for jobset in JOBSETS}) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_pod_that_is_told_to_stop_is_not_done_and_the_next_one_is(environment, arguments, tmp_path):
     run, out = tmp_path / "run", tmp_path / "out"
     metrics = run / "metrics.jsonl"

@@ -90,14 +90,15 @@ def assert_parity(
     source = Source(reference.tensors(lambda: tensors_of(made())))
     params = jax.tree.map(jnp.asarray, layout(source))
     assert source.left == sorted(left)
-    shape = jax.eval_shape(lambda: ours(params, *inputs)).shape
+    inputs = jax.tree.map(jnp.asarray, inputs)
+    shape = jax.eval_shape(ours, params, *inputs).shape
     weights = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
     def loss(params: Tree, inputs: tuple[Any, ...]) -> Any:
         y = ours(params, *inputs)
         return jnp.sum(y * weights), y
 
-    (_, y), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, jax.tree.map(jnp.asarray, inputs))
+    (_, y), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, inputs)
 
     def compute() -> Network:
         module = made()

@@ -45,9 +45,9 @@ def three_bits(values: np.ndarray) -> np.ndarray:
 
 
 def coarse(module: Any) -> Any:
-    """The module with ``three_bits`` of each of its numbers."""
+    """The module with ``three_bits`` of each number that a file of it holds."""
     with torch.no_grad():
-        for tensor in [*module.parameters(), *module.buffers()]:
+        for tensor in module.state_dict().values():  # what a module computes for itself is not a part of it
             if tensor.is_floating_point():
                 tensor.copy_(torch.from_numpy(three_bits(tensor.detach().numpy())))
     return module

@@ -69,7 +69,7 @@ os.replace = replace_or_die
 """
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_killed_worker_costs_nothing_but_time(tmp_path, capsys):
     cohort = tiny_cohort(tmp_path / "cohort", scans=24)
     out, dies = tmp_path / "store", tmp_path / "dies.py"
@@ -89,7 +89,7 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path, capsys):
     assert digests(out) == digests(tmp_path / "pool")
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_series_that_kills_its_workers_is_given_up(tmp_path):
     tasks = [(name, str(tmp_path)) for name in ("a", "killer", "b", "once", "c")]
     with scheduler() as (address, _), contextlib.ExitStack() as workers:
@@ -112,7 +112,7 @@ def lose(address: str, process: subprocess.Popen) -> None:
         future.result(timeout=600)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_nobody_there_nobody_to_work_too_many_threads_and_lost(tmp_path):
     for address in ("tcp://127.0.0.1:9", "nonsense://x"):
         with pytest.raises(InputError, match=r"no Dask scheduler answers.*`dask scheduler`"):

@@ -105,7 +105,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_disk_that_is_full_while_a_checkpoint_is_written_and_then_read_only(store, undisturbed, tmp_path):
     n_bytes = sum(f.stat().st_size for f in (undisturbed / "checkpoints").rglob("*") if f.is_file())
     disk = tmp_path / "disk"
@@ -126,7 +126,7 @@ def test_a_disk_that_is_full_while_a_checkpoint_is_written_and_then_read_only(st
         assert_goes_on(start(words(store, run)), run, undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_disk_that_is_full_while_metrics_are_written(store, undisturbed, tmp_path):
     disk = tmp_path / "disk"
     with small_disk(disk, "40k") as remount:
@@ -176,9 +176,12 @@ def wait_for(process: subprocess.Popen, there: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("last", "says"), [("run.json", "stopped before step 1 of 60"), ("tensorboard", "stopped after step 1 of 60")]
+    ("last", "says"),
+    [
+        pytest.param("run.json", "stopped before step 1 of 60", marks=pytest.mark.slow),
+        pytest.param("tensorboard", "stopped after step 1 of 60", marks=pytest.mark.full),
+    ],
 )
 def test_sigterm_while_it_starts_or_compiles(store, undisturbed, tmp_path, last, says):
     """``last`` is what was written before; the step is compiled anew, which takes seconds."""

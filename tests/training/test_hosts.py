@@ -41,8 +41,8 @@ TIME_TO_NOTICE_S = 6.0
 STARTED: list[subprocess.Popen] = []
 
 # Trains as the command line does; the rows of every batch go into a file of this process. It waits before the first
-# step until the file "first" is there, and until "sixth" where the sixth batch is asked for: the checkpoint of step 4 is
-# written then, and step 5 under way.
+# step until the file "first" is there, and where the sixth batch is asked for until "sixth" is: then the checkpoint of
+# step 4 is written, and step 5 under way.
 TRAIN = """
 import os, sys, time
 from pathlib import Path

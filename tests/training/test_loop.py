@@ -80,9 +80,13 @@ def assert_same_run(found: Path, wanted: Path) -> None:
 
 
 # At step 3 there is a checkpoint of step 2, and a line of step 3 where saving fails; at step 1 there is none yet.
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("owner", "method", "stop"), [("JsonLines", "write", 3), ("Checkpoints", "save", 3), ("Checkpoints", "save", 1)]
+    ("owner", "method", "stop"),
+    [
+        pytest.param("JsonLines", "write", 3, marks=pytest.mark.slow),
+        pytest.param("Checkpoints", "save", 3, marks=pytest.mark.full),
+        pytest.param("Checkpoints", "save", 1, marks=pytest.mark.full),
+    ],
 )
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     on_eight_devices, undisturbed, tmp_path, monkeypatch, owner, method, stop
