@@ -179,8 +179,9 @@ def test_each_site_is_judged_by_a_run_that_never_saw_it(folder, tmp_path, capsys
 @pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.full)])
 def test_each_patient_is_judged_by_runs_that_never_saw_them(folder, tmp_path, capsys, seeds):
     out, store = tmp_path / "folds", Store.open(folder / "store")
-    main(["cross-validate", "--data.store", str(store.path), "--data.num-slices", "4", "--steps", "1", "--folds", "2",
-          "--seeds", str(seeds), "--seed", "3", "--model.name", "slice_vit_nano", "--out", str(out), "--json"])  # fmt: skip
+    main(["cross-validate", "--data.store", str(store.path), "--data.num-slices", "4", "--steps", "1",
+          "--folds", "2", "--seeds", str(seeds), "--seed", "3", "--model.name", "slice_vit_nano", "--out", str(out),
+          "--json"])  # fmt: skip
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads((out / "folds.json").read_text())
     assert found["folders"] == [f"fold-0{fold}/seed-{seed}" for fold in (0, 1) for seed in (3, 4)[:seeds]]
