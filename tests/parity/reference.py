@@ -20,8 +20,8 @@ import pytest
 GOLDEN = Path(__file__).parents[1] / "golden" / "parity"
 OUTPUT_TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 1e-3  # of the largest entry of the tensor's gradient
-KEPT_OF_A_GRADIENT = 12
-"""Numbers kept of a tensor's gradient, at places drawn by its name; and the largest."""
+KEPT_OF_THE_OUTPUT, KEPT_OF_A_GRADIENT = 500, 12
+"""Numbers kept, at places drawn by the name; and the largest of each gradient."""
 
 
 class Installed:
@@ -37,19 +37,19 @@ class Installed:
 torch = Installed("torch")
 
 
-def three_bits(values: np.ndarray) -> np.ndarray:
-    """The values with three bits of their mantissa: half precision holds them without a loss, and files stay small."""
+def two_bits(values: np.ndarray) -> np.ndarray:
+    """The values with two bits of their mantissa: half precision holds them without a loss, and files stay small."""
     mantissa, exponent = np.frexp(values)
-    rounded = np.ldexp(np.round(mantissa * 8) / 8, exponent)
+    rounded = np.ldexp(np.round(mantissa * 4) / 4, exponent)
     return np.where(np.abs(rounded) < 2.0**-9, 0.0, rounded).astype(np.float32)
 
 
 def coarse(module: Any) -> Any:
-    """The module with ``three_bits`` of each number that a file of it holds."""
+    """The module with ``two_bits`` of each number that a file of it holds."""
     with torch.no_grad():
         for tensor in module.state_dict().values():  # what a module computes for itself is not a part of it
             if tensor.is_floating_point():
-                tensor.copy_(torch.from_numpy(three_bits(tensor.detach().numpy())))
+                tensor.copy_(torch.from_numpy(two_bits(tensor.detach().numpy())))
     return module
 
 
@@ -62,8 +62,9 @@ class Network:
     gradients: dict[str, np.ndarray]
 
 
-def _places(path: str, size: int) -> np.ndarray:
-    return np.sort(np.random.default_rng(zlib.crc32(path.encode())).permutation(size)[:KEPT_OF_A_GRADIENT])
+def _some(name: str, values: np.ndarray, count: int) -> np.ndarray:
+    places = np.random.default_rng(zlib.crc32(name.encode())).permutation(values.size)[:count]
+    return values.ravel()[np.sort(places)]
 
 
 class Reference:
@@ -114,13 +115,14 @@ class Reference:
             assert (small == value).all(), f"{name}: see ``coarse``"
             names.append((name, value.shape, is_float))
             values[is_float].append(small.ravel())
-        some = [value.ravel()[_places(path, value.size)] for path, value in theirs.gradients.items()]
+        some = [_some(path, value, KEPT_OF_A_GRADIENT) for path, value in theirs.gradients.items()]
         np.savez_compressed(
             self._path,
             names=json.dumps(names),
             halves=np.concatenate(values[True]),
             integers=np.concatenate(values[False]),
-            output=theirs.output,
+            shape=theirs.output.shape,
+            output=_some("output", theirs.output, KEPT_OF_THE_OUTPUT),
             paths=json.dumps(list(theirs.gradients)),
             gradients=np.concatenate(some),
             largest=np.float32([np.abs(value).max() for value in theirs.gradients.values()]),
@@ -128,11 +130,13 @@ class Reference:
 
     def _assert_kept(self, output: np.ndarray, gradients: dict[str, np.ndarray], tolerance: float) -> None:
         with np.load(self._path) as kept:
-            np.testing.assert_allclose(output, kept["output"], atol=tolerance, rtol=0)
+            assert output.shape == tuple(kept["shape"])
+            found = _some("output", output, KEPT_OF_THE_OUTPUT)
+            np.testing.assert_allclose(found, kept["output"], atol=tolerance, rtol=0)
             paths, rest, largest = json.loads(str(kept["paths"])), kept["gradients"], kept["largest"]
         assert sorted(gradients) == sorted(paths)
         for path, scale in zip(paths, largest, strict=True):
-            found = gradients[path].ravel()[_places(path, gradients[path].size)]
+            found = _some(path, gradients[path], KEPT_OF_A_GRADIENT)
             wanted, rest = np.split(rest, [found.size])
             _assert_gradient(path, found, wanted, float(scale))
 

@@ -185,7 +185,8 @@ def test_efficientnet_of_monai(reference):
     def theirs():
         # Without "se" in the blocks, and with ReLU6 in the place of swish, it is a Lite model.
         blocks = ["r1_k3_s11_e1_i32_o16", "r2_k5_s22_e6_i16_o24", "r1_k3_s22_e6_i24_o40"]
-        module = monai.EfficientNet(blocks, spatial_dims=2, in_channels=3, width_coefficient=1.0, depth_coefficient=1.0)
+        sizes = {"spatial_dims": 2, "num_classes": 2, "width_coefficient": 1.0, "depth_coefficient": 1.0}
+        module = monai.EfficientNet(blocks, **sizes)
         for part in module.modules():
             if hasattr(part, "_swish"):
                 part._swish = torch.nn.ReLU6()

@@ -17,7 +17,7 @@ from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Tree
 from tests.parity.compare import flat
-from tests.parity.reference import Installed, Network, Reference, coarse, three_bits, torch
+from tests.parity.reference import Installed, Network, Reference, coarse, torch, two_bits
 
 transformers = Installed("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -331,7 +331,7 @@ def test_google(reference: Reference, tmp_path: Path, prefix: str, names: tuple[
         theirs, x = Google(names), jnp.asarray(pictures())
         shapes = jax.eval_shape(lambda: theirs.init(jax.random.key(0), x))["params"]
         rng = np.random.default_rng(2)
-        params = jax.tree.map(lambda p: jnp.asarray(three_bits(0.3 * rng.standard_normal(p.shape))), shapes)
+        params = jax.tree.map(lambda p: jnp.asarray(two_bits(0.3 * rng.standard_normal(p.shape))), shapes)
 
         def loss(p: Tree) -> tuple[jax.Array, jax.Array]:
             tokens = theirs.apply({"params": p}, x)
