@@ -124,7 +124,7 @@ def auroc_of_heads(index: pd.DataFrame, folder: Path) -> float:
 
 @pytest.mark.slow(minutes=1)
 def test_exchanged_labels_turn_the_scores_round(tmp_path):
-    """The small form of the test below: of few scans that are easy to tell, chance would be anything from 0.2 to 0.8."""
+    """The small form of the test below. Where few scans are easy to tell, chance is anything from 0.2 to 0.8."""
     index = write_heads(tmp_path / "heads", scans=88, train_scans=48)
     for name in ("true", "exchanged"):
         (tmp_path / name).mkdir()
