@@ -31,6 +31,8 @@ class Installed:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):  # what pytest asks of everything in a module
+            raise AttributeError(attribute)
         return getattr(pytest.importorskip(self._name), attribute)
 
 
