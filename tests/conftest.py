@@ -46,18 +46,24 @@ import tests.typecheck  # noqa: F401, the hook below looks for it there
 jaxtyping.install_import_hook("ichformer", "tests.typecheck.checked")
 
 # No deadline for a single example: the machine may be busy, and the first call of a function checks its types.
-hypothesis.settings.register_profile("ichformer", deadline=None)
+hypothesis.settings.register_profile("ichformer", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("full", deadline=None, max_examples=100)
 hypothesis.settings.load_profile("ichformer")
 
 
+@pytest.hookimpl(trylast=True)  # what is deselected takes no time
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest come first, so that at the end no core waits for one of them."""
+    """The longest files come first, so that at the end no core waits for one of them."""
 
-    def minutes(item: pytest.Item) -> int:
-        marker = item.get_closest_marker("slow")
-        return marker.kwargs.get("minutes", 0) if marker else 0
+    def minutes(item: pytest.Item) -> float:
+        """As the marks say it; a slow test that names no minutes takes about ten seconds."""
+        marks = [item.get_closest_marker(name) for name in ("slow", "full")]
+        return max([marker.kwargs.get("minutes", 0) or 1 / 6 for marker in marks if marker], default=0.0)
 
-    items.sort(key=minutes, reverse=True)
+    of_file: dict[pathlib.Path, float] = {}
+    for item in items:
+        of_file[item.path] = of_file.get(item.path, 0.0) + minutes(item)
+    items.sort(key=lambda item: of_file[item.path], reverse=True)
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +74,19 @@ def real_data() -> pathlib.Path:
     if not (folder / "dcm_qa_ct").is_dir():
         pytest.skip(f"no real files at {folder}: set ICHFORMER_REAL_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The folder ``tiny`` with "cohort", "cache" and "store": one for all tests, who copy what they want to change."""
+    from tests.shared import made_once, make_tiny_store
+
+    return made_once(tmp_path_factory, "tiny", make_tiny_store) / "store"
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_store: pathlib.Path) -> pathlib.Path:
+    """A run of five steps on ``tiny_store`` (see ``tiny_training``): one for all tests, who copy it to change it."""
+    from tests.shared import made_once, make_tiny_run
+
+    return made_once(tmp_path_factory, "tiny-run", lambda folder: make_tiny_run(tiny_store, folder)) / "run"

@@ -19,7 +19,7 @@ def test_notebook_and_script_agree(path):
     assert all(not cell.get("outputs") for cell in notebook.cells)
 
 
-@pytest.mark.slow
+@pytest.mark.full(minutes=3)
 @pytest.mark.filterwarnings("ignore")  # Jupyter's own; the notebook's code runs in another process
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, monkeypatch):
@@ -28,5 +28,5 @@ def test_notebook_runs(path, monkeypatch):
     nbclient = pytest.importorskip("nbclient", reason="the extra dev is not installed")
     nbformat = pytest.importorskip("nbformat", reason="the extra dev is not installed")
     notebook = nbformat.read(path, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    nbclient.NotebookClient(notebook, timeout=1800, kernel_name="python3").execute()
     assert any(output.output_type == "display_data" for output in notebook.cells[-1].outputs)

@@ -1,8 +1,10 @@
 """Files appear whole or not at all, and a disk that refuses says which file and what to do."""
 
+import contextlib
 import errno
 import resource
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,25 +13,30 @@ from ichformer.errors import InputError, mendable
 from ichformer.files import append_bytes, write_bytes
 
 
-@pytest.fixture
-def files_of_100_bytes():
-    """As far as a process may limit itself, what a full disk does: the first bytes are taken, the others refused."""
+@contextlib.contextmanager
+def files_of_100_bytes() -> Iterator[None]:
+    """As far as a process may limit itself, what a full disk does: the first bytes are taken, the others refused.
+
+    No fixture: pytest writes its report before it ends those, and where that goes to a file it would be refused too.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, ignored)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
-@pytest.mark.usefixtures("files_of_100_bytes")
 @pytest.mark.parametrize("before", [b"", b"x" * 60])
 def test_what_does_not_fit_leaves_the_file_as_it_was(tmp_path, before):
     for write in (write_bytes, append_bytes):
         path = tmp_path / write.__name__
-        write(before, path)
-        with pytest.raises(OSError, match="File too large") as refused:
-            write(b"y" * 120, path)
+        with files_of_100_bytes():
+            write(before, path)
+            with pytest.raises(OSError, match="File too large") as refused:
+                write(b"y" * 120, path)
         assert refused.value.filename == str(path)
         assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2

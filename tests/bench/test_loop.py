@@ -9,7 +9,7 @@ from ichformer.cli import main
 from ichformer.errors import InputError
 
 
-@pytest.mark.slow  # the step of training is compiled
+@pytest.mark.full  # the step of training is compiled
 def test_figures_fit_each_other(capsys):
     words = ["--batch-size", "8", "--num-slices", "2", "--size", "32", "--steps", "20", "--rounds", "2"]
     main(["bench", "loop", "--model", "cnn2d_nano", *words, "--json"])

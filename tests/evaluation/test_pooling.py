@@ -38,6 +38,7 @@ def test_bcg_trials_as_published_for_metafor():
 values = st.lists(st.tuples(st.integers(-20, 20), st.integers(1, 40)), min_size=2, max_size=8)
 
 
+@pytest.mark.slow
 @given(values)
 def test_reml_is_the_maximum_of_the_likelihood_of_the_contrasts(drawn):
     figures, variances = (np.array(column, np.float64) / 10 for column in zip(*drawn, strict=True))

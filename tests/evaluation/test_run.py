@@ -11,8 +11,6 @@ import pytest
 
 from ichformer import LABELS
 from ichformer.cli import main
-from ichformer.cohorts.registry import COHORTS
-from ichformer.cohorts.splits import hold_out_site
 from ichformer.errors import InputError
 from ichformer.evaluation.across_sites import leave_one_site_out
 from ichformer.evaluation.folds import CrossValidation, format_cross_validation, spread
@@ -23,28 +21,17 @@ from ichformer.evaluation.scan_groups import GROUP_COLUMNS
 from ichformer.evaluation.table_files import read_predictions
 from ichformer.pipeline.records import Store
 from ichformer.pipeline.resplit import resplit
-from ichformer.testing import tiny_cohort
-from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
+from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
 from ichformer.training.outputs import TrainedOutputs
 from ichformer.training.run import Run, note_scans, seen_scans
-from tests.stores import prepare_here
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store, and a run of one step trained on its split "train"."""
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_store: Path, tiny_run: Path) -> Path:
+    """A store, and a run trained on its split "train", which these tests write into."""
     folder = tmp_path_factory.mktemp("run")
-    tiny_cohort(folder / "cohort", scans=16)
-    index = COHORTS["phantom"](folder / "cohort", cache=folder / "cache")
-    index = hold_out_site(index, site="tiny-b", seed=0, val_fraction=0.4)
-    store = prepare_here(index, folder / "store")
-    config = TrainConfig(
-        data=DataConfig(store=str(store.path), num_slices=4),
-        model=ModelConfig(name="slice_vit_nano"),
-        parallel=ParallelConfig(data=1),
-        steps=1,
-    )
-    train_and_freeze(config, folder / "run", progress=False)
+    shutil.copytree(tiny_store, folder / "store")
+    shutil.copytree(tiny_run, folder / "run")
     return folder
 
 
@@ -129,7 +116,9 @@ def test_a_run_says_truly_where_it_started_and_which_checkpoint_it_is(folder):
     facts = run_facts(run, store, "test")
     assert facts.training.endswith("trained outputs of scans: all labels; of slices: all labels")
     assert (facts.initialisation, facts.ensemble) == ("random, seed 0", "None: one model")
-    assert facts.selection == "averaged parameters (decay 0.99) of step 1"
+    assert f"of step {run.step}, the smallest loss" in facts.selection
+    never_judged = replace(run, config=replace(run.config, evaluate_every=0), step=1)
+    assert run_facts(never_judged, store, "test").selection == "averaged parameters (decay 0.99) of step 1"
     assert facts.missing.startswith("missing slices stay gaps")
     model = replace(run.config.model, pretrained="/home/me/dinov2.safetensors")
     config = replace(run.config, model=model, evaluate_every=500, ema_decay=0.0)
@@ -227,20 +216,21 @@ def test_each_site_is_judged_by_a_run_that_never_saw_it(folder, tmp_path, capsys
     assert set(found["levels"][1]["pooled"][5]["weights"]) <= {"tiny-a", "tiny-b"}
 
 
-@pytest.mark.slow
-def test_each_patient_is_judged_by_runs_that_never_saw_them(folder, tmp_path, capsys):
+@pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.full)])
+def test_each_patient_is_judged_by_runs_that_never_saw_them(folder, tmp_path, capsys, seeds):
     out, store = tmp_path / "folds", Store.open(folder / "store")
-    main(["cross-validate", "--data.store", str(store.path), "--data.num-slices", "4", "--steps", "1", "--folds", "2",
-          "--seeds", "2", "--seed", "3", "--model.name", "slice_vit_nano", "--out", str(out), "--json"])  # fmt: skip
+    main(["cross-validate", "--data.store", str(store.path), "--data.num-slices", "4", "--steps", "1",
+          "--folds", "2", "--seeds", str(seeds), "--seed", "3", "--model.name", "slice_vit_nano", "--out", str(out),
+          "--json"])  # fmt: skip
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads((out / "folds.json").read_text())
-    assert found["folders"] == [f"fold-0{fold}/seed-{seed}" for fold in (0, 1) for seed in (3, 4)]
+    assert found["folders"] == [f"fold-0{fold}/seed-{seed}" for fold in (0, 1) for seed in (3, 4)[:seeds]]
     judged = []
     for name in found["folders"]:
         table = read_predictions(out / name / "evaluation" / "predictions.csv")
         assert not set(seen_scans(out / name / "run")["series"]) & set(table["series"])
         judged += sorted(set(table["series"]))
-    assert sorted(judged) == sorted(2 * store.index["series"].tolist())
+    assert sorted(judged) == sorted(seeds * store.index["series"].tolist())
     (any_auroc,) = (
         one for one in found["spreads"] if (one["level"], one["label"], one["figure"]) == ("scan", "any", "auroc")
     )

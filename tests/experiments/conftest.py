@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from ichformer.cohorts.registry import COHORTS
-from ichformer.pipeline.prepare import prepare
-from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.testing import tiny_cohort
 from tests.processes import with_one_device
+from tests.stores import prepare_here
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +28,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Those of ``ichformer train`` but for the number of steps and the run's folder."""
     folder = tmp_path_factory.mktemp("store")
     index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=12), cache=folder / "cache")
-    prepare(index.assign(split="train"), folder / "store", config=PrepareConfig(size=32), workers=1, progress=False)
+    prepare_here(index.assign(split="train"), folder / "store")
     return [
         *("--data.store", str(folder / "store"), "--data.batch-size", "8", "--data.num-slices", "4"),
         *("--model.name", "slice_vit_nano"),

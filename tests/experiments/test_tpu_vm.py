@@ -63,7 +63,7 @@ class Play:
             env=os.environ | given | {"PATH": path},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
         )
 
     @property
@@ -143,7 +143,7 @@ def test_gcloud_knows_every_command(play, tmp_path):
     nobody = os.environ | {"CLOUDSDK_CONFIG": str(tmp_path / "nobody"), "CLOUDSDK_CORE_PROJECT": "nobody"}
 
     def said(call: list[str]) -> str:
-        return subprocess.run(["gcloud", *call], env=nobody, capture_output=True, text=True, timeout=60).stderr
+        return subprocess.run(["gcloud", *call], env=nobody, capture_output=True, text=True, timeout=600).stderr
 
     calls = {" ".join(call[2:4]): call for call in play.calls}
     assert set(calls) == {LIST, CREATE, DELETE, "queued-resources describe", "tpu-vm scp", "tpu-vm ssh"}

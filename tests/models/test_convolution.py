@@ -87,7 +87,7 @@ def test_equal_to_the_plain_convolution(case):
     assert_equal(*(jax.jit(with_gradients(how(case)))(x, kernel) for how in (ours, theirs)))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @settings(max_examples=100)
 @given(cases())
 def test_equal_to_the_plain_convolution_at_length(case):

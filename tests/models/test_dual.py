@@ -11,6 +11,7 @@ from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.residual import ResidualEncoder
 
 
+@pytest.mark.slow
 def test_each_place_of_the_fused_grid_hears_both_branches_there():
     local, wide = (jax.random.normal(jax.random.key(i), (1, 9, 9, 16)) for i in range(2))
     fusion = BiFusion(16)

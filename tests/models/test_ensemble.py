@@ -80,6 +80,7 @@ def test_one_call_says_what_the_members_say_one_by_one(monkeypatch, backend):
     assert found[2]["slices"].shape == (2, 5, 3 * 16)
 
 
+@pytest.mark.slow
 def test_a_flip_changes_nothing_for_a_scan_that_is_its_own_mirror_image():
     x, mask = scans()
     x = (x + x[:, :, :, ::-1]) / 2

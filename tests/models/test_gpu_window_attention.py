@@ -13,6 +13,7 @@ from ichformer.models.layers.swin import SwinEncoder
 interpreted = functools.partial(gpu_window_attention.attention, interpret=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("windows", "tokens", "heads", "dtype", "tolerance"),
     # Tokens that fill no block, fill one, and run over into a second; fewer and more windows than share a bias.

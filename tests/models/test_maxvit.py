@@ -76,6 +76,7 @@ def test_attention_is_over_the_real_places_of_a_set(kind):
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_has_the_parameters_of_the_published_network():
     """torchvision 0.28 counts 30,919,624 for maxvit_t, 775,680 of them in its classifier."""
     variables = jax.eval_shape(

@@ -84,6 +84,7 @@ def test_the_class_token_is_read_from_the_tokens_of_the_encoder():
     np.testing.assert_allclose(bound.tokens(x, train=False), want[:, 2:], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_learned_positions_are_resized_to_the_slice():
     encoder = PatchEncoder(8, 24, 1, 2, positions="learned", position_grid=(2, 2))
     x = jnp.zeros((1, 32, 48, 1))
@@ -95,6 +96,7 @@ def test_learned_positions_are_resized_to_the_slice():
     assert len({round(float(v), 3) for v in (tokens[0, 0, 0, 0], tokens[0, 0, -1, 0], tokens[0, -1, 0, 0])}) == 3
 
 
+@pytest.mark.slow
 def test_kept_patches_keep_their_rotation():
     """A masked autoencoder that keeps every patch, in any order, gets what the encoder gives."""
     encoder = PatchEncoder(8, 24, 2, 2, class_token=True, positions="rotary")

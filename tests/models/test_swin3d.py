@@ -161,6 +161,7 @@ def test_tokens_grow_as_even_as_they_can():
     assert build_model("swin3d_t").encoder.slice_merges == (1, 2, 2)
 
 
+@pytest.mark.slow
 def test_video_swin_and_version_2_are_classifiers_for_any_size():
     """Frames in twos, no merging along them, as Kinetics' weights want it; an odd count of slices, rows and columns."""
     model = build_model("swin3d_nano", patch_size=(2, 4, 4), slice_merges=(1, 1), version="v2")

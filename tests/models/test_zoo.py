@@ -148,6 +148,7 @@ def test_scan_pool_max_is_the_largest_slice_logit():
     np.testing.assert_array_equal(prediction.scan_logits[0], prediction.slice_logits[0, :REAL].max(0))
 
 
+@pytest.mark.slow
 def test_dropout_only_when_training():
     model, params, args = build_model("hybrid_nano", dropout=0.5), variables("hybrid_nano"), inputs()
 

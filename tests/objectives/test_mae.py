@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from ichformer.ct.windows import WINDOWS
 from ichformer.models.layers.patch_encoder import PatchEncoder
@@ -58,6 +59,7 @@ def test_a_perfect_prediction_costs_nothing_and_a_zero_one_costs_the_variance():
     np.testing.assert_allclose(total / weight, 1.0, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_it_learns():
     _, params, rng = start()
     ramp = np.linspace(0, 80, 16).astype(np.int16)

@@ -6,9 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-
 from ichformer.models.layers.convnext import ConvNext
 from ichformer.models.layers.efficientnet import EfficientNet, Stage
 from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD, ResNet
@@ -22,8 +19,11 @@ from ichformer.models.weights.efficientnet import pytorch_efficientnet
 from ichformer.models.weights.layouts import recognise
 from ichformer.models.weights.resnet import huggingface_resnet, torchvision_resnet
 from ichformer.models.weights.source import Source
-from tests.parity.compare import assert_parity, randomise
+from tests.parity.compare import assert_parity, randomise, tensors_of
+from tests.parity.reference import Installed, torch
 
+monai = Installed("monai.networks.nets")
+transformers = Installed("transformers")
 X = np.random.default_rng(0).random((2, 40, 72, 3), np.float32)
 
 
@@ -36,15 +36,18 @@ def apply(encoder):
 
 
 @pytest.mark.parametrize("bottleneck", [False, True])
-def test_resnet_of_hugging_face(bottleneck):
-    config = transformers.ResNetConfig(
-        embedding_size=8,
-        hidden_sizes=[32, 64] if bottleneck else [8, 16],
-        depths=[2, 2],
-        layer_type="bottleneck" if bottleneck else "basic",
-    )
-    theirs = randomise(transformers.ResNetModel(config))
+def test_resnet_of_hugging_face(reference, bottleneck):
+    def theirs():
+        config = transformers.ResNetConfig(
+            embedding_size=8,
+            hidden_sizes=[32, 64] if bottleneck else [8, 16],
+            depths=[2, 2],
+            layer_type="bottleneck" if bottleneck else "basic",
+        )
+        return randomise(transformers.ResNetModel(config))
+
     assert_parity(
+        reference,
         ours=apply(ResNet((2, 2), (8, 16), bottleneck, norm="affine")),
         layout=huggingface_resnet,
         theirs=theirs,
@@ -54,18 +57,20 @@ def test_resnet_of_hugging_face(bottleneck):
 
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
-def test_resnet_by_torchvisions_names(block):
+def test_resnet_by_torchvisions_names(reference, block):
     """MONAI's 2-D ResNet has torchvision's names and structure."""
-    monai = pytest.importorskip("monai.networks.nets")
-    theirs = monai.ResNet(
-        block,
-        [1, 2, 1, 1],
-        [8, 16, 24, 32],
-        spatial_dims=2,
-        conv1_t_stride=2,
-        feed_forward=False,
-        bias_downsample=False,
-    )
+
+    def theirs():
+        module = monai.ResNet(
+            block,
+            [1, 2, 1, 1],
+            [8, 16, 24, 32],
+            spatial_dims=2,
+            conv1_t_stride=2,
+            feed_forward=False,
+            bias_downsample=False,
+        )
+        return randomise(module)
 
     def run(model):
         y = model.maxpool(model.act(model.bn1(model.conv1(channels_first(X)))))
@@ -74,9 +79,10 @@ def test_resnet_by_torchvisions_names(block):
         return y.permute(0, 2, 3, 1)
 
     assert_parity(
+        reference,
         ours=apply(ResNet((1, 2, 1, 1), (8, 16, 24, 32), block == "bottleneck", norm="affine")),
         layout=torchvision_resnet,
-        theirs=randomise(theirs),
+        theirs=theirs,
         run=run,
         inputs=(X,),
     )
@@ -87,29 +93,33 @@ def convnext():
     return randomise(transformers.ConvNextModel(config))
 
 
-def test_convnext_of_hugging_face():
+def test_convnext_of_hugging_face(reference):
     x = X[:, :32, :64]
     assert_parity(
+        reference,
         ours=apply(ConvNext((1, 2, 1), (8, 16, 24))),
         layout=huggingface_convnext,
-        theirs=convnext(),
+        theirs=convnext,
         run=lambda model: model.layernorm(model(channels_first(x)).last_hidden_state.permute(0, 2, 3, 1)),
         inputs=(x,),
     )
 
 
-def test_convnext_of_torchvision():
-    theirs = pytest.importorskip("torchvision.models.convnext")
-    sizes = [(8, 16, 1), (16, 24, 2), (24, None, 1)]
-    settings = [theirs.CNBlockConfig(*size) for size in sizes]
-    module = randomise(theirs.ConvNeXt(settings, layer_scale=1.0, num_classes=2))
-    found = recognise({name: tensor.numpy() for name, tensor in module.state_dict().items()}, where="a file")
+def test_convnext_of_torchvision(reference):
+    def theirs():
+        torchvision = Installed("torchvision.models.convnext")
+        sizes = [(8, 16, 1), (16, 24, 2), (24, None, 1)]
+        settings = [torchvision.CNBlockConfig(*size) for size in sizes]
+        return randomise(torchvision.ConvNeXt(settings, layer_scale=1.0, num_classes=2))
+
+    found = recognise(reference.tensors(lambda: tensors_of(theirs())), where="a file")
     assert found.layout.name == "torchvision ConvNeXt"
     x = X[:, :32, :64]
     assert_parity(
+        reference,
         ours=apply(ConvNext((1, 2, 1), (8, 16, 24))),
         layout=torchvision_convnext,
-        theirs=module,
+        theirs=theirs,
         run=lambda model: model.classifier[0](model.features(channels_first(x))).permute(0, 2, 3, 1),
         inputs=(x,),
         left=("classifier.2.bias", "classifier.2.weight"),
@@ -138,6 +148,7 @@ TIMM = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("renames", "layout"), [(AUTHORS, authors_convnext), (TIMM, timm_convnext)])
 def test_convnext_by_other_names(renames, layout):
     theirs = {name: tensor.numpy() for name, tensor in convnext().state_dict().items()}
@@ -152,8 +163,8 @@ def test_convnext_by_other_names(renames, layout):
     assert found.left == ("head.fc.weight",)
 
 
+@pytest.mark.full
 def test_files_of_the_others_are_recognised():
-    monai = pytest.importorskip("monai.networks.nets")
     resnet = transformers.ResNetForImageClassification(
         transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
     )
@@ -170,14 +181,16 @@ def test_files_of_the_others_are_recognised():
         assert recognise(tensors, where="a file").layout.convert is layout
 
 
-def test_efficientnet_of_monai():
-    monai = pytest.importorskip("monai.networks.nets")
-    # Without "se" in the blocks, and with ReLU6 in the place of swish, it is a Lite model.
-    blocks = ["r1_k3_s11_e1_i32_o16", "r2_k5_s22_e6_i16_o24", "r1_k3_s22_e6_i24_o40"]
-    theirs = monai.EfficientNet(blocks, spatial_dims=2, in_channels=3, width_coefficient=1.0, depth_coefficient=1.0)
-    for part in theirs.modules():
-        if hasattr(part, "_swish"):
-            part._swish = torch.nn.ReLU6()
+def test_efficientnet_of_monai(reference):
+    def theirs():
+        # Without "se" in the blocks, and with ReLU6 in the place of swish, it is a Lite model.
+        blocks = ["r1_k3_s11_e1_i32_o16", "r2_k5_s22_e6_i16_o24", "r1_k3_s22_e6_i24_o40"]
+        sizes = {"spatial_dims": 2, "num_classes": 2, "width_coefficient": 1.0, "depth_coefficient": 1.0}
+        module = monai.EfficientNet(blocks, **sizes)
+        for part in module.modules():
+            if hasattr(part, "_swish"):
+                part._swish = torch.nn.ReLU6()
+        return randomise(module)
 
     def run(model):
         y = model._conv_stem(model._conv_stem_padding(channels_first(X, 127 / 255, 128 / 255)))
@@ -186,9 +199,10 @@ def test_efficientnet_of_monai():
 
     stages = (Stage(16, 1, 3, 1, 1), Stage(24, 2, 5, 2, 6), Stage(40, 1, 3, 2, 6))
     assert_parity(
+        reference,
         ours=apply(EfficientNet(stages, norm="affine")),
         layout=pytorch_efficientnet,
-        theirs=randomise(theirs),
+        theirs=theirs,
         run=run,
         inputs=(X,),
         left=("_fc.bias", "_fc.weight"),

@@ -9,6 +9,8 @@ torch = pytest.importorskip("torch")
 
 from ichformer.models.layers.convolution import convolve
 
+pytestmark = pytest.mark.full
+
 
 @pytest.mark.parametrize(
     ("channels", "features", "taps", "stride", "groups", "rank"),

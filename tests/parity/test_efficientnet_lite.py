@@ -15,10 +15,12 @@ from ichformer.models.weights.imagenet import imagenet_weights
 from ichformer.models.weights.source import Source
 from tests.parity.compare import OUTPUT_TOLERANCE
 
+pytestmark = pytest.mark.full
+
 
 @pytest.mark.parametrize(
     ("size", "pixels"),
-    [(0, 224), pytest.param(1, 240, marks=pytest.mark.slow), pytest.param(2, 260, marks=pytest.mark.slow)],
+    [(0, 224), (1, 240), (2, 260)],
 )
 def test_features_are_those_of_the_reference(size, pixels):
     path = imagenet_weights(f"efficientnet_lite{size}")

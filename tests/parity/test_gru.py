@@ -5,14 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
 from ichformer.models.layers.gru import BidirectionalGru
 from ichformer.models.weights.gru import torch_gru
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Source
 from ichformer.models.zoo import build_model
-from tests.parity.compare import assert_parity, randomise, source_of
+from tests.parity.compare import assert_parity, randomise, tensors_of
+from tests.parity.reference import torch
 
 X = np.random.default_rng(0).standard_normal((3, 9, 6)).astype(np.float32)
 GRU = BidirectionalGru(hidden=5, layers=2)
@@ -31,32 +30,32 @@ def gradients(source):
     return torch_gru(Source(tensors))
 
 
-def test_gru_of_torch():
-    reference = theirs()
-    params = torch_gru(source_of(reference))
+def test_gru_of_torch(reference):
     mask = jnp.ones(X.shape[:2], bool)
-    ours = GRU.apply({"params": params}, jnp.asarray(X), mask, train=False)
-    np.testing.assert_allclose(ours, reference(torch.from_numpy(X))[0].detach(), atol=1e-5)
     assert_parity(
+        reference,
         ours=lambda params, x: GRU.apply({"params": params}, x, mask, train=False),
         layout=torch_gru,
         gradient_layout=gradients,
-        theirs=reference,
+        theirs=theirs,
         run=lambda model: model(torch.from_numpy(X))[0],
         inputs=(X,),
+        tolerance=1e-5,
     )
 
 
+@pytest.mark.full
 def test_short_sequences_as_torch_packs_them():
     lengths = [9, 4, 1]
     packed = torch.nn.utils.rnn.pack_padded_sequence(torch.from_numpy(X), lengths, batch_first=True)
     reference = theirs()
     expected, _ = torch.nn.utils.rnn.pad_packed_sequence(reference(packed)[0], batch_first=True)
     mask = jnp.arange(9)[None] < jnp.asarray(lengths)[:, None]
-    ours = GRU.apply({"params": torch_gru(source_of(reference))}, jnp.asarray(X), mask, train=False)
+    ours = GRU.apply({"params": torch_gru(Source(tensors_of(reference)))}, jnp.asarray(X), mask, train=False)
     np.testing.assert_allclose(jnp.where(mask[..., None], ours, 0.0), expected.detach(), atol=1e-5)
 
 
+@pytest.mark.full
 def test_a_file_of_a_sequence_model_goes_to_the_context(tmp_path):
     """The second stage of the RSNA recipes was trained on its own: encoder and heads stay as they are."""
     reference = torch.nn.GRU(3 * 64, 32, num_layers=2, bidirectional=True)

@@ -5,23 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
 from ichformer.models.layers.maxvit import MaxViT
 from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD
 from ichformer.models.weights.fit import fit_tree
 from ichformer.models.weights.layouts import recognise
 from ichformer.models.weights.maxvit import torchvision_maxvit
 from ichformer.models.weights.source import Source, Tree
-from tests.parity.compare import assert_parity, randomise, source_of
+from tests.parity.compare import assert_parity, randomise, tensors_of
+from tests.parity.reference import Installed, torch
 
 HEAD_WIDTH = 8
 SIZES = {"stem_channels": 8, "partition_size": 2, "block_channels": [16], "block_layers": [2], "head_dim": HEAD_WIDTH}
 
 
-@pytest.fixture(scope="module")
-def theirs() -> torch.nn.Module:
-    maxvit = pytest.importorskip("torchvision.models.maxvit")
+def theirs():
+    maxvit = Installed("torchvision.models.maxvit")
     return randomise(maxvit.MaxVit(input_size=(32, 32), stochastic_depth_prob=0.0, num_classes=2, **SIZES))
 
 
@@ -38,7 +36,7 @@ def layout(source: Source) -> Tree:
     return tree
 
 
-def features(module: torch.nn.Module, x: np.ndarray) -> torch.Tensor:
+def features(module, x: np.ndarray):
     y = module.stem(torch.from_numpy(np.moveaxis((x - IMAGENET_MEAN) / IMAGENET_STD, -1, 1)))
     for block in module.blocks:
         y = block(y)
@@ -46,23 +44,27 @@ def features(module: torch.nn.Module, x: np.ndarray) -> torch.Tensor:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_it_is_torchvisions_maxvit(theirs):
+def test_it_is_torchvisions_maxvit(reference):
     encoder = MaxViT((16,), (2,), 8, 2, HEAD_WIDTH, "affine")
     x = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32)
-    classifier = sorted(name for name in source_of(theirs).names if name.startswith("classifier."))
+    names = reference.tensors(lambda: tensors_of(theirs()))
     assert_parity(
+        reference,
         ours=lambda params, x: encoder.apply({"params": params}, x, train=False),
         layout=layout,
         theirs=theirs,
         run=lambda module: features(module, x),
         inputs=(jnp.asarray(x),),
-        left=tuple(classifier),
+        left=tuple(name for name in names if name.startswith("classifier.")),
     )
 
 
-def test_its_weights_start_a_model_of_other_windows(theirs):
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")
+def test_its_weights_start_a_model_of_other_windows():
     """The published ones have sets of 7 x 7 tokens, ours of 8 x 8: tables of offsets are resized."""
-    found = recognise({"model." + name: source_of(theirs).take(name) for name in source_of(theirs).names}, where="here")
+    tensors = tensors_of(theirs())
+    found = recognise({"model." + name: value for name, value in tensors.items()}, where="here")
     assert found.layout.convert is torchvision_maxvit
     encoder = MaxViT((16,), (2,), 8, 3, HEAD_WIDTH, "affine")
     shapes = jax.eval_shape(lambda: encoder.init(jax.random.key(0), jnp.zeros((1, 24, 24, 3)), train=False))["params"]
@@ -71,7 +73,7 @@ def test_its_weights_start_a_model_of_other_windows(theirs):
     assert report.numbers == report.total
     assert not report.misfits
     table, wider = (
-        layout(source_of(theirs))["stage0_block0_grid"]["relative_bias"],
+        layout(Source(tensors))["stage0_block0_grid"]["relative_bias"],
         merged["encoder"]["stage0_block0_grid"],
     )
     assert wider["relative_bias"].shape == (1, 5, 5, 2)

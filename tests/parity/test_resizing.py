@@ -7,6 +7,8 @@ torch = pytest.importorskip("torch")
 
 from ichformer.models.weights.fit import resize_positions
 
+pytestmark = pytest.mark.full
+
 
 @pytest.mark.parametrize("grid", [(16, 16), (9, 20), (37, 5), (14, 7)])
 def test_bicubic_with_antialiasing(grid: tuple[int, int]):

@@ -5,15 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-monai = pytest.importorskip("monai.networks.nets")
-
 from ichformer.models.cnn import cnn3d
 from ichformer.models.layers.resnet3d import ResNet3D
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.resnet import torchvision_resnet
 from tests.parity.compare import assert_parity, randomise
+from tests.parity.reference import Installed, torch
 
+monai = Installed("monai.networks.nets")
 X = np.random.default_rng(0).random((2, 16, 32, 24, 1), np.float32)
 
 
@@ -26,28 +25,30 @@ def padded_shortcut(x, planes, stride, spatial_dims=3):
 @pytest.mark.parametrize(
     ("block", "shortcut", "dilated"), [("basic", "A", False), ("bottleneck", "B", False), ("basic", "B", True)]
 )
-def test_resnet_of_monai(block, shortcut, dilated, monkeypatch):
-    monkeypatch.setattr(
-        monai.ResNet, "_downsample_basic_block", lambda self, *args, **options: padded_shortcut(*args, **options)
-    )
-    theirs = monai.ResNet(
-        block,
-        [1, 1, 1, 1],
-        [8, 8, 16, 24],
-        n_input_channels=1,
-        conv1_t_stride=2,
-        shortcut_type=shortcut,
-        feed_forward=False,
-        bias_downsample=False,
-    )
-    if dilated:
-        # What MedicalNet's models/resnet.py builds in stages 3 and 4.
-        for stage, dilation in ((theirs.layer3, 2), (theirs.layer4, 4)):
-            for part in stage.modules():
-                if isinstance(part, torch.nn.Conv3d):
-                    part.stride = (1, 1, 1)
-                    if part.kernel_size == (3, 3, 3):
-                        part.dilation = part.padding = (dilation,) * 3
+def test_resnet_of_monai(reference, block, shortcut, dilated, monkeypatch):
+    def theirs():
+        monkeypatch.setattr(
+            monai.ResNet, "_downsample_basic_block", lambda self, *args, **options: padded_shortcut(*args, **options)
+        )
+        module = monai.ResNet(
+            block,
+            [1, 1, 1, 1],
+            [8, 8, 16, 24],
+            n_input_channels=1,
+            conv1_t_stride=2,
+            shortcut_type=shortcut,
+            feed_forward=False,
+            bias_downsample=False,
+        )
+        if dilated:
+            # What MedicalNet's models/resnet.py builds in stages 3 and 4.
+            for stage, dilation in ((module.layer3, 2), (module.layer4, 4)):
+                for part in stage.modules():
+                    if isinstance(part, torch.nn.Conv3d):
+                        part.stride = (1, 1, 1)
+                        if part.kernel_size == (3, 3, 3):
+                            part.dilation = part.padding = (dilation,) * 3
+        return randomise(module)
 
     def run(model):
         y = torch.from_numpy(np.ascontiguousarray(((X - 0.4) * 3).transpose(0, 4, 1, 2, 3)))
@@ -69,14 +70,16 @@ def test_resnet_of_monai(block, shortcut, dilated, monkeypatch):
     stride = 8 if dilated else 32
     # Ours interpolates between planes: at every stride-th slice stands the plane itself.
     assert_parity(
+        reference,
         ours=lambda params, x: encoder.apply({"params": params}, x, jnp.ones(x.shape[:2], bool))[:, ::stride],
         layout=torchvision_resnet,
-        theirs=randomise(theirs),
+        theirs=theirs,
         run=run,
         inputs=(X,),
     )
 
 
+@pytest.mark.full
 def test_a_file_of_medicalnet_starts_a_model_of_three_windows(tmp_path):
     """Saved from a DataParallel inside a dictionary, as MedicalNet's files are; one channel becomes three."""
     theirs = randomise(

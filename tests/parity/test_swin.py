@@ -13,17 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-swin_unetr = pytest.importorskip("monai.networks.nets.swin_unetr")
-
 from ichformer.models.layers.swin import SwinEncoder
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.fit import fit_tree
 from ichformer.models.weights.layouts import recognise
 from ichformer.models.weights.source import Source, Tree
 from ichformer.models.weights.swin import huggingface_swin, microsoft_swin, monai_swin, resize_bias
+from tests.parity.compare import flat, tensors_of
+from tests.parity.reference import Installed, Network, Reference, coarse, torch
 
+swin_unetr = Installed("monai.networks.nets.swin_unetr")
+transformers = Installed("transformers")
 Tensors = dict[str, np.ndarray]
 
 
@@ -43,60 +43,73 @@ def randomised(model: Any) -> Any:
             parameter.copy_(middle + wide * torch.randn(parameter.shape, generator=generator))
             if "logit_scale" in name:
                 parameter[0] = 5.0  # beyond the clamp at log(100)
-    return model.eval()
-
-
-def tensors(model: Any) -> Tensors:
-    return {name: value.detach().numpy().copy() for name, value in model.state_dict().items()}
+    return coarse(model).eval()
 
 
 def gradients(model: Any) -> Tensors:
-    """By the names of ``tensors``; zeros where a tensor has no part in the result, buffers as they are."""
+    """By the names of ``tensors_of``; zeros where a tensor has no part in the result, buffers as they are."""
     grads = {
         name: np.zeros(p.shape, np.float32) if p.grad is None else p.grad.numpy()
         for name, p in model.named_parameters()
     }
-    return tensors(model) | grads
+    return tensors_of(model) | grads
 
 
-def compare(encoder: SwinEncoder, x: np.ndarray, model: Any, result: Any, convert: Callable[[Tensors], Tree]) -> None:
-    """``result`` [B,d,h,w,D] of ``model`` for ``x`` [B,S,H,W,C], and the gradients of one loss on it."""
-    # Uneven, as the squares of what a norm without parameters gives always add up to the same.
-    uneven = np.linspace(0.5, 1.5, result.shape[-1], dtype=np.float32).reshape(1, 1, 1, 1, -1)
-    (result * torch.from_numpy(uneven)).square().mean().backward()
+def compare(
+    reference: Reference,
+    encoder: SwinEncoder,
+    x: np.ndarray,
+    made: Callable[[], Any],
+    run: Callable[[Any], Any],
+    convert: Callable[[Tensors], Tree],
+    as_saved: Callable[[Tensors], Tensors] = dict,
+) -> None:
+    """What ``run`` gives for ``x`` [B,S,H,W,C] with a model, [B,d,h,w,D], and the gradients of one loss on it."""
     scans, mask, spacing_mm = jnp.asarray(x), jnp.ones(x.shape[:2], bool), jnp.ones((len(x), 3))
     forward = functools.partial(encoder.apply, train=False)
+
+    tensors = reference.tensors(lambda: as_saved(tensors_of(made())))
+    shapes = jax.eval_shape(lambda: encoder.init(jax.random.key(0), scans, mask, spacing_mm, train=False)["params"])
+    width = jax.eval_shape(lambda params: forward({"params": params}, scans, mask, spacing_mm), shapes).shape[-1]
+    # Uneven, as the squares of what a norm without parameters gives always add up to the same.
+    uneven = np.linspace(0.5, 1.5, width, dtype=np.float32).reshape(1, 1, 1, 1, -1)
 
     def loss(params: Any) -> Any:
         grid = forward({"params": params}, scans, mask, spacing_mm)
         return jnp.mean(jnp.square(grid * uneven)), grid
 
-    shapes = jax.eval_shape(lambda: encoder.init(jax.random.key(0), scans, mask, spacing_mm, train=False)["params"])
     start = jax.tree.map(lambda shape: np.ones(shape.shape, shape.dtype), shapes)
-    if "norm" not in convert(tensors(model)):
+    if "norm" not in convert(tensors):
         start["norm"]["bias"] *= 0
-    params, report = fit_tree(start, convert(tensors(model)))
+    params, report = fit_tree(start, convert(tensors))
     assert not report.misfits | report.changed
     assert set(report.new) <= {"norm/scale", "norm/bias"}
     grads, grid = jax.jit(jax.grad(loss, has_aux=True))(params)
-    np.testing.assert_allclose(grid, result.detach().numpy(), atol=1e-4)
-    # What converts the weights converts their gradients.
-    wanted, _ = fit_tree(grads, convert(gradients(model)))
-    for (path, ours), theirs in zip(jax.tree_util.tree_leaves_with_path(grads), jax.tree.leaves(wanted), strict=True):
-        name = jax.tree_util.keystr(path)
-        largest = np.abs(theirs).max()
-        assert largest > 0, name
-        np.testing.assert_allclose(ours, theirs, atol=1e-3 * largest, rtol=0, err_msg=name)
+
+    def compute() -> Network:
+        model = made()
+        result = run(model)
+        (result * torch.from_numpy(uneven)).square().mean().backward()
+        # What converts the weights converts their gradients.
+        wanted, _ = fit_tree(grads, convert(as_saved(gradients(model))))
+        return Network(tensors=tensors, output=result.detach().numpy(), gradients=flat(wanted))
+
+    reference.assert_equal(np.asarray(grid), flat(grads), compute)
 
 
 @pytest.mark.parametrize("kind", ["Swin", "Swinv2"])
-def test_transformers_slice_by_slice(kind: str, tmp_path: Any):
-    config = getattr(transformers, f"{kind}Config")(
-        image_size=32, patch_size=2, embed_dim=8, depths=[2, 4], num_heads=[2, 4], window_size=4
-    )
-    model = randomised(getattr(transformers, f"{kind}Model")(config))
+def test_transformers_slice_by_slice(reference: Reference, kind: str, tmp_path: Any):
+    def made() -> Any:
+        config = getattr(transformers, f"{kind}Config")(
+            image_size=32, patch_size=2, embed_dim=8, depths=[2, 4], num_heads=[2, 4], window_size=4
+        )
+        return randomised(getattr(transformers, f"{kind}Model")(config))
+
+    def run(model: Any) -> Any:
+        result = model(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).last_hidden_state
+        return result.reshape(1, 3, 8, 8, 16)
+
     x = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype(np.float32)
-    result = model(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).last_hidden_state
     encoder = SwinEncoder(
         patch_size=(1, 2, 2),
         width=8,
@@ -108,19 +121,23 @@ def test_transformers_slice_by_slice(kind: str, tmp_path: Any):
         z_position="none",
     )
 
-    def convert(values: Tensors) -> Tree:
+    def as_saved(values: Tensors) -> Tensors:
+        """As transformers writes them, which is not how it names them in memory."""
+        model = made()
         model.load_state_dict({name: torch.from_numpy(value) for name, value in values.items()})
         model.save_pretrained(tmp_path)
-        found = recognise(read_tensors(tmp_path / "model.safetensors"), where=tmp_path)
+        return read_tensors(tmp_path / "model.safetensors")
+
+    def convert(values: Tensors) -> Tree:
+        found = recognise(values, where="the test")
         tree = found.layout.convert(found.source)
         assert all(name.endswith("key.bias") for name in found.left)
         return tree
 
-    compare(encoder, x[None], model, result.reshape(1, 3, 8, 8, 16), convert)
+    compare(reference, encoder, x[None], made, run, convert, as_saved)
 
 
-def monai(downsample: Any) -> tuple[Any, np.ndarray, Any]:
-    """A model, scans, and what its last stage gives for them."""
+def monai(downsample: Any) -> Any:
     model = randomised(
         swin_unetr.SwinTransformer(
             in_chans=2,
@@ -133,11 +150,8 @@ def monai(downsample: Any) -> tuple[Any, np.ndarray, Any]:
             downsample=downsample,
         )
     )
-    x = np.random.default_rng(1).normal(size=(2, 16, 12, 24, 2)).astype(np.float32)
-    # Part by part: its own ``forward`` is for four stages, with a merge behind the last.
     model.layers2[0].downsample = None
-    last = model.layers2[0](model.layers1[0](model.patch_embed(torch.from_numpy(np.moveaxis(x, -1, 1).copy()))))
-    return model, x, last.movedim(1, -1)
+    return model
 
 
 def like_monai() -> SwinEncoder:
@@ -153,21 +167,34 @@ def like_monai() -> SwinEncoder:
 
 
 @pytest.mark.parametrize("downsample", ["merging", "mergingv2"])
-def test_monai_in_three_dimensions(downsample: Any):
-    model, x, last = monai(downsample)
-    result = torch.nn.functional.layer_norm(last, last.shape[-1:])  # as ``SwinTransformer.proj_out``
-    compare(like_monai(), x, model, result, lambda values: monai_swin(Source(values), downsample))
+def test_monai_in_three_dimensions(reference: Reference, downsample: Any):
+    x = np.random.default_rng(1).normal(size=(2, 16, 12, 24, 2)).astype(np.float32)
+
+    def run(model: Any) -> Any:
+        # Part by part: its own ``forward`` is for four stages, with a merge behind the last.
+        first = model.layers1[0](model.patch_embed(torch.from_numpy(np.moveaxis(x, -1, 1).copy())))
+        last = model.layers2[0](first).movedim(1, -1)
+        return torch.nn.functional.layer_norm(last, last.shape[-1:])  # as ``SwinTransformer.proj_out``
+
+    def convert(values: Tensors) -> Tree:
+        return monai_swin(Source(values), downsample)
+
+    compare(reference, like_monai(), x, lambda: monai(downsample), run, convert)
 
 
-def test_video_swin_of_torchvision():
-    video = pytest.importorskip("torchvision.models.video.swin_transformer")
-    model = randomised(
-        video.SwinTransformer3d(
+def test_video_swin_of_torchvision(reference: Reference):
+    def made() -> Any:
+        video = Installed("torchvision.models.video.swin_transformer")
+        model = video.SwinTransformer3d(
             patch_size=[2, 4, 4], embed_dim=12, depths=[2, 4], num_heads=[2, 4], window_size=[4, 3, 3]
         )
-    )
+        return randomised(model)
+
+    def run(model: Any) -> Any:
+        patches = model.patch_embed(torch.from_numpy(np.moveaxis(x, -1, 1).copy()))
+        return model.norm(model.features(model.pos_drop(patches)))
+
     x = np.random.default_rng(0).normal(size=(2, 16, 24, 48, 3)).astype(np.float32)
-    last = model.features(model.pos_drop(model.patch_embed(torch.from_numpy(np.moveaxis(x, -1, 1).copy()))))
     encoder = SwinEncoder(
         patch_size=(2, 4, 4),
         width=12,
@@ -183,16 +210,17 @@ def test_video_swin_of_torchvision():
         assert found.layout.name == "torchvision Swin3D"
         return found.layout.convert(found.source)
 
-    compare(encoder, x, model, model.norm(last), convert)
+    compare(reference, encoder, x, made, run, convert)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("timm", [False, True])
 def test_the_authors_and_timm_by_their_names(timm: bool):
     """Swin's first names: queries, keys and values in one matrix; timm moved the merge into the stage behind it."""
     config = transformers.SwinConfig(
         image_size=16, patch_size=2, embed_dim=8, depths=[2, 2], num_heads=[2, 4], window_size=4
     )
-    values = tensors(randomised(transformers.SwinModel(config)))
+    values = tensors_of(randomised(transformers.SwinModel(config)))
     theirs = {}
     for name, value in values.items():
         if "q_proj" in name:
@@ -235,6 +263,7 @@ def renamed(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
     return name
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("size", [5, 13, 15, 31])
 def test_relative_biases_are_resized_as_torch_resizes(size: int):
     table = np.random.default_rng(0).normal(size=(2, 7, 13, 13, 3)).astype(np.float32)

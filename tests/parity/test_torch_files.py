@@ -10,6 +10,8 @@ torch = pytest.importorskip("torch")
 from ichformer.errors import InputError
 from ichformer.models.weights.files import read_tensors
 
+pytestmark = pytest.mark.full
+
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_state_dicts_as_torch_saves_them(tmp_path: Path, zipped: bool):

@@ -1,10 +1,5 @@
 """PatchEncoder beside the vision transformers of transformers, timm, vit_jax and big_vision: values and gradients."""
 
-import pytest
-
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +8,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
+import pytest
 from safetensors.numpy import save_file
 
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.transformer import BlockStyle
+from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Tree
+from tests.parity.compare import flat
+from tests.parity.reference import Installed, Network, Reference, coarse, torch, two_bits
 
+transformers = Installed("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
 WIDTH, HEADS, DEPTH, PATCH, SIZE, REGISTERS = 24, 2, 3, 4, 16, 3
@@ -65,7 +64,7 @@ def randomise(model: Any) -> Any:
     with torch.no_grad():
         for value in model.parameters():
             value.copy_(0.3 * torch.randn(value.shape, generator=generator))
-    return model.eval()
+    return coarse(model).eval()
 
 
 def all_tokens(model: PatchEncoder, params: Tree, x: jax.Array) -> jax.Array:
@@ -75,12 +74,28 @@ def all_tokens(model: PatchEncoder, params: Tree, x: jax.Array) -> jax.Array:
     return bound.norm(bound.blocks.last(lambda block, _, tokens: block(tokens, train=False), before))
 
 
-def assert_equal(model: PatchEncoder, weights: Path, tokens: np.ndarray, gradients: Path) -> None:
-    """Tokens within 1e-4, and every gradient within 1e-3 of the largest entry of its tensor.
+def assert_equal(
+    reference: Reference,
+    model: PatchEncoder,
+    run: Callable[[Path], tuple[Path, np.ndarray, Path]],
+    folder: Path,
+) -> None:
+    """All tokens, and every gradient.
 
-    Gradients come as a file of weights would: what brings weights into our layout, brings them there too.
+    ``run`` gives a file of weights, the tokens, and a file of gradients: as they come like weights, what brings weights
+    into our layout, brings them there too.
     """
-    x, along = jnp.asarray(pictures()), jnp.asarray(directions(tokens.shape[1]))
+
+    def new_folder() -> Path:
+        torch.manual_seed(0)
+        new = folder / f"run{len(list(folder.iterdir()))}"
+        new.mkdir()
+        return new
+
+    tensors = reference.tensors(lambda: read_tensors(run(new_folder())[0]))
+    weights = folder / "kept.safetensors"
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, weights)
+    x = jnp.asarray(pictures())
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False)["params"])
     fresh = jax.tree.map(lambda p: np.zeros(p.shape, p.dtype), shapes)
     params, report, _ = load_weights(fresh, weights)
@@ -88,23 +103,25 @@ def assert_equal(model: PatchEncoder, weights: Path, tokens: np.ndarray, gradien
 
     def loss(p: Tree) -> tuple[jax.Array, jax.Array]:
         ours = all_tokens(model, p, x)
-        return jnp.sum(ours * along), ours
+        return jnp.sum(ours * directions(ours.shape[1])), ours
 
     found, ours = jax.jit(jax.grad(loss, has_aux=True))(params)
-    np.testing.assert_allclose(ours, tokens, atol=1e-4)
-    wanted = traverse_util.flatten_dict(load_weights(fresh, gradients)[0], sep="/")
-    for name, value in traverse_util.flatten_dict(found, sep="/").items():
-        np.testing.assert_allclose(value, wanted[name], atol=1e-3 * np.abs(wanted[name]).max(), err_msg=name)
+
+    def compute() -> Network:
+        _, tokens, gradients = run(new_folder())
+        return Network(tensors=tensors, output=tokens, gradients=flat(load_weights(fresh, gradients)[0]))
+
+    reference.assert_equal(np.asarray(ours), flat(found), compute)
 
 
-def run(reference: Any, save: Callable[[Path], Path], folder: Path) -> tuple[Path, np.ndarray, Path]:
+def run_torch(theirs: Any, save: Callable[[Path], Path], folder: Path) -> tuple[Path, np.ndarray, Path]:
     """A file of a torch model's weights, its tokens, and a file of gradients in the place of the weights."""
     weights = save(folder / "weights")
-    tokens = reference(torch.from_numpy(pictures()).permute(0, 3, 1, 2))
+    tokens = theirs(torch.from_numpy(pictures()).permute(0, 3, 1, 2))
     tokens = getattr(tokens, "last_hidden_state", tokens)
     tokens.backward(torch.from_numpy(directions(tokens.shape[1])))
     with torch.no_grad():
-        for name, value in reference.named_parameters():
+        for name, value in theirs.named_parameters():
             gradient = torch.zeros_like(value) if value.grad is None else value.grad
             if name.endswith(("position_embeddings", "pos_embed", "pos_embedding")):
                 # The class token's own: where it is added to that of the token, the two would count twice.
@@ -113,51 +130,55 @@ def run(reference: Any, save: Callable[[Path], Path], folder: Path) -> tuple[Pat
     return weights, tokens.detach().numpy(), save(folder / "gradients")
 
 
-def huggingface(reference: Any, folder: Path) -> tuple[Path, np.ndarray, Path]:
+def huggingface(make: Callable[[], Any]) -> Callable[[Path], tuple[Path, np.ndarray, Path]]:
     """As transformers writes it, which is not how it names its tensors in memory."""
 
-    def save(path: Path) -> Path:
-        reference.save_pretrained(path)
-        return path / "model.safetensors"
+    def run(folder: Path) -> tuple[Path, np.ndarray, Path]:
+        theirs = make()
 
-    return run(reference, save, folder)
+        def save(path: Path) -> Path:
+            theirs.save_pretrained(path)
+            return path / "model.safetensors"
 
+        return run_torch(theirs, save, folder)
 
-def test_huggingface_vit(tmp_path: Path) -> None:
-    reference = randomise(transformers.ViTModel(transformers.ViTConfig(**SIZES), add_pooling_layer=False))
-    weights, tokens, gradients = huggingface(reference, tmp_path)
-    model = encoder(BlockStyle(mlp="gelu", epsilon=1e-12))
-    assert_equal(model, weights, tokens, gradients)
+    return run
 
 
-def test_huggingface_vit_mae(tmp_path: Path) -> None:
-    config = transformers.ViTMAEConfig(**SIZES, mask_ratio=0.0)
-    reference = randomise(transformers.ViTMAEModel(config))
-    # It shuffles its patches even where it hides none; the order that it gives puts them back.
-    noise = torch.arange(16.0)[None].repeat(2, 1)
-    forward = reference.forward
-    reference.forward = lambda x: forward(x, noise=noise)
-    reference.embeddings.position_embeddings.requires_grad_(True)
-    weights, tokens, gradients = huggingface(reference, tmp_path)
-    model = encoder(BlockStyle(mlp="gelu", epsilon=1e-12))
-    assert_equal(model, weights, tokens, gradients)
+def test_huggingface_vit(reference: Reference, tmp_path: Path) -> None:
+    def make() -> Any:
+        return randomise(transformers.ViTModel(transformers.ViTConfig(**SIZES), add_pooling_layer=False))
+
+    assert_equal(reference, encoder(BlockStyle(mlp="gelu", epsilon=1e-12)), huggingface(make), tmp_path)
+
+
+def test_huggingface_vit_mae(reference: Reference, tmp_path: Path) -> None:
+    def make() -> Any:
+        theirs = randomise(transformers.ViTMAEModel(transformers.ViTMAEConfig(**SIZES, mask_ratio=0.0)))
+        # It shuffles its patches even where it hides none; the order that it gives puts them back.
+        noise = torch.arange(16.0)[None].repeat(2, 1)
+        forward = theirs.forward
+        theirs.forward = lambda x: forward(x, noise=noise)
+        theirs.embeddings.position_embeddings.requires_grad_(True)
+        return theirs
+
+    assert_equal(reference, encoder(BlockStyle(mlp="gelu", epsilon=1e-12)), huggingface(make), tmp_path)
 
 
 @pytest.mark.parametrize("registers", [0, REGISTERS])
 @pytest.mark.parametrize("mlp", ["gelu", "swiglu"])
-def test_huggingface_dinov2(tmp_path: Path, registers: int, mlp: str) -> None:
-    sizes = {**SIZES, "use_swiglu_ffn": mlp == "swiglu"}
-    if registers:
-        config = transformers.Dinov2WithRegistersConfig(**sizes, num_register_tokens=registers)
-        reference = randomise(transformers.Dinov2WithRegistersModel(config))
-    else:
-        reference = randomise(transformers.Dinov2Model(transformers.Dinov2Config(**sizes)))
-    weights, tokens, gradients = huggingface(reference, tmp_path)
-    model = encoder(BlockStyle(mlp=mlp, layer_scale=1.0), registers)
-    assert_equal(model, weights, tokens, gradients)
+def test_huggingface_dinov2(reference: Reference, tmp_path: Path, registers: int, mlp: str) -> None:
+    def make() -> Any:
+        sizes = {**SIZES, "use_swiglu_ffn": mlp == "swiglu"}
+        if registers:
+            config = transformers.Dinov2WithRegistersConfig(**sizes, num_register_tokens=registers)
+            return randomise(transformers.Dinov2WithRegistersModel(config))
+        return randomise(transformers.Dinov2Model(transformers.Dinov2Config(**sizes)))
+
+    assert_equal(reference, encoder(BlockStyle(mlp=mlp, layer_scale=1.0), registers), huggingface(make), tmp_path)
 
 
-class Timm(torch.nn.Module):
+def timm(*, registers: int, embed_class: bool) -> Any:
     """timm.models.VisionTransformer by the names of its ``state_dict``; timm itself is not needed."""
 
     class Part(torch.nn.Module):
@@ -166,92 +187,94 @@ class Timm(torch.nn.Module):
             for name, part in parts.items():
                 setattr(self, name, part)
 
-    def __init__(self, *, registers: int, embed_class: bool) -> None:
-        super().__init__()
-        linear, norm, part = torch.nn.Linear, lambda: torch.nn.LayerNorm(WIDTH, eps=1e-6), Timm.Part
-        self.embed_class = embed_class
-        self.patch_embed = part(proj=torch.nn.Conv2d(3, WIDTH, PATCH, PATCH))
-        self.cls_token = torch.nn.Parameter(torch.zeros(1, 1, WIDTH))
-        if registers:
-            self.reg_token = torch.nn.Parameter(torch.zeros(1, registers, WIDTH))
-        positions = GRID[0] * GRID[1] + (1 + registers if embed_class else 0)
-        self.pos_embed = torch.nn.Parameter(torch.zeros(1, positions, WIDTH))
-        self.blocks = torch.nn.ModuleList(
-            part(
-                norm1=norm(),
-                attn=part(qkv=linear(WIDTH, 3 * WIDTH), proj=linear(WIDTH, WIDTH)),
-                ls1=part(gamma=torch.nn.Parameter(torch.ones(WIDTH))),
-                norm2=norm(),
-                mlp=part(fc1=linear(WIDTH, 4 * WIDTH), fc2=linear(4 * WIDTH, WIDTH)),
-                ls2=part(gamma=torch.nn.Parameter(torch.ones(WIDTH))),
+    class Timm(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            linear, norm = torch.nn.Linear, lambda: torch.nn.LayerNorm(WIDTH, eps=1e-6)
+            self.patch_embed = Part(proj=torch.nn.Conv2d(3, WIDTH, PATCH, PATCH))
+            self.cls_token = torch.nn.Parameter(torch.zeros(1, 1, WIDTH))
+            if registers:
+                self.reg_token = torch.nn.Parameter(torch.zeros(1, registers, WIDTH))
+            positions = GRID[0] * GRID[1] + (1 + registers if embed_class else 0)
+            self.pos_embed = torch.nn.Parameter(torch.zeros(1, positions, WIDTH))
+            self.blocks = torch.nn.ModuleList(
+                Part(
+                    norm1=norm(),
+                    attn=Part(qkv=linear(WIDTH, 3 * WIDTH), proj=linear(WIDTH, WIDTH)),
+                    ls1=Part(gamma=torch.nn.Parameter(torch.ones(WIDTH))),
+                    norm2=norm(),
+                    mlp=Part(fc1=linear(WIDTH, 4 * WIDTH), fc2=linear(4 * WIDTH, WIDTH)),
+                    ls2=Part(gamma=torch.nn.Parameter(torch.ones(WIDTH))),
+                )
+                for _ in range(DEPTH)
             )
-            for _ in range(DEPTH)
-        )
-        self.norm = norm()
+            self.norm = norm()
 
-    def forward(self, x: Any) -> Any:
-        x = self.patch_embed.proj(x).flatten(2).transpose(1, 2)
-        placeless = [getattr(self, name) for name in ("cls_token", "reg_token") if hasattr(self, name)]
-        placeless = [token.expand(len(x), -1, -1) for token in placeless]
-        if self.embed_class:
-            x = torch.cat([*placeless, x], dim=1) + self.pos_embed
-        else:
-            x = torch.cat([*placeless, x + self.pos_embed], dim=1)
-        for block in self.blocks:
-            b, n, _ = x.shape
-            qkv = block.attn.qkv(block.norm1(x)).reshape(b, n, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
-            y = torch.nn.functional.scaled_dot_product_attention(*qkv).transpose(1, 2).reshape(b, n, WIDTH)
-            x = x + block.ls1.gamma * block.attn.proj(y)
-            y = block.mlp.fc2(torch.nn.functional.gelu(block.mlp.fc1(block.norm2(x))))
-            x = x + block.ls2.gamma * y
-        return self.norm(x)
+        def forward(self, x: Any) -> Any:
+            x = self.patch_embed.proj(x).flatten(2).transpose(1, 2)
+            placeless = [getattr(self, name) for name in ("cls_token", "reg_token") if hasattr(self, name)]
+            placeless = [token.expand(len(x), -1, -1) for token in placeless]
+            if embed_class:
+                x = torch.cat([*placeless, x], dim=1) + self.pos_embed
+            else:
+                x = torch.cat([*placeless, x + self.pos_embed], dim=1)
+            for block in self.blocks:
+                b, n, _ = x.shape
+                qkv = block.attn.qkv(block.norm1(x)).reshape(b, n, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
+                y = torch.nn.functional.scaled_dot_product_attention(*qkv).transpose(1, 2).reshape(b, n, WIDTH)
+                x = x + block.ls1.gamma * block.attn.proj(y)
+                y = block.mlp.fc2(torch.nn.functional.gelu(block.mlp.fc1(block.norm2(x))))
+                x = x + block.ls2.gamma * y
+            return self.norm(x)
+
+    return Timm()
 
 
 @pytest.mark.parametrize(("registers", "embed_class"), [(0, True), (REGISTERS, True), (REGISTERS, False)])
-def test_timm(tmp_path: Path, registers: int, embed_class: bool) -> None:
-    reference = randomise(Timm(registers=registers, embed_class=embed_class))
+def test_timm(reference: Reference, tmp_path: Path, registers: int, embed_class: bool) -> None:
+    def run(folder: Path) -> tuple[Path, np.ndarray, Path]:
+        theirs = randomise(timm(registers=registers, embed_class=embed_class))
 
-    def save(path: Path) -> Path:
-        file = path.with_suffix(".safetensors")
-        save_file({name: value.numpy().copy() for name, value in reference.state_dict().items()}, file)
-        return file
+        def save(path: Path) -> Path:
+            file = path.with_suffix(".safetensors")
+            save_file({name: value.numpy().copy() for name, value in theirs.state_dict().items()}, file)
+            return file
 
-    weights, tokens, gradients = run(reference, save, tmp_path)
-    assert_equal(encoder(DINO, registers), weights, tokens, gradients)
+        return run_torch(theirs, save, folder)
+
+    assert_equal(reference, encoder(DINO, registers), run, tmp_path)
 
 
 @pytest.mark.parametrize("as_published", [True, False])
-def test_torchvision(tmp_path: Path, as_published: bool) -> None:
-    theirs = pytest.importorskip("torchvision.models.vision_transformer")
-    reference = randomise(
-        theirs.VisionTransformer(SIZE, PATCH, DEPTH, HEADS, WIDTH, 4 * WIDTH, num_classes=2).requires_grad_(True)
-    )
+def test_torchvision(reference: Reference, tmp_path: Path, as_published: bool) -> None:
     before = {"mlp.0": "mlp.linear_1", "mlp.3": "mlp.linear_2"} if as_published else {}
 
-    def tokens(x: Any) -> Any:
-        patches = reference.conv_proj(x).flatten(2).transpose(1, 2)
-        return reference.encoder(torch.cat([reference.class_token.expand(len(x), -1, -1), patches], dim=1))
+    def run(folder: Path) -> tuple[Path, np.ndarray, Path]:
+        torchvision = Installed("torchvision.models.vision_transformer")
+        theirs = randomise(torchvision.VisionTransformer(SIZE, PATCH, DEPTH, HEADS, WIDTH, 4 * WIDTH, num_classes=2))
 
-    class Tokens(torch.nn.Module):
-        """Without the head, by the names of the whole."""
+        class Tokens(torch.nn.Module):
+            """Without the head, by the names of the whole."""
 
-        def named_parameters(self, *_: Any, **__: Any) -> Any:
-            return reference.named_parameters()
+            def named_parameters(self, *_: Any, **__: Any) -> Any:
+                return theirs.named_parameters()
 
-        def forward(self, x: Any) -> Any:
-            return tokens(x)
+            def forward(self, x: Any) -> Any:
+                patches = theirs.conv_proj(x).flatten(2).transpose(1, 2)
+                return theirs.encoder(torch.cat([theirs.class_token.expand(len(x), -1, -1), patches], dim=1))
 
-    def save(path: Path) -> Path:
-        values = {}
-        for name, value in reference.state_dict().items():
-            for new, old in before.items():
-                name = name.replace(new, old)
-            values[name] = value.numpy().copy()
-        save_file(values, path.with_suffix(".safetensors"))
-        return path.with_suffix(".safetensors")
+        def save(path: Path) -> Path:
+            values = {}
+            for name, value in theirs.state_dict().items():
+                for new, old in before.items():
+                    name = name.replace(new, old)
+                values[name] = value.numpy().copy()
+            save_file(values, path.with_suffix(".safetensors"))
+            return path.with_suffix(".safetensors")
 
-    weights, found, gradients = run(Tokens(), save, tmp_path)
-    assert_equal(encoder(BlockStyle(mlp="gelu")), weights, found, gradients)
+        return run_torch(Tokens(), save, folder)
+
+    assert_equal(reference, encoder(BlockStyle(mlp="gelu")), run, tmp_path)
 
 
 class MlpBlock(nn.Module):
@@ -303,22 +326,23 @@ class Google(nn.Module):
     ],
     ids=["vit_jax", "big_vision"],
 )
-def test_google(tmp_path: Path, prefix: str, names: tuple[str, ...]) -> None:
-    reference, x = Google(names), jnp.asarray(pictures())
-    shapes = jax.eval_shape(lambda: reference.init(jax.random.key(0), x))
-    rng = np.random.default_rng(2)
-    params = jax.tree.map(lambda p: jnp.asarray(0.3 * rng.standard_normal(p.shape), jnp.float32), shapes)["params"]
+def test_google(reference: Reference, tmp_path: Path, prefix: str, names: tuple[str, ...]) -> None:
+    def run(folder: Path) -> tuple[Path, np.ndarray, Path]:
+        theirs, x = Google(names), jnp.asarray(pictures())
+        shapes = jax.eval_shape(lambda: theirs.init(jax.random.key(0), x))["params"]
+        rng = np.random.default_rng(2)
+        params = jax.tree.map(lambda p: jnp.asarray(two_bits(0.3 * rng.standard_normal(p.shape))), shapes)
 
-    def loss(p: Tree) -> tuple[jax.Array, jax.Array]:
-        tokens = reference.apply({"params": p}, x)
-        return jnp.sum(tokens * directions(17)), tokens
+        def loss(p: Tree) -> tuple[jax.Array, jax.Array]:
+            tokens = theirs.apply({"params": p}, x)
+            return jnp.sum(tokens * directions(17)), tokens
 
-    gradients, tokens = jax.jit(jax.grad(loss, has_aux=True))(params)
-    position = "Transformer/posembed_input/pos_embedding"
-    if position in gradients:
-        gradients[position] = gradients[position].at[:, 0].set(0)  # see ``run``
-    for name, tree in (("weights", params), ("gradients", gradients)):
-        flat = traverse_util.flatten_dict(tree, sep="/")
-        np.savez(tmp_path / f"{name}.npz", **{prefix + key: np.asarray(value) for key, value in flat.items()})
-    style = BlockStyle(mlp="gelu_tanh")
-    assert_equal(encoder(style), tmp_path / "weights.npz", np.asarray(tokens), tmp_path / "gradients.npz")
+        gradients, tokens = jax.jit(jax.grad(loss, has_aux=True))(params)
+        position = "Transformer/posembed_input/pos_embedding"
+        if position in gradients:
+            gradients[position] = gradients[position].at[:, 0].set(0)  # see ``run_torch``
+        for name, tree in (("weights", params), ("gradients", gradients)):
+            np.savez(folder / f"{name}.npz", **{prefix + key: value for key, value in flat(tree).items()})
+        return folder / "weights.npz", np.asarray(tokens), folder / "gradients.npz"
+
+    assert_equal(reference, encoder(BlockStyle(mlp="gelu_tanh")), run, tmp_path)

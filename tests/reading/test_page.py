@@ -194,7 +194,7 @@ def in_chromium(page: Path, profile: Path, address: str = "") -> dict[str, str]:
         [browser, *options, "--virtual-time-budget=10000", "--dump-dom", f"{page.as_uri()}{address}"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=True,
     )
     assert "CONSOLE" not in done.stderr, done.stderr

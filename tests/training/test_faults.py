@@ -20,10 +20,6 @@ import numpy as np
 import pytest
 
 from ichformer.cli import main
-from ichformer.cohorts.registry import COHORTS
-from ichformer.pipeline.prepare import prepare
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.testing import tiny_cohort
 from ichformer.training.run import Run
 from tests.processes import with_one_device
 
@@ -32,11 +28,8 @@ TRAIN = ["--data.batch-size", "2", "--data.num-slices", "4", "--model.name", "sl
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=8), cache=folder / "cache")
-    prepare(index.assign(split="train"), folder / "store", config=PrepareConfig(size=32), workers=1, progress=False)
-    return folder / "store"
+def store(tiny_store: Path) -> Path:
+    return tiny_store
 
 
 def words(store: Path, run: Path, *more: object) -> list[str]:
@@ -112,7 +105,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_disk_that_is_full_while_a_checkpoint_is_written_and_then_read_only(store, undisturbed, tmp_path):
     n_bytes = sum(f.stat().st_size for f in (undisturbed / "checkpoints").rglob("*") if f.is_file())
     disk = tmp_path / "disk"
@@ -133,7 +126,7 @@ def test_a_disk_that_is_full_while_a_checkpoint_is_written_and_then_read_only(st
         assert_goes_on(start(words(store, run)), run, undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_disk_that_is_full_while_metrics_are_written(store, undisturbed, tmp_path):
     disk = tmp_path / "disk"
     with small_disk(disk, "40k") as remount:
@@ -183,9 +176,12 @@ def wait_for(process: subprocess.Popen, there: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("last", "says"), [("run.json", "stopped before step 1 of 60"), ("tensorboard", "stopped after step 1 of 60")]
+    ("last", "says"),
+    [
+        pytest.param("run.json", "stopped before step 1 of 60", marks=pytest.mark.slow),
+        pytest.param("tensorboard", "stopped after step 1 of 60", marks=pytest.mark.full),
+    ],
 )
 def test_sigterm_while_it_starts_or_compiles(store, undisturbed, tmp_path, last, says):
     """``last`` is what was written before; the step is compiled anew, which takes seconds."""

@@ -25,7 +25,7 @@ from ichformer.errors import InputError
 from ichformer.testing import tiny_cohort
 from ichformer.training import hosts, loop
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
-from ichformer.training.hosts import HEARTBEAT_S, join_hosts
+from ichformer.training.hosts import join_hosts
 from ichformer.training.run import Run
 from tests.processes import with_one_device
 from tests.stores import prepare_here
@@ -35,13 +35,14 @@ LAUNCHERS = ("SLURM_", "OMPI_", "KUBERNETES_", "JOB_", "TPU_", "MEGASCALE_")
 PATIENCE_S = 600
 """For what takes half a minute where nobody else works."""
 
-TIME_TO_STRIKE_S = 6.0
+TIME_TO_NOTICE_S = 6.0
 """JAX looks every second whether a signal came."""
 
 STARTED: list[subprocess.Popen] = []
 
-# Trains as the command line does; the rows of every batch go into a file of this process. It pauses before the first
-# step, and where the sixth batch is asked for: the checkpoint of step 4 is written then, and step 5 under way.
+# Trains as the command line does; the rows of every batch go into a file of this process. It waits before the first
+# step until the file "first" is there, and where the sixth batch is asked for until "sixth" is: then the checkpoint of
+# step 4 is written, and step 5 under way.
 TRAIN = """
 import os, sys, time
 from pathlib import Path
@@ -49,15 +50,19 @@ from ichformer.errors import InputError, Stopped
 from ichformer.training import loop
 from ichformer.training.config import read_config
 
-rows, pause_s, taken = open(sys.argv[3], "w"), float(sys.argv[4]), []
+rows, gates, taken = open(sys.argv[3], "w"), Path(sys.argv[4]), []
+def wait_at(name):
+    while not (gates / name).exists():
+        time.sleep(0.02)
 shard, training_batches = loop.shard_batch, loop.training_batches
 def note(batch, mesh):
     taken.append(batch)
     print(*batch.row, file=rows, flush=True)
-    time.sleep(pause_s if len(taken) == 6 else 0)
+    if len(taken) == 6:
+        wait_at("sixth")
     return shard(batch, mesh)
 def open_batches(*args, **kwargs):
-    time.sleep(pause_s)
+    wait_at("first")
     return training_batches(*args, **kwargs)
 loop.shard_batch, loop.training_batches = note, open_batches
 try:
@@ -101,9 +106,14 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
-def start(config: TrainConfig, run: Path, folder: Path, *, of: int, pause_s: float = 0.0) -> list[subprocess.Popen]:
-    """``of`` processes of one device each; what they say and the rows that they read lie in ``folder``."""
+def start(config: TrainConfig, run: Path, folder: Path, *, of: int, closed: str = "") -> list[subprocess.Popen]:
+    """``of`` processes of one device each; what they say and the rows that they read lie in ``folder``.
+
+    They wait at the gate that is ``closed`` until somebody makes a file of its name there.
+    """
     folder.mkdir()
+    for gate in {"first", "sixth"} - {closed}:
+        (folder / gate).touch()
     address = f"localhost:{free_port()}"
     processes: list[subprocess.Popen] = []
     for i in range(of):
@@ -115,7 +125,7 @@ def start(config: TrainConfig, run: Path, folder: Path, *, of: int, pause_s: flo
         with (folder / f"said{i}").open("w") as said:
             processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-c", TRAIN, str(told), str(run), str(folder / f"rows{i}"), str(pause_s)],
+                    [sys.executable, "-c", TRAIN, str(told), str(run), str(folder / f"rows{i}"), str(folder)],
                     env=with_one_device(),
                     stderr=said,
                 )
@@ -174,17 +184,20 @@ def test_two_processes_are_one_training(config, alone, tmp_path):
     assert len({tuple(step) for step in rows}) > 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("victim", "afterwards"), [(1, 2), (0, 1)])
+@pytest.mark.parametrize(
+    ("victim", "afterwards"),
+    [pytest.param(1, 2, marks=pytest.mark.slow), pytest.param(0, 1, marks=pytest.mark.full)],
+)
 def test_without_one_host_the_other_stops_and_a_restart_goes_on(config, alone, tmp_path, victim, afterwards):
     whole, rows = alone
     run, folder = tmp_path / "run", tmp_path / "killed"
-    processes = start(config, run, folder, of=2, pause_s=TIME_TO_STRIKE_S)
+    processes = start(config, run, folder, of=2, closed="sixth")
     wait_for(processes, (run / "checkpoints" / "4").exists)
     processes[victim].send_signal(signal.SIGKILL)
     processes[victim].wait()
+    (folder / "sixth").touch()
     clock = time.monotonic()
-    assert processes[1 - victim].wait(timeout=3 * HEARTBEAT_S) != 0
+    assert processes[1 - victim].wait(timeout=PATIENCE_S) != 0
     said = (folder / f"said{1 - victim}").read_text()
     print(f"host {1 - victim} stopped {time.monotonic() - clock:.1f} s later: {said[-600:]}")
     # JAX itself ends a process whose coordinator is gone, at times before Python hears of it.
@@ -199,7 +212,7 @@ def test_without_one_host_the_other_stops_and_a_restart_goes_on(config, alone, t
     assert_same(run, whole)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_checkpoint_of_which_one_host_alone_reads_the_damage_is_passed_over_by_all(config, alone, tmp_path):
     whole, rows = alone
     run, cut = tmp_path / "run", dataclasses.replace(config, parallel=ParallelConfig(fsdp=2), keep_checkpoints=2)
@@ -216,16 +229,21 @@ def test_a_checkpoint_of_which_one_host_alone_reads_the_damage_is_passed_over_by
     assert_same(run, whole)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_all_hosts_stop_where_one_is_told_to_and_go_on(config, alone, tmp_path):
     """While they train and, started again, before their first step: both times in order and with all saved."""
     whole, rows = alone
     run, read = tmp_path / "run", []
-    for name, last in (("training", run / "checkpoints" / "4"), ("starting", run / "seen.csv")):
-        processes = start(config, run, tmp_path / name, of=2, pause_s=TIME_TO_STRIKE_S)
+    for name, gate, last in (
+        ("training", "sixth", run / "checkpoints" / "4"),
+        ("starting", "first", run / "seen.csv"),
+    ):
+        processes = start(config, run, tmp_path / name, of=2, closed=gate)
         began = time.time_ns()
         wait_for(processes, lambda last=last, began=began: last.exists() and last.stat().st_mtime_ns > began)
         processes[1].send_signal(signal.SIGTERM)
+        time.sleep(TIME_TO_NOTICE_S)
+        (tmp_path / name / gate).touch()
         finish(processes, tmp_path / name)
         said = [(tmp_path / name / f"said{i}").read_text() for i in range(2)]
         stopped = [re.search(r"stopped (after|before) step (\d+) of 16", each) for each in said]

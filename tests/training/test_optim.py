@@ -47,6 +47,7 @@ def singular_values(matrix: jax.Array) -> np.ndarray:
     return np.linalg.svd(np.asarray(matrix), compute_uv=False) / (0.2 * RATE * np.sqrt(max(matrix.shape)))
 
 
+@pytest.mark.slow
 def test_matrices_of_layers_are_orthogonalised(updates):
     attention = updates["muon"]["mixer"]["attention"]
     matrices = [attention["qkv"]["kernel"][:, i].reshape(24, 16) for i in range(3)]

@@ -42,7 +42,7 @@ LAYOUTS = {
     "accumulate 8": ParallelConfig(data=1, accumulate=8),
     "fsdp 4, data 2, accumulate 2": ParallelConfig(fsdp=4, accumulate=2),
 }
-FAST = ("fsdp 8", "tensor 2, fsdp 2, data 2", "pmap 8")
+FAST = ("tensor 2, fsdp 2, data 2",)
 
 
 def batch_of(step: int, count: int = BATCH) -> Batch:

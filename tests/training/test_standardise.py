@@ -10,7 +10,7 @@ from ichformer.ct.windows import WINDOWS, Window, apply_windows
 from ichformer.models.layers.standardise import STANDARDISE, Standardise
 from ichformer.pipeline.records import Store
 from ichformer.testing import tiny_cohort
-from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
+from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, ParallelConfig, TrainConfig
 from ichformer.training.loop import train
 from ichformer.training.run import Run
 from ichformer.training.standardise import standardise_inputs
@@ -35,11 +35,13 @@ def layer(channels: int):
     return {"encoder": {STANDARDISE: {"mean": np.zeros(channels, np.float32), "sd": np.ones(channels, np.float32)}}}
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_scans_of_its_split_and_leaves_them_as_they_are(store, tmp_path):
     config = TrainConfig(
         data=DataConfig(store=str(store.path), batch_size=8, num_slices=2),
         objective=ObjectiveConfig(windows=NAMES, neighbours=1),
         model=ModelConfig(name="cnn2d_nano"),
+        parallel=ParallelConfig(data=1),
         steps=2,
         ema_decay=0.5,
     )

@@ -56,6 +56,7 @@ def test_dinov2_with_registers_fills_every_number_of_an_encoder_with_other_patch
     assert shapes.scan_logits.shape == (1, 6)
 
 
+@pytest.mark.slow
 def test_a_module_is_taken_as_it_is_and_a_wrong_start_is_one_line(dinov2, tmp_path):
     file = tmp_path / "dinov2.safetensors"
     save_file(dinov2, file)
