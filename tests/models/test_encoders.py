@@ -62,9 +62,10 @@ def test_any_size_and_a_gradient_for_every_parameter(name):
 def test_drop_path_in_training_alone(name):
     params = params_of(name)
     step = loss_and_gradients(name, train=True)
-    first, second, again = (step(params, X, jax.random.key(seed))[0][1] for seed in (0, 1, 0))
+    first, *others, again = (step(params, X, jax.random.key(seed))[0][1] for seed in (*range(8), 0))
     np.testing.assert_array_equal(first, again)
-    assert np.abs(first - second).max() > 1e-3
+    # One branch of two slices is at stake: two seeds draw the same one time in four, eight one in 16,000.
+    assert max(np.abs(first - other).max() for other in others) > 1e-3
 
 
 @pytest.mark.slow
