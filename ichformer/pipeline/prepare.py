@@ -30,7 +30,7 @@ from ichformer.pipeline.facts import ScanFacts, complete_facts, describe_scan
 from ichformer.pipeline.header import RECORD_VERSION
 from ichformer.pipeline.masks import read_mask
 from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.recipe import prepare_scan
+from ichformer.pipeline.recipe import RECIPE_VERSION, prepare_scan
 from ichformer.pipeline.records import (
     INDEX_NAME,
     REJECTS_NAME,
@@ -171,9 +171,8 @@ def _tasks(index: pd.DataFrame, out: Path, config: PrepareConfig, window_hu: Win
             files = tuple(sorted(name for name in own["file"] if name))
         scan_labels = tuple(float(row[name]) for name in LABELS)
         # Only what goes into the record is part of its name, so that a store does not depend on where its sources lie.
-        said = [RECORD_VERSION, asdict(config), row["series"], bool(row["mask"]), repr(scan_labels), repr(slice_labels)]
-        if window_hu is not None:
-            said.append(window_hu)
+        versions, labels_said = (RECORD_VERSION, RECIPE_VERSION), (repr(scan_labels), repr(slice_labels))
+        said = [*versions, asdict(config), window_hu, row["series"], bool(row["mask"]), *labels_said]
         yield _Task(
             series=row["series"],
             path=row["path"],

@@ -14,6 +14,9 @@ from ichformer.ct.volume import Volume
 from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.records import PreparedScan
 
+RECIPE_VERSION = 2
+"""Counted up whenever the same files give other voxels, so that no shard of an earlier reading is kept."""
+
 
 def prepare_scan(scan: PreparedScan, config: PrepareConfig) -> PreparedScan:
     """The scan as a model sees it: straightened, its slices evened, its head framed, in this order.
