@@ -35,6 +35,7 @@ BOUND_S = 60.0
 
 _NAME = re.compile(r"\.lease\.(\d{1,9})")
 _MAX_BYTES = 10_000
+_LOOKS, _BETWEEN_LOOKS_S = 5, 0.1
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -112,12 +113,20 @@ class Lease:
     def _is_ours(self) -> bool:
         """Whether it is, with a sign of life if so."""
         began = _clock()
-        ours = max(_numbers(self._folder), default=None) == self._number and _read(self._path) == self._holder
+        ours = _read(self._path) == self._holder and self._is_highest()
         if ours:
             with contextlib.suppress(FileNotFoundError):
                 os.utime(self._path)  # writes no data, so that a full disk does not matter
         self._confirmed = began if ours else -math.inf
         return ours
+
+    def _is_highest(self) -> bool:
+        """Whether no higher number stays: one that appears for a moment is of a process that steps back (``_take``)."""
+        for _ in range(_LOOKS):
+            if max(_numbers(self._folder), default=None) == self._number:
+                return True
+            time.sleep(_BETWEEN_LOOKS_S)
+        return False
 
 
 @contextlib.contextmanager
@@ -170,15 +179,17 @@ def is_lease(path: Path) -> bool:
 def _take(folder: Path, what: str, is_told_to_stop: Callable[[], bool], beat_s: float, bound_s: float) -> Lease:
     me = _myself(what)
     while True:
-        before = _numbers(folder)
+        before = _marks(folder)
         latest = max(before, default=0)
         if latest:
             _wait_until_abandoned(folder, latest, is_told_to_stop, beat_s, bound_s)
         if not _make(_path(folder, latest + 1), me):
             continue  # another was faster
-        if _numbers(folder) - before == {latest + 1}:
+        others = {number: mark for number, mark in _marks(folder).items() if number != latest + 1}
+        if others.items() <= before.items():
             break
-        # The last holder ended in order while we looked, and a third one began at 1: both of us step back.
+        # The last holder ended in order while we looked, and another began: at 1, or at a number that we found
+        # abandoned, as numbers come again. Who sees that steps back.
         _path(folder, latest + 1).unlink(missing_ok=True)
         time.sleep(random.uniform(0, 0.5))
     lease = Lease(folder, latest + 1, me, beat_s=beat_s)
@@ -293,6 +304,12 @@ def _numbers(folder: Path) -> set[int]:
         return {int(found[1]) for name in os.listdir(folder) if (found := _NAME.fullmatch(name))}
     except FileNotFoundError:
         return set()
+
+
+def _marks(folder: Path) -> dict[int, tuple[int, int]]:
+    """The mark of each lease in a folder."""
+    marks = {number: _mark(_path(folder, number)) for number in _numbers(folder)}
+    return {number: mark for number, mark in marks.items() if mark is not None}
 
 
 def _myself(what: str) -> Holder:

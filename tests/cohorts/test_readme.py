@@ -21,9 +21,7 @@ def section(tmp_path, monkeypatch):
     for seed, name in enumerate(("anna/day1.nii.gz", "anna/day9.nii.gz", "ben/day1.nii.gz")):
         write_nifti(tmp_path / "scans" / name, scan(seed))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        "ichformer.pipeline.prepare.prepare", lambda index, out, *, config, executor, workers: prepare_here(index, out)
-    )
+    monkeypatch.setattr("ichformer.pipeline.prepare.prepare", lambda index, out, **_: prepare_here(index, out))
     return README.partition("### Scans of your own")[2].partition("\n## ")[0]
 
 

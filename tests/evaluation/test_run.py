@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ichformer import LABELS
 from ichformer.cli import main
 from ichformer.errors import InputError
 from ichformer.evaluation.across_sites import leave_one_site_out
@@ -112,9 +111,12 @@ def test_a_list_of_seen_scans_that_does_not_say_how_patients_are_known(folder, t
 
 def test_a_run_says_truly_where_it_started_and_which_checkpoint_it_is(folder):
     run, store = Run.open(folder / "run"), Store.open(folder / "store")
-    assert run.trained_outputs == TrainedOutputs(slice=LABELS, scan=LABELS)
+    trained = json.loads((folder / "run" / "labels.json").read_text())["trained"]
+    assert run.trained_outputs == TrainedOutputs(slice=tuple(trained["slice"]), scan=tuple(trained["scan"]))
+    assert "any" in trained["slice"]
     facts = run_facts(run, store, "test")
-    assert facts.training.endswith("trained outputs of scans: all labels; of slices: all labels")
+    of_scans, of_slices = (", ".join(trained[level]) for level in ("scan", "slice"))
+    assert facts.training.endswith(f"trained outputs of scans: {of_scans}; of slices: {of_slices}")
     assert (facts.initialisation, facts.ensemble) == ("random, seed 0", "None: one model")
     assert f"of step {run.step}, the smallest loss" in facts.selection
     never_judged = replace(run, config=replace(run.config, evaluate_every=0), step=1)

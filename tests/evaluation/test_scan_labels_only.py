@@ -5,7 +5,7 @@ It is judged at scan level, without thresholds, and says why; its slice scores a
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
@@ -52,9 +52,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     config = TrainConfig(
         data=DataConfig(store=str(store.path)), model=ModelConfig(name="slice_vit_nano", scan_pool="attention")
     )
-    objective = build_objective(config)
+    objective = replace(build_objective(config), slice_labels=(), scan_labels=LABELS[1:])
     params = jax.jit(lambda: initial_state(objective, config, CONFIG.size))().params
-    reached = reached_outputs(config, objective, params, store, size=CONFIG.size)
+    reached = reached_outputs(config, objective, params, size=CONFIG.size)
     made = Run(
         path=path,
         config=config,

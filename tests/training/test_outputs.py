@@ -1,19 +1,15 @@
 """Which outputs a training reaches: by the labels that are known and by how a model makes its scan's score."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from ichformer import LABELS
-from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
-from ichformer.pipeline.facts import FACTS_NAME
-from ichformer.pipeline.records import Store
-from ichformer.testing import tiny_cohort
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
 from ichformer.training.outputs import (
@@ -26,22 +22,17 @@ from ichformer.training.outputs import (
 )
 from ichformer.training.run import initial_state, start_run
 from ichformer.training.transfer import reached_outputs
-from tests.stores import CONFIG, prepare_here
+from tests.stores import CONFIG
 
 SUBTYPES = LABELS[:-1]
 ALL = TrainedOutputs(slice=LABELS, scan=LABELS)
 
 
-@pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
-    """The same scans with labels of slices and scans, and with those of scans alone and none for "any"."""
-    folder = tmp_path_factory.mktemp("outputs")
-    index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=4), cache=folder / "cache").assign(split="train")
-    scans_only = index.assign(slice_labels="", mask="", any=np.nan)
-    return {
-        "slices": prepare_here(index, folder / "slices"),
-        "scans": prepare_here(scans_only, folder / "scans"),
-    }
+KNOWN = {
+    "slices": {"slice_labels": LABELS, "scan_labels": LABELS},
+    "scans": {"slice_labels": (), "scan_labels": SUBTYPES},
+}
+"""Labels with a loss, where slices and scans have labels, and where scans alone have some, none for "any"."""
 
 
 def settings(pool: str, **objective: object) -> TrainConfig:
@@ -56,8 +47,9 @@ def shapes_of(config: TrainConfig):
     return jax.eval_shape(lambda: initial_state(build_objective(config), config, CONFIG.size)).params
 
 
-def reached(config: TrainConfig, store: Store) -> TrainedOutputs | None:
-    return reached_outputs(config, build_objective(config), shapes_of(config), store, size=CONFIG.size)
+def reached(config: TrainConfig, known: str) -> TrainedOutputs | None:
+    objective = dataclasses.replace(build_objective(config), **KNOWN[known])
+    return reached_outputs(config, objective, shapes_of(config), size=CONFIG.size)
 
 
 @pytest.mark.parametrize(
@@ -70,13 +62,13 @@ def reached(config: TrainConfig, store: Store) -> TrainedOutputs | None:
         ("max", "scans", TrainedOutputs(slice=SUBTYPES, scan=SUBTYPES)),
     ],
 )
-def test_outputs_are_reached_by_the_labels_that_are_known(stores, pool, labels, wanted):
-    assert reached(settings(pool), stores[labels]) == wanted
+def test_outputs_are_reached_by_the_labels_that_are_known(pool, labels, wanted):
+    assert reached(settings(pool), labels) == wanted
 
 
-def test_a_loss_of_scans_without_weight_reaches_nothing_from_their_labels(stores):
-    assert reached(settings("max", scan_weight=0.0), stores["scans"]) == TrainedOutputs(slice=(), scan=())
-    assert reached(settings("attention", scan_weight=0.0), stores["slices"]) == TrainedOutputs(slice=LABELS, scan=())
+def test_a_loss_of_scans_without_weight_reaches_nothing_from_their_labels():
+    assert reached(settings("max", scan_weight=0.0), "scans") == TrainedOutputs(slice=(), scan=())
+    assert reached(settings("attention", scan_weight=0.0), "slices") == TrainedOutputs(slice=LABELS, scan=())
 
 
 @pytest.mark.parametrize("pool", ["attention", "max"])
@@ -99,28 +91,16 @@ def test_own_parameters_are_those_without_a_gradient_of_the_other_level(pool):
     assert {name for name in without if "slice_logits" in name} == own_of_slices
 
 
-def test_without_the_notes_of_preparation_the_records_are_asked(stores, tmp_path):
-    for name in ("slices", "scans"):
-        wanted = reached(settings("attention"), stores[name])
-        notes = stores[name].path / FACTS_NAME
-        text = notes.read_text()
-        notes.unlink()
-        assert reached(settings("attention"), stores[name]) == wanted
-        notes.write_text(text)
-
-
 def earlier_run(path: Path, config: TrainConfig, outputs: TrainedOutputs | None) -> str:
     facts = {} if outputs is None else {TRAINED_NAME: outputs.to_json()}
     start_run(path, config, CONFIG, **facts)
     return str(path)
 
 
-def test_what_a_run_starts_from_counts_as_far_as_its_heads_are_handed_on(stores, tmp_path):
-    import dataclasses
-
+def test_what_a_run_starts_from_counts_as_far_as_its_heads_are_handed_on(tmp_path):
     def after(pool: str, before: str, outputs: TrainedOutputs | None, name: str) -> TrainedOutputs | None:
         source = earlier_run(tmp_path / name, settings(before), outputs)
-        return reached(dataclasses.replace(settings(pool), init_from=source), stores["scans"])
+        return reached(dataclasses.replace(settings(pool), init_from=source), "scans")
 
     assert after("attention", "attention", ALL, "a") == ALL
     assert after("attention", "max", ALL, "b") == TrainedOutputs(slice=LABELS, scan=SUBTYPES)
@@ -133,7 +113,7 @@ def test_what_a_run_starts_from_counts_as_far_as_its_heads_are_handed_on(stores,
     )
     source = earlier_run(tmp_path / "e", mae, None)
     config = dataclasses.replace(settings("attention"), init_from=source)
-    assert reached(config, stores["scans"]) == TrainedOutputs(slice=(), scan=SUBTYPES)
+    assert reached(config, "scans") == TrainedOutputs(slice=(), scan=SUBTYPES)
 
 
 def test_an_ensemble_is_trained_where_all_its_members_are():

@@ -139,8 +139,8 @@ def test_fsdp_holds_a_sixth_at_most_and_gathers_no_optimiser_state():
         ({"fsdp": 3, "data": 4}, "--parallel", "product is 8"),
         ({"fsdp": 3}, "--parallel", "product is 8"),
         ({"tensor": 16}, "--parallel", "product is 8"),
-        ({"fsdp": 0}, "--parallel.fsdp", "1 or more"),
-        ({"accumulate": 0}, "--parallel.accumulate", "1 or more"),
+        ({"fsdp": 0}, "--parallel.fsdp", "at least 1"),
+        ({"accumulate": 0}, "--parallel.accumulate", "at least 1"),
         ({"mode": "pmap", "fsdp": 2}, "--parallel.mode pmap", "--parallel.mode jit"),
     ],
 )

@@ -11,22 +11,11 @@ from pathlib import Path
 import pytest
 
 from ichformer.cli import main
-from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
 from ichformer.lease import hold, is_lease
-from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
 from ichformer.training.loop import train
 from tests.processes import with_one_device
-from tests.stores import prepare_here
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=2), cache=folder / "cache")
-    prepare_here(index.assign(split="train"), folder / "store")
-    return folder / "store"
 
 
 def config_of(store: Path) -> TrainConfig:
@@ -38,17 +27,17 @@ def config_of(store: Path) -> TrainConfig:
     )
 
 
-def test_a_folder_in_which_another_trains_is_refused_and_left_as_it_is(store, tmp_path):
+def test_a_folder_in_which_another_trains_is_refused_and_left_as_it_is(tiny_store, tmp_path):
     run = tmp_path / "run"
     with hold(run, what="training"):
         with pytest.raises(InputError, match=r"another training \(process \d+ on .+\) works there since"):
-            train(config_of(store), run, progress=False)
+            train(config_of(tiny_store), run, progress=False)
         assert all(map(is_lease, run.iterdir()))
 
 
-def test_the_command_says_so_in_one_line_and_ends_with_2(store, tmp_path, capfd):
+def test_the_command_says_so_in_one_line_and_ends_with_2(tiny_store, tmp_path, capfd):
     run = tmp_path / "run"
-    command = ["train", "--data.store", str(store), "--data.batch-size", "2", "--out", str(run)]
+    command = ["train", "--data.store", str(tiny_store), "--data.batch-size", "2", "--out", str(run)]
     with hold(run, what="training"), pytest.raises(SystemExit) as ended:
         main([*command, "--model.name", "slice_vit_nano", "--parallel.data", "1"])
     assert ended.value.code == 2
@@ -57,18 +46,18 @@ def test_the_command_says_so_in_one_line_and_ends_with_2(store, tmp_path, capfd)
     assert "works there" in said[0]
 
 
-def test_a_folder_that_is_no_run_is_refused_and_keeps_no_lease(store, tmp_path):
+def test_a_folder_that_is_no_run_is_refused_and_keeps_no_lease(tiny_store, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is there and is no run"):
-        train(config_of(store), tmp_path, progress=False)
+        train(config_of(tiny_store), tmp_path, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.slow
-def test_a_killed_training_is_followed_at_once_and_a_suspended_one_notices(store, tmp_path):
+def test_a_killed_training_is_followed_at_once_and_a_suspended_one_notices(tiny_store, tmp_path):
     """By processes as users start them: two at once, SIGKILL, and SIGSTOP until another has the folder."""
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "ichformer.cli", "train", "--out", str(run), "--data.store", str(store)]
+    command = [sys.executable, "-m", "ichformer.cli", "train", "--out", str(run), "--data.store", str(tiny_store)]
     command += ["--data.batch-size", "2", "--data.num-slices", "4", "--model.name", "slice_vit_nano"]
     command += ["--steps", "1000000", "--log-every", "1", "--checkpoint-every", "5"]
     started: list[subprocess.Popen] = []
