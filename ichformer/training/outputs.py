@@ -17,15 +17,8 @@ OutputLevel = Literal["slice", "scan"]
 TRAINED_NAME = "trained_outputs"
 """The field of a run's ``run.json``; None in it, or no such field, is "unknown"."""
 
-_NO_SLICES = (
-    "This model learned from labels of whole scans only. Its slice scores were never trained, mean nothing and are not "
-    "given."
-)
-_SLICES = (
-    "The model's slice scores were never trained for {0}, because its training knew no positive and negative slices of "
-    "{0}. They mean nothing and are not given."
-)
-_SCANS = "The model was never trained for {0}, because its training knew no positive and negative scans of {0}."
+_NO_SLICES = "Its slice scores were never trained for {0} and are not given: no slices with and without {1} were known."
+_SCANS = "The model was never trained for {0}: no scans with and without {1} were known in its training."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +43,9 @@ class TrainedOutputs:
             return ""
         if level == "slice" and len(missing) == len(LABELS):
             return _NO_SLICES
-        return (_SLICES if level == "slice" else _SCANS).format(" or ".join(missing))
+        *first, last = missing
+        named = f"{', '.join(first)} or {last}" if first else last
+        return (_SLICES if level == "slice" else _SCANS).format(named, "them" if first else "it")
 
     def to_json(self) -> dict[str, list[str]]:
         """Plain values for ``run.json``."""

@@ -178,7 +178,7 @@ def test_scores_of_outputs_that_were_never_trained_are_not_given(
     main(["predict", str(run.path), str(scan), "--out", str(tmp_path / "printed")])
     said = capsys.readouterr().out
     assert "series 1: any 0.82, intraparenchymal 0.82\n" in said
-    assert "never trained for epidural or intraventricular or subarachnoid or subdural, because" in said
+    assert "never trained for epidural, intraventricular, subarachnoid or subdural: no scans" in said
 
 
 def test_a_run_without_the_record_says_that_it_is_unknown(run: Run, tmp_path: Path) -> None:

@@ -132,7 +132,10 @@ def test_the_record_is_read_back_and_refused_where_it_makes_no_sense():
     assert read_trained({}, where="run.json") is None
     assert read_trained({TRAINED_NAME: None}, where="run.json") is None
     assert "slice scores were never trained" in found.reason("slice")
-    assert "never trained for epidural or intraparenchymal" in found.reason("scan")
+    said = (
+        "never trained for epidural, intraparenchymal, intraventricular, subarachnoid or subdural: no scans with and "
+    )
+    assert said + "without them were known" in found.reason("scan")
     for wrong in (
         7,
         [],
