@@ -67,9 +67,7 @@ def _in_pool(
 ) -> Iterator[tuple[Task, Result | None]]:
     while tasks:
         in_flight: dict[Future[Result], Task] = {}
-        # Spawn: JAX, BLAS and Riegeli keep threads, which a forked process would find dead.
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+        pool = worker_pool(workers)
         try:
             _check_start(pool)
             while tasks or in_flight:
@@ -90,6 +88,13 @@ def _in_pool(
             yield from _in_pool(function, suspects, workers=1, lives=lives - 1)
         else:
             yield from ((task, None) for task in suspects)
+
+
+def worker_pool(workers: int) -> ProcessPoolExecutor:
+    """Processes as ``run_all`` starts them, on one thread each."""
+    # Spawn: JAX, BLAS and Riegeli keep threads, which a forked process would find dead.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
 
 
 def _check_start(pool: ProcessPoolExecutor) -> None:

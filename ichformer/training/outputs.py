@@ -17,7 +17,11 @@ OutputLevel = Literal["slice", "scan"]
 TRAINED_NAME = "trained_outputs"
 """The field of a run's ``run.json``; None in it, or no such field, is "unknown"."""
 
-_NO_SLICES = "Its slice scores were never trained for {0} and are not given: no slices with and without {1} were known."
+_NO_SLICES = (
+    "This model learned from labels of whole scans only. Its slice scores were never trained, mean nothing and are not "
+    "given."
+)
+_SLICES = "Its slice scores were never trained for {0} and are not given: no slices with and without {1} were known."
 _SCANS = "The model was never trained for {0}: no scans with and without {1} were known in its training."
 
 
