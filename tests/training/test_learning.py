@@ -113,7 +113,7 @@ def auroc_of_heads(index: pd.DataFrame, folder: Path) -> float:
         model=ModelConfig(name="hybrid_nano"),
         optim=OptimConfig(learning_rate=3e-3, warmup_steps=10),
         parallel=ParallelConfig(data=1),
-        steps=120,
+        steps=180,
         ema_decay=0.95,
     )
     train(config, folder / "run", progress=False)
