@@ -1,5 +1,6 @@
 """From a Study index to a store: every series read, brought to one size, and written as a record, once."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -199,12 +200,13 @@ def _prepare_one(task: _Task) -> tuple[dict[str, Any], ScanFacts] | str:
 
 def _shard_or_reason(task: _Task) -> tuple[dict[str, Any], ScanFacts] | str:
     path = shard_path(task.out, task.shard)
+    if path.is_file():
+        with contextlib.suppress(InputError):  # damaged: it is made anew
+            record = read_shard(path)
+            return _facts_of(path, record, decode_record(record, where=path))
     try:
-        return _facts_of(path)
-    except InputError:
-        pass  # not there yet, or damaged
-    try:
-        record = encode_record(_read_scan(task))
+        scan = _read_scan(task)
+        record = encode_record(scan)
     except InputError as error:
         return str(error)
     except Exception as error:  # one series must not stop a night's work, whatever a library makes of it
@@ -219,7 +221,7 @@ def _shard_or_reason(task: _Task) -> tuple[dict[str, Any], ScanFacts] | str:
         raise InputError(f"cannot be written ({error})", where=path, mend="free some space and run again") from None
     finally:
         temporary.unlink(missing_ok=True)
-    return _facts_of(path)
+    return _facts_of(path, record, scan)
 
 
 def _read_scan(task: _Task) -> PreparedScan:
@@ -247,11 +249,7 @@ def _read_scan(task: _Task) -> PreparedScan:
 _NAMES = "name slices by SOPInstanceUID, or by file name where the files have none"
 
 
-def _facts_of(path: Path) -> tuple[dict[str, Any], ScanFacts]:
-    if not path.is_file():
-        raise InputError("the shard is missing", where=path, mend="prepare again")
-    record = read_shard(path)
-    scan = decode_record(record, where=path)
+def _facts_of(path: Path, record: bytes, scan: PreparedScan) -> tuple[dict[str, Any], ScanFacts]:
     n_slices, height, width = scan.volume.hu.shape
     entry = {
         "n_slices": n_slices,
