@@ -71,7 +71,7 @@ from ichformer.training.run import Run
 
 run = Run.open(folder / "run")
 prepared = prepare_volume(volume, run.prepare)
-heat = heat_map(run.objective, run.variables, prepared, volume, label="any")
+heat = heat_map(run.objective, run.variables, prepared, volume, label="any", level="slice")
 middle = len(heat) // 2
 fig, axes = plt.subplots(1, 2, figsize=(8, 4))
 axes[0].imshow(np.clip(volume.hu[middle], 0, 80), cmap="gray")
