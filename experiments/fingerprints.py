@@ -1,0 +1,58 @@
+"""Fingerprints of what a training step computes: the SHA-256 of its StableHLO, for one small model of each family.
+
+Claim: a change that only moves code leaves every line as it was.
+Cost: a minute on one core; nothing is compiled.
+Command: JAX_PLATFORMS=cpu python -m experiments.fingerprints > before.txt, then the same at the other commit and diff.
+Expected: the same lines at both commits, with one version of JAX. What has to differ is said in the commit's message.
+"""
+
+import functools
+import hashlib
+from typing import Any
+
+import jax
+
+from ichformer.bench.train import noise_batch
+from ichformer.models.zoo import MODELS
+from ichformer.training.build import build_objective
+from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
+from ichformer.training.optim import build_optimizer
+from ichformer.training.parallel import compile_step, make_mesh
+from ichformer.training.run import initial_state
+from ichformer.training.step import train_step
+
+SCANS, SLICES, SIZE = 2, 4, 64
+
+
+def main() -> None:
+    """Prints a line for each model, and two more for the masked autoencoder and for Muon."""
+    print(f"jax {jax.__version__}")
+    for name in (name for name in MODELS if name.endswith("_nano")):
+        print(f"{fingerprint(model=ModelConfig(name=name))}  {name}")
+    autoencoder = ObjectiveConfig(name="mae")
+    print(f"{fingerprint(model=ModelConfig(name='slice_vit_nano'), objective=autoencoder)}  slice_vit_nano, mae")
+    muon = OptimConfig(name="muon")
+    print(f"{fingerprint(model=ModelConfig(name='hybrid_nano'), optim=muon)}  hybrid_nano, muon")
+
+
+def fingerprint(**settings: Any) -> str:
+    """The SHA-256 of the StableHLO of a training step with these settings, without names of files and lines."""
+    data = DataConfig(store="", batch_size=SCANS, num_slices=SLICES)
+    config = TrainConfig(data=data, ema_decay=0.99, **settings)
+    objective = build_objective(config)
+    step = functools.partial(
+        train_step,
+        objective=objective,
+        optimizer=build_optimizer(config.optim, config.steps),
+        ema_decay=config.ema_decay,
+        spike_factor=config.spike_factor,
+    )
+    state = jax.eval_shape(lambda: initial_state(objective, config, SIZE))
+    batch, rng = noise_batch(SCANS, SLICES, SIZE), jax.random.key(0)
+    compiled: Any = compile_step(step, state, make_mesh(config.parallel))
+    lowered = compiled.lower(state, batch, rng).as_text()
+    return hashlib.sha256(lowered.encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    main()
