@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from ichformer.bench.train import noise_batch
-from ichformer.models.zoo import MODELS
+from ichformer.models.registry import registered_models
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
 from ichformer.training.optim import build_optimizer
@@ -27,7 +27,7 @@ SCANS, SLICES, SIZE = 2, 4, 64
 def main() -> None:
     """Prints a line for each model, and two more for the masked autoencoder and for Muon."""
     print(f"jax {jax.__version__}")
-    for name in (name for name in MODELS if name.endswith("_nano")):
+    for name in (name for name in registered_models() if name.endswith("_nano")):
         print(f"{fingerprint(model=ModelConfig(name=name))}  {name}")
     autoencoder = ObjectiveConfig(name="mae")
     print(f"{fingerprint(model=ModelConfig(name='slice_vit_nano'), objective=autoencoder)}  slice_vit_nano, mae")

@@ -478,14 +478,23 @@ def models(*, json: bool = False) -> None:
     Args:
       json: print one JSON object.
     """
-    from ichformer.models.zoo import MODELS
+    from ichformer.models.registry import registered_models
 
+    entries = registered_models()
+    lines = [
+        f"{name:<28}{_number(entry.params, ',d'):>12}{_number(entry.gflops, ',.4g'):>9}  {entry.about}"
+        for name, entry in entries.items()
+    ]
     table = [
         {"name": name, "family": entry.family, "params": entry.params, "gflops": entry.gflops, "about": entry.about}
-        for name, entry in MODELS.items()
+        for name, entry in entries.items()
     ]
-    lines = [f"{row['name']:<28}{row['params']:>12,}{row['gflops']:>9,.4g}  {row['about']}" for row in table]
     _print({"models": table}, "\n".join([f"{'':<28}{'parameters':>12}{'GFLOP':>9}", *lines]), json)
+
+
+def _number(value: float | None, form: str) -> str:
+    """A number that nobody counted is a dash."""
+    return "-" if value is None else format(value, form)
 
 
 def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, json: bool = False) -> None:

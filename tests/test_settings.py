@@ -12,14 +12,14 @@ import pytest
 from ichformer import cli
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
-from ichformer.models.cnn import cnn3d
-from ichformer.models.hybrid import hybrid
+from ichformer.models.families.cnn import cnn3d
+from ichformer.models.families.hybrid import hybrid
+from ichformer.models.families.slice_vit import slice_vit
+from ichformer.models.families.swin3d import swin3d
+from ichformer.models.families.vit3d import vit3d
 from ichformer.models.layers.attention import SelfAttention
 from ichformer.models.layers.transformer import BlockStyle
-from ichformer.models.slice_vit import slice_vit
-from ichformer.models.swin3d import swin3d
-from ichformer.models.vit3d import vit3d
-from ichformer.models.zoo import build_model
+from ichformer.models.registry import create_model
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.augment import Augmentation
 from ichformer.pipeline.prepare_config import PrepareConfig
@@ -102,7 +102,7 @@ def test_what_no_setting_can_be_is_refused_in_one_line(make, options, said):
 
 def test_the_registry_refuses_alike():
     with unchecked(), pytest.raises(InputError, match="scan_pool: found 'mean'"):
-        build_model("slice_vit_nano", scan_pool="mean")
+        create_model("slice_vit_nano", scan_pool="mean")
 
 
 def test_heads_that_do_not_divide_what_they_are_given():
@@ -112,7 +112,7 @@ def test_heads_that_do_not_divide_what_they_are_given():
 
 
 def test_an_objective_made_by_hand():
-    model, windows = build_model("slice_vit_nano"), (WINDOWS["brain"],)
+    model, windows = create_model("slice_vit_nano"), (WINDOWS["brain"],)
     with pytest.raises(InputError, match=r"Classification\.neighbours: -1"):
         Classification(model=model, windows=windows, neighbours=-1)
     with pytest.raises(InputError, match=r"Classification\.scan_labels: .*take some of epidural"):

@@ -27,7 +27,7 @@ from jax.experimental import topologies
 from ichformer.ct.windows import WINDOWS
 from ichformer.models.layers import patch_encoder
 from ichformer.models.layers.transformer import Block, Blocks
-from ichformer.models.zoo import build_model
+from ichformer.models.registry import create_model
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
 from ichformer.training.config import OptimConfig
@@ -80,7 +80,7 @@ def main() -> None:
 
 def seconds(name: str, device: jax.Device) -> tuple[float, float]:
     """Wall and processor seconds from trace to an executable for the device."""
-    objective = Classification(model=build_model(name), windows=(WINDOWS["brain"],) * 3)
+    objective = Classification(model=create_model(name), windows=(WINDOWS["brain"],) * 3)
     optimizer = build_optimizer(OptimConfig(), 1000)
     batch = Batch(
         hu=jnp.zeros((1, SLICES, SIZE, SIZE), jnp.int16),

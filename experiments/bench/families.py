@@ -34,7 +34,7 @@ from ichformer.models.encoders import build_encoder
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.resnet3d import ResNet3D
 from ichformer.models.layers.swin import SwinEncoder
-from ichformer.models.zoo import build_model
+from ichformer.models.registry import create_model
 from ichformer.training.memory import keep_memory_of_steps
 
 SLICES, SCAN, SEQUENCE = (4, 128, 128, 3), (1, 16, 96, 96, 1), (1, 8, 128, 128, 3)
@@ -121,7 +121,7 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Peer], tuple[int
     "EfficientNet-Lite0 (MONAI's B0)": (lambda: build_encoder("efficientnet_lite0"), monai_efficientnet, SLICES),
     "3-D ResNet-18": (lambda: ResNet3D((2, 2, 2, 2), depth_strides=5), monai_resnet3d, SCAN),
     "hybrid of ResNet-18": (
-        lambda: build_model("hybrid_resnet18"),
+        lambda: create_model("hybrid_resnet18"),
         lambda: Peer(TorchHybrid(), lambda network, x: network(x)),
         SEQUENCE,
     ),

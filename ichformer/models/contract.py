@@ -15,8 +15,9 @@ class Prediction:
     """Logits for a batch of scans.
 
     Attributes:
-      slice_logits: [B,S,6] in the order of ``LABELS``; what stands at masked slices means nothing.
-      scan_logits: [B,6].
+      slice_logits: [B,S,labels] in the order of the model's labels, ``ichformer.LABELS`` by default; what stands at
+        masked slices means nothing.
+      scan_logits: [B,labels].
       features: by name, what explanations and transfer use: "slices" [B,S,D], one vector a slice after the context of
         its scan, and ``CAM_LAYER`` [B,S,h,w,d], the feature grid that they weigh.
     """

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -33,6 +33,43 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "efficientnet_lite2": partial(EfficientNet, stages=lite_stages(width=1.1, depth=1.2)),
 }
 """Each makes ``encoder(x [N,H,W,C] in [0, 1], train=...) -> [N,h,w,D]`` for slices of any size."""
+
+Build = TypeVar("Build", bound=Callable[..., nn.Module])
+
+
+def register_encoder(build: Build) -> Build:
+    """Makes an encoder of a slice known by its name, so that ``hybrid``, ``cnn2d`` and ``cnn_gru`` can be built on it.
+
+    Example:
+      >>> import flax.linen as nn
+      >>> import jax.numpy as jnp
+      >>> from ichformer.models.registry import create_model
+      >>> @register_encoder
+      ... class Squares(nn.Module):
+      ...     dtype: Any = jnp.float32
+      ...
+      ...     @nn.compact
+      ...     def __call__(self, x, *, train):  # [N,H,W,C] -> [N,H/8,W/8,32]
+      ...         return nn.Conv(32, (8, 8), (8, 8), dtype=self.dtype)(x)
+      >>> create_model("hybrid_nano", encoder="Squares").encoder
+      Squares(
+          # attributes
+          dtype = float32
+      )
+
+    Args:
+      build: a class of modules, or a function that returns one, with the keyword argument ``dtype``. Where the module
+        has the fields ``norm`` and ``drop_path``, ``build_encoder`` sets them.
+
+    Raises:
+      InputError: another encoder has that name.
+    """
+    name = build.__name__
+    there: Any = ENCODERS.get(name)
+    if there is not None and getattr(there, "__qualname__", "") != build.__qualname__:
+        raise InputError("another encoder has this name", where=name, mend="give it another name")
+    ENCODERS[name] = build
+    return build
 
 
 def build_encoder(name: str, *, norm: Norm = "group", drop_path: float = 0.0, dtype: Any = jnp.float32) -> nn.Module:

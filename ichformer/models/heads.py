@@ -96,21 +96,22 @@ class SliceAndScanHead(CheckedModule):
 
     scan_pool: ScanPool = "attention"
     dtype: Any = jnp.float32
+    num_labels: int = len(LABELS)
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b s d"], slice_mask: Bool[Array, "b s"]
     ) -> tuple[Float[Array, "b s labels"], Float[Array, "b labels"]]:
-        """Vectors [B,S,D] to float32 slice logits [B,S,6] and scan logits [B,6]."""
+        """Vectors [B,S,D] to float32 slice logits [B,S,labels] and scan logits [B,labels]."""
         # Where a head starts with the prevalence it will meet, the first steps are not spent on learning it.
         bias = nn.initializers.constant(-2.0)
-        slice_logits = Dense(len(LABELS), kernel_init=DENSE_INIT, bias_init=bias, name="slice_logits")(
+        slice_logits = Dense(self.num_labels, kernel_init=DENSE_INIT, bias_init=bias, name="slice_logits")(
             x.astype(jnp.float32)
         )
         if self.scan_pool == "max":
             return slice_logits, largest(jnp.where(slice_mask[..., None], slice_logits, _MASKED), 1)
         pooled = AttentionPool(self.dtype, name="scan_pool")(x, slice_mask)
-        scan_logits = Dense(len(LABELS), kernel_init=DENSE_INIT, bias_init=bias, name="scan_logits")(
+        scan_logits = Dense(self.num_labels, kernel_init=DENSE_INIT, bias_init=bias, name="scan_logits")(
             pooled.astype(jnp.float32)
         )
         return slice_logits, scan_logits

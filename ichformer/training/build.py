@@ -5,11 +5,11 @@ import jax.numpy as jnp
 
 from ichformer.ct.windows import WINDOWS, Window
 from ichformer.errors import InputError
+from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.layers.patch_encoder import PatchEncoder
-from ichformer.models.slice_sequence import SliceSequence
+from ichformer.models.registry import create_model, model_options
 from ichformer.models.weights.layouts import named_layout
 from ichformer.models.weights.pretrained import wanted_options
-from ichformer.models.zoo import build_model, model_options
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.objectives.mae import MaskedAutoencoder, MaskedSlices
@@ -52,7 +52,7 @@ def configured_model(config: ModelConfig) -> nn.Module:
         )
     if config.pretrained:
         asked |= wanted_options(config.name, named_layout(config.pretrained_layout))
-    return build_model(config.name, dtype=jnp.dtype(config.compute_dtype), **asked)
+    return create_model(config.name, dtype=jnp.dtype(config.compute_dtype), **asked)
 
 
 def named_windows(names: tuple[str, ...]) -> tuple[Window, ...]:

@@ -9,7 +9,7 @@ from ichformer.bench.collectives import Collective, collectives, reads
 from ichformer.bench.scaling import LINKS, MFU, POD, bench_scaling, predict_pods, read_counts
 from ichformer.cli import main
 from ichformer.errors import InputError
-from ichformer.models.zoo import MODELS
+from ichformer.models.registry import registered_models
 
 # In the notations of XLA on CPU, GPU and TPU: named groups, listed ones, shaped ones; in a loop, and in two halves.
 MODULE = """HloModule step, is_scheduled=true
@@ -95,7 +95,7 @@ def test_data_parallel_sums_each_gradient_once_and_fsdp_holds_less(capsys):
     main(["bench", "train", "--model", "slice_vit_nano", *words])
     found = json.loads(capsys.readouterr().out)
     rows = {(row["layout"], row["devices"]): row for row in found["rows"]}
-    gradient_mb = 4 * MODELS["slice_vit_nano"].params / 1e6
+    gradient_mb = 4 * registered_models()["slice_vit_nano"].params / 1e6
     assert rows["data", 1]["mb_sent"] == rows["fsdp", 1]["mb_sent"] == 0
     # Every gradient once, and the sums of loss and metrics, which are a few numbers.
     assert rows["data", 8]["kinds"] == {"all-reduce": pytest.approx(2 * 7 / 8 * gradient_mb, rel=1e-3)}

@@ -10,7 +10,7 @@ from ichformer.bench.train import bench_train
 from ichformer.cli import main
 from ichformer.errors import InputError
 from ichformer.models.flops import count_flops, scan_inputs
-from ichformer.models.zoo import build_model
+from ichformer.models.registry import create_model
 
 
 @pytest.mark.slow  # the step of training is compiled
@@ -21,7 +21,7 @@ def test_figures_fit_each_other(capsys, monkeypatch):
     main(["bench", "train", "--model", "cnn2d_nano", *words, "--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["slices_per_s"] == pytest.approx(2 * found["scans_per_s"])
-    model, inputs = build_model("cnn2d_nano"), scan_inputs(2, 32, 32, 3)
+    model, inputs = create_model("cnn2d_nano"), scan_inputs(2, 32, 32, 3)
     variables = jax.eval_shape(lambda *x: model.init(jax.random.key(0), *x, False), *inputs)
     forward = count_flops(lambda *x: model.apply(*x, False), {"params": variables["params"]}, *inputs)
     assert found["tflops_per_s"] == pytest.approx(3 * forward * found["scans_per_s"] / 1e12)

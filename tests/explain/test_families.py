@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from ichformer.explain.gradients import grad_cam
-from ichformer.models.zoo import build_model
+from ichformer.models.registry import create_model
 
 
 @pytest.mark.parametrize("name", ["slice_vit_nano", "hybrid_nano", "cnn3d_nano"])
 @pytest.mark.parametrize("level", ["scan", "slice"])
 def test_the_layer_of_every_family_still_has_a_say_in_the_score(name: str, level: str) -> None:
-    model = build_model(name)
+    model = create_model(name)
     x = jax.random.uniform(jax.random.key(0), (1, 4, 64, 64, 3))
     mask, spacing_mm = jnp.asarray([[True, True, True, False]]), jnp.ones((1, 3))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(1), x, mask, spacing_mm, False))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ichformer.models.cnn import cnn3d
+from ichformer.models.families.cnn import cnn3d
 from ichformer.models.layers.resnet3d import planes_to_slices
 
 SETTINGS = {

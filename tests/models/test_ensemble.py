@@ -9,7 +9,7 @@ import pytest
 
 from ichformer.explain.gradients import hires_cam
 from ichformer.models.ensemble import Ensemble, Group, stack_members
-from ichformer.models.slice_vit import slice_vit
+from ichformer.models.families.slice_vit import slice_vit
 from tests.models.test_slice_vit import noise_like
 
 SPACING = jnp.asarray([[5.0, 1.0, 1.0], [3.0, 1.0, 1.0]])

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ichformer.models.recurrent import RecurrentContext, neighbour_differences
+from ichformer.models.families.recurrent import RecurrentContext, neighbour_differences
 
 CONTEXT = RecurrentContext(hidden=5, layers=2)
 X = jax.random.normal(jax.random.key(0), (2, 7, 4))

@@ -1,4 +1,4 @@
-"""Windows and the Swin encoder; what all models share is in test_zoo.py, equality with other libraries in parity/."""
+"""Windows and the Swin encoder; test_every_model.py holds what all models share, parity/ equality with others."""
 
 import functools
 from typing import Any
@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ichformer.models.families.swin3d import even_merges
 from ichformer.models.layers import window_attention
 from ichformer.models.layers.swin import SwinEncoder
 from ichformer.models.layers.window_attention import WindowAttention
 from ichformer.models.layers.windows import groups, partition, tiling, unite
-from ichformer.models.swin3d import even_merges
+from ichformer.models.registry import create_model
 from ichformer.models.weights.fit import fit_tree
-from ichformer.models.zoo import build_model
 
 grids = st.tuples(*[st.integers(1, 9)] * 3)
 windows = st.tuples(*[st.integers(1, 4)] * 3)
@@ -158,13 +158,13 @@ def test_tokens_grow_as_even_as_they_can():
     assert even_merges(5.0, 2.0, 3) == (1, 2, 2)
     assert even_merges(1.0, 2.0, 3) == (2, 2, 2)
     assert even_merges(40.0, 2.0, 3) == (1, 1, 1)
-    assert build_model("swin3d_t").encoder.slice_merges == (1, 2, 2)
+    assert create_model("swin3d_t").encoder.slice_merges == (1, 2, 2)
 
 
 @pytest.mark.slow
 def test_video_swin_and_version_2_are_classifiers_for_any_size():
     """Frames in twos, no merging along them, as Kinetics' weights want it; an odd count of slices, rows and columns."""
-    model = build_model("swin3d_nano", patch_size=(2, 4, 4), slice_merges=(1, 1), version="v2")
+    model = create_model("swin3d_nano", patch_size=(2, 4, 4), slice_merges=(1, 1), version="v2")
     x, mask = jnp.zeros((1, 5, 33, 50, 3)), jnp.ones((1, 5), bool)
     inputs = x, mask, jnp.ones((1, 3)), False
     prediction = jax.jit(lambda params: model.apply({"params": params}, *inputs))(some_params(model, *inputs))

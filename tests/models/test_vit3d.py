@@ -1,14 +1,14 @@
-"""What vit3d can be told; what every model has to do stands in test_zoo.py."""
+"""What vit3d can be told; what every model has to do stands in test_every_model.py."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ichformer.models.families.vit3d import vit3d
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.transformer import BlockStyle
 from ichformer.models.layers.volume_encoder import VolumeEncoder, from_table
-from ichformer.models.vit3d import vit3d
 from ichformer.models.weights.fit import fit_tree
 from tests.models.gradients import key_biases, silent_parameters
 from tests.models.test_slice_vit import noise_like

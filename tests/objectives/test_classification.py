@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import log_loss
 
 from ichformer.ct.windows import WINDOWS
-from ichformer.models.zoo import build_model
+from ichformer.models.registry import create_model
 from ichformer.objectives.classification import LABEL_WEIGHTS, Classification, masked_loss
 from ichformer.pipeline.batch import Batch
 
@@ -29,7 +29,7 @@ def make_batch(*, scans: int = 4, slices: int = 3, size: int = 16, seed: int = 0
 @functools.cache
 def start():
     """The loss of a small model, jitted, its first parameters and a key."""
-    objective = Classification(model=build_model("slice_vit_nano", depth=1), windows=(WINDOWS["brain"],))
+    objective = Classification(model=create_model("slice_vit_nano", depth=1), windows=(WINDOWS["brain"],))
     rng = jax.random.key(0)
     return jax.jit(objective.loss, static_argnums=3), jax.jit(objective.init)(rng, make_batch())["params"], rng
 

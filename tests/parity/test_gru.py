@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from ichformer.models.layers.gru import BidirectionalGru
+from ichformer.models.registry import create_model
 from ichformer.models.weights.gru import torch_gru
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Source
-from ichformer.models.zoo import build_model
 from tests.parity.compare import assert_parity, randomise, tensors_of
 from tests.parity.reference import torch
 
@@ -60,7 +60,7 @@ def test_a_file_of_a_sequence_model_goes_to_the_context(tmp_path):
     """The second stage of the RSNA recipes was trained on its own: encoder and heads stay as they are."""
     reference = torch.nn.GRU(3 * 64, 32, num_layers=2, bidirectional=True)
     torch.save({"module.gru." + name: tensor for name, tensor in reference.state_dict().items()}, tmp_path / "gru.pth")
-    model = build_model("cnn_gru_nano")
+    model = create_model("cnn_gru_nano")
     x, mask, spacing_mm = jnp.zeros((1, 2, 32, 32, 3)), jnp.ones((1, 2), bool), jnp.ones((1, 3))
     fresh = jax.eval_shape(lambda: model.init(jax.random.key(0), x, mask, spacing_mm, False)["params"])
     params, report, _ = load_weights(fresh, tmp_path / "gru.pth")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ichformer.models.cnn import cnn3d
+from ichformer.models.families.cnn import cnn3d
 from ichformer.models.layers.resnet3d import ResNet3D
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.resnet import torchvision_resnet

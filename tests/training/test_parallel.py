@@ -11,8 +11,8 @@ import pytest
 from ichformer.bench.collectives import collectives, reads
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
+from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.layers.patch_encoder import PatchEncoder
-from ichformer.models.slice_sequence import SliceSequence
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
 from ichformer.training.config import ParallelConfig

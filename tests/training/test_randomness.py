@@ -11,18 +11,18 @@ import pytest
 
 import ichformer
 from ichformer.ct.windows import WINDOWS
-from ichformer.models.cnn import NoContext
 from ichformer.models.encoders import build_encoder
 from ichformer.models.ensemble import Ensemble, Group
+from ichformer.models.families.cnn import NoContext
+from ichformer.models.families.recurrent import RecurrentContext
+from ichformer.models.families.scan_volume import ScanVolume
+from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.heads import SliceContext
 from ichformer.models.layers.draws import draw_by_scan, scans_at
 from ichformer.models.layers.dropout import Dropout
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.swin import SwinEncoder
 from ichformer.models.layers.volume_encoder import VolumeEncoder
-from ichformer.models.recurrent import RecurrentContext
-from ichformer.models.scan_volume import ScanVolume
-from ichformer.models.slice_sequence import SliceSequence
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.objectives.mae import MaskedAutoencoder, MaskedSlices

@@ -21,7 +21,7 @@ import optax
 import pytest
 
 from ichformer.errors import InputError, Stopped
-from ichformer.models.zoo import MODELS
+from ichformer.models.registry import registered_models
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
 from ichformer.training import clock as clock_module
@@ -114,9 +114,9 @@ def test_a_run_of_another_version_of_the_model_is_refused_and_left_as_it_is(conf
     run = tmp_path / "run"
     shutil.copytree(whole, run)
     before = kept(run)
-    entry = MODELS[config.model.name]
+    entry = registered_models()[config.model.name]
     changed = dataclasses.replace(entry, options=entry.options | {"scan_pool": "attention"})
-    monkeypatch.setitem(MODELS, config.model.name, changed)
+    monkeypatch.setitem(registered_models(), config.model.name, changed)
     wanted = r"head/scan_logits/bias is nothing there and 6 here, and so for 6 more; take the ichformer whose commit"
     with pytest.raises(InputError, match=wanted):
         Run.open(run)

@@ -12,8 +12,8 @@ import pytest
 
 from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
+from ichformer.models.registry import registered_models
 from ichformer.models.weights.layouts import LAYOUTS, named_layout
-from ichformer.models.zoo import MODELS
 from ichformer.testing import tiny_cohort
 from ichformer.training.build import build_objective, configured_model
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, ParallelConfig, TrainConfig
@@ -138,5 +138,5 @@ def test_what_a_layout_needs_can_be_built(layout):
     }
     for name in ("slice_vit_nano", "swin3d_nano", "cnn3d_nano", "hybrid_resnet18", "cnn_gru_efficientnet_lite0"):
         model = configured_model(ModelConfig(name=name, pretrained="weights", pretrained_layout=layout))
-        if "norm" in named_layout(layout).needs and "encoder" in MODELS[name].options:
+        if "norm" in named_layout(layout).needs and "encoder" in registered_models()[name].options:
             assert model.encoder.norm == "affine"

@@ -10,13 +10,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ichformer.models.registry import create_model, model_options, registered_models
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.fit import Inflation, Report
 from ichformer.models.weights.imagenet import imagenet_weights
 from ichformer.models.weights.layouts import Layout, recognise
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Tree
-from ichformer.models.zoo import MODELS, build_model, model_options
 
 _SIDE = 224
 """Of the slice that shapes are found with: every patch size of published weights divides it."""
@@ -57,7 +57,7 @@ def load_pretrained(
       channels: of the input: windows times slices.
       seed: of the parameters that the file does not have, such as the heads.
       inflation: how 2-D kernels become 3-D ones, see ``weights.fit``.
-      options: settings of a named model, as ``build_model`` takes them; they go before what the weights want.
+      options: settings of a named model, as ``create_model`` takes them; they go before what the weights want.
 
     Raises:
       InputError: no such model, a file that cannot be read, of no known layout, or of another architecture or size.
@@ -65,7 +65,7 @@ def load_pretrained(
     path = weights_path(model if isinstance(model, str) else type(model).__name__, source)
     if isinstance(model, str):
         layout = recognise(read_tensors(path), where=path).layout
-        model = build_model(model, **wanted_options(model, layout) | options)
+        model = create_model(model, **wanted_options(model, layout) | options)
     elif options:
         raise TypeError(f"a module that is built already takes no {', '.join(options)}")
     inputs = jnp.zeros((1, 1, _SIDE, _SIDE, channels)), jnp.ones((1, 1), bool), jnp.ones((1, 3))
@@ -82,7 +82,7 @@ def weights_path(model: str, source: str | os.PathLike) -> Path:
     """The file that ``source`` names for the model called ``model``; InputError where "imagenet" has none for it."""
     if source != "imagenet":
         return Path(source)
-    entry = MODELS.get(model)
+    entry = registered_models().get(model)
     return imagenet_weights(str(entry.options.get("encoder", model)) if entry else model)
 
 

@@ -8,10 +8,10 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from ichformer.errors import InputError
+from ichformer.models.registry import create_model
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.imagenet import PACKAGES, imagenet_weights
 from ichformer.models.weights.load import load_weights
-from ichformer.models.zoo import build_model
 
 # Where the classes of ILSVRC 2012 stand.
 PALACE, EGYPTIAN_CAT, TRIPOD, ESPRESSO = 698, 285, 872, 967
@@ -50,7 +50,7 @@ def test_photographs_are_recognised(encoder, size):
         path = imagenet_weights(encoder)
     except InputError as error:
         pytest.skip(str(error))
-    model = build_model("cnn2d_efficientnet_lite0", encoder=encoder, norm="affine")
+    model = create_model("cnn2d_efficientnet_lite0", encoder=encoder, norm="affine")
     x = jnp.zeros((1, 1, 64, 64, 3))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, jnp.ones((1, 1), bool), jnp.ones((1, 3)), False))
     params, report, layout = load_weights(shapes["params"], path)

@@ -9,9 +9,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from ichformer.errors import InputError
+from ichformer.models.registry import create_model
 from ichformer.models.weights.imagenet import imagenet_weights
 from ichformer.models.weights.pretrained import load_pretrained
-from ichformer.models.zoo import build_model
 
 RNG = np.random.default_rng(0)
 WIDTH, DEPTH, PATCH, GRID, REGISTERS = 96, 3, 14, 16, 4
@@ -61,9 +61,9 @@ def test_a_module_is_taken_as_it_is_and_a_wrong_start_is_one_line(dinov2, tmp_pa
     file = tmp_path / "dinov2.safetensors"
     save_file(dinov2, file)
     with pytest.raises(InputError, match="is of another architecture or size than this model"):
-        load_pretrained(build_model("cnn2d_nano"), file)
+        load_pretrained(create_model("cnn2d_nano"), file)
     with pytest.raises(TypeError, match="takes no norm"):
-        load_pretrained(build_model("cnn2d_nano"), file, norm="affine")
+        load_pretrained(create_model("cnn2d_nano"), file, norm="affine")
     with pytest.raises(InputError, match="there is no such model"):
         load_pretrained("slice_vit_nanoo", file)
     with pytest.raises(InputError, match="take one of efficientnet_lite0"):

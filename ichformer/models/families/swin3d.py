@@ -4,12 +4,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from ichformer import LABELS
+from ichformer.models.families.scan_volume import ScanVolume
 from ichformer.models.heads import ScanPool
 from ichformer.models.layers.swin import SwinEncoder
 from ichformer.models.layers.transformer import Remat
 from ichformer.models.layers.window_attention import SwinVersion
 from ichformer.models.layers.windows import Size
-from ichformer.models.scan_volume import ScanVolume
 
 # Slices 5 mm apart, pixels of 0.5 mm: what most head CT is stored as.
 _TYPICAL_MM = (5.0, 0.5)
@@ -28,6 +29,8 @@ def swin3d(
     drop_path: float = 0.0,
     remat: Remat = "none",
     dtype: Any = jnp.float32,
+    labels: tuple[str, ...] = LABELS,
+    channels: int | None = None,
 ) -> ScanVolume:
     """The classifier of a size; the default is the tiny one of Liu et al. 2022, with patches one slice deep.
 
@@ -45,6 +48,8 @@ def swin3d(
       drop_path: share of scans that skip the last block's branches; rises from 0 at the first.
       remat: what the backward pass computes anew instead of keeping it.
       dtype: of the computation; parameters stay float32.
+      labels: names of the labels that it scores.
+      channels: of its input; None takes the number that it is first called with.
     """
     if slice_merges is None:
         slice_mm, pixel_mm = _TYPICAL_MM
@@ -61,7 +66,7 @@ def swin3d(
         remat=remat,
         dtype=dtype,
     )
-    return ScanVolume(encoder=encoder, scan_pool=scan_pool, dtype=dtype)
+    return ScanVolume(encoder=encoder, scan_pool=scan_pool, dtype=dtype, labels=labels, channels=channels)
 
 
 def even_merges(token_slice_mm: float, token_pixel_mm: float, count: int) -> tuple[int, ...]:

@@ -4,12 +4,13 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
+from ichformer import LABELS
 from ichformer.errors import InputError
+from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.heads import ScanPool, SliceContext, SlicePooling
 from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.layers.positions import Positions, ZPosition
 from ichformer.models.layers.transformer import BlockStyle, Remat
-from ichformer.models.slice_sequence import SliceSequence
 
 
 def slice_vit(
@@ -32,6 +33,8 @@ def slice_vit(
     drop_path: float = 0.0,
     remat: Remat = "none",
     dtype: Any = jnp.float32,
+    labels: tuple[str, ...] = LABELS,
+    channels: int | None = None,
 ) -> SliceSequence:
     """Slices to tokens (``PatchEncoder``), tokens to one vector a slice, context over slices.
 
@@ -54,6 +57,8 @@ def slice_vit(
       drop_path: rate of stochastic depth of the last block inside a slice.
       remat: what the backward pass inside a slice computes anew; see ``Blocks``.
       dtype: of the computation; parameters stay float32.
+      labels: names of the labels that it scores.
+      channels: of its input; None takes the number that it is first called with.
     """
     if slice_pool == "token" and not class_token:
         raise InputError("needs class_token=True", where='slice_pool="token"', mend="ask for the class token too")
@@ -78,4 +83,6 @@ def slice_vit(
         scan_pool=scan_pool,
         dtype=dtype,
         slice_pool=slice_pool,
+        labels=labels,
+        channels=channels,
     )

@@ -8,12 +8,12 @@ from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.contract import CAM_LAYER, Prediction
+from ichformer.models.families.base import ScanModel
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool, SlicePooling
-from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
 
 
-class SliceSequence(CheckedModule):
+class SliceSequence(ScanModel):
     """Slices to feature grids (``encoder``), grids to one vector a slice, vectors to vectors that know their scan.
 
     Attributes:
@@ -24,6 +24,8 @@ class SliceSequence(CheckedModule):
       slice_pool: how a slice's vector comes from its grid (``SlicePool``); "token" asks the encoder for what its class
         token read there (``PatchEncoder.class_vector``).
       width: what the grid's features are projected to, where an encoder has more than a context can afford.
+
+    ``labels`` and ``channels`` are ``ScanModel``'s.
     """
 
     encoder: nn.Module
@@ -42,6 +44,7 @@ class SliceSequence(CheckedModule):
         train: bool,
     ) -> Prediction:
         """See ``contract.Classifier``; the encoder says which H and W it takes."""
+        self.check(x, slice_mask, spacing_mm)
         b = x.shape[0]
         x = rearrange(x, "b s h w c -> (b s) h w c")
         if self.slice_pool == "token":
@@ -61,7 +64,8 @@ class SliceSequence(CheckedModule):
         vectors = rearrange(vectors, "(b s) d -> b s d", b=b)
         if self.context is not None:
             vectors = self.context(vectors, slice_mask, spacing_mm, train=train)
-        slice_logits, scan_logits = SliceAndScanHead(self.scan_pool, self.dtype, name="head")(vectors, slice_mask)
+        head = SliceAndScanHead(self.scan_pool, self.dtype, len(self.labels), name="head")
+        slice_logits, scan_logits = head(vectors, slice_mask)
         return Prediction(
             slice_logits=slice_logits, scan_logits=scan_logits, features={"slices": vectors, CAM_LAYER: grid}
         )

@@ -8,13 +8,13 @@ from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.contract import CAM_LAYER, Prediction
+from ichformer.models.families.base import ScanModel
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
 from ichformer.models.layers.attention import DENSE_INIT
-from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
 
 
-class ScanVolume(CheckedModule):
+class ScanVolume(ScanModel):
     """An encoder of the whole scan, its grid brought back to the slices, then the heads.
 
     A grid that is coarser than the slices gives every slice its own share of a dense layer on the token that holds it:
@@ -25,6 +25,8 @@ class ScanVolume(CheckedModule):
         change nothing; it has ``slices_per_token``.
       scan_pool: how scan logits come from slices.
       dtype: of the computation; parameters stay float32.
+
+    ``labels`` and ``channels`` are ``ScanModel``'s.
     """
 
     encoder: nn.Module
@@ -40,6 +42,7 @@ class ScanVolume(CheckedModule):
         train: bool,
     ) -> Prediction:
         """See ``contract.Classifier``; any number of slices, any H and W."""
+        self.check(x, slice_mask, spacing_mm)
         b, slices = slice_mask.shape
         grid = self.encoder(x, slice_mask, spacing_mm, train=train)
         width, each = grid.shape[-1], self.encoder.slices_per_token
@@ -49,7 +52,8 @@ class ScanVolume(CheckedModule):
         grid = self.perturb(CAM_LAYER, grid)
         vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
         vectors = rearrange(vectors, "(b s) d -> b s d", b=b)
-        slice_logits, scan_logits = SliceAndScanHead(self.scan_pool, self.dtype, name="head")(vectors, slice_mask)
+        head = SliceAndScanHead(self.scan_pool, self.dtype, len(self.labels), name="head")
+        slice_logits, scan_logits = head(vectors, slice_mask)
         return Prediction(
             slice_logits=slice_logits, scan_logits=scan_logits, features={"slices": vectors, CAM_LAYER: grid}
         )

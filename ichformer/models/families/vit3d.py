@@ -4,11 +4,12 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from ichformer import LABELS
+from ichformer.models.families.scan_volume import ScanVolume
 from ichformer.models.heads import ScanPool
 from ichformer.models.layers.positions import Positions, ZPosition
 from ichformer.models.layers.transformer import BlockStyle, Remat
 from ichformer.models.layers.volume_encoder import VolumeAttention, VolumeEncoder
-from ichformer.models.scan_volume import ScanVolume
 
 
 def vit3d(
@@ -27,6 +28,8 @@ def vit3d(
     drop_path: float = 0.0,
     remat: Remat = "none",
     dtype: Any = jnp.float32,
+    labels: tuple[str, ...] = LABELS,
+    channels: int | None = None,
 ) -> ScanVolume:
     """A scan to tokens (``VolumeEncoder``), tokens to slices (``ScanVolume``); any number of slices, any H and W.
 
@@ -46,6 +49,8 @@ def vit3d(
       drop_path: rate of stochastic depth of the last block.
       remat: what the backward pass computes anew; see ``Blocks``.
       dtype: of the computation; parameters stay float32.
+      labels: names of the labels that it scores.
+      channels: of its input; None takes the number that it is first called with.
     """
     encoder = VolumeEncoder(
         patch_size=patch_size,
@@ -62,4 +67,4 @@ def vit3d(
         drop_path=drop_path,
         remat=remat,
     )
-    return ScanVolume(encoder=encoder, scan_pool=scan_pool, dtype=dtype)
+    return ScanVolume(encoder=encoder, scan_pool=scan_pool, dtype=dtype, labels=labels, channels=channels)

@@ -4,10 +4,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from ichformer import LABELS
 from ichformer.models.encoders import build_encoder
+from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.heads import ScanPool, SliceContext
 from ichformer.models.layers.channel_norm import Norm
-from ichformer.models.slice_sequence import SliceSequence
 
 
 def hybrid(
@@ -21,6 +22,8 @@ def hybrid(
     scan_pool: ScanPool = "attention",
     dropout: float = 0.0,
     dtype: Any = jnp.float32,
+    labels: tuple[str, ...] = LABELS,
+    channels: int | None = None,
 ) -> SliceSequence:
     """Encoder per slice, sequence model over slices: the RSNA 2019 medal recipe as one network.
 
@@ -34,6 +37,8 @@ def hybrid(
       scan_pool: how scan logits come from slices.
       dropout: on the branches of the transformer's blocks.
       dtype: of the computation; parameters stay float32.
+      labels: names of the labels that it scores.
+      channels: of its input; None takes the number that it is first called with.
     """
     return SliceSequence(
         encoder=build_encoder(encoder, norm=norm, drop_path=drop_path, dtype=dtype),
@@ -41,4 +46,6 @@ def hybrid(
         context=SliceContext(context_depth, context_heads, dropout, dtype),
         scan_pool=scan_pool,
         dtype=dtype,
+        labels=labels,
+        channels=channels,
     )

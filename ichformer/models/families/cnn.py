@@ -7,8 +7,11 @@ import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
+from ichformer import LABELS
 from ichformer.models.contract import CAM_LAYER, Prediction
 from ichformer.models.encoders import build_encoder
+from ichformer.models.families.base import ScanModel
+from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
 from ichformer.models.layers.channel_norm import Norm
 from ichformer.models.layers.checked import CheckedModule
@@ -16,7 +19,6 @@ from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.dropout import Dropout
 from ichformer.models.layers.resnet import Shortcut
 from ichformer.models.layers.resnet3d import ResNet3D
-from ichformer.models.slice_sequence import SliceSequence
 
 
 def cnn2d(
@@ -28,6 +30,8 @@ def cnn2d(
     scan_pool: ScanPool = "max",
     dropout: float = 0.0,
     dtype: Any = jnp.float32,
+    labels: tuple[str, ...] = LABELS,
+    channels: int | None = None,
 ) -> SliceSequence:
     """A convolutional network for every slice; only the scan's logits know all slices.
 
@@ -39,6 +43,8 @@ def cnn2d(
       scan_pool: how scan logits come from slices.
       dropout: on the slices' vectors.
       dtype: of the computation; parameters stay float32.
+      labels: names of the labels that it scores.
+      channels: of its input; None takes the number that it is first called with.
     """
     return SliceSequence(
         encoder=build_encoder(encoder, norm=norm, drop_path=drop_path, dtype=dtype),
@@ -46,6 +52,8 @@ def cnn2d(
         context=NoContext(dropout),
         scan_pool=scan_pool,
         dtype=dtype,
+        labels=labels,
+        channels=channels,
     )
 
 
@@ -80,6 +88,8 @@ def cnn3d(
     scan_pool: ScanPool = "attention",
     dropout: float = 0.0,
     dtype: Any = jnp.float32,
+    labels: tuple[str, ...] = LABELS,
+    channels: int | None = None,
 ) -> "Cnn3d":
     """A 3-D ResNet over the scan; ``width`` and ``dropout`` are of the slices' vectors, the others ``ResNet3D``'s."""
     return Cnn3d(
@@ -88,10 +98,12 @@ def cnn3d(
         scan_pool=scan_pool,
         dropout=dropout,
         dtype=dtype,
+        labels=labels,
+        channels=channels,
     )
 
 
-class Cnn3d(CheckedModule):
+class Cnn3d(ScanModel):
     """A 3-D encoder, one vector a slice, heads.
 
     Attributes:
@@ -100,6 +112,8 @@ class Cnn3d(CheckedModule):
       scan_pool: how scan logits come from slices.
       dropout: on the slices' vectors.
       dtype: of the computation; parameters stay float32.
+
+    ``labels`` and ``channels`` are ``ScanModel``'s.
     """
 
     encoder: nn.Module
@@ -113,10 +127,11 @@ class Cnn3d(CheckedModule):
         self,
         x: Float[Array, "b s h w c"],
         slice_mask: Bool[Array, "b s"],
-        spacing_mm: Float[Array, "b 3"],  # noqa: ARG002
+        spacing_mm: Float[Array, "b 3"],
         train: bool,
     ) -> Prediction:
         """See ``contract.Classifier``; any H and W."""
+        self.check(x, slice_mask, spacing_mm)
         grid = self.encoder(x, slice_mask)
         if self.width is not None:
             grid = Dense(self.width, dtype=self.dtype, name="project")(grid)
@@ -124,7 +139,8 @@ class Cnn3d(CheckedModule):
         vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
         vectors = rearrange(vectors, "(b s) d -> b s d", b=x.shape[0])
         vectors = Dropout(self.dropout)(vectors, train=train)
-        slice_logits, scan_logits = SliceAndScanHead(self.scan_pool, self.dtype, name="head")(vectors, slice_mask)
+        head = SliceAndScanHead(self.scan_pool, self.dtype, len(self.labels), name="head")
+        slice_logits, scan_logits = head(vectors, slice_mask)
         return Prediction(
             slice_logits=slice_logits, scan_logits=scan_logits, features={"slices": vectors, CAM_LAYER: grid}
         )

@@ -11,11 +11,11 @@ from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.models.contract import CAM_LAYER
 from ichformer.models.flops import SCAN_SHAPE, forward_facts, scan_inputs
-from ichformer.models.zoo import MODELS, build_model
+from ichformer.models.registry import create_model, registered_models
 from tests.models.gradients import constants, key_biases, silent_parameters
 
 # The larger sizes differ from these in numbers alone: for them shapes and counts are enough.
-SMALL = [name for name in MODELS if name.endswith("_nano")]
+SMALL = [name for name in registered_models() if name.endswith("_nano")]
 # Tracing and compiling take most of the time, so that most models wait for `pytest -m slow`.
 SOME = [pytest.param(name, marks=[pytest.mark.slow] * (name != "slice_vit_nano")) for name in SMALL]
 SLICES, REAL = 6, 4
@@ -31,7 +31,7 @@ def inputs() -> tuple[jax.Array, jax.Array, jax.Array]:
 
 @functools.cache
 def variables(name: str):
-    model, args = build_model(name), inputs()
+    model, args = create_model(name), inputs()
     key = jax.random.key(1, impl="unsafe_rbg")  # one operation an array, where the default is compiled for seconds
     return {"params": jax.jit(lambda: model.init(key, *args, False)["params"])()}
 
@@ -39,7 +39,7 @@ def variables(name: str):
 @functools.cache
 def with_gradient(name: str):
     """Prediction and the gradient of a number that depends on all logits that count, jitted as one."""
-    model = build_model(name)
+    model = create_model(name)
 
     def total(params, *args):
         prediction = model.apply({"params": params}, *args, False)
@@ -55,23 +55,25 @@ def predict(name: str, *args: jax.Array):
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+    "name", [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in registered_models()]
 )
 def test_shapes_and_counts(name):
-    prediction, params, flops = forward_facts(build_model(name))
+    prediction, params, flops = forward_facts(create_model(name))
     slices = SCAN_SHAPE[0]
     assert prediction.slice_logits.shape == (1, slices, len(LABELS))
     assert prediction.scan_logits.shape == (1, len(LABELS))
     assert prediction.features["slices"].shape[:2] == (1, slices)
     assert prediction.features[CAM_LAYER].shape[:2] == (1, slices)
     assert prediction.features[CAM_LAYER].ndim == 5
-    entry = MODELS[name]
+    entry = registered_models()[name]
     assert (entry.params, entry.gflops) == (params, float(f"{flops / 1e9:.4g}"))
 
 
 def test_every_family_has_a_small_size():
-    assert {MODELS[name].family for name in SMALL} == {entry.family for entry in MODELS.values()}
-    assert all(MODELS[name].params < 510_000 for name in SMALL)
+    assert {registered_models()[name].family for name in SMALL} == {
+        entry.family for entry in registered_models().values()
+    }
+    assert all(registered_models()[name].params < 510_000 for name in SMALL)
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -100,7 +102,7 @@ def one_slice() -> tuple[jax.Array, jax.Array, jax.Array]:
 @pytest.mark.parametrize("name", SOME)
 def test_one_slice_and_three_hundred(name):
     x, slice_mask, spacing_mm = inputs()
-    model = build_model(name)
+    model = create_model(name)
     apply = jax.jit(lambda *args: model.apply(*args, False))
     alone = apply(variables(name), *one_slice())
     padded = predict(name, x, slice_mask & (jnp.arange(SLICES)[None] < 1), spacing_mm)
@@ -115,7 +117,7 @@ def test_one_slice_and_three_hundred(name):
 @pytest.mark.slow  # operation by operation, each is compiled alone: some hundred of them
 @pytest.mark.parametrize("name", SMALL)
 def test_jit_equals_eager(name):
-    model = build_model(name)
+    model = create_model(name)
     eager = model.apply(variables(name), *one_slice(), False)
     jitted = jax.jit(lambda *args: model.apply(*args, False))(variables(name), *one_slice())
     np.testing.assert_allclose(eager.slice_logits, jitted.slice_logits, atol=1e-5)
@@ -124,7 +126,7 @@ def test_jit_equals_eager(name):
 
 @pytest.mark.parametrize("name", SOME)
 def test_bfloat16_stays_close(name):
-    model = build_model(name, dtype=jnp.bfloat16)
+    model = create_model(name, dtype=jnp.bfloat16)
     half = jax.jit(lambda *args: model.apply(*args, False))(variables(name), *inputs())
     full = predict(name, *inputs())
     assert half.scan_logits.dtype == half.slice_logits.dtype == jnp.float32
@@ -143,14 +145,14 @@ def test_position_in_the_scan_is_in_millimetres(name):
 
 
 def test_scan_pool_max_is_the_largest_slice_logit():
-    assert MODELS["slice_vit_nano"].options["scan_pool"] == "max"
+    assert registered_models()["slice_vit_nano"].options["scan_pool"] == "max"
     prediction = predict("slice_vit_nano", *inputs())
     np.testing.assert_array_equal(prediction.scan_logits[0], prediction.slice_logits[0, :REAL].max(0))
 
 
 @pytest.mark.slow
 def test_dropout_only_when_training():
-    model, params, args = build_model("hybrid_nano", dropout=0.5), variables("hybrid_nano"), inputs()
+    model, params, args = create_model("hybrid_nano", dropout=0.5), variables("hybrid_nano"), inputs()
 
     @functools.partial(jax.jit, static_argnums=1)
     def scores(seed, train):
@@ -162,10 +164,10 @@ def test_dropout_only_when_training():
 
 def test_unknown_names_and_sizes_are_explained():
     with pytest.raises(InputError, match="xyz: there is no such model; choose one of slice_vit_nano"):
-        build_model("xyz")
+        create_model("xyz")
     with pytest.raises(InputError, match="perhaps you meant swin3d_t, or choose one of"):
-        build_model("swin3dt")
+        create_model("swin3dt")
     with pytest.raises(InputError, match="cannot be cut into patches of 8"):
         jax.eval_shape(
-            lambda *x: build_model("slice_vit_nano").init(jax.random.key(0), *x, False), *scan_inputs(1, 30, 30, 3)
+            lambda *x: create_model("slice_vit_nano").init(jax.random.key(0), *x, False), *scan_inputs(1, 30, 30, 3)
         )

@@ -6,12 +6,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ichformer import LABELS
 from ichformer.models.encoders import build_encoder
+from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.heads import ScanPool
 from ichformer.models.layers.channel_norm import Norm
 from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.gru import BidirectionalGru
-from ichformer.models.slice_sequence import SliceSequence
 
 
 def cnn_gru(
@@ -25,6 +26,8 @@ def cnn_gru(
     scan_pool: ScanPool = "attention",
     dropout: float = 0.0,
     dtype: Any = jnp.float32,
+    labels: tuple[str, ...] = LABELS,
+    channels: int | None = None,
 ) -> SliceSequence:
     """The recipe that won RSNA 2019 (Wang et al. 2021, NeuroImage: Clinical 32:102785), as one network.
 
@@ -38,6 +41,8 @@ def cnn_gru(
       scan_pool: how scan logits come from slices.
       dropout: between the layers of the GRU.
       dtype: of the computation; parameters stay float32.
+      labels: names of the labels that it scores.
+      channels: of its input; None takes the number that it is first called with.
     """
     return SliceSequence(
         encoder=build_encoder(encoder, norm=norm, drop_path=drop_path, dtype=dtype),
@@ -45,6 +50,8 @@ def cnn_gru(
         context=RecurrentContext(hidden, layers, dropout, dtype),
         scan_pool=scan_pool,
         dtype=dtype,
+        labels=labels,
+        channels=channels,
     )
 
 

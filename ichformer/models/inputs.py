@@ -1,0 +1,88 @@
+"""What a classifier is given: an example for ``init``, and refusals that say what was expected and what was found."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ichformer.errors import InputError
+
+EXAMPLE_CHANNELS = 3
+"""Channels of an example where the model does not say how many it takes: three windows."""
+
+
+def example_inputs(model: Any, *, scans: int = 1, slices: int = 4, size: int = 64) -> dict[str, Any]:
+    """Inputs of the right shapes for ``model.init(key, **inputs)`` and ``model.apply(variables, **inputs)``.
+
+    Args:
+      model: a classifier; its ``channels`` are taken where it has any.
+      scans: B, how many scans.
+      slices: S, slices of a scan.
+      size: H and W, rows and columns of a slice.
+
+    Returns:
+      ``x`` [B,S,H,W,C] of zeros, ``slice_mask`` [B,S] of True, ``spacing_mm`` [B,3] (z, y, x), ``train`` False.
+    """
+    channels = getattr(model, "channels", None) or EXAMPLE_CHANNELS
+    return {
+        "x": jnp.zeros((scans, slices, size, size, channels)),
+        "slice_mask": jnp.ones((scans, slices), bool),
+        "spacing_mm": jnp.broadcast_to(jnp.asarray([5.0, 0.5, 0.5]), (scans, 3)),
+        "train": False,
+    }
+
+
+def check_inputs(x: Any, slice_mask: Any, spacing_mm: Any, *, channels: int | None = None) -> None:
+    """InputError where the inputs of a classifier have another shape or dtype than its contract says.
+
+    Args:
+      x: windowed slices [B,S,H,W,C], floating, in [0, 1].
+      slice_mask: bool [B,S].
+      spacing_mm: [B,3].
+      channels: C that is wanted; None takes any.
+    """
+    x_shape, mask_shape, spacing_shape = jnp.shape(x), jnp.shape(slice_mask), jnp.shape(spacing_mm)
+    expected = "expected [scans, slices, rows, columns, channels]"
+    if len(x_shape) != 5:
+        mend = "add the axis of scans: x[None]" if len(x_shape) == 4 else "give x five axes"
+        raise InputError(f"{expected}, found the shape {list(x_shape)}", where="x", mend=mend)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise InputError(
+            f"expected floating values in [0, 1], found {x.dtype}",
+            where="x",
+            mend="apply windows to the HU first: ichformer.ct.windows.apply_windows",
+        )
+    if channels is not None and x_shape[-1] != channels:
+        raise InputError(
+            f"expected {channels} channels, found {x_shape[-1]} in the shape {list(x_shape)}",
+            where="x",
+            mend="give as many windows as the model was made for, or make it with channels=None",
+        )
+    if mask_shape != x_shape[:2]:
+        raise InputError(
+            f"expected the shape {list(x_shape[:2])} [scans, slices], found {list(mask_shape)}",
+            where="slice_mask",
+            mend="say for each slice of x whether it is real",
+        )
+    if slice_mask.dtype != jnp.bool_:
+        raise InputError(f"expected bool, found {slice_mask.dtype}", where="slice_mask", mend="give True and False")
+    if spacing_shape != (x_shape[0], 3):
+        raise InputError(
+            f"expected the shape {[x_shape[0], 3]}, found {list(spacing_shape)}",
+            where="spacing_mm",
+            mend="give each scan the distance of its slices, rows and columns in mm",
+        )
+
+
+def refuse_raw_hu(x: Any) -> None:
+    """InputError where values lie outside of 0 to 1, as raw HU do; rounding of a window is let pass."""
+    if not isinstance(x, np.ndarray | jax.Array) or not x.size:
+        return
+    least, most = float(jnp.min(x)), float(jnp.max(x))
+    if not -0.01 <= least <= most <= 1.01:
+        raise InputError(
+            f"expected values in [0, 1], found {least:g} to {most:g}",
+            where="x",
+            mend="apply windows to the HU first: ichformer.ct.windows.apply_windows",
+        )

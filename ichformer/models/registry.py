@@ -1,0 +1,182 @@
+"""Every model by name: the one registry that Python, training, the command line and the tests over all models read."""
+
+import difflib
+import fnmatch
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, overload
+
+import flax.linen as nn
+
+from ichformer.errors import InputError, one_line
+
+Build = TypeVar("Build", bound=Callable[..., nn.Module])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A model of the registry.
+
+    Attributes:
+      build: makes the module; keyword arguments override ``options``.
+      options: what makes this size of its family.
+      family: what the sizes of one architecture have in common.
+      about: the family in a few words; "" where nothing was said.
+      params: how many numbers it learns with three windows as channels; None where nobody counted.
+      gflops: 10**9 floating-point operations of the forward pass over one scan of ``flops.SCAN_SHAPE``, to four digits;
+        None where nobody counted.
+    """
+
+    build: Callable[..., nn.Module]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    family: str
+    about: str = ""
+    params: int | None = None
+    gflops: float | None = None
+
+
+_MODELS: dict[str, Entry] = {}
+
+
+@overload
+def register_model(build: Build, /) -> Build: ...
+@overload
+def register_model(
+    *, name: str | None = None, options: Mapping[str, Any] | None = None, family: str | None = None, about: str = ""
+) -> Callable[[Build], Build]: ...
+def register_model(
+    build: Build | None = None,
+    /,
+    *,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    family: str | None = None,
+    about: str = "",
+) -> Build | Callable[[Build], Build]:
+    """Makes a model known by name, to ``create_model``, to training and to the command line.
+
+    Example:
+      >>> import flax.linen as nn
+      >>> import jax.numpy as jnp
+      >>> from ichformer.models.contract import Prediction
+      >>> @register_model
+      ... class Brightness(nn.Module):
+      ...     labels: tuple[str, ...] = ("any",)
+      ...
+      ...     @nn.compact
+      ...     def __call__(self, x, slice_mask, spacing_mm, train):
+      ...         slices = x.mean((2, 3))  # [B,S,C]
+      ...         logits = nn.Dense(len(self.labels))(slices)
+      ...         return Prediction(slice_logits=logits, scan_logits=logits.max(1), features={"slices": slices})
+      >>> create_model("Brightness").labels
+      ('any',)
+
+    Args:
+      build: a class of modules, or a function of keyword arguments that returns a module; it obeys
+        ``models.contract.Classifier``. Where it takes ``labels`` or ``channels``, ``create_model`` passes them on.
+      name: what to call it; the name of ``build`` by default.
+      options: keyword arguments for ``build`` under this name, so that one family has several sizes.
+      family: what the sizes of one architecture have in common; the name of ``build`` by default.
+      about: the family in a few words, for ``ichformer models``.
+
+    Raises:
+      InputError: another model has that name.
+    """
+
+    def register(build: Build) -> Build:
+        family_name = family or build.__name__
+        entry = Entry(build=build, options=dict(options or {}), family=family_name, about=about)
+        add_model(name or build.__name__, entry)
+        return build
+
+    return register if build is None else register(build)
+
+
+def add_model(name: str, entry: Entry) -> None:
+    """``register_model`` of an entry that is made already."""
+    there = _MODELS.get(name)
+    # A cell of a notebook that runs again, and a module that is imported again, replace what they registered.
+    if there is not None and _place(there.build) != _place(entry.build):
+        raise InputError("another model has this name", where=one_line(name), mend="register it under another name")
+    _MODELS[name] = entry
+
+
+def registered_models() -> Mapping[str, Entry]:
+    """All models by name: those of the package in the order of their families, then those of others."""
+    _load_own()
+    return _MODELS
+
+
+def list_models(pattern: str = "*") -> tuple[str, ...]:
+    """The names of the models that fit a pattern.
+
+    Example:
+      >>> list_models("swin*")
+      ('swin3d_nano', 'swin3d_t', 'swin3d_s', 'swin3d_b')
+
+    Args:
+      pattern: with ``*`` and ``?`` as in file names.
+    """
+    return tuple(fnmatch.filter(registered_models(), pattern))
+
+
+def create_model(name: str, **options: Any) -> nn.Module:
+    """The model called ``name``, with some of its settings changed.
+
+    Example:
+      >>> model = create_model("swin3d_t", labels=("bleed", "fracture"), channels=3, scan_pool="max")
+      >>> model.labels
+      ('bleed', 'fracture')
+
+    Args:
+      name: of ``list_models()``.
+      options: settings, as ``model_options(name)`` lists them. All families take ``labels``, the names of what is
+        scored; ``channels`` of the input; ``scan_pool`` and ``dtype``.
+
+    Raises:
+      InputError: no such model, or a setting that it has not or that it refuses.
+    """
+    entry = model_entry(name)
+    known = model_options(name)
+    if wrong := sorted(options.keys() - known):
+        raise InputError(
+            f"{name} has no such setting",
+            where=one_line(wrong[0]),
+            mend=_near(wrong[0], known) + f"choose one of {', '.join(sorted(known))}",
+        )
+    return entry.build(**{**entry.options, **options})
+
+
+def model_options(name: str) -> set[str]:
+    """The settings that ``create_model`` can change in the model called ``name``."""
+    return set(inspect.signature(model_entry(name).build).parameters) - {"parent", "name"}
+
+
+def model_entry(name: str) -> Entry:
+    """What the registry knows of a model; InputError for a name that is not there."""
+    known = registered_models()
+    if name not in known:
+        raise InputError(
+            "there is no such model",
+            where=one_line(name),
+            mend=_near(name, known) + f"choose one of {', '.join(known)}",
+        )
+    return known[name]
+
+
+def _near(wrong: str, known: Mapping[str, Any] | set[str]) -> str:
+    return "".join(f"perhaps you meant {near}, or " for near in difflib.get_close_matches(wrong, known, n=1))
+
+
+def _place(build: Callable[..., nn.Module]) -> tuple[str, str]:
+    return build.__module__, build.__qualname__
+
+
+@functools.cache
+def _load_own() -> None:
+    from ichformer.models.families import sizes
+
+    for name, entry in sizes.SIZES.items():
+        add_model(name, entry)
