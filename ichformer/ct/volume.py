@@ -46,3 +46,20 @@ class Volume:
             raise ValueError(f"{self.hu.shape[0]} slices but {len(self.audit.steps_mm)} steps between them")
         if len(self.spacing_mm) != 3 or not all(np.isfinite(v) and v > 0 for v in self.spacing_mm):
             raise ValueError(f"spacing_mm must be three positive numbers (z, y, x), got {self.spacing_mm}")
+
+    def __repr__(self) -> str:
+        """Two lines: what it holds, and what was found. No array, and no text of the header that may name somebody."""
+        slices, rows, columns = self.hu.shape
+        along_z, along_y, along_x = (f"{value:.3g}" for value in self.spacing_mm)
+        values = f"{self.hu.min()} to {self.hu.max()} HU" if self.hu.size else "no voxels"
+        found = [
+            *([f"thickness {self.audit.thickness_mm:g} mm"] if np.isfinite(self.audit.thickness_mm) else []),
+            *([f"tilt {self.audit.tilt_deg:.1f} degrees"] if self.audit.tilt_deg else []),
+            *([f"{self.audit.missing_slices} slices missing"] if self.audit.missing_slices else []),
+            f"notes: {', '.join(sorted({note.code for note in self.audit.notes})) or 'none'}",
+        ]
+        return (
+            f"Volume: {slices} slices of {rows} x {columns}, {values}, "
+            f"{along_z} mm between slices, pixels of {along_y} x {along_x} mm\n"
+            f"        {'; '.join([self.audit.modality, *found] if self.audit.modality else found)}"
+        )
