@@ -3,7 +3,7 @@
 Claim: of 20,000 files broken in known and random ways, none crashes a process, hangs it, or asks for gigabytes.
 Cost: about half an hour on one CPU core.
 Command: python -m experiments.fuzz --files 20000 --seed 0
-Expected: "0 failures" and exit code 0; the figures seen stand in RESULTS.md.
+Expected: "0 failures" and exit code 0; the figures seen stand in ``experiments/RESULTS.md``.
 """
 
 import argparse

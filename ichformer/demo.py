@@ -66,8 +66,8 @@ def demo_config(store: Store, *, fast: bool, seed: int) -> TrainConfig:
     Short runs of many scans tell more than long runs of few, and small changes are enough where heads lie alike. No
     skull, as its edge looks like blood; narrow windows, each on a scale of its own (the encoder's ``Standardise``); a
     low rate for all but matrices: so it begins to tell bleeds after 100 steps on each of five cohorts, and the rest
-    goes into the subtypes (``experiments/RESULTS.md``). Where it has to be fast, half the batch and AdamW, whose step
-    compiles in two thirds of the time.
+    goes into the subtypes (``experiments/studies/2026-11-28-demo-plateau.md``). Where it has to be fast, half the batch
+    and AdamW, whose step compiles in two thirds of the time.
     """
     muon = OptimConfig(name="muon", learning_rate=0.014, adamw_factor=0.1, schedule="wsd", warmup_steps=30)
     adamw = OptimConfig(name="adamw", learning_rate=0.003, schedule="wsd", warmup_steps=30)

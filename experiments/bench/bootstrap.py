@@ -6,7 +6,7 @@ same 10 replicates.
 
 Cost: two minutes on one CPU core.
 Command: python experiments/bench/bootstrap.py
-Seen: see ``experiments/RESULTS.md``.
+Seen: ``experiments/studies/2026-11-26-interval-coverage.md``.
 """
 
 import argparse

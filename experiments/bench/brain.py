@@ -4,7 +4,7 @@ Claim: under a second of one core's time. Processor time, median.
 
 Cost: ten seconds on one CPU core.
 Command: taskset -c 0 python experiments/bench/brain.py
-Seen: see ``experiments/RESULTS.md``.
+Seen: ``experiments/studies/2026-11-23-reading-series.md``.
 """
 
 import argparse

@@ -8,7 +8,7 @@ Command: python experiments/bench/compile_time.py [--platform tpu]
 
 ``--platform tpu`` compiles ahead of time for one chip of a v5p. It needs no TPU but its compiler, ``pip install
 'jax[tpu]'``.
-Seen: see ``experiments/RESULTS.md``.
+Seen: ``experiments/studies/2026-11-26-compile-time.md``.
 """
 
 import argparse

@@ -6,7 +6,7 @@ all slices, and reads half of the GE head, whose slices are 4 mm apart below and
 
 Cost: two minutes. Needs ``monai``, ``itk`` and ``torch`` (extra ``parity``).
 Command: python experiments/bench/reading.py ../shared/data/dcm_qa_ct/GE ../shared/data/dcm_qa_ct/Philips/S21610/S2010
-Seen: see ``experiments/RESULTS.md``.
+Seen: ``experiments/studies/2026-11-23-reading-series.md``.
 """
 
 import argparse

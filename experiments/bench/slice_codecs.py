@@ -3,8 +3,8 @@
 Claim: byte planes in Zstandard are at least 2.5 times smaller than HU in memory and are read at about 1 GB/s a core.
 Cost: one minute on one CPU core.
 Command: pip install imagecodecs; taskset -c 0 python experiments/bench/slice_codecs.py [--data FOLDER_OF_REAL_FILES]
-Expected: the table of ``experiments/RESULTS.md``. Speeds are of HU in memory (2 bytes a voxel), medians of the
-thread's own time; compare them within one run.
+Expected: the table of ``experiments/studies/2026-11-28-store-codecs.md``. Speeds are of HU in memory (2 bytes
+a voxel), medians of the thread's own time; compare them within one run.
 """
 
 import argparse

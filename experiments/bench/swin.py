@@ -6,7 +6,7 @@ medians of interleaved runs: on a machine that others use, clocks on the wall te
 
 Cost: five minutes. Needs ``monai`` and ``torch`` (extra ``parity``).
 Command: taskset -c 0 python experiments/bench/swin.py
-Seen: see ``experiments/RESULTS.md``.
+Seen: ``experiments/studies/2026-11-23-swin-beside-monai.md``.
 """
 
 import argparse

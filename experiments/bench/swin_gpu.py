@@ -7,7 +7,7 @@ its own; then they take turns, and the figure is the median of rounds of several
 
 Cost: three minutes of one GPU, most of it compiling. Needs ``monai`` and a PyTorch that sees the GPU.
 Command: python experiments/bench/swin_gpu.py
-Seen: see ``experiments/RESULTS.md``.
+Seen: ``experiments/studies/2026-11-27-gpu-h100.md``.
 """
 
 import argparse

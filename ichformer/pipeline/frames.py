@@ -3,7 +3,7 @@
 The HU of a slice are stored as their high bytes, then their low bytes, in one Zstandard frame: high bytes hardly change
 from pixel to pixel, and one addition of two planes is all that is left to do after Zstandard. Differences between
 neighbours would be smaller still, but undoing them costs more than half of the speed (the table in
-``experiments/RESULTS.md``). A mask is a plain Zstandard frame.
+``experiments/studies/2026-11-28-store-codecs.md``). A mask is a plain Zstandard frame.
 """
 
 from collections.abc import Iterable

@@ -150,8 +150,7 @@ class OptimConfig:
     Attributes:
       name: "adamw"; "lamb", for batches of thousands of scans; "lion", half of AdamW's memory (take a third of its
         rate); "sgd" with momentum; or "muon", which orthogonalises the updates of matrices and leaves the rest to
-        AdamW with Nesterov's momentum: small networks that start from nothing learn in fewer steps with it (see
-        ``experiments/RESULTS.md``).
+        AdamW with Nesterov's momentum: the demo's small network, which starts from nothing, is trained with it.
       learning_rate: the peak.
       adamw_factor: muon: what AdamW optimises (biases, norms, heads) gets this part of the rate.
       schedule: how the rate falls to zero after a linear warm-up: along a "cosine", on a "linear" line, or "wsd"

@@ -1,4 +1,4 @@
-"""What README shows of a folder of one's own, letter by letter."""
+"""What README and docs/own-scans.md show of a folder of one's own, letter by letter."""
 
 import pathlib
 import re
@@ -12,7 +12,7 @@ from ichformer.pipeline.records import Store
 from tests.cohorts.nifti_sets import scan, write_nifti
 from tests.stores import prepare_here
 
-README = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -22,7 +22,8 @@ def section(tmp_path, monkeypatch):
         write_nifti(tmp_path / "scans" / name, scan(seed))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ichformer.pipeline.prepare.prepare", lambda index, out, **_: prepare_here(index, out))
-    return README.partition("### Scans of your own")[2].partition("\n## ")[0]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return readme.partition("## Train on your own data")[2].partition("\n## ")[0]
 
 
 def test_the_commands_and_the_table(section, tmp_path, capsys):
@@ -41,10 +42,11 @@ def test_the_commands_and_the_table(section, tmp_path, capsys):
     assert set(index["patient_source"]) == {"table"}
 
 
-def test_names_of_columns_that_are_understood_or_named(section):
-    understood = re.search(r"Usual names such as (.*?) are\s+understood", section, re.DOTALL)[1]
+def test_names_of_columns_that_are_understood_or_named():
+    page = (ROOT / "docs" / "own-scans.md").read_text(encoding="utf-8")
+    understood = re.search(r"Usual names such as (.*?) are\s+understood", page, re.DOTALL)[1]
     names = re.findall(r"`(\w+)`", understood)
     assert name_columns(names[:3] + names[4:], {}).meanings == ("path", "patient", "any", "subdural")
     assert name_columns(["path", "ICH"], {}).meanings == ("path", "any")
-    given = re.search(r"--columns (\S+=\S+ \S+=\w+)", section)[1]
+    given = re.search(r"--columns (\S+=\S+ \S+=\w+)", page)[1]
     assert parse_columns(given.split()) == {"any": "TRUTH", "path": "NIFTI"}

@@ -1,0 +1,101 @@
+"""Pages for readers: links lead somewhere, commands have the options shown, and figures are those of the results."""
+
+import pathlib
+import re
+import shlex
+
+import pytest
+import yaml
+
+from ichformer import __version__, cli
+
+ROOT = pathlib.Path(__file__).parents[1]
+README, RESULTS = ROOT / "README.md", ROOT / "experiments" / "RESULTS.md"
+STUDIES = sorted((ROOT / "experiments" / "studies").glob("*.md"))
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), RESULTS, *STUDIES]
+PAGES += [ROOT / "experiments" / "launch" / "README.md"]
+
+
+def named(page: pathlib.Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        path, _, heading = target.partition("#")
+        file = (page.parent / path) if path else page
+        assert file.exists(), f"{named(page)} links to {target}"
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
+            assert heading in anchors, f"{named(page)} links to {target}"
+
+
+def commands() -> dict[str, str]:
+    """Every whole command of ours in README and docs, to the page that shows it first."""
+    found: dict[str, str] = {}
+    for page in [README, *sorted((ROOT / "docs").glob("*.md"))]:
+        for line in page.read_text(encoding="utf-8").splitlines():
+            shown = re.fullmatch(r" {4}ichformer (.*?)(?:\s+#.*)?", line)
+            if shown and "..." not in shown[1]:
+                found.setdefault(shown[1], named(page))
+    return found
+
+
+def test_commands_have_the_options_that_are_shown():
+    shown = commands()
+    assert len(shown) >= 15
+    for command in shown:
+        cli._parse(shlex.split(command))  # says what is wrong, and runs nothing
+
+
+def test_every_study_is_dated_and_linked_from_the_results():
+    results = RESULTS.read_text(encoding="utf-8")
+    assert STUDIES
+    for study in STUDIES:
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d-[a-z0-9-]+\.md", study.name)
+        assert f"](studies/{study.name})" in results
+
+
+def test_rows_of_the_results_are_whole():
+    rows = [line for line in RESULTS.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    assert len(rows) > 50
+    assert {row.replace(r"\|", "").count("|") for row in rows} == {7}
+
+
+def test_readme_is_short_and_its_figures_are_those_of_the_results():
+    readme, results = README.read_text(encoding="utf-8"), RESULTS.read_text(encoding="utf-8")
+    assert len(readme.splitlines()) < 150
+    assert readme.count("esearch use only") >= 2
+    table = readme.partition("\n## Results")[2].partition("\n## ")[0]
+    figures = re.findall(r"\d+\.\d+", table)
+    assert len(figures) >= 10
+    assert [figure for figure in figures if figure not in results] == []
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert str(citation["version"]) == __version__
+    assert citation["license"] == "Apache-2.0"
+    assert citation["authors"] == [{"name": "The ichformer founders"}]
+
+
+@pytest.mark.slow
+def test_readme_as_a_library(tiny_run, tiny_store, tmp_path, monkeypatch, capsys):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "first").symlink_to(tiny_run)
+    series = next(path.parent for path in sorted((tiny_store.parent / "cohort").rglob("*.dcm")))
+    (tmp_path / "scan").symlink_to(series)
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict = {}
+    exec(compile(snippet, "README.md", "exec"), names)
+    assert "(" in capsys.readouterr().out
+    slices = len(names["volume"].hu)
+    assert names["scan_scores"].shape == (6,)
+    assert names["slice_scores"].shape == (slices, 6)
+    assert names["heat"].shape[0] == slices
+    assert 0 <= names["scan_scores"].min() <= names["scan_scores"].max() <= 1
