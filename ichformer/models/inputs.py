@@ -77,9 +77,12 @@ def check_inputs(x: Any, slice_mask: Any, spacing_mm: Any, *, channels: int | No
 
 def refuse_raw_hu(x: Any) -> None:
     """InputError where values lie outside of 0 to 1, as raw HU do; rounding of a window is let pass."""
-    if not isinstance(x, np.ndarray | jax.Array) or not x.size:
+    is_here = isinstance(x, np.ndarray) or (isinstance(x, jax.Array) and x.is_fully_addressable)
+    if not is_here or not x.size:
         return
-    least, most = float(jnp.min(x)), float(jnp.max(x))
+    # NumPy's, as JAX would trace it where this is called inside of a function that is being compiled.
+    values = np.asarray(x)
+    least, most = float(values.min()), float(values.max())
     if not -0.01 <= least <= most <= 1.01:
         raise InputError(
             f"expected values in [0, 1], found {least:g} to {most:g}",
