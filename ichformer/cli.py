@@ -17,6 +17,7 @@ from tyro.conf import Positional
 from ichformer import LABELS
 from ichformer.errors import InputError, Stopped, mendable
 from ichformer.processes import ending_in_order
+from ichformer.streams import delivered, printable
 from ichformer.training.config import TrainConfig
 
 
@@ -660,8 +661,10 @@ def main(arguments: list[str] | None = None) -> None:
     or SIGTERM; 1: our fault.
     """
     try:
-        command = _parse(sys.argv[1:] if arguments is None else arguments)
         with mendable(), ending_in_order():
+            os.getcwd()
+            with delivered():  # --help prints
+                command = _parse(sys.argv[1:] if arguments is None else arguments)
             command()
     except InputError as error:
         print(f"ichformer: error: {error}", file=sys.stderr)
@@ -674,9 +677,6 @@ def main(arguments: list[str] | None = None) -> None:
             file=sys.stderr,
         )
         sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parse(arguments: list[str]) -> Callable[[], None]:
@@ -723,7 +723,8 @@ def _deferred(function: Callable[..., None], chosen: list[Callable[[], None]]) -
 
 
 def _print(values: Any, text: str, as_json: bool) -> None:
-    print(json.dumps(values, allow_nan=False) if as_json else text)
+    with delivered():
+        print(json.dumps(values, allow_nan=False) if as_json else printable(text))
 
 
 def _save_png(image: Any, path: Path) -> None:
@@ -735,7 +736,3 @@ def _save_png(image: Any, path: Path) -> None:
         raise InputError(f"cannot be written ({error.strerror})", where=path, mend="name a writable place") from None
     finally:
         temporary.unlink(missing_ok=True)
-
-
-if __name__ == "__main__":
-    main()

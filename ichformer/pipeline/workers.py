@@ -1,6 +1,5 @@
 """Many independent tasks on an executor, where one that kills its worker does not stop the rest."""
 
-import multiprocessing
 import os
 import sys
 from collections import deque
@@ -19,7 +18,7 @@ from typing import TypeVar
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ichformer.errors import InputError
-from ichformer.processes import start_worker
+from ichformer.processes import process_pool, start_worker
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -92,9 +91,7 @@ def _in_pool(
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """Processes as ``run_all`` starts them, on one thread each."""
-    # Spawn: JAX, BLAS and Riegeli keep threads, which a forked process would find dead.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    return process_pool(workers, initializer=_start_worker)
 
 
 def _check_start(pool: ProcessPoolExecutor) -> None:
