@@ -25,7 +25,7 @@ from ichformer.cohorts.tables import read_slice_table, write_table
 from ichformer.ct.display import WindowHU
 from ichformer.ct.fingerprint import fingerprint
 from ichformer.errors import InputError, one_line
-from ichformer.files import write_text
+from ichformer.files import text_path, write_text
 from ichformer.lease import Lease, hold
 from ichformer.pipeline.facts import ScanFacts, complete_facts, describe_scan
 from ichformer.pipeline.header import RECORD_VERSION
@@ -155,7 +155,7 @@ class _Task:
 
 
 def _tasks(index: pd.DataFrame, out: Path, config: PrepareConfig, window_hu: WindowHU | None) -> Iterator[_Task]:
-    tables = {path: read_slice_table(Path(path)) for path in sorted(set(index["slice_labels"]) - {""})}
+    tables = {path: read_slice_table(text_path(path)) for path in sorted(set(index["slice_labels"]) - {""})}
     rows_of = {path: table.groupby("series").indices for path, table in tables.items()}
     for row in index.sort_values("series").to_dict("records"):
         files, slice_labels = (), {}
@@ -213,7 +213,9 @@ def _shard_or_reason(task: _Task) -> tuple[dict[str, Any], ScanFacts] | str:
         return one_line(f"{type(error).__name__}: {error}", max_chars=1000)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # machines may share process ids
     try:
-        writer = ArrayRecordWriter(str(temporary), "group_size:1,uncompressed")  # the frames are compressed already
+        writer = ArrayRecordWriter(
+            os.fsencode(temporary), "group_size:1,uncompressed"
+        )  # the frames are compressed already
         writer.write(record)
         writer.close()
         os.replace(temporary, path)
