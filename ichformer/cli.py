@@ -16,7 +16,9 @@ from tyro.conf import Positional
 
 from ichformer import LABELS
 from ichformer.errors import InputError, Stopped, mendable
+from ichformer.files import appearing_whole, check_folder, path_text, shown
 from ichformer.processes import ending_in_order
+from ichformer.streams import delivered, printable
 from ichformer.training.config import TrainConfig
 
 
@@ -48,7 +50,8 @@ def inspect(
         if not readable:
             raise InputError("holds no readable series to draw", where=path, mend="see the warnings without --sheet")
         _, drawn = max(readable, key=lambda each: each[0])
-        _save_png(contact_sheet(read_volume(drawn, window_hu=window)), sheet)
+        with appearing_whole(sheet) as file:
+            contact_sheet(read_volume(drawn, window_hu=window)).save(file, format="PNG")
     _print(found, format_inspection(found), json)
 
 
@@ -80,7 +83,7 @@ def phantom(
     written = write_phantom_cohort(
         out, scans=scans, seed=seed, sites=site or None, prevalence=prevalence, confounders=confounders, small=small
     )
-    _print({"cohort": str(written), "scans": scans}, str(written), json)
+    _print({"cohort": path_text(written), "scans": scans}, shown(written), json)
 
 
 def prepare(
@@ -148,9 +151,9 @@ def prepare(
         raise InputError("goes with --dataset folder only", where=wrong[0], mend="leave it out")
     if example_labels is not None:
         n_scans = write_example_labels(source, example_labels)
-        said = f"{example_labels}: a row for each of {n_scans} scans. Fill in the labels (0, 1 or nothing), take out "
-        said += "columns that you do not need, and give it as --labels"
-        _print({"example_labels": str(example_labels), "scans": n_scans}, said, json)
+        said = f"{shown(example_labels)}: a row for each of {n_scans} scans. Fill in the labels (0, 1 or nothing), "
+        said += "take out columns that you do not need, and give it as --labels"
+        _print({"example_labels": path_text(example_labels), "scans": n_scans}, said, json)
         return
     if out is None:
         raise InputError("is missing", where="--out", mend="name the store's folder")
@@ -176,7 +179,7 @@ def prepare(
     patients = count_patients(store.index)
     warnings = [*patients.warnings(), *split_warnings(store.index)]
     found = {
-        "store": str(out),
+        "store": path_text(out),
         "series": len(store.index),
         "rejects": rejects,
         "unused": unused,
@@ -184,12 +187,12 @@ def prepare(
         "patients_known_from": patients.scans_by_source,
         "notes": list(notes),
         "warnings": warnings,
-        "card": str(card),
+        "card": path_text(card),
     }
-    text = f"{out}: {len(store.index)} series, {rejects} left out (rejects.csv says why)"
+    text = f"{shown(out)}: {len(store.index)} series, {rejects} left out (rejects.csv says why)"
     text += f", {unused} of no use (cache/{dataset}_left_out.csv)" * bool(unused)
     lines = [text, f"{patients.known_from()}; {patients.n_patients} in all", *(f"note: {note}" for note in notes)]
-    lines += [*(f"warning: {warning}" for warning in warnings), f"card: {card}"]
+    lines += [*(f"warning: {warning}" for warning in warnings), f"card: {shown(card)}"]
     _print(found, "\n".join(lines), json)
 
 
@@ -207,7 +210,11 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, 
     own_process(config.parallel)
     written = train_and_freeze(config, out)
     said = ", ".join(f"{name} {value:.4g}" for name, value in written.items()) or "was done already"
-    _print({"run": str(out), "metrics": written}, f"{out}: {said}\nnext: ichformer evaluate {out}", json)
+    _print(
+        {"run": path_text(out), "metrics": written},
+        f"{shown(out)}: {said}\nnext: ichformer evaluate {shown(out)}",
+        json,
+    )
 
 
 def evaluate(
@@ -272,7 +279,7 @@ def evaluate(
             labels=labels,
             prevalence=prevalence,
         )
-    _print(summary.to_json(), f"{format_summary(summary)}\n\npage: {out / 'evaluation.html'}", json)
+    _print(summary.to_json(), f"{format_summary(summary)}\n\npage: {shown(out / 'evaluation.html')}", json)
 
 
 def ensemble(
@@ -317,7 +324,11 @@ def ensemble(
         snapshots=snapshots,
         views=("plain", *(("flip",) if flip else ()), *(("reverse",) if reverse else ())),
     )
-    _print({"ensemble": str(out), **said.to_json()}, f"{format_ensemble(said)}\nnext: ichformer evaluate {out}", json)
+    _print(
+        {"ensemble": path_text(out), **said.to_json()},
+        f"{format_ensemble(said)}\nnext: ichformer evaluate {shown(out)}",
+        json,
+    )
 
 
 def leave_one_site_out(
@@ -337,7 +348,7 @@ def leave_one_site_out(
 
     own_process(config.parallel)
     found = go(config, out, split_seed=split_seed)
-    _print(found.to_json(), f"{format_across_sites(found)}\n\npage: {out / 'sites.html'}", json)
+    _print(found.to_json(), f"{format_across_sites(found)}\n\npage: {shown(out / 'sites.html')}", json)
 
 
 def cross_validate(
@@ -365,7 +376,7 @@ def cross_validate(
 
     own_process(config.parallel)
     found = go(config, out, folds=folds, seeds=seeds, split_seed=split_seed)
-    _print(found.to_json(), f"{format_cross_validation(found)}\n\nruns: {out}", json)
+    _print(found.to_json(), f"{format_cross_validation(found)}\n\nruns: {shown(out)}", json)
 
 
 def compare(
@@ -431,7 +442,7 @@ def robustness(
     store = store or training_store(run)
     out = out or run / "robustness"
     found = corruption_benchmark(run, store, out, split=split, corruptions=corruption, seed=seed)
-    _print(found.to_json(), f"{format_robustness(found)}\n\n{out / 'robustness.png'}", json)
+    _print(found.to_json(), f"{format_robustness(found)}\n\n{shown(out / 'robustness.png')}", json)
 
 
 def predict(
@@ -513,10 +524,14 @@ def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, js
     own_process()
     result = go(out, fast=fast, seed=seed)
     text = (
-        f"{format_summary(result.summary)}\n\nreport: {result.report}\n"
-        f"next:   ichformer predict {result.run} FOLDER_OF_DICOM --out out"
+        f"{format_summary(result.summary)}\n\nreport: {shown(result.report)}\n"
+        f"next:   ichformer predict {shown(result.run)} FOLDER_OF_DICOM --out out"
     )
-    _print({"run": str(result.run), "report": str(result.report), "metrics": result.summary.to_json()}, text, json)
+    _print(
+        {"run": path_text(result.run), "report": path_text(result.report), "metrics": result.summary.to_json()},
+        text,
+        json,
+    )
 
 
 def bench() -> None:
@@ -669,8 +684,12 @@ def main(arguments: list[str] | None = None) -> None:
     or SIGTERM; 1: our fault.
     """
     try:
-        command = _parse(sys.argv[1:] if arguments is None else arguments)
         with mendable(), ending_in_order():
+            os.getcwd()
+            with delivered():  # --help prints
+                command = _parse(sys.argv[1:] if arguments is None else arguments)
+            if (out := command.keywords.get("out")) is not None:  # of every command it is a folder
+                check_folder(out)
             command()
     except InputError as error:
         print(f"ichformer: error: {error}", file=sys.stderr)
@@ -682,16 +701,14 @@ def main(arguments: list[str] | None = None) -> None:
             "\nichformer: interrupted; the same command goes on, or begins again where nothing was finished",
             file=sys.stderr,
         )
+        exec("")  # resets CPython's note that an exec was interrupted, for which it would end by signal instead of 130
         sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parse(arguments: list[str]) -> Callable[[], None]:
+def _parse(arguments: list[str]) -> functools.partial[None]:
     """The command with its arguments bound; a wrong option is one line, where tyro draws a box."""
     said = io.StringIO()
-    chosen: list[Callable[[], None]] = []
+    chosen: list[functools.partial[None]] = []
     functions, group, words = COMMANDS, "ichformer", arguments
     description = "Intracranial haemorrhage on head CT, in JAX and Flax."
     if arguments and arguments[0] in GROUPS:
@@ -721,7 +738,7 @@ def _parse(arguments: list[str]) -> Callable[[], None]:
     return chosen[0]
 
 
-def _deferred(function: Callable[..., None], chosen: list[Callable[[], None]]) -> Callable[..., None]:
+def _deferred(function: Callable[..., None], chosen: list[functools.partial[None]]) -> Callable[..., None]:
     """``function`` with its own signature, that is noted and not called: parsing ends before work begins."""
 
     @functools.wraps(function)
@@ -732,19 +749,5 @@ def _deferred(function: Callable[..., None], chosen: list[Callable[[], None]]) -
 
 
 def _print(values: Any, text: str, as_json: bool) -> None:
-    print(json.dumps(values, allow_nan=False) if as_json else text)
-
-
-def _save_png(image: Any, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        image.save(temporary, format="PNG")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", where=path, mend="name a writable place") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-if __name__ == "__main__":
-    main()
+    with delivered():
+        print(json.dumps(values, allow_nan=False) if as_json else printable(text))

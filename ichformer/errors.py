@@ -18,6 +18,11 @@ _REFUSALS = {
     errno.ENAMETOOLONG: "name a shorter path",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.EIO: "look after the disk",
+    errno.EAGAIN: "raise the limit on processes and threads (ulimit -u), or end others",
+    errno.ENOMEM: "free memory",
+    errno.ENFILE: "end programs that hold many files open",
+    errno.ELOOP: "name a path whose links do not lead round in a circle",
+    errno.EBUSY: "end what uses it",
     errno.ESTALE: "look after the network file system",
 }
 """What the system refuses, by its error number, and what a user can do about it. Other numbers are faults of ours."""
@@ -28,10 +33,15 @@ def one_line(text: object, *, max_chars: int = 200) -> str:
 
     Header text is hostile: terminal escapes, line feeds and right-to-left marks in it would forge what is printed.
     """
-    line = str(text)
-    if not line.isprintable():
-        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+    line = escaped(str(text))
     return line if len(line) <= max_chars else line[: max_chars - 3] + "..."
+
+
+def escaped(text: str) -> str:
+    """``one_line`` of the whole text, however long it is: a path has to be copied from what is printed."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class InputError(Exception):
@@ -60,6 +70,8 @@ class Stopped(Exception):  # noqa: N818 - nothing went wrong
 def mendable(where: object = "this machine") -> Iterator[None]:
     """Inside, what the system refuses (no room, no right) raises an ``InputError`` with the mend; other errors pass.
 
+    Where the working directory was deleted, nothing relative is found any more, and that is said instead.
+
     Args:
       where: what was read or written, for an error that does not name its file.
     """
@@ -67,11 +79,23 @@ def mendable(where: object = "this machine") -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         number = _system_number(error)
+        if number == errno.ENOENT and not _has_working_directory():
+            raise InputError(
+                "the working directory was deleted", where="this shell", mend="change to a folder that is there (cd)"
+            ) from error
         if number not in _REFUSALS:
             raise
         named = error.filename if isinstance(error, OSError) else None
         mend = f"{_REFUSALS[number]}, then run the same command again"
         raise InputError(os.strerror(number), where=named or where, mend=mend) from error
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _system_number(error: Exception) -> int | None:

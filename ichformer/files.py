@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+from ichformer.errors import InputError, escaped
 
 _LONE_BYTES = {0xDC00 + byte: 0xEF00 + byte for byte in range(0x80, 0x100)}
 """Bytes of a file name that are no UTF-8, as Python has them (PEP 383) -> private characters (MirBSD's OPTU-16)."""
@@ -17,6 +20,11 @@ def path_text(path: Path | str) -> str:
     return str(path).translate(_LONE_BYTES)
 
 
+def shown(path: Path | str) -> str:
+    """A path as one printable line, whole, for who reads what a command prints."""
+    return escaped(str(path))
+
+
 def text_path(text: str) -> Path:
     """The path that ``path_text`` made into text; a path that is there as it stands stays as it is."""
     if text.isascii() or os.path.lexists(text):
@@ -24,18 +32,68 @@ def text_path(text: str) -> Path:
     return Path(text.translate({private: lone for lone, private in _LONE_BYTES.items()}))
 
 
+def check_folder(folder: Path) -> None:
+    """Looks whether a folder is there or can be made, before work begins whose result it shall hold.
+
+    Raises:
+      InputError: it, or the nearest of its parents that is there, is a file, a device or a link to nothing; or the
+        folder that it has to be made in cannot be written to.
+    """
+    nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    mend = "name another folder"
+    if nearest.is_symlink() and not nearest.exists():
+        raise InputError("is a link to something that is not there", where=nearest, mend=mend)
+    if not nearest.is_dir():
+        raise InputError("is there and is no folder", where=nearest, mend=mend)
+    if nearest != folder and not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError("cannot be written to", where=nearest, mend=f"get the right to it, or {mend}")
+
+
+def check_utf8(path: Path) -> None:
+    """InputError where the name is no UTF-8: TensorStore, which writes checkpoints, takes no other."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            "the name is not valid UTF-8, which checkpoints need", where=path, mend="rename it or name another folder"
+        ) from None
+
+
 def write_text(text: str, path: Path) -> None:
-    """The whole file or none of it; its folder has to be there."""
-    write_bytes(text.encode(), path)
+    """The whole file or none of it, in UTF-8; its folder has to be there.
+
+    Bytes of file names that are no UTF-8 become escapes; text from which a file has to be found needs ``path_text``.
+    """
+    write_bytes(text.encode(errors="backslashreplace"), path)
 
 
 def write_bytes(data: bytes, path: Path) -> None:
     """``write_text`` of bytes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with appearing_whole(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def appearing_whole(path: Path) -> Iterator[Path]:
+    """A place to write to beside ``path``; at the end the file moves there, or is gone where an error ends it.
+
+    Where ``path`` is a link, the file that it leads to is replaced, and the link stays.
+
+    Raises:
+      InputError: a folder or a device is there, which nobody wants to lose, or the file's folder is not there.
+      OSError: with the name of the file.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise InputError("is there and is no file", where=path, mend="name another place")
+    if not target.parent.is_dir():
+        raise InputError("its folder is not there", where=path, mend="make the folder, or name another one")
+    # A name of its own, as the file's may be as long as a name can be.
+    temporary = target.with_name(f".{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     with _named(path):
         try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
+            yield temporary
+            os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
 

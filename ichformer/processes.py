@@ -6,13 +6,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from ichformer.errors import InputError
 from ichformer.memory import keep_freed_memory
+from ichformer.quiet import quiet_readers
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -57,12 +59,40 @@ def map_processes(
 
 @contextmanager
 def _pool(workers: int) -> Iterator[Callable[..., Iterator]]:
-    context = multiprocessing.get_context("spawn")  # the parent may run threads of JAX, which a fork would find dead
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
+    pool = process_pool(workers, initializer=start_worker)
     try:
         yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def process_pool(workers: int, *, initializer: Callable[[], None]) -> ProcessPoolExecutor:
+    """Processes that know nothing of this one's threads.
+
+    Args:
+      workers: how many.
+      initializer: what each does first; it has to call ``start_worker``.
+
+    Raises:
+      InputError: this machine lets no process talk to another.
+    """
+    # Spawn: JAX, BLAS and Riegeli keep threads, which a forked process would find dead.
+    context = multiprocessing.get_context("spawn")
+    try:
+        return _Pool(workers, mp_context=context, initializer=initializer)
+    except (OSError, NotImplementedError, ImportError) as error:  # of the semaphores
+        said = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"worker processes need shared memory there ({said})",
+            where="/dev/shm",
+            mend="mount it, with docker run --shm-size=1g or as a tmpfs, and let it be written to",
+        ) from error
+
+
+class _Pool(ProcessPoolExecutor):
+    def submit(self, *args: Any, **kwargs: Any) -> Future:
+        with _started_without_ctrl_c():
+            return super().submit(*args, **kwargs)
 
 
 def start_worker() -> None:
@@ -72,10 +102,25 @@ def start_worker() -> None:
     parent is killed, its workers end with it: nobody would take what they make.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), name="end with parent", daemon=True).start()
     keep_freed_memory()
+    quiet_readers()
+
+
+@contextmanager
+def _started_without_ctrl_c() -> Iterator[None]:
+    """A process that is started inside notices no Ctrl-C, not even before it comes to ``start_worker``.
+
+    For this process, a Ctrl-C that comes inside takes effect at the end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:

@@ -67,7 +67,7 @@ def test_nowhere_to_write_phantoms(capsys, tmp_path):
 def test_ctrl_c_ends_with_one_line_and_leaves_nothing_behind(tmp_path):
     """As a terminal does it: the signal goes to the command and to all of its workers."""
     heeds_it = ["env", "--default-signal=INT"]  # whatever these tests inherited
-    command = [sys.executable, "-m", "ichformer.cli", "phantom", "--out", str(tmp_path / "cohort"), "--scans", "80"]
+    command = [sys.executable, "-m", "ichformer", "phantom", "--out", str(tmp_path / "cohort"), "--scans", "80"]
     with subprocess.Popen([*heeds_it, *command], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stderr is not None
         said = ""

@@ -11,6 +11,7 @@ from ichformer import LABELS
 from ichformer.cohorts.patients import PATIENT_SOURCES
 from ichformer.cohorts.tables import contradicts, fill_any, parse_labels, read_table, write_table
 from ichformer.errors import InputError, one_line
+from ichformer.files import path_text, text_path
 
 SPLITS = ("train", "val", "test")
 PATH_COLUMNS = ("path", "slice_labels", "mask", "boxes")
@@ -23,7 +24,7 @@ COLUMNS = (
 """``series`` is unique; ``patient_source`` is one of ``patients.PATIENT_SOURCES`` and says how the patient is known;
 ``path`` is the series' folder or file; ``slice_labels`` a table with ``tables.SLICE_COLUMNS``;
 ``mask`` a NIfTI file; ``origin`` the set that the pixels come from, by which sets made from others are told. Labels are
-float, NaN where unknown; everything else is text, "" where there is none; paths are absolute."""
+float, NaN where unknown; everything else is text, "" where there is none; paths are absolute (``files.path_text``)."""
 
 GROUP_PREFIX = "group_"
 """Further columns of text whose names begin so sort the scans into subgroups; "" where unknown."""
@@ -52,7 +53,7 @@ def make_index(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
     columns: dict[str, object] = {
         name: np.array([row.get(name, np.nan) for row in rows], np.float64)
         if name in LABELS
-        else [str(row.get(name, "")) for row in rows]
+        else [path_text(str(row.get(name, ""))) for row in rows]
         for name in (*COLUMNS, *more)
     }
     index = pd.DataFrame(columns, columns=[*COLUMNS, *more])
@@ -115,7 +116,7 @@ def read_index(path: Path | str) -> pd.DataFrame:
     table = table[[*COLUMNS, *sorted(group_columns(table))]].copy()
     table[list(LABELS)] = labels
     for column in PATH_COLUMNS:
-        table[column] = [os.path.abspath(path.parent / value) if value else "" for value in table[column]]
+        table[column] = [path_text(os.path.abspath(path.parent / value)) if value else "" for value in table[column]]
     return check_index(table, where=path)
 
 
@@ -124,9 +125,11 @@ def write_index(index: pd.DataFrame, path: Path | str) -> None:
     path = Path(os.path.abspath(path))
     table = check_index(index)[[*COLUMNS, *sorted(group_columns(index))]].copy()
     for column in PATH_COLUMNS:
-        table[column] = [_relative(value, path.parent) for value in table[column]]
+        table[column] = [
+            path_text(_relative(text_path(value), path.parent)) if value else "" for value in table[column]
+        ]
     write_table(table, path)
 
 
-def _relative(value: str, folder: Path) -> str:
-    return Path(value).relative_to(folder).as_posix() if value and Path(value).is_relative_to(folder) else value
+def _relative(path: Path, folder: Path) -> Path:
+    return path.relative_to(folder) if path.is_relative_to(folder) else path

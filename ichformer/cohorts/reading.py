@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -29,7 +28,7 @@ def places(index: pd.DataFrame) -> Sequence[Place]:
     """The place of each row, in the order of the index."""
     files: dict[str, dict[str, tuple[str, ...]]] = {}
     for path in sorted(set(index["slice_labels"]) - {""}):
-        table = read_slice_table(Path(path))
+        table = read_slice_table(text_path(path))
         named = table[table["file"] != ""].groupby("series")["file"]
         files[path] = {str(series): tuple(sorted(names)) for series, names in named}
     return [

@@ -19,6 +19,7 @@ from ichformer.cohorts.index import make_index
 from ichformer.cohorts.tables import SLICE_COLUMNS, find_below, read_table, scan_labels, write_table
 from ichformer.ct.headers import DicomFile, quiet_pydicom
 from ichformer.errors import InputError, one_line
+from ichformer.files import path_text, text_path
 from ichformer.processes import map_processes
 
 _CSV = "stage_2_train.csv"
@@ -109,7 +110,7 @@ def _read_labels(path: Path) -> tuple[pd.Index, Float64[np.ndarray, "n labels"]]
 
 def _headers(folder: Path, cached: Path) -> pd.DataFrame:
     """One row per file: its name, and the identifiers in its header. Sorted by file."""
-    files = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".dcm"))
+    files = sorted(path_text(entry.name) for entry in os.scandir(folder) if entry.name.endswith(".dcm"))
     if not files:
         raise InputError("holds no .dcm files", where=folder, mend="unpack the Kaggle archive")
     columns = list(_HEADER_COLUMNS)
@@ -120,7 +121,7 @@ def _headers(folder: Path, cached: Path) -> pd.DataFrame:
     new = sorted(set(files) - set(known["file"]))
     if not new:
         return known.sort_values("file", ignore_index=True)
-    rows = list(_read_headers([str(folder / name) for name in new]))
+    rows = list(_read_headers([str(text_path(str(folder / name))) for name in new]))
     for row in rows:
         if not row["series"] or not row["slice"]:
             raise InputError("has no readable header", where=folder / row["file"], mend="download the file again")
@@ -146,5 +147,5 @@ def _read_chunk(files: list[str]) -> list[dict[str, str]]:
                 said = [one_line(dataset.get(tag) or "") for tag in _TAGS]
             except Exception:  # pydicom raises whatever its parser stumbles over; the caller names the file
                 said = [""] * len(_TAGS)
-            rows.append(dict(zip(_HEADER_COLUMNS, [os.path.basename(file), *said], strict=True)))
+            rows.append(dict(zip(_HEADER_COLUMNS, [path_text(os.path.basename(file)), *said], strict=True)))
     return rows

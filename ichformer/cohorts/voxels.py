@@ -13,6 +13,7 @@ from ichformer.ct.formats import NIFTI_SUFFIXES
 from ichformer.ct.nifti import open_nifti, slice_names
 from ichformer.ct.orientation import orient_lps
 from ichformer.errors import InputError, one_line
+from ichformer.files import text_path
 from ichformer.processes import map_processes
 
 
@@ -73,7 +74,7 @@ def label_by_masks(
     Returns:
       The labelled rows, and for each series that was left out the reason.
     """
-    pairs = [(Path(str(row["mask"])), Path(str(row["path"]))) for row in rows]
+    pairs = [(text_path(str(row["mask"])), text_path(str(row["path"]))) for row in rows]
     labelled: list[dict[str, object]] = []
     left_out: dict[str, str] = {}
     tables = []
@@ -83,7 +84,7 @@ def label_by_masks(
             left_out[series] = said
             continue
         by_slice = fill_any(np.array([labels_of(values) for values in said], np.float64))
-        tables.append(slice_table(series, slice_names(Path(str(row["path"]))), by_slice))
+        tables.append(slice_table(series, slice_names(text_path(str(row["path"]))), by_slice))
         told = dict(zip(LABELS, scan_labels(by_slice).tolist(), strict=True))
         labelled.append({**row, **told, "slice_labels": str(table_path.absolute())})
     if tables:

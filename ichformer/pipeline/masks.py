@@ -9,6 +9,7 @@ from ichformer.ct.nifti import open_nifti
 from ichformer.ct.orientation import orient_lps
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
+from ichformer.files import text_path
 
 
 def read_mask(path: Path | str, volume: Volume) -> UInt8[np.ndarray, "s h w"]:
@@ -18,7 +19,7 @@ def read_mask(path: Path | str, volume: Volume) -> UInt8[np.ndarray, "s h w"]:
       InputError: no NIfTI file, another grid than the volume's (shape, or more than half a voxel off), or values that
         are no whole numbers from 0 to 255.
     """
-    path = Path(path)
+    path = text_path(str(path))
     image, affine = open_nifti(path)
     if sorted(image.shape) != sorted(volume.hu.shape):  # before the voxels are read
         raise InputError(

@@ -25,7 +25,7 @@ from ichformer.cohorts.tables import read_slice_table, write_table
 from ichformer.ct.display import WindowHU
 from ichformer.ct.fingerprint import fingerprint
 from ichformer.errors import InputError, one_line
-from ichformer.files import write_text
+from ichformer.files import text_path, write_text
 from ichformer.lease import Lease, hold
 from ichformer.pipeline.facts import ScanFacts, complete_facts, describe_scan
 from ichformer.pipeline.header import RECORD_VERSION
@@ -108,12 +108,13 @@ def _prepare_held(
     with tqdm(total=len(todo), desc="prepare", unit="scan", disable=not (progress and todo), file=sys.stderr) as bar:
         for task, outcome in outcomes:
             lease.confirm()
-            if isinstance(outcome, tuple):
-                facts[task.series], described[outcome[0]["sha256"]] = outcome
+            if outcome is None:
+                outcome = "its process was killed whenever it was tried; the memory may not suffice for it"
+            if isinstance(outcome, str):
+                reasons[task.series] = one_line(outcome, max_chars=1200)
             else:
-                reasons[task.series] = (
-                    outcome or "its process was killed whenever it was tried; the memory may not suffice for it"
-                )
+                _check_outcome(outcome, task)
+                facts[task.series], described[outcome[0]["sha256"]] = outcome
                 bar.set_postfix(rejected=len(reasons), refresh=False)
             bar.update()
 
@@ -134,8 +135,30 @@ def _prepare_held(
     return store
 
 
-_FACTS = ("n_slices", "height", "width", "has_mask", "pixels", "bytes", "sha256")
-"""What the index says of a shard, found out when it is written."""
+_FACTS = {
+    "n_slices": int,
+    "height": int,
+    "width": int,
+    "has_mask": bool,
+    "pixels": str,
+    "bytes": int,
+    "sha256": str,
+}
+"""What the index says of a shard, found out when it is written, and of which type it is."""
+
+
+def _check_outcome(outcome: object, task: "_Task") -> None:
+    """InputError where a worker says what none of ours says: those of a cluster may be other programs elsewhere."""
+    match outcome:
+        case (dict() as facts, ScanFacts()) if {name: type(value) for name, value in facts.items()} == _FACTS:
+            if _has_size(task, facts["bytes"]):
+                return
+            what = "a worker says that it wrote this shard, but it is not there in full"
+            mend = "let all workers see the store's folder under the same path, and run the same command again"
+        case _:
+            what = f"a worker answered with something else than facts ({one_line(type(outcome).__name__)})"
+            mend = "give all workers the same ichformer, and run the same command again"
+    raise InputError(what, where=shard_path(task.out, task.shard), mend=mend)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +178,7 @@ class _Task:
 
 
 def _tasks(index: pd.DataFrame, out: Path, config: PrepareConfig, window_hu: WindowHU | None) -> Iterator[_Task]:
-    tables = {path: read_slice_table(Path(path)) for path in sorted(set(index["slice_labels"]) - {""})}
+    tables = {path: read_slice_table(text_path(path)) for path in sorted(set(index["slice_labels"]) - {""})}
     rows_of = {path: table.groupby("series").indices for path, table in tables.items()}
     for row in index.sort_values("series").to_dict("records"):
         files, slice_labels = (), {}
@@ -213,7 +236,9 @@ def _shard_or_reason(task: _Task) -> tuple[dict[str, Any], ScanFacts] | str:
         return one_line(f"{type(error).__name__}: {error}", max_chars=1000)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # machines may share process ids
     try:
-        writer = ArrayRecordWriter(str(temporary), "group_size:1,uncompressed")  # the frames are compressed already
+        writer = ArrayRecordWriter(
+            os.fsencode(temporary), "group_size:1,uncompressed"
+        )  # the frames are compressed already
         writer.write(record)
         writer.close()
         os.replace(temporary, path)

@@ -7,6 +7,7 @@ per slice of mask. So slices can be read alone.
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -231,7 +232,7 @@ def shard_path(store: Path, shard: str) -> Path:
 def read_shard(path: Path) -> bytes:
     """The one record of a shard; InputError where it is missing or damaged."""
     try:
-        reader = ArrayRecordReader(str(path), "readahead_buffer_size:0,max_parallelism:0")
+        reader = ArrayRecordReader(os.fsencode(path), "readahead_buffer_size:0,max_parallelism:0")
         try:
             (data,) = reader.read_all()
         finally:

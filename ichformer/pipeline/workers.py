@@ -1,6 +1,5 @@
 """Many independent tasks on an executor, where one that kills its worker does not stop the rest."""
 
-import multiprocessing
 import os
 import sys
 from collections import deque
@@ -8,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
+    CancelledError,
     Executor,
     Future,
     ProcessPoolExecutor,
@@ -18,8 +18,8 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from ichformer.errors import InputError
-from ichformer.processes import start_worker
+from ichformer.errors import InputError, one_line
+from ichformer.processes import process_pool, start_worker
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -49,7 +49,7 @@ def run_all(
     futures = {executor.submit(function, task): task for task in tasks}
     try:
         for future in as_completed(futures):
-            yield futures[future], None if _killed_its_workers(future) else future.result()
+            yield futures[future], None if _killed_its_workers(future) else _result(future, executor)
     finally:
         for future in futures:
             future.cancel()
@@ -60,6 +60,22 @@ def _killed_its_workers(future: Future[Result]) -> bool:
     return (
         distributed is not None and not future.cancelled() and isinstance(future.exception(), distributed.KilledWorker)
     )
+
+
+def _result(future: Future[Result], executor: Executor) -> Result:
+    """Its result. What Dask cannot run or carry over is an ``InputError``: its workers may have other packages."""
+    try:
+        return future.result()
+    except (InputError, CancelledError, BrokenExecutor):
+        raise
+    except Exception as error:
+        if not type(executor).__module__.startswith("distributed."):
+            raise
+        raise InputError(
+            f"a worker of the cluster failed ({type(error).__name__}: {one_line(error)})",
+            where="cluster",
+            mend="give all workers the same Python, packages and files, and run the same command again",
+        ) from error
 
 
 def _in_pool(
@@ -92,9 +108,7 @@ def _in_pool(
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """Processes as ``run_all`` starts them, on one thread each."""
-    # Spawn: JAX, BLAS and Riegeli keep threads, which a forked process would find dead.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    return process_pool(workers, initializer=_start_worker)
 
 
 def _check_start(pool: ProcessPoolExecutor) -> None:

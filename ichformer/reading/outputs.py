@@ -13,6 +13,7 @@ from ichformer.ct.scans import Scan
 from ichformer.ct.series import Series
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
+from ichformer.files import write_text
 
 REPORT_NAME, NUMBERS_NAME = "report.html", "prediction.json"
 FORMAT = "ichformer prediction 2"
@@ -44,13 +45,6 @@ def free_name(name: str, taken: Collection[str]) -> str:
     return next(one for one in names if one not in taken)
 
 
-def check_out(out: Path) -> None:
-    """InputError where no folder can be made at ``out`` because a file is there, or at one of its parents."""
-    nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
-    if not nearest.is_dir():
-        raise InputError("is there and is no folder", where=nearest, mend=_MEND)
-
-
 def write_folder(folder: Path, files: Mapping[str, str]) -> None:
     """Write the files into a new folder beside the place and move it there; an earlier prediction is replaced.
 
@@ -67,7 +61,7 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
         whole = temporary / "whole"
         whole.mkdir()
         for name, text in files.items():
-            (whole / name).write_text(text, encoding="utf-8")
+            write_text(text, whole / name)
         if folder.exists():
             os.replace(folder, temporary / "earlier")
         os.replace(whole, folder)

@@ -22,13 +22,13 @@ from ichformer.errors import InputError, one_line
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, describe, read_ood
 from ichformer.evaluation.scorable import check_numbers, why_not_scored
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds
+from ichformer.files import check_folder
 from ichformer.pipeline.recipe import even_volume, prepare_volume
 from ichformer.reading.choosing import LeftOut, Wanted, choose
 from ichformer.reading.numbers import prediction_values
 from ichformer.reading.outputs import (
     NUMBERS_NAME,
     REPORT_NAME,
-    check_out,
     folder_name,
     free_name,
     write_folder,
@@ -109,7 +109,7 @@ def predict(
         ``all_series`` are given, or ``out`` holds something else in its place.
     """
     out = Path(out)
-    check_out(out)
+    check_folder(out)
     run = open_trained(run_path)
     if series is not None and all_series:
         raise InputError("goes with --series or --all-series, not both", where="predict", mend="leave one of them out")

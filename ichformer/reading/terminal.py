@@ -5,6 +5,7 @@ from typing import Any
 
 from ichformer import LABELS
 from ichformer.errors import one_line
+from ichformer.files import path_text, shown
 from ichformer.reading.predict import PredictionResult, SeriesPrediction
 
 _USUAL = ("colour", "dicomdir", "localizer", "not_hu", "secondary_capture")
@@ -17,7 +18,7 @@ _NAMED_FILES = 3
 def result_values(result: PredictionResult) -> dict[str, Any]:
     """Plain values for ``--json``: each series with its ``prediction.json``, and everything without a report."""
     return {
-        "series": [{"number": one.number, "report": str(one.report), **one.values} for one in result.series],
+        "series": [{"number": one.number, "report": path_text(one.report), **one.values} for one in result.series],
         "left_out": [{"number": one.number, "code": one.code, "reason": one.text} for one in result.left_out],
         "set_aside": [
             {"path": one_line(file.path, max_chars=400), "code": file.code, "reason": file.text}
@@ -61,4 +62,4 @@ def _lines(one: SeriesPrediction) -> list[str]:
     lines += [f"  {remark}" for remark in one.values["remarks"]]
     if one.familiarity is not None and one.familiarity.is_unusual:
         lines.append(f"  {one.familiarity}")
-    return [*lines, f"  {one.report}"]
+    return [*lines, f"  {shown(one.report)}"]

@@ -12,6 +12,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from ichformer.errors import InputError, mendable, one_line
+from ichformer.files import check_utf8
 from ichformer.training.hosts import on_first_host, true_on_all_hosts
 from ichformer.training.state import TrainState
 
@@ -31,6 +32,7 @@ class Checkpoints:
     def __init__(self, folder: Path, *, every: int | None = None, keep: int = 1):
         """Without ``every`` only to read: what a training may be writing there stays as it is."""
         keeping = ocp.training.preservation_policies
+        check_utf8(folder)
         self._folder, self._every = folder.absolute(), every
         self._saving: ocp.AsyncResponse[bool] | None = None
         self._checkpointer = ocp.training.Checkpointer(

@@ -11,7 +11,7 @@ import grain
 import jax
 
 from ichformer.errors import Stopped, mendable
-from ichformer.files import write_text
+from ichformer.files import check_utf8, write_text
 from ichformer.lease import Lease, hold
 from ichformer.objectives.base import Objective, Params
 from ichformer.pipeline.loader import training_batches
@@ -77,6 +77,7 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
       KeyboardInterrupt: by Ctrl-C, with everything saved; by the second, at once.
     """
     run = Path(run)
+    check_utf8(run)
     join_hosts(config.parallel)
     clock = Clock()
     with mendable(run), heed_signals() as is_told_to_stop, contextlib.ExitStack() as opened:

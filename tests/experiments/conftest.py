@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A shell's environment in which ``ichformer`` is that of this checkout, on one device."""
     command = tmp_path_factory.mktemp("bin") / "ichformer"
-    command.write_text(f'#!/bin/bash\nexec {sys.executable} -m ichformer.cli "$@"\n')
+    command.write_text(f'#!/bin/bash\nexec {sys.executable} -m ichformer "$@"\n')
     command.chmod(0o755)
     return with_one_device(PATH=f"{command.parent}:{os.environ['PATH']}", PYTHONPATH=str(ROOT))
 

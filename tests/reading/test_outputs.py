@@ -10,7 +10,7 @@ from ichformer.ct.dicom import read_series
 from ichformer.ct.nifti import NiftiFile
 from ichformer.ct.series import find_series
 from ichformer.errors import InputError
-from ichformer.reading.outputs import FORMAT, NUMBERS_NAME, REPORT_NAME, check_out, folder_name, free_name, write_folder
+from ichformer.reading.outputs import FORMAT, NUMBERS_NAME, REPORT_NAME, folder_name, free_name, write_folder
 from tests.ct.builders import write_series
 
 OURS = {REPORT_NAME: "<p>", NUMBERS_NAME: json.dumps({"format": FORMAT})}
@@ -84,11 +84,3 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         write_folder(tmp_path / "new" / "scan", OURS | {"no/such/folder.txt": ""})
     assert not list(tmp_path.iterdir())
-
-
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
-    for out in (tmp_path / "file", tmp_path / "file" / "deeper"):
-        with pytest.raises(InputError, match="is no folder"):
-            check_out(out)
-    check_out(tmp_path / "not" / "there" / "yet")

@@ -41,7 +41,7 @@ def words(store: Path, run: Path, *more: object) -> list[str]:
 
 def start(arguments: list[str], *wrapper: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [*wrapper, sys.executable, "-m", "ichformer.cli", *arguments],
+        [*wrapper, sys.executable, "-m", "ichformer", *arguments],
         stderr=subprocess.PIPE,
         text=True,
         env=with_one_device(**environment),

@@ -214,7 +214,7 @@ def processor_s(process: subprocess.Popen) -> float:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_the_command_ends_well_within_half_a_minute_of_sigterm(config, tmp_path):
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "ichformer.cli", "train", "--out", str(run), "--data.store", config.data.store]
+    command = [sys.executable, "-m", "ichformer", "train", "--out", str(run), "--data.store", config.data.store]
     command += ["--data.batch-size", "2", "--data.num-slices", "4", "--model.name", "slice_vit_nano"]
     command += ["--steps", "100000", "--log-every", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=with_one_device()) as process:

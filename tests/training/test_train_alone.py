@@ -57,7 +57,7 @@ def test_a_folder_that_is_no_run_is_refused_and_keeps_no_lease(tiny_store, tmp_p
 def test_a_killed_training_is_followed_at_once_and_a_suspended_one_notices(tiny_store, tmp_path):
     """By processes as users start them: two at once, SIGKILL, and SIGSTOP until another has the folder."""
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "ichformer.cli", "train", "--out", str(run), "--data.store", str(tiny_store)]
+    command = [sys.executable, "-m", "ichformer", "train", "--out", str(run), "--data.store", str(tiny_store)]
     command += ["--data.batch-size", "2", "--data.num-slices", "4", "--model.name", "slice_vit_nano"]
     command += ["--steps", "1000000", "--log-every", "1", "--checkpoint-every", "5"]
     started: list[subprocess.Popen] = []

@@ -1,6 +1,7 @@
 """A whole cohort of phantoms on disk, with labels, masks and the Study index."""
 
 import csv
+import io
 import itertools
 import json
 import os
@@ -22,6 +23,7 @@ from ichformer.ct.phantom.rsna import rsna_name, write_rsna_series
 from ichformer.ct.phantom.sites import DEFAULT_SITES, SITES, Site
 from ichformer.ct.phantom.write import uid, write_mask, write_series
 from ichformer.errors import InputError
+from ichformer.files import write_text
 from ichformer.lease import hold
 from ichformer.processes import map_processes
 
@@ -168,7 +170,7 @@ def write_cohort(
         _write_table(building / "studies.csv", _STUDY_COLUMNS, [row.study for row in rows])
         _write_table(building / "slice_labels.csv", _SLICE_COLUMNS, itertools.chain(*(row.slices for row in rows)))
         _write_table(building / "contents.csv", _CONTENT_COLUMNS, [row.content for row in rows])
-        (building / "phantom.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        write_text(json.dumps(about, indent=2) + "\n", building / "phantom.json")
         os.replace(building, out)
     return out
 
@@ -307,7 +309,8 @@ def _as_labels(labels: np.ndarray) -> dict[str, object]:
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: object) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)  # type: ignore[arg-type]
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)  # type: ignore[arg-type]
+    write_text(text.getvalue(), path)

@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from ichformer.ct.headers import quiet_pydicom
 from ichformer.ct.phantom.make import Phantom
-from ichformer.ct.phantom.write import decimals, slice_origins
+from ichformer.ct.phantom.write import decimals, save_dataset, slice_origins
 
 
 def rsna_name(*parts: object, digits: int) -> str:
@@ -46,7 +46,7 @@ def write_rsna_series(phantom: Phantom, folder: Path, *, patient: str, study: st
             dataset.SOPInstanceUID = instance
             dataset.ImagePositionPatient = decimals(origin)
             dataset.PixelData = pixels.tobytes()
-            dataset.save_as(folder / f"{instance}.dcm", enforce_file_format=False)
+            save_dataset(dataset, folder / f"{instance}.dcm", enforce_file_format=False)
     return instances
 
 

@@ -1,7 +1,7 @@
 """A phantom as files: a legal DICOM series, and its mask as NIfTI."""
 
 import gzip
-import os
+import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_ui
 
 from ichformer.ct.phantom.make import Phantom
 from ichformer.ct.phantom.sites import Site
+from ichformer.files import write_bytes
 
 
 def uid(*parts: object) -> str:
@@ -49,7 +50,7 @@ def write_series(
         dataset.ImagePositionPatient = decimals(origin)
         dataset.SliceLocation = decimals(origin[2:])[0]
         dataset.PixelData = pixels.tobytes()
-        dataset.save_as(folder / f"{number:04d}.dcm", enforce_file_format=True)
+        save_dataset(dataset, folder / f"{number:04d}.dcm", enforce_file_format=True)
     return instances
 
 
@@ -62,9 +63,14 @@ def write_mask(mask: UInt8[np.ndarray, "s h w"], affine: Float64[np.ndarray, "4 
     # The time stamp of gzip would make equal masks differ.
     packed = gzip.compress(image.to_bytes(), compresslevel=4, mtime=0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(packed)
-    os.replace(partial, path)
+    write_bytes(packed, path)
+
+
+def save_dataset(dataset: Dataset, path: Path, *, enforce_file_format: bool) -> None:
+    """The file, encoded before the disk is asked: pydicom hides what a full disk says in an error of its own."""
+    encoded = io.BytesIO()
+    dataset.save_as(encoded, enforce_file_format=enforce_file_format)
+    write_bytes(encoded.getvalue(), path)
 
 
 def slice_origins(phantom: Phantom) -> Float64[np.ndarray, "s 3"]:
