@@ -40,6 +40,7 @@ AUDIT_CODES: dict[str, str] = {
     "slices_sparse": "the slices are much thinner than their distance, so parts of the head are not shown",
     "spacing_assumed": "the file says nothing of distances; usual ones were taken",
     "steps_coarse": "HU come in coarse steps (RescaleSlope), so narrow windows show bands",
+    "thickness_unknown": "SliceThickness is no thickness that a slice can have, so it was not used",
     "tilt": "the slices are stacked at an angle to their normal (gantry tilt), so the stack is sheared",
     "tilt_removed": "the shear was undone: rows were shifted so that the stack is a box",
     "units_converted": "lengths in other units were turned into mm",

@@ -1,5 +1,6 @@
 """The pixels of one DICOM file as Hounsfield units: decoding, rescaling, and the repairs that real files need."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +12,9 @@ from ichformer.ct.codestream import jpeg_2000_depth
 from ichformer.ct.decoding import decode, decode_here
 from ichformer.ct.enhanced import frame_alone
 from ichformer.ct.headers import GE_BIG_ENDIAN_PIXELS, MAX_BYTES, Header
+from ichformer.ct.limits import MAX_SIDE, MIN_SLOPE, MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError, one_line
-
-MAX_SIDE = 4096
-"""Rows and columns above this are refused before any memory is taken; the largest CT matrices have 2048."""
 
 _TISSUE_HU = (-1000, 3000)
 _DENSE_BONE_HU = 1100
@@ -93,9 +92,31 @@ def check_pixels(header: Header) -> None:
         ("RescaleSlope", "(0028,1053)", header.slope),
         ("RescaleIntercept", "(0028,1052)", header.intercept),
     ):
-        if value is None or (value == 0 and name == "RescaleSlope"):
-            said = header.said(name) if value is None else "0"
+        if value is None or (name == "RescaleSlope" and abs(value) < MIN_SLOPE):
+            said = header.said(name) if value is None else f"{value:g}"
             raise InputError(f"{name} {tag} is {said}, so the values are not HU", where=header.path, mend=_EXPORT)
+
+
+def check_packing(headers: Sequence[Header], *, where: object) -> None:
+    """Refuse a series whose pixels become implausibly many, before memory is taken: a decompression bomb.
+
+    A slice of air alone shrinks to almost nothing, so the series is judged as a whole.
+
+    Raises:
+      InputError: compressed pixels that become more than ``MOST_UNPACKED_BYTES`` and ``MOST_UNPACKED_RATIO`` times what
+        the files hold.
+    """
+    if headers[0].transfer_syntax in _PLAIN_SYNTAXES:
+        return
+    unpacked = sum(header.rows * header.columns * header.bits_allocated // 8 for header in headers)
+    packed = sum(file_size(path) for path in {header.path for header in headers})
+    if unpacked > max(MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO * packed):
+        raise InputError(
+            f"its {len(headers)} slices would unpack to {unpacked >> 20} MiB, which is over {MOST_UNPACKED_RATIO} "
+            "times the size of their files",
+            where=where,
+            mend="if you trust them, unpack the files (gdcmconv --raw does that) and name those",
+        )
 
 
 def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
