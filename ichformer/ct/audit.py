@@ -15,6 +15,7 @@ AUDIT_CODES: dict[str, str] = {
     "display_window": "a display picture: grey was turned back into the HU of its window, what lies beyond is lost",
     "duplicates_dropped": "files that hold the same slice again, with the same pixels, were left out",
     "dynamic": "a volume of a time series, such as perfusion, taken while contrast medium runs through",
+    "failed": "the series could not be read because of a fault of ichformer; the text says which",
     "geometry_varies": "orientation or pixel spacing varies slightly within the stack; the median was taken",
     "greys_inverted": "a display picture with black bone and white air; its greys were turned round",
     "head_not_found": "no head could be made out; the middle of the picture was framed",

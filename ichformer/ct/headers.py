@@ -68,12 +68,12 @@ _CONTRAST_TAGS = ("ContrastBolusVolume", "ContrastBolusTotalDose", "ContrastFlow
 class _Decimals(NamedTuple):
     """How many numbers belong into a decimal tag, and what is possible there."""
 
-    count: int
+    how_many: int
     low: float
     high: float
 
     def __str__(self) -> str:
-        numbers = "a number" if self.count == 1 else f"{self.count} numbers"
+        numbers = "a number" if self.how_many == 1 else f"{self.how_many} numbers"
         return f"{numbers} from {self.low:g} to {self.high:g}"
 
 
@@ -354,12 +354,12 @@ def _age_years(text: str) -> float | None:
     return min(90.0, int(found[1]) / {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}[found[2]])
 
 
-def _decimals(parts: list[str], count: int, low: float, high: float) -> tuple[float, ...] | None:
-    """``count`` numbers from ``low`` to ``high``, or None.
+def _decimals(parts: list[str], how_many: int, low: float, high: float) -> tuple[float, ...] | None:
+    """``how_many`` numbers from ``low`` to ``high``, or None.
 
     A comma cannot stand in a decimal string (PS3.5 6.2), so it means a point.
     """
-    if len(parts) != count or not all(map(_NUMBER.fullmatch, parts)):
+    if len(parts) != how_many or not all(map(_NUMBER.fullmatch, parts)):
         return None
     numbers = tuple(float(part.replace(",", ".")) for part in parts)
     return numbers if all(low <= number <= high for number in numbers) else None

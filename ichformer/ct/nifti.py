@@ -140,7 +140,7 @@ def _open(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"], list[tuple[bool,
     size = file_size(path)
     if voxels < 1:
         raise InputError(f"its header claims {list(image.shape)} voxels", where=path, mend="export the scan again")
-    check_grid(image.shape, what="the size in its header", where=path, mend="export fewer or smaller slices")
+    check_grid(image.shape, what="what its header claims", where=path, mend="export fewer or smaller slices")
     needed = voxels * dtype.itemsize + int(image.dataobj.offset)
     if needed > size * (_MOST_DEFLATED if is_packed else 1):
         raise InputError(
