@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int16, Integer
 
 from ichformer.ct.archives import file_size, open_file
 from ichformer.ct.codestream import jpeg_2000_depth
-from ichformer.ct.decoding import decode, decode_here
+from ichformer.ct.decoding import decode, decode_here, say
 from ichformer.ct.enhanced import frame_alone
 from ichformer.ct.headers import GE_BIG_ENDIAN_PIXELS, MAX_BYTES, Header
 from ichformer.ct.limits import MAX_SIDE, MIN_SLOPE, MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO
@@ -131,21 +131,25 @@ def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
         is_compressed = pydicom.uid.UID(header.transfer_syntax).is_encapsulated
         if header.bits_stored and header.high_bit != header.bits_stored - 1 and not is_compressed:
             raise ValueError(f"HighBit (0028,0102) is {header.high_bit} with {header.bits_stored} bits stored")
-        with open_file(header.path) as file:
-            data = file.read()
-        data = frame_alone(data, header.frame) if header.frames > 1 else data
-        pixels = (decode if is_compressed else decode_here)(data, header.transfer_syntax)
+        pixels = (decode if is_compressed else decode_here)(_slice_alone(header), header.transfer_syntax)
         if pixels.shape != (header.rows, header.columns):
             raise ValueError(f"decoded to {pixels.dtype} {list(pixels.shape)}")
     except Exception as error:  # decoders raise whatever they stumble over
         name = pydicom.uid.UID(header.transfer_syntax).name
         raise InputError(
             f"PixelData (7FE0,0010), coded as {one_line(name, max_chars=80)}, cannot be decoded "
-            f"({type(error).__name__}: {one_line(error, max_chars=300)})",
+            f"({one_line(say(error), max_chars=300)})",
             where=header.path,
             mend=f"copy the file again, or {_EXPORT} (gdcmconv --raw and dcmdjpeg do that)",
         ) from None
     return pixels
+
+
+def _slice_alone(header: Header) -> bytes:
+    """A DICOM file with the pixels of this slice only."""
+    with open_file(header.path) as file:
+        data = file.read()
+    return frame_alone(data, header.frame) if header.frames > 1 else data
 
 
 def codestream_mismatch(header: Header) -> str:
@@ -174,7 +178,9 @@ def _read_plain(header: Header) -> Integer[np.ndarray, "h w"]:
 
 
 def has_unused_bits(header: Header) -> bool:
-    """Whether bits above HighBit hold something other than the sign, in uncompressed values."""
+    """Whether bits above HighBit hold something other than the sign, so that what is read without them may be wrong."""
+    if pydicom.uid.UID(header.transfer_syntax).is_encapsulated:
+        return _has_unused_coded_bits(header)
     if (
         header.pixels_at is None
         or header.bits_allocated != 16
@@ -184,6 +190,17 @@ def has_unused_bits(header: Header) -> bool:
     pixels = _read_words(header)
     above = 16 - header.high_bit - 1
     return bool(((pixels << above) >> above != pixels).any())
+
+
+def _has_unused_coded_bits(header: Header) -> bool:
+    """``has_unused_bits`` for compressed pixels that can be decoded."""
+    if not 0 < header.bits_stored < header.bits_allocated:
+        return False
+    try:
+        whole = decode(_slice_alone(header), header.transfer_syntax, all_bits=True)
+    except ValueError:  # some decoders take so many bits for an error
+        return False
+    return bool(((whole != read_stored(header)) & ~np.isin(whole >> header.bits_stored, (0, -1))).any())
 
 
 def _read_words(header: Header) -> Integer[np.ndarray, "h w"]:
