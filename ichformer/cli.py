@@ -15,7 +15,8 @@ import tyro
 from tyro.conf import Positional
 
 from ichformer import LABELS
-from ichformer.errors import InputError, Stopped, mendable
+from ichformer.errors import InputError, Stopped, mendable, one_line
+from ichformer.faults import Fault
 from ichformer.files import appearing_whole, check_folder, path_text, shown
 from ichformer.processes import ending_in_order
 from ichformer.streams import delivered, printable
@@ -53,6 +54,8 @@ def inspect(
         with appearing_whole(sheet) as file:
             contact_sheet(read_volume(drawn, window_hu=window)).save(file, format="PNG")
     _print(found, format_inspection(found), json)
+    if failed := [note for series in found["series"] for note in series["warnings"] if note.startswith("failed: ")]:
+        raise Fault(f"{len(failed)} of {len(found['series'])} series could not be read; the first: {failed[0]}")
 
 
 def phantom(
@@ -460,7 +463,8 @@ def predict(
     """Scores head CT with a trained run and writes report.html. Research use only.
 
     Of each study one series is scored: the plain axial head CT that `ichformer inspect` names as chosen. A scan in
-    which no brain is found is not scored, and the report says so.
+    which no brain is found is not scored, and the report says so. Where a series cannot be read, the others get their
+    reports all the same, and the exit code is 2 (1 where it is a fault of ichformer).
 
     Args:
       run: the folder of a run or of an ensemble.
@@ -479,6 +483,15 @@ def predict(
     own_process()
     result = read(run, path, out, with_identity=with_identity, series=series, all_series=all_series, window_hu=window)
     _print(result_values(result), format_prediction(result), json)
+    said = f"{len(result.lost)} of {len(result.lost) + len(result.series)} series got no report"
+    if failed := [one for one in result.lost if one.code == "failed"]:
+        raise Fault(f"{said}; series {failed[0].number}: {failed[0].text}")
+    if result.lost:
+        raise InputError(
+            f"{said}; series {result.lost[0].number}: {result.lost[0].text}",
+            where=path,
+            mend="the others have their reports",
+        )
 
 
 def models(*, json: bool = False) -> None:
@@ -694,6 +707,9 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         print(f"ichformer: error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Fault as fault:
+        print(f"ichformer: fault: {one_line(fault, max_chars=1200)}", file=sys.stderr)
+        sys.exit(1)
     except Stopped as stopped:
         print(f"ichformer: {stopped}", file=sys.stderr)
     except KeyboardInterrupt:

@@ -223,12 +223,17 @@ def _cells(
     over = [(0, -size % k) for size, k in zip(hu.shape, strides, strict=True)]
     if any(more for _, more in over):
         hu = np.pad(hu, over, mode="edge")
-    parts = [hu[z :: strides[0], y :: strides[1], x :: strides[2]] for z, y, x in np.ndindex(*strides)]
-    total, top = parts[0].astype(np.int32), parts[0].copy()
-    for part in parts[1:]:
-        total += part
-        np.maximum(top, part, out=top)
-    return total.astype(np.float32) / len(parts), top
+    count = math.prod(strides)
+    wide = np.int32 if count < 1 << 16 else np.int64
+    total, top = hu, hu
+    # One axis after the other: a cell of very fine voxels holds a million of them.
+    for axis, k in zip((2, 1, 0), reversed(strides), strict=True):
+        sums, tops = ([grid[(slice(None),) * axis + (slice(i, None, k),)] for i in range(k)] for grid in (total, top))
+        total, top = sums[0].astype(wide), tops[0].copy()
+        for part, highest in zip(sums[1:], tops[1:], strict=True):
+            total += part
+            np.maximum(top, highest, out=top)
+    return total.astype(np.float32) / count, top
 
 
 def _spread(

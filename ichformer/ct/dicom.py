@@ -1,17 +1,28 @@
 """A DICOM series as a Volume: sorted and spaced along its normal, in HU, oriented, with all it took in the audit."""
 
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float64
 
 from ichformer.ct.audit import Audit, Note
 from ichformer.ct.headers import Header, quiet_pydicom
-from ichformer.ct.hounsfield import Repairs, check_pixels, codestream_mismatch, has_unused_bits, read_stored, to_hu
+from ichformer.ct.hounsfield import (
+    Repairs,
+    check_packing,
+    check_pixels,
+    codestream_mismatch,
+    has_unused_bits,
+    read_stored,
+    to_hu,
+)
+from ichformer.ct.limits import MAX_SPACING_MM, check_extent, check_grid
 from ichformer.ct.missing import Missing, interpolate_missing
 from ichformer.ct.orientation import oblique_of, orient_lps, tilt_of
 from ichformer.ct.plausibility import check_values
 from ichformer.ct.series import Series
 from ichformer.ct.slices import Stack, are_interleaved, describe_steps, stack_slices
-from ichformer.ct.volume import MAX_VOXELS, Volume
+from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.files import path_text
 
@@ -23,6 +34,7 @@ _NO_TAG = (
     "no study, patient, acquisition, voltage, time, kernel, thickness, image type or folder tells them apart, "
     "so they may be two scans under one SeriesInstanceUID"
 )
+_GEOMETRY = "export the series again with its geometry"
 _ONE_SCAN = "put the files of each scan into a folder of its own"
 _EXPORT = "export the series again from the scanner or the archive, as original CT images"
 
@@ -59,7 +71,7 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
     doubts = check_values(hu, n_below=sum(r.padded for r in repairs), where=series.path, mend=_EXPORT)
     as_found = stack
     if stack.missing and missing == "interpolate":
-        hu, source, stack = interpolate_missing(hu, source, stack)
+        hu, source, stack = interpolate_missing(hu, source, stack, where=series.path)
 
     row_mm, column_mm = np.median([header.spacing_mm for header in headers], axis=0)
     affine = np.eye(4)
@@ -97,21 +109,20 @@ def _check(series: Series) -> None:
             raise InputError(
                 f"{len(lacking)} of {len(headers)} slices lack a valid {name} {tag}: it is {lacking[0].said(name)}",
                 where=lacking[0].path,
-                mend="export the series again with its geometry, or leave these files out",
+                mend=f"{_GEOMETRY}, or leave these files out",
             )
     assert first.spacing_mm is not None
-    if not all(0.01 < spacing_mm < 10 for spacing_mm in first.spacing_mm):
-        raise InputError(
-            f"PixelSpacing (0028,0030) is {first.spacing_mm} mm", where=first.path, mend="export the series again"
-        )
-    if len(headers) * first.rows * first.columns > MAX_VOXELS:
-        raise InputError(
-            f"{len(headers)} slices of {first.rows} x {first.columns} are more than {MAX_VOXELS} voxels",
-            where=series.path,
-            mend="export the series with fewer or smaller slices",
-        )
     for header in headers:
         check_pixels(header)
+    check_grid(
+        (len(headers), first.rows, first.columns),
+        what=f"{len(headers)} slices of {first.rows} x {first.columns}",
+        where=series.path,
+        mend="export the series with fewer or smaller slices",
+    )
+    check_packing(headers, where=series.path)
+    row_mm, column_mm = first.spacing_mm
+    check_extent(max(first.rows * row_mm, first.columns * column_mm), where=first.path, mend=_GEOMETRY)
 
 
 def _plane_axes(series: Series) -> Float64[np.ndarray, "2 3"]:
@@ -147,6 +158,14 @@ def _stack(series: Series, plane: Float64[np.ndarray, "2 3"]) -> Stack:
         count = len(series.headers)
         what = "the series has one slice" if count == 1 else f"all {count} slices stand at one ImagePositionPatient"
         raise InputError(f"{what} (0020,0032), so it is no scan", where=series.path, mend="name the whole series")
+    check_extent(sum(stack.steps_mm), where=_farthest(series, stack), mend=f"leave this file out, or {_GEOMETRY}")
+    if stack.spacing_mm > MAX_SPACING_MM:
+        raise InputError(
+            f"its slices stand {stack.spacing_mm:g} mm apart (ImagePositionPatient (0020,0032)), where "
+            f"{MAX_SPACING_MM:g} mm are the most",
+            where=series.path,
+            mend=_GEOMETRY,
+        )
     if stack.duplicates:
         again = series.headers[stack.duplicates[0]]
         raise InputError(
@@ -163,6 +182,12 @@ def _stack(series: Series, plane: Float64[np.ndarray, "2 3"]) -> Stack:
             mend=_ONE_SCAN,
         )
     return stack
+
+
+def _farthest(series: Series, stack: Stack) -> Path:
+    """The file of the slice that stands farthest from the middle one, below or above."""
+    from_middle_mm = np.abs(np.cumsum([0.0, *stack.steps_mm]) - np.sum(stack.steps_mm[: len(stack.steps_mm) // 2]))
+    return series.headers[stack.order[int(from_middle_mm.argmax())]].path
 
 
 def _audit(
@@ -192,6 +217,7 @@ def _audit(
     kernels = sorted({header.kernel for header in headers} - {""})
     thickness = [header.thickness_mm for header in headers if header.thickness_mm is not None]
     thickness_mm = float(np.median(thickness)) if thickness else float("nan")
+    doubtful = [said for header in headers if (said := header.said("SliceThickness")) != "absent"]
     sparse_mm = stack.spacing_mm if stack.spacing_mm > 1.5 * thickness_mm > 0 else 0
     note(tilt_deg != 0, "tilt", f"slices lean {tilt_deg:.1f} degrees against their stack, from positions, not the tag")
     note(tilt_deg == 0 and oblique_deg > 1, "oblique", f"slices lie {oblique_deg:.1f} degrees off the patient's axis")
@@ -207,6 +233,11 @@ def _audit(
         wavers_deg > _LEVEL_DEG or spread > _SAME_SPACING,
         "geometry_varies",
         f"orientation varies by {wavers_deg:.2f} degrees and pixel spacing by {spread:.1%}; the median was taken",
+    )
+    note(
+        bool(doubtful),
+        "thickness_unknown",
+        f"SliceThickness (0018,0050) is {doubtful[0] if doubtful else ''} in {len(doubtful)} of {len(headers)} slices",
     )
     note(any(h.decimal_comma for h in headers), "decimal_comma", "numbers with a comma, taken as a decimal point")
     note(is_turned, "reoriented", "rows or columns were flipped or exchanged")

@@ -7,11 +7,12 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate, get_frame
+from pydicom.encaps import encapsulate
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
 from ichformer.ct.archives import open_file
+from ichformer.ct.fragments import frame_stream
 from ichformer.ct.headers import HEADER_TAGS, DicomFile, Header, header_of
 from ichformer.errors import InputError
 
@@ -31,7 +32,7 @@ _FRAME_NAMES = {
 _PIXEL_TAGS = [
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns", "NumberOfFrames"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
-    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
+    "ExtendedOffsetTable",
 ]
 
 
@@ -68,15 +69,15 @@ def frame_alone(data: bytes, frame: int) -> bytes:
     """A DICOM file with the pixels of one frame of ``data``, still coded as they were.
 
     Raises:
-      ValueError: the frame is not there.
+      ValueError: the frame is not there, or nothing tells where it is.
     """
     dataset = pydicom.dcmread(DicomFile(io.BytesIO(data)), specific_tags=_PIXEL_TAGS, force=True)
     frames = int(dataset.NumberOfFrames)
     is_compressed = dataset.file_meta.TransferSyntaxUID.is_encapsulated
     if is_compressed:
-        offsets = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
-        table = (offsets[0], offsets[1]) if all(offsets) else None
-        pixels = get_frame(dataset.PixelData, frame, number_of_frames=frames, extended_offsets=table)
+        table = dataset.get("ExtendedOffsetTable") or b""
+        offsets = [int.from_bytes(table[i : i + 8], "little") for i in range(0, len(table), 8)]
+        pixels = frame_stream(dataset.PixelData, frame, frames, offsets)
     else:
         size = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
         pixels = dataset.PixelData[frame * size : (frame + 1) * size]

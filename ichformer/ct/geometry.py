@@ -10,6 +10,7 @@ from jaxtyping import Float32, Float64, Int16, Real, Shaped
 from scipy import sparse
 
 from ichformer.ct.head import head_box
+from ichformer.ct.limits import MAX_EXTENT_MM, check_grid
 from ichformer.ct.orientation import slice_normal, tilt_of
 from ichformer.ct.resampling import covering_matrix, shrinking_matrix
 from ichformer.ct.slices import offsets_of
@@ -50,7 +51,8 @@ def remove_tilt(
       The volume, and the mask (None where none was given).
 
     Raises:
-      InputError: a lean of more than ``MAX_TILT_DEG``, which no gantry has and no picture can hold.
+      InputError: a lean of more than ``MAX_TILT_DEG``, which no gantry has and no picture can hold, or a picture that
+        would grow too large.
     """
     tilt_deg = tilt_of(volume.affine)
     if tilt_deg == 0:
@@ -69,7 +71,15 @@ def remove_tilt(
     shifts = offsets_mm[:, None] * ((step - normal) @ axes) / np.array(volume.spacing_mm[1:])
     start = np.floor(shifts.min(0) + 1e-6)
     shifts = np.maximum(shifts - start, 0)
-    room = np.ceil(shifts.max(0) - 1e-6).astype(int)
+    room = np.ceil(shifts.max(0) - 1e-6)
+    check_grid(
+        (len(volume.hu), *(volume.hu.shape[1:] + room)),
+        what=f"undoing a lean of {tilt_deg:.1f} degrees over {offsets_mm[-1]:.0f} mm in pixels of "
+        f"{volume.spacing_mm[1]:.3g} x {volume.spacing_mm[2]:.3g} mm",
+        where=volume.source[0],
+        mend="export the scan again with its geometry",
+    )
+    room = room.astype(int)
 
     affine = volume.affine.copy()
     affine[:3, 0] = normal * volume.spacing_mm[0]
@@ -106,6 +116,9 @@ def frame_head(
 
     Returns:
       The volume, and the mask (None where none was given).
+
+    Raises:
+      InputError: a field of view that no scan has, or a size that is too large.
     """
     rows, columns = volume.hu.shape[1:]
     spacing_mm = np.array(volume.spacing_mm[1:])
@@ -117,6 +130,8 @@ def frame_head(
     first, last = np.array(box).reshape(2, 2).T
     if field_of_view_mm is None:
         field_of_view_mm = float(((last - first) * spacing_mm).max() + 2 * MARGIN_MM)
+    if not 0 < field_of_view_mm <= MAX_EXTENT_MM:
+        raise InputError(f"found {field_of_view_mm}", where="field of view in mm", mend="give 50 to 1000")
     step = field_of_view_mm / size / spacing_mm
     start = (first + last) / 2 - (size - 1) / 2 * step
     framed, mask = resample_plane(replace(volume, audit=audit), start=start, step=step, shape=(size, size), mask=mask)
@@ -147,6 +162,12 @@ def resample_plane(
     Returns:
       The volume, and the mask (None where none was given).
     """
+    check_grid(
+        (len(volume.hu), *shape),
+        what=f"{len(volume.hu)} slices of {shape[0]} x {shape[1]} pixels",
+        where=volume.source[0],
+        mend="ask for fewer pixels (--size), or name a scan of fewer slices",
+    )
     at = [origin + each * np.arange(size) for origin, each, size in zip(start, step, shape, strict=True)]
     # A new voxel is made of a few old ones, so nearly all weights are 0: dense products take four times as long.
     from_rows, from_columns = (

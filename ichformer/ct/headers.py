@@ -2,14 +2,13 @@
 
 import contextlib
 import io
-import math
 import re
 import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -18,6 +17,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from ichformer.ct.archives import open_file, read_start
+from ichformer.ct.limits import MAX_INTERCEPT, MAX_POSITION_MM, MAX_SLOPE, MAX_SPACING_MM, MIN_SPACING_MM
 from ichformer.errors import InputError, one_line
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -37,6 +37,9 @@ GE_BIG_ENDIAN_PIXELS = UID("1.2.840.113619.5.2")
 """GE's private syntax: implicit VR, little endian, but the pixels big endian (GE DICOM conformance statements)."""
 
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
+
+_NUMBER = re.compile(r"\s*[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?\s*")
+"""A decimal string (PS3.5 6.2), or one with a comma. Python takes more: 1_0, and digits of other scripts."""
 
 ACQUISITION_TAGS: dict[str, str] = {
     "KVP": "(0018,0060)",
@@ -60,14 +63,30 @@ ACQUISITION_TAGS: dict[str, str] = {
 """Keyword -> tag of what tells one acquisition or reconstruction from another inside a series."""
 
 _CONTRAST_TAGS = ("ContrastBolusVolume", "ContrastBolusTotalDose", "ContrastFlowRate", "ContrastBolusRoute")
+
+
+class _Decimals(NamedTuple):
+    """How many numbers belong into a decimal tag, and what is possible there."""
+
+    how_many: int
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        numbers = "a number" if self.how_many == 1 else f"{self.how_many} numbers"
+        return f"{numbers} from {self.low:g} to {self.high:g}"
+
+
 _DECIMAL_TAGS = {
-    "SliceThickness": 1,
-    "ImagePositionPatient": 3,
-    "ImageOrientationPatient": 6,
-    "PixelSpacing": 2,
-    "RescaleSlope": 1,
-    "RescaleIntercept": 1,
+    "SliceThickness": _Decimals(1, MIN_SPACING_MM, MAX_SPACING_MM),
+    "ImagePositionPatient": _Decimals(3, -MAX_POSITION_MM, MAX_POSITION_MM),
+    "ImageOrientationPatient": _Decimals(6, -10, 10),  # the reader says more of vectors that are not of length 1
+    "PixelSpacing": _Decimals(2, MIN_SPACING_MM, MAX_SPACING_MM),
+    "RescaleSlope": _Decimals(1, -MAX_SLOPE, MAX_SLOPE),
+    "RescaleIntercept": _Decimals(1, -MAX_INTERCEPT, MAX_INTERCEPT),
 }
+_MAX_INTEGER = 1 << 32
+"""No integer of a header is larger: US, UL and IS (PS3.5 6.2)."""
 
 HEADER_TAGS = (
     *ACQUISITION_TAGS,
@@ -112,7 +131,8 @@ class Header:
       frames: NumberOfFrames of the file.
       frame: which of them this is, from 0.
       padding, padding_limit: PixelPaddingValue and PixelPaddingRangeLimit, as stored.
-      invalid: (keyword, text) of each decimal tag whose text is no number, or not as many as belong there.
+      invalid: (keyword, text) of each decimal tag whose text is no number, not as many as belong there, or one that no
+        scanner writes (``ct.limits``).
       decimal_comma: a decimal tag was written with a comma; the numbers are what a point in its place means.
       pixels_at: byte of the file at which uncompressed little-endian pixels start; None where they are something else.
     """
@@ -161,8 +181,9 @@ class Header:
     decimal_comma: bool
 
     def said(self, keyword: str) -> str:
-        """What stands in a decimal tag that holds no usable number, quoted; "absent" where nothing does."""
-        return next((f"{text!r}" for name, text in self.invalid if name == keyword), "absent")
+        """What stands in a decimal tag that holds no usable number, and what belongs there; "absent" where it is."""
+        found = [text for name, text in self.invalid if name == keyword]
+        return f"{found[0]!r}, where {_DECIMAL_TAGS[keyword]} should stand" if found else "absent"
 
 
 @contextlib.contextmanager
@@ -242,7 +263,7 @@ def header_of(path: Path, dataset: Dataset, syntax: UID, pixels_at: int | None) 
     manufacturer = f"{_text(dataset, 'Manufacturer')} {_text(dataset, 'ManufacturerModelName')}".strip()
     sop_class = _text(dataset, "SOPClassUID")
     written = {keyword: _parts(dataset, keyword) for keyword in _DECIMAL_TAGS}
-    numbers = {keyword: _decimals(written[keyword], count) for keyword, count in _DECIMAL_TAGS.items()}
+    numbers = {keyword: _decimals(written[keyword], *belongs) for keyword, belongs in _DECIMAL_TAGS.items()}
     slope, intercept, thickness_mm = (numbers[name] for name in ("RescaleSlope", "RescaleIntercept", "SliceThickness"))
     return Header(
         path=path,
@@ -333,17 +354,19 @@ def _age_years(text: str) -> float | None:
     return min(90.0, int(found[1]) / {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}[found[2]])
 
 
-def _decimals(parts: list[str], count: int) -> tuple[float, ...] | None:
-    """``count`` finite numbers, or None. A comma cannot stand in a decimal string (PS3.5 6.2), so it means a point."""
-    try:
-        numbers = tuple(float(part.replace(",", ".")) for part in parts)
-    except ValueError:
+def _decimals(parts: list[str], how_many: int, low: float, high: float) -> tuple[float, ...] | None:
+    """``how_many`` numbers from ``low`` to ``high``, or None.
+
+    A comma cannot stand in a decimal string (PS3.5 6.2), so it means a point.
+    """
+    if len(parts) != how_many or not all(map(_NUMBER.fullmatch, parts)):
         return None
-    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
+    numbers = tuple(float(part.replace(",", ".")) for part in parts)
+    return numbers if all(low <= number <= high for number in numbers) else None
 
 
 def _integer(dataset: Dataset, keyword: str) -> int | None:
-    numbers = _decimals(_parts(dataset, keyword), 1)
+    numbers = _decimals(_parts(dataset, keyword), 1, -_MAX_INTEGER, _MAX_INTEGER)
     return int(numbers[0]) if numbers else None
 
 

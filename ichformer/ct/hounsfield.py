@@ -1,5 +1,6 @@
 """The pixels of one DICOM file as Hounsfield units: decoding, rescaling, and the repairs that real files need."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,14 +9,12 @@ from jaxtyping import Bool, Float, Int16, Integer
 
 from ichformer.ct.archives import file_size, open_file
 from ichformer.ct.codestream import jpeg_2000_depth
-from ichformer.ct.decoding import decode, decode_here
+from ichformer.ct.decoding import decode, decode_here, say
 from ichformer.ct.enhanced import frame_alone
 from ichformer.ct.headers import GE_BIG_ENDIAN_PIXELS, MAX_BYTES, Header
+from ichformer.ct.limits import MAX_SIDE, MIN_SLOPE, MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError, one_line
-
-MAX_SIDE = 4096
-"""Rows and columns above this are refused before any memory is taken; the largest CT matrices have 2048."""
 
 _TISSUE_HU = (-1000, 3000)
 _DENSE_BONE_HU = 1100
@@ -93,9 +92,31 @@ def check_pixels(header: Header) -> None:
         ("RescaleSlope", "(0028,1053)", header.slope),
         ("RescaleIntercept", "(0028,1052)", header.intercept),
     ):
-        if value is None or (value == 0 and name == "RescaleSlope"):
-            said = header.said(name) if value is None else "0"
+        if value is None or (name == "RescaleSlope" and abs(value) < MIN_SLOPE):
+            said = header.said(name) if value is None else f"{value:g}"
             raise InputError(f"{name} {tag} is {said}, so the values are not HU", where=header.path, mend=_EXPORT)
+
+
+def check_packing(headers: Sequence[Header], *, where: object) -> None:
+    """Refuse a series whose pixels become implausibly many, before memory is taken: a decompression bomb.
+
+    A slice of air alone shrinks to almost nothing, so the series is judged as a whole.
+
+    Raises:
+      InputError: compressed pixels that become more than ``MOST_UNPACKED_BYTES`` and ``MOST_UNPACKED_RATIO`` times what
+        the files hold.
+    """
+    if headers[0].transfer_syntax in _PLAIN_SYNTAXES:
+        return
+    unpacked = sum(header.rows * header.columns * header.bits_allocated // 8 for header in headers)
+    packed = sum(file_size(path) for path in {header.path for header in headers})
+    if unpacked > max(MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO * packed):
+        raise InputError(
+            f"its {len(headers)} slices would unpack to {unpacked >> 20} MiB, which is over {MOST_UNPACKED_RATIO} "
+            "times the size of their files",
+            where=where,
+            mend="if you trust them, unpack the files (gdcmconv --raw does that) and name those",
+        )
 
 
 def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
@@ -110,21 +131,25 @@ def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
         is_compressed = pydicom.uid.UID(header.transfer_syntax).is_encapsulated
         if header.bits_stored and header.high_bit != header.bits_stored - 1 and not is_compressed:
             raise ValueError(f"HighBit (0028,0102) is {header.high_bit} with {header.bits_stored} bits stored")
-        with open_file(header.path) as file:
-            data = file.read()
-        data = frame_alone(data, header.frame) if header.frames > 1 else data
-        pixels = (decode if is_compressed else decode_here)(data, header.transfer_syntax)
+        pixels = (decode if is_compressed else decode_here)(_slice_alone(header), header.transfer_syntax)
         if pixels.shape != (header.rows, header.columns):
             raise ValueError(f"decoded to {pixels.dtype} {list(pixels.shape)}")
     except Exception as error:  # decoders raise whatever they stumble over
         name = pydicom.uid.UID(header.transfer_syntax).name
         raise InputError(
             f"PixelData (7FE0,0010), coded as {one_line(name, max_chars=80)}, cannot be decoded "
-            f"({type(error).__name__}: {one_line(error, max_chars=300)})",
+            f"({one_line(say(error), max_chars=300)})",
             where=header.path,
             mend=f"copy the file again, or {_EXPORT} (gdcmconv --raw and dcmdjpeg do that)",
         ) from None
     return pixels
+
+
+def _slice_alone(header: Header) -> bytes:
+    """A DICOM file with the pixels of this slice only."""
+    with open_file(header.path) as file:
+        data = file.read()
+    return frame_alone(data, header.frame) if header.frames > 1 else data
 
 
 def codestream_mismatch(header: Header) -> str:
@@ -153,16 +178,25 @@ def _read_plain(header: Header) -> Integer[np.ndarray, "h w"]:
 
 
 def has_unused_bits(header: Header) -> bool:
-    """Whether bits above HighBit hold something other than the sign, in uncompressed values."""
-    if (
-        header.pixels_at is None
-        or header.bits_allocated != 16
-        or not 0 < header.bits_stored <= header.high_bit + 1 < 16
-    ):
+    """Whether bits above HighBit hold something other than the sign, so that what is read without them may be wrong."""
+    if header.pixels_at is None:
+        return pydicom.uid.UID(header.transfer_syntax).is_encapsulated and _has_unused_coded_bits(header)
+    if header.bits_allocated != 16 or not 0 < header.bits_stored <= header.high_bit + 1 < 16:
         return False
     pixels = _read_words(header)
     above = 16 - header.high_bit - 1
     return bool(((pixels << above) >> above != pixels).any())
+
+
+def _has_unused_coded_bits(header: Header) -> bool:
+    """``has_unused_bits`` for compressed pixels that can be decoded."""
+    if not 0 < header.bits_stored < header.bits_allocated:
+        return False
+    try:
+        whole = decode(_slice_alone(header), header.transfer_syntax, all_bits=True)
+    except ValueError:  # some decoders take so many bits for an error
+        return False
+    return bool(((whole != read_stored(header)) & ~np.isin(whole >> header.bits_stored, (0, -1))).any())
 
 
 def _read_words(header: Header) -> Integer[np.ndarray, "h w"]:

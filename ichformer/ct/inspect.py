@@ -9,6 +9,7 @@ from ichformer.ct.scans import Scan, find_scans, read_volume
 from ichformer.ct.selection import choices
 from ichformer.ct.series import Found, Series, nothing_found
 from ichformer.errors import InputError, one_line
+from ichformer.faults import Fault, explain_failure
 
 
 def inspect_path(path: Path | str, *, window_hu: WindowHU | None = None) -> dict[str, Any]:
@@ -24,24 +25,27 @@ def inspect_path(path: Path | str, *, window_hu: WindowHU | None = None) -> dict
       being ``"code: text"`` with the codes of ``AUDIT_CODES``, and ``choice``: ``"chosen: why"`` for the one of its
       study to look for blood in, else ``"code: text"`` with the codes of ``selection.REFUSAL_CODES`` ("" where there is
       nothing to choose by). A series that cannot be read has the warning
-      ``unreadable: ...`` and None for what is unknown. Each file set aside has ``path`` and ``reason``
-      (``"code: text"``, codes of ``SET_ASIDE_CODES``).
+      ``unreadable: ...``, or ``failed: ...`` where that is a fault of ichformer, and None for what is unknown. Each
+      file set aside has ``path`` and ``reason`` (``"code: text"``, codes of ``SET_ASIDE_CODES``).
 
     Raises:
       InputError: nothing readable is there.
+      Fault: nothing could be read, and that is a fault of ours.
     """
     return inspect_found(find_scans(path), window_hu=window_hu)
 
 
 def inspect_found(found: Found[Scan], *, window_hu: WindowHU | None = None) -> dict[str, Any]:
     """``inspect_path`` for what was found already."""
-    reports, errors, said = [], [], choices(found)
+    reports, said = [], choices(found)
+    errors: list[InputError | Fault] = []
     for series in found.series:
         try:
             reports.append(_report(series, window_hu))
-        except InputError as error:
-            errors.append(error)
-            reports.append(_unreadable(series, error))
+        except Exception as error:  # whatever happens to one series, the others are reported
+            errors.append(explain_failure(error, where=series.path))
+            code = "failed" if isinstance(errors[-1], Fault) else "unreadable"
+            reports.append(_without_volume(series, Note(code=code, text=str(errors[-1]))))
         reports[-1]["choice"] = one_line(said[series]) if isinstance(series, Series) else ""
     if len(errors) == len(found.series):
         _refuse(found, errors)
@@ -100,7 +104,7 @@ def _report(series: Scan, window_hu: WindowHU | None) -> dict[str, Any]:
     }
 
 
-def _unreadable(series: Scan, error: InputError) -> dict[str, Any]:
+def _without_volume(series: Scan, note: Note) -> dict[str, Any]:
     unknown = dict.fromkeys(("shape", "spacing_mm", "tilt_deg", "missing_slices", "hu_min", "hu_max"))
     return {
         "path": one_line(series.path, max_chars=400),
@@ -109,13 +113,15 @@ def _unreadable(series: Scan, error: InputError) -> dict[str, Any]:
         **unknown,
         "kernel": series.kernel,
         "description": series.description,
-        "warnings": [str(Note(code="unreadable", text=str(error)))],
+        "warnings": [str(note)],
     }
 
 
-def _refuse(found: Found[Scan], errors: list[InputError]) -> None:
+def _refuse(found: Found[Scan], errors: list[InputError | Fault]) -> None:
     if len(errors) == 1:
         raise errors[0]
+    if faults := [error for error in errors if isinstance(error, Fault)]:
+        raise Fault(f"none of {len(errors)} series can be read; the first fault: {faults[0]}")
     if errors:
         raise InputError(
             f"none of {len(errors)} series can be read; the first: {errors[0]}",

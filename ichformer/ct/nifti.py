@@ -15,18 +15,16 @@ from ichformer.ct.archives import file_size, is_file, open_file
 from ichformer.ct.audit import Audit
 from ichformer.ct.headless import Headless
 from ichformer.ct.hounsfield import read_as_signed
+from ichformer.ct.limits import MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO, check_grid
 from ichformer.ct.nifti_affine import read_affine
 from ichformer.ct.orientation import lps_order, oblique_of, orient_lps, slice_normal, tilt_of
 from ichformer.ct.plausibility import check_values
-from ichformer.ct.volume import AIR_HU, MAX_VOXELS, Volume
+from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.errors import InputError, one_line
 from ichformer.files import path_text
 
 _MOST_DEFLATED = 1032
 """No deflate stream grows more than this (zlib, Technical Details), so a header that claims more lies."""
-
-_BOMB_BYTES, _BOMB_RATIO = 2**28, 200
-"""What unpacks to more than both is refused: CT shrinks to a half or a third."""
 
 _THROUGH_PLANE = 1.5
 """Voxels that are longer than this along one axis than along both others were acquired in slices across that axis."""
@@ -122,8 +120,8 @@ def open_nifti(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"]]:
     What the file is decides its content, not its name: a plain file may be called ``.nii.gz`` and the other way round.
 
     Raises:
-      InputError: no NIfTI file, not three axes, more voxels than ``MAX_VOXELS`` or than the file can hold, or no
-        affine that can be believed (``read_affine``).
+      InputError: no NIfTI file, not three axes, more voxels than ``check_grid`` allows or than the file can hold, or
+        no affine that can be believed (``read_affine``).
     """
     image, affine, _ = _open(path)
     return image, affine
@@ -140,18 +138,17 @@ def _open(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"], list[tuple[bool,
         raise InputError(f"holds voxels of {dtype}, not numbers", where=path, mend=_MEND)
     voxels = math.prod(map(int, image.shape))
     size = file_size(path)
-    if voxels > MAX_VOXELS or voxels < 1:
-        raise InputError(
-            f"its header claims {list(image.shape)} voxels", where=path, mend="export fewer or smaller slices"
-        )
+    if voxels < 1:
+        raise InputError(f"its header claims {list(image.shape)} voxels", where=path, mend="export the scan again")
+    check_grid(image.shape, what="what its header claims", where=path, mend="export fewer or smaller slices")
     needed = voxels * dtype.itemsize + int(image.dataobj.offset)
     if needed > size * (_MOST_DEFLATED if is_packed else 1):
         raise InputError(
             f"is cut short: its header claims {list(image.shape)} voxels", where=path, mend="copy the file again"
         )
-    if is_packed and needed > max(_BOMB_BYTES, _BOMB_RATIO * size):
+    if is_packed and needed > max(MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO * size):
         raise InputError(
-            f"would unpack to {needed >> 20} MiB, which is over {_BOMB_RATIO} times its own size",
+            f"would unpack to {needed >> 20} MiB, which is over {MOST_UNPACKED_RATIO} times its own size",
             where=path,
             mend="if you trust it, unpack it with gunzip and name that file",
         )

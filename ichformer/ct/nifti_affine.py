@@ -11,16 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from ichformer.ct.limits import MAX_POSITION_MM, MAX_SPACING_MM, MIN_SPACING_MM, check_extent
 from ichformer.errors import InputError
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
-
-MIN_SPACING_MM, MAX_SPACING_MM = 0.02, 50.0
-"""Between voxels along any axis. Micro-CT of bone specimens has 0.02 mm, localizing scans of a head 20 mm."""
-
-MAX_POSITION_MM = 10_000.0
-"""From the origin to any voxel; a scanner's table moves over two metres."""
 
 _SAME, _ALIKE = 0.01, 0.25
 """Lengths that differ by less than the first are the same; by more than the second, no one knows which is right."""
@@ -65,6 +60,7 @@ def read_affine(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Float6
             where=path,
             mend=_MEND,
         )
+    check_extent(float((lengths * shape).max()), where=path, mend=_MEND)
     return affine, [*notes, (_MM_PER_UNIT[units] != 1, "units_converted", f"lengths in {units} were turned into mm")]
 
 

@@ -246,9 +246,10 @@ def _acquisition(which: int) -> Callable[[Header], Hashable]:
 
 def _number_or_text(text: str) -> Hashable:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text
+    return number if math.isfinite(number) else text
 
 
 def _thickness_classes(headers: Sequence[Header]) -> list[Hashable]:

@@ -14,8 +14,8 @@ from ichformer.ct.archives import open_file
 from ichformer.ct.audit import Audit
 from ichformer.ct.display import WindowHU, read_display, to_hu
 from ichformer.ct.headless import Headless
-from ichformer.ct.hounsfield import MAX_SIDE
-from ichformer.ct.volume import MAX_VOXELS, Volume
+from ichformer.ct.limits import MAX_SIDE, MAX_VOXELS
+from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.files import path_text
 

@@ -23,6 +23,7 @@ from ichformer.ct.headers import (
 )
 from ichformer.ct.partition import partition
 from ichformer.errors import InputError, one_line
+from ichformer.faults import Fault, explain_failure
 
 SET_ASIDE_CODES: dict[str, str] = {
     "archive": "a zip or a tar inside a folder or an archive: the text says how to have it read",
@@ -30,6 +31,7 @@ SET_ASIDE_CODES: dict[str, str] = {
     "broken_link": "a symbolic or hard link that leads to no file",
     "colour": "colour pictures, such as dose reports and screen captures",
     "dicomdir": "a DICOMDIR: an index of other files",
+    "failed": "a fault of ichformer kept its series from being found; the text says which",
     "link_loop": "a symbolic link to a folder that it lies in, so it is not followed",
     "localizer": "a localizer (scout, surview, topogram)",
     "missing_file": "listed in the DICOMDIR, but not there",
@@ -187,7 +189,13 @@ def group_files(files: Iterable[Path], *, path: Path) -> Found[Series]:
                 SetAside(path=bad.path, code="broken_copy", text=f"cannot be read; {one_line(whole.path.name)} is read")
                 for bad, whole in broken.items()
             ]
-            series += _series_of([header for header in alike if header not in broken])
+            try:
+                series += _series_of([header for header in alike if header not in broken])
+            except Exception as error:  # whatever happens to one series, the others are found
+                said = explain_failure(error, where=alike[0].path.parent)
+                code = "failed" if isinstance(said, Fault) else "unreadable"
+                paths = dict.fromkeys(header.path for header in alike)
+                set_aside += [SetAside(path=file, code=code, text=str(said)) for file in paths]
     series.sort(key=lambda one: order[one.headers[0].path])
     return Found(path=path, series=tuple(series), set_aside=tuple(set_aside))
 

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from ichformer import SUBTYPES
 from ichformer.ct.geometry import slice_origins_mm
+from ichformer.ct.limits import check_grid
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS, apply_windows
 
@@ -22,6 +23,9 @@ SUBTYPE_COLOURS: dict[str, tuple[int, int, int]] = {
 """Colours of contours, told apart by colour-blind eyes too (after the palette of IBM Design)."""
 
 _GAP_PX = 2
+_MOST_PX = 2**15
+"""Along a side of the sheet: a scan of thousands of slices needs half of that."""
+
 _TEXT = (176, 176, 176)
 
 
@@ -52,6 +56,13 @@ def contact_sheet(
     font_px = max(9, tile_px // 16)
     legend_px = font_px * 2 if present else 0
     size = (columns * (tile_px + _GAP_PX) - _GAP_PX, lines * (height_px + _GAP_PX) - _GAP_PX + legend_px)
+    check_grid(
+        (3, size[1], size[0]),
+        what=f"a contact sheet of {count} slices with tiles of {tile_px} x {height_px} pixels in three colours",
+        where=volume.source[0],
+        mend="name a scan of fewer slices, or one whose pixels are nearly square",
+        most=_MOST_PX,
+    )
     sheet = Image.new("RGB", size)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(font_px)

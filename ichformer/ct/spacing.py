@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from ichformer.ct.geometry import slice_offsets_mm
-from ichformer.ct.volume import MAX_VOXELS, Volume
+from ichformer.ct.limits import check_grid
+from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
 
 _EVEN_ENOUGH_MM = 0.05
@@ -33,9 +34,16 @@ def even_slices(volume: Volume, spacing_mm: float) -> tuple[Volume, Float64[np.n
     if volume.audit.tilt_deg:
         raise ValueError("a tilted stack has to be straightened first")
     offsets_mm = slice_offsets_mm(volume)
-    count = int((offsets_mm[-1] + 1e-3 * spacing_mm) // spacing_mm) + 1 if spacing_mm > 0 else 0
-    if count < 1 or count * volume.hu[0].size > MAX_VOXELS:
+    if not 0 < spacing_mm < np.inf:
         raise InputError(f"found {spacing_mm}", where="slice spacing in mm", mend="give 0.5 to 10")
+    count = (offsets_mm[-1] + 1e-3 * spacing_mm) // spacing_mm + 1
+    check_grid(
+        (count, *volume.hu.shape[1:]),
+        what=f"slices every {spacing_mm:g} mm over {offsets_mm[-1]:.0f} mm",
+        where=volume.source[0],
+        mend="give a larger slice spacing, or leave it out",
+    )
+    count = int(count)
     at_mm = np.arange(count) * spacing_mm
     if count == len(volume.hu) and np.allclose(offsets_mm, at_mm, atol=_EVEN_ENOUGH_MM):
         return volume, np.eye(count)

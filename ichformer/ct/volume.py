@@ -10,9 +10,6 @@ from ichformer.ct.audit import Audit
 AIR_HU = -1024
 """What padding and everything outside the picture becomes: the lowest value that 12-bit CT holds."""
 
-MAX_VOXELS = 2**30
-"""A scan of more voxels (2 GiB) is refused before memory is taken."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Volume:

@@ -25,6 +25,7 @@ from ichformer.cohorts.tables import read_slice_table, write_table
 from ichformer.ct.display import WindowHU
 from ichformer.ct.fingerprint import fingerprint
 from ichformer.errors import InputError, one_line
+from ichformer.faults import explain_failure
 from ichformer.files import text_path, write_text
 from ichformer.lease import Lease, hold
 from ichformer.pipeline.facts import ScanFacts, complete_facts, describe_scan
@@ -233,7 +234,7 @@ def _shard_or_reason(task: _Task) -> tuple[dict[str, Any], ScanFacts] | str:
     except InputError as error:
         return str(error)
     except Exception as error:  # one series must not stop a night's work, whatever a library makes of it
-        return one_line(f"{type(error).__name__}: {error}", max_chars=1000)
+        return str(explain_failure(error, where=task.path))
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # machines may share process ids
     try:
         writer = ArrayRecordWriter(

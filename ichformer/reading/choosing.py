@@ -9,7 +9,8 @@ from ichformer.ct.series import Series, SetAside, nothing_found
 from ichformer.errors import InputError, one_line
 
 LEFT_OUT_CODES: dict[str, str] = {
-    "failed": "the prediction failed; the text says how",
+    "failed": "a fault of ichformer ended the prediction; the text says which",
+    "no_memory": "the memory did not suffice for the series",
     "not_chosen": "another series of the study was chosen, or none of them is a plain head CT",
     "unreadable": "the series could not be read; the text says why and what to do",
 }

@@ -22,6 +22,7 @@ from ichformer.errors import InputError, one_line
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, describe, read_ood
 from ichformer.evaluation.scorable import check_numbers, why_not_scored
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds
+from ichformer.faults import Fault, explain_failure
 from ichformer.files import check_folder
 from ichformer.pipeline.recipe import even_volume, prepare_volume
 from ichformer.reading.choosing import LeftOut, Wanted, choose
@@ -76,6 +77,11 @@ class PredictionResult:
     left_out: tuple[LeftOut, ...]
     set_aside: tuple[SetAside, ...]
 
+    @property
+    def lost(self) -> tuple[LeftOut, ...]:
+        """The series that were wanted and got no report."""
+        return tuple(one for one in self.left_out if one.code != "not_chosen")
+
 
 def predict(
     run_path: str | os.PathLike[str],
@@ -107,6 +113,7 @@ def predict(
     Raises:
       InputError: there is no usable run, no CT series that is chosen and can be read, both ``series`` and
         ``all_series`` are given, or ``out`` holds something else in its place.
+      Fault: no series got a report, and a fault of ours kept one of them from it.
     """
     out = Path(out)
     check_folder(out)
@@ -117,7 +124,7 @@ def predict(
     thresholds = _thresholds(run)
     usual = read_ood(run.path / OOD_NAME) if (run.path / OOD_NAME).exists() else None
     done: list[SeriesPrediction] = []
-    failed: list[tuple[LeftOut, InputError]] = []
+    failed: list[tuple[LeftOut, Exception]] = []
     taken: set[str] = set()
     for wanted in choice.wanted:
         try:
@@ -128,12 +135,9 @@ def predict(
         except InputError as error:
             failed.append((LeftOut(number=wanted.number, code="unreadable", text=str(error)), error))
         except Exception as error:  # whatever happens to one series, the others get their reports
-            said = InputError(
-                f"cannot be predicted ({type(error).__name__}: {one_line(error)})",
-                where=wanted.scan.path,
-                mend="leave the series out, or report this as a fault of ichformer",
-            )
-            failed.append((LeftOut(number=wanted.number, code="failed", text=str(said)), said))
+            said = explain_failure(error, where=wanted.scan.path)
+            code = "failed" if isinstance(said, Fault) else "no_memory"
+            failed.append((LeftOut(number=wanted.number, code=code, text=str(said)), said))
     if not done:
         raise _refusal(Path(path), [error for _, error in failed])
     left_out = sorted((*choice.left_out, *(one for one, _ in failed)), key=lambda one: one.number)
@@ -170,9 +174,13 @@ def _predict_one(
     )
 
 
-def _refusal(path: Path, errors: list[InputError]) -> InputError:
+def _refusal(path: Path, errors: list[Exception]) -> Exception:
+    """A fault before what is wrong with the input: it must not be taken for that."""
+    faults = [error for error in errors if isinstance(error, Fault)]
     if len(errors) == 1:
         return errors[0]
+    if faults:
+        return Fault(f"none of {len(errors)} series can be predicted; the first fault: {faults[0]}")
     return InputError(
         f"none of {len(errors)} series can be read; the first: {errors[0]}",
         where=path,
