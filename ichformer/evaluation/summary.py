@@ -13,7 +13,8 @@ from ichformer.evaluation.figures import Estimate, LabelSummary, LevelSummary, S
 from ichformer.evaluation.level import summarise_level
 from ichformer.evaluation.not_scored import NotScored, check_scored, not_scored
 from ichformer.evaluation.recalibration import recalibrate
-from ichformer.evaluation.table import check_predictions, levels
+from ichformer.evaluation.table import levels
+from ichformer.evaluation.table_checks import check_predictions
 from ichformer.evaluation.thresholds import Thresholds, only_split, write_json
 
 __all__ = ["Summary", "format_summary", "summarise", "write_summary"]
