@@ -259,6 +259,8 @@ def test_one_site_cannot_be_left_out(folder, tmp_path):
         entry["site"] = "tiny-a"
     (tmp_path / "store" / "index.json").write_text(json.dumps(values))
     config = TrainConfig(data=DataConfig(store=str(tmp_path / "store")))
-    with pytest.raises(InputError, match="fewer than two sites"):
+    with pytest.raises(
+        InputError, match=r"has [01] sites, and each needs a training; prepare a cohort of 2 to 100 sites"
+    ):
         leave_one_site_out(config, tmp_path / "out")
     assert not (tmp_path / "out").exists()
