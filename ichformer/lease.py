@@ -62,6 +62,10 @@ class Holder:
     token: str
 
 
+class Held(InputError):  # noqa: N818 - like Stopped
+    """Another process works in the folder."""
+
+
 class Lease:
     """A lease that this process holds; see ``hold``."""
 
@@ -171,6 +175,21 @@ def hold(
         lease.release()
 
 
+def is_held(folder: Path, *, what: str, bound_s: float = BOUND_S) -> bool:
+    """Whether a process does this work in a folder: whether there is a lease for it that is not abandoned.
+
+    One look: where the holder's machine is another, its clock has to be right to ``bound_s``.
+    """
+    numbers = _numbers(folder)
+    if not numbers:
+        return False
+    path = _path(folder, max(numbers))
+    holder, mark = _read(path), _mark(path)
+    if mark is None or holder is None or holder.what != what or _is_dead(holder):
+        return False
+    return _is_seen_from_here(holder) or time.time() - mark[0] / 1e9 < bound_s
+
+
 def is_lease(path: Path) -> bool:
     """Whether a file in a folder is a lease or on its way to be one, and not part of what lies there."""
     return path.name.startswith(".lease.")
@@ -233,9 +252,9 @@ def _wait_until_abandoned(
             raise _refusal(folder, _read(path))
 
 
-def _refusal(folder: Path, holder: Holder | None) -> InputError:
+def _refusal(folder: Path, holder: Holder | None) -> Held:
     since = "" if holder is None else f" since {one_line(holder.since, max_chars=40)}"
-    return InputError(
+    return Held(
         f"{_name(holder)} works there{since}",
         where=folder,
         mend="wait until it ends, end it, or name another folder",

@@ -5,13 +5,16 @@ import csv
 import io
 import re
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 
-from ichformer.errors import InputError
+from ichformer.csv_fields import is_number, may_be_changed, read_field
+from ichformer.errors import InputError, one_line
 
 LINE = "line"
 """Name of the index of ``TextTable.rows``: the line of the file, counted from 1, on which a row begins."""
@@ -21,14 +24,28 @@ _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le",
 _SAID = re.compile(r"sep=([,;\t])\r?\n?")
 """The first line of files that Excel wrote, or reads, with a separator of its own."""
 
+MAX_BYTES = 2**29
+"""Of the file of a table."""
+
+MAX_COLUMNS = 10_000
+"""Of a table."""
+
+MAX_FIELDS = 100_000_000
+"""Of a table, rows times columns: RSNA 2019's labels are 9 million, a million rows of predictions 18 million."""
+
+MAX_FIELD_CHARS = 131_072
+"""Of one field, as Python's ``csv`` has it."""
+
+_MAX_ROW_CHARS = 2**24
+_SMALLER = "take the table apart, or take out what is not needed"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TextTable:
     """A table of text.
 
     Attributes:
-      rows: every field as it stands in the file, so a site called "NA" stays "NA"; the index is ``LINE``. Two columns
-        may have one name.
+      rows: every field as text, so a site called "NA" stays "NA"; the index is ``LINE``. Two columns may have one name.
       separator: what stands between the fields.
     """
 
@@ -42,24 +59,32 @@ def read_text_table(path: Path) -> TextTable:
     The separator is the one that a first line "sep=;" names, or else that of the three that stands most often in the
     header, outside of quotes. Blanks around the names of columns do not belong to them.
 
+    Fields stand as they do in the file, but for what ``csv_fields.written_field`` did to them: of a field that begins
+    with apostrophes and a formula, such as ``'=x``, one apostrophe is taken away, and ``<U+001B>`` becomes the control
+    character that it names. A user's own field ``=x`` stays; a user's own ``'=x`` becomes ``=x``, and a column in which
+    both stand is refused, as two names would become one.
+
     Raises:
-      InputError: no such file, another encoding, no rows at all, a quote that never ends, or a row that has more or
-        fewer fields than the header.
+      InputError: no such file, another encoding, no rows at all, a quote that never ends, a row that has more or fewer
+        fields than the header, more than ``MAX_BYTES``, ``MAX_COLUMNS``, ``MAX_FIELDS`` or ``MAX_FIELD_CHARS``, or two
+        fields of a column that would become one.
     """
     text = _decoded(path)
     said = _SAID.match(text)
     separator = said[1] if said else _separator_of(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    lines_of_row = _Lines(text)
+    reader = csv.reader(lines_of_row, delimiter=separator, strict=True)
     names: list[str] = []
     rows: list[list[str]] = []
     lines, next_line = array("q"), 1
     try:
         for row in reader:
-            line, next_line = next_line, reader.line_num + 1
+            line, next_line, lines_of_row.n_chars = next_line, reader.line_num + 1, 0
             if not row or (len(row) == 1 and not row[0].strip()) or (said and line == 1):
                 continue
             if not names:
                 names = [name.strip() for name in row]
+                check_size(len(names), 0, where=f"{path} line {line}")
                 continue
             if len(row) != len(names):
                 raise InputError(
@@ -70,6 +95,7 @@ def read_text_table(path: Path) -> TextTable:
                 )
             rows.append(row)
             lines.append(line)
+            check_size(len(names), len(rows), where=f"{path} line {line}")
     except csv.Error as error:
         raise InputError(
             f"is no CSV table ({error})", where=f"{path} line {next_line}", mend="save it as a CSV table in UTF-8"
@@ -80,8 +106,54 @@ def read_text_table(path: Path) -> TextTable:
     values = np.empty((len(rows), len(names)), object)
     if rows:
         values[:] = rows
+    if may_be_changed(text):
+        for column, name in enumerate(names):
+            values[:, column] = _read_fields(values[:, column].tolist(), f"{path}, column {one_line(name)}")
+        names = [read_field(name) for name in names]
     table = pd.DataFrame(values, columns=names, index=pd.Index(np.array(lines, np.int64), name=LINE), dtype=str)
     return TextTable(rows=table, separator=separator)
+
+
+class _Lines(Iterator[str]):
+    """The lines of a text; a row of too many characters is refused before its fields take memory."""
+
+    def __init__(self, text: str):
+        self._lines = io.StringIO(text, newline="")
+        self.n_chars = 0
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.n_chars += len(line)
+        if self.n_chars > _MAX_ROW_CHARS:
+            raise csv.Error(f"a row of more than {_MAX_ROW_CHARS:,} characters")
+        return line
+
+
+def check_size(n_columns: int, n_rows: int, *, where: object) -> None:
+    """InputError for a table of more than ``MAX_COLUMNS`` or ``MAX_FIELDS``."""
+    if n_columns > MAX_COLUMNS:
+        raise InputError(f"has {n_columns:,} columns, more than {MAX_COLUMNS:,}", where=where, mend=_SMALLER)
+    if n_columns * n_rows > MAX_FIELDS:
+        raise InputError(f"has more than {MAX_FIELDS:,} fields", where=where, mend=_SMALLER)
+
+
+def _read_fields(fields: list[str], where: str) -> list[str]:
+    read = {field: read_field(field) for field in set(fields)}
+    if len(set(read.values())) < len(read):
+        first: dict[str, str] = {}
+        one, other = next((first[t], f) for f, t in sorted(read.items()) if first.setdefault(t, f) != f)
+        raise InputError(
+            f"holds {one_line(one, max_chars=80)} and {one_line(other, max_chars=80)}, which are read alike",
+            where=where,
+            mend="give them names that do not begin with an apostrophe, and no <U+....>",
+        )
+    return [read[field] for field in fields]
+
+
+def read_numbers(texts: pd.Series) -> Float64[np.ndarray, " n"]:
+    """Fields as numbers, to the nearest double; NaN for all that is no plain decimal number (``is_number``)."""
+    values = {text: float(text) if is_number(text.strip()) else np.nan for text in set(texts)}
+    return np.array([values[text] for text in texts], np.float64) + 0.0  # there is no -0
 
 
 def line_of(table: pd.DataFrame, row: int) -> str:
@@ -91,12 +163,17 @@ def line_of(table: pd.DataFrame, row: int) -> str:
 
 def _decoded(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        data = bytearray()
+        with path.open("rb") as file:
+            while len(data) <= MAX_BYTES and (some := file.read(2**24)):
+                data += some
     except FileNotFoundError:
         raise InputError("does not exist", where=path, mend="check the path") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot be read ({reason})", where=path, mend="name a CSV file") from None
+    if len(data) > MAX_BYTES:
+        raise InputError(f"holds more than {MAX_BYTES >> 20} MiB", where=path, mend=_SMALLER)
     mark = next((mark for mark in _BYTE_ORDER_MARKS if data.startswith(mark)), b"")
     encoding = _BYTE_ORDER_MARKS.get(mark, "utf-8")
     try:

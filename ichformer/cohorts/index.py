@@ -1,7 +1,9 @@
 """The Study index: one table over all cohorts, one row per series."""
 
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +34,34 @@ GROUP_PREFIX = "group_"
 MAX_GROUPS = 30
 """Most values of such a column: more are numbers that want to be put into classes first."""
 
+MAX_SITES = 100
+"""Of more sites than this only those with the most rows have figures of their own."""
+
 _REQUIRED = ("cohort", "patient", "series", "path", "origin")
 
 
 def group_columns(columns: Iterable[object]) -> list[str]:
     """Those of the columns of a table that sort its scans into subgroups; a table is its columns."""
     return [name for name in columns if isinstance(name, str) and name.startswith(GROUP_PREFIX)]
+
+
+def shown_sites(sites: Sequence[str]) -> list[str]:
+    """The site of each row as figures show it: of more than ``MAX_SITES`` the smallest are one, "other (12 sites)".
+
+    "" is no site and stays.
+    """
+    rows_of = Counter(sites)
+    names = sorted(set(rows_of) - {""}, key=lambda name: (-rows_of[name], name))
+    if len(names) <= MAX_SITES:
+        return list(sites)
+    own = {"", *[name for name in names if not is_other_sites(name)][:MAX_SITES]}
+    other = f"other ({len(set(names) - own)} sites)"
+    return [site if site in own else other for site in sites]
+
+
+def is_other_sites(name: str) -> bool:
+    """Whether a name may be that of many sites (``shown_sites``)."""
+    return re.fullmatch(r"other \([0-9]+ sites\)", name) is not None
 
 
 def make_index(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:

@@ -8,9 +8,9 @@ import pandas as pd
 from jaxtyping import Bool, Float64
 
 from ichformer import LABELS
-from ichformer.cohorts.csv_text import line_of, read_text_table
+from ichformer.cohorts.csv_text import line_of, read_numbers, read_text_table
+from ichformer.csv_fields import write_csv
 from ichformer.errors import InputError, one_line
-from ichformer.files import write_text
 
 SLICE_COLUMNS = ("series", "slice", "file", *LABELS)
 """A table of slice labels: ``slice`` is what ``Volume.source`` calls it, ``file`` its path below the series' path.
@@ -101,16 +101,16 @@ def read_box_table(path: Path) -> pd.DataFrame:
             )
 
     refuse(~table["label"].isin(BOX_LABELS).to_numpy(), f"the label is none of {', '.join(BOX_LABELS)}")
-    numbers = table[list(BOX_COLUMNS[3:])].apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    numbers = table[list(BOX_COLUMNS[3:])].apply(read_numbers)
     refuse(~np.isfinite(numbers.to_numpy()).all(1), "a place or size is no number")
     refuse((numbers[["width", "height"]] <= 0).any(axis=1).to_numpy(), "the box has no area")
     return table.assign(**numbers).reset_index(drop=True)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """The table as CSV; labels as 0, 1 or nothing."""
+    """The table as CSV (``csv_fields.write_csv``); labels as 0, 1 or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(table.to_csv(index=False, float_format="%g", lineterminator="\n"), path)
+    write_csv({name: table[name].tolist() for name in table}, path, float_format="g")
 
 
 def scan_labels(slice_labels: Float64[np.ndarray, "s labels"]) -> Float64[np.ndarray, "labels"]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ichformer import LABELS
+from ichformer.cohorts.index import MAX_SITES
 from ichformer.cohorts.splits import leave_one_site_out as hold_out_each
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.figures import NOTHING, Estimate, LevelSummary, PooledAuroc, Stratum, StratumLabel, Summary
@@ -17,8 +18,8 @@ from ichformer.evaluation.strata import pool_sites
 from ichformer.evaluation.summary import aligned, figure
 from ichformer.evaluation.table import LevelName, levels
 from ichformer.evaluation.table_files import read_predictions
-from ichformer.evaluation.thresholds import write_json
-from ichformer.files import write_text
+from ichformer.evaluation.thresholds import json_bytes
+from ichformer.file_sets import write_set
 from ichformer.pipeline.records import Store
 from ichformer.pipeline.resplit import resplit
 from ichformer.training.config import TrainConfig
@@ -62,12 +63,17 @@ def leave_one_site_out(
       progress: bars on standard error.
 
     Raises:
-      InputError: fewer than two sites, or a training or an evaluation objects.
+      InputError: fewer than two sites or more than ``MAX_SITES``, or a training or an evaluation objects.
     """
     out = Path(out)
     store = Store.open(config.data.store)
-    if len(set(store.index["site"]) - {""}) < 2:
-        raise InputError("has fewer than two sites", where=store.path, mend="prepare a cohort of several")
+    n_sites = len(set(store.index["site"]) - {""})
+    if not 2 <= n_sites <= MAX_SITES:
+        raise InputError(
+            f"has {n_sites} sites, and each needs a training",
+            where=store.path,
+            mend=f"prepare a cohort of 2 to {MAX_SITES} sites",
+        )
     summaries: dict[str, Summary] = {}
     tables, folders = [], {}
     for number, (site, index) in enumerate(hold_out_each(store.index, seed=split_seed)):
@@ -96,9 +102,9 @@ def leave_one_site_out(
             for level in together
         ),
     )
-    write_json(found.to_json(), out / "sites.json")
     parts = [(level.level, level.sites, level.pooled) for level in found.levels]
-    write_text(render_sites_page(parts, title=f"{config.model.name}: one site left out"), out / "sites.html")
+    page = render_sites_page(parts, title=f"{config.model.name}: one site left out")
+    write_set({"sites.html": page.encode(), "sites.json": json_bytes(found.to_json())}, out, what="evaluation")
     return found
 
 

@@ -24,12 +24,12 @@ from ichformer.evaluation.table import (
     NOT_SCORED,
     WEIGHT,
     LevelName,
-    check_predictions,
     choose_split,
     levels,
     reasons_of,
     score_columns,
 )
+from ichformer.evaluation.table_checks import check_predictions
 from ichformer.evaluation.table_files import read_predictions
 from ichformer.evaluation.thresholds import Thresholds, only_split, read_thresholds
 

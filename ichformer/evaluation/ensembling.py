@@ -13,7 +13,8 @@ from ichformer import LABELS
 from ichformer.cohorts.leakage import check_leakage
 from ichformer.errors import InputError
 from ichformer.evaluation.blend import MemberLogits, fit_weights, shares
-from ichformer.evaluation.predictions import check_preparation, freeze_thresholds
+from ichformer.evaluation.frozen import keep_frozen
+from ichformer.evaluation.predictions import check_preparation, fix_frozen
 from ichformer.evaluation.scorable import why_stored_not_scored
 from ichformer.evaluation.table import LevelName
 from ichformer.models.ensemble import View
@@ -117,8 +118,9 @@ def make_ensemble(
     by_identity = {(one.path, one.step): one for one in members}
     heard = [(by_identity[one.path, one.step], float(w)) for one, w in zip(ensemble.members, weights, strict=True) if w]
     final = assemble([one for one, _ in heard], [w for _, w in heard], views, out)
+    frozen = fix_frozen(final, store, split)
     write_ensemble(final, {"fit": said.to_json()})
-    freeze_thresholds(final, store, split=split)
+    keep_frozen(frozen, final)
     return said
 
 

@@ -1,7 +1,8 @@
 """From a table of predictions to everything that is written about it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -9,17 +10,18 @@ from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.evaluation.cards import Facts, claim, model_card
 from ichformer.evaluation.page import render_page
-from ichformer.evaluation.summary import Summary, summarise, write_summary
+from ichformer.evaluation.summary import Summary, summarise
 from ichformer.evaluation.table import choose_split, levels
-from ichformer.evaluation.table_files import read_predictions, write_predictions
+from ichformer.evaluation.table_files import predictions_csv, read_predictions
 from ichformer.evaluation.thresholds import (
     THRESHOLDS_NAME,
     Thresholds,
     fix_thresholds,
+    json_bytes,
     read_thresholds,
-    write_thresholds,
+    thresholds_json,
 )
-from ichformer.files import write_text
+from ichformer.file_sets import write_set
 
 FILES = ("predictions.csv", "metrics.json", "evaluation.html", "model_card.md", "claim.md")
 """What ``judge`` writes."""
@@ -38,8 +40,9 @@ def judge(
     seed: int = 0,
     labels: tuple[str, ...] = LABELS,
     remarks: Sequence[str] = (),
+    beside: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Summary:
-    """Summarise predictions and write ``FILES`` into ``out``, each whole or not at all, and none if one fails.
+    """Summarise predictions and write ``FILES`` into ``out``, all of them or none (``file_sets.write_set``).
 
     Of the files only ``predictions.csv`` names patients.
 
@@ -48,9 +51,10 @@ def judge(
       out: the folder; made where it is not there.
       thresholds, validation, fixed_on, prevalence, replicates, seed, labels, remarks: see ``summarise``.
       facts: what is known about the model.
+      beside: further files that belong to these, by name.
 
     Raises:
-      InputError: ``summarise`` objects, or ``out`` cannot be written.
+      InputError: ``summarise`` objects, ``out`` cannot be written, or another evaluation writes there.
     """
     out = Path(out)
     summary = summarise(
@@ -66,19 +70,18 @@ def judge(
     )
     facts = facts or Facts()
     title = f"Evaluation of {facts.name}" if facts.name else "Evaluation"
-    texts = {
+    pages = {
         "evaluation.html": render_page(summary, levels(table, labels=labels), title=title, facts=facts.named()),
         "model_card.md": model_card(facts, summary),
         "claim.md": claim(facts, summary),
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_predictions(table, out / "predictions.csv", labels=labels)
-        write_summary(summary, out / "metrics.json")
-        for name, text in texts.items():
-            write_text(text, out / name)
-    except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", where=out, mend="name a writable place") from None
+    files = {
+        "predictions.csv": predictions_csv(table, labels=labels),
+        **{name: page.encode() for name, page in pages.items()},
+        **beside,
+        "metrics.json": json_bytes(summary.to_json()),
+    }
+    write_set(files, out, what="evaluation")
     return summary
 
 
@@ -106,14 +109,18 @@ def judge_file(
       prevalence, replicates, seed, labels: see ``summarise``.
 
     Raises:
-      InputError: a file is faulty, or ``summarise`` objects.
+      InputError: a file is faulty, ``summarise`` objects, or a file that is read would be replaced.
     """
     predictions, out = Path(predictions), Path(out)
+    written = {(out / name).resolve() for name in (*FILES, *[THRESHOLDS_NAME] * (thresholds is None))}
+    for file in (predictions, calibrate_on, thresholds):
+        if file is not None and Path(file).resolve() in written:
+            raise InputError("would be replaced by what is written", where=file, mend="name another folder by --out")
     table = choose_split(read_predictions(predictions, labels=labels), split, where=predictions)
     validation = None if calibrate_on is None else read_predictions(calibrate_on, labels=labels)
     frozen = None if thresholds is None else read_thresholds(thresholds)
     fixed = fix_thresholds(validation, labels=labels) if frozen is None and validation is not None else None
-    summary = judge(
+    return judge(
         table,
         out,
         thresholds=frozen or fixed,
@@ -124,7 +131,5 @@ def judge_file(
         replicates=replicates,
         seed=seed,
         labels=labels,
+        beside={} if fixed is None else {THRESHOLDS_NAME: thresholds_json(fixed)},
     )
-    if fixed is not None:
-        write_thresholds(fixed, out / THRESHOLDS_NAME)
-    return summary

@@ -1,10 +1,12 @@
 """Every figure of one level of a table: slices or scans."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float64
 
+from ichformer.cohorts.index import shown_sites
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.bootstrap import (
     Resampled,
@@ -22,6 +24,9 @@ from ichformer.evaluation.operating import level_points
 from ichformer.evaluation.strata import auroc_estimate, pool_sites, strata
 from ichformer.evaluation.table import Level
 from ichformer.evaluation.thresholds import Threshold, Thresholds
+
+MAX_GROUP_COLUMNS = 30
+"""Of more columns of subgroups than this the first ones have figures."""
 
 MAX_FALSE_POSITIVE_RATE = 0.2
 """Up to which the partial AUROC is taken: a list that is read by people bears no more false alarms."""
@@ -71,7 +76,8 @@ def summarise_level(
         )
     )
     first = {label: of_label[0].value for label, of_label in zip(labels, frozen, strict=True) if of_label}
-    by_group = {name: strata(level, values, labels, first) for name, values in level.groups.items()}
+    groups = itertools.islice(level.groups.items(), MAX_GROUP_COLUMNS)
+    by_group = {name: strata(level, values, labels, first) for name, values in groups}
     return LevelSummary(
         level=level.name,
         n=level.patients.size,
@@ -87,7 +93,7 @@ def summarise_level(
         macro_log_loss=_loss(loss, average),
         macro_brier=_loss(brier_loss, average),
         macro_points=points.macro,
-        sites=strata(level, level.sites, labels, first),
+        sites=strata(level, np.array(shown_sites(level.sites.tolist()), object), labels, first),
         pooled_sites=pool_sites(level, labels),
         subgroups={name: groups for name, groups in by_group.items() if len(groups) > 1},
     )

@@ -16,6 +16,7 @@ from ichformer.cohorts.index import GROUP_PREFIX, group_columns
 from ichformer.cohorts.leakage import check_leakage
 from ichformer.cohorts.patients import count_patients
 from ichformer.errors import InputError
+from ichformer.evaluation.frozen import Frozen, is_trained_now, keep_frozen, read_frozen
 from ichformer.evaluation.judge import judge
 from ichformer.evaluation.ood import OOD_NAME, UNUSUAL, FeatureDistance, describe, fit_ood, read_ood, write_ood
 from ichformer.evaluation.run_facts import run_facts
@@ -23,14 +24,7 @@ from ichformer.evaluation.scan_groups import GROUP_COLUMNS, scan_groups
 from ichformer.evaluation.scorable import check_numbers, why_stored_not_scored
 from ichformer.evaluation.summary import Summary
 from ichformer.evaluation.table import NOT_SCORED, LevelName, columns, score_columns
-from ichformer.evaluation.table_files import read_predictions, write_predictions
-from ichformer.evaluation.thresholds import (
-    THRESHOLDS_NAME,
-    Thresholds,
-    fix_thresholds,
-    read_thresholds,
-    write_thresholds,
-)
+from ichformer.evaluation.thresholds import fix_thresholds
 from ichformer.models.contract import scan_features
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.loader import evaluation_batches
@@ -46,14 +40,17 @@ USUAL_NAME = f"within {UNUSUAL:g} % of validation"
 UNUSUAL_NAME = f"beyond {UNUSUAL:g} % of validation"
 """How the page calls scans that look like the training, and those that do not."""
 
-VALIDATION_NAME = "validation.csv"
-"""The file in the folder of a run with the predictions that fixed its thresholds; calibration is mended on them."""
-
 NO_VALIDATION = (
     'no thresholds: neither the run nor this store has validation scans (a split "val") to fix them on, so there is '
     "no sensitivity, no specificity and no recalibration"
 )
 """What is said of an evaluation without thresholds."""
+
+STILL_TRAINED = (
+    "the run is still being trained: judged are the parameters of its last checkpoint. Thresholds were fixed for them "
+    "now and are not kept, and there is no out-of-distribution score"
+)
+"""What is said of an evaluation beside a training."""
 
 MOST_OOD_SCANS = 512
 """Of training and of validation that ``freeze_ood`` looks at."""
@@ -145,26 +142,25 @@ def _given(level: LevelName, scores: np.ndarray, reason: str, outputs: TrainedOu
     return given, "" if outputs is None else outputs.reason(level)
 
 
-def freeze_thresholds(run: Trained, store: Store, *, split: str = "val") -> Thresholds:
-    """Fixes the run's thresholds on a split and writes them into its folder, with the predictions, where they stay."""
+def fix_frozen(run: Trained, store: Store, split: str = "val") -> Frozen:
+    """The run's thresholds on a split; nothing is written."""
     table = predict_store(run, store, split)
-    thresholds = fix_thresholds(table)
-    write_predictions(table, run.path / VALIDATION_NAME)
-    write_thresholds(thresholds, run.path / THRESHOLDS_NAME)
-    return thresholds
+    return Frozen(thresholds=fix_thresholds(table), validation=table)
 
 
 def freeze_ood(run: Trained, store: Store, *, train: str = "train", reference: str = "val") -> FeatureDistance | None:
     """Learns what the run's training scans look like and writes that into its folder, where it stays.
 
-    Scans that cannot be scored say nothing of it. None, and nothing is written, where too few are left.
+    Scans that cannot be scored say nothing of it. None, and nothing is written, where too few are left. Nothing is
+    written while the run is being trained.
     """
     found = (predict_and_embed(run, store, split, most=MOST_OOD_SCANS) for split in (train, reference))
     seen, other = (features[scored_scans(table)] for table, features in found)
     if len(seen) < 2 or not len(other):
         return None
     distance = fit_ood(seen, other)
-    write_ood(distance, run.path / OOD_NAME)
+    if not is_trained_now(run):
+        write_ood(distance, run.path / OOD_NAME)
     return distance
 
 
@@ -187,7 +183,7 @@ def train_and_freeze(config: TrainConfig, run: Path | str, *, progress: bool = T
     alone = jax.process_count() == 1
     if alone and config.objective.name == "classification" and "val" in set(store.index["split"]):
         trained = Run.open(run)
-        freeze_thresholds(trained, store)
+        keep_frozen(fix_frozen(trained, store), trained)
         freeze_ood(trained, store, train=config.data.split)
     return written
 
@@ -211,17 +207,16 @@ def evaluate(
         scans that the run was trained on.
     """
     run, store = open_to_judge(run_path, store_path, split)
-    thresholds, remarks = _thresholds(run, store)
-    file = run.path / VALIDATION_NAME
-    validation = read_predictions(file) if file.exists() else None
+    frozen, remarks = _frozen(run, store)
+    validation = None if frozen is None else frozen.validation
     fixed_on = None if validation is None else set(validation["patient"])
     table, features = predict_and_embed(run, store, split)
-    if (run.path / OOD_NAME).exists():
+    if (run.path / OOD_NAME).exists() and not is_trained_now(run):
         table = with_familiarity(table, read_ood(run.path / OOD_NAME).percentiles(features))
     return judge(
         table,
         out,
-        thresholds=thresholds,
+        thresholds=None if frozen is None else frozen.thresholds,
         # Where judged patients fixed the thresholds, the summary says so, and there is nothing to mend on.
         validation=None if fixed_on is None or fixed_on & set(table["patient"]) else validation,
         fixed_on=fixed_on,
@@ -232,14 +227,16 @@ def evaluate(
     )
 
 
-def _thresholds(run: Trained, store: Store) -> tuple[Thresholds | None, tuple[str, ...]]:
-    """The run's thresholds, fixed now where they have not been; and what is to be said where that cannot be."""
-    file = run.path / THRESHOLDS_NAME
-    if file.exists():
-        return read_thresholds(file), ()
-    if "val" in set(store.index["split"]):
-        return freeze_thresholds(run, store), ()
-    return None, (NO_VALIDATION,)
+def _frozen(run: Trained, store: Store) -> tuple[Frozen | None, tuple[str, ...]]:
+    """The run's thresholds, fixed and kept now where they have not been; and what is to be said of them."""
+    if (kept := read_frozen(run)) is not None:
+        return kept, ()
+    remarks = (STILL_TRAINED,) * is_trained_now(run)
+    if "val" not in set(store.index["split"]):
+        return None, (*remarks, NO_VALIDATION)
+    frozen = fix_frozen(run, store)
+    keep_frozen(frozen, run)
+    return frozen, remarks
 
 
 def _patient_remarks(run: Trained, store: Store, split: str) -> Iterator[str]:

@@ -11,7 +11,8 @@ from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.evaluation.calibration import Calibration, fit_logistic, logits, measure_calibration
 from ichformer.evaluation.metrics import Vector, known_rows
-from ichformer.evaluation.table import Level, LevelName, check_predictions, levels
+from ichformer.evaluation.table import Level, LevelName, levels
+from ichformer.evaluation.table_checks import check_predictions
 
 
 @dataclass(frozen=True, kw_only=True)

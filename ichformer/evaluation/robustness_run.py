@@ -9,6 +9,7 @@ from tqdm import tqdm
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES
 from ichformer.errors import InputError
 from ichformer.evaluation.bootstrap import check_draws
+from ichformer.evaluation.frozen import is_trained_now
 from ichformer.evaluation.metrics import auroc
 from ichformer.evaluation.not_scored import check_scored
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, read_ood
@@ -21,8 +22,8 @@ from ichformer.evaluation.predictions import (
 )
 from ichformer.evaluation.robustness import Key, Robustness, Unfamiliar, corrupted, judge_robustness
 from ichformer.evaluation.robustness_picture import draw_robustness
-from ichformer.evaluation.thresholds import write_json
-from ichformer.files import write_bytes
+from ichformer.evaluation.thresholds import json_bytes
+from ichformer.file_sets import write_set
 from ichformer.pipeline.records import Store
 from ichformer.training.ensemble import Trained
 
@@ -83,15 +84,14 @@ def corruption_benchmark(
             ood.append(_unfamiliar(key, distance, features_of_worse[scored], features))
     found = judge_robustness(clean, tables, replicates=replicates, seed=seed)
     found = replace(found, ood=tuple(ood))
-    out.mkdir(parents=True, exist_ok=True)
-    write_bytes(draw_robustness(found), out / "robustness.png")
-    write_json(found.to_json(), out / "robustness.json")
+    files = {"robustness.png": draw_robustness(found), "robustness.json": json_bytes(found.to_json())}
+    write_set(files, out, what="benchmark")
     return found
 
 
 def _distance(run: Trained, store: Store) -> FeatureDistance | None:
     file = run.path / OOD_NAME
-    if file.exists():
+    if file.exists() and not is_trained_now(run):
         return read_ood(file)
     return freeze_ood(run, store) if {"train", "val"} <= set(store.index["split"]) else None
 

@@ -1,6 +1,6 @@
 """What a run knows about itself, in words for the page and the cards."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ def run_facts(run: Trained, store: Store, split: str) -> Facts:
     """The facts of a run, or of an ensemble and its members, that is judged on a split of a store."""
     parameters = sum(leaf.size for leaf in jax.tree.leaves(run.params))
     judged = store.index[store.index["split"] == split]
-    origins = ", ".join(sorted(set(judged["origin"])))
-    sites = sorted(set(judged["site"]) - {""})
+    origins = _some(set(judged["origin"]))
+    sites = _some(set(judged["site"]) - {""})
     seen = seen_scans(run.path)
     trained = "" if seen is None else f"trained on {len(seen)} series of {count_patients(seen).n_patients} patients; "
     patients = count_patients(judged)
@@ -36,7 +36,7 @@ def run_facts(run: Trained, store: Store, split: str) -> Facts:
         name=run.name,
         model=f"{run.name}, {parameters:,} parameters",
         preprocessing=f"prepared with {_said(store.config)}; {_of_each(run, lambda m: m.config.objective.channels)}",
-        data=f"judged on scans of {origins}" + (f", sites {', '.join(sites)}" if sites else ""),
+        data=f"judged on scans of {origins}" + (f", sites {sites}" if sites else ""),
         partitions=f"{trained}judged on {len(judged)} series of {patients.n_patients} patients (split {split})",
         patients=f"judged scans: {patients.known_from()}",
         disjoint="" if seen is None else same_nobody(seen, judged),
@@ -54,6 +54,12 @@ def run_facts(run: Trained, store: Store, split: str) -> Facts:
         hardware=_of_each(run, lambda m: _hardware(m.facts.get("hardware", {}))),
         code=_of_each(run, lambda m: f"commit {m.facts['commit']}" if m.facts.get("commit") else ""),
     )
+
+
+def _some(names: Collection[str]) -> str:
+    """Names in a row, the first twenty of many."""
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(sorted(names)[:20]) + more
 
 
 def _of_each(run: Trained, said: Callable[[Run], str]) -> str:

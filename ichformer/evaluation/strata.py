@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int64, Shaped
 from scipy.special import expit, logit
 from scipy.stats import norm
 
+from ichformer.cohorts.index import is_other_sites, shown_sites
 from ichformer.evaluation.delong import auroc_interval
 from ichformer.evaluation.figures import NOTHING, Estimate, PooledAuroc, Stratum, StratumLabel
 from ichformer.evaluation.intervals import Interval, rate_interval
@@ -18,11 +19,12 @@ from ichformer.evaluation.table import Level
 def strata(
     level: Level, names: Shaped[np.ndarray, " n"], labels: tuple[str, ...], thresholds: Mapping[str, float | None]
 ) -> tuple[Stratum, ...]:
-    """The figures of each part of a level's rows, sorted by name; rows that name none come last.
+    """The figures of each part of a level's rows, sorted by name; small sites that are taken together and rows that
+    name none come last.
 
     Args:
       level: the rows.
-      names: of the part that each row belongs to.
+      names: of the part that each row belongs to; few different ones (``shown_sites``).
       labels: in the order of the level's columns.
       thresholds: frozen, by label; a label that is missing or None has no sensitivity.
 
@@ -32,7 +34,7 @@ def strata(
     if not any(names):
         return ()
     found = []
-    for name in sorted(set(names), key=lambda name: (name == "", name)):
+    for name in sorted(set(names), key=lambda name: (name == "", is_other_sites(name), name)):
         rows = np.asarray(names == name, bool)
         found.append(
             Stratum(
@@ -84,9 +86,11 @@ def pool_sites(level: Level, labels: tuple[str, ...]) -> tuple[PooledAuroc, ...]
     A site goes in where its AUROC and DeLong's interval are estimable and it separates the classes not completely: an
     AUROC of 1 has no log odds. Its standard error is what the interval stands for, a z-th of its half width (Debray et
     al., BMJ 2017;356:i6460): DeLong's own is far too small by chance where positives are few and all score high, and
-    such a site would weigh most. No pooling where fewer than two sites are named.
+    such a site would weigh most. No pooling where fewer than two sites are named. Of more than ``MAX_SITES`` only those
+    that have figures of their own are pooled.
     """
-    sites = sorted(set(level.sites) - {""})
+    every = set(level.sites) - {""}
+    sites = sorted(every.intersection(shown_sites(level.sites.tolist())))
     return () if len(sites) < 2 else tuple(_pool(level, sites, i, label) for i, label in enumerate(labels))
 
 

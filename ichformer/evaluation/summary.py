@@ -7,13 +7,15 @@ from collections.abc import Collection, Iterator, Sequence
 import pandas as pd
 
 from ichformer import LABELS
+from ichformer.cohorts.index import MAX_SITES, group_columns
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.bootstrap import check_draws
 from ichformer.evaluation.figures import Estimate, LabelSummary, LevelSummary, Stratum, Summary
-from ichformer.evaluation.level import summarise_level
+from ichformer.evaluation.level import MAX_GROUP_COLUMNS, summarise_level
 from ichformer.evaluation.not_scored import NotScored, check_scored, not_scored
 from ichformer.evaluation.recalibration import recalibrate
-from ichformer.evaluation.table import check_predictions, levels
+from ichformer.evaluation.table import levels
+from ichformer.evaluation.table_checks import check_predictions
 from ichformer.evaluation.thresholds import Thresholds, only_split, write_json
 
 __all__ = ["Summary", "format_summary", "summarise", "write_summary"]
@@ -93,6 +95,7 @@ def summarise(
         warnings=(
             *map(str, missing),
             *remarks,
+            *_without_figures(table),
             *_threshold_warnings(table, split, thresholds, fixed_on),
             *_weak_thresholds(found, thresholds),
             *_warnings(found, missing),
@@ -103,6 +106,17 @@ def summarise(
 def write_summary(summary: Summary, path: str | os.PathLike[str]) -> pathlib.Path:
     """Write the summary as JSON, whole or not at all."""
     return write_json(summary.to_json(), path)
+
+
+def _without_figures(table: pd.DataFrame) -> Iterator[str]:
+    """Of very many sites and columns of subgroups some have no figures of their own."""
+    if (n_sites := table.loc[table["site"] != "", "site"].nunique()) > MAX_SITES:
+        yield (
+            f"{n_sites} sites: the {MAX_SITES} with the most rows have figures of their own and are pooled, the others "
+            "are shown as one and are not pooled"
+        )
+    if (n_columns := len(group_columns(table))) > MAX_GROUP_COLUMNS:
+        yield f"{n_columns} columns of subgroups: the first {MAX_GROUP_COLUMNS} have figures"
 
 
 def _threshold_warnings(

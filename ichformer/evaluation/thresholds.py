@@ -12,8 +12,9 @@ import pandas as pd
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.metrics import Vector, confusion, known_rows
-from ichformer.evaluation.table import LevelName, check_predictions, levels
-from ichformer.files import write_text
+from ichformer.evaluation.table import LevelName, levels
+from ichformer.evaluation.table_checks import check_predictions
+from ichformer.files import write_bytes
 
 THRESHOLDS_NAME = "thresholds.json"
 """The file in the folder of a run."""
@@ -163,10 +164,17 @@ def only_split(table: pd.DataFrame) -> str:
 
 def write_thresholds(thresholds: Thresholds, path: str | os.PathLike[str]) -> pathlib.Path:
     """Write the thresholds as JSON, whole or not at all."""
+    path = pathlib.Path(path)
+    write_bytes(thresholds_json(thresholds), path)
+    return path
+
+
+def thresholds_json(thresholds: Thresholds) -> bytes:
+    """What ``write_thresholds`` writes."""
     how = (
         "Chosen by rule on the split named here and frozen; a row is called positive where its score is at least value."
     )
-    return write_json({"format": FORMAT, "how": how, **asdict(thresholds)}, path)
+    return json_bytes({"format": FORMAT, "how": how, **asdict(thresholds)})
 
 
 def read_thresholds(path: str | os.PathLike[str]) -> Thresholds:
@@ -196,7 +204,12 @@ def read_thresholds(path: str | os.PathLike[str]) -> Thresholds:
 
 
 def write_json(value: dict[str, Any], path: str | os.PathLike[str]) -> pathlib.Path:
-    """Write strict JSON (no NaN), whole or not at all."""
+    """Write ``json_bytes`` into a file, whole or not at all."""
     path = pathlib.Path(path)
-    write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", path)
+    write_bytes(json_bytes(value), path)
     return path
+
+
+def json_bytes(value: dict[str, Any]) -> bytes:
+    """Strict JSON (no NaN), for people too."""
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ichformer import LABELS
-from ichformer.cohorts.index import SPLITS, group_columns
+from ichformer.cohorts.index import SPLITS, group_columns, shown_sites
 from ichformer.cohorts.patients import count_patients
 from ichformer.cohorts.splits import split_warnings
 from ichformer.cohorts.tables import read_table
@@ -38,7 +38,7 @@ def write_card(store: Store) -> Path:
     index, scans = store.index, complete_facts(store)
     folder = store.path / CARD_FOLDER
     folder.mkdir(exist_ok=True)
-    sites = [_site(row) for row in index[["cohort", "site"]].to_dict("records")]
+    sites = shown_sites([_site(row) for row in index[["cohort", "site"]].to_dict("records")])
     write_bytes(draw_geometry(scans, index["n_slices"].tolist()), folder / "geometry.png")
     write_bytes(draw_hu(scans, sites), folder / "hu.png")
     write_text("\n".join(_lines(store, scans, sites)) + "\n", store.path / CARD_NAME)

@@ -9,7 +9,8 @@ from ichformer.evaluation.compare import compare, format_comparison
 from ichformer.evaluation.judge import judge
 from ichformer.evaluation.not_scored import not_scored
 from ichformer.evaluation.summary import format_summary, summarise
-from ichformer.evaluation.table import NOT_SCORED, check_predictions, levels, score_columns
+from ichformer.evaluation.table import NOT_SCORED, levels, score_columns
+from ichformer.evaluation.table_checks import check_predictions
 from ichformer.evaluation.table_files import read_predictions, write_predictions
 from ichformer.evaluation.thresholds import fix_thresholds
 from tests.evaluation.tables import prediction_table, with_scan_rows

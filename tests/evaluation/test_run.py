@@ -13,8 +13,9 @@ from ichformer.cli import main
 from ichformer.errors import InputError
 from ichformer.evaluation.across_sites import leave_one_site_out
 from ichformer.evaluation.folds import CrossValidation, format_cross_validation, spread
+from ichformer.evaluation.frozen import VALIDATION_NAME
 from ichformer.evaluation.judge import FILES
-from ichformer.evaluation.predictions import UNUSUAL_NAME, USUAL_NAME, VALIDATION_NAME, evaluate, train_and_freeze
+from ichformer.evaluation.predictions import UNUSUAL_NAME, USUAL_NAME, evaluate, train_and_freeze
 from ichformer.evaluation.run_facts import run_facts
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS
 from ichformer.evaluation.table_files import read_predictions
@@ -258,6 +259,8 @@ def test_one_site_cannot_be_left_out(folder, tmp_path):
         entry["site"] = "tiny-a"
     (tmp_path / "store" / "index.json").write_text(json.dumps(values))
     config = TrainConfig(data=DataConfig(store=str(tmp_path / "store")))
-    with pytest.raises(InputError, match="fewer than two sites"):
+    with pytest.raises(
+        InputError, match=r"has [01] sites, and each needs a training; prepare a cohort of 2 to 100 sites"
+    ):
         leave_one_site_out(config, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,12 +1,10 @@
 """A whole cohort of phantoms on disk, with labels, masks and the Study index."""
 
-import csv
-import io
 import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ichformer import LABELS, SUBTYPES
+from ichformer.csv_fields import write_csv
 from ichformer.ct.phantom.confounders import CONFOUNDERS, LASTING
 from ichformer.ct.phantom.make import Phantom, make_phantom
 from ichformer.ct.phantom.rsna import rsna_name, write_rsna_series
@@ -308,9 +307,6 @@ def _as_labels(labels: np.ndarray) -> dict[str, object]:
     return {name: int(value) for name, value in zip(LABELS, labels, strict=True)}
 
 
-def _write_table(path: Path, columns: Sequence[str], rows: object) -> None:
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)  # type: ignore[arg-type]
-    write_text(text.getvalue(), path)
+def _write_table(path: Path, names: Sequence[str], rows: Iterable[Row]) -> None:
+    rows = list(rows)
+    write_csv({name: [row[name] for row in rows] for name in names}, path)
