@@ -148,7 +148,7 @@ def _given(level: LevelName, scores: np.ndarray, reason: str, outputs: TrainedOu
 def freeze_thresholds(run: Trained, store: Store, *, split: str = "val") -> Thresholds:
     """Fixes the run's thresholds on a split and writes them into its folder, with the predictions, where they stay."""
     table = predict_store(run, store, split)
-    thresholds = fix_thresholds(table)
+    thresholds = dataclasses.replace(fix_thresholds(table), model=run.fingerprint)
     write_predictions(table, run.path / VALIDATION_NAME)
     write_thresholds(thresholds, run.path / THRESHOLDS_NAME)
     return thresholds
@@ -163,7 +163,7 @@ def freeze_ood(run: Trained, store: Store, *, train: str = "train", reference: s
     seen, other = (features[scored_scans(table)] for table, features in found)
     if len(seen) < 2 or not len(other):
         return None
-    distance = fit_ood(seen, other)
+    distance = dataclasses.replace(fit_ood(seen, other), model=run.fingerprint)
     write_ood(distance, run.path / OOD_NAME)
     return distance
 
@@ -217,7 +217,7 @@ def evaluate(
     fixed_on = None if validation is None else set(validation["patient"])
     table, features = predict_and_embed(run, store, split)
     if (run.path / OOD_NAME).exists():
-        table = with_familiarity(table, read_ood(run.path / OOD_NAME).percentiles(features))
+        table = with_familiarity(table, read_ood(run.path / OOD_NAME, model=run.fingerprint).percentiles(features))
     return judge(
         table,
         out,
@@ -236,7 +236,7 @@ def _thresholds(run: Trained, store: Store) -> tuple[Thresholds | None, tuple[st
     """The run's thresholds, fixed now where they have not been; and what is to be said where that cannot be."""
     file = run.path / THRESHOLDS_NAME
     if file.exists():
-        return read_thresholds(file), ()
+        return read_thresholds(file, model=run.fingerprint), ()
     if "val" in set(store.index["split"]):
         return freeze_thresholds(run, store), ()
     return None, (NO_VALIDATION,)
