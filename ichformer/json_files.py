@@ -35,13 +35,13 @@ Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 T = TypeVar("T")
 
 
-def read_json(path: Path, kind: type[T] | Any, *, mend: str, max_bytes: int = MAX_BYTES, allow_nan: bool = False) -> T:
+def read_json(path: Path, kind: type[T], *, mend: str, max_bytes: int = MAX_BYTES, allow_nan: bool = False) -> T:
     """The JSON of a file as a value of ``kind``.
 
     Args:
       path: the file.
-      kind: what msgspec converts to: a dataclass, a struct, a container, or a union or an annotation of these. Keys
-        that a dataclass or a struct does not know are left out.
+      kind: what msgspec converts to: a dataclass, a struct, or ``dict`` for any object. Keys that a dataclass or a
+        struct does not know are left out.
       mend: what the user can do about a file that is damaged or of something else.
       max_bytes: the largest size; a larger file is refused before it is read.
       allow_nan: whether NaN and infinities are numbers here.
@@ -53,7 +53,7 @@ def read_json(path: Path, kind: type[T] | Any, *, mend: str, max_bytes: int = MA
     return parse_json(data, kind, where=path, mend=mend, allow_nan=allow_nan)
 
 
-def parse_json(data: bytes, kind: type[T] | Any, *, where: object, mend: str, allow_nan: bool = False) -> T:
+def parse_json(data: bytes, kind: type[T], *, where: object, mend: str, allow_nan: bool = False) -> T:
     """JSON as a value of ``kind``; the arguments are those of ``read_json``.
 
     Args:
@@ -93,7 +93,7 @@ def parse_json(data: bytes, kind: type[T] | Any, *, where: object, mend: str, al
     return convert(value, kind, where=where, mend=mend)
 
 
-def convert(value: Any, kind: type[T] | Any, *, where: object, mend: str) -> T:
+def convert(value: Any, kind: type[T], *, where: object, mend: str) -> T:
     """Parsed JSON as a value of ``kind``; InputError, which names the place in it, where it is of another type."""
     try:
         return msgspec.convert(value, kind)

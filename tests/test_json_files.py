@@ -5,7 +5,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -40,6 +40,11 @@ class Outer:
             raise InputError("7 is out of range", where="--count", mend="take another")
 
 
+class Named(msgspec.Struct):
+    name: Line = ""
+    choice: Literal["a", "b"] = "a"
+
+
 def parse(data: bytes | str, kind: Any = Outer, **options: bool) -> Any:
     data = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     return parse_json(data, kind, where="f.json", mend="restore it", **options)
@@ -48,12 +53,12 @@ def parse(data: bytes | str, kind: Any = Outer, **options: bool) -> Any:
 @given(values)
 def test_what_json_wrote_comes_back(value):
     for ascii_only in (True, False):
-        assert parse(json.dumps(value, ensure_ascii=ascii_only, allow_nan=False), Any) == value
+        assert parse(json.dumps({"value": value}, ensure_ascii=ascii_only), dict) == {"value": value}
 
 
 @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode) | values.map(lambda v: json.dumps(v).encode()))
 def test_anything_else_is_one_line(data):
-    for kind in (Outer, dict, list[int], dict[str, Line]):
+    for kind in (Outer, dict, list, Named):
         said = ""
         try:
             parse(data, kind)
@@ -111,7 +116,7 @@ def test_what_is_refused(text, said):
 
 
 def test_not_a_number_where_it_is_one():
-    found = parse('{"a": NaN, "b": -Infinity}', dict[str, float], allow_nan=True)
+    found = parse('{"a": NaN, "b": -Infinity}', dict, allow_nan=True)
     assert math.isnan(found["a"])
     assert found["b"] == -math.inf
 
@@ -119,17 +124,17 @@ def test_not_a_number_where_it_is_one():
 @pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", "\u202eabc", "x" * 501, "\x00", "\x7f", "\u2028"])
 def test_a_line_controls_no_terminal(text):
     with pytest.raises(InputError, match="does not hold what it should"):
-        parse(json.dumps(text), Line)
+        parse(json.dumps({"name": text}), Named)
 
 
 @pytest.mark.parametrize("text", ["", "NVIDIA H200", "Schädel-CT ®", "0.10.2+cuda"])
 def test_a_line_of_any_language(text):
-    assert parse(json.dumps(text), Line) == text
+    assert parse(json.dumps({"name": text}), Named).name == text
 
 
 def test_hostile_text_does_not_reach_the_terminal():
     with pytest.raises(InputError) as error:
-        parse(json.dumps("\x1b]0;x\x07"), Annotated[str, msgspec.Meta(pattern="^a$")] | None)
+        parse(json.dumps({"choice": "\x1b]0;x\x07"}), Named)
     assert str(error.value).isprintable()
 
 

@@ -15,7 +15,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from ichformer.errors import InputError, mendable, one_line
-from ichformer.training.checkpoint_files import BEST_BY, check_files, check_index, read_metrics, seal, steps_in
+from ichformer.training.checkpoint_files import BEST_BY, check_files, check_index, read_loss, seal, steps_in
 from ichformer.training.hosts import on_first_host, true_on_all_hosts
 from ichformer.training.state import TrainState
 
@@ -56,7 +56,7 @@ class Checkpoints:
     @property
     def best_step(self) -> int | None:
         """Steps done in the checkpoint with the smallest ``BEST_BY``, the last of equals; None where none has it."""
-        judged = [(metrics[BEST_BY], -step) for step, metrics in self._metrics().items() if metrics]
+        judged = [(loss, -step) for step, loss in self._losses().items()]
         return -min(judged)[1] if judged else None
 
     @property
@@ -72,7 +72,7 @@ class Checkpoints:
 
     def is_judged(self, step: int) -> bool:
         """Whether the checkpoint of so many steps is there with metrics."""
-        return bool(self._metrics().get(step))
+        return step in self._losses()
 
     def save(
         self, step: int, state: TrainState, *, metrics: dict[str, float] | None = None, force: bool = False
@@ -154,17 +154,20 @@ class Checkpoints:
         """From the newest on."""
         return [step for step in reversed(self.steps) if until is None or step <= until]
 
-    def _metrics(self) -> dict[int, dict[str, float]]:
-        """What each checkpoint was judged with, by its step; nothing of those whose metrics are damaged."""
+    def _losses(self) -> dict[int, float]:
+        """``BEST_BY`` of each checkpoint that was judged, by its step; what cannot be read is said and left out."""
         if self._checkpointer is not None:
-            return {checkpoint.step: checkpoint.metrics for checkpoint in self._checkpointer.checkpoints}
-        found = {}
+            return {each.step: each.metrics[BEST_BY] for each in self._checkpointer.checkpoints if each.metrics}
+        found: dict[int, float] = {}
         for step in self.steps:
             try:
                 check_index(self._folder / str(step))
-                found[step] = read_metrics(self._folder / str(step))
+                loss = read_loss(self._folder / str(step))
             except InputError as error:
                 _say(step, str(error))
+            else:
+                if loss is not None:
+                    found[step] = loss
         return found
 
     def _first_readable(self, steps: list[int], target: dict[str, Any]) -> tuple[int, TrainState]:

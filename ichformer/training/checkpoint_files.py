@@ -16,7 +16,7 @@ import msgspec
 
 from ichformer.errors import InputError
 from ichformer.files import write_text
-from ichformer.json_files import convert, read_json
+from ichformer.json_files import read_json
 
 BEST_BY = "val_loss"
 """The metric whose smallest value makes a checkpoint the best one."""
@@ -33,6 +33,10 @@ _Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 class _Checksums(msgspec.Struct):
     sha256: dict[str, _Digest]
+
+
+class _Metrics(msgspec.Struct):
+    val_loss: float
 
 
 class _Metadata(msgspec.Struct):
@@ -54,20 +58,17 @@ def steps_in(folder: Path) -> list[int]:
     return sorted(int(name) for name in names if re.fullmatch(r"0|[1-9]\d{0,9}", name))
 
 
-def read_metrics(checkpoint: Path) -> dict[str, float]:
-    """What a checkpoint was judged with; empty where it was not judged.
+def read_loss(checkpoint: Path) -> float | None:
+    """The ``BEST_BY`` of a checkpoint; None where it was not judged.
 
     Raises:
       InputError: the file is damaged.
     """
     path = checkpoint / _METRICS_NAME
     if not path.exists():
-        return {}
+        return None
     # The loss of a model that has diverged is no number.
-    found = convert(read_json(path, dict, mend=_MEND, allow_nan=True), dict[str, float], where=path, mend=_MEND)
-    if found and BEST_BY not in found:
-        raise InputError(f"lacks {BEST_BY}", where=path, mend=_MEND)
-    return found
+    return read_json(path, _Metrics, mend=_MEND, allow_nan=True).val_loss
 
 
 def seal(checkpoint: Path) -> None:
@@ -81,7 +82,7 @@ def check_index(checkpoint: Path) -> None:
     path = checkpoint / _METADATA_NAME
     if path.exists():
         read_json(path, _Metadata, mend=_MEND)
-    read_metrics(checkpoint)
+    read_loss(checkpoint)
     sums = _read_sums(checkpoint)
     _compare(checkpoint, {name: sums[name] for name in (_METADATA_NAME, _METRICS_NAME) if name in sums})
 
