@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,32 @@ def check_utf8(path: Path) -> None:
         raise InputError(
             "the name is not valid UTF-8, which checkpoints need", where=path, mend="rename it or name another folder"
         ) from None
+
+
+def read_bytes(path: Path, *, max_bytes: int, mend: str) -> bytes:
+    """All of a regular file. Pipes and devices, which may wait or go on for ever, are refused, and so are large files.
+
+    Args:
+      path: the file.
+      max_bytes: the largest size; nothing of a larger file is read.
+      mend: what the user can do about it, for the error.
+
+    Raises:
+      InputError: it is not there, is not a regular file, is larger, or cannot be read.
+    """
+    try:
+        # A pipe that nobody writes to would be waited for when it is opened.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise InputError("is no regular file", where=path, mend=mend)
+            data = b"" if found.st_size > max_bytes else file.read(max_bytes + 1)
+        if max(found.st_size, len(data)) > max_bytes:
+            raise InputError(f"is larger than {max_bytes:,} bytes", where=path, mend=mend)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"cannot be read ({reason})", where=path, mend=mend) from None
+    return data
 
 
 def write_text(text: str, path: Path) -> None:

@@ -22,10 +22,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ichformer.errors import InputError, Stopped, mendable, one_line
+from ichformer.json_files import read_json
 
 BEAT_S = 10.0
 """Between two refreshments of a lease."""
@@ -294,13 +295,8 @@ def _make(path: Path, holder: Holder) -> bool:
 def _read(path: Path) -> Holder | None:
     """Whose lease it is; None where it is gone or does not say."""
     try:
-        with path.open("rb") as file:
-            values = json.loads(file.read(_MAX_BYTES))
-        kinds = {field.name: field.type for field in fields(Holder)}
-        if kinds.keys() != values.keys() or any(type(values[name]) is not kind for name, kind in kinds.items()):
-            return None
-        return Holder(**values)
-    except (FileNotFoundError, ValueError, AttributeError, RecursionError):
+        return read_json(path, Holder, mend="delete it where nothing works in the folder", max_bytes=_MAX_BYTES)
+    except InputError:
         return None
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ichformer.json_files import convert
+
 AUDIT_CODES: dict[str, str] = {
     "affines_differ": "sform and qform of a NIfTI file say different things; the sform was taken",
     "bent_stack": "the positions of the slices do not lie on a straight line; the affine joins the first and the last",
@@ -117,14 +119,11 @@ class Audit:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Audit":
-        """The inverse of ``to_json``; earlier records have neither age and sex nor a window."""
-        thickness_mm, window_hu = values["thickness_mm"], values.get("window_hu")
-        return cls(
-            **{
-                **values,
-                "thickness_mm": float("nan") if thickness_mm is None else thickness_mm,
-                "steps_mm": tuple(values["steps_mm"]),
-                "window_hu": None if window_hu is None else tuple(window_hu),
-                "notes": tuple(Note(**note) for note in values["notes"]),
-            }
-        )
+        """The inverse of ``to_json``; earlier records have neither age and sex nor a window.
+
+        Raises:
+          InputError: a value is not of its type, or there is no such audit code.
+        """
+        thickness_mm = values.get("thickness_mm")
+        known = values | {"thickness_mm": float("nan") if thickness_mm is None else thickness_mm}
+        return convert(known, cls, where="audit", mend="the store is damaged: run prepare again")

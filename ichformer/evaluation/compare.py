@@ -239,9 +239,10 @@ def compare_files(
     if thresholds and len(thresholds) != len(paths):
         raise InputError(f"{len(thresholds)} for {len(paths)} tables", where="thresholds", mend="give one for each")
     tables = [choose_split(read_predictions(path, labels=labels), split, where=path) for path in paths]
+    frozen = [read_thresholds(path, labels=labels) for path in thresholds]
     return compare(
         dict(zip(names, tables, strict=True)),
-        thresholds=dict(zip(names, map(read_thresholds, thresholds), strict=True)) if thresholds else None,
+        thresholds=dict(zip(names, frozen, strict=True)) if thresholds else None,
         margin=margin,
         replicates=replicates,
         seed=seed,

@@ -34,7 +34,7 @@ def read_frozen(run: Trained) -> Frozen | None:
     if not file.exists() or is_trained_now(run):
         return None
     validation = read_predictions(table) if table.exists() else None
-    return Frozen(thresholds=read_thresholds(file), validation=validation)
+    return Frozen(thresholds=read_thresholds(file, model=run.fingerprint), validation=validation)
 
 
 def keep_frozen(frozen: Frozen, run: Trained) -> None:

@@ -118,7 +118,7 @@ def judge_file(
             raise InputError("would be replaced by what is written", where=file, mend="name another folder by --out")
     table = choose_split(read_predictions(predictions, labels=labels), split, where=predictions)
     validation = None if calibrate_on is None else read_predictions(calibrate_on, labels=labels)
-    frozen = None if thresholds is None else read_thresholds(thresholds)
+    frozen = None if thresholds is None else read_thresholds(thresholds, labels=labels)
     fixed = fix_thresholds(validation, labels=labels) if frozen is None and validation is not None else None
     return judge(
         table,

@@ -9,7 +9,9 @@ for Anomaly Detection?, arXiv:2003.00402, 2020; shrinkage: Ledoit, Wolf, Journal
 """
 
 import io
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from sklearn.covariance import LedoitWolf
 
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.picture_features import picture_features
-from ichformer.files import write_bytes
+from ichformer.evaluation.thresholds import check_model
+from ichformer.files import read_bytes, write_bytes
 
 UNUSUAL = 95.0
 """Percentile from which on a scan is said to lie outside what the model was trained on."""
@@ -40,15 +43,27 @@ class FeatureDistance:
       scale: [d] their standard deviations; 1 where a feature never changes.
       precision: [d,d] inverse of the shrunken covariance of the features over ``scale``.
       usual: [n] distances of scans that were not trained on (validation), ascending.
+      model: fingerprint of the model whose features these are; "" where that is not known.
     """
 
     mean: Float64[np.ndarray, " d"]
     scale: Float64[np.ndarray, " d"]
     precision: Float64[np.ndarray, "d d"]
     usual: Float64[np.ndarray, " n"]
+    model: str = ""
 
     def distances(self, features: Float64[np.ndarray, "scans d"]) -> Float64[np.ndarray, " scans"]:
-        """Mahalanobis distance of each scan: the higher, the less it is like the training."""
+        """Mahalanobis distance of each scan: the higher, the less it is like the training.
+
+        Raises:
+          InputError: the features are not as many as those of the training, so they are of another model.
+        """
+        if features.shape[1] != self.mean.size:
+            raise InputError(
+                f"holds {self.mean.size} features, and this model gives {features.shape[1]}: it is of another model",
+                where=OOD_NAME,
+                mend=_MEND,
+            )
         away = (features - self.mean) / self.scale
         return np.sqrt(np.maximum(np.einsum("ni,ij,nj->n", away, self.precision, away), 0))
 
@@ -98,17 +113,32 @@ def fit_ood(train: Float64[np.ndarray, "scans d"], reference: Float64[np.ndarray
 def write_ood(distance: FeatureDistance, path: Path) -> None:
     """The whole file or none of it."""
     buffer = io.BytesIO()
-    np.savez(buffer, format=np.array(_FORMAT), **{name: getattr(distance, name) for name in _ARRAYS})
+    arrays = {name: getattr(distance, name) for name in _ARRAYS}
+    np.savez(buffer, format=np.array(_FORMAT), model=np.array(distance.model), **arrays)
     write_bytes(buffer.getvalue(), path)
 
 
-def read_ood(path: Path) -> FeatureDistance:
-    """The inverse of ``write_ood``; InputError for anything else."""
+def read_ood(path: Path, *, model: str = "") -> FeatureDistance:
+    """The inverse of ``write_ood``.
+
+    Args:
+      path: the file.
+      model: fingerprint of the model that is used; "" where that is not known.
+
+    Raises:
+      InputError: the file is something else, or was made for another model.
+    """
+    data = read_bytes(path, max_bytes=_MAX_BYTES, mend=_MEND)
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        with zipfile.ZipFile(io.BytesIO(data)) as members:
+            size = sum(member.file_size for member in members.infolist())
+        if size > _MAX_BYTES:
+            raise InputError(f"unpacks to more than {_MAX_BYTES:,} bytes", where=path, mend=_MEND)
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            found = _text(file["format"])
+            told = _text(file["model"]) if "model" in file else ""
             arrays = {name: file[name] for name in _ARRAYS}
-            found = str(file["format"])
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise InputError(f"cannot be read ({type(error).__name__})", where=path, mend=_MEND) from None
     if found != _FORMAT:
         raise InputError(f"is {one_line(found)!r}, not {_FORMAT!r}", where=path, mend=_MEND)
@@ -119,7 +149,23 @@ def read_ood(path: Path) -> FeatureDistance:
         sound = sound and array.dtype == np.float64 and array.shape == shapes[name] and bool(np.isfinite(array).all())
     if not sound or (arrays["scale"] <= 0).any() or (np.diff(arrays["usual"]) < 0).any():
         raise InputError("its arrays make no sense", where=path, mend=_MEND)
-    return FeatureDistance(**arrays)
+    check_model(told, model, where=path, mend=_MEND)
+    return FeatureDistance(**arrays, model=told)
 
+
+def _text(array: np.ndarray) -> str:
+    if array.dtype.kind != "U" or array.shape:
+        raise ValueError("is no text")
+    return str(array)
+
+
+_MAX_BYTES = 1 << 29
+"""Of the file, and of what is in it: 8,000 features make an array of this size, and the largest models have 2,000."""
+
+# What NumPy and zipfile raise for files that are cut, scrambled, encrypted or of another kind.
+_UNREADABLE = (
+    *(OSError, ValueError, LookupError, TypeError, EOFError, MemoryError, OverflowError, RuntimeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 _MEND = "delete it; `ichformer robustness` makes it again"

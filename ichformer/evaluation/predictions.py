@@ -145,7 +145,8 @@ def _given(level: LevelName, scores: np.ndarray, reason: str, outputs: TrainedOu
 def fix_frozen(run: Trained, store: Store, split: str = "val") -> Frozen:
     """The run's thresholds on a split; nothing is written."""
     table = predict_store(run, store, split)
-    return Frozen(thresholds=fix_thresholds(table), validation=table)
+    thresholds = dataclasses.replace(fix_thresholds(table), model=run.fingerprint)
+    return Frozen(thresholds=thresholds, validation=table)
 
 
 def freeze_ood(run: Trained, store: Store, *, train: str = "train", reference: str = "val") -> FeatureDistance | None:
@@ -158,7 +159,7 @@ def freeze_ood(run: Trained, store: Store, *, train: str = "train", reference: s
     seen, other = (features[scored_scans(table)] for table, features in found)
     if len(seen) < 2 or not len(other):
         return None
-    distance = fit_ood(seen, other)
+    distance = dataclasses.replace(fit_ood(seen, other), model=run.fingerprint)
     if not is_trained_now(run):
         write_ood(distance, run.path / OOD_NAME)
     return distance
@@ -212,7 +213,7 @@ def evaluate(
     fixed_on = None if validation is None else set(validation["patient"])
     table, features = predict_and_embed(run, store, split)
     if (run.path / OOD_NAME).exists() and not is_trained_now(run):
-        table = with_familiarity(table, read_ood(run.path / OOD_NAME).percentiles(features))
+        table = with_familiarity(table, read_ood(run.path / OOD_NAME, model=run.fingerprint).percentiles(features))
     return judge(
         table,
         out,

@@ -92,7 +92,7 @@ def corruption_benchmark(
 def _distance(run: Trained, store: Store) -> FeatureDistance | None:
     file = run.path / OOD_NAME
     if file.exists() and not is_trained_now(run):
-        return read_ood(file)
+        return read_ood(file, model=run.fingerprint)
     return freeze_ood(run, store) if {"train", "val"} <= set(store.index["split"]) else None
 
 

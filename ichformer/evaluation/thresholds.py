@@ -4,17 +4,19 @@ import json
 import os
 import pathlib
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import pandas as pd
 
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.metrics import Vector, confusion, known_rows
-from ichformer.evaluation.table import LevelName, levels
+from ichformer.evaluation.table import LevelName, check_predictions, levels
 from ichformer.evaluation.table_checks import check_predictions
 from ichformer.files import write_bytes
+from ichformer.json_files import Count, Line, convert, read_json
 
 THRESHOLDS_NAME = "thresholds.json"
 """The file in the folder of a run."""
@@ -51,6 +53,10 @@ RULES = (
 """The rules of the field. The first is the one that a printed summary shows."""
 
 
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+"""A probability, or a part of a whole."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
     """One frozen threshold; a row is called positive where its score is at least ``value``.
@@ -67,22 +73,30 @@ class Threshold:
     """
 
     level: LevelName
-    label: str
-    rule: str
-    value: float | None
-    sensitivity: float | None
-    specificity: float | None
-    n: int
-    n_positive: int
+    label: Line
+    rule: Line
+    value: Share | None
+    sensitivity: Share | None
+    specificity: Share | None
+    n: Count
+    n_positive: Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """Every threshold of a model and the split that fixed them."""
+    """Every threshold of a model and the split that fixed them.
 
-    split: str
-    n_patients: int
+    Attributes:
+      split: its name.
+      n_patients: how many patients of it fixed them.
+      thresholds: one of each level, label and rule.
+      model: fingerprint of the model whose scores fixed them; "" where that is not known.
+    """
+
+    split: Line
+    n_patients: Count
     thresholds: tuple[Threshold, ...]
+    model: Line = ""
 
     def of(self, level: LevelName, label: str) -> tuple[Threshold, ...]:
         """The thresholds of one label, in the order of the rules."""
@@ -177,30 +191,39 @@ def thresholds_json(thresholds: Thresholds) -> bytes:
     return json_bytes({"format": FORMAT, "how": how, **asdict(thresholds)})
 
 
-def read_thresholds(path: str | os.PathLike[str]) -> Thresholds:
+def read_thresholds(path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS, model: str = "") -> Thresholds:
     """Read what ``write_thresholds`` wrote.
 
+    Args:
+      path: the file.
+      labels: of the scores that they are meant for.
+      model: fingerprint of the model that gives these scores; "" where that is not known.
+
     Raises:
-      InputError: the file is something else.
+      InputError: the file is something else, holds nothing for one of ``labels``, or was fixed for another model.
     """
-    try:
-        found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        if found["format"] != FORMAT:
-            raise ValueError(f"format is {found['format']!r}, not {FORMAT!r}")
-        for one in found["thresholds"]:
-            value = one["value"]
-            if not (value is None or (type(value) in (int, float) and 0 <= value <= 1)):
-                said = one_line(repr(value), max_chars=40)
-                raise ValueError(f"the value {said} for {one['label']!r} is no probability")
-        if not isinstance(found["split"], str):
-            raise ValueError("split is no text")
-        return Thresholds(
-            split=found["split"],
-            n_patients=found["n_patients"],
-            thresholds=tuple(Threshold(**threshold) for threshold in found["thresholds"]),
+    path, mend = pathlib.Path(path), "fix them on validation again"
+    values = read_json(path, dict, mend=mend)
+    if values.get("format") != FORMAT:
+        found = one_line(repr(values.get("format")), max_chars=80)
+        raise InputError(f"holds no thresholds (its format is {found}, not {FORMAT!r})", where=path, mend=mend)
+    thresholds = convert(values, Thresholds, where=path, mend=mend)
+    if missing := [label for label in labels if label not in {one.label for one in thresholds.thresholds}]:
+        raise InputError(
+            f"holds no threshold for {missing[0]!r}, so it was fixed for other labels", where=path, mend=mend
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"holds no thresholds ({error})", where=path, mend="fix them on validation again") from error
+    check_model(thresholds.model, model, where=path, mend="delete it; `ichformer evaluate` fixes them again")
+    return thresholds
+
+
+def check_model(told: str, model: str, *, where: object, mend: str) -> None:
+    """InputError where a file names the fingerprint of another model; files of earlier versions name none."""
+    if told and model and told != model:
+        raise InputError(
+            "was made with other weights than this model has, so it says nothing about this model",
+            where=where,
+            mend=f"put back the file that belongs here, or {mend}",
+        )
 
 
 def write_json(value: dict[str, Any], path: str | os.PathLike[str]) -> pathlib.Path:

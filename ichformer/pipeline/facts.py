@@ -1,7 +1,7 @@
 """What the data card says of one scan, found out where its shard is written."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -11,12 +11,17 @@ from jaxtyping import Int16
 
 from ichformer import LABELS
 from ichformer.ct.orientation import oblique_of
-from ichformer.files import write_text
+from ichformer.errors import InputError
+from ichformer.files import read_bytes, write_text
+from ichformer.json_files import MAX_BYTES, Count, convert, parse_json
 from ichformer.pipeline.records import PreparedScan, Store
 
 FACTS_NAME = "scans.jsonl"
 EDGES_HU = (*range(-1024, -64, 64), *range(-64, 128, 4), *range(128, 3136, 64))
 """Where the bins of ``hu_counts`` begin: 4 HU wide where brain and blood lie, 64 elsewhere. The last has no end."""
+
+_LINE_BYTES = 1 << 14
+"""Most of a line: it takes a thousand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +41,9 @@ class ScanFacts:
     thickness_mm: float | None
     lean_deg: float
     codes: tuple[str, ...]
-    positive_slices: tuple[int, ...]
-    negative_slices: tuple[int, ...]
-    hu_counts: tuple[int, ...]
+    positive_slices: tuple[Count, ...]
+    negative_slices: tuple[Count, ...]
+    hu_counts: tuple[Count, ...]
 
 
 def describe_scan(scan: PreparedScan) -> ScanFacts:
@@ -67,35 +72,35 @@ def complete_facts(store: Store, known: Mapping[str, ScanFacts] = MappingProxyTy
       InputError: a shard that has to be read cannot be.
     """
     path = store.path / FACTS_NAME
-    found = read_facts(path) | dict(known)
     keys = store.index["sha256"].tolist()
+    found = read_facts(path, keys) | dict(known)
     facts = [found[key] if key in found else describe_scan(store.read(row)) for row, key in enumerate(keys)]
     lines = (json.dumps({"sha256": key} | asdict(own)) + "\n" for key, own in zip(keys, facts, strict=True))
     write_text("".join(lines), path)
     return facts
 
 
-def read_facts(path: Path) -> dict[str, ScanFacts]:
-    """A ``scans.jsonl``, by the SHA-256 of the record; lines that make no sense here are left out."""
-    found = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+def read_facts(path: Path, keys: Collection[str]) -> dict[str, ScanFacts]:
+    """What a ``scans.jsonl`` says of the scans whose records have these SHA-256.
+
+    Lines that are damaged or of something else are left out, and all of them where there is no such file or it is much
+    larger than ``keys`` explain: whoever reads it finds the facts out again.
+    """
+    wanted, found = set(keys), {}
+    try:
+        lines = read_bytes(path, max_bytes=MAX_BYTES + _LINE_BYTES * len(wanted), mend="delete it").splitlines()
+    except InputError:
+        return {}
+    for line in lines:
         try:
-            values = json.loads(line)
-            z_mm, y_mm, x_mm = map(float, values["spacing_mm"])
-            facts = ScanFacts(
-                spacing_mm=(z_mm, y_mm, x_mm),
-                thickness_mm=None if values["thickness_mm"] is None else float(values["thickness_mm"]),
-                lean_deg=float(values["lean_deg"]),
-                codes=tuple(map(str, values["codes"])),
-                positive_slices=tuple(map(int, values["positive_slices"])),
-                negative_slices=tuple(map(int, values["negative_slices"])),
-                hu_counts=tuple(map(int, values["hu_counts"])),
-            )
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            values = parse_json(line, dict, where=path, mend="delete it")
+            facts = convert(values, ScanFacts, where=path, mend="delete it")
+        except InputError:
             continue
         lengths = (len(facts.positive_slices), len(facts.negative_slices), len(facts.hu_counts))
-        if lengths == (len(LABELS), len(LABELS), len(EDGES_HU)):
-            found[str(values["sha256"])] = facts
+        key = values.get("sha256")
+        if isinstance(key, str) and key in wanted and lengths == (len(LABELS), len(LABELS), len(EDGES_HU)):
+            found[key] = facts
     return found
 
 

@@ -7,14 +7,15 @@ import json
 import struct
 import zlib
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from ichformer import LABELS
 from ichformer.ct.audit import Audit
 from ichformer.errors import InputError
+from ichformer.json_files import parse_json
 from ichformer.pipeline.frames import CODEC
 
 RECORD_VERSION = 4
@@ -84,79 +85,76 @@ def read_header(data: bytes, *, where: object) -> tuple[RecordHeader, int]:
     if len(text) != length or zlib.crc32(text) != checksum:
         raise refuse("the record's header is damaged")
     try:
-        header = _parse(json.loads(text))
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise refuse(f"the record's header makes no sense ({type(error).__name__}: {error})") from error
+        header = _checked(parse_json(text, _Header, where=where, mend=_MEND))
+    except ValueError as error:
+        raise refuse(f"the record's header makes no sense ({error})") from error
     if start + sum(header.frames) + sum(header.mask_frames) != len(data):
         raise refuse("the record's frames do not add up to its length")
     return header, start
 
 
-def _parse(values: dict[str, Any]) -> RecordHeader:
-    """The header from parsed JSON; ValueError, KeyError, TypeError or OverflowError for anything unexpected."""
-    _expect(values["codec"] == CODEC, "codec")
-    n_slices, height, width = (_count(v) for v in values["shape"])
+_Size = Annotated[int, msgspec.Meta(gt=0, lt=1 << 31)]
+_LengthMm = Annotated[float, msgspec.Meta(gt=0, lt=1e6)]
+_Coordinate = Annotated[float, msgspec.Meta(gt=-1e9, lt=1e9)]
+LabelValue = Annotated[float, msgspec.Meta(ge=0, le=1)] | None
+"""What is known of a label: None is unknown, and numbers between 0 and 1 are shares of several readers."""
+
+_Row = tuple[_Coordinate, _Coordinate, _Coordinate, _Coordinate]
+_LabelRow = tuple[LabelValue, LabelValue, LabelValue, LabelValue, LabelValue, LabelValue]
+
+
+class _Header(msgspec.Struct):
+    """The text of a record's header."""
+
+    codec: str
+    shape: tuple[_Size, _Size, _Size]
+    frames: list[_Size]
+    mask_frames: list[_Size]
+    source: tuple[str, ...]
+    pixels: str
+    spacing_mm: tuple[_LengthMm, _LengthMm, _LengthMm]
+    affine: tuple[_Row, _Row, _Row, _Row]
+    slice_labels: list[_LabelRow]
+    scan_labels: _LabelRow
+    audit: dict[str, Any]
+
+
+def _checked(found: _Header) -> RecordHeader:
+    """The header, if its parts fit together; ValueError for anything unexpected."""
+    n_slices, height, width = found.shape
+    _expect(found.codec == CODEC, "codec")
     _expect(n_slices * height * width <= _MAX_VOXELS, "shape")
-    frames, mask_frames = (tuple(_count(v) for v in values[k]) for k in ("frames", "mask_frames"))
-    _expect(len(frames) == n_slices and len(mask_frames) in (0, n_slices), "number of frames")
-    source = tuple(values["source"])
-    _expect(len(source) == n_slices and all(isinstance(v, str) for v in source), "source")
-    pixels = values["pixels"]
-    _expect(isinstance(pixels, str), "pixels")
-    dz_mm, dy_mm, dx_mm = (_length_mm(v) for v in values["spacing_mm"])
-    affine = np.asarray(values["affine"], np.float64)
-    _expect(affine.shape == (4, 4) and bool((np.abs(affine) < 1e9).all()), "affine")
-    slice_labels, scan_labels = (np.asarray(values[k], np.float64) for k in ("slice_labels", "scan_labels"))
-    _expect(slice_labels.shape == (n_slices, len(LABELS)) and scan_labels.shape == (len(LABELS),), "labels")
-    known = np.concatenate([slice_labels.ravel(), scan_labels])
-    _expect(bool((np.isnan(known) | ((known >= 0) & (known <= 1))).all()), "labels")
+    _expect(len(found.frames) == n_slices and len(found.mask_frames) in (0, n_slices), "number of frames")
+    _expect(len(found.source) == n_slices, "source")
+    _expect(len(found.slice_labels) == n_slices, "labels")
     return RecordHeader(
-        shape=(n_slices, height, width),
-        spacing_mm=(dz_mm, dy_mm, dx_mm),
-        affine=affine,
-        source=source,
-        audit=_parse_audit(values["audit"], n_slices=n_slices),
-        slice_labels=slice_labels.astype(np.float32),
-        scan_labels=scan_labels.astype(np.float32),
-        frames=frames,
-        mask_frames=mask_frames,
-        pixels=pixels,
+        shape=found.shape,
+        spacing_mm=found.spacing_mm,
+        affine=np.array(found.affine, np.float64),
+        source=found.source,
+        audit=_audit(found.audit, n_slices=n_slices),
+        slice_labels=np.array(found.slice_labels, np.float32),
+        scan_labels=np.array(found.scan_labels, np.float32),
+        frames=tuple(found.frames),
+        mask_frames=tuple(found.mask_frames),
+        pixels=found.pixels,
     )
 
 
-def _parse_audit(values: dict[str, Any], *, n_slices: int) -> Audit:
-    texts = (*(values[k] for k in ("modality", "description", "kernel", "manufacturer")), values.get("sex", ""))
-    notes = (text for note in values["notes"] for text in (note["code"], note["text"]))
-    _expect(all(isinstance(v, str) for v in (*texts, *notes)), "audit")
-    steps_mm = [_length_mm(v) for v in values["steps_mm"]]
-    _expect(len(steps_mm) in (0, n_slices - 1), "number of steps")
-    checked = {
-        "thickness_mm": _number_or_none(values["thickness_mm"]),
-        "age_years": _number_or_none(values.get("age_years")),
-        "tilt_deg": float(values["tilt_deg"]),
-        "missing_slices": int(values["missing_slices"]),
-        "steps_mm": steps_mm,
-    }
-    return Audit.from_json(values | checked)
-
-
-def _number_or_none(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _audit(values: dict[str, Any], *, n_slices: int) -> Audit:
+    _expect({"modality", "description", "thickness_mm", "tilt_deg", "steps_mm", "notes"} <= values.keys(), "audit")
+    try:
+        audit = Audit.from_json(values)
+    except InputError as error:
+        raise ValueError(f"audit: {error.what}") from None
+    _expect(len(audit.steps_mm) in (0, n_slices - 1), "number of steps")
+    _expect(all(0 < step_mm < 1e6 for step_mm in audit.steps_mm), "step")
+    return audit
 
 
 def _expect(condition: bool, what: str) -> None:
     if not condition:
         raise ValueError(f"unexpected {what}")
-
-
-def _count(value: Any) -> int:
-    _expect(type(value) is int and 0 < value < 1 << 31, "size")
-    return int(value)
-
-
-def _length_mm(value: Any) -> float:
-    _expect(0 < float(value) < 1e6, "length")
-    return float(value)
 
 
 def _nan_to_none(values: Float32[np.ndarray, "labels"]) -> list[float | None]:

@@ -148,7 +148,8 @@ def _labels_and_slices(
     From what preparation noted of each scan; a record is opened only where nothing was noted.
     """
     rows = store.rows(split)
-    noted, hashes = read_facts(store.path / FACTS_NAME), store.index["sha256"].tolist()
+    hashes = store.index["sha256"].tolist()
+    noted = read_facts(store.path / FACTS_NAME, hashes)
     positive, negative = np.zeros((2, len(rows), len(LABELS)), np.int64)
     for i, row in enumerate(rows.tolist()):
         if (facts := noted.get(hashes[row])) is not None:

@@ -1,10 +1,11 @@
 """How scans are brought to one form: apart from ``prepare``, so that training does not import what reads scans."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from ichformer.ct.missing import Missing
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
+from ichformer.json_files import convert
 from ichformer.settings import check_settings
 
 Keep = Literal["head", "brain"]
@@ -42,3 +43,15 @@ class PrepareConfig:
                 raise InputError(f"found {self.slice_spacing_mm}", where="slice_spacing_mm", mend="give 0.3 to 20 mm")
             if not self.remove_tilt:
                 raise InputError("needs remove_tilt", where="slice_spacing_mm", mend="leave the tilt's removal on")
+
+
+def check_prepare(values: dict[str, Any], *, where: object, mend: str) -> PrepareConfig:
+    """The configuration in a run or a store; InputError where a setting is not of its type, or is not known here.
+
+    A setting that this version does not know would be left out, and scans would be prepared in another way.
+    """
+    known = {field.name for field in fields(PrepareConfig)}
+    for name in values:
+        if name not in known:
+            raise InputError(f"PrepareConfig has no setting {one_line(name)!r}", where=where, mend=mend)
+    return convert(values, PrepareConfig, where=where, mend=mend)

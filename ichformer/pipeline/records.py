@@ -6,15 +6,14 @@ per slice of mask. So slices can be read alone.
 
 import hashlib
 import itertools
-import json
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import zstandard
@@ -22,18 +21,23 @@ from array_record.python.array_record_module import ArrayRecordReader
 from jaxtyping import Float32, Int64, Integer, UInt8
 
 from ichformer import LABELS
-from ichformer.cohorts.index import TEXT_COLUMNS, group_columns
+from ichformer.cohorts.index import group_columns
 from ichformer.cohorts.patients import PATIENT_SOURCES
 from ichformer.ct.slices import geometry_of_some, offsets_of
 from ichformer.ct.volume import Volume
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
+from ichformer.json_files import MAX_BYTES, Count, convert, read_json
 from ichformer.pipeline.frames import compress_hu, compress_mask, decompress_hu, decompress_mask
-from ichformer.pipeline.header import RecordHeader, read_header, write_header
+from ichformer.pipeline.header import LabelValue, RecordHeader, read_header, write_header
+from ichformer.pipeline.prepare_config import check_prepare
 
 STORE_VERSION = 2
 INDEX_NAME = "index.json"
 REJECTS_NAME = "rejects.csv"
 SHARD_FOLDER = "shards"
+_ENTRY_BYTES = 1 << 14
+"""Most of an entry in the index: it takes a thousand, and some more for each column of groups."""
+
 _MEND = "the store is damaged: run prepare again"
 
 
@@ -242,36 +246,67 @@ def read_shard(path: Path) -> bytes:
     return bytes(data)
 
 
+_PatientSource = Annotated[str, msgspec.Meta(pattern=rf"^(?:{'|'.join(PATIENT_SOURCES)})\Z")]
+
+
+class _Entry(msgspec.Struct):
+    """A row of ``Store.index``, without its columns of groups."""
+
+    cohort: str
+    site: str
+    patient: str
+    study: str
+    series: str
+    split: str
+    origin: str
+    epidural: LabelValue
+    intraparenchymal: LabelValue
+    intraventricular: LabelValue
+    subarachnoid: LabelValue
+    subdural: LabelValue
+    any: LabelValue
+    shard: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\.array_record\Z")]
+    sha256: str
+    pixels: str
+    n_slices: Count
+    height: Count
+    width: Count
+    bytes: Count
+    has_mask: bool
+    patient_source: _PatientSource = "unknown"
+
+
+class _Index(msgspec.Struct):
+    config: dict[str, Any]
+    series: list[_Entry] | None
+
+
 def read_store_index(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
     """Configuration and entries of an ``index.json``; None for the entries where prepare has not finished.
 
     An earlier ichformer did not record how patients are known: the ``patient_source`` of such entries is "unknown".
+
+    Raises:
+      InputError: there is none, it is of another version, or anything in it is not what it should be.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        version, config, entries = values["schema"], values["config"], values["series"]
-    except FileNotFoundError as error:
-        raise InputError(
-            "this is no store: it has no index.json", where=path.parent, mend="run prepare first"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"the index cannot be read ({type(error).__name__})", where=path, mend=_MEND) from error
-    if version != STORE_VERSION:
-        raise InputError(f"schema {version}, this ichformer reads {STORE_VERSION}", where=path, mend="prepare anew")
-    if not isinstance(config, dict) or not (entries is None or isinstance(entries, list)):
-        raise InputError("the index makes no sense", where=path, mend=_MEND)
-    texts, counts = (*TEXT_COLUMNS, "shard", "sha256", "pixels"), ("n_slices", "height", "width", "bytes")
-    for entry in entries or ():
-        sound = (
-            isinstance(entry, dict)
-            and entry.setdefault("patient_source", "unknown") in list(PATIENT_SOURCES)
-            and all(isinstance(entry[k], str) for k in group_columns(entry))
-            and {*texts, *counts, *LABELS, "has_mask"} <= entry.keys()
-            and all(isinstance(entry[k], str) for k in texts)
-            and all(type(entry[k]) is int and 0 <= entry[k] < 1 << 62 for k in counts)
-            and all(entry[k] is None or (isinstance(entry[k], int | float) and 0 <= entry[k] <= 1) for k in LABELS)
-            and re.fullmatch(r"[0-9a-f]{32}\.array_record", entry["shard"])
-        )
-        if not sound:
-            raise InputError("an entry of the index makes no sense", where=path, mend=_MEND)
-    return config, entries
+    values = read_index_values(path)
+    found = convert(values, _Index, where=path, mend=_MEND)
+    check_prepare(found.config, where=path, mend=_MEND)
+    for entry in values["series"] or ():
+        entry.setdefault("patient_source", "unknown")
+        if any(not isinstance(entry[name], str) for name in group_columns(entry)):
+            raise InputError("a column of groups holds something else than text", where=path, mend=_MEND)
+    return found.config, values["series"]
+
+
+def read_index_values(path: Path) -> dict[str, Any]:
+    """All values of an ``index.json`` of this version, as they stand there."""
+    if not path.exists():
+        raise InputError("this is no store: it has no index.json", where=path.parent, mend="run prepare first")
+    shards = path.parent / SHARD_FOLDER
+    n_shards = sum(1 for _ in os.scandir(shards)) if shards.is_dir() else 0
+    values = read_json(path, dict, mend=_MEND, max_bytes=MAX_BYTES + _ENTRY_BYTES * n_shards)
+    if values.get("schema") != STORE_VERSION:
+        found = one_line(repr(values.get("schema")), max_chars=40)
+        raise InputError(f"schema {found}, this ichformer reads {STORE_VERSION}", where=path, mend="prepare anew")
+    return values

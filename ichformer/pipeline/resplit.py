@@ -8,7 +8,7 @@ import pandas as pd
 from ichformer.errors import InputError
 from ichformer.files import write_bytes, write_text
 from ichformer.pipeline.facts import FACTS_NAME
-from ichformer.pipeline.records import INDEX_NAME, SHARD_FOLDER, Store
+from ichformer.pipeline.records import INDEX_NAME, SHARD_FOLDER, Store, read_index_values
 
 
 def resplit(store: Store, splits: pd.Series, out: Path | str) -> Store:
@@ -26,7 +26,7 @@ def resplit(store: Store, splits: pd.Series, out: Path | str) -> Store:
     """
     out = Path(out)
     of_series = dict(zip(store.index["series"], splits, strict=True))
-    values = json.loads((store.path / INDEX_NAME).read_text(encoding="utf-8"))
+    values = read_index_values(store.path / INDEX_NAME)
     values["series"] = [entry | {"split": of_series[entry["series"]]} for entry in values["series"]]
     shards, link = (store.path / SHARD_FOLDER).resolve(), out / SHARD_FOLDER
     try:

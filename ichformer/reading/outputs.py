@@ -14,6 +14,7 @@ from ichformer.ct.series import Series
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
 from ichformer.files import write_text
+from ichformer.json_files import read_json
 
 REPORT_NAME, NUMBERS_NAME = "report.html", "prediction.json"
 FORMAT = "ichformer prediction 2"
@@ -84,11 +85,12 @@ def _is_ours(folder: Path) -> bool:
     names = {file.name for file in folder.iterdir()}
     if not names:
         return True
-    try:
-        numbers = json.loads((folder / NUMBERS_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if names != {REPORT_NAME, NUMBERS_NAME}:
         return False
-    return names == {REPORT_NAME, NUMBERS_NAME} and isinstance(numbers, dict) and numbers.get("format") in _OUR_FORMATS
+    try:
+        return read_json(folder / NUMBERS_NAME, dict, mend=_MEND).get("format") in _OUR_FORMATS
+    except InputError:
+        return False
 
 
 def _missing_parents(folder: Path) -> list[Path]:

@@ -122,7 +122,7 @@ def predict(
         raise InputError("goes with --series or --all-series, not both", where="predict", mend="leave one of them out")
     choice = choose(Path(path), series=series, all_series=all_series)
     thresholds = _thresholds(run)
-    usual = read_ood(run.path / OOD_NAME) if (run.path / OOD_NAME).exists() else None
+    usual = read_ood(run.path / OOD_NAME, model=run.fingerprint) if (run.path / OOD_NAME).exists() else None
     done: list[SeriesPrediction] = []
     failed: list[tuple[LeftOut, Exception]] = []
     taken: set[str] = set()
@@ -258,7 +258,7 @@ def _given(thresholds: Mapping[str, float], is_given: Bool[np.ndarray, "labels"]
 
 def _thresholds(run: Trained) -> Thresholds | None:
     file = run.path / THRESHOLDS_NAME
-    return read_thresholds(file) if file.exists() else None
+    return read_thresholds(file, model=run.fingerprint) if file.exists() else None
 
 
 def _frozen(thresholds: Thresholds | None, level: Any) -> dict[str, float]:

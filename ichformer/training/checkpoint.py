@@ -2,8 +2,11 @@
 
 import contextlib
 import dataclasses
+import gc
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +16,16 @@ from orbax.checkpoint import v1 as ocp
 
 from ichformer.errors import InputError, mendable, one_line
 from ichformer.files import check_utf8
+from ichformer.training.checkpoint_files import BEST_BY, check_files, check_index, read_loss, seal, steps_in
 from ichformer.training.hosts import on_first_host, true_on_all_hosts
 from ichformer.training.state import TrainState
 
-BEST_BY = "val_loss"
-"""The metric whose smallest value makes a checkpoint the best one."""
-
-# What Orbax and TensorStore raise for files that are cut, gone or scrambled. Running out of memory is none of them.
-_UNREADABLE = (ValueError, OSError, KeyError, TypeError)
+# What Orbax and TensorStore raise for files that are cut, gone or scrambled, or whose JSON is of other types. Running
+# out of memory is none of them.
+_UNREADABLE = (
+    *(ValueError, OSError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, EOFError),
+    *(RecursionError, NotImplementedError),
+)
 
 
 class Checkpoints:
@@ -30,43 +35,38 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, *, every: int | None = None, keep: int = 1):
-        """Without ``every`` only to read: what a training may be writing there stays as it is."""
-        keeping = ocp.training.preservation_policies
+        """Without ``every`` only to read: what a training may be writing there stays as it is.
+
+        To write, checkpoints that Orbax cannot even list are first put into the folder "damaged" beside the others.
+
+        Raises:
+          InputError: no checkpoint can be listed, or the folder's name is no UTF-8.
+        """
         check_utf8(folder)
         self._folder, self._every = folder.absolute(), every
-        self._saving: ocp.AsyncResponse[bool] | None = None
-        self._checkpointer = ocp.training.Checkpointer(
-            self._folder,
-            preservation_policy=keeping.AnyPreservationPolicy(
-                [
-                    keeping.LatestN(keep),
-                    keeping.BestN(
-                        get_metric_fn=lambda metrics: metrics[BEST_BY],
-                        reverse=True,
-                        n=1,
-                        keep_checkpoints_without_metrics=False,
-                    ),
-                ]
-            ),
-            cleanup_tmp_directories=every is not None,
-        )
+        self._saving: tuple[int, ocp.AsyncResponse[bool]] | None = None
+        self._checkpointer: ocp.training.Checkpointer | None = None
+        if every is not None:
+            on_first_host(self._put_unlisted_aside)
+            self._checkpointer = _to_write(self._folder, keep=keep)
 
     @property
     def latest_step(self) -> int | None:
         """Steps done in the newest checkpoint, None where there is none."""
-        latest = self._checkpointer.latest
-        return None if latest is None else latest.step
+        return max(self.steps, default=None)
 
     @property
     def best_step(self) -> int | None:
         """Steps done in the checkpoint with the smallest ``BEST_BY``, the last of equals; None where none has it."""
-        judged = [(c.metrics[BEST_BY], -c.step) for c in self._checkpointer.checkpoints if c.metrics]
+        judged = [(loss, -step) for step, loss in self._losses().items()]
         return -min(judged)[1] if judged else None
 
     @property
     def steps(self) -> tuple[int, ...]:
         """Steps done in each checkpoint that is there, the oldest first."""
-        return tuple(reversed(self._steps(None)))
+        if self._checkpointer is None:
+            return tuple(steps_in(self._folder))
+        return tuple(sorted(checkpoint.step for checkpoint in self._checkpointer.checkpoints))
 
     def has_one(self, *, until: int) -> bool:
         """Whether there is a checkpoint with so many steps or fewer."""
@@ -74,7 +74,7 @@ class Checkpoints:
 
     def is_judged(self, step: int) -> bool:
         """Whether the checkpoint of so many steps is there with metrics."""
-        return any(c.step == step and bool(c.metrics) for c in self._checkpointer.checkpoints)
+        return step in self._losses()
 
     def save(
         self, step: int, state: TrainState, *, metrics: dict[str, float] | None = None, force: bool = False
@@ -86,13 +86,16 @@ class Checkpoints:
         """
         # Asked of Orbax at every step, its policy takes longer than the rest of the loop.
         is_due = force or bool(metrics) or (self._every is not None and step % self._every == 0)
+        checkpointer = self._checkpointer
+        assert checkpointer is not None, "opened to read"
         with mendable(self._folder):
-            if is_due or not self._checkpointer.is_saving_in_progress():
+            if is_due or not checkpointer.is_saving_in_progress():
                 self._finish()
             if is_due:
-                self._saving = self._checkpointer.save_checkpointables_async(
+                saving = checkpointer.save_checkpointables_async(
                     step, {"state": state}, force=True, overwrite=step in self.steps, metrics=metrics
                 )
+                self._saving = step, saving
 
     def restore(self, state: TrainState, *, until: int | None = None) -> TrainState:
         """The newest state that can be read, in the shapes and on the devices of ``state``.
@@ -107,12 +110,15 @@ class Checkpoints:
         Raises:
           InputError: there are checkpoints, but none can be read, or the newest is whole and has other parameters.
         """
-        self._checkpointer.wait()
+        checkpointer = self._checkpointer
+        assert checkpointer is not None, "opened to read"
+        with mendable(self._folder):
+            self._finish()
         step, found = self._first_readable(self._steps(until), {"state": jax.tree.map(_abstract, state)})
         damaged = [newer for newer in self._steps(until) if newer > step]
         if damaged:
             on_first_host(lambda: self._put_aside(damaged))
-            self._checkpointer.reload()
+            checkpointer.reload()
         return found
 
     def restore_params(self, shapes: TrainState, *, step: int | None = None) -> tuple[TrainState, int]:
@@ -134,45 +140,66 @@ class Checkpoints:
             try:
                 self._finish()
             finally:
-                self._checkpointer.close()
+                if self._checkpointer is not None:
+                    self._checkpointer.close()
 
     def _finish(self) -> None:
         """Waits for the last save and raises what it failed with; unasked, its thread would stay for good."""
         saving, self._saving = self._saving, None
         if saving is not None:
-            saving.result()
+            step, response = saving
+            response.result()
+            if jax.process_index() == 0:
+                seal(self._folder / str(step))
 
     def _steps(self, until: int | None) -> list[int]:
         """From the newest on."""
-        steps = [c.step for c in self._checkpointer.checkpoints if until is None or c.step <= until]
-        return sorted(steps, reverse=True)
+        return [step for step in reversed(self.steps) if until is None or step <= until]
+
+    def _losses(self) -> dict[int, float]:
+        """``BEST_BY`` of each checkpoint that was judged, by its step; what cannot be read is said and left out."""
+        if self._checkpointer is not None:
+            return {each.step: each.metrics[BEST_BY] for each in self._checkpointer.checkpoints if each.metrics}
+        found: dict[int, float] = {}
+        for step in self.steps:
+            try:
+                check_index(self._folder / str(step))
+                loss = read_loss(self._folder / str(step))
+            except InputError as error:
+                _say(step, str(error))
+            else:
+                if loss is not None:
+                    found[step] = loss
+        return found
 
     def _first_readable(self, steps: list[int], target: dict[str, Any]) -> tuple[int, TrainState]:
         reason = "there is none"
         for step in steps:
             found = None
             try:
-                with _waiting_for_nobody():
-                    found = self._checkpointer.load_checkpointables(step, target)["state"]
+                if jax.process_index() == 0:
+                    check_files(self._folder / str(step))
+                with _waiting_for_nobody(), _quiet():
+                    found = ocp.load_checkpointables(self._folder / str(step), target)["state"]
+            except InputError as error:
+                reason = str(error)
             except _UNREADABLE as error:
                 self._refuse_another_model(step, target["state"].params)
-                reason = one_line(error, max_chars=200)
-                print(f"the checkpoint of step {step} cannot be read: {reason}", file=sys.stderr)  # noqa: T201
+                reason = one_line(str(error).strip().partition("\n")[0])
+            if found is None:
+                _say(step, reason)
             is_whole = true_on_all_hosts(found is not None)
             if found is not None:
                 if is_whole:
                     return step, found
                 reason = "another host could not read it"
-        raise InputError(
-            f"no checkpoint can be read ({reason})",
-            where=self._folder,
-            mend="restore the folder from a copy, or train into a new one",
-        )
+        raise _none_readable(self._folder, reason)
 
     def _refuse_another_model(self, step: int, params: Any) -> None:
         """InputError where a checkpoint is whole and its parameters are not those that ``params`` has."""
         try:
-            there = self._checkpointer.checkpointables_metadata(step).metadata["state"]["params"]
+            with _quiet():
+                there = ocp.checkpointables_metadata(self._folder / str(step)).metadata["state"]["params"]
         except _UNREADABLE:
             return
         shapes, wanted = _shapes(there), _shapes(params)
@@ -186,11 +213,69 @@ class Checkpoints:
                 mend="take the ichformer whose commit and version the run's run.json names, or train anew",
             )
 
+    def _put_unlisted_aside(self) -> None:
+        steps, unlisted, reason = steps_in(self._folder), [], ""
+        for step in steps:
+            try:
+                check_index(self._folder / str(step))
+            except InputError as error:
+                unlisted.append(step)
+                reason = str(error)
+                _say(step, reason)
+        if unlisted and unlisted == steps:
+            raise _none_readable(self._folder, reason)
+        if unlisted:
+            self._put_aside(unlisted)
+
     def _put_aside(self, steps: list[int]) -> None:
         aside = self._folder.parent / "damaged"
         aside.mkdir(exist_ok=True)
         for step in steps:
-            os.replace(self._folder / str(step), aside / str(step))
+            names = [str(step), *(f"{step}-{number}" for number in range(2, 1000))]
+            place = next(aside / name for name in names if not (aside / name).exists())
+            os.replace(self._folder / str(step), place)
+
+
+def _to_write(folder: Path, *, keep: int) -> ocp.training.Checkpointer:
+    """Orbax's own object, which keeps the newest checkpoints and the best one."""
+    keeping = ocp.training.preservation_policies
+    best = keeping.BestN(
+        get_metric_fn=lambda metrics: metrics[BEST_BY], reverse=True, n=1, keep_checkpoints_without_metrics=False
+    )
+    policy = keeping.AnyPreservationPolicy([keeping.LatestN(keep), best])
+    return ocp.training.Checkpointer(folder, preservation_policy=policy, cleanup_tmp_directories=True)
+
+
+def _say(step: int, reason: str) -> None:
+    print(f"the checkpoint of step {step} cannot be read: {reason}", file=sys.stderr)  # noqa: T201
+
+
+def _none_readable(folder: Path, reason: str) -> InputError:
+    return InputError(
+        f"no checkpoint can be read ({reason})",
+        where=folder,
+        mend="restore the folder from a copy, or train into a new one",
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, what Orbax prints of its threads when a file is damaged is left out: it raises it as well."""
+    log, unraisable = logging.getLogger("absl"), sys.unraisablehook
+    level = log.level
+    try:
+        log.setLevel(logging.CRITICAL)
+        sys.unraisablehook = lambda _: None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            try:
+                yield
+            except BaseException:
+                gc.collect()  # coroutines that nobody waited for would say so later
+                raise
+    finally:
+        log.setLevel(level)
+        sys.unraisablehook = unraisable
 
 
 @contextlib.contextmanager

@@ -10,11 +10,15 @@ from typing import Any, Literal
 from ichformer import LABELS
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError, one_line
+from ichformer.json_files import convert, read_json
 from ichformer.pipeline.augment import Augmentation
-from ichformer.settings import check_ranges, check_settings, fit
+from ichformer.settings import check_ranges, check_settings
 
 VERSION = 1
 """Of the layout of ``config.json``."""
+
+_MOST_STEPS = 2**31 - 1  # a training counts its steps in 32 bits
+_MOST_PROCESSES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +81,9 @@ class DataConfig:
         check_settings(self, "--data.")
         check_ranges(
             "--data.",
-            ("batch_size", self.batch_size, self.batch_size >= 1, "at least 1"),
-            ("num_slices", self.num_slices, self.num_slices >= 1, "at least 1"),
-            ("num_workers", self.num_workers, self.num_workers >= 0, "0 or more"),
+            ("batch_size", self.batch_size, 1 <= self.batch_size <= 1 << 20, "1 to 1048576 scans"),
+            ("num_slices", self.num_slices, 1 <= self.num_slices <= 10_000, "1 to 10000 slices"),
+            ("num_workers", self.num_workers, 0 <= self.num_workers <= 1024, "0 to 1024 processes"),
         )
 
 
@@ -128,12 +132,22 @@ class ObjectiveConfig:
         width = self.decoder_width
         check_ranges(
             "--objective.",
-            ("windows", self.windows, bool(self.windows), "at least one window"),
-            ("neighbours", self.neighbours, self.neighbours >= 0, "0 for the slice alone, 1 for one on either side"),
+            ("windows", self.windows, 1 <= len(self.windows) <= 16, "1 to 16 windows"),
+            (
+                "neighbours",
+                self.neighbours,
+                0 <= self.neighbours <= 32,
+                "0 for the slice alone, 1 for one on either side, at most 32",
+            ),
             ("scan_weight", self.scan_weight, self.scan_weight >= 0, "a number of 0 or more"),
             ("mask_ratio", self.mask_ratio, 0 < self.mask_ratio < 1, "a number above 0 and below 1"),
-            ("decoder_width", width, width >= 4 and width % (4 if width < 64 else 32) == 0, "a multiple of 32"),
-            ("decoder_depth", self.decoder_depth, self.decoder_depth >= 1, "at least 1"),
+            (
+                "decoder_width",
+                width,
+                4 <= width <= 8192 and width % (4 if width < 64 else 32) == 0,
+                "a multiple of 32, at most 8192",
+            ),
+            ("decoder_depth", self.decoder_depth, 1 <= self.decoder_depth <= 128, "1 to 128 blocks"),
         )
 
     @property
@@ -192,7 +206,7 @@ class OptimConfig:
                 "a number above 0 and at most 1",
             ),
             ("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "a number above 0 and at most 1"),
-            ("warmup_steps", self.warmup_steps, self.warmup_steps >= 0, "a number of 0 or more"),
+            ("warmup_steps", self.warmup_steps, 0 <= self.warmup_steps <= _MOST_STEPS, f"0 to {_MOST_STEPS} steps"),
             ("weight_decay", self.weight_decay, self.weight_decay >= 0, "a number of 0 or more"),
             ("clip_norm", self.clip_norm, self.clip_norm >= 0, "a number of 0 or more"),
             ("b1", self.b1, 0 <= self.b1 < 1, "a number of at least 0 and below 1"),
@@ -235,7 +249,12 @@ class ParallelConfig:
         check_ranges(
             "--parallel.",
             *(
-                (name, value, value is None or value >= least[name], f"at least {least[name]}")
+                (
+                    name,
+                    value,
+                    value is None or least[name] <= value <= _MOST_PROCESSES,
+                    f"at least {least[name]} and at most {_MOST_PROCESSES}",
+                )
                 for name, value in values.items()
             ),
         )
@@ -290,14 +309,17 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """InputError for a value that is not of its type or outside its range."""
         check_settings(self, "--")
+        least = dict.fromkeys(("steps", "max_bad_steps", "log_every", "checkpoint_every", "keep_checkpoints"), 1)
+        least |= {"evaluate_every": 0}
         check_ranges(
             "--",
-            ("steps", self.steps, self.steps >= 1, "at least 1"),
+            *(
+                (name, getattr(self, name), number <= getattr(self, name) <= _MOST_STEPS, f"{number} to {_MOST_STEPS}")
+                for name, number in least.items()
+            ),
             ("seed", self.seed, 0 <= self.seed < 2**31 - 1, "0 or more, and less than 2147483647"),
             ("ema_decay", self.ema_decay, 0 <= self.ema_decay < 1, "at least 0 and less than 1"),
             ("spike_factor", self.spike_factor, self.spike_factor == 0 or self.spike_factor > 1, "above 1, or 0"),
-            ("max_bad_steps", self.max_bad_steps, self.max_bad_steps >= 1, "at least 1"),
-            ("evaluate_every", self.evaluate_every, self.evaluate_every >= 0, "0 or more"),
             (
                 "patience_steps",
                 self.patience_steps,
@@ -310,9 +332,6 @@ class TrainConfig:
                 self.profile is None or 1 <= self.profile[0] <= self.profile[1],
                 "two steps, the first first",
             ),
-            ("log_every", self.log_every, self.log_every >= 1, "at least 1"),
-            ("checkpoint_every", self.checkpoint_every, self.checkpoint_every >= 1, "at least 1"),
-            ("keep_checkpoints", self.keep_checkpoints, self.keep_checkpoints >= 1, "at least 1"),
         )
 
     def to_json(self) -> str:
@@ -322,38 +341,26 @@ class TrainConfig:
 
 def read_config(path: Path) -> TrainConfig:
     """The inverse of ``TrainConfig.to_json``; InputError for a file that is not one of this version."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"there is no run here ({error.strerror})", where=path, mend="name the folder of a run that was trained"
-        ) from None
-    except ValueError:
-        raise InputError("is not JSON", where=path, mend="restore it, or train again into a new folder") from None
-    version = values.pop("version", None) if isinstance(values, dict) else None
+    if not path.exists():
+        raise InputError("there is no run here", where=path, mend="name the folder of a run that was trained")
+    mend = "restore the file, or train again into a new folder"
+    values = read_json(path, dict, mend=mend)
+    version = values.pop("version", None)
     if version != VERSION:
         raise InputError(
             f"is of layout version {version!r}, this ichformer reads {VERSION}",
             where=path,
             mend="use the ichformer that wrote it, or train again",
         )
-    return _from_json(TrainConfig, values, path)
+    _check_names(TrainConfig, values, path)
+    return convert(values, TrainConfig, where=path, mend=mend)
 
 
-def _from_json(cls: Any, values: Any, path: Path) -> Any:
-    if not isinstance(values, dict):
-        raise InputError(f"{cls.__name__} must be an object", where=path, mend="restore the file")
+def _check_names(cls: Any, values: dict[str, Any], where: object) -> None:
+    """InputError for a setting that ``cls`` does not have: without it the model would be another one."""
     known = typing.get_type_hints(cls)
-    for name in values:
+    for name, value in values.items():
         if name not in known:
-            raise InputError(f"{cls.__name__} has no setting {name!r}", where=path, mend="take it out")
-    for each in dataclasses.fields(cls):
-        if each.name not in values and each.default is each.default_factory is dataclasses.MISSING:
-            raise InputError(f"{cls.__name__} lacks {each.name!r}", where=path, mend="restore the file")
-    return cls(**{name: _convert(known[name], value, f"{path}, {name}") for name, value in values.items()})
-
-
-def _convert(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _from_json(kind, value, Path(where))
-    return fit(kind, value, where=where, mend=f"restore the value, {one_line(kind)}")
+            raise InputError(f"{cls.__name__} has no setting {one_line(name)!r}", where=where, mend="take it out")
+        if dataclasses.is_dataclass(known[name]) and isinstance(value, dict):
+            _check_names(known[name], value, f"{where}, {name}")

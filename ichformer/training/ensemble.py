@@ -6,11 +6,13 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
+import msgspec
 import numpy as np
 import pandas as pd
 from flax import traverse_util
@@ -20,6 +22,7 @@ from ichformer.cohorts.tables import write_table
 from ichformer.ct.windows import Window
 from ichformer.errors import InputError
 from ichformer.files import write_bytes, write_text
+from ichformer.json_files import Count, convert, read_json
 from ichformer.models.ensemble import Ensemble, Group, View, stack_members
 from ichformer.models.weights.files import read_tensors
 from ichformer.objectives.classification import Classification
@@ -27,6 +30,7 @@ from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.settings import fit
 from ichformer.training.build import build_objective
 from ichformer.training.config import read_config
+from ichformer.training.fingerprint import fingerprint
 from ichformer.training.outputs import TrainedOutputs, outputs_of_all
 from ichformer.training.run import SEEN_COLUMNS, SEEN_NAME, Run, initial_state, load_snapshots, read_facts, seen_scans
 from ichformer.training.store_path import STORE_FACT, find_store, way_to_store
@@ -67,6 +71,11 @@ class EnsembleRun:
         """The members' models with their weights, and the views."""
         models = " + ".join(f"{w:.3g} {m.name}" for m, w in zip(self.members, self.weights, strict=True))
         return f"ensemble of {models}" + (f", views {', '.join(self.views)}" if len(self.views) > 1 else "")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of its parameters, its members' weights and its views; see ``training.fingerprint``."""
+        return fingerprint(self.params, beside=[*self.weights, *self.views])
 
     @property
     def trained_outputs(self) -> TrainedOutputs | None:
@@ -225,22 +234,29 @@ def check_new(path: Path) -> None:
 
 def _open_ensemble(path: Path) -> EnsembleRun:
     file = path / ENSEMBLE_NAME
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        version, views = values["version"], tuple(values["views"])
-        entries = [(int(member["step"]), float(member["weight"])) for member in values["members"]]
-        if not entries or not set(views) <= set(get_args(View)) or not np.isfinite([w for _, w in entries]).all():
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError("is damaged", where=file, mend="restore it, or make the ensemble again") from None
-    if version != VERSION:
+    mend = "the file is damaged: restore it, or make the ensemble again"
+    values = read_json(file, dict, mend=mend)
+    if values.get("version") != VERSION:
         raise InputError(
-            f"is of layout version {version!r}, this ichformer reads {VERSION}",
+            f"is of layout version {values.get('version')!r}, this ichformer reads {VERSION}",
             where=file,
             mend="use the ichformer that wrote it, or make the ensemble again",
         )
-    members = [_read_member(path / _member_name(i), step) for i, (step, _) in enumerate(entries)]
-    return assemble(members, [weight for _, weight in entries], views, path)
+    found = convert(values, _Values, where=file, mend=mend)
+    members = [_read_member(path / _member_name(i), member.step) for i, member in enumerate(found.members)]
+    return assemble(members, [member.weight for member in found.members], found.views, path)
+
+
+class _Member(msgspec.Struct):
+    step: Count
+    weight: float
+
+
+class _Values(msgspec.Struct):
+    """What is read of ``ENSEMBLE_NAME``."""
+
+    views: Annotated[tuple[View, ...], msgspec.Meta(min_length=1)]
+    members: Annotated[list[_Member], msgspec.Meta(min_length=1, max_length=100)]
 
 
 def _read_member(folder: Path, step: int) -> Run:

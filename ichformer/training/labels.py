@@ -7,11 +7,13 @@ from pathlib import Path
 from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.files import write_text
+from ichformer.json_files import read_json
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.known_labels import KnownLabels, LabelCounts, format_known_labels, known_labels
 from ichformer.pipeline.records import Store
 from ichformer.training.config import TrainConfig
+from ichformer.training.outputs import TrainedOutputs
 
 LABELS_NAME = "labels.json"
 """The file in the folder of a run with what is known of the labels of its training scans, and which were trained."""
@@ -77,12 +79,19 @@ def as_trained(objective: Classification, run: Path) -> Classification:
     file = run / LABELS_NAME
     if not file.exists():
         return objective
+    mend = "the file is damaged: restore it, or train again"
+    trained = read_json(file, _Labels, mend=mend).trained
     try:
-        trained = json.loads(file.read_text(encoding="utf-8"))["trained"]
-        slice_labels, scan_labels = tuple(trained["slice"]), tuple(trained["scan"])
-        return dataclasses.replace(objective, slice_labels=slice_labels, scan_labels=scan_labels)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, InputError):
-        raise InputError("is damaged", where=file, mend="restore it, or train again") from None
+        return dataclasses.replace(objective, slice_labels=trained.slice, scan_labels=trained.scan)
+    except InputError as error:
+        raise InputError(error.what, where=f"{file}, {error.where}", mend=mend) from None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Labels:
+    """What is read of ``LABELS_NAME``."""
+
+    trained: TrainedOutputs
 
 
 def _said(name: str, count: LabelCounts) -> str:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from ichformer import LABELS
-from ichformer.errors import InputError
+from ichformer.json_files import Label, convert
 from ichformer.objectives.classification import Classification
 
 OutputLevel = Literal["slice", "scan"]
@@ -29,8 +29,8 @@ _SCANS = "The model was never trained for {0}: no scans with and without {1} wer
 class TrainedOutputs:
     """The labels whose output had a gradient in training, by level, in the order of ``LABELS``."""
 
-    slice: tuple[str, ...]
-    scan: tuple[str, ...]
+    slice: tuple[Label, ...]
+    scan: tuple[Label, ...]
 
     def __or__(self, other: "TrainedOutputs") -> "TrainedOutputs":
         """The labels that either was trained for."""
@@ -72,13 +72,8 @@ def read_trained(facts: dict[str, Any], *, where: object) -> TrainedOutputs | No
     values = facts.get(TRAINED_NAME)
     if values is None:
         return None
-    try:
-        slices, scans = values["slice"], values["scan"]
-        if not (isinstance(slices, list) and isinstance(scans, list) and set(slices + scans) <= set(LABELS)):
-            raise ValueError
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"{TRAINED_NAME} makes no sense", where=where, mend="restore it, or train again") from None
-    return TrainedOutputs(slice=_in_order(set(slices)), scan=_in_order(set(scans)))
+    found = convert(values, TrainedOutputs, where=f"{where}, {TRAINED_NAME}", mend="restore it, or train again")
+    return TrainedOutputs(slice=_in_order(set(found.slice)), scan=_in_order(set(found.scan)))
 
 
 def outputs_of_all(found: Sequence[TrainedOutputs | None]) -> TrainedOutputs | None:

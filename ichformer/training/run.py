@@ -7,6 +7,7 @@ import platform
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import msgspec
 import pandas as pd
 
 from ichformer import LABELS
@@ -21,14 +23,16 @@ from ichformer.cohorts.patients import PATIENT_SOURCES
 from ichformer.cohorts.tables import read_table, write_table
 from ichformer.errors import InputError
 from ichformer.files import write_text
+from ichformer.json_files import Count, Line, convert, read_json
 from ichformer.lease import is_lease
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
-from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.prepare_config import PrepareConfig, check_prepare
 from ichformer.training.build import build_objective
 from ichformer.training.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig, read_config
+from ichformer.training.fingerprint import fingerprint
 from ichformer.training.labels import as_trained
 from ichformer.training.optim import build_optimizer
 from ichformer.training.outputs import TrainedOutputs, read_trained
@@ -79,6 +83,11 @@ class Run:
     def members(self) -> "tuple[Run, ...]":
         """Itself: what is said of a run is said of each member of an ensemble."""
         return (self,)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of its parameters; see ``training.fingerprint``."""
+        return fingerprint(self.params)
 
     @property
     def trained_outputs(self) -> TrainedOutputs | None:
@@ -177,6 +186,30 @@ def read_prepare(path: Path) -> PrepareConfig:
     return PrepareConfig(**read_facts(path / "run.json")["prepare"])
 
 
+class _Hardware(msgspec.Struct):
+    devices: list[Line] = []
+    processor: Line = ""
+    cores: Count | None = None
+
+
+class _Pretrained(msgspec.Struct):
+    file: Line = ""
+    sha256: Line = ""
+    layout: Line = ""
+
+
+class _Facts(msgspec.Struct):
+    """What is known of ``run.json``; runs of earlier versions lack some of it."""
+
+    prepare: dict[str, Any]
+    commit: Line = ""
+    versions: dict[Line, Line | None] = {}
+    hardware: _Hardware = msgspec.field(default_factory=_Hardware)
+    pretrained: _Pretrained = msgspec.field(default_factory=_Pretrained)
+    store_from_run: str = ""
+    trained_outputs: TrainedOutputs | None = None
+
+
 def load_params(path: Path, objective: Objective, config: TrainConfig, size: int) -> tuple[Any, int]:
     """The parameters of a run's best or newest checkpoint, averaged where it keeps an average, and their steps."""
     return _load(path, objective, config, size, lambda _: (None,))[0]
@@ -258,11 +291,9 @@ def _commit() -> str:
 
 def read_facts(path: Path) -> dict[str, Any]:
     """What ``run.json`` holds: the preparation of the scans, commit, versions and hardware."""
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        PrepareConfig(**facts["prepare"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError("is missing or damaged", where=path, mend="restore it, or train again") from None
+    mend = "the file is missing or damaged: restore it, or train again"
+    facts = read_json(path, dict, mend=mend)
+    check_prepare(convert(facts, _Facts, where=path, mend=mend).prepare, where=path, mend=mend)
     return facts
 
 

@@ -34,7 +34,7 @@ def find_store(told: str, run: Path, way: str) -> Path:
     """
     places = [Path(told), *([run / way] if way else []), *(parent / told for parent in run.absolute().parents)]
     for place in places:
-        if (place / INDEX_NAME).is_file():
+        if os.path.isfile(place / INDEX_NAME):  # False too for a path that no system takes
             return place
     raise InputError(
         "the store that the run was trained on is not there", where=told, mend="name the folder it is in now (--store)"

@@ -12,7 +12,7 @@ from ichformer.objectives.base import Metrics, Objective
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.records import Store
-from ichformer.training.checkpoint import BEST_BY
+from ichformer.training.checkpoint_files import BEST_BY
 from ichformer.training.config import TrainConfig
 from ichformer.training.parallel import shard_batch
 from ichformer.training.state import TrainState

@@ -6,8 +6,11 @@ import time
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import msgspec
+
 from ichformer.errors import InputError
-from ichformer.files import append_bytes, write_text
+from ichformer.files import append_bytes, write_bytes
+from ichformer.json_files import parse_json
 
 
 @runtime_checkable
@@ -28,8 +31,8 @@ class JsonLines:
 
     def __init__(self, path: Path, *, resumed_step: int):
         if path.exists():
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= resumed_step]
-            write_text("".join(line + "\n" for line in kept), path)
+            kept = [line for line in path.read_bytes().splitlines() if _step(line) <= resumed_step]
+            write_bytes(b"".join(line + b"\n" for line in kept), path)
         self._path = path
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
@@ -98,9 +101,14 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-def _step(line: str) -> float:
+class _Logged(msgspec.Struct):
+    step: int
+
+
+def _step(line: bytes) -> float:
     try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+        # A loss that is no number is written as NaN.
+        return parse_json(line, _Logged, where="metrics.jsonl", mend="leave the line out", allow_nan=True).step
+    except InputError:
         # The last line of a killed process may be cut off.
         return float("inf")

@@ -261,7 +261,7 @@ def test_a_store_of_an_earlier_version_is_read_and_says_that_it_does_not_know(tm
     some = store_with(lambda entry: entry if entry["series"] == first else {**entry, "group_b": "y"}).index
     assert some["group_b"].tolist() == ["", "y", "y"]
     for wrong in ({"patient_source": ["header"]}, {"patient_source": "me"}, {"group_a": 1}, {"group_a": None}):
-        with pytest.raises(InputError, match="an entry of the index makes no sense"):
+        with pytest.raises(InputError, match=r"does not hold what it should|something else than text"):
             store_with(lambda entry, wrong=wrong: {**entry, **wrong})
 
 

@@ -79,7 +79,7 @@ def test_a_value_that_is_no_probability_is_refused(tmp_path, value):
     written = json.loads(path.read_text())
     written["thresholds"][3]["value"] = value
     path.write_text(json.dumps(written))
-    with pytest.raises(InputError, match="for 'epidural' is no probability"):
+    with pytest.raises(InputError, match=r"thresholds\[3\].value: |holds NaN|holds Infinity"):
         read_thresholds(path)
 
 
@@ -87,5 +87,5 @@ def test_a_value_that_is_no_probability_is_refused(tmp_path, value):
 def test_a_file_that_holds_no_thresholds_is_refused(tmp_path, content):
     path = tmp_path / "thresholds.json"
     path.write_text(content)
-    with pytest.raises(InputError, match="holds no thresholds"):
+    with pytest.raises(InputError, match="fix them on validation again"):
         read_thresholds(path)

@@ -23,6 +23,7 @@ from ichformer.ct.phantom.sites import DEFAULT_SITES, SITES, Site
 from ichformer.ct.phantom.write import uid, write_mask, write_series
 from ichformer.errors import InputError
 from ichformer.files import write_text
+from ichformer.json_files import read_json
 from ichformer.lease import hold
 from ichformer.processes import map_processes
 
@@ -214,8 +215,8 @@ def _is_there(out: Path, about: dict[str, object]) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     try:
-        found = json.loads((out / "phantom.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(out / "phantom.json", dict, mend="choose another folder")
+    except InputError:
         raise InputError(
             "is not empty and holds no phantom cohort", where=out, mend="choose a folder that is not there yet"
         ) from None
