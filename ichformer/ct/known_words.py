@@ -1,7 +1,7 @@
 """Free text of headers cut down to words that can name nobody.
 
-Anything may be typed into SeriesDescription, ConvolutionKernel or the model's name, the patient's name too. What is written
-for others keeps only words of a closed list, kernels and thicknesses.
+Anything may be typed into SeriesDescription, ConvolutionKernel or the model's name, the patient's name too. What is
+written for others keeps only words of a closed list, kernels and thicknesses.
 """
 
 import re
@@ -36,7 +36,7 @@ naeotom alpha lightspeed brightspeed hispeed revolution discovery optima vct ct7
 brilliance ingenuity ict iqon incisive spectral mx aquilion asteion alexion activion astelion one prime
 lightning genesis scenaria supria eclos presto ceretom bodytom neuviz epoch ues
 """
-"""The examination, how it was taken and reconstructed, contrast medium, windows and kernels, makers and their models."""
+"""Words of the examination, of how it was taken and reconstructed, of contrast medium, windows, makers and models."""
 
 _WORDS = frozenset(_LIST.split())
 _KERNEL = r"(?:[a-z]{1,2}\d{2}[a-z]{0,2})(?:\\\d)?"

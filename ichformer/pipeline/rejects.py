@@ -11,10 +11,14 @@ from pathlib import Path
 import pandas as pd
 
 from ichformer.cohorts.tables import write_table
+from ichformer.ct.known_words import known_words
 from ichformer.errors import InputError, one_line
 from ichformer.pipeline.records import REJECTS_NAME
 
 _MOST_SHOWN, _MOST_FOLDERS = 20, 1000
+
+_USUAL = ("data", "file", "files", "folder", "image", "images", "pixels", "scan", "scans", "study", "studies", "dicom")
+"""Names of folders and files that say nothing, and would take words out of sentences."""
 
 _FILE = r"[^\s/\\]+\.(?:dcm|ima|nii|gz|hdr|img|zip|tar|tgz|bz2|xz|png|jpe?g|tiff?|csv)\b(?:#\d+)?"
 _HIDDEN = (
@@ -76,7 +80,8 @@ def _names(path: Path) -> set[str]:
     names = {*path.parts, path.name.partition(".")[0]}
     for _, folders, files in itertools.islice(os.walk(path), _MOST_FOLDERS):
         names.update(folders, files)
-    return {one_line(name, max_chars=400) for name in names if len(name) > 2}
+    telling = (name for name in names if len(name) > 2 and name not in _USUAL and known_words(name) != name)
+    return {one_line(name, max_chars=400) for name in telling}
 
 
 def write_rejects(rejects: Sequence[Reject], paths: Sequence[str], out: Path) -> None:
