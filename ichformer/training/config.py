@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -322,7 +323,11 @@ class TrainConfig:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """The inverse of ``TrainConfig.to_json``; InputError for a file that is not one of this version."""
+    """The inverse of ``TrainConfig.to_json``; InputError for a file that is not one of this version.
+
+    A run tells its store by the way from its own folder. Where that leads to a folder, ``data.store`` is its absolute
+    path.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -338,7 +343,11 @@ def read_config(path: Path) -> TrainConfig:
             where=path,
             mend="use the ichformer that wrote it, or train again",
         )
-    return _from_json(TrainConfig, values, path)
+    config: TrainConfig = _from_json(TrainConfig, values, path)
+    store = os.path.normpath(path.parent.resolve() / config.data.store)
+    if not config.data.store or not os.path.isdir(store):
+        return config
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, store=store))
 
 
 def _from_json(cls: Any, values: Any, path: Path) -> Any:

@@ -25,7 +25,7 @@ def run_in(path: Path, seed: int) -> Run:
     """A run as it is when it was opened, with parameters that nobody trained."""
     path.mkdir()
     note_scans(
-        path, pd.DataFrame([[f"set{seed}", "p", "s", f"series{seed}", "", "header"]], columns=list(SEEN_COLUMNS))
+        path, pd.DataFrame([[f"set{seed}", "p", "s", f"series{seed}", "", "header", ""]], columns=list(SEEN_COLUMNS))
     )
     objective, rng = build_objective(CONFIG), np.random.default_rng(seed)
     shapes = jax.eval_shape(lambda: initial_state(objective, CONFIG, PREPARE.size)).params
