@@ -24,6 +24,11 @@ late post pre
 contrast kontrast contraste contrasto km mdc civ iv with without w/o w wo mit ohne sans avec con sin senza sem
 com no non enhanced unenhanced noncontrast plain native nativ nativa natif nativo blanco simple basale
 
+iopamidol iohexol iodixanol iopromide iomeprol iobitridol ioversol omnipaque isovue ultravist visipaque iomeron
+imeron xenetix optiray oxilan accupaque solutrast iodine iodinated oral intravenous
+contrastbolusagent contrastbolusvolume contrastbolusroute contrastbolustotaldose contrastbolusingredient
+contrastflowrate contrastflowduration convolutionkernel modality mr the description says
+
 bone bones soft tissue hard sharp smooth medium window parenchyma subdural blood hemorrhage haemorrhage std
 stnd knochen weichteil os parties molles osso boneplus detail lung chest ultra edge filter kernel fbp asir
 asirv safire admire idose aidr adaptive iterative model based metal artifact reduction mar imr deep learning
