@@ -98,10 +98,11 @@ def _lines(store: Store, scans: Sequence[ScanFacts], sites: Sequence[str]) -> It
 
 
 _KEPT = (
-    "Of each scan the store keeps pixels, geometry and hashes of pixels, the age in years (90 for all who are older), the "
-    "sex, known words of scanner, kernel and series description, and what the table of labels says. It keeps no name, "
-    "birth date, date of the study, accession number, institution or physician. Pixels may show a face, unless keep is "
-    "brain, and text that was burned into pictures. `ichformer scrub STORE --check` says what a copy would disclose."
+    "Of each scan the store keeps pixels, geometry and hashes of pixels, the age in years (90 for all who are older), "
+    "the sex, known words of scanner, kernel and series description, and what the table of labels says. It keeps no "
+    "name, birth date, date of the study, accession number, institution or physician. Pixels may show a face, unless "
+    "keep is brain, and text that was burned into pictures. `ichformer scrub STORE --check` says what a copy would "
+    "disclose."
 )
 
 
