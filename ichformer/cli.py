@@ -495,6 +495,27 @@ def predict(
     _print(result_values(result), format_prediction(result), json)
 
 
+def scrub(folder: Positional[Path], /, *, check: bool = False, json: bool = False) -> None:
+    """Says what a copy of a store, a run or a folder of reports would disclose; changes nothing.
+
+    Looked for are the key of the pseudonyms, names that are no pseudonyms, UIDs, names of files, dates, free text of
+    headers, paths of this machine and addresses. Exit code 0: nothing was found; 1: something was; 2: bad input.
+
+    Args:
+      folder: the folder of a store or of a run, or any other that ichformer wrote.
+      check: look and say; needed, as there is nothing else yet that it does.
+      json: print one JSON object.
+    """
+    from ichformer.disclosure import find_disclosures, format_disclosures
+
+    if not check:
+        raise InputError("is missing", where="--check", mend=f"give it: ichformer scrub {folder} --check")
+    found = find_disclosures(folder)
+    _print({"disclosed": [one.to_json() for one in found]}, format_disclosures(found), json)
+    if found:
+        sys.exit(1)
+
+
 def models(*, json: bool = False) -> None:
     """Lists the models: what they are, how many numbers they learn, operations for a scan.
 
@@ -669,7 +690,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
             compare,
             robustness,
         ),
-        *(predict, models, bench),
+        *(predict, scrub, models, bench),
     )
 }
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
@@ -682,7 +703,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs one command.
 
     Exit code 0: done, or all saved at SIGTERM; 2: bad usage or input, one line; 130: Ctrl-C; 129, 143: ended by SIGHUP
-    or SIGTERM; 1: our fault.
+    or SIGTERM; 1: our fault, or `scrub --check` found something.
     """
     try:
         command = _parse(sys.argv[1:] if arguments is None else arguments)

@@ -180,7 +180,7 @@ def test_the_whole_way_names_nobody(tmp_path, prepare, capsys):
     source, out = tmp_path / "scans", tmp_path / "out"
     lines = ["path,slice,patient,split,any"]
     for k in range(1, 10):
-        plant_dicom(source, k)
+        plant_dicom(source, k, PixelSpacing=[1.0, 1.0])  # as large as a head, so that it is scored
         split = "test" if k > 6 else "val" if k > 3 else "train"
         lines += [
             f"{FOLDER}_{k},{UID}.2.{k}.{s},QUAXLEY {k},{split},{int(k % 2 and s in (6, 7))}" for s in range(1, 12)
@@ -192,7 +192,7 @@ def test_the_whole_way_names_nobody(tmp_path, prepare, capsys):
     settings += ["--model.name", "slice_vit_nano", "--parallel.data", "1"]
     main(["train", *settings, "--out", str(out / "run")])
     main(["evaluate", str(out / "run")])
-    main(["robustness", str(out / "run"), "--corruption", "noise"])
+    main(["robustness", str(out / "run"), "--corruption", "dose_noise"])
     main(["predict", str(out / "run"), str(source / f"{FOLDER}_1"), "--out", str(out / "reports")])
     main(["cross-validate", *settings, "--out", str(out / "folds"), "--folds", "2"])
     capsys.readouterr()
