@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -106,6 +107,8 @@ def prepare(
     window: tuple[float, float] | None = None,
     hold_out_site: str = "",
     seed: int = 0,
+    patient_key: Path | None = None,
+    with_uids: bool = False,
     workers: int | None = None,
     cluster: str | None = None,
     json: bool = False,
@@ -131,6 +134,10 @@ def prepare(
       window: for display pictures, the HU of black and of white, such as 0 80; estimated from the pictures by default.
       hold_out_site: this site becomes the test split, the others train and validation.
       seed: of the split by patient.
+      patient_key: with a folder, the file patient.key of another store, so that both call a patient by the same
+        pseudonym; by default the store makes a key of its own.
+      with_uids: with a folder, keep StudyInstanceUIDs, SeriesInstanceUIDs, SOPInstanceUIDs and names of files in the
+        store; by default they are replaced by pseudonyms and numbers. Patients always get pseudonyms.
       workers: processes; one a core by default.
       cluster: a Dask scheduler to work on instead, such as tcp://HOST:8786; its workers see the same files.
       json: print one JSON object.
@@ -149,7 +156,13 @@ def prepare(
 
     if cluster is not None and workers is not None:
         raise InputError("the cluster has workers of its own", where="--workers", mend="leave it out with --cluster")
-    of_folder = {"--columns": columns, "--patient-from": patient_from, "--example-labels": example_labels}
+    of_folder: dict[str, Any] = {
+        "--columns": columns,
+        "--patient-from": patient_from,
+        "--example-labels": example_labels,
+        "--patient-key": patient_key,
+        "--with-uids": with_uids,
+    }
     if dataset != "folder" and (wrong := [name for name, value in of_folder.items() if value]):
         raise InputError("goes with --dataset folder only", where=wrong[0], mend="leave it out")
     if example_labels is not None:
@@ -161,21 +174,33 @@ def prepare(
     if out is None:
         raise InputError("is missing", where="--out", mend="name the store's folder")
     notes: tuple[str, ...] = ()
-    if dataset == "folder":
-        folder = read_folder(source, cache=out / "cache", labels=labels, patient_from=patient_from, columns=columns)
-        index, notes = folder.index, folder.notes
-    else:
-        index = COHORTS[dataset](source, cache=out / "cache", labels=labels)
-    if hold_out_site:
-        index = hold_out(index, site=hold_out_site, seed=seed)
-    elif not index["split"].any():
-        index = split_by_patient(index, seed=seed)
-    check_leakage(index[index["split"].isin(["train", "val"])], index[index["split"] == "test"])
-    config = PrepareConfig(
-        size=size, field_of_view_mm=field_of_view_mm, slice_spacing_mm=slice_spacing_mm, missing=missing, keep=keep
-    )
-    with contextlib.nullcontext() if cluster is None else cluster_executor(cluster) as executor:
-        store = run(index, out, config=config, window_hu=window, executor=executor, workers=workers)
+    with contextlib.ExitStack() as opened:
+        if dataset == "folder":
+            # The table of slice labels has true names, so it must not stay in the store.
+            cache = opened.enter_context(tempfile.TemporaryDirectory(prefix="ichformer-"))
+            folder = read_folder(source, cache=cache, labels=labels, patient_from=patient_from, columns=columns)
+            index, notes = folder.index, folder.notes
+        else:
+            index = COHORTS[dataset](source, cache=out / "cache", labels=labels)
+        if hold_out_site:
+            index = hold_out(index, site=hold_out_site, seed=seed)
+        elif not index["split"].any():
+            index = split_by_patient(index, seed=seed)
+        check_leakage(index[index["split"].isin(["train", "val"])], index[index["split"] == "test"])
+        config = PrepareConfig(
+            size=size, field_of_view_mm=field_of_view_mm, slice_spacing_mm=slice_spacing_mm, missing=missing, keep=keep
+        )
+        executor = None if cluster is None else opened.enter_context(cluster_executor(cluster))
+        store = run(
+            index,
+            out,
+            config=config,
+            window_hu=window,
+            executor=executor,
+            workers=workers,
+            patient_key=patient_key,
+            with_uids=with_uids,
+        )
     card = write_card(store)
     rejects = len(index) - len(store.index)
     unused = len(read_left_out(out / "cache" / f"{dataset}_left_out.csv"))
@@ -494,6 +519,27 @@ def predict(
         )
 
 
+def scrub(folder: Positional[Path], /, *, check: bool = False, json: bool = False) -> None:
+    """Says what a copy of a store, a run or a folder of reports would disclose; changes nothing.
+
+    Looked for are the key of the pseudonyms, names that are no pseudonyms, UIDs, names of files, dates, free text of
+    headers, paths of this machine and addresses. Exit code 0: nothing was found; 1: something was; 2: bad input.
+
+    Args:
+      folder: the folder of a store or of a run, or any other that ichformer wrote.
+      check: look and say; needed, as there is nothing else yet that it does.
+      json: print one JSON object.
+    """
+    from ichformer.disclosure import find_disclosures, format_disclosures
+
+    if not check:
+        raise InputError("is missing", where="--check", mend=f"give it: ichformer scrub {folder} --check")
+    found = find_disclosures(folder)
+    _print({"disclosed": [one.to_json() for one in found]}, format_disclosures(found), json)
+    if found:
+        sys.exit(1)
+
+
 def models(*, json: bool = False) -> None:
     """Lists the models: what they are, how many numbers they learn, operations for a scan.
 
@@ -681,7 +727,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
             compare,
             robustness,
         ),
-        *(predict, models, bench),
+        *(predict, scrub, models, bench),
     )
 }
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
@@ -694,7 +740,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs one command.
 
     Exit code 0: done, or all saved at SIGTERM; 2: bad usage or input, one line; 130: Ctrl-C; 129, 143: ended by SIGHUP
-    or SIGTERM; 1: our fault.
+    or SIGTERM; 1: our fault, or `scrub --check` found something.
     """
     try:
         with mendable(), ending_in_order():

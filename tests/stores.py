@@ -12,6 +12,15 @@ from ichformer.pipeline.records import Store
 CONFIG = PrepareConfig(size=32)
 
 
-def prepare_here(index: pd.DataFrame, out: pathlib.Path, config: PrepareConfig = CONFIG) -> Store:
+def prepare_here(
+    index: pd.DataFrame,
+    out: pathlib.Path,
+    config: PrepareConfig = CONFIG,
+    *,
+    patient_key: pathlib.Path | None = None,
+    with_uids: bool = False,
+) -> Store:
     with ThreadPoolExecutor(1) as executor:
-        return prepare(index, out, config=config, executor=executor, progress=False)
+        return prepare(
+            index, out, config=config, executor=executor, patient_key=patient_key, with_uids=with_uids, progress=False
+        )

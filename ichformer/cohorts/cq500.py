@@ -91,7 +91,7 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
         series = choice.series or name
         row = {"cohort": "cq500", "origin": "cq500", "site": read.site, "patient": name, "patient_source": "study"}
         row |= {
-            "study": choice.study,
+            "study": name,
             "series": series,
             "path": choice.path,
             "slice_labels": str(slice_path.absolute()),

@@ -53,8 +53,8 @@ def read_folder(
 
     A patient is what the column ``patient`` of the CSV says, else ``patient_from``, else the PatientID of the header;
     where there is none, each study, or else each scan, is taken for a patient's only one, and the index says that this
-    was guessed. Patients are called by a hash. Whoever knows an ID can find its hash: it keeps names out of outputs, it
-    does not make data anonymous.
+    was guessed. Patients are called by a hash, which whoever has a list of IDs can undo: the index and the cache hold
+    true names. ``prepare`` makes pseudonyms of them.
 
     Args:
       source: the folder.

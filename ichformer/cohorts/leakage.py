@@ -32,6 +32,8 @@ def leaks(train: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
     (``with_pixels``, or the index of a store); "origin": the test set holds scans of an origin that is related to the
     row's, as BHSD is to RSNA 2019, but has names of its own, so that patients cannot be told apart.
 
+    Stores of two keys call one patient by two names, and only pixels tell (``patients.apart_by_key``).
+
     Args:
       train: Study index, or the index of a store.
       test: the same of what is tested on.

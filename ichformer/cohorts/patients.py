@@ -4,6 +4,7 @@ Splits, leakage and every interval rest on the patient. Where the patient was gu
 share no patient.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -94,16 +95,42 @@ def _distinct(index: pd.DataFrame, column: str) -> int:
     return len(index[["origin", column]].drop_duplicates())
 
 
+def apart_by_key(trained: pd.DataFrame, judged: pd.DataFrame) -> str:
+    """Why the patients of two sets of scans cannot be compared; "" where they can be.
+
+    A store gives patients pseudonyms by a key (column ``patient_key``, "" for published names). One person has two of
+    them under two keys, and another one again where an earlier ichformer named the patients of the same origin.
+    """
+    one, other = _keys(trained), _keys(judged)
+    for (origin, key), (other_origin, other_key) in itertools.product(one, other):
+        if key != other_key and (origin == other_origin or (key and other_key)):
+            said = [f"the key {own}" if own else "no key" for own in (key, other_key)]
+            return (
+                f"the patients cannot be compared, as training scans were named with {said[0]}, judged ones with "
+                f"{said[1]}: prepare both with one key (prepare --patient-key)"
+            )
+    return ""
+
+
+def _keys(index: pd.DataFrame) -> list[tuple[str, str]]:
+    """Each origin with each key that its patients are named with."""
+    keys = index["patient_key"] if "patient_key" in index else pd.Series("", index=index.index)
+    return sorted(set(zip(index["origin"], keys, strict=True)))
+
+
 def same_nobody(trained: pd.DataFrame, judged: pd.DataFrame) -> str:
     """What can be said of two sets of scans that ``leakage.check_leakage`` let pass.
 
-    Only where the patient of every scan is known, it says that they share no patient and that this was checked.
+    Only where the patient of every scan is known, and named with one key, it says that they share no patient and that
+    this was checked.
     """
     sides = {"training": count_patients(trained), "judged": count_patients(judged)}
-    if all(side.certain for side in sides.values()):
-        return "training and judged scans share no patient, study, series or pixels, which was checked"
     said = [f"{name}: {side.known_from()}" for name, side in sides.items() if not side.certain]
-    return (
-        f"it is not known whether training and judged scans share a patient; {'; '.join(said)}. They share no series, "
-        "no pixels, and no patient or study of the same name"
-    )
+    if apart := apart_by_key(trained, judged):
+        found = "They share no pixels"
+    elif said:
+        found = "They share no series, no pixels, and no patient or study of the same name"
+    else:
+        return "training and judged scans share no patient, study, series or pixels, which was checked"
+    reasons = "; ".join([*[apart] * bool(apart), *said])
+    return f"it is not known whether training and judged scans share a patient; {reasons}. {found}"

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64
 from ichformer import LABELS
 from ichformer.cohorts.index import GROUP_PREFIX, group_columns
 from ichformer.cohorts.leakage import check_leakage
-from ichformer.cohorts.patients import count_patients
+from ichformer.cohorts.patients import apart_by_key, count_patients
 from ichformer.errors import InputError
 from ichformer.evaluation.frozen import Frozen, is_trained_now, keep_frozen, read_frozen
 from ichformer.evaluation.judge import judge
@@ -246,6 +246,8 @@ def _patient_remarks(run: Trained, store: Store, split: str) -> Iterator[str]:
     for name, index in scans.items():
         if index is not None:
             yield from (f"{name} scans: {warning}" for warning in count_patients(index).warnings())
+    if scans["training"] is not None and (apart := apart_by_key(scans["training"], scans["judged"])):
+        yield apart
 
 
 def with_familiarity(table: pd.DataFrame, percentiles: Float64[np.ndarray, " scans"]) -> pd.DataFrame:

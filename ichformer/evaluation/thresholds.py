@@ -13,7 +13,7 @@ import pandas as pd
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.metrics import Vector, confusion, known_rows
-from ichformer.evaluation.table import LevelName, check_predictions, levels
+from ichformer.evaluation.table import LevelName, levels
 from ichformer.evaluation.table_checks import check_predictions
 from ichformer.files import write_bytes
 from ichformer.json_files import Count, Line, convert, read_json

@@ -19,6 +19,7 @@ from ichformer.errors import one_line
 from ichformer.files import write_bytes, write_text
 from ichformer.pipeline.card_pictures import draw_geometry, draw_hu
 from ichformer.pipeline.facts import ScanFacts, complete_facts
+from ichformer.pipeline.pseudonyms import KEY_NAME, is_private
 from ichformer.pipeline.records import INDEX_NAME, REJECTS_NAME, Store
 
 CARD_NAME, CARD_FOLDER = "card.md", "card"
@@ -84,14 +85,46 @@ def _lines(store: Store, scans: Sequence[ScanFacts], sites: Sequence[str]) -> It
     yield from _section("Audit", "What was found in the scans, and what was done about it.")
     codes = Counter(code for scan in scans for code in scan.codes)
     yield from _table(["code", "scans", "meaning"], [[code, codes[code], AUDIT_CODES[code]] for code in sorted(codes)])
+    yield from _section("Privacy", _naming(store))
+    yield _KEPT
     reasons = _reasons(store.path / REJECTS_NAME)
-    left_out = f"{reasons.total()} series; `{REJECTS_NAME}` names them." if reasons else "Nothing."
+    left_out = f"{reasons.total()} series; `{REJECTS_NAME}` lists them." if reasons else "Nothing."
     yield from _section("Left out", left_out)
     shown = sorted(reasons.items(), key=lambda reason: (-reason[1], reason[0]))
     rows = [[count, reason] for reason, count in shown[:_MAX_REASONS]]
     if more := shown[_MAX_REASONS:]:
         rows.append([sum(count for _, count in more), "other reasons"])
     yield from _table(["series", "reason"], rows)
+
+
+_KEPT = (
+    "Of each scan the store keeps pixels, geometry and hashes of pixels, the age in years (90 for all who are older), "
+    "the sex, known words of scanner, kernel and series description, and what the table of labels says. It keeps no "
+    "name, birth date, date of the study, accession number, institution or physician. Pixels may show a face, unless "
+    "keep is brain, and text that was burned into pictures. `ichformer scrub STORE --check` says what a copy would "
+    "disclose."
+)
+
+
+def _naming(store: Store) -> str:
+    """How the scans are called."""
+    private = is_private(store.index["cohort"])
+    if not private.any():
+        return "Patients, studies and series are called as the publisher of the set calls them."
+    if not store.naming.patient_key:
+        return (
+            "Patients are called by a hash of their names that anybody can compute, and studies, series and slices by "
+            "their UIDs and file names, as an earlier ichformer did it: do not share this store."
+        )
+    of_scans = (
+        "Studies, series and slices have the UIDs and file names of the sources, as --with-uids asked"
+        if store.naming.with_uids
+        else "So are studies and series; slices have numbers"
+    )
+    return (
+        f"Patients are called by pseudonyms of the key {store.naming.patient_key}, which lies in `{KEY_NAME}`: leave "
+        f"that file out of every copy. {of_scans}."
+    )
 
 
 def _counts(column: pd.Series) -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +30,7 @@ from ichformer.json_files import MAX_BYTES, Count, convert, read_json
 from ichformer.pipeline.frames import compress_hu, compress_mask, decompress_hu, decompress_mask
 from ichformer.pipeline.header import LabelValue, RecordHeader, read_header, write_header
 from ichformer.pipeline.prepare_config import check_prepare
+from ichformer.pipeline.pseudonyms import Naming, is_private
 
 STORE_VERSION = 2
 INDEX_NAME = "index.json"
@@ -153,19 +154,22 @@ class Store:
       path: the folder.
       config: the preparation's configuration, as plain values.
       index: one row per scan, sorted by series: the Study index without paths, and ``n_slices, height, width, has_mask,
-        pixels`` (see ``ct.fingerprint``), ``shard, bytes`` (of the shard) and ``sha256`` (of its record).
+        pixels`` (see ``ct.fingerprint``), ``shard, bytes`` (of the shard), ``sha256`` (of its record) and
+        ``patient_key`` (by which key the scan is called, see ``pseudonyms.Naming``; "" where its names are published).
+      naming: how its scans are called.
     """
 
     path: Path
     config: dict[str, Any]
     index: pd.DataFrame
+    naming: Naming = field(default_factory=Naming)
 
     @classmethod
     def open(cls, path: Path | str) -> "Store":
         """Reads ``index.json`` and looks whether every shard is there in full; InputError where not."""
         path = Path(path)
         index_path = path / INDEX_NAME
-        config, entries = read_store_index(index_path)
+        config, naming, entries = read_store_index(index_path)
         if entries is None:
             raise InputError(
                 "prepare was interrupted", where=path, mend="run prepare again: it does only what is missing"
@@ -178,11 +182,12 @@ class Store:
         groups = group_columns(index)
         index[list(LABELS)] = index[list(LABELS)].astype(np.float64)
         index[groups] = index[groups].fillna("")
+        index["patient_key"] = np.where(is_private(index["cohort"]), naming.patient_key, "")
         for shard, n_bytes in zip(index["shard"], index["bytes"], strict=True):
             shard = shard_path(path, shard)
             if not shard.is_file() or shard.stat().st_size != n_bytes:
                 raise InputError(f"the shard is missing or not of {n_bytes} bytes", where=shard, mend=_MEND)
-        return cls(path=path, config=config, index=index)
+        return cls(path=path, config=config, index=index, naming=naming)
 
     def rows(self, split: str) -> Int64[np.ndarray, "n"]:
         """The rows of ``index`` that belong to a split."""
@@ -279,10 +284,11 @@ class _Entry(msgspec.Struct):
 class _Index(msgspec.Struct):
     config: dict[str, Any]
     series: list[_Entry] | None
+    names: Naming | None = None
 
 
-def read_store_index(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
-    """Configuration and entries of an ``index.json``; None for the entries where prepare has not finished.
+def read_store_index(path: Path) -> tuple[dict[str, Any], Naming, list[dict[str, Any]] | None]:
+    """Configuration, naming and entries of an ``index.json``; None for the entries where prepare has not finished.
 
     An earlier ichformer did not record how patients are known: the ``patient_source`` of such entries is "unknown".
 
@@ -296,7 +302,7 @@ def read_store_index(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]] |
         entry.setdefault("patient_source", "unknown")
         if any(not isinstance(entry[name], str) for name in group_columns(entry)):
             raise InputError("a column of groups holds something else than text", where=path, mend=_MEND)
-    return found.config, values["series"]
+    return found.config, found.names or Naming(), values["series"]
 
 
 def read_index_values(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A store under other splits, without its scans being copied or prepared again."""
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -32,7 +33,8 @@ def resplit(store: Store, splits: pd.Series, out: Path | str) -> Store:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not link.is_symlink():
-            link.symlink_to(shards, target_is_directory=True)
+            # A relative link says nothing of whose machine this is.
+            link.symlink_to(os.path.relpath(shards, out.resolve()), target_is_directory=True)
         if link.resolve() != shards:
             raise InputError("links to the shards of another store", where=out, mend="name another folder")
         if (store.path / FACTS_NAME).is_file():

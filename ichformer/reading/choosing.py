@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ichformer.ct.known_words import known_words
 from ichformer.ct.scans import Scan, find_scans
-from ichformer.ct.selection import choices
+from ichformer.ct.selection import REFUSAL_CODES, choices
 from ichformer.ct.series import Series, SetAside, nothing_found
 from ichformer.errors import InputError, one_line
 
@@ -15,6 +16,10 @@ LEFT_OUT_CODES: dict[str, str] = {
     "unreadable": "the series could not be read; the text says why and what to do",
 }
 """Stable code of every reason for leaving a series out -> what it means."""
+
+
+_QUOTING = ("bone_kernel", "contrast", "not_ct")
+"""Codes of ``selection.REFUSAL_CODES`` whose text quotes a field of the header."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +83,7 @@ def choose(path: Path, *, series: str | None, all_series: bool) -> Choice:
             is_alone = isinstance(scan, Series) and studies.count(scan.study_uid) == 1
             is_wanted = is_first or all_series or is_alone
         if is_wanted:
-            doubt = "" if is_first or words.startswith("second_choice") else one_line(words)
+            doubt = "" if is_first or words.startswith("second_choice") else _without_header_text(words)
             wanted.append(Wanted(number=number, scan=scan, doubt=doubt))
         elif series is None:
             left_out.append(LeftOut(number=number, code="not_chosen", text=one_line(words)))
@@ -96,3 +101,10 @@ def choose(path: Path, *, series: str | None, all_series: bool) -> Choice:
             mend="name one with --series, or predict them all with --all-series",
         )
     return Choice(wanted=tuple(wanted), left_out=tuple(left_out), set_aside=found.set_aside)
+
+
+def _without_header_text(reason: str) -> str:
+    """A reason of ``selection`` for the report: what it quotes of the header keeps known words alone."""
+    code, _, text = reason.partition(": ")
+    said = (known_words(text) or REFUSAL_CODES[code]) if code in _QUOTING else one_line(text)
+    return f"{code}: {said}"

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from ichformer.ct.known_words import known_words
 from ichformer.ct.scans import Scan
 from ichformer.ct.series import Series
 from ichformer.ct.volume import Volume
@@ -26,13 +27,13 @@ _MEND = "name another folder for the reports"
 
 
 def folder_name(series: Scan, volume: Volume) -> str:
-    """A name for a series' folder: its description in plain letters, and 20 digits that tell series apart.
+    """A name for a series' folder: known words of its description, and 20 digits that tell series apart.
 
     The digits are a hash of the UIDs of study, series and every slice, or of the files' paths where there are none, and
     of the pixels: anonymisers give one UID to scans of different people. They are the same whenever the series is read
     again, and say nothing about the patient.
     """
-    words = re.sub(r"[^a-z0-9]+", "-", series.description.lower()).strip("-")[:40].rstrip("-")
+    words = re.sub(r"[^a-z0-9]+", "-", known_words(series.description).lower()).strip("-")[:40].rstrip("-")
     uids = [series.study_uid, series.uid, *(h.sop_uid for h in series.headers)] if isinstance(series, Series) else []
     known = uids if any(uids) else [os.fsencode(file.absolute()).hex() for file in series.files]
     pixels = [str(volume.hu.shape), hashlib.sha256(volume.hu.tobytes()).hexdigest()]

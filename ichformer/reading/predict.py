@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ichformer import LABELS, __version__
 from ichformer.ct.archives import open_file
 from ichformer.ct.display import WindowHU
 from ichformer.ct.headers import quiet_pydicom
+from ichformer.ct.known_words import without_free_text
 from ichformer.ct.scans import Scan, read_volume
 from ichformer.ct.series import Series, SetAside
 from ichformer.ct.volume import Volume
@@ -156,7 +157,8 @@ def _predict_one(
     taken: set[str],
 ) -> SeriesPrediction:
     """One series read, scored and written; the name of its folder is added to ``taken``."""
-    volume = even_volume(read_volume(wanted.scan, missing=run.prepare.missing, window_hu=window_hu), run.prepare)
+    volume = read_volume(wanted.scan, missing=run.prepare.missing, window_hu=window_hu)
+    volume = even_volume(replace(volume, audit=without_free_text(volume.audit)), run.prepare)
     identity = _identity(wanted.scan) if with_identity else {}
     reading = _read(run, thresholds, usual, volume, doubt=wanted.doubt, identity=identity)
     values = prediction_values(run, reading)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -340,7 +341,11 @@ class TrainConfig:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """The inverse of ``TrainConfig.to_json``; InputError for a file that is not one of this version."""
+    """The inverse of ``TrainConfig.to_json``; InputError for a file that is not one of this version.
+
+    A run tells its store by the way from its own folder. Where that leads to a folder, ``data.store`` is its absolute
+    path.
+    """
     if not path.exists():
         raise InputError("there is no run here", where=path, mend="name the folder of a run that was trained")
     mend = "restore the file, or train again into a new folder"
@@ -353,7 +358,11 @@ def read_config(path: Path) -> TrainConfig:
             mend="use the ichformer that wrote it, or train again",
         )
     _check_names(TrainConfig, values, path)
-    return convert(values, TrainConfig, where=path, mend=mend)
+    config = convert(values, TrainConfig, where=path, mend=mend)
+    store = os.path.normpath(path.parent.resolve() / config.data.store)
+    if not config.data.store or not os.path.isdir(store):
+        return config
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, store=store))
 
 
 def _check_names(cls: Any, values: dict[str, Any], where: object) -> None:

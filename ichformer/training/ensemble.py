@@ -212,8 +212,9 @@ def write_ensemble(ensemble: EnsembleRun, facts: dict[str, Any]) -> None:
             for i, (member, params) in enumerate(zip(ensemble.members, members, strict=True)):
                 folder = new / _member_name(i)
                 folder.mkdir(parents=True)
-                write_text(member.config.to_json(), folder / "config.json")
                 way = _way_to_store(member, ensemble.path / folder.name)
+                data = dataclasses.replace(member.config.data, store=way or member.config.data.store)
+                write_text(dataclasses.replace(member.config, data=data).to_json(), folder / "config.json")
                 write_text(json.dumps(member.facts | {STORE_FACT: way}, indent=2) + "\n", folder / "run.json")
                 write_bytes(save(params), folder / "params.safetensors")
             table = pd.concat(seen).drop_duplicates().sort_values(list(SEEN_COLUMNS))

@@ -48,7 +48,7 @@ SEEN_NAME = "seen.csv"
 """The file in the folder of a run with the scans that it, and the runs it started from, were trained on."""
 
 _SCAN_COLUMNS = ("origin", "patient", "study", "series", "pixels")
-SEEN_COLUMNS = (*_SCAN_COLUMNS, "patient_source")
+SEEN_COLUMNS = (*_SCAN_COLUMNS, "patient_source", "patient_key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,11 +149,11 @@ def start_run(path: Path | str, config: TrainConfig, prepare: PrepareConfig, **f
     if path.exists() and (not path.is_dir() or not all(map(is_lease, path.iterdir()))):
         raise InputError("is there and is no run", where=path, mend="name a new or an empty folder")
     path.mkdir(parents=True, exist_ok=True)
-    # An absolute path is the same from every folder; a relative one would be looked for where the reader happens to be.
-    config = dataclasses.replace(
-        config, data=dataclasses.replace(config.data, store=os.path.abspath(config.data.store))
-    )
-    store = {STORE_FACT: way_to_store(config.data.store, path)}
+    # The way from the run is the same after a move, and says nothing of whose machine this is.
+    way = way_to_store(config.data.store, path)
+    told = way or os.path.abspath(config.data.store)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, store=told))
+    store = {STORE_FACT: way}
     facts = {"prepare": dataclasses.asdict(prepare), **store, **facts, **environment()}
     write_text(json.dumps(facts, indent=2) + "\n", path / "run.json")
     # Last: a folder with a config.json is a run.
@@ -171,14 +171,17 @@ def note_scans(path: Path, scans: pd.DataFrame) -> None:
 def seen_scans(path: Path | str) -> pd.DataFrame | None:
     """The scans that a run was trained on, with ``SEEN_COLUMNS``; None where it keeps no list.
 
-    Lists of an earlier ichformer do not say how patients are known: their ``patient_source`` is "unknown".
+    Lists of an earlier ichformer do not say how patients are known: their ``patient_source`` is "unknown", and their
+    ``patient_key`` "".
     """
     file = Path(path) / SEEN_NAME
     if not file.exists():
         return None
     table = read_table(file, columns=_SCAN_COLUMNS).reset_index(drop=True)
-    sources = table["patient_source"] if "patient_source" in table else pd.Series("", index=table.index)
-    return table.assign(patient_source=sources.where(sources.isin(list(PATIENT_SOURCES)), "unknown"))
+    unsaid = pd.Series("", index=table.index)
+    sources, keys = table.get("patient_source", unsaid), table.get("patient_key", unsaid)
+    sources = sources.where(sources.isin(list(PATIENT_SOURCES)), "unknown")
+    return table.assign(patient_source=sources, patient_key=keys)
 
 
 def read_prepare(path: Path) -> PrepareConfig:

@@ -11,9 +11,13 @@ STORE_FACT = "store_from_run"
 
 
 def way_to_store(store: str | os.PathLike[str], run: Path) -> str:
-    """The store's path relative to the folder of a run, for ``STORE_FACT``."""
+    """The store's path relative to the folder of a run, for ``config.data.store`` and ``STORE_FACT``.
+
+    Links on the way are followed, as ".." goes up from where they lead; the store's own name stays.
+    """
+    store = Path(os.path.abspath(store))
     try:
-        return Path(os.path.relpath(store, run)).as_posix()
+        return Path(os.path.relpath(store.parent.resolve() / store.name, run.resolve())).as_posix()
     except ValueError:  # on another drive
         return ""
 
@@ -21,8 +25,9 @@ def way_to_store(store: str | os.PathLike[str], run: Path) -> str:
 def find_store(told: str, run: Path, way: str) -> Path:
     """The store of a run; the first of these places that holds one.
 
-    The path that the config tells, the way from the run's folder (both were moved together), and what a relative path
-    means in a folder above the run: runs used to keep it as it was given.
+    Where the config tells an absolute path, as it used to: that, then the way from the run's folder (both were moved
+    together). Where it tells a relative one: the way from the run's folder, or, of a run that keeps none, what the path
+    means here or in a folder above the run.
 
     Args:
       told: ``config.data.store``.
@@ -32,7 +37,11 @@ def find_store(told: str, run: Path, way: str) -> Path:
     Raises:
       InputError: it is at none of them.
     """
-    places = [Path(told), *([run / way] if way else []), *(parent / told for parent in run.absolute().parents)]
+    by_way = [run / way] if way else []
+    if os.path.isabs(told):
+        places = [Path(told), *by_way]
+    else:
+        places = by_way or [Path(told), *(parent / told for parent in run.absolute().parents)]
     for place in places:
         if os.path.isfile(place / INDEX_NAME):  # False too for a path that no system takes
             return place

@@ -41,7 +41,7 @@ def test_the_majority_of_three_and_one_series_a_study(set_on_disk, tmp_path):
     assert sorted(set_on_disk.rglob("*")) == before
     assert index.index.tolist() == [NEGATIVE, POSITIVE, UNREAD]
     assert index["patient"].tolist() == ["CQ500-CT-0", "CQ500-CT-7", "CQ500-CT-30"]
-    assert index["study"].tolist() == ["1.2.276.0.0", "1.2.276.0.7", "1.2.276.0.30"]
+    assert index["study"].tolist() == index["patient"].tolist() == ["CQ500-CT-0", "CQ500-CT-7", "CQ500-CT-30"]
     assert index["site"].tolist() == ["B1", "B2", ""]
     assert set(index["origin"]) == {"cq500"}
     assert index.loc[POSITIVE, list(LABELS)].tolist() == [0, 0, 0, 0, 1, 1]

@@ -25,7 +25,7 @@ def run_in(path: Path, seed: int) -> Run:
     """A run as it is when it was opened, with parameters that nobody trained."""
     path.mkdir()
     note_scans(
-        path, pd.DataFrame([[f"set{seed}", "p", "s", f"series{seed}", "", "header"]], columns=list(SEEN_COLUMNS))
+        path, pd.DataFrame([[f"set{seed}", "p", "s", f"series{seed}", "", "header", ""]], columns=list(SEEN_COLUMNS))
     )
     objective, rng = build_objective(CONFIG), np.random.default_rng(seed)
     shapes = jax.eval_shape(lambda: initial_state(objective, CONFIG, PREPARE.size)).params
@@ -63,10 +63,13 @@ def test_it_is_read_as_it_was_written_and_needs_its_runs_no_more(runs, written, 
     assert found.views == ("plain", "flip")
     assert found.prepare == PREPARE
     assert found.name == "ensemble of 0.25 hybrid_nano + 0.75 hybrid_nano, views plain, flip"
+    here = str((tmp_path / CONFIG.data.store).resolve())  # each member tells the way from its own folder
+    told = dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, store=here))
     assert [(member.step, member.config, member.facts["commit"]) for member in found.members] == [
-        (3, CONFIG, "c3"),
-        (4, CONFIG, "c4"),
+        (3, told, "c3"),
+        (4, told, "c4"),
     ]
+    assert str(tmp_path) not in (tmp_path / "moved" / "member-00" / "config.json").read_text()
     jax.tree.map(
         lambda stacked, a, b: np.testing.assert_array_equal(stacked, np.stack([a, b])),
         found.params["group0"],

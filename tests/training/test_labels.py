@@ -217,6 +217,7 @@ def test_a_run_finds_its_store_from_any_folder_and_after_a_move(told, tmp_path, 
     monkeypatch.chdir(tmp_path)
     assert training_store(str(run)).samefile(store)
     assert Run.open(run).config.data.store == str(store)
+    assert json.loads((run / "config.json").read_text())["data"]["store"] == "../../store"
     assert read_facts(run / "run.json")["store_from_run"] == "../../store"
     moved = tmp_path / "elsewhere"
     os.rename(run.parents[1], moved)
@@ -226,7 +227,7 @@ def test_a_run_finds_its_store_from_any_folder_and_after_a_move(told, tmp_path, 
         text = (moved / "runs/one/config.json").read_text()
         old = moved / "runs" / "old"
         old.mkdir()
-        (old / "config.json").write_text(text.replace(json.dumps(str(store)), '"store"'))
+        (old / "config.json").write_text(text.replace(json.dumps("../../store"), '"store"'))
         facts = read_facts(moved / "runs/one/run.json")
         del facts["store_from_run"]
         (old / "run.json").write_text(json.dumps(facts))
