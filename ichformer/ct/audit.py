@@ -33,6 +33,8 @@ AUDIT_CODES: dict[str, str] = {
     "outside_blanked": "everything outside the skull's inside (skull, scalp, face) was set to -1024 HU",
     "padding_kept": "PixelPaddingValue occurs but lies in the range of tissue, so it was taken as tissue",
     "padding_repaired": "padding and values below -1024 HU were set to -1024",
+    "picture_transparent": "a display picture is transparent in places, which were taken as black",
+    "picture_turned": "a display picture was turned as the orientation in the file says",
     "range_suspicious": "air, bone or soft tissue is not where it is in HU, so the values may be something else",
     "reoriented": "rows or columns were flipped or exchanged to run anterior to posterior and right to left",
     "rescale_type_absent": "RescaleType is absent; the rescaled values were taken as HU",

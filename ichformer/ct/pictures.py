@@ -4,34 +4,23 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
-from PIL import Image, ImageSequence
 
-from ichformer.ct.archives import open_file
 from ichformer.ct.audit import Audit
 from ichformer.ct.display import WindowHU, read_display, to_hu
 from ichformer.ct.headless import Headless
-from ichformer.ct.limits import MAX_SIDE, MAX_VOXELS
+from ichformer.ct.limits import MAX_VOXELS
+from ichformer.ct.picture_files import Grey, read_pages
 from ichformer.ct.volume import Volume
-from ichformer.errors import InputError, one_line
+from ichformer.errors import InputError
 from ichformer.files import path_text
-
-_FORMATS = ("PNG", "JPEG", "TIFF")
-"""Pillow is asked for no others: it hands PostScript, for one, to a program, whatever the file is called."""
 
 ASSUMED_SLICE_MM, ASSUMED_FIELD_MM = 5.0, 230.0
 """Pictures have no geometry: slices of the usual thickness, and a usual field of view along the longer side."""
 
-Grey = UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]
-
-_COLOUR = 24
 _USED = 0.9
 """A picture of 16 bits that was made for the eye uses the whole of its scale; raw values of a scanner never do."""
-
-_MEND = "export the scan as DICOM or NIfTI, or its slices as 8-bit grey pictures of the brain window"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +58,11 @@ def read_pictures(stack: PictureStack, *, window_hu: WindowHU | None = None) -> 
     """
     slices: list[Grey] = []
     source: list[str] = []
+    notes: dict[str, str] = {}
     for file in stack.files:
-        for number, grey in enumerate(_read_grey(file), start=1):
+        pages = read_pages(file)
+        notes |= pages.notes
+        for number, grey in enumerate(pages.greys, start=1):
             if slices and (grey.shape, grey.dtype) != (slices[0].shape, slices[0].dtype):
                 raise InputError(
                     f"is {_size(grey)}, the one before {_size(slices[0])}",
@@ -98,6 +90,8 @@ def read_pictures(stack: PictureStack, *, window_hu: WindowHU | None = None) -> 
         )
         .with_note("orientation_assumed", "anterior up, the patient's right on the left, inferior first")
     )
+    for code, text in sorted(notes.items()):
+        audit = audit.with_note(code, text)
     affine = np.zeros((4, 4))
     affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = ASSUMED_SLICE_MM, pixel_mm, pixel_mm, 1
     return Volume(
@@ -111,36 +105,6 @@ def read_pictures(stack: PictureStack, *, window_hu: WindowHU | None = None) -> 
 
 def _size(grey: Grey) -> str:
     return f"{grey.shape[0]} x {grey.shape[1]}" + " of 16 bits" * (grey.dtype == np.uint16)
-
-
-def _read_grey(file: Path) -> list[Grey]:
-    try:
-        with open_file(file) as opened, Image.open(cast("IO[bytes]", opened), formats=_FORMATS) as image:
-            if max(image.size) > MAX_SIDE:
-                raise InputError(
-                    f"is {image.size[1]} x {image.size[0]}, more than {MAX_SIDE} a side", where=file, mend=_MEND
-                )
-            pages = getattr(image, "n_frames", 1)
-            if pages * image.size[0] * image.size[1] > MAX_VOXELS:
-                raise InputError(f"has {pages} pages, too many", where=file, mend=_MEND)
-            return [_grey(page, file) for page in ImageSequence.Iterator(image)]
-    except InputError:
-        raise
-    except Exception as error:  # Pillow's many formats raise whatever they stumble over
-        raise InputError(
-            f"cannot be read as a picture ({type(error).__name__}: {one_line(error)})", where=file, mend="copy it again"
-        ) from None
-
-
-def _grey(page: Image.Image, file: Path) -> Grey:
-    if page.mode.startswith("I;16"):
-        return np.asarray(page).astype(np.uint16)
-    if page.mode not in ("L", "LA", "P", "RGB", "RGBA"):
-        raise InputError(f"has pixels of mode {page.mode}, so what its values mean is unknown", where=file, mend=_MEND)
-    channels = np.asarray(page.convert("RGB"))
-    if np.mean(np.ptp(channels.astype(np.int16), axis=2) > _COLOUR) > 0.001:
-        raise InputError("is coloured", where=file, mend=_MEND)
-    return np.asarray(page.convert("L"))
 
 
 def _runs(name: str) -> list[tuple[str, int]]:
