@@ -36,7 +36,7 @@ def check_stream(stream: bytes, *, rows: int, columns: int, bits_allocated: int)
     if said[:3] != (rows, columns, 1):
         raise ValueError(f"its code stream says {said.rows} x {said.columns} x {said.samples}")
     is_jpeg = stream[:2] == _JPEG_START
-    # Decoders of JPEG fill containers of 8 or 16 bits, whatever the header says; the others fill any that is wide enough.
+    # Decoders of JPEG return 8 or 16 bits, whatever the header says; the others return as many as it has room for.
     container = 8 if said.bits <= 8 else 16
     if said.bits > bits_allocated or (is_jpeg and container != bits_allocated and b"\xff\xf7" not in stream[:1024]):
         raise ValueError(
@@ -50,7 +50,7 @@ def check_stream(stream: bytes, *, rows: int, columns: int, bits_allocated: int)
 def check_rle(stream: bytes, *, pixels: int, bytes_a_pixel: int) -> None:
     """Refuse an RLE stream (PS3.5 annex G) that does not unpack to exactly the pixels of the header.
 
-    Decoders fill up what is missing with zeros, or drop what is too much, so that a damaged stream is shifted in silence.
+    Decoders drop what is too much without a word, and then a damaged stream gives a picture that is shifted.
 
     Raises:
       ValueError: another number of segments or of bytes in one.

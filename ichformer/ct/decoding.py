@@ -92,7 +92,7 @@ def decode_here(data: bytes, syntax: str, *, all_bits: bool = False) -> Integer[
 
 
 def say(error: Exception) -> str:
-    """What a decoder stumbled over; the kind of exception is told where it is not one of ours, which read by themselves."""
+    """What a decoder stumbled over, with the kind of exception where its text does not stand alone."""
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 

@@ -7,7 +7,15 @@ from jaxtyping import Float64
 
 from ichformer.ct.audit import Audit, Note
 from ichformer.ct.headers import Header, quiet_pydicom
-from ichformer.ct.hounsfield import Repairs, check_packing, check_pixels, codestream_mismatch, has_unused_bits, read_stored, to_hu
+from ichformer.ct.hounsfield import (
+    Repairs,
+    check_packing,
+    check_pixels,
+    codestream_mismatch,
+    has_unused_bits,
+    read_stored,
+    to_hu,
+)
 from ichformer.ct.limits import MAX_SPACING_MM, check_extent, check_grid
 from ichformer.ct.missing import Missing, interpolate_missing
 from ichformer.ct.orientation import oblique_of, orient_lps, tilt_of

@@ -39,7 +39,7 @@ GE_BIG_ENDIAN_PIXELS = UID("1.2.840.113619.5.2")
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?\s*")
-"""A decimal string (PS3.5 6.2), with a comma too. Python takes more for a number, such as 1_0 and digits of other scripts."""
+"""A decimal string (PS3.5 6.2), or one with a comma. Python takes more: 1_0, and digits of other scripts."""
 
 ACQUISITION_TAGS: dict[str, str] = {
     "KVP": "(0018,0060)",

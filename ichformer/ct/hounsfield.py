@@ -179,13 +179,9 @@ def _read_plain(header: Header) -> Integer[np.ndarray, "h w"]:
 
 def has_unused_bits(header: Header) -> bool:
     """Whether bits above HighBit hold something other than the sign, so that what is read without them may be wrong."""
-    if pydicom.uid.UID(header.transfer_syntax).is_encapsulated:
-        return _has_unused_coded_bits(header)
-    if (
-        header.pixels_at is None
-        or header.bits_allocated != 16
-        or not 0 < header.bits_stored <= header.high_bit + 1 < 16
-    ):
+    if header.pixels_at is None:
+        return pydicom.uid.UID(header.transfer_syntax).is_encapsulated and _has_unused_coded_bits(header)
+    if header.bits_allocated != 16 or not 0 < header.bits_stored <= header.high_bit + 1 < 16:
         return False
     pixels = _read_words(header)
     above = 16 - header.high_bit - 1

@@ -25,8 +25,8 @@ def inspect_path(path: Path | str, *, window_hu: WindowHU | None = None) -> dict
       being ``"code: text"`` with the codes of ``AUDIT_CODES``, and ``choice``: ``"chosen: why"`` for the one of its
       study to look for blood in, else ``"code: text"`` with the codes of ``selection.REFUSAL_CODES`` ("" where there is
       nothing to choose by). A series that cannot be read has the warning
-      ``unreadable: ...``, or ``failed: ...`` where that is a fault of ichformer, and None for what is unknown. Each file set aside has ``path`` and ``reason``
-      (``"code: text"``, codes of ``SET_ASIDE_CODES``).
+      ``unreadable: ...``, or ``failed: ...`` where that is a fault of ichformer, and None for what is unknown. Each
+      file set aside has ``path`` and ``reason`` (``"code: text"``, codes of ``SET_ASIDE_CODES``).
 
     Raises:
       InputError: nothing readable is there.
