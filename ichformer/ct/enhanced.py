@@ -29,6 +29,10 @@ _FRAME_NAMES = {
 }
 """Keyword in a functional group -> the keyword that says the same of a file of one slice."""
 
+_ITEM = b"\xfe\xff\x00\xe0"
+_MOST_ITEMS = 100
+"""Of a frame, those inside others counted too: it has some twenty macros, some with codes inside."""
+
 _PIXEL_TAGS = [
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns", "NumberOfFrames"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
@@ -52,6 +56,7 @@ def frame_headers(header: Header) -> tuple[Header, ...]:
         with open_file(header.path) as opened, DicomFile(opened) as file:
             tags = [*HEADER_TAGS, _SHARED, _PER_FRAME]
             dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags, force=True)
+            _check_items(dataset, header.frames)
             shared = list(dataset.get(_SHARED) or [])
             per_frame = list(dataset.get(_PER_FRAME) or [])
             if len(per_frame) != header.frames:
@@ -90,6 +95,15 @@ def frame_alone(data: bytes, frame: int) -> bytes:
     written = io.BytesIO()
     pydicom.dcmwrite(written, alone, enforce_file_format=False)
     return written.getvalue()
+
+
+def _check_items(dataset: Dataset, frames: int) -> None:
+    """Refuse groups with far more items than frames before they are parsed: an empty one takes a kilobyte of memory."""
+    for name in (_SHARED, _PER_FRAME):
+        element: Any = dataset.get_item(Tag(name)) if name in dataset else None
+        raw = getattr(element, "value", None)
+        if isinstance(raw, bytes) and raw.count(_ITEM) > _MOST_ITEMS * (frames + 1):
+            raise ValueError(f"NumberOfFrames is {frames}, but {name} has {raw.count(_ITEM)} items")
 
 
 def _frame_header(whole: Header, dataset: Dataset, shared: list[Dataset], own: Dataset, frame: int) -> Header:

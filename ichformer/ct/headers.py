@@ -30,6 +30,10 @@ NOT_DICOM = "is not a DICOM file"
 MAX_BYTES = 1 << 27
 """A slice that is larger, as a file or inflated, is refused before memory is taken: 4096 x 4096 at 32 bits, twice."""
 
+MAX_READS = 2_000_000
+"""A parser that reads more often is led on by empty elements. The largest enhanced objects, of thousands of frames in
+sequences of undefined length, need half of that."""
+
 _LOSSY_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 93, 110, 112, 203))
 """PS3.5 section 10: transfer syntaxes that lose, or that may lose and are only chosen in order to."""
 
@@ -224,7 +228,8 @@ def read_header(path: Path) -> Header:
 class DicomFile(io.BufferedReader):
     """A file for ``pydicom.dcmread`` that takes no more memory than a slice needs, whatever lengths stand in it.
 
-    ``read`` raises ValueError for a deflated data set that becomes larger than ``MAX_BYTES``.
+    ``read`` raises ValueError for a deflated data set that becomes larger than ``MAX_BYTES``, and where it is called
+    more than ``MAX_READS`` times.
     """
 
     name = ""  # pydicom asks for it, and what lies in memory has none
@@ -233,9 +238,13 @@ class DicomFile(io.BufferedReader):
         self._end = file.seek(0, io.SEEK_END)
         file.seek(0)
         super().__init__(file)
+        self._reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Next bytes; never asks for more than are left, as Python takes memory before it looks."""
+        self._reads += 1
+        if self._reads > MAX_READS:
+            raise ValueError("it has millions of elements")
         if size is None or size < 0:
             # pydicom reads all that is left for one purpose: to inflate it.
             packed = super().read(MAX_BYTES)
@@ -307,7 +316,7 @@ def header_of(path: Path, dataset: Dataset, syntax: UID, pixels_at: int | None) 
         is_directory="DirectoryRecordSequence" in dataset,
         pixels_at=pixels_at,
         invalid=tuple(
-            (name, one_line("\\".join(parts)))
+            (name, one_line("\\".join(parts), max_chars=120))
             for name, parts in written.items()
             if numbers[name] is None and any(part.strip() for part in parts)
         ),

@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from ichformer.ct.archives import file_size, open_file
 from ichformer.ct.hounsfield import MAX_SIDE
-from ichformer.ct.volume import MAX_VOXELS
+from ichformer.ct.limits import MAX_VOXELS
 from ichformer.errors import InputError, one_line
 
 Grey = UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]

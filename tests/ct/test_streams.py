@@ -217,3 +217,22 @@ def test_a_billion_frames(tmp_path):
     pydicom.dcmwrite(tmp_path / "e.dcm", made)
     with pytest.raises(InputError, match=r"NumberOfFrames is 1000000000, but .* has 3 items"):
         read_volume(tmp_path)
+
+
+def test_functional_groups_of_endless_empty_items(tmp_path, monkeypatch):
+    write_enhanced(tmp_path / "e.dcm", STORED.astype(np.int16), [at(5.0 * i) for i in range(3)], PLANE)
+    data = (tmp_path / "e.dcm").read_bytes()
+    start = data.index(b"\x00\x52\x30\x92SQ") + 8
+    length = int.from_bytes(data[start : start + 4], "little")
+    items, behind = (
+        data[start + 4 : start + 4 + length] + b"\xfe\xff\x00\xe0\0\0\0\0" * 1000,
+        data[start + 4 + length :],
+    )
+    (tmp_path / "e.dcm").write_bytes(data[:start] + len(items).to_bytes(4, "little") + items + behind)
+    with pytest.raises(InputError, match=r"NumberOfFrames is 3, but PerFrame.* has 10\d\d items"):
+        read_volume(tmp_path)
+    end = b"\xfe\xff\xdd\xe0\0\0\0\0"
+    (tmp_path / "e.dcm").write_bytes(data[:start] + b"\xff" * 4 + items + end + behind)
+    monkeypatch.setattr("ichformer.ct.headers.MAX_READS", 2000)
+    with pytest.raises(InputError, match="has a broken DICOM header"):  # pydicom says it in other words
+        read_volume(tmp_path)
