@@ -43,7 +43,7 @@ _IN_TEXT = (
     (
         "date",
         re.compile(
-            rb"(?<![\w.,-])(?:19|20)\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?![\w,-]|\.\d)"
+            rb"(?<![\w.-])(?:19|20)\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?![\w-]|\.\d)"
             rb"|(?<![\w.])(?:0?[1-9]|[12]\d|3[01])\.(?:0?[1-9]|1[0-2])\.(?:19|20)\d\d(?![\w.])"
         ),
     ),
@@ -116,7 +116,8 @@ def _files(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         folders.sort()
         yield from (Path(place) / name for name in sorted(folders) if (Path(place) / name).is_symlink())
-        yield from (Path(place) / name for name in sorted(files))
+        paths = (Path(place) / name for name in sorted(files))
+        yield from (path for path in paths if path.is_symlink() or path.is_file())  # no pipe, which would never end
 
 
 def _in_file(path: Path, public: set[str]) -> Iterator[tuple[str, str]]:
@@ -183,8 +184,6 @@ def _in_table(path: Path) -> Iterator[tuple[str, str]]:
     """Names in a table that are neither published nor pseudonyms."""
     for row in _rows(path):
         origin, patient = _patient(row)
-        if path.name == REJECTS_NAME and row.get("path") and _PSEUDONYM.fullmatch(row.get("series") or ""):
-            yield "file_name", str(row["path"])
         if patient and origin not in PUBLISHED and not _PSEUDONYM.fullmatch(patient):
             yield "name", patient
 
@@ -226,9 +225,11 @@ def _in_store(folder: Path) -> Iterator[tuple[str, str, str]]:
     except InputError as error:
         yield "unread", INDEX_NAME, error.what
         return
-    for entry in store.index.to_dict("records"):
-        if entry["cohort"] in PUBLISHED:
-            continue
+    private = [entry for entry in store.index.to_dict("records") if entry["cohort"] not in PUBLISHED]
+    if private and (folder / REJECTS_NAME).is_file():
+        named = [row["path"] for row in _rows(folder / REJECTS_NAME) if row.get("path")]
+        yield from (("file_name", REJECTS_NAME, path) for path in named)
+    for entry in private:
         if not _PSEUDONYM.fullmatch(entry["patient"]):
             yield "name", INDEX_NAME, entry["patient"]
         file = f"{SHARD_FOLDER}/{entry['shard']}"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from ichformer.cohorts import bhsd, folder
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.leakage import check_leakage, leaks, with_pixels
+from ichformer.cohorts.patients import apart_by_key, same_nobody
 from ichformer.ct.fingerprint import KEPT, fingerprint
 from ichformer.ct.scans import read_volume
 from ichformer.errors import InputError
@@ -52,6 +53,30 @@ def test_leaks_are_found(train, test, what):
 )
 def test_no_leak(train, test):
     check_leakage(make_index([train]), make_index([test]))
+
+
+def keyed(k: int, key: str, **more: object):
+    return make_index([series(k, k, patient_source="header", **more)]).assign(patient_key=key)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "comparable"),
+    [
+        (keyed(0, "aaaaaaaa"), keyed(1, "aaaaaaaa"), True),
+        (keyed(0, "aaaaaaaa"), keyed(1, "bbbbbbbb"), False),
+        (keyed(0, "aaaaaaaa"), keyed(1, "bbbbbbbb", origin="d"), False),
+        (keyed(0, "aaaaaaaa"), keyed(1, ""), False),  # a store of an earlier version
+        (keyed(0, "aaaaaaaa"), keyed(1, "", origin="rsna2019"), True),
+        (keyed(0, ""), keyed(1, ""), True),
+        (make_index([series(0, 0, patient_source="header")]), keyed(1, ""), True),
+    ],
+)
+def test_patients_of_two_keys_are_not_said_to_differ(train, test, comparable):
+    check_leakage(train, test)
+    assert (apart_by_key(train, test) == "") == comparable
+    said = same_nobody(train, test)
+    assert ("which was checked" in said) == comparable
+    assert ("prepare both with one key (prepare --patient-key)" in said) != comparable
 
 
 def test_what_does_not_leak_can_be_trained_on():
