@@ -18,6 +18,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from ichformer.ct.archives import open_file, read_start
+from ichformer.ct.quiet import silent_log
 from ichformer.errors import InputError, one_line
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -168,7 +169,7 @@ class Header:
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
     """Read what breaks the letter of the standard without a warning for each value: the audit says what matters."""
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+    with silent_log("pydicom"), warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield
 
