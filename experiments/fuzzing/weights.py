@@ -15,8 +15,8 @@ from experiments.fuzzing.archive import zip_field
 from experiments.fuzzing.kind import Kind, Source
 from experiments.fuzzing.mutations import ANY, JSON, Mutation, by_name, choose, special_or_any
 from ichformer.models.weights.files import read_tensors
-from ichformer.models.weights.fit import fit_tree
 from ichformer.models.weights.layouts import recognise
+from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Tree
 from ichformer.models.weights.torch_files import LEGACY_START
 
@@ -325,8 +325,8 @@ def _parameters(layout: str) -> Tree:
 def read_weights(folder: Path) -> None:
     """As a model that starts from them takes them."""
     (file,) = folder.iterdir()
-    found = recognise(read_tensors(file), where=file)
-    fit_tree(_parameters(found.layout.name), found.layout.convert(found.source), left=found.left)
+    layout = recognise(read_tensors(file), where=file).layout
+    load_weights(_parameters(layout.name), file)
 
 
 KIND = Kind(name="weights", share=0.13, write=write_bases, damage=break_weights, read=read_weights)

@@ -18,6 +18,7 @@ from pydicom.uid import UID
 
 from ichformer.ct.archives import open_file, read_start
 from ichformer.ct.limits import MAX_INTERCEPT, MAX_POSITION_MM, MAX_SLOPE, MAX_SPACING_MM, MIN_SPACING_MM
+from ichformer.ct.quiet import silent_log
 from ichformer.errors import InputError, one_line
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -193,7 +194,7 @@ class Header:
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
     """Read what breaks the letter of the standard without a warning for each value: the audit says what matters."""
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+    with silent_log("pydicom"), warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield
 

@@ -16,7 +16,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
 from ichformer.errors import InputError, one_line
@@ -92,7 +92,8 @@ def _bomb(n_bytes: int, archive: Path) -> InputError:
 
 def _open_zip(archive: Path) -> Archive:
     file = zipfile.ZipFile(archive)
-    members = {member.filename: member for member in file.infolist() if not member.is_dir()}
+    # The standard asks for "/" (APPNOTE 6.3.10, section 4.4.17), but Windows has long written its own separator.
+    members = {member.filename.replace("\\", "/"): member for member in file.infolist() if not member.is_dir()}
 
     def unpack(member: zipfile.ZipInfo, n_bytes: int | None) -> bytes:
         left = member.file_size if n_bytes is None else min(n_bytes, member.file_size)
@@ -131,6 +132,10 @@ def _open_tar(unpacked: io.FileIO, archive: Path) -> Archive:
             elif member.islnk() or member.issym():
                 members[member.name] = member
                 targets[member.name] = member.linkname if member.islnk() else _beside(member.name, member.linkname)
+        # tarfile takes a damaged header for the end, and all that follows it would be lost without a word.
+        stream.seek(file.offset)
+        if any(stream.read(tarfile.BLOCKSIZE)):
+            raise ValueError(f"the header at byte {file.offset} is damaged")
     except BaseException:
         stream.close()
         raise
@@ -201,7 +206,7 @@ def _safe_names(names: Iterable[str], targets: Mapping[str, str]) -> tuple[dict[
     left_out = []
     for name in names:
         parts = PurePosixPath(name).parts
-        if ".." in parts or "\0" in name or PurePosixPath(name).is_absolute() or not parts:
+        if ".." in parts or "\0" in name or name.startswith("/") or PureWindowsPath(name).drive or not parts:
             left_out.append(NameOut(name, "unsafe_name", "its name leads out of the archive"))
             continue
         held, hops = name, 0

@@ -2,11 +2,7 @@
 
 import contextlib
 import io
-import logging
-import os
-import sys
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +13,7 @@ from PIL import ExifTags, Image, ImageOps
 from ichformer.ct.archives import file_size, open_file
 from ichformer.ct.hounsfield import MAX_SIDE
 from ichformer.ct.limits import MAX_VOXELS
+from ichformer.ct.quiet import silent_log, silent_stderr
 from ichformer.errors import InputError, one_line
 
 Grey = UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]
@@ -61,7 +58,7 @@ def read_pages(file: Path) -> Pages:
         # Pillow asks for as many bytes as a file says. Of what lies in memory it gets no more than there are.
         with open_file(file) as opened:
             data = io.BytesIO(opened.read())
-        with _quiet(), Image.open(data, formats=_FORMATS) as image:
+        with silent_log("PIL"), warnings.catch_warnings(action="ignore"), Image.open(data, formats=_FORMATS) as image:
             return _read(image, file)
     except InputError:
         raise
@@ -117,7 +114,7 @@ def _upright(page: Image.Image, file: Path, notes: dict[str, str]) -> Image.Imag
     orientation = _orientation(page)
     if orientation in range(2, 9):
         notes["picture_turned"] = f"{one_line(file.name)} has the EXIF orientation {orientation} and was turned by it"
-    with _silent_descriptor(2) if page.format == "TIFF" else contextlib.nullcontext():
+    with silent_stderr() if page.format == "TIFF" else contextlib.nullcontext():  # libtiff tells it of each bad row
         page.load()
     return page if page.format == "TIFF" or orientation not in range(2, 9) else ImageOps.exif_transpose(page)
 
@@ -127,35 +124,3 @@ def _orientation(page: Image.Image) -> object:
         return page.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # a broken EXIF block says nothing
         return None
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Inside, Pillow neither warns nor logs: what is wrong becomes one error, and what is odd changes no grey."""
-    logger = logging.getLogger("PIL")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _silent_descriptor(number: int) -> Iterator[None]:
-    """Inside, what libraries in C write to a file descriptor is lost: libtiff tells standard error of each bad row."""
-    try:
-        kept = os.dup(number)
-    except OSError:  # it is closed
-        yield
-        return
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), number)
-        yield
-    finally:
-        os.dup2(kept, number)
-        os.close(kept)

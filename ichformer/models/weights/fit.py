@@ -1,5 +1,6 @@
 """Making the parameters of one network fit another that differs in channels, depth or size of its input."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +13,9 @@ from ichformer.models.weights.source import Tree
 from ichformer.models.weights.swin import repeat_slices, resize_bias
 
 Inflation = Literal["mean", "centre"]
+
+_MAX_PATCH = 64 * 64
+"""Pixels of a patch whose kernel is resized, which takes memory with their square; published ones have 32 x 32."""
 
 _Change = tuple[np.ndarray, str]
 """An array, and in a few words what was done to it; "" for nothing."""
@@ -160,8 +164,10 @@ def fit_array(name: str, value: np.ndarray, shape: tuple[int, ...], inflation: I
     done = []
     if len(shape) == 5 and value.ndim == 4:
         value = value[None]  # a kernel of one slice
-    if name.endswith("patches/kernel") and value.ndim == len(shape) and value.shape[-4:-2] != shape[-4:-2]:
-        done.append(f"patches of {_by(value.shape[-4:-2])} to {_by(shape[-4:-2])}")
+    patch = value.shape[-4:-2]
+    is_patch = name.endswith("patches/kernel") and value.ndim == len(shape) and 0 < math.prod(patch) <= _MAX_PATCH
+    if is_patch and patch != shape[-4:-2]:
+        done.append(f"patches of {_by(patch)} to {_by(shape[-4:-2])}")
         value = resize_patches(value, shape[-4:-2])
     if len(shape) == 5 == value.ndim and value.shape[0] == 1 < shape[0] and value.shape[1:3] == shape[1:3]:
         value = inflate(value[0], shape[0], inflation)
