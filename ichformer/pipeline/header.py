@@ -22,7 +22,9 @@ RECORD_VERSION = 4
 
 _MAGIC = b"ICHR"
 _PREFIX = struct.Struct("<4sHII")
-_MAX_VOXELS = 1 << 29  # 1 GiB of HU: 2,000 slices of 512 x 512
+MAX_VOXELS = 1 << 29
+"""In a record: 1 GiB of HU, which are 2,000 slices of 512 x 512."""
+
 _MEND = "the store is damaged: run prepare again"
 
 
@@ -96,7 +98,7 @@ def _parse(values: dict[str, Any]) -> RecordHeader:
     """The header from parsed JSON; ValueError, KeyError, TypeError or OverflowError for anything unexpected."""
     _expect(values["codec"] == CODEC, "codec")
     n_slices, height, width = (_count(v) for v in values["shape"])
-    _expect(n_slices * height * width <= _MAX_VOXELS, "shape")
+    _expect(n_slices * height * width <= MAX_VOXELS, "shape")
     frames, mask_frames = (tuple(_count(v) for v in values[k]) for k in ("frames", "mask_frames"))
     _expect(len(frames) == n_slices and len(mask_frames) in (0, n_slices), "number of frames")
     source = tuple(values["source"])
