@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import pydicom
 
-from ichformer.ct.archives import open_file
+from ichformer.ct.archives import file_size, open_file
 from ichformer.ct.enhanced import frame_alone
-from ichformer.ct.headers import DicomFile, Header
-from ichformer.ct.hounsfield import read_stored
+from ichformer.ct.headers import MAX_BYTES, DicomFile, Header
+from ichformer.ct.hounsfield import check_pixels, read_stored
+from ichformer.ct.limits import MAX_SIDE
 from ichformer.errors import InputError
 
 
@@ -36,7 +37,7 @@ def broken_copies(headers: Sequence[Header]) -> dict[Header, Header]:
 def pixels_hash(header: Header) -> str:
     """A hash of the slice's pixels, as they are coded, of what turns them into HU and of what they are said to be.
 
-    "" where they are cut short.
+    "" where they are cut short, or larger than a slice is.
     """
     try:
         coded = _coded_pixels(header)
@@ -47,6 +48,8 @@ def pixels_hash(header: Header) -> str:
 
 
 def _coded_pixels(header: Header) -> bytes:
+    if max(header.rows, header.columns) > MAX_SIDE or file_size(header.path) > MAX_BYTES * header.frames:
+        raise ValueError("too large")
     size = header.rows * header.columns * header.bits_allocated // 8
     with open_file(header.path) as file:
         if header.pixels_at is not None:
@@ -63,6 +66,7 @@ def _coded_pixels(header: Header) -> bytes:
 
 def _is_whole(header: Header) -> bool:
     try:
+        check_pixels(header)
         read_stored(header)
     except InputError:
         return False

@@ -35,7 +35,9 @@ MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO = 2**28, 200
 """What unpacks to more bytes, and to more times its own size, than both is refused: CT shrinks to a half or a third."""
 
 
-def check_grid(shape: Sequence[float], *, what: str, where: object, mend: str, most: int = MAX_SIDE) -> None:
+def check_grid(
+    shape: Sequence[float], *, what: str, where: object, mend: str, most: int = MAX_SIDE, voxels: int = MAX_VOXELS
+) -> None:
     """Refuse a grid that is too large, before memory is taken for it.
 
     Args:
@@ -44,15 +46,15 @@ def check_grid(shape: Sequence[float], *, what: str, where: object, mend: str, m
       where: the file, series or option that is named.
       mend: what to do about it.
       most: along any axis.
+      voxels: in all.
 
     Raises:
-      InputError: an axis of more than ``most``, or more than ``MAX_VOXELS`` in all.
+      InputError: an axis of more than ``most``, or more than ``voxels`` in all.
     """
-    if max(shape) > most or math.prod(map(int, shape)) > MAX_VOXELS:
+    if max(shape) > most or math.prod(map(int, shape)) > voxels:
         size = " x ".join(f"{length:.9g}" for length in shape)
         raise InputError(
-            f"{what} would need a grid of {size}, where {most} along each axis and {MAX_VOXELS} voxels in all are the "
-            "most",
+            f"{what} would need a grid of {size}, where {most} along each axis and {voxels} voxels in all are the most",
             where=where,
             mend=mend,
         )

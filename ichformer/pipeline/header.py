@@ -23,7 +23,9 @@ RECORD_VERSION = 4
 
 _MAGIC = b"ICHR"
 _PREFIX = struct.Struct("<4sHII")
-_MAX_VOXELS = 1 << 29  # 1 GiB of HU: 2,000 slices of 512 x 512
+MAX_VOXELS = 1 << 29
+"""In a record: 1 GiB of HU, which are 2,000 slices of 512 x 512."""
+
 _MEND = "the store is damaged: run prepare again"
 
 
@@ -123,7 +125,7 @@ def _checked(found: _Header) -> RecordHeader:
     """The header, if its parts fit together; ValueError for anything unexpected."""
     n_slices, height, width = found.shape
     _expect(found.codec == CODEC, "codec")
-    _expect(n_slices * height * width <= _MAX_VOXELS, "shape")
+    _expect(n_slices * height * width <= MAX_VOXELS, "shape")
     _expect(len(found.frames) == n_slices and len(found.mask_frames) in (0, n_slices), "number of frames")
     _expect(len(found.source) == n_slices, "source")
     _expect(len(found.slice_labels) == n_slices, "labels")

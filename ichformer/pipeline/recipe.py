@@ -9,8 +9,10 @@ from jaxtyping import UInt8
 from ichformer import LABELS
 from ichformer.ct.brain import brain_mask, keep_brain
 from ichformer.ct.geometry import frame_head, remove_tilt
+from ichformer.ct.limits import check_grid
 from ichformer.ct.spacing import even_slices, labels_of_slabs
 from ichformer.ct.volume import Volume
+from ichformer.pipeline.header import MAX_VOXELS
 from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.records import PreparedScan
 
@@ -53,6 +55,13 @@ def even_volume(volume: Volume, config: PrepareConfig) -> Volume:
 def _framed(
     volume: Volume, mask: UInt8[np.ndarray, "s h w"] | None, config: PrepareConfig
 ) -> tuple[Volume, UInt8[np.ndarray, "s size size"] | None]:
+    check_grid(
+        (len(volume.hu), config.size, config.size),
+        what=f"{len(volume.hu)} slices of {config.size} x {config.size} pixels",
+        where=volume.source[0],
+        mend="ask for fewer pixels (--size) or for fewer slices (--slice-spacing-mm)",
+        voxels=MAX_VOXELS,  # what is more, a record cannot hold
+    )
     frame = partial(frame_head, size=config.size, field_of_view_mm=config.field_of_view_mm)
     if config.keep == "head":
         return frame(volume, mask=mask)

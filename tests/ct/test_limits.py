@@ -310,3 +310,17 @@ def test_volumes_of_many_slices_do_not_make_endless_sheets(tmp_path):
     )
     with pytest.raises(InputError, match="a contact sheet of 70000 slices"):
         contact_sheet(many)
+
+
+def test_two_files_of_one_slice_that_are_gigabytes(tmp_path):
+    """Copies are told by their pixels, which are not read where no slice can be so large."""
+    files = write_series(tmp_path, ramp())
+    for name in ("copy.dcm", "other.dcm"):
+        (tmp_path / name).write_bytes(files[1].read_bytes())
+        with (tmp_path / name).open("r+b") as file:
+            file.truncate(3 << 30)  # a sparse file
+    files[1].unlink()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="has 3072 MiB, more than the 128 MiB of the largest slice"):
+        read_volume(tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 256 << 10  # KiB

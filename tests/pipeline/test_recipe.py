@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from ichformer import LABELS
+from ichformer.ct.volume import Volume
+from ichformer.errors import InputError
 from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.recipe import even_volume, prepare_scan, prepare_volume
 from ichformer.pipeline.records import PreparedScan
@@ -31,3 +33,14 @@ def test_a_store_and_a_prediction_see_the_same_scan(slice_spacing_mm, steps, til
     # A slice is positive where the mask, which went the same way, has blood in it.
     has_blood = (stored.mask > 0).any((1, 2))
     assert (stored.slice_labels[has_blood, -1] == 1).all()
+
+
+def test_a_scan_that_no_record_can_hold_is_refused_before_it_is_framed():
+    volume = Volume(
+        hu=np.broadcast_to(np.int16(0), (513, 4, 4)),
+        spacing_mm=(0.3, 0.5, 0.5),
+        affine=np.eye(4),
+        source=("a",) * 513,
+    )
+    with pytest.raises(InputError, match="513 slices of 1024 x 1024 pixels would need a grid of 513 x 1024 x 1024"):
+        prepare_volume(volume, PrepareConfig(size=1024))
