@@ -19,7 +19,7 @@ def assert_harmless(path):
 
 
 def test_scans_of_a_training_are_known_again_by_hostile_names(tmp_path):
-    scans = pd.DataFrame({name: HOSTILE for name in SEEN_COLUMNS}).assign(patient_source="header")
+    scans = pd.DataFrame(dict.fromkeys(SEEN_COLUMNS, HOSTILE)).assign(patient_source="header")
     note_scans(tmp_path, scans)
     assert_harmless(tmp_path / SEEN_NAME)
     assert set(seen_scans(tmp_path)["series"]) == set(HOSTILE)
