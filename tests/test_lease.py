@@ -314,3 +314,19 @@ def test_where_a_file_stands_or_nothing_may_be_written_one_line_says_so(tmp_path
     with pytest.raises(InputError, match="No space left on device; make room"), hold(tmp_path / "run", what="training"):
         pass
     assert leases(tmp_path / "run") == []
+
+
+def test_a_look_tells_whether_a_work_is_done_there(tmp_path):
+    assert not module.is_held(tmp_path / "nowhere", what="training")
+    with hold(tmp_path, what="training"):
+        assert module.is_held(tmp_path, what="training")
+        assert not module.is_held(tmp_path, what="evaluation")
+    assert not module.is_held(tmp_path, what="training")
+    ours = module._myself("training")
+    left_by(dataclasses.replace(ours, started="1"), tmp_path, number=1)  # dead
+    assert not module.is_held(tmp_path, what="training")
+    elsewhere = dataclasses.replace(ours, machine="another")
+    left_by(elsewhere, tmp_path, number=2)
+    assert module.is_held(tmp_path, what="training")
+    left_by(elsewhere, tmp_path, number=3, age_s=3600.0)
+    assert not module.is_held(tmp_path, what="training")

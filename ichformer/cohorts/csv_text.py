@@ -27,7 +27,7 @@ _SAID = re.compile(r"sep=([,;\t])\r?\n?")
 MAX_BYTES = 2**29
 """Of the file of a table."""
 
-MAX_COLUMNS = 10_000
+MAX_COLUMNS = 4096
 """Of a table."""
 
 MAX_FIELDS = 100_000_000

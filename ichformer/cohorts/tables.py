@@ -1,5 +1,6 @@
 """CSV files read strictly as text and written whole or not at all."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def read_table(path: Path, *, columns: Collection[str]) -> pd.DataFrame:
     names = list(table.columns)
     if missing := [name for name in columns if name not in names]:
         raise InputError(f"lacks the column {missing[0]!r}", where=path, mend=f"its columns are {', '.join(names)}")
-    if twice := [name for name in names if names.count(name) > 1]:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(f"has the column {twice[0]!r} twice", where=path, mend="keep one of them")
     return table
 
@@ -101,7 +102,7 @@ def read_box_table(path: Path) -> pd.DataFrame:
             )
 
     refuse(~table["label"].isin(BOX_LABELS).to_numpy(), f"the label is none of {', '.join(BOX_LABELS)}")
-    numbers = table[list(BOX_COLUMNS[3:])].apply(read_numbers)
+    numbers = pd.DataFrame({name: read_numbers(table[name]) for name in BOX_COLUMNS[3:]}, index=table.index)
     refuse(~np.isfinite(numbers.to_numpy()).all(1), "a place or size is no number")
     refuse((numbers[["width", "height"]] <= 0).any(axis=1).to_numpy(), "the box has no area")
     return table.assign(**numbers).reset_index(drop=True)

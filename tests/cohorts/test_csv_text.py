@@ -3,7 +3,7 @@
 import pytest
 
 from ichformer.cohorts.csv_text import line_of, read_text_table
-from ichformer.cohorts.tables import read_slice_table, read_table
+from ichformer.cohorts.tables import read_box_table, read_slice_table, read_table
 from ichformer.errors import InputError
 
 PLAIN = "patient,any\n00012,0\nNA,1\n"
@@ -87,3 +87,15 @@ def test_slice_labels_that_contradict_themselves_are_refused_with_their_line(tmp
     path.write_text(head + "\n1,a,,0,0,0,0,0,0\n1,b,,0,0,0,0,1,0\n")
     with pytest.raises(InputError, match=r"slices\.csv line 4: any is 0 beside a subtype that is 1"):
         read_slice_table(path)
+
+
+def test_boxes_stay_with_their_lines_and_their_numbers_are_plain(tmp_path):
+    path = tmp_path / "boxes.csv"
+    head = "series,slice,label,x,y,width,height\n"
+    path.write_text(head + "\n1,a,subdural,1.5,2,3,4\n\n1,b,subdural,5,6,7,8e0\n")
+    table = read_box_table(path)
+    assert table[["slice", "x", "height"]].to_numpy().tolist() == [["a", 1.5, 4.0], ["b", 5.0, 8.0]]
+    for text in ("1_0", "0x10", "\uff11", "inf", "1e999", ""):
+        path.write_text(head + f"\n1,a,subdural,1.5,2,3,4\n1,b,subdural,{text},6,7,8\n")
+        with pytest.raises(InputError, match=r"boxes\.csv line 4: a place or size is no number"):
+            read_box_table(path)

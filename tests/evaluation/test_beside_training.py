@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import pytest
 
@@ -17,8 +16,9 @@ from ichformer.training.run import Run
 
 
 @pytest.fixture
-def run(tmp_path, tiny_run):
-    """A run without what is fixed on validation."""
+def run(tmp_path, tiny_run, monkeypatch):
+    """A run without what is fixed on validation; plots take most of the time and are left out."""
+    monkeypatch.setattr("ichformer.evaluation.page.level_plots", lambda *_: ())
     shutil.copytree(tiny_run, tmp_path / "run")
     for name in (THRESHOLDS_NAME, VALIDATION_NAME, OOD_NAME):
         (tmp_path / "run" / name).unlink(missing_ok=True)
@@ -48,7 +48,7 @@ def test_nothing_is_kept_in_a_run_that_is_being_trained(run, tiny_store, tmp_pat
 
 def test_after_the_training_thresholds_and_what_fixed_them_are_kept_together(run, tiny_store, tmp_path):
     with hold(run, what="evaluation"):  # another one is keeping them
-        assert not is_trained_now(replace(Run.open(run)))
+        assert not is_trained_now(Run.open(run))
         summary = evaluate(run, tiny_store, tmp_path / "first", replicates=2)
     assert not {THRESHOLDS_NAME, VALIDATION_NAME} & names(run)
     assert summary.thresholds_from == "val"
