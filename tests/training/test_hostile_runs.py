@@ -174,7 +174,7 @@ def test_what_is_right_is_read(tmp_path):
         (ENSEMBLE_NAME, "views", [], "views: Expected array of length >= 1"),
         (ENSEMBLE_NAME, "views", [5], "views[0]: Expected str, got int"),
         (ENSEMBLE_NAME, "members", {"a": 1}, "members: Expected array, got object"),
-        (ENSEMBLE_NAME, "members", [{"step": 1, "weight": 1}] * 10_000, "members: Expected array of length <= 100"),
+        (ENSEMBLE_NAME, "members", [{"step": 1, "weight": 1}] * 10_000, "members: Expected array of length <= 1000"),
         (ENSEMBLE_NAME, "members.0.step", 1.5, "members[0].step: Expected int, got float"),
         (ENSEMBLE_NAME, "members.0.weight", "1", "members[0].weight: Expected float, got str"),
     ],
