@@ -164,3 +164,10 @@ def test_a_pipe_a_device_and_a_folder_are_no_files(tmp_path):
     ):
         with pytest.raises(InputError, match=said):
             read_json(Path(f"{tmp_path}/{name}"), dict, mend="restore it")
+
+
+def test_nobody_else_reads_json():
+    """But for the decoder of pixels, which is a process of our own that answers to a pipe."""
+    package = Path(__file__).parents[1] / "ichformer"
+    found = {file.name for file in package.rglob("*.py") if "json.load" in file.read_text(encoding="utf-8")}
+    assert found == {"json_files.py", "decoding.py"}

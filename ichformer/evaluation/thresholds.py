@@ -200,18 +200,16 @@ def read_thresholds(path: str | os.PathLike[str], *, labels: tuple[str, ...] = L
       model: fingerprint of the model that gives these scores; "" where that is not known.
 
     Raises:
-      InputError: the file is something else, holds nothing for one of ``labels``, or was fixed for another model.
+      InputError: the file is something else, holds nothing for any of ``labels``, or was fixed for another model.
     """
-    path, mend = pathlib.Path(path), "fix them on validation again"
+    path, mend = pathlib.Path(path), "it holds no thresholds that can be used: fix them on validation again"
     values = read_json(path, dict, mend=mend)
     if values.get("format") != FORMAT:
         found = one_line(repr(values.get("format")), max_chars=80)
-        raise InputError(f"holds no thresholds (its format is {found}, not {FORMAT!r})", where=path, mend=mend)
+        raise InputError(f"its format is {found}, not {FORMAT!r}", where=path, mend=mend)
     thresholds = convert(values, Thresholds, where=path, mend=mend)
-    if missing := [label for label in labels if label not in {one.label for one in thresholds.thresholds}]:
-        raise InputError(
-            f"holds no threshold for {missing[0]!r}, so it was fixed for other labels", where=path, mend=mend
-        )
+    if not {one.label for one in thresholds.thresholds} & set(labels):
+        raise InputError(f"holds no threshold for any of {', '.join(labels)}", where=path, mend=mend)
     check_model(thresholds.model, model, where=path, mend="delete it; `ichformer evaluate` fixes them again")
     return thresholds
 

@@ -101,7 +101,7 @@ class Checkpoints:
         """The newest state that can be read, in the shapes and on the devices of ``state``.
 
         It comes back whatever devices it was saved from. Newer checkpoints that are damaged, if only in what one host
-        reads, are put into the folder "damaged" beside these, and that is said on standard error.
+        reads, are said on standard error. Opened to write, they are also put into the folder "damaged" beside these.
 
         Args:
           state: arrays of the shapes and on the devices that are wanted.
@@ -110,15 +110,13 @@ class Checkpoints:
         Raises:
           InputError: there are checkpoints, but none can be read, or the newest is whole and has other parameters.
         """
-        checkpointer = self._checkpointer
-        assert checkpointer is not None, "opened to read"
         with mendable(self._folder):
             self._finish()
         step, found = self._first_readable(self._steps(until), {"state": jax.tree.map(_abstract, state)})
         damaged = [newer for newer in self._steps(until) if newer > step]
-        if damaged:
+        if damaged and self._checkpointer is not None:
             on_first_host(lambda: self._put_aside(damaged))
-            checkpointer.reload()
+            self._checkpointer.reload()
         return found
 
     def restore_params(self, shapes: TrainState, *, step: int | None = None) -> tuple[TrainState, int]:

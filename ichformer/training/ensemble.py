@@ -1,6 +1,7 @@
 """The folder of an ensemble: members with their parameters and weights, opened like a run."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import tempfile
@@ -22,7 +23,7 @@ from ichformer.cohorts.tables import write_table
 from ichformer.ct.windows import Window
 from ichformer.errors import InputError
 from ichformer.files import write_bytes, write_text
-from ichformer.json_files import Count, convert, read_json
+from ichformer.json_files import Count, Line, convert, read_json
 from ichformer.models.ensemble import Ensemble, Group, View, stack_members
 from ichformer.models.weights.files import read_tensors
 from ichformer.objectives.classification import Classification
@@ -195,13 +196,13 @@ def write_ensemble(ensemble: EnsembleRun, facts: dict[str, Any]) -> None:
     """
     seen = [_seen(member) for member in ensemble.members]
     check_new(ensemble.path)
-    members = _unstacked(ensemble)
+    members = [save(params) for params in _unstacked(ensemble)]
     values = {
         "version": VERSION,
         "views": ensemble.views,
         "members": [
-            {"run": m.path.absolute().name, "step": m.step, "weight": w}
-            for m, w in zip(ensemble.members, ensemble.weights, strict=True)
+            {"run": m.path.absolute().name, "step": m.step, "weight": w, "sha256": hashlib.sha256(params).hexdigest()}
+            for m, w, params in zip(ensemble.members, ensemble.weights, members, strict=True)
         ],
         **facts,
     }
@@ -216,7 +217,7 @@ def write_ensemble(ensemble: EnsembleRun, facts: dict[str, Any]) -> None:
                 data = dataclasses.replace(member.config.data, store=way or member.config.data.store)
                 write_text(dataclasses.replace(member.config, data=data).to_json(), folder / "config.json")
                 write_text(json.dumps(member.facts | {STORE_FACT: way}, indent=2) + "\n", folder / "run.json")
-                write_bytes(save(params), folder / "params.safetensors")
+                write_bytes(params, folder / "params.safetensors")
             table = pd.concat(seen).drop_duplicates().sort_values(list(SEEN_COLUMNS))
             write_table(table, new / SEEN_NAME)
             write_text(json.dumps(values, indent=2) + "\n", new / ENSEMBLE_NAME)
@@ -244,33 +245,38 @@ def _open_ensemble(path: Path) -> EnsembleRun:
             mend="use the ichformer that wrote it, or make the ensemble again",
         )
     found = convert(values, _Values, where=file, mend=mend)
-    members = [_read_member(path / _member_name(i), member.step) for i, member in enumerate(found.members)]
+    members = [_read_member(path / _member_name(i), member) for i, member in enumerate(found.members)]
     return assemble(members, [member.weight for member in found.members], found.views, path)
 
 
 class _Member(msgspec.Struct):
     step: Count
     weight: float
+    sha256: Line = ""
+    """Of its parameters, which have no checksum of their own; earlier versions wrote none."""
 
 
 class _Values(msgspec.Struct):
     """What is read of ``ENSEMBLE_NAME``."""
 
     views: Annotated[tuple[View, ...], msgspec.Meta(min_length=1)]
-    members: Annotated[list[_Member], msgspec.Meta(min_length=1, max_length=100)]
+    members: Annotated[list[_Member], msgspec.Meta(min_length=1, max_length=1000)]
 
 
-def _read_member(folder: Path, step: int) -> Run:
+def _read_member(folder: Path, member: _Member) -> Run:
     config, facts = read_config(folder / "config.json"), read_facts(folder / "run.json")
     objective, prepare = build_objective(config), PrepareConfig(**facts["prepare"])
     file = folder / "params.safetensors"
+    mend = "restore the ensemble, or make it again"
     found = read_tensors(file)
+    if member.sha256:
+        with file.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != member.sha256:
+                raise InputError("is not as it was written", where=file, mend=mend)
     wanted = jax.eval_shape(lambda: initial_state(objective, config, prepare.size)).params
     shapes = {name: leaf.shape for name, leaf in traverse_util.flatten_dict(wanted, sep="/").items()}
     if not isinstance(objective, Classification) or shapes != {name: leaf.shape for name, leaf in found.items()}:
-        raise InputError(
-            "does not fit the config.json beside it", where=file, mend="restore the ensemble, or make it again"
-        )
+        raise InputError("does not fit the config.json beside it", where=file, mend=mend)
     params = traverse_util.unflatten_dict(found, sep="/")
     return Run(
         path=folder,
@@ -278,7 +284,7 @@ def _read_member(folder: Path, step: int) -> Run:
         prepare=prepare,
         objective=objective,
         params=params,
-        step=step,
+        step=member.step,
         facts=facts,
     )
 

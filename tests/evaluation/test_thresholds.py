@@ -87,5 +87,5 @@ def test_a_value_that_is_no_probability_is_refused(tmp_path, value):
 def test_a_file_that_holds_no_thresholds_is_refused(tmp_path, content):
     path = tmp_path / "thresholds.json"
     path.write_text(content)
-    with pytest.raises(InputError, match="fix them on validation again"):
+    with pytest.raises(InputError, match="holds no thresholds"):
         read_thresholds(path)

@@ -129,6 +129,21 @@ def test_a_damaged_file_is_one_line(written, changes, said):
         open_trained(written)
 
 
+def test_a_flipped_bit_in_the_parameters_is_found(written):
+    """Checksums were not written by earlier versions, whose ensembles are read as before."""
+    file, data = written / "ensemble.json", json.loads((written / "ensemble.json").read_text())
+    params = written / "member-01" / "params.safetensors"
+    whole = params.read_bytes()
+    params.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(InputError, match=r"params\.safetensors: is not as it was written"):
+        open_trained(written)
+    for member in data["members"]:
+        del member["sha256"]
+    file.write_text(json.dumps(data))
+    params.write_bytes(whole)
+    assert open_trained(written).weights == (0.25, 0.75)
+
+
 def test_members_that_are_lost_or_of_another_model_are_one_line(written):
     config = json.loads((written / "member-01" / "config.json").read_text())
     config["model"]["name"] = "hybrid_ti"

@@ -174,7 +174,7 @@ def test_what_is_right_is_read(tmp_path):
         (ENSEMBLE_NAME, "views", [], "views: Expected array of length >= 1"),
         (ENSEMBLE_NAME, "views", [5], "views[0]: Expected str, got int"),
         (ENSEMBLE_NAME, "members", {"a": 1}, "members: Expected array, got object"),
-        (ENSEMBLE_NAME, "members", [{"step": 1, "weight": 1}] * 10_000, "members: Expected array of length <= 100"),
+        (ENSEMBLE_NAME, "members", [{"step": 1, "weight": 1}] * 10_000, "members: Expected array of length <= 1000"),
         (ENSEMBLE_NAME, "members.0.step", 1.5, "members[0].step: Expected int, got float"),
         (ENSEMBLE_NAME, "members.0.weight", "1", "members[0].weight: Expected float, got str"),
     ],
@@ -192,7 +192,7 @@ def test_values_of_other_types_and_out_of_bounds(name, way, value, said, tmp_pat
         ("n_patients", "60", "n_patients: Expected int, got str"),
         ("n_patients", -1, "n_patients: Expected int >= 0"),
         ("thresholds", {}, "thresholds: Expected array, got object"),
-        ("thresholds", [], "holds no threshold for 'epidural', so it was fixed for other labels"),
+        ("thresholds", [], "holds no threshold for any of epidural, "),
         ("thresholds.0.n_positive", "7", "thresholds[0].n_positive: Expected int, got str"),
         ("thresholds.0.n_positive", 10**400, "whole number of 401 digits"),
         ("thresholds.1.value", 1.5, "thresholds[1].value: Expected float <= 1.0"),
@@ -215,8 +215,8 @@ def test_thresholds_of_other_labels_and_of_another_model(tmp_path):
     assert read_thresholds(path, model="a") == found
     with pytest.raises(InputError, match="was made with other weights than this model has"):
         read_thresholds(path, model="b")
-    with pytest.raises(InputError, match="holds no threshold for 'stroke'"):
-        read_thresholds(path, labels=("any", "stroke"))
+    with pytest.raises(InputError, match="holds no threshold for any of stroke, tumour"):
+        read_thresholds(path, labels=("stroke", "tumour"))
 
 
 def distance(d: int, model: str) -> Any:
