@@ -112,10 +112,10 @@ def _prepare_held(
                 outcome = "its process was killed whenever it was tried; the memory may not suffice for it"
             if isinstance(outcome, str):
                 reasons[task.series] = one_line(outcome, max_chars=1200)
+                bar.set_postfix(rejected=len(reasons), refresh=False)
             else:
                 _check_outcome(outcome, task)
                 facts[task.series], described[outcome[0]["sha256"]] = outcome
-                bar.set_postfix(rejected=len(reasons), refresh=False)
             bar.update()
 
     columns = [name for name in index.columns if name not in PATH_COLUMNS]
