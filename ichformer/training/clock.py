@@ -37,6 +37,11 @@ class Clock:
         """
         now = time.perf_counter()
         seconds = now - self._marked
-        shares = {"goodput": 1 - self._spent / (now - self._began), "input_bound": self._waited / seconds}
+        began = now - self._began
+        # A clock that stands, as that of a virtual machine that is moved may, shows no time to divide by.
+        shares = {
+            "goodput": 1 - self._spent / began if began > 0 else 1.0,
+            "input_bound": self._waited / seconds if seconds > 0 else 0.0,
+        }
         self._marked, self._waited = now, 0.0
         return seconds, shares
