@@ -110,14 +110,14 @@ def appearing_whole(path: Path) -> Iterator[Path]:
       InputError: a folder or a device is there, which nobody wants to lose, or the file's folder is not there.
       OSError: with the name of the file.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise InputError("is there and is no file", where=path, mend="name another place")
-    if not target.parent.is_dir():
-        raise InputError("its folder is not there", where=path, mend="make the folder, or name another one")
-    # A name of its own, as the file's may be as long as a name can be.
-    temporary = target.with_name(f".{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     with _named(path):
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            raise InputError("is there and is no file", where=path, mend="name another place")
+        if not target.parent.is_dir():
+            raise InputError("its folder is not there", where=path, mend="make the folder, or name another one")
+        # A name of its own, as the file's may be as long as a name can be.
+        temporary = target.with_name(f".{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
         try:
             yield temporary
             os.replace(temporary, target)

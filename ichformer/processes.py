@@ -78,14 +78,21 @@ def process_pool(workers: int, *, initializer: Callable[[], None]) -> ProcessPoo
     """
     # Spawn: JAX, BLAS and Riegeli keep threads, which a forked process would find dead.
     context = multiprocessing.get_context("spawn")
-    try:
+    with shared_memory_needed():
         return _Pool(workers, mp_context=context, initializer=initializer)
-    except (OSError, NotImplementedError, ImportError) as error:  # of the semaphores
+
+
+@contextmanager
+def shared_memory_needed() -> Iterator[None]:
+    """Inside, queues of processes are made; InputError where the system has no shared memory for their semaphores."""
+    try:
+        yield
+    except (OSError, NotImplementedError, ImportError) as error:
         said = error.strerror if isinstance(error, OSError) else error
         raise InputError(
             f"worker processes need shared memory there ({said})",
             where="/dev/shm",
-            mend="mount it, with docker run --shm-size=1g or as a tmpfs, and let it be written to",
+            mend="mount it, with docker run --shm-size=1g or as a tmpfs, and let it be written to; or use no workers",
         ) from error
 
 

@@ -23,9 +23,11 @@ def own_streams() -> None:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, access), True)  # it gets the lowest free number: this one
+    if sys.stdin is None:  # it was closed
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    else:  # None, where it was closed
+    else:
         sys.stdout = _text(io.FileIO(1, "w", closefd=False), encoding="utf-8")
     encoding = sys.stderr.encoding if isinstance(sys.stderr, io.TextIOWrapper) else "utf-8"
     sys.stderr = _text(_Dropping(2, "w", closefd=False), encoding=encoding)

@@ -59,7 +59,9 @@ def test_missing_run(capsys, series, tmp_path, command):
 
 def test_nowhere_to_write_phantoms(capsys, tmp_path):
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
-    assert "cannot be made" in refused(capsys, "phantom", "--out", tmp_path / "file" / "cohort", "--scans", 1)
+    assert "is there and is no folder" in refused(
+        capsys, "phantom", "--out", tmp_path / "file" / "cohort", "--scans", 1
+    )
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 

@@ -21,6 +21,7 @@ AUDIT_CODES: dict[str, str] = {
     "geometry_varies": "orientation or pixel spacing varies slightly within the stack; the median was taken",
     "greys_inverted": "a display picture with black bone and white air; its greys were turned round",
     "head_not_found": "no head could be made out; the middle of the picture was framed",
+    "header_repaired": "a value in a NIfTI header that cannot be was replaced, as nibabel does it",
     "high_bit_unusual": "HighBit is not BitsStored - 1; values were taken from the bits it names, where these are used",
     "hu_clipped": "values above what 16 bits hold were cut to 32767",
     "hu_rounded": "values with fractions were rounded to whole HU",

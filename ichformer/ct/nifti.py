@@ -16,6 +16,7 @@ from ichformer.ct.audit import Audit
 from ichformer.ct.headless import Headless
 from ichformer.ct.hounsfield import read_as_signed
 from ichformer.ct.limits import MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO, check_grid
+from ichformer.ct.nibabel_log import heard_from_nibabel
 from ichformer.ct.nifti_affine import read_affine
 from ichformer.ct.orientation import lps_order, oblique_of, orient_lps, slice_normal, tilt_of
 from ichformer.ct.plausibility import check_values
@@ -130,7 +131,7 @@ def open_nifti(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"]]:
 def _open(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"], list[tuple[bool, str, str]]]:
     if not is_file(path):
         raise InputError("does not exist", where=path, mend="name a NIfTI file")
-    image, is_packed = _load(path)
+    image, is_packed, repairs = _load(path)
     dtype = image.get_data_dtype()
     if image.ndim != 3:
         raise InputError(f"has a shape of {list(image.shape)}, not three axes", where=path, mend="save one scan a file")
@@ -157,11 +158,11 @@ def _open(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"], list[tuple[bool,
             f"its vox_offset is {image.dataobj.offset}, inside the header", where=path, mend="export the scan again"
         )
     affine, notes = read_affine(image.header, image.shape, path)
-    return image, affine, notes
+    return image, affine, [*notes, (bool(repairs), "header_repaired", "; ".join(repairs))]
 
 
-def _load(path: Path) -> tuple[Any, bool]:
-    """The image without its voxels, axes of length 1 behind the third taken away; and whether the file is gzip."""
+def _load(path: Path) -> tuple[Any, bool, list[str]]:
+    """The image without its voxels, axes of length 1 behind the third taken away; whether the file is gzip; repairs."""
     stream = open_file(path)
     try:
         is_packed = stream.read(2) == b"\x1f\x8b"
@@ -171,9 +172,10 @@ def _load(path: Path) -> tuple[Any, bool]:
         unpacked.seek(0)
         kind = nib.Nifti2Image if 540 in size else nib.Nifti1Image
         holder = nib.FileHolder(fileobj=unpacked)
-        image = kind.from_file_map({"header": holder, "image": holder})
-        if image.ndim > 3 and set(image.shape[3:]) == {1}:
-            image = kind(image.dataobj.reshape(image.shape[:3]), None, image.header)
+        with heard_from_nibabel() as repairs:
+            image = kind.from_file_map({"header": holder, "image": holder})
+            if image.ndim > 3 and set(image.shape[3:]) == {1}:
+                image = kind(image.dataobj.reshape(image.shape[:3]), None, image.header)
         # The stream stays open as long as voxels can be asked for, so that a packed one is read in one go.
         weakref.finalize(image.dataobj, stream.close)
     except Exception as error:  # nibabel raises whatever it stumbles over
@@ -181,7 +183,7 @@ def _load(path: Path) -> tuple[Any, bool]:
         raise InputError(
             f"cannot be read as NIfTI ({type(error).__name__}: {one_line(error)})", where=path, mend="check the file"
         ) from None
-    return image, is_packed
+    return image, is_packed, repairs
 
 
 def _read_hu(image: Any, path: Path) -> tuple[Int16[np.ndarray, "i j k"], bool, int, int, bool]:

@@ -15,6 +15,8 @@ from ichformer.ct.limits import MAX_POSITION_MM, MAX_SPACING_MM, MIN_SPACING_MM,
 from ichformer.errors import InputError
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_UNITS = {1: "meter", 2: "mm", 3: "micron"}
+"""The three lowest bits of xyzt_units (NIfTI-1); the others are for time. Any other value does not tell the unit."""
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 
 _SAME, _ALIKE = 0.01, 0.25
@@ -43,7 +45,7 @@ def read_affine(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Float6
         qform that mirror each other, or distances and positions that no head has.
     """
     affine, notes = _choose(header, shape, path)
-    units = header.get_xyzt_units()[0]
+    units = _UNITS.get(int(header["xyzt_units"]) & 7, "unknown")
     affine = _RAS_TO_LPS @ affine
     affine[:3] *= _MM_PER_UNIT[units]
     lengths = _lengths(affine)

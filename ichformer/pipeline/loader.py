@@ -18,6 +18,7 @@ from ichformer.pipeline.mixup import mix_batch
 from ichformer.pipeline.records import PreparedScan, Store
 from ichformer.pipeline.sample import Sample
 from ichformer.pipeline.slabs import SlicePlan, arrange, plan_slices, plan_whole
+from ichformer.processes import shared_memory_needed, start_worker
 
 
 class _Rows:
@@ -99,8 +100,15 @@ def training_batches(
 
         # Grain's workers read absl's flags, which nobody parses outside absl's own programs.
         flags.FLAGS.mark_as_parsed()
-        iterable = iterable.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2))
+        processes = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
+        iterable = iterable.mp_prefetch(processes, worker_init_fn=_start_worker)
+        with shared_memory_needed():
+            return iter(iterable)
     return iter(iterable)
+
+
+def _start_worker(number: int, count: int) -> None:  # noqa: ARG001 - Grain says which of how many it is
+    start_worker()
 
 
 def evaluation_batches(

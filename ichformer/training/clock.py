@@ -8,6 +8,8 @@ from typing import Literal
 Errand = Literal["start", "input", "evaluation", "saving"]
 """What keeps a training from its steps: reading, placing and compiling, waiting for batches, judging, saving."""
 
+_MOMENT_S = 1e-9
+
 
 class Clock:
     """Counts the seconds of each errand; the device works on while the host runs one, so shares are upper bounds."""
@@ -36,7 +38,11 @@ class Clock:
         since the last mark in which the host waited for batches.
         """
         now = time.perf_counter()
-        seconds = now - self._marked
-        shares = {"goodput": 1 - self._spent / (now - self._began), "input_bound": self._waited / seconds}
+        # A clock may stand, as that of a virtual machine that is moved does: then a moment has passed.
+        seconds, in_all = max(now - self._marked, _MOMENT_S), max(now - self._began, _MOMENT_S)
+        shares = {
+            "goodput": 1 - min(max(self._spent, 0.0) / in_all, 1.0),
+            "input_bound": min(max(self._waited, 0.0) / seconds, 1.0),
+        }
         self._marked, self._waited = now, 0.0
         return seconds, shares

@@ -116,19 +116,12 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         """InputError for a value that is not of its type or outside its range."""
         check_settings(self, "--objective.")
-        for name in self.windows:
-            if name not in WINDOWS:
+        for what, names, known in (("window", self.windows, tuple(WINDOWS)), ("label", self.labels, LABELS)):
+            if unknown := [name for name in names if name not in known]:
                 raise InputError(
-                    f"there is no window {one_line(name)!r}",
-                    where="--objective.windows",
-                    mend=f"choose of {', '.join(WINDOWS)}",
-                )
-        for name in self.labels:
-            if name not in LABELS:
-                raise InputError(
-                    f"there is no label {one_line(name)!r}",
-                    where="--objective.labels",
-                    mend=f"choose of {', '.join(LABELS)}",
+                    f"there is no {what} {one_line(unknown[0])!r}",
+                    where=f"--objective.{what}s",
+                    mend=f"choose of {', '.join(known)}",
                 )
         width = self.decoder_width
         check_ranges(

@@ -1,7 +1,10 @@
 """What the command line sets for its own process. A library leaves the process of its caller as it is."""
 
 import logging
+import os
+import sys
 
+from ichformer.errors import InputError
 from ichformer.training.config import ParallelConfig
 from ichformer.training.hosts import join_hosts
 from ichformer.training.memory import keep_memory_of_steps
@@ -16,8 +19,10 @@ def own_process(parallel: ParallelConfig | None = None) -> None:
       parallel: of a training that several processes share: they have to meet first. None for a single process.
 
     Raises:
-      InputError: see ``hosts.join_hosts``.
+      InputError: see ``hosts.join_hosts``; or Linux shows no ``/proc``, without which XLA computes nothing on a CPU.
     """
+    if sys.platform == "linux" and not os.path.exists("/proc/cpuinfo"):
+        raise InputError("is not mounted, but XLA needs it", where="/proc", mend="mount -t proc proc /proc")
     if parallel is not None:
         join_hosts(parallel)
     keep_memory_of_steps()

@@ -38,7 +38,8 @@ def heed_signals() -> Iterator[Callable[[], bool]]:
         if number == signal.SIGINT and number in came:
             raise KeyboardInterrupt
         if number == signal.SIGINT:  # whoever is interrupted may be writing to sys.stderr
-            os.write(2, b"\nichformer: saves after this step; Ctrl-C again ends at once\n")
+            with contextlib.suppress(OSError):  # nor need there be a terminal any more
+                os.write(2, b"\nichformer: saves after this step; Ctrl-C again ends at once\n")
         came.append(number)
 
     heeded = [signal.SIGTERM]

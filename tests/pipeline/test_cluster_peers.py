@@ -74,7 +74,7 @@ def use(address: str) -> None:
         with cluster_executor(address, timeout_s=0.5):
             pass
     finally:
-        gc.collect()  # a client that failed ends its loop when it is collected, which must not be in another thread
+        gc.collect()  # a client that failed ends its loop where it is collected: not in the thread of another
 
 
 def test_an_address_that_dask_refuses_is_one_line():

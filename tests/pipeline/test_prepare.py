@@ -392,8 +392,8 @@ def test_no_place_to_write(index, tmp_path):
 
 def test_a_full_disk_stops_it_and_leaves_no_half_shard(index, tmp_path, monkeypatch):
     class FullDisk:
-        def __init__(self, path: str, _: str):
-            pathlib.Path(path).write_bytes(b"half")
+        def __init__(self, path: bytes, _: str):
+            pathlib.Path(os.fsdecode(path)).write_bytes(b"half")
 
         def write(self, _: bytes) -> None:
             raise RuntimeError("No space left on device")

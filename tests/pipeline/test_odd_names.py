@@ -1,0 +1,51 @@
+"""Folders whose names are no UTF-8, or forge what is printed, from the phantoms to the store and its records."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ichformer.cli import main
+from ichformer.cohorts.index import read_index, write_index
+from ichformer.cohorts.registry import COHORTS
+from ichformer.files import path_text
+from ichformer.pipeline.records import Store
+from ichformer.testing import tiny_cohort
+from tests.stores import prepare_here
+
+NAMES = [os.fsdecode(b"b\xe9"), "a\nb\x1b[31m\u202ec", "-rf"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_store_is_prepared_and_read(tmp_path, name):
+    cohort, out = tiny_cohort(tmp_path / name / "cohort", scans=2), tmp_path / name / "store"
+    index = COHORTS["phantom"](cohort, cache=out / "cache")
+    index["split"] = "train"
+    prepare_here(index, out)
+    store = Store.open(out)
+    assert len(store.index) == 2
+    plain = prepare_here(COHORTS["phantom"](tiny_cohort(tmp_path / "c", scans=2), cache=tmp_path), tmp_path / "s")
+    assert [store.record(row) for row in (0, 1)] == [plain.record(row) for row in (0, 1)]
+
+
+def test_an_index_moves_with_its_folder(tmp_path):
+    cohort = tiny_cohort(tmp_path / NAMES[0], scans=1)
+    index = COHORTS["phantom"](cohort, cache=tmp_path)
+    write_index(index, cohort / "again.csv")
+    assert not any(path.startswith("/") for path in (cohort / "again.csv").read_text().split(","))
+    assert read_index(cohort / "again.csv")["path"].tolist() == index["path"].tolist()
+
+
+@pytest.mark.parametrize("name", NAMES[:2])
+def test_what_is_printed_cannot_be_forged_and_json_is_utf8(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    tiny = {"scans": 1, "seed": 0, "sites": None, "prevalence": 0.5, "confounders": 0.0, "small": 0.0}
+    monkeypatch.setattr("ichformer.ct.phantom.cohort.write_phantom_cohort", lambda out, **asked: asked == tiny and out)
+    main(["phantom", "--out", name, "--scans", "1"])
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    assert printed.rstrip("\n").isprintable()
+    main(["phantom", "--out", name, "--scans", "1", "--json"])
+    said = json.loads(capsys.readouterr().out)["cohort"]
+    assert said.encode().decode() == said == path_text(Path(name))
