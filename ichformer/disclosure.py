@@ -51,8 +51,8 @@ _IN_TEXT = (
     ("identity", re.compile(rb'class="card identity"')),
 )
 _BLOB = re.compile(rb"[A-Za-z0-9+/=]{100,}")
-_PSEUDONYM = re.compile(r"(?:P|ST|SE)-[0-9a-f]{16}")
-_ID_COLUMNS = ("patient", "study", "series")
+PSEUDONYM = re.compile(r"(?:P|ST|SE)-[0-9a-f]{16}")
+ID_COLUMNS = ("patient", "study", "series")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def find_disclosures(folder: Path | str) -> list[Disclosure]:
     if not folder.is_dir():
         raise InputError("is no folder", where=folder, mend="name the folder of a run or a store")
     found: dict[tuple[str, str], list[str]] = {}
-    public = _public_names(folder)
+    public = public_names(folder)
     for path in _files(folder):
         file = path.relative_to(folder).as_posix()
         for code, example in _in_file(path, public):
@@ -169,7 +169,7 @@ def _overlapping(file: Any) -> Iterator[bytes]:
         end = data[-_OVERLAP:]
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def table_rows(path: Path) -> Iterator[dict[str, str]]:
     """The rows of a table of ours, as text; none where it is no table."""
     if path.stat().st_size > _MOST_INFLATED:
         raise ValueError("too large")
@@ -182,20 +182,22 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 
 def _in_table(path: Path) -> Iterator[tuple[str, str]]:
     """Names in a table that are neither published nor pseudonyms."""
-    for row in _rows(path):
-        origin, patient = _patient(row)
-        if patient and origin not in PUBLISHED and not _PSEUDONYM.fullmatch(patient):
+    for row in table_rows(path):
+        origin, patient = patient_of(row)
+        if patient and origin not in PUBLISHED and not PSEUDONYM.fullmatch(patient):
             yield "name", patient
 
 
-def _patient(row: Mapping[str, Any]) -> tuple[str, str]:
+def patient_of(row: Mapping[str, Any]) -> tuple[str, str]:
     """Origin and name of the patient of a row: two columns of ``seen.csv``, one of a table of predictions."""
     patient = str(row.get("patient") or "")
+    if "origin" in row:
+        return str(row["origin"]), patient
     origin, _, name = patient.rpartition("/")
-    return str(row.get("origin") or origin), name
+    return origin, name
 
 
-def _public_names(folder: Path) -> set[str]:
+def public_names(folder: Path) -> set[str]:
     """Studies and series of published sets, as the tables and the index below a folder name them."""
     public: set[str] = set()
     for path in _files(folder):
@@ -204,13 +206,13 @@ def _public_names(folder: Path) -> set[str]:
         try:
             rows: Any = ()
             if path.suffix == ".csv":
-                rows = _rows(path)
+                rows = table_rows(path)
             elif path.name == INDEX_NAME:
                 rows = json.loads(path.read_text(encoding="utf-8"))["series"] or ()
             for row in rows:
-                origin, patient = _patient(row)
-                if row.get("cohort", origin) in PUBLISHED and not _PSEUDONYM.fullmatch(patient):
-                    public |= {str(row.get(name)) for name in _ID_COLUMNS}
+                origin, patient = patient_of(row)
+                if row.get("cohort", origin) in PUBLISHED and not PSEUDONYM.fullmatch(patient):
+                    public |= {str(row.get(name)) for name in ID_COLUMNS}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return public
@@ -227,10 +229,10 @@ def _in_store(folder: Path) -> Iterator[tuple[str, str, str]]:
         return
     private = [entry for entry in store.index.to_dict("records") if entry["cohort"] not in PUBLISHED]
     if private and (folder / REJECTS_NAME).is_file():
-        named = [row["path"] for row in _rows(folder / REJECTS_NAME) if row.get("path")]
+        named = [row["path"] for row in table_rows(folder / REJECTS_NAME) if row.get("path")]
         yield from (("file_name", REJECTS_NAME, path) for path in named)
     for entry in private:
-        if not _PSEUDONYM.fullmatch(entry["patient"]):
+        if not PSEUDONYM.fullmatch(entry["patient"]):
             yield "name", INDEX_NAME, entry["patient"]
         file = f"{SHARD_FOLDER}/{entry['shard']}"
         try:
@@ -238,10 +240,11 @@ def _in_store(folder: Path) -> Iterator[tuple[str, str, str]]:
         except InputError as error:
             yield "unread", file, error.what
             continue
-        yield from ((code, file, example) for code, example in _in_header(header))
+        yield from ((code, file, example) for code, example in in_header(header))
 
 
-def _in_header(header: RecordHeader) -> Iterator[tuple[str, str]]:
+def in_header(header: RecordHeader) -> Iterator[tuple[str, str]]:
+    """(code, example) of what the header of a private scan's record discloses."""
     names = [name for name in header.source if not re.fullmatch(r"\d{1,6}", name)]
     for name in names:
         yield ("uid" if _UID.fullmatch(name.encode()) else "file_name"), name
