@@ -1,11 +1,13 @@
 """What a copy of a folder would disclose: of a store, a run, or anything else that a command of ours wrote."""
 
+import contextlib
 import csv
 import io
 import json
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -145,7 +147,7 @@ def _in_file(path: Path, public: set[str]) -> Iterator[tuple[str, str]]:
                         yield code, example
         if path.suffix == ".csv":
             yield from _in_table(path)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
+    except (InputError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError) as error:
         yield "unread", type(error).__name__
 
 
@@ -170,22 +172,29 @@ def _overlapping(file: Any) -> Iterator[bytes]:
 
 
 def table_rows(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of a table of ours, as text; none where it is no table."""
+    """The rows of a table of ours, as text, "" where a row is short; InputError where it cannot be read."""
     if path.stat().st_size > _MOST_INFLATED:
-        raise ValueError("too large")
+        raise InputError("is too large to be looked into", where=path, mend="look into it by yourself")
     text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
     try:
-        yield from csv.DictReader(io.StringIO(text, newline=""))
+        yield from csv.DictReader(io.StringIO(text, newline=""), restval="")
     except csv.Error as error:
-        raise ValueError("no table") from error
+        raise InputError(f"is no table ({error})", where=path, mend="look into it by yourself") from None
 
 
 def _in_table(path: Path) -> Iterator[tuple[str, str]]:
     """Names in a table that are neither published nor pseudonyms."""
     for row in table_rows(path):
         origin, patient = patient_of(row)
-        if patient and origin not in PUBLISHED and not PSEUDONYM.fullmatch(patient):
-            yield "name", patient
+        if patient and (origin not in PUBLISHED or PSEUDONYM.fullmatch(patient)):
+            yield from (("name", name) for name in _true_names(row, patient))
+
+
+def _true_names(row: Mapping[str, Any], patient: str) -> Iterator[str]:
+    """The patient, study and series of a private scan that are no pseudonyms; UIDs are found by their shape."""
+    for name in (patient, *(str(row.get(column) or "") for column in ID_COLUMNS[1:])):
+        if name and not PSEUDONYM.fullmatch(name) and not _UID.fullmatch(name.encode(errors="replace")):
+            yield name
 
 
 def patient_of(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -213,7 +222,7 @@ def public_names(folder: Path) -> set[str]:
                 origin, patient = patient_of(row)
                 if row.get("cohort", origin) in PUBLISHED and not PSEUDONYM.fullmatch(patient):
                     public |= {str(row.get(name)) for name in ID_COLUMNS}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return public
 
@@ -228,12 +237,11 @@ def _in_store(folder: Path) -> Iterator[tuple[str, str, str]]:
         yield "unread", INDEX_NAME, error.what
         return
     private = [entry for entry in store.index.to_dict("records") if entry["cohort"] not in PUBLISHED]
-    if private and (folder / REJECTS_NAME).is_file():
-        named = [row["path"] for row in table_rows(folder / REJECTS_NAME) if row.get("path")]
+    with contextlib.suppress(InputError, OSError):  # said already, as of any table
+        named = [row["path"] for row in table_rows(folder / REJECTS_NAME) if row.get("path")] if private else []
         yield from (("file_name", REJECTS_NAME, path) for path in named)
     for entry in private:
-        if not PSEUDONYM.fullmatch(entry["patient"]):
-            yield "name", INDEX_NAME, entry["patient"]
+        yield from (("name", INDEX_NAME, name) for name in _true_names(entry, entry["patient"]))
         file = f"{SHARD_FOLDER}/{entry['shard']}"
         try:
             header = read_header(read_shard(folder / file), where=file)[0]

@@ -235,8 +235,9 @@ def _copy_rejects(store: Store, copy: Path, key: bytes) -> None:
     rows = list(table_rows(store.path / REJECTS_NAME))
     private = (~store.index["cohort"].isin(PUBLISHED)).any()
     for row in rows if private else ():
-        said = row["reason"].partition(": ")[2] or row["reason"] if row["path"] else row["reason"]
-        row["reason"] = f"the scan: {hide_names(said, Path(row['path']))}" if row["path"] else said
-        row |= {"series": _renamed(row["series"], "series", key), "path": ""}
-    text = _as_csv(rows) if rows else (store.path / REJECTS_NAME).read_text(encoding="utf-8")
+        path, reason = row.get("path", ""), row.get("reason", "")
+        if path:
+            reason = f"the scan: {hide_names(reason.partition(': ')[2] or reason, Path(path))}"
+        row |= {"series": _renamed(row.get("series", ""), "series", key), "path": "", "reason": reason}
+    text = _as_csv(rows) if rows else (store.path / REJECTS_NAME).read_text(encoding="utf-8", errors="replace")
     (copy / REJECTS_NAME).write_text(text, encoding="utf-8")
