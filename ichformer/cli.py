@@ -519,22 +519,41 @@ def predict(
         )
 
 
-def scrub(folder: Positional[Path], /, *, check: bool = False, json: bool = False) -> None:
-    """Says what a copy of a store, a run or a folder of reports would disclose; changes nothing.
+def scrub(
+    folder: Positional[Path],
+    /,
+    *,
+    check: bool = False,
+    out: Path | None = None,
+    patient_key: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Says what a copy of a store, a run or a folder of reports would disclose, or makes a copy without it.
 
     Looked for are the key of the pseudonyms, names that are no pseudonyms, UIDs, names of files, dates, free text of
-    headers, paths of this machine and addresses. Exit code 0: nothing was found; 1: something was; 2: bad input.
+    headers, paths of this machine and addresses. Exit code 0: nothing was found, or nothing is left in the copy; 1:
+    something was; 2: bad input. The folder itself is never changed.
 
     Args:
       folder: the folder of a store or of a run, or any other that ichformer wrote.
-      check: look and say; needed, as there is nothing else yet that it does.
+      check: only look and say.
+      out: folder for the copy.
+      patient_key: with out, the file patient.key that pseudonyms are made with; by default the one in the folder, or
+        else a key that is forgotten.
       json: print one JSON object.
     """
     from ichformer.disclosure import find_disclosures, format_disclosures
 
-    if not check:
-        raise InputError("is missing", where="--check", mend=f"give it: ichformer scrub {folder} --check")
-    found = find_disclosures(folder)
+    if check == (out is not None):
+        raise InputError("give one of --check and --out", where="scrub", mend=f"ichformer scrub {folder} --check")
+    if out is None:
+        if patient_key is not None:
+            raise InputError("goes with --out", where="--patient-key", mend="leave it out")
+        found = find_disclosures(folder)
+    else:
+        from ichformer.scrub import scrub as copy
+
+        found = copy(folder, out, patient_key=patient_key)
     _print({"disclosed": [one.to_json() for one in found]}, format_disclosures(found), json)
     if found:
         sys.exit(1)

@@ -1,11 +1,13 @@
 """What a copy of a folder would disclose: of a store, a run, or anything else that a command of ours wrote."""
 
+import contextlib
 import csv
 import io
 import json
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,8 +53,8 @@ _IN_TEXT = (
     ("identity", re.compile(rb'class="card identity"')),
 )
 _BLOB = re.compile(rb"[A-Za-z0-9+/=]{100,}")
-_PSEUDONYM = re.compile(r"(?:P|ST|SE)-[0-9a-f]{16}")
-_ID_COLUMNS = ("patient", "study", "series")
+PSEUDONYM = re.compile(r"(?:P|ST|SE)-[0-9a-f]{16}")
+ID_COLUMNS = ("patient", "study", "series")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ def find_disclosures(folder: Path | str) -> list[Disclosure]:
     if not folder.is_dir():
         raise InputError("is no folder", where=folder, mend="name the folder of a run or a store")
     found: dict[tuple[str, str], list[str]] = {}
-    public = _public_names(folder)
+    public = public_names(folder)
     for path in _files(folder):
         file = path.relative_to(folder).as_posix()
         for code, example in _in_file(path, public):
@@ -145,7 +147,7 @@ def _in_file(path: Path, public: set[str]) -> Iterator[tuple[str, str]]:
                         yield code, example
         if path.suffix == ".csv":
             yield from _in_table(path)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
+    except (InputError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError) as error:
         yield "unread", type(error).__name__
 
 
@@ -169,33 +171,42 @@ def _overlapping(file: Any) -> Iterator[bytes]:
         end = data[-_OVERLAP:]
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of a table of ours, as text; none where it is no table."""
+def table_rows(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of a table of ours, as text, "" where a row is short; InputError where it cannot be read."""
     if path.stat().st_size > _MOST_INFLATED:
-        raise ValueError("too large")
+        raise InputError("is too large to be looked into", where=path, mend="look into it by yourself")
     text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
     try:
-        yield from csv.DictReader(io.StringIO(text, newline=""))
+        yield from csv.DictReader(io.StringIO(text, newline=""), restval="")
     except csv.Error as error:
-        raise ValueError("no table") from error
+        raise InputError(f"is no table ({error})", where=path, mend="look into it by yourself") from None
 
 
 def _in_table(path: Path) -> Iterator[tuple[str, str]]:
     """Names in a table that are neither published nor pseudonyms."""
-    for row in _rows(path):
-        origin, patient = _patient(row)
-        if patient and origin not in PUBLISHED and not _PSEUDONYM.fullmatch(patient):
-            yield "name", patient
+    for row in table_rows(path):
+        origin, patient = patient_of(row)
+        if patient and (origin not in PUBLISHED or PSEUDONYM.fullmatch(patient)):
+            yield from (("name", name) for name in _true_names(row, patient))
 
 
-def _patient(row: Mapping[str, Any]) -> tuple[str, str]:
+def _true_names(row: Mapping[str, Any], patient: str) -> Iterator[str]:
+    """The patient, study and series of a private scan that are no pseudonyms; UIDs are found by their shape."""
+    for name in (patient, *(str(row.get(column) or "") for column in ID_COLUMNS[1:])):
+        if name and not PSEUDONYM.fullmatch(name) and not _UID.fullmatch(name.encode(errors="replace")):
+            yield name
+
+
+def patient_of(row: Mapping[str, Any]) -> tuple[str, str]:
     """Origin and name of the patient of a row: two columns of ``seen.csv``, one of a table of predictions."""
     patient = str(row.get("patient") or "")
+    if "origin" in row:
+        return str(row["origin"]), patient
     origin, _, name = patient.rpartition("/")
-    return str(row.get("origin") or origin), name
+    return origin, name
 
 
-def _public_names(folder: Path) -> set[str]:
+def public_names(folder: Path) -> set[str]:
     """Studies and series of published sets, as the tables and the index below a folder name them."""
     public: set[str] = set()
     for path in _files(folder):
@@ -204,14 +215,14 @@ def _public_names(folder: Path) -> set[str]:
         try:
             rows: Any = ()
             if path.suffix == ".csv":
-                rows = _rows(path)
+                rows = table_rows(path)
             elif path.name == INDEX_NAME:
                 rows = json.loads(path.read_text(encoding="utf-8"))["series"] or ()
             for row in rows:
-                origin, patient = _patient(row)
-                if row.get("cohort", origin) in PUBLISHED and not _PSEUDONYM.fullmatch(patient):
-                    public |= {str(row.get(name)) for name in _ID_COLUMNS}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                origin, patient = patient_of(row)
+                if row.get("cohort", origin) in PUBLISHED and not PSEUDONYM.fullmatch(patient):
+                    public |= {str(row.get(name)) for name in ID_COLUMNS}
+        except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return public
 
@@ -226,22 +237,22 @@ def _in_store(folder: Path) -> Iterator[tuple[str, str, str]]:
         yield "unread", INDEX_NAME, error.what
         return
     private = [entry for entry in store.index.to_dict("records") if entry["cohort"] not in PUBLISHED]
-    if private and (folder / REJECTS_NAME).is_file():
-        named = [row["path"] for row in _rows(folder / REJECTS_NAME) if row.get("path")]
+    with contextlib.suppress(InputError, OSError):  # said already, as of any table
+        named = [row["path"] for row in table_rows(folder / REJECTS_NAME) if row.get("path")] if private else []
         yield from (("file_name", REJECTS_NAME, path) for path in named)
     for entry in private:
-        if not _PSEUDONYM.fullmatch(entry["patient"]):
-            yield "name", INDEX_NAME, entry["patient"]
+        yield from (("name", INDEX_NAME, name) for name in _true_names(entry, entry["patient"]))
         file = f"{SHARD_FOLDER}/{entry['shard']}"
         try:
             header = read_header(read_shard(folder / file), where=file)[0]
         except InputError as error:
             yield "unread", file, error.what
             continue
-        yield from ((code, file, example) for code, example in _in_header(header))
+        yield from ((code, file, example) for code, example in in_header(header))
 
 
-def _in_header(header: RecordHeader) -> Iterator[tuple[str, str]]:
+def in_header(header: RecordHeader) -> Iterator[tuple[str, str]]:
+    """(code, example) of what the header of a private scan's record discloses."""
     names = [name for name in header.source if not re.fullmatch(r"\d{1,6}", name)]
     for name in names:
         yield ("uid" if _UID.fullmatch(name.encode()) else "file_name"), name

@@ -108,7 +108,16 @@ def test_links_archives_pipes_and_what_cannot_be_read(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", np.array("/home/anna/x" * 4, dtype="S60"))
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "index.json").write_text("{}")
-    assert codes(tmp_path) == {"far": {"path"}, "a.npz": {"path"}, "index.json": {"unread"}}
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "wide.csv").write_text("patient,x\nfolder/P-0123456789abcdef," + "9" * 200_000)
+    (tmp_path / "b.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-40])
+    damaged = bytearray((tmp_path / "a.npz").read_bytes())
+    damaged[60:80] = bytes(20)
+    (tmp_path / "c.npz").write_bytes(damaged)
+    found = codes(tmp_path)
+    assert found["far"] == found["a.npz"] == {"path"}
+    assert found["index.json"] == found["wide.csv"] == found["c.npz"] == {"unread"}
+    assert set(found) <= {"far", "a.npz", "b.npz", "c.npz", "index.json", "wide.csv"}
 
 
 def test_the_command(stores, tmp_path, capsys):

@@ -148,6 +148,14 @@ def test_a_store_of_earlier_names_opens_and_is_not_gone_on_with(tmp_path, prepar
     assert not (tmp_path / "store" / "patient.key").exists()
 
 
+def test_published_sets_keep_their_names(tmp_path, capsys):
+    for option in (["--with-uids"], ["--patient-key", "k"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["prepare", "--dataset", "phantom", "--source", str(tmp_path), "--out", str(tmp_path / "o"), *option])
+        assert stop.value.code == 2
+        assert f"{option[0]}: goes with --dataset folder only" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_reports_name_nobody(kind, tmp_path, monkeypatch, capsys):
     source = plant(tmp_path, kind, (1,))

@@ -67,12 +67,16 @@ def reason_without_names(error: Exception, path: Path) -> str:
     known = explain_failure(error, where=path)
     if not isinstance(known, InputError):
         return f"the scan: cannot be read, a fault of ichformer ({type(error).__name__}); see `ichformer inspect`"
-    said = f"{known.what}; {known.mend}"
+    return one_line(f"the scan: {hide_names(f'{known.what}; {known.mend}', path)}", max_chars=1000)
+
+
+def hide_names(text: str, path: Path) -> str:
+    """A text without the names on the way to a scan and in it, other files, UIDs, and what is quoted."""
     for name in sorted(_names(path), key=len, reverse=True):
-        said = re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", "...", said)
+        text = re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", "...", text)
     for pattern, stands_for in _HIDDEN:
-        said = re.sub(pattern, stands_for, said)
-    return one_line(f"the scan: {said}", max_chars=1000)
+        text = re.sub(pattern, stands_for, text)
+    return text
 
 
 def _names(path: Path) -> set[str]:
