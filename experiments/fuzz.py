@@ -33,8 +33,10 @@ from ichformer.errors import InputError
 
 LIMIT_S = 5.0
 """Of processor time: how busy the machine is says nothing of the reader."""
-PATIENCE_S = 60.0
-"""Of the clock on the wall; who has not answered by then hangs."""
+HANG_S = 60
+"""Of processor time; who has not answered by then hangs, and is ended."""
+PATIENCE_S = 600.0
+"""Of the clock on the wall, for whoever waits for something that never comes."""
 LIMIT_BYTES = 2 << 30
 _OURS = re.compile(r"^the checkpoint of step \d+ cannot be read: [^\n]*\n", re.MULTILINE)
 """What ichformer itself says on standard error: an older checkpoint is taken."""
@@ -141,6 +143,7 @@ def _work(parent: multiprocessing.connection.Connection, bases: Path, seed: int,
             noise.truncate(0)
             noise.seek(0)
             parent.send({"kind": kind, "base": base_name, "mutation": mutation})
+            resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + HANG_S, resource.RLIM_INFINITY))
             result = _read(kind, place)
             sys.stdout.flush()
             sys.stderr.flush()

@@ -1,5 +1,7 @@
 """A small fuzz, as ``experiments/fuzz.py`` does it by the ten thousands: nothing but volumes and readable refusals."""
 
+import dataclasses
+import shutil
 import time
 
 import pytest
@@ -9,23 +11,56 @@ from experiments.fuzzing import subjects
 from ichformer.errors import InputError
 
 
-def test_broken_files_are_read_or_refused():
-    outcomes = list(fuzz.fuzz(range(100), seed=7, real=None, progress=False))
-    assert [o for o in outcomes if o.failed] == []
-    assert {o.kind for o in outcomes} == {"dicom", "nifti", "store"}
-    assert len({o.mutation for o in outcomes}) > 20
-    for kind in ("dicom", "nifti", "store"):
-        assert {o.end for o in outcomes if o.kind == kind} == {"read", "refused"}
-    assert fuzz.report(outcomes).splitlines()[-1].split()[:2] == ["all", "100"]
+@pytest.mark.parametrize(
+    "count",
+    [
+        100,
+        pytest.param(500, marks=pytest.mark.slow(minutes=1)),
+        pytest.param(20_000, marks=pytest.mark.full(minutes=40)),
+    ],
+)
+def test_broken_input_is_read_or_refused(count):
+    outcomes = list(fuzz.fuzz(range(count), seed=14, real=None, progress=False))
+    failed = [outcome for outcome in outcomes if outcome.failed]
+    assert not failed, fuzz.report(failed)
+    assert {outcome.kind for outcome in outcomes} == set(fuzz.KINDS)
+    assert len({outcome.mutation for outcome in outcomes}) > 20
+    assert {outcome.end for outcome in outcomes} == {"read", "refused"}
+    assert fuzz.report(outcomes).splitlines()[-1].split()[:2] == ["all", str(count)]
 
 
-def test_a_case_is_the_same_again(tmp_path):
-    subjects.write_bases(bases := tmp_path / "bases", None)
-    for number in range(20):
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory):
+    subjects.write_bases(folder := tmp_path_factory.mktemp("bases"), None)
+    return folder
+
+
+def test_a_case_is_the_same_again(bases, tmp_path):
+    for number in range(40):
         cases = [subjects.make_case(bases, tmp_path / f"{number}{k}", seed=3, number=number) for k in "ab"]
         assert cases[0] == cases[1]
         files = [sorted((tmp_path / f"{number}{k}").rglob("*.*")) for k in "ab"]
         assert [f.read_bytes() for f in files[0] if f.is_file()] == [f.read_bytes() for f in files[1] if f.is_file()]
+
+
+@pytest.mark.slow(minutes=1)
+def test_whole_input_is_read(bases, tmp_path):
+    """What is refused before it is broken would be refused for ever after, and nothing would be tried."""
+    for name, kind in fuzz.KINDS.items():
+        for base in sorted((bases / name).iterdir()):
+            shutil.copytree(base, tmp_path / name / base.name)
+            if base.name in ("jpeg CMYK", "png 1", "png moving"):
+                with pytest.raises(InputError):
+                    kind.read(tmp_path / name / base.name)
+            else:
+                kind.read(tmp_path / name / base.name)
+
+
+def test_every_mutation_can_be_applied(bases, tmp_path):
+    assert sum(kind.share for kind in fuzz.KINDS.values()) == pytest.approx(1)
+    for name in fuzz.KINDS:
+        found = [subjects.make_case(bases, tmp_path / name / str(i), seed=1, number=i, kinds=[name]) for i in range(30)]
+        assert len({mutation for _, _, mutation in found}) > 3
 
 
 def unreadable(_):
@@ -46,15 +81,27 @@ def slow(_):
         pass
 
 
+def forgetful(folder):
+    (folder / "half").write_text("written")
+    raise InputError("too late", where="x", mend="none")
+
+
 @pytest.mark.parametrize(
     ("reader", "end"),
-    [(unreadable, "unreadable message"), (faulty, "other error"), (hungry, "memory"), (slow, "slow")],
+    [
+        (unreadable, "unreadable message"),
+        (faulty, "other error"),
+        (hungry, "memory"),
+        (slow, "slow"),
+        (forgetful, "left files"),
+    ],
 )
 def test_what_is_no_success_is_a_failure(monkeypatch, tmp_path, reader, end):
     if reader is slow:
         monkeypatch.setattr(fuzz, "LIMIT_S", 0.005)
-    monkeypatch.setitem(fuzz.READERS, "dicom", reader)
-    outcome = fuzz.Outcome(number=0, kind="dicom", **fuzz._read("dicom", tmp_path))
+    monkeypatch.setitem(fuzz.KINDS, "dicom", dataclasses.replace(fuzz.KINDS["dicom"], read=reader))
+    (place := tmp_path / "0").mkdir()
+    outcome = fuzz.Outcome(number=0, kind="dicom", **fuzz._read("dicom", place))
     assert (outcome.end, outcome.failed) == (end, True)
     assert f"0: {end}: dicom" in fuzz.report([outcome])
 

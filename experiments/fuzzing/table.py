@@ -221,4 +221,4 @@ def read_table(folder: Path) -> None:
             assert {written.name for written in (folder / "out").iterdir()} == set(FILES)
 
 
-KIND = Kind(name="table", share=0.1, write=write_bases, damage=break_table, read=read_table)
+KIND = Kind(name="table", share=0.08, write=write_bases, damage=break_table, read=read_table)

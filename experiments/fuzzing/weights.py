@@ -329,4 +329,4 @@ def read_weights(folder: Path) -> None:
     load_weights(_parameters(layout.name), file)
 
 
-KIND = Kind(name="weights", share=0.13, write=write_bases, damage=break_weights, read=read_weights)
+KIND = Kind(name="weights", share=0.15, write=write_bases, damage=break_weights, read=read_weights)

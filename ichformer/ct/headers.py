@@ -19,6 +19,7 @@ from pydicom.uid import UID
 from ichformer.ct.archives import open_file, read_start
 from ichformer.ct.limits import MAX_INTERCEPT, MAX_POSITION_MM, MAX_SLOPE, MAX_SPACING_MM, MIN_SPACING_MM
 from ichformer.ct.quiet import silent_log
+from ichformer.ct.silent import silent_log
 from ichformer.errors import InputError, one_line
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"

@@ -14,6 +14,8 @@ from ichformer.ct.archives import file_size, open_file
 from ichformer.ct.hounsfield import MAX_SIDE
 from ichformer.ct.limits import MAX_VOXELS
 from ichformer.ct.quiet import silent_log, silent_stderr
+from ichformer.ct.silent import silent_log, silent_stderr
+from ichformer.ct.volume import MAX_VOXELS
 from ichformer.errors import InputError, one_line
 
 Grey = UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]
@@ -103,6 +105,8 @@ def _grey(page: Image.Image, file: Path, notes: dict[str, str]) -> Grey:
         if alpha.getextrema()[0] < 255:
             notes["picture_transparent"] = f"{one_line(file.name)} is transparent in places, which were taken as black"
         page = Image.composite(page, Image.new("RGBA", page.size, (0, 0, 0, 255)), alpha)
+    if page.mode == "L":
+        return np.asarray(page)
     channels = np.asarray(page.convert("RGB"))
     if np.mean(np.ptp(channels.astype(np.int16), axis=2) > _COLOUR) > 0.001:
         raise InputError("is coloured", where=file, mend=EXPORT)

@@ -49,7 +49,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _as_float32(array: np.ndarray) -> np.ndarray:
-    return array if array.dtype.kind in "biu" else array.astype(np.float32)
+    return array if array.dtype.kind in "biu" else array.astype(np.float32, copy=False)
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

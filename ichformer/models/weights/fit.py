@@ -14,8 +14,8 @@ from ichformer.models.weights.swin import repeat_slices, resize_bias
 
 Inflation = Literal["mean", "centre"]
 
-_MAX_PATCH = 64 * 64
-"""Pixels of a patch whose kernel is resized, which takes memory with their square; published ones have 32 x 32."""
+_MAX_PATCH = 32 * 32
+"""Pixels of the largest patch whose kernel is resized, as published ones have; memory and time grow with their square."""
 
 _Change = tuple[np.ndarray, str]
 """An array, and in a few words what was done to it; "" for nothing."""

@@ -11,7 +11,7 @@ def torch_gru(source: Source) -> Tree:
     layer = 0
     while f"weight_ih_l{layer}" in source:
         for ours, theirs in ((f"forward{layer}", f"l{layer}"), (f"backward{layer}", f"l{layer}_reverse")):
-            given, state = source.take(f"bias_ih_{theirs}"), source.take(f"bias_hh_{theirs}")
+            given, state = source.alike(f"bias_ih_{theirs}", f"bias_hh_{theirs}")
             hidden = state.size // 3
             # Gates r, z, n: torch's second bias only acts on its own at n, inside the reset.
             added = np.concatenate([state[: 2 * hidden], np.zeros_like(state[2 * hidden :])])

@@ -60,10 +60,20 @@ class Source:
 
         Ioffe & Szegedy 2015, algorithm 2, line 11: ``y = gamma / sqrt(var + eps) x + (beta - gamma mean / sqrt(...))``.
         """
-        scale = self.take(f"{name}.weight") / np.sqrt(self.take(f"{name}.running_var") + epsilon)
-        bias = self.take(f"{name}.bias") - self.take(f"{name}.running_mean") * scale
+        weight, bias, mean, variance = self.alike(
+            *(f"{name}.{part}" for part in ("weight", "bias", "running_mean", "running_var"))
+        )
+        scale = weight / np.sqrt(variance + epsilon)
         self._taken.add(f"{name}.num_batches_tracked")
-        return {"scale": scale, "bias": bias}
+        return {"scale": scale, "bias": bias - mean * scale}
+
+    def alike(self, *names: str) -> list[np.ndarray]:
+        """Tensors that have to be of one shape, or NumPy would stretch one over another; ValueError if they are not."""
+        found = [self.take(name) for name in names]
+        for name, tensor in zip(names, found, strict=True):
+            if tensor.shape != found[0].shape:
+                raise ValueError(f"{name} is not of the shape of {names[0]}")
+        return found
 
     def _bias(self, name: str) -> Tree:
         return {"bias": self.take(f"{name}.bias")} if f"{name}.bias" in self._tensors else {}

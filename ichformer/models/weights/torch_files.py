@@ -47,6 +47,9 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "teacher")
 """Under what name training scripts put the weights beside an optimiser and an epoch."""
 
 _DEEPEST = 4
+_MOST_SHARED = 8
+"""How often the numbers of a file may stand in its tensors, all in all; tied weights stand twice."""
+
 _MEND = "save the model's state_dict() with torch.save, or as .safetensors"
 
 _DTYPES: dict[str, np.dtype] = {
@@ -168,7 +171,11 @@ def _state_dict(found: Any, path: Path) -> dict[str, _Tensor]:
 def _arrays(tensors: dict[str, _Tensor], read: Callable[[_Storage], np.ndarray]) -> dict[str, np.ndarray]:
     """Each storage is read once."""
     flat = {storage: read(storage) for storage in {tensor.storage for tensor in tensors.values()}}
-    return {name: tensor.view(flat[tensor.storage].view(tensor.dtype)) for name, tensor in tensors.items()}
+    found = {name: tensor.view(flat[tensor.storage].view(tensor.dtype)) for name, tensor in tensors.items()}
+    # Views take no memory, but whoever copies them does: a small file could hold one storage under a million names.
+    if sum(array.nbytes for array in found.values()) > _MOST_SHARED * sum(array.nbytes for array in flat.values()):
+        raise ValueError("its tensors share their storages too often")
+    return found
 
 
 class _Unpickler(pickle._Unpickler):
