@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import io
-import json
 import os
 import re
 import zipfile
@@ -17,7 +16,7 @@ from ichformer.ct.known_words import without_free_text
 from ichformer.errors import InputError, one_line
 from ichformer.pipeline.header import RecordHeader, read_header
 from ichformer.pipeline.pseudonyms import KEY_NAME, PUBLISHED
-from ichformer.pipeline.records import INDEX_NAME, REJECTS_NAME, SHARD_FOLDER, Store, read_shard
+from ichformer.pipeline.records import INDEX_NAME, REJECTS_NAME, SHARD_FOLDER, Store, read_shard, read_store_index
 
 DISCLOSURE_CODES: Mapping[str, str] = {
     "date": "dates, of birth or of a study perhaps",
@@ -217,12 +216,12 @@ def public_names(folder: Path) -> set[str]:
             if path.suffix == ".csv":
                 rows = table_rows(path)
             elif path.name == INDEX_NAME:
-                rows = json.loads(path.read_text(encoding="utf-8"))["series"] or ()
+                rows = read_store_index(path)[2] or ()
             for row in rows:
                 origin, patient = patient_of(row)
                 if row.get("cohort", origin) in PUBLISHED and not PSEUDONYM.fullmatch(patient):
                     public |= {str(row.get(name)) for name in ID_COLUMNS}
-        except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (InputError, OSError, ValueError):
             continue
     return public
 

@@ -39,6 +39,7 @@ from ichformer.pipeline.records import (
     Store,
     decode_record,
     encode_record,
+    read_index_values,
     shard_path,
 )
 from ichformer.pipeline.rejects import hide_names
@@ -188,8 +189,8 @@ def _renamed(name: str, kind: str, key: bytes) -> str:
 
 
 def _copy_store(store: Store, copy: Path, key: bytes) -> None:
-    values = json.loads((store.path / INDEX_NAME).read_text(encoding="utf-8"))
-    facts, known = read_facts(store.path / FACTS_NAME), {}
+    values = read_index_values(store.path / INDEX_NAME)
+    facts, known = read_facts(store.path / FACTS_NAME, store.index["sha256"]), {}
     (copy / SHARD_FOLDER).mkdir()
     of_shard = {entry["shard"]: row for row, entry in store.index.iterrows()}
     for entry in values["series"]:

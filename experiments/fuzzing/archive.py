@@ -51,7 +51,7 @@ class _Pipe(io.RawIOBase):
 
 def _streamed(members: Mapping[str, bytes]) -> bytes:
     pipe = _Pipe()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as file:  # type: ignore[arg-type]
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as file:
         for name, data in members.items():
             file.writestr(zipfile.ZipInfo(name), data)
     return bytes(pipe.data)

@@ -6,6 +6,7 @@ import pickle
 import re
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def _gru() -> Tensors:
     )
 
 
-_MAKES = {"vit": _vit, "resnet": _resnet, "gru": _gru}
+_MAKES: dict[str, Callable[[], Tensors]] = {"vit": _vit, "resnet": _resnet, "gru": _gru}
 
 
 def _random(shapes: dict[str, tuple[int, ...]]) -> Tensors:
@@ -148,7 +149,7 @@ def _npz(tensors: Tensors) -> bytes:
     return made.getvalue()
 
 
-_WRITERS = {
+_WRITERS: dict[str, Callable[[Tensors], bytes]] = {
     "weights.safetensors": save,
     "weights.npz": _npz,
     "weights.pt": lambda tensors: _torch_zip(_state_dict(tensors), tensors),
@@ -186,7 +187,7 @@ def other_shapes(rng: np.random.Generator, tensors: Tensors) -> Tensors:
     name = list(tensors)[int(rng.integers(len(tensors)))]
     array = tensors[name]
     ways: tuple[np.ndarray, ...] = (
-        *(np.float32(1.0)[None][0:0], np.array(1.0, np.float32), array[None], array.ravel(), array[..., :0], array[:1]),
+        *(np.zeros(0, np.float32), np.array(1.0, np.float32), array[None], array.ravel(), array[..., :0], array[:1]),
         *(array.astype(np.int64), array.astype(np.uint8), array > 0.5, array * np.float32(np.inf), array * np.nan),
         *(
             np.zeros((0, 2**20, 2**20), np.float32),

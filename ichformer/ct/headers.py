@@ -18,7 +18,6 @@ from pydicom.uid import UID
 
 from ichformer.ct.archives import open_file, read_start
 from ichformer.ct.limits import MAX_INTERCEPT, MAX_POSITION_MM, MAX_SLOPE, MAX_SPACING_MM, MIN_SPACING_MM
-from ichformer.ct.quiet import silent_log
 from ichformer.ct.silent import silent_log
 from ichformer.errors import InputError, one_line
 

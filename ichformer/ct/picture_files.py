@@ -11,11 +11,8 @@ from jaxtyping import UInt8, UInt16
 from PIL import ExifTags, Image, ImageOps
 
 from ichformer.ct.archives import file_size, open_file
-from ichformer.ct.hounsfield import MAX_SIDE
-from ichformer.ct.limits import MAX_VOXELS
-from ichformer.ct.quiet import silent_log, silent_stderr
+from ichformer.ct.limits import MAX_SIDE, MAX_VOXELS
 from ichformer.ct.silent import silent_log, silent_stderr
-from ichformer.ct.volume import MAX_VOXELS
 from ichformer.errors import InputError, one_line
 
 Grey = UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]
@@ -102,7 +99,7 @@ def _grey(page: Image.Image, file: Path, notes: dict[str, str]) -> Grey:
     if page.has_transparency_data:
         page = page.convert("RGBA")
         alpha = page.getchannel("A")
-        if alpha.getextrema()[0] < 255:
+        if int(np.asarray(alpha).min()) < 255:
             notes["picture_transparent"] = f"{one_line(file.name)} is transparent in places, which were taken as black"
         page = Image.composite(page, Image.new("RGBA", page.size, (0, 0, 0, 255)), alpha)
     if page.mode == "L":
