@@ -10,6 +10,7 @@ from ichformer.json_files import convert
 AUDIT_CODES: dict[str, str] = {
     "affines_differ": "sform and qform of a NIfTI file say different things; the sform was taken",
     "bent_stack": "the positions of the slices do not lie on a straight line; the affine joins the first and the last",
+    "blank_slices": "slices between others hold one value only, as a failed export leaves them",
     "brain_not_found": "no inside of a skull could be made out, so nothing of the scan was kept",
     "codestream_differs": "a JPEG 2000 code stream and its header disagree on sign or bits",
     "corrupted": "the scan was made worse on purpose, to measure what a model makes of that",
@@ -39,6 +40,7 @@ AUDIT_CODES: dict[str, str] = {
     "range_suspicious": "air, bone or soft tissue is not where it is in HU, so the values may be something else",
     "reoriented": "rows or columns were flipped or exchanged to run anterior to posterior and right to left",
     "rescale_type_absent": "RescaleType is absent; the rescaled values were taken as HU",
+    "rescale_varies": "the rescaling to HU changes within the stack, so that slices may differ in brightness",
     "series_divided": "one SeriesInstanceUID holds several stacks, which were told apart; this is one of them",
     "sign_repaired": "the values make sense only with the other sign than PixelRepresentation or the data type says",
     "slices_interpolated": "missing slices were interpolated from those on both sides",

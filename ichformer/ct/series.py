@@ -196,6 +196,7 @@ def group_files(files: Iterable[Path], *, path: Path) -> Found[Series]:
                 code = "failed" if isinstance(said, Fault) else "unreadable"
                 paths = dict.fromkeys(header.path for header in alike)
                 set_aside += [SetAside(path=file, code=code, text=str(said)) for file in paths]
+    series = _say_planes(series)
     series.sort(key=lambda one: order[one.headers[0].path])
     return Found(path=path, series=tuple(series), set_aside=tuple(set_aside))
 
@@ -299,11 +300,60 @@ def _by_plane(headers: list[Header]) -> list[list[Header]]:
     return planes
 
 
+def _say_planes(series: Iterable[Series]) -> list[Series]:
+    """Say of stacks of one SeriesInstanceUID that they differ in size, orientation or pixel spacing.
+
+    A head may be scanned in two blocks, tilted below and straight above, and each block is a stack of its own. Whoever
+    gets one of them should know that there is another.
+    """
+    of_uid: dict[tuple[str, ...], list[Series]] = {}
+    for one in series:
+        first = one.headers[0]
+        of_uid.setdefault((one.uid or str(first.path), first.study_uid, first.patient_id, first.modality), []).append(
+            one
+        )
+    said = []
+    for alike in of_uid.values():
+        planes: list[Header] = []
+        which = []
+        for one in alike:
+            first = one.headers[0]
+            known = (i for i, plane in enumerate(planes) if _size(first) == _size(plane) and _lies_like(first, plane))
+            which.append(next(known, len(planes)))
+            planes += [first] * (which[-1] == len(planes))
+        names = [
+            name
+            for name, is_same in (
+                ("size", all(_size(plane) == _size(planes[0]) for plane in planes)),
+                ("orientation", all(_turned_like(plane, planes[0]) for plane in planes)),
+                ("pixel spacing", all(_spaced_like(plane, planes[0]) for plane in planes)),
+            )
+            if not is_same
+        ]
+        for one, number in zip(alike, which, strict=True):
+            told = [f"part {number + 1} of {len(planes)}, by {' and '.join(names)}"] * (len(planes) > 1)
+            told += [one.told_apart] * bool(one.told_apart)
+            said.append(replace(one, told_apart="; ".join(told)))
+    return said
+
+
+def _size(header: Header) -> tuple[int, int]:
+    return header.rows, header.columns
+
+
 def _lies_like(header: Header, other: Header) -> bool:
+    return _turned_like(header, other) and _spaced_like(header, other)
+
+
+def _turned_like(header: Header, other: Header) -> bool:
     if header.orientation is not None and other.orientation is not None:
         for axis in (slice(0, 3), slice(3, 6)):
             if math.dist(header.orientation[axis], other.orientation[axis]) > _SAME_ANGLE:
                 return False
+    return True
+
+
+def _spaced_like(header: Header, other: Header) -> bool:
     if header.spacing_mm is None or other.spacing_mm is None:
         return True
     return all(
