@@ -1,8 +1,6 @@
 """What a copy of a folder would disclose: of a store, a run, or anything else that a command of ours wrote."""
 
 import contextlib
-import csv
-import io
 import os
 import re
 import zipfile
@@ -12,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ichformer.cohorts.csv_text import read_text_table
 from ichformer.ct.known_words import without_free_text
 from ichformer.errors import InputError, one_line
 from ichformer.pipeline.header import RecordHeader, read_header
@@ -170,15 +169,10 @@ def _overlapping(file: Any) -> Iterator[bytes]:
         end = data[-_OVERLAP:]
 
 
-def table_rows(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of a table of ours, as text, "" where a row is short; InputError where it cannot be read."""
-    if path.stat().st_size > _MOST_INFLATED:
-        raise InputError("is too large to be looked into", where=path, mend="look into it by yourself")
-    text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
-    try:
-        yield from csv.DictReader(io.StringIO(text, newline=""), restval="")
-    except csv.Error as error:
-        raise InputError(f"is no table ({error})", where=path, mend="look into it by yourself") from None
+def table_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table of ours, as text; InputError where it cannot be read."""
+    table = read_text_table(path).rows
+    return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False, name=None)]
 
 
 def _in_table(path: Path) -> Iterator[tuple[str, str]]:

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ichformer.errors import InputError, Stopped, mendable, one_line
-from ichformer.json_files import read_json
+from ichformer.json_files import parse_json
 
 BEAT_S = 10.0
 """Between two refreshments of a lease."""
@@ -293,10 +293,16 @@ def _make(path: Path, holder: Holder) -> bool:
 
 
 def _read(path: Path) -> Holder | None:
-    """Whose lease it is; None where it is gone or does not say."""
+    """Whose lease it is; None where it is gone or does not say.
+
+    Raises:
+      OSError: a file system that does not answer now, which says nothing of the lease.
+    """
     try:
-        return read_json(path, Holder, mend="delete it where nothing works in the folder", max_bytes=_MAX_BYTES)
-    except InputError:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES)
+        return parse_json(data, Holder, where=path, mend="delete it where nothing works in the folder")
+    except (FileNotFoundError, InputError):
         return None
 
 

@@ -1,9 +1,7 @@
 """A copy of a store or a run without what says who a patient is or whose machine it came from."""
 
-import csv
 import hashlib
 import hmac
-import io
 import json
 import os
 import re
@@ -17,6 +15,7 @@ from typing import Any
 
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from ichformer.csv_fields import csv_bytes
 from ichformer.ct.known_words import without_free_text
 from ichformer.disclosure import (
     ID_COLUMNS,
@@ -164,11 +163,7 @@ def _last(path: str) -> str:
 
 
 def _as_csv(rows: list[dict[str, str]]) -> str:
-    out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return csv_bytes({name: [row[name] for row in rows] for name in rows[0]}).decode()
 
 
 def _renamed_row(row: Mapping[str, str], key: bytes) -> dict[str, str]:

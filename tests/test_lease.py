@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
 import multiprocessing
 import os
@@ -338,3 +339,15 @@ def test_a_look_tells_whether_a_work_is_done_there(tmp_path):
     assert module.is_held(tmp_path, what="training")
     left_by(elsewhere, tmp_path, number=3, age_s=3600.0)
     assert not module.is_held(tmp_path, what="training")
+
+
+def test_a_file_system_that_does_not_answer_for_a_moment_takes_no_lease_away(tmp_path, monkeypatch):
+    def busy(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with hold(tmp_path, what="training", beat_s=0.02) as lease:
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "open", busy)
+            time.sleep(0.2)
+        time.sleep(0.2)
+        lease.confirm()
