@@ -78,15 +78,14 @@ def process_pool(workers: int, *, initializer: Callable[[], None]) -> ProcessPoo
     """
     # Spawn: JAX, BLAS and Riegeli keep threads, which a forked process would find dead.
     context = multiprocessing.get_context("spawn")
-    with shared_memory_needed():
-        return _Pool(workers, mp_context=context, initializer=initializer)
+    check_shared_memory()
+    return _Pool(workers, mp_context=context, initializer=initializer)
 
 
-@contextmanager
-def shared_memory_needed() -> Iterator[None]:
-    """Inside, queues of processes are made; InputError where the system has no shared memory for their semaphores."""
+def check_shared_memory() -> None:
+    """InputError where the system has no shared memory for the semaphores by which processes share a queue."""
     try:
-        yield
+        multiprocessing.get_context("spawn").Lock()
     except (OSError, NotImplementedError, ImportError) as error:
         said = error.strerror if isinstance(error, OSError) else error
         raise InputError(

@@ -1,5 +1,6 @@
 """One function over many things: in order, each once, and nothing is begun after the end."""
 
+import errno
 import os
 import resource
 import signal
@@ -12,6 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ichformer.errors import InputError
+from ichformer.pipeline.augment import Augmentation
+from ichformer.pipeline.loader import training_batches
+from ichformer.pipeline.records import Store
+from ichformer.pipeline.workers import run_all
 from ichformer.processes import ending_in_order, map_processes
 
 MANY, BAD = 60, 10
@@ -146,3 +152,22 @@ def test_a_signal_that_somebody_else_handles_is_left_to_him():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_no_shared_memory_is_one_line(tmp_path, monkeypatch, tiny_store):
+    """As where /dev/shm is not there or may not be written to; whether workers read scans or prepare them."""
+
+    def refused(*_, **__):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", refused)
+    asked = {"split": "train", "seed": 0, "batch_size": 2, "num_slices": 4, "augmentation": Augmentation()}
+    store = Store.open(tiny_store)
+    for work in (
+        lambda: list(map_processes(partial(leave_a_mark, tmp_path), range(9), desc="", unit="", workers=2)),
+        lambda: list(run_all(len, ["a"], executor=None, workers=1)),
+        lambda: training_batches(store, **asked, num_workers=1),
+    ):
+        with pytest.raises(InputError, match=r"/dev/shm: worker processes need shared memory there \(No such file"):
+            work()
+    assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from ichformer.pipeline.mixup import mix_batch
 from ichformer.pipeline.records import PreparedScan, Store
 from ichformer.pipeline.sample import Sample
 from ichformer.pipeline.slabs import SlicePlan, arrange, plan_slices, plan_whole
-from ichformer.processes import shared_memory_needed, start_worker
+from ichformer.processes import check_shared_memory, start_worker
 
 
 class _Rows:
@@ -98,12 +98,11 @@ def training_batches(
     if num_workers:
         from absl import flags
 
+        check_shared_memory()
         # Grain's workers read absl's flags, which nobody parses outside absl's own programs.
         flags.FLAGS.mark_as_parsed()
         processes = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
         iterable = iterable.mp_prefetch(processes, worker_init_fn=_start_worker)
-        with shared_memory_needed():
-            return iter(iterable)
     return iter(iterable)
 
 
