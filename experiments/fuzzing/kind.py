@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+COHORT_SCANS = 4
+"""Of the phantom cohort that whole inputs are made of."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:

@@ -13,6 +13,13 @@ _EXTREMES = (0, 1, 0x7F, 0x80, 0xFF)
 HUGE = (0xFFFFFFFF, 0xFFFFFFFE, 0x7FFFFFFF, 0x80000000, 0x40000000, 0x10000, 0)
 """Numbers of 32 bits that ask for memory, or for nothing."""
 
+NAMES = (
+    *("/etc/passwd", "../../x.dcm", "..\\..\\x.dcm", "C:\\x.dcm", "C:x.dcm", "\\\\host\\x.dcm", "//host/x.dcm"),
+    *("a\0b.dcm", "", ".", "./.", "/", " ", "a//b.dcm", "a/./b.dcm", "\x1b[31m.dcm", "\u202egnp.exe", "\ud83d\ude00"),
+    *("a" * 300 + ".dcm", "a/" * 2000 + "x.dcm", "CON", "nul.dcm", "series", "series/", "x.png", "x.nii.gz", "x.zip"),
+)
+"""Names of files that lead elsewhere, or that no file can have."""
+
 
 def by_name(mutations: Iterable[Mutation]) -> dict[str, Mutation]:
     """Each under the name that a report calls it by."""

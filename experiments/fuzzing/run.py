@@ -8,10 +8,10 @@ import jax
 import numpy as np
 import pandas as pd
 
-from experiments.fuzzing.archive import zip_field
 from experiments.fuzzing.kind import Kind, Source
 from experiments.fuzzing.mutations import ANY, JSON, Mutation, by_name, special_or_any
 from experiments.fuzzing.table import CSV, predictions_of
+from experiments.fuzzing.zips import zip_field
 from ichformer import LABELS
 from ichformer.cohorts.index import COLUMNS
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, read_ood, write_ood

@@ -1,7 +1,8 @@
-"""Stores: their index, what they keep of each scan, their shards, and records inside sound shards."""
+"""Stores: index, facts of each scan, shards, and records inside sound shards; and what a phantom cohort is."""
 
 import hashlib
 import json
+import shutil
 import struct
 import zlib
 from collections.abc import Mapping
@@ -11,14 +12,16 @@ from pathlib import Path
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from experiments.fuzzing.kind import Kind, Source
+from experiments.fuzzing.kind import COHORT_SCANS, Kind, Source
 from experiments.fuzzing.mutations import ANY, JSON, by_name, choose, special_or_any, strange_value
 from ichformer.pipeline.facts import FACTS_NAME, complete_facts
 from ichformer.pipeline.prepare import prepare
 from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.records import INDEX_NAME, Store, read_shard
+from ichformer.testing import tiny_cohort
 
 _PREFIX = struct.Struct("<4sHII")
+_COHORT = "phantom.json"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -55,19 +58,22 @@ RECORD = by_name((record_header, record_frame, frame_bomb))
 
 
 def write_bases(folder: Path, source: Source) -> None:
-    """One store of a few scans, with the facts that a training writes."""
+    """One store of a few scans, with the facts that a training writes; and what a phantom cohort says of itself."""
     with ThreadPoolExecutor(1) as executor:
         prepare(source.index, folder / "tiny", config=PrepareConfig(size=32), executor=executor, progress=False)
     complete_facts(Store.open(folder / "tiny"))
+    (folder / "cohort").mkdir()
+    shutil.copyfile(source.cohort / _COHORT, folder / "cohort" / _COHORT)
 
 
 def break_store(rng: np.random.Generator, store: Path) -> str:
     """The index, the facts, a shard, or a record inside a sound shard that the index agrees with."""
     index, what = store / INDEX_NAME, rng.random()
-    if what < 0.4:
-        file = index if what < 0.3 else store / FACTS_NAME
+    cohort = store / _COHORT
+    if what < 0.4 or cohort.exists():
+        file = cohort if cohort.exists() else index if what < 0.3 else store / FACTS_NAME
         # Each line of the facts is JSON of its own; the first is broken.
-        head, *rest = file.read_bytes().splitlines(keepends=True) if file != index else [file.read_bytes()]
+        head, *rest = file.read_bytes().splitlines(keepends=True) if file.name == FACTS_NAME else [file.read_bytes()]
         name, mutation = special_or_any(rng, JSON)
         file.write_bytes(b"".join([bytes(mutation(rng, bytearray(head))), *rest]))
         return f"{file.stem} {name}"
@@ -93,7 +99,10 @@ def break_store(rng: np.random.Generator, store: Path) -> str:
 
 
 def read_store(folder: Path) -> None:
-    """Every record of a store, whole and by slices, and the facts."""
+    """Every record of a store, whole and by slices, and the facts; a phantom cohort as what may be gone on with."""
+    if (folder / _COHORT).exists():
+        tiny_cohort(folder, scans=COHORT_SCANS, prevalence=1.0)
+        return
     store = Store.open(folder)
     for row in range(len(store.index)):
         scan = store.read(row)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.fuzzing import archive, dicom, nifti, picture, run, store, table, weights
-from experiments.fuzzing.kind import Kind, Source
+from experiments.fuzzing.kind import COHORT_SCANS, Kind, Source
 from ichformer.cohorts.index import read_index
 from ichformer.testing import tiny_cohort
 
@@ -24,7 +24,7 @@ def write_bases(folder: Path, real: Path | None, kinds: Collection[str] = tuple(
       real: real files to take too, as ``shared/data`` has them.
       kinds: names of those that are wanted.
     """
-    cohort = tiny_cohort(folder / "cohort", scans=4, prevalence=1.0)
+    cohort = tiny_cohort(folder / "cohort", scans=COHORT_SCANS, prevalence=1.0)
     source = Source(cohort=cohort, index=read_index(cohort / "studies.csv"), real=real)
     for name in kinds:
         (folder / name).mkdir()

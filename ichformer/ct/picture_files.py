@@ -99,7 +99,7 @@ def _grey(page: Image.Image, file: Path, notes: dict[str, str]) -> Grey:
     if page.has_transparency_data:
         page = page.convert("RGBA")
         alpha = page.getchannel("A")
-        if int(np.asarray(alpha).min()) < 255:
+        if (np.asarray(alpha) < 255).any():
             notes["picture_transparent"] = f"{one_line(file.name)} is transparent in places, which were taken as black"
         page = Image.composite(page, Image.new("RGBA", page.size, (0, 0, 0, 255)), alpha)
     if page.mode == "L":

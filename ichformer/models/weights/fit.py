@@ -15,7 +15,7 @@ from ichformer.models.weights.swin import repeat_slices, resize_bias
 Inflation = Literal["mean", "centre"]
 
 _MAX_PATCH = 32 * 32
-"""Pixels of the largest patch whose kernel is resized, as published ones have; memory grows with their square."""
+"""Pixels of the largest patch whose kernel is resized; published ones have as many. Memory grows with their square."""
 
 _Change = tuple[np.ndarray, str]
 """An array, and in a few words what was done to it; "" for nothing."""
