@@ -77,7 +77,7 @@ def judge(
     }
     files = {
         "predictions.csv": predictions_csv(table, labels=labels),
-        **{name: page.encode() for name, page in pages.items()},
+        **{name: page.encode(errors="backslashreplace") for name, page in pages.items()},
         **beside,
         "metrics.json": json_bytes(summary.to_json()),
     }
