@@ -1,12 +1,12 @@
 """Multilabel classification of slices and scans, with the weights of RSNA 2019 and unknown labels left out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Int16
 
 from ichformer import LABELS
@@ -14,6 +14,7 @@ from ichformer.ct.windows import Window
 from ichformer.models.contract import Prediction
 from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.inputs import model_inputs
+from ichformer.objectives.losses import LOSSES, LossName, binary_cross_entropy
 from ichformer.pipeline.batch import Batch
 from ichformer.settings import check_ranges, check_settings
 
@@ -23,7 +24,7 @@ LABEL_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 1.0, 2.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Classification:
-    """Weighted binary cross-entropy of slices plus that of the scan; every scan counts the same.
+    """The loss of slices, weighted by label, plus that of the scan; every scan counts the same.
 
     Attributes:
       model: a ``models.contract.Classifier``.
@@ -33,6 +34,8 @@ class Classification:
       slice_labels: the labels that have a loss in slices. A label of which only positives or only negatives are known
         would teach the model to answer the same for every slice.
       scan_labels: the labels that have a loss in scans.
+      loss_name: the loss of each label (``objectives.losses``).
+      positive_weight: how often a positive counts in "bce".
     """
 
     model: nn.Module
@@ -41,6 +44,8 @@ class Classification:
     neighbours: int = 0
     slice_labels: tuple[str, ...] = LABELS
     scan_labels: tuple[str, ...] = LABELS
+    loss_name: LossName = "bce"
+    positive_weight: float = 1.0
 
     def __post_init__(self) -> None:
         """InputError for a value that is not of its type or outside its range."""
@@ -50,6 +55,7 @@ class Classification:
             ("windows", self.windows, bool(self.windows), "at least one window"),
             ("scan_weight", self.scan_weight, self.scan_weight >= 0, "a number of 0 or more"),
             ("neighbours", self.neighbours, self.neighbours >= 0, "0 or more"),
+            ("positive_weight", self.positive_weight, self.positive_weight > 0, "a number above 0"),
             ("slice_labels", self.slice_labels, set(self.slice_labels) <= set(LABELS), f"some of {', '.join(LABELS)}"),
             ("scan_labels", self.scan_labels, set(self.scan_labels) <= set(LABELS), f"some of {', '.join(LABELS)}"),
         )
@@ -82,14 +88,23 @@ class Classification:
             rngs={"dropout": rng},
         )
         slice_labels = jnp.where(batch.slice_mask[..., None], batch.slice_labels, jnp.nan)
-        slice_loss, slices_known = masked_loss(prediction.slice_logits, _only(self.slice_labels, slice_labels))
-        scan_loss, scan_known = masked_loss(prediction.scan_logits, _only(self.scan_labels, batch.scan_labels))
+        slice_loss, slices_known = masked_loss(
+            prediction.slice_logits, _only(self.slice_labels, slice_labels), self._of_labels
+        )
+        scan_loss, scan_known = masked_loss(
+            prediction.scan_logits, _only(self.scan_labels, batch.scan_labels), self._of_labels
+        )
         slice_weight, scan_weight = batch.weight * slices_known, batch.weight * scan_known
         # A scan of which nothing is known says nothing; one with labels of either level counts once.
         weight = batch.weight * jnp.maximum(slices_known, scan_known)
         slice_sum, scan_sum = jnp.sum(slice_loss * slice_weight), jnp.sum(scan_loss * scan_weight)
         metrics = {"slice_loss": (slice_sum, jnp.sum(slice_weight)), "scan_loss": (scan_sum, jnp.sum(scan_weight))}
         return slice_sum + self.scan_weight * scan_sum, jnp.sum(weight), metrics
+
+    def _of_labels(self, logits: Float[Array, "*grid labels"], labels: Float[Array, "*grid labels"]) -> Array:
+        if self.loss_name == "bce":
+            return binary_cross_entropy(logits, labels, positive_weight=self.positive_weight)
+        return LOSSES[self.loss_name](logits, labels)
 
 
 def _only(names: tuple[str, ...], labels: Float[Array, "b *grid labels"]) -> Float[Array, "b *grid labels"]:
@@ -101,18 +116,21 @@ def _only(names: tuple[str, ...], labels: Float[Array, "b *grid labels"]) -> Flo
 
 
 def masked_loss(
-    logits: Float[Array, "b *grid labels"], labels: Float[Array, "b *grid labels"]
+    logits: Float[Array, "b *grid labels"],
+    labels: Float[Array, "b *grid labels"],
+    of_labels: Callable[..., Array] = binary_cross_entropy,
 ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
-    """Label-weighted mean binary cross-entropy of each scan over its known labels, and whether it has any (1 or 0).
+    """Label-weighted mean loss of each scan over its known labels, and whether it has any (1 or 0).
 
     Args:
       logits: [B,...,6].
       labels: 0, 1 or NaN (unknown), of the same shape.
+      of_labels: the loss of each logit, given logits and labels.
     """
     known = ~jnp.isnan(labels)
     grid = (1,) * (logits.ndim - 1)
     weight = known * jnp.asarray(LABEL_WEIGHTS, logits.dtype).reshape(*grid, -1)
-    losses = optax.sigmoid_binary_cross_entropy(logits, jnp.where(known, labels, 0.0)) * weight
+    losses = of_labels(logits, jnp.where(known, labels, 0.0)) * weight
     over = tuple(range(1, logits.ndim))
     total = weight.sum(over)
     return losses.sum(over) / jnp.maximum(total, 1e-6), (total > 0).astype(logits.dtype)

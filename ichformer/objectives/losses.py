@@ -35,6 +35,8 @@ def binary_cross_entropy(
       positive_weight: for all labels or for each; above 1 it raises the recall, the share of negatives over positives
         makes both count the same in sum.
     """
+    if isinstance(positive_weight, float) and positive_weight == 1:
+        return optax.sigmoid_binary_cross_entropy(logits, labels)
     weight = _for_each_label(positive_weight, logits)
     return -labels * jax.nn.log_sigmoid(logits) * weight - (1 - labels) * jax.nn.log_sigmoid(-logits)
 
@@ -80,35 +82,6 @@ def asymmetric(
     positive = labels * (1 - probability) ** gamma_positive * jnp.log(jnp.maximum(probability, smallest))
     negative = (1 - labels) * shifted**gamma_negative * jnp.log(jnp.maximum(1 - shifted, smallest))
     return -positive - negative
-
-
-def adjust_logits(
-    logits: Float[Array, "*grid labels"], prevalence: Float[Array, " labels"], *, tau: float = 1.0
-) -> Float[Array, "*grid labels"]:
-    """Logits plus the log odds of each label's prevalence, for training alone (Menon et al. 2021, eq. 10).
-
-    The loss of the adjusted logits teaches the model what the prevalence does not tell already. In use the logits stay
-    as they are, so that rare labels are not pushed down.
-
-    Args:
-      logits: any real numbers.
-      prevalence: of each label among the training's slices or scans, above 0 and below 1.
-      tau: how much of it; 1 is the paper's, 0 none.
-    """
-    return logits + tau * _for_each_label(jnp.log(prevalence) - jnp.log1p(-prevalence), logits)
-
-
-def huber(
-    predictions: Float[Array, "*grid targets"], targets: Float[Array, "*grid targets"], *, delta: float = 1.0
-) -> Float[Array, "*grid targets"]:
-    """Huber's loss for targets such as a volume or a midline shift: squares of small errors, the size of large ones.
-
-    Args:
-      predictions: in the targets' unit.
-      targets: of the same shape.
-      delta: where it changes from one to the other, in the targets' unit (Huber 1964).
-    """
-    return optax.huber_loss(predictions, targets, delta=delta)
 
 
 def _for_each_label(values: float | Float[Array, " labels"], like: Float[Array, "*grid labels"]) -> Array:

@@ -22,7 +22,12 @@ def build_objective(config: TrainConfig) -> Objective:
     windows, neighbours = named_windows(config.objective.windows), config.objective.neighbours
     if config.objective.name == "classification":
         return Classification(
-            model=model, windows=windows, scan_weight=config.objective.scan_weight, neighbours=neighbours
+            model=model,
+            windows=windows,
+            scan_weight=config.objective.scan_weight,
+            neighbours=neighbours,
+            loss_name=config.objective.loss,
+            positive_weight=config.objective.positive_weight,
         )
     if not (isinstance(model, SliceSequence) and isinstance(model.encoder, PatchEncoder)):
         raise InputError(

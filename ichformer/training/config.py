@@ -99,6 +99,9 @@ class ObjectiveConfig:
       labels: classification: the labels to train; each has to have positives and negatives among the training scans or
         slices. By default every label that has both is trained, and the training says which are left out.
       scan_weight: classification: weight of the scan's loss beside the slices' loss.
+      loss: classification: of each label: "bce" (binary cross-entropy), "focal" (Lin et al. 2017) or "asymmetric"
+        (Ridnik et al. 2021). The last two count less what is told well already, for rare labels.
+      positive_weight: classification with "bce": how often a positive counts; above 1 it raises the sensitivity.
       mask_ratio: mae: part of a slice's patches that is hidden.
       decoder_width: mae: features of the decoder.
       decoder_depth: mae: blocks of the decoder.
@@ -109,6 +112,8 @@ class ObjectiveConfig:
     neighbours: int = 0
     labels: tuple[str, ...] = ()
     scan_weight: float = 1.0
+    loss: Literal["bce", "focal", "asymmetric"] = "bce"
+    positive_weight: float = 1.0
     mask_ratio: float = 0.75
     decoder_width: int = 128
     decoder_depth: int = 2
@@ -123,6 +128,10 @@ class ObjectiveConfig:
                     where=f"--objective.{what}s",
                     mend=f"choose of {', '.join(known)}",
                 )
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise InputError(f"names {twice[0]} twice", where=f"--objective.{what}s", mend="name each once")
+        if self.positive_weight != 1 and self.loss != "bce":
+            raise InputError('goes with "bce" only', where="--objective.positive-weight", mend="leave it out")
         width = self.decoder_width
         check_ranges(
             "--objective.",
@@ -134,6 +143,7 @@ class ObjectiveConfig:
                 "0 for the slice alone, 1 for one on either side, at most 32",
             ),
             ("scan_weight", self.scan_weight, self.scan_weight >= 0, "a number of 0 or more"),
+            ("positive_weight", self.positive_weight, self.positive_weight > 0, "a number above 0"),
             ("mask_ratio", self.mask_ratio, 0 < self.mask_ratio < 1, "a number above 0 and below 1"),
             (
                 "decoder_width",

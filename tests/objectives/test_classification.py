@@ -93,3 +93,18 @@ def test_scan_labels_alone_and_slice_labels_alone_both_teach():
     nothing = unknown_slices._replace(scan_labels=jnp.full_like(batch.scan_labels, np.nan))
     total, weight, _ = loss(params, nothing, rng, False)
     assert (total, weight) == (0, 0)
+
+
+def test_the_loss_is_the_one_that_is_named():
+    logits = jnp.asarray(np.random.default_rng(3).normal(size=(4, 3, 6)).astype(np.float32))
+    model = create_model("slice_vit_nano", depth=1)
+    labels = make_batch().slice_labels
+    found = {}
+    for settings in ({}, {"positive_weight": 3.0}, {"loss_name": "focal"}, {"loss_name": "asymmetric"}):
+        objective = Classification(model=model, windows=(WINDOWS["brain"],), **settings)
+        found[tuple(settings.values())] = masked_loss(logits, labels, objective._of_labels)[0]
+    plain = found[()]
+    assert (found[(3.0,)] > plain).all()
+    assert (found[("focal",)] < plain).all()
+    assert (found[("asymmetric",)] < plain).all()
+    np.testing.assert_array_equal(plain, masked_loss(logits, labels)[0])
