@@ -135,7 +135,8 @@ class ObjectiveConfig:
         width = self.decoder_width
         check_ranges(
             "--objective.",
-            ("windows", self.windows, 1 <= len(self.windows) <= 16, "1 to 16 windows"),
+            ("windows", self.windows, bool(self.windows), "at least one window"),
+            ("windows", len(self.windows), len(self.windows) <= 16, "at most 16 windows"),
             (
                 "neighbours",
                 self.neighbours,
