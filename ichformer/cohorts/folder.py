@@ -13,8 +13,9 @@ import pandas as pd
 from ichformer import LABELS
 from ichformer.cohorts.folder_columns import parse_columns
 from ichformer.cohorts.folder_labels import Labelled, Told, read_labels
-from ichformer.cohorts.folder_patients import find_owners
+from ichformer.cohorts.folder_patients import Owner, find_owners
 from ichformer.cohorts.index import make_index
+from ichformer.cohorts.spelling import one_spelling
 from ichformer.cohorts.tables import write_table
 from ichformer.ct.nifti import NiftiFile, slice_names
 from ichformer.ct.scans import Scan, find_scans
@@ -78,8 +79,8 @@ def read_folder(
     keyed: list[Labelled] = []
     for name, scan in scans.items():
         owner, study = owners[name], scan.study_uid
-        rows[name] = {"cohort": "folder", "origin": "folder", "patient": _patient(owner.name), "study": study}
-        rows[name] |= {"patient_source": owner.source, "series": name, "path": path_text(scan.path.absolute())}
+        rows[name] = {"cohort": "folder", "origin": "folder", "study": study}
+        rows[name] |= {"series": name, "path": path_text(scan.path.absolute())}
         keys = {
             "path": {*_paths(scan, source), *(short for short in _short(scan, source) if taken[short] == 1)},
             "series": {name, scan.uid},
@@ -96,10 +97,15 @@ def read_folder(
             if "patient" in said:
                 # A CSV that was made from the headers knows no more than they do.
                 as_shared = owners[name].source == "shared" and said["patient"] == owners[name].name
-                source_of = "shared" if as_shared else "table"
-                rows[name] |= {"patient": _patient(str(said["patient"])), "patient_source": source_of}
+                owners[name] = Owner(name=str(said["patient"]), source="shared" if as_shared else "table")
+    spelled = one_spelling(owner.name for owner in owners.values())
+    for name, owner in owners.items():
+        rows[name] |= {"patient": _patient(spelled[owner.name]), "patient_source": owner.source}
+    if labels is not None:
         _refuse_torn(rows, told, source, where=Path(labels))
-    return Folder(index=make_index(rows.values()), notes=(*_set_aside(found), *told.notes))
+    n_other = sum(name != known for name, known in spelled.items())
+    note = f"names of patients that differ in case, blanks or zeros only, taken for the same one: {n_other}"
+    return Folder(index=make_index(rows.values()), notes=(*_set_aside(found), *told.notes, *[note] * (n_other > 0)))
 
 
 def write_example_labels(source: Path | str, out: Path | str) -> int:
@@ -198,7 +204,7 @@ def _refuse_torn(rows: Mapping[str, Mapping[str, object]], told: Told, source: P
         raise InputError(
             f"puts scans of one patient into two splits: {'; '.join(torn[:5])}{more}",
             where=where,
-            mend="put all scans of a patient into one split",
+            mend="put all scans of a patient into one split; names that differ in case, blanks or zeros only are one",
         )
 
 

@@ -24,6 +24,9 @@ _VALUES = {
     **dict.fromkeys(("1", "true", "yes", "y", "positive", "pos", "present"), 1.0),
     **dict.fromkeys(("", "?", "<na>", "n/a", "na", "nan", "null", "unknown"), np.nan),
 }
+_NO_PATIENT = {*(text for text, value in _VALUES.items() if np.isnan(value)), "none", "anonymous", "anonymised"}
+"""What programs and people write where the patient is not known."""
+
 _MOST_SHOWN = 700
 """Characters of the problems that one message shows: it has to stay one line."""
 
@@ -139,6 +142,7 @@ def _fields(rows: pd.DataFrame, meanings: Sequence[str], problems: list[str]) ->
     table = pd.DataFrame({name: fields.get(name, "") for name in {**dict.fromkeys(MEANINGS), **fields}}, rows.index)
     table["split"] = table["split"].str.lower()
     table["path"] = [_normal_path(text) for text in table["path"]]
+    table["patient"] = table["patient"].mask(table["patient"].str.lower().isin(_NO_PATIENT), "")
     for name in group_columns(table):
         unknown = table[name].str.lower().isin([text for text, value in _VALUES.items() if np.isnan(value)])
         table[name] = [one_line(text, max_chars=80) for text in table[name].mask(unknown, "")]
