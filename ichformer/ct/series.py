@@ -189,7 +189,7 @@ def group_files(files: Iterable[Path], *, path: Path) -> Found[Series]:
             ]
             series += _series_of([header for header in alike if header not in broken])
     series.sort(key=lambda one: order[one.headers[0].path])
-    return Found(path=path, series=tuple(series), set_aside=tuple(set_aside))
+    return Found(path=path, series=tuple(_say_planes(series)), set_aside=tuple(set_aside))
 
 
 def nothing_found(found: Found[Any]) -> InputError:
@@ -291,11 +291,60 @@ def _by_plane(headers: list[Header]) -> list[list[Header]]:
     return planes
 
 
+def _say_planes(series: Iterable[Series]) -> list[Series]:
+    """Say of stacks of one SeriesInstanceUID that they differ in size, orientation or pixel spacing.
+
+    A head may be scanned in two blocks, tilted below and straight above, and each block is a stack of its own. Whoever
+    gets one of them should know that there is another.
+    """
+    said = list(series)
+    of_uid: dict[tuple[str, ...], list[int]] = {}
+    for at, one in enumerate(said):
+        first = one.headers[0]
+        key = (one.uid or str(first.path), first.study_uid, first.patient_id, first.modality)
+        of_uid.setdefault(key, []).append(at)
+    for alike in of_uid.values():
+        planes: list[Header] = []
+        which = []
+        for at in alike:
+            first = said[at].headers[0]
+            known = (i for i, plane in enumerate(planes) if _size(first) == _size(plane) and _lies_like(first, plane))
+            which.append(next(known, len(planes)))
+            planes += [first] * (which[-1] == len(planes))
+        if len(planes) == 1:
+            continue
+        names = [
+            name
+            for name, is_same in (
+                ("size", all(_size(plane) == _size(planes[0]) for plane in planes)),
+                ("orientation", all(_turned_like(plane, planes[0]) for plane in planes)),
+                ("pixel spacing", all(_spaced_like(plane, planes[0]) for plane in planes)),
+            )
+            if not is_same
+        ]
+        for at, number in zip(alike, which, strict=True):
+            told = f"part {number + 1} of {len(planes)}, by {' and '.join(names)}"
+            said[at] = replace(said[at], told_apart="; ".join(filter(None, (told, said[at].told_apart))))
+    return said
+
+
+def _size(header: Header) -> tuple[int, int]:
+    return header.rows, header.columns
+
+
 def _lies_like(header: Header, other: Header) -> bool:
+    return _turned_like(header, other) and _spaced_like(header, other)
+
+
+def _turned_like(header: Header, other: Header) -> bool:
     if header.orientation is not None and other.orientation is not None:
         for axis in (slice(0, 3), slice(3, 6)):
             if math.dist(header.orientation[axis], other.orientation[axis]) > _SAME_ANGLE:
                 return False
+    return True
+
+
+def _spaced_like(header: Header, other: Header) -> bool:
     if header.spacing_mm is None or other.spacing_mm is None:
         return True
     return all(
