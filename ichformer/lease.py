@@ -334,7 +334,20 @@ def _is_dead(holder: Holder) -> bool:
     if not _is_seen_from_here(holder):
         return False
     found = _process(holder.pid)
-    return found is None or found[0] in "ZX" or found[1] != holder.started
+    if found is None:
+        return not _is_there(holder.pid)
+    return found[0] in "ZX" or found[1] != holder.started
+
+
+def _is_there(pid: int) -> bool:
+    """Whether a process has this number; /proc may be mounted so that it hides those of other users (hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError, ValueError):
+        return True
+    return True
 
 
 def _machine() -> str:

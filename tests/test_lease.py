@@ -126,6 +126,14 @@ def test_a_process_number_that_another_process_has_by_now_holds_nothing(tmp_path
         assert leases(tmp_path) == [".lease.2"]
 
 
+def test_a_process_that_proc_hides_lives_all_the_same(tmp_path, holder, monkeypatch):
+    """With hidepid, /proc lists no processes of other users, who may share the folder."""
+    monkeypatch.setattr(module, "_process", lambda pid: None)
+    with pytest.raises(InputError, match=f"process {holder.pid} on"), hold(tmp_path / "run", what="training"):
+        pass
+    assert leases(tmp_path / "run") == [".lease.1"]
+
+
 @pytest.mark.parametrize("clock_s", [0.0, -3600.0, 3600.0])
 def test_one_that_cannot_be_seen_is_refused_at_its_first_sign_of_life(tmp_path, clock_s):
     """Whatever its clock says: an old time alone takes nothing from one that lives."""
