@@ -1,12 +1,14 @@
 """A CSV of labels, written by people, laid over the scans of a folder."""
 
 import difflib
+import itertools
 import os
+import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -155,7 +157,7 @@ def _counts(column: pd.Series) -> bool:
 
 
 def _normal_path(text: str) -> str:
-    return str(PurePosixPath(text.replace("\\", "/"))) if text else ""
+    return posixpath.normpath(text.replace("\\", "/")) if text else ""
 
 
 def _labels(table: pd.DataFrame, problems: list[str]) -> Float64[np.ndarray, "rows labels"]:
@@ -209,9 +211,13 @@ def _rows_by_slice(
         line, given = f"line {table.index[row]}", dict(zip(keys, values, strict=False))
         found = [called[key].get(value, set()) for key, value in given.items() if value]
         matched = [scans[number] for number in sorted(set.intersection(*found))] if found else []
-        if by_slice:
-            matched = [scan for scan in matched if values[-1] in scan.slices]
-        if not matched:
+        if by_slice and matched:
+            named, matched = matched[0], [scan for scan in matched if values[-1] in scan.slices]
+            if not matched:
+                such = f", such as {one_line(next(iter(named.slices)), max_chars=80)!r}" if named.slices else ""
+                slice_name = one_line(values[-1], max_chars=80)
+                problems.append(f"{line}: its scan has no slice {slice_name!r}; it has {len(named.slices)}{such}")
+        elif not matched:
             text = one_line(" ".join(filter(None, values if by_slice else values[:-1])), max_chars=80)
             near = "" if len(problems) > 20 else _near_key(given, called)
             problems.append(f"{line}: matches no series: {text!r}{near}")
@@ -233,10 +239,17 @@ def _near_key(given: Mapping[str, str], called: Mapping[str, Mapping[str, object
         if not near and key != "patient":  # the like of one patient's name is another patient's
             near = difflib.get_close_matches(value, names[:2000], n=1, cutoff=0.8)
         if near:
-            nearest = max(sorted(near), key=len)  # with its suffix
+            # The one of which most folders are the same, with its suffix.
+            nearest = max(sorted(near), key=lambda name: (_same_folders(name, value), len(name)))
             zeros = "? Spreadsheets drop leading zeros" if nearest.lstrip("0") == value else "?"
             return f" (is it {one_line(nearest, max_chars=80)!r}{zeros})"
     return ""
+
+
+def _same_folders(name: str, other: str) -> int:
+    """How many folders above the last part are the same, from the last one up."""
+    folders = (reversed(path.split("/")[:-1]) for path in (name, other))
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*folders, strict=False)))
 
 
 def _bare(name: str) -> str:

@@ -37,6 +37,7 @@ def by_path(source, folder):
     "text",
     [
         "path,any\np1/a.nii.gz,1\np3/c.nii,0\n",
+        "path,any\np2/../p1/a.nii.gz,1\np3//c.nii,0\n",
         "Filename;ICH\np1/a.nii.gz;yes\np3/c.nii;NO\n",
         "image\thaemorrhage\np1\\a.nii.gz\tTrue\n\np3/c\tfalse\n",
         "scan_path,Any Hemorrhage\n./p1/a.nii.gz,1.0\np3/c.nii,0.0\np2,\n",
@@ -176,6 +177,9 @@ def test_columns_that_make_no_sense(given):
         # Slices of one series: the files are not scans.
         ("path,any\np1/a.nii.gz/1,1\n", ["line 2: matches no series"]),
         ("path,any\n\n\np9/z.nii,1\n", ["line 4: matches no series: 'p9/z.nii'"]),
+        ("path,any\n/mnt/x/p2/a.nii.gz,1\n", ["is it 'p2/a.nii.gz'?"]),
+        ("path,any\nC:\\x\\p1\\a.nii.gz,1\n", ["is it 'p1/a.nii.gz'?"]),
+        ("path,slice,any\np1/a.nii.gz,7,1\n", ["line 2: its scan has no slice '7'; it has 3, such as 'a.nii.gz#"]),
         ("path,any\nb.nii.gz,1\n", ["line 2: matches no series: 'b.nii.gz' (is it 'p1/b.nii.gz'?)"]),
         ('path,any,site\np1/a,1,"A\nB"\np2/a,-1,A\n', ["line 4: any is '-1'"]),
         ("path,any\np1/a,none\n", ["line 2: any is 'none'"]),
@@ -193,7 +197,7 @@ def test_columns_that_make_no_sense(given):
             "path,slice,any,sex\np1/a,a.nii.gz#1,1,x\np1/a,a.nii.gz#2,1,y\n",
             ["give one series several values of group_sex"],
         ),
-        ("path,slice,any\np1/a,a.nii.gz#4,1\n", ["line 2: matches no series: 'p1/a a.nii.gz#4'"]),
+        ("path,slice,any\np1/a,a.nii.gz#4,1\n", ["line 2: its scan has no slice 'a.nii.gz#4'; it has 3"]),
     ],
 )
 def test_what_is_refused(source, tmp_path, text, words):
