@@ -8,6 +8,7 @@ import numpy as np
 AUDIT_CODES: dict[str, str] = {
     "affines_differ": "sform and qform of a NIfTI file say different things; the sform was taken",
     "bent_stack": "the positions of the slices do not lie on a straight line; the affine joins the first and the last",
+    "blank_slices": "slices between others hold one value only, as a failed export leaves them",
     "brain_not_found": "no inside of a skull could be made out, so nothing of the scan was kept",
     "codestream_differs": "a JPEG 2000 code stream and its header disagree on sign or bits",
     "corrupted": "the scan was made worse on purpose, to measure what a model makes of that",

@@ -7,7 +7,7 @@ scale its values have. What contradicts it grossly is refused; what is only unus
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int16, Int64
+from jaxtyping import Bool, Int16, Int64
 
 from ichformer.ct.audit import Note
 from ichformer.ct.volume import AIR_HU
@@ -65,7 +65,8 @@ def check_values(hu: Int16[np.ndarray, "s h w"], *, n_below: int, where: object,
     """Notes about values that are unusual for HU; none for a head in HU.
 
     A scan without air (a stripped brain, a narrow field of view), without bone or without soft tissue is noted as
-    ``range_suspicious``; steps of more than 2 between values as ``steps_coarse``.
+    ``range_suspicious``; slices of a single value between others, as failed exports leave them, as ``blank_slices``;
+    steps of more than 2 between values as ``steps_coarse``.
 
     Args:
       hu: the whole scan.
@@ -77,8 +78,9 @@ def check_values(hu: Int16[np.ndarray, "s h w"], *, n_below: int, where: object,
       InputError: a seventh of the scan is denser than enamel; the values are those of a display picture, with many at
         both ends of its range; or air lies at 0 and soft tissue near 1000, so that an intercept was lost.
     """
-    lowest = hu.reshape(len(hu), -1).min(1)
-    low, high = int(lowest.min()), int(hu.max())
+    flat = hu.reshape(len(hu), -1)
+    lowest, highest = flat.min(1), flat.max(1)
+    low, high = int(lowest.min()), int(highest.max())
     histogram = _sample(hu)
     is_airless = lowest >= _AIR_HU
     if (dense := histogram.share(_DENSE_HU, _OFFSET)) > _DENSE_SHARE:
@@ -87,6 +89,11 @@ def check_values(hu: Int16[np.ndarray, "s h w"], *, n_below: int, where: object,
     if is_airless.any() and (what := _airless_contradiction(hu[is_airless])):
         raise InputError(what, where=where, mend=mend)
     notes = []
+    if blank := _blank_between(lowest == highest):
+        text = (
+            f"slices {_numbers(blank)} of {len(hu)}, counted from the feet, hold one value only: nothing is seen there"
+        )
+        notes.append(Note(code="blank_slices", text=text))
     lacking = [what for what, is_there in (("air", low < _AIR_HU), ("bone", high > _BONE_HU)) if not is_there]
     if lacking:
         text = f"values from {low} to {high}: no {' and no '.join(lacking)}"
@@ -101,6 +108,18 @@ def check_values(hu: Int16[np.ndarray, "s h w"], *, n_below: int, where: object,
     if (step := _step(histogram)) > 2:
         notes.append(Note(code="steps_coarse", text=f"HU in steps of {step}"))
     return tuple(notes)
+
+
+def _blank_between(is_blank: Bool[np.ndarray, "s"]) -> list[int]:
+    """Numbers, from 1, of blank slices that have others below and above them. Air beyond a head may be cut to -1024."""
+    seen = np.flatnonzero(~is_blank)
+    if not len(seen):
+        return []
+    return [number + 1 for number in np.flatnonzero(is_blank).tolist() if seen[0] < number < seen[-1]]
+
+
+def _numbers(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
 
 
 def _airless_contradiction(hu: Int16[np.ndarray, "s h w"]) -> str:

@@ -24,6 +24,19 @@ def test_a_head_in_hu_has_no_notes():
     assert checked(head_hu()) == {}
 
 
+@pytest.mark.parametrize(
+    ("blank", "value", "numbers"),
+    [((2, 3), -1024, "3, 4"), ((1, 2, 4), 0, "2, 3, 5"), ((0, 3), -1024, "4"), ((0, 1, 5), -1024, None), ((), 0, None)],
+)
+def test_slices_of_one_value_between_others_are_noted(blank, value, numbers):
+    hu = head_hu()
+    hu[list(blank)] = value
+    said = checked(hu).get("blank_slices")
+    assert said == (
+        numbers and f"slices {numbers} of 6, counted from the feet, hold one value only: nothing is seen there"
+    )
+
+
 @pytest.mark.parametrize("real", ["GE", "Philips/S21570/S2010", "Philips/S21610/S3010"])
 def test_real_heads_and_a_plastic_one_have_no_notes_about_values(real_data, real):
     codes = {note.code for note in read_volume(real_data / "dcm_qa_ct" / real).audit.notes}
