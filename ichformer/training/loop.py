@@ -33,7 +33,8 @@ from ichformer.training.parallel import (
     place,
     shard_batch,
 )
-from ichformer.training.run import initial_state, note_scans, seen_scans, start_run
+from ichformer.training.resume import SCANS_FACT, check_same_scans, hash_scans
+from ichformer.training.run import initial_state, note_scans, read_facts, seen_scans, start_run
 from ichformer.training.standardise import standardise_inputs
 from ichformer.training.state import TrainState, parameter_table
 from ichformer.training.step import train_step
@@ -171,7 +172,9 @@ def _start(
     if not (run / "config.json").exists():
         reached = reached_outputs(config, objective, shapes, size=prepared.size)
         facts = {TRAINED_NAME: None if reached is None else reached.to_json(), **pretrained_facts(config.model)}
+        facts[SCANS_FACT] = hash_scans(store, config.data.split)
     start_run(run, config, prepared, **facts)
+    check_same_scans(read_facts(run / "run.json"), prepared, store, config.data.split, run=run)
     note_scans(run, store.index.iloc[store.rows(config.data.split)])
     if config.init_from and (earlier := seen_scans(Path(config.init_from))) is not None:
         note_scans(run, earlier)
