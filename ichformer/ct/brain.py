@@ -37,8 +37,9 @@ _PIECE_MM, _SUTURE_MM = 20.0, 8.0
 """Pieces of a picture's skull are at least so long, where letters, calcium and noise are not; gaps narrower than twice
 the second join them: sutures, and thin bone that scaling and compression left less than white."""
 
-_LEAST_MM2 = 2500.0
-"""A picture whose largest inside is smaller than a disc of 56 mm shows a vertebra, marrow or an orbit, no brain."""
+_LEAST_MM2, _LEAST_OF_PICTURE_MM2 = 1500.0, 2500.0
+"""A scan whose largest inside is smaller than a disc of 44 mm shows a vertebra, marrow or an orbit, no brain, or its
+distances are wrong; that of a newborn is twice as large. Pictures, whose bone is guessed, have to show 56 mm."""
 
 _BRIDGE_MM = 6.0
 """Bridges narrower than twice that are cut: canals of nerves and vessels, defects of a thin skull base."""
@@ -84,7 +85,7 @@ def brain_mask(volume: Volume) -> Bool[np.ndarray, "s h w"]:
     coarse = np.zeros(bone.shape, bool)
     coarse[box] = _inside(bone[box], closed[box], (mean > _SOFT_HU[0])[box] & ~dense[box], cell_mm)
     largest_mm2 = float(coarse.sum((1, 2)).max()) * cell_mm[1] * cell_mm[2]
-    if not coarse.any() or (white_hu is not None and largest_mm2 < _LEAST_MM2):
+    if largest_mm2 < (_LEAST_MM2 if white_hu is None else _LEAST_OF_PICTURE_MM2):
         return outside
     # Cells that the bone touches were left out of ``coarse``: which of their voxels belong to it the HU say.
     ring = np.zeros((3, 3, 3), bool)
