@@ -34,6 +34,7 @@ AUDIT_CODES: dict[str, str] = {
     "range_suspicious": "air, bone or soft tissue is not where it is in HU, so the values may be something else",
     "reoriented": "rows or columns were flipped or exchanged to run anterior to posterior and right to left",
     "rescale_type_absent": "RescaleType is absent; the rescaled values were taken as HU",
+    "rescale_varies": "the rescaling to HU changes within the stack, so that slices may differ in brightness",
     "series_divided": "one SeriesInstanceUID holds several stacks, which were told apart; this is one of them",
     "sign_repaired": "the values make sense only with the other sign than PixelRepresentation or the data type says",
     "slices_interpolated": "missing slices were interpolated from those on both sides",

@@ -234,6 +234,9 @@ def _audit(
     note(bool(mismatch), "codestream_differs", f"{mismatch}; read as the decoder has it")
     note(any(h.lossy for h in headers), "lossy", "compressed with loss")
     note(not first.rescale_type, "rescale_type_absent", "RescaleType absent, taken as HU")
+    scales = sorted({(header.slope, header.intercept) for header in headers})
+    said = ", ".join(f"{slope:g} and {intercept:g}" for slope, intercept in scales[:4])
+    note(len(scales) > 1, "rescale_varies", f"RescaleSlope and RescaleIntercept change within the stack: {said}")
     note(max(abs(s or 0) for s in slopes) > 2, "steps_coarse", f"HU in steps of {max(abs(s or 0) for s in slopes):g}")
     return Audit(
         modality=first.modality,
