@@ -78,7 +78,7 @@ HEADER_TAGS = (
     *("ContrastBolusAgent", "BodyPartExamined", "ProtocolName", "PatientAge", "PatientSex"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
     *("SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
-    *("PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "PhotometricInterpretation"),
     *("RescaleIntercept", "RescaleSlope", "RescaleType", "LossyImageCompression", "DirectoryRecordSequence"),
 )
 
@@ -105,6 +105,7 @@ class Header:
       contrast_given: the other contrast tags that say that a medium was given, such as "ContrastBolusVolume 80".
       position_mm, orientation: ImagePositionPatient (3) and ImageOrientationPatient (6).
       spacing_mm: PixelSpacing, between rows and between columns.
+      photometric: PhotometricInterpretation, "" where absent.
       high_bit: HighBit; BitsStored - 1 where it is absent.
       signed: PixelRepresentation is 1.
       age_years: PatientAge; 90 for all that are older.
@@ -145,6 +146,7 @@ class Header:
     frames: int
     frame: int
     samples: int
+    photometric: str
     bits_allocated: int
     bits_stored: int
     high_bit: int
@@ -273,6 +275,7 @@ def header_of(path: Path, dataset: Dataset, syntax: UID, pixels_at: int | None) 
         frames=_integer(dataset, "NumberOfFrames") or 1,
         frame=0,
         samples=_integer(dataset, "SamplesPerPixel") or 1,
+        photometric=_text(dataset, "PhotometricInterpretation").upper(),
         bits_allocated=_integer(dataset, "BitsAllocated") or 0,
         bits_stored=(bits_stored := _integer(dataset, "BitsStored") or 0),
         high_bit=bits_stored - 1 if (high_bit := _integer(dataset, "HighBit")) is None else high_bit,

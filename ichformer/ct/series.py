@@ -231,6 +231,8 @@ def _reason_to_set_aside(header: Header) -> tuple[str, str] | None:
         return "secondary_capture", f"SOP class Secondary Capture, ImageType {image_type}"
     if header.samples != 1:
         return "colour", f"SamplesPerPixel is {header.samples}, ImageType {image_type}"
+    if header.photometric.startswith("PALETTE"):
+        return "colour", f"PhotometricInterpretation (0028,0004) is {header.photometric}: numbers of colours, not HU"
     if words & _LOCALIZERS:
         return "localizer", f"ImageType {image_type}"
     if words & _MAPS:
