@@ -196,9 +196,8 @@ def group_files(files: Iterable[Path], *, path: Path) -> Found[Series]:
                 code = "failed" if isinstance(said, Fault) else "unreadable"
                 paths = dict.fromkeys(header.path for header in alike)
                 set_aside += [SetAside(path=file, code=code, text=str(said)) for file in paths]
-    series = _say_planes(series)
     series.sort(key=lambda one: order[one.headers[0].path])
-    return Found(path=path, series=tuple(series), set_aside=tuple(set_aside))
+    return Found(path=path, series=tuple(_say_planes(series)), set_aside=tuple(set_aside))
 
 
 def nothing_found(found: Found[Any]) -> InputError:
@@ -308,21 +307,22 @@ def _say_planes(series: Iterable[Series]) -> list[Series]:
     A head may be scanned in two blocks, tilted below and straight above, and each block is a stack of its own. Whoever
     gets one of them should know that there is another.
     """
-    of_uid: dict[tuple[str, ...], list[Series]] = {}
-    for one in series:
+    said = list(series)
+    of_uid: dict[tuple[str, ...], list[int]] = {}
+    for at, one in enumerate(said):
         first = one.headers[0]
-        of_uid.setdefault((one.uid or str(first.path), first.study_uid, first.patient_id, first.modality), []).append(
-            one
-        )
-    said = []
+        key = (one.uid or str(first.path), first.study_uid, first.patient_id, first.modality)
+        of_uid.setdefault(key, []).append(at)
     for alike in of_uid.values():
         planes: list[Header] = []
         which = []
-        for one in alike:
-            first = one.headers[0]
+        for at in alike:
+            first = said[at].headers[0]
             known = (i for i, plane in enumerate(planes) if _size(first) == _size(plane) and _lies_like(first, plane))
             which.append(next(known, len(planes)))
             planes += [first] * (which[-1] == len(planes))
+        if len(planes) == 1:
+            continue
         names = [
             name
             for name, is_same in (
@@ -332,10 +332,9 @@ def _say_planes(series: Iterable[Series]) -> list[Series]:
             )
             if not is_same
         ]
-        for one, number in zip(alike, which, strict=True):
-            told = [f"part {number + 1} of {len(planes)}, by {' and '.join(names)}"] * (len(planes) > 1)
-            told += [one.told_apart] * bool(one.told_apart)
-            said.append(replace(one, told_apart="; ".join(told)))
+        for at, number in zip(alike, which, strict=True):
+            told = f"part {number + 1} of {len(planes)}, by {' and '.join(names)}"
+            said[at] = replace(said[at], told_apart="; ".join(filter(None, (told, said[at].told_apart))))
     return said
 
 
