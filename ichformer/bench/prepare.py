@@ -61,7 +61,8 @@ def bench_prepare(source: Path | str, *, workers: int | None = None) -> dict[str
         with worker_pool(workers) as executor:
             list(executor.map(_started, range(workers)))
             started = time.perf_counter()
-            store = prepare(index, Path(name) / "store", executor=executor)
+            # With UIDs, by which the series are found again: the store is deleted in a moment.
+            store = prepare(index, Path(name) / "store", executor=executor, with_uids=True)
             seconds = time.perf_counter() - started
     prepared = [series[name] for name in store.index["series"]]
     files = [file for one in prepared for file in one.files]
