@@ -22,8 +22,9 @@ EXPORT = "export the scan as DICOM or NIfTI, or its slices as 8-bit grey picture
 _FORMATS = ("PNG", "JPEG", "TIFF")
 """Pillow is asked for no others: it hands PostScript, for one, to a program, whatever the file is called."""
 
-_MAX_PAGES = 2048
-"""Of a TIFF. Pillow compares each page with all before it, so that a hundred thousand would take minutes."""
+_MAX_PAGES = 1024
+"""Of a TIFF: a whole head in slices of 0.3 mm. To find a compressed page, libtiff walks through all before it, so that
+time grows with the square of the pages."""
 
 _COLOUR = 24
 _NO_GREYS = {"1": "has black and white only and no greys", "CMYK": "has colours for print (CMYK)"}
@@ -83,7 +84,7 @@ def _read(image: Image.Image, file: Path) -> Pages:
         if number == _MAX_PAGES or n_pixels > MAX_VOXELS:
             break
         pages.greys.append(_grey(image, file, pages.notes))
-    raise InputError(f"has more than {number} pages", where=file, mend="keep one scan a file")
+    raise InputError(f"has more than {number} pages", where=file, mend="save each slice as a picture of its own")
 
 
 def _grey(page: Image.Image, file: Path, notes: dict[str, str]) -> Grey:
