@@ -15,7 +15,7 @@ HUGE = (0xFFFFFFFF, 0xFFFFFFFE, 0x7FFFFFFF, 0x80000000, 0x40000000, 0x10000, 0)
 
 NAMES = (
     *("/etc/passwd", "../../x.dcm", "..\\..\\x.dcm", "C:\\x.dcm", "C:x.dcm", "\\\\host\\x.dcm", "//host/x.dcm"),
-    *("a\0b.dcm", "", ".", "./.", "/", " ", "a//b.dcm", "a/./b.dcm", "\x1b[31m.dcm", "\u202egnp.exe", "\ud83d\ude00"),
+    *("a\0b.dcm", "", ".", "./.", "/", " ", "a//b.dcm", "a/./b.dcm", "\x1b[31m.dcm", "\u202egnp.exe", "\U0001f600"),
     *("a" * 300 + ".dcm", "a/" * 2000 + "x.dcm", "CON", "nul.dcm", "series", "series/", "x.png", "x.nii.gz", "x.zip"),
 )
 """Names of files that lead elsewhere, or that no file can have."""

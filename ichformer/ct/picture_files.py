@@ -23,8 +23,8 @@ _FORMATS = ("PNG", "JPEG", "TIFF")
 """Pillow is asked for no others: it hands PostScript, for one, to a program, whatever the file is called."""
 
 _MAX_PAGES = 1024
-"""Of a TIFF: a whole head in slices of 0.3 mm. To find a compressed page, libtiff walks through all before it, so that
-time grows with the square of the pages."""
+"""Of a TIFF: a whole head in slices of 0.3 mm. For each compressed page libtiff walks through all that there are, so
+that time grows with the square of their number."""
 
 _COLOUR = 24
 _NO_GREYS = {"1": "has black and white only and no greys", "CMYK": "has colours for print (CMYK)"}
@@ -71,19 +71,27 @@ def read_pages(file: Path) -> Pages:
 def _read(image: Image.Image, file: Path) -> Pages:
     if image.format != "TIFF" and getattr(image, "n_frames", 1) > 1:
         raise InputError("holds several pictures, such as an animation", where=file, mend="save each as a file")
-    pages, n_pixels = Pages(), 0
+    pages = Pages()
+    for number in range(_count_pages(image, file)):
+        image.seek(number)
+        pages.greys.append(_grey(image, file, pages.notes))
+    return pages
+
+
+def _count_pages(image: Image.Image, file: Path) -> int:
+    """How many there are; InputError where they are too many or too large, before any is decoded."""
+    n_pixels = 0
     for number in range(_MAX_PAGES + 1):
         try:
             image.seek(number)
         except EOFError:
-            return pages
+            return number
         width, height = image.size
         if max(width, height) > MAX_SIDE:
             raise InputError(f"is {height} x {width}, more than {MAX_SIDE} a side", where=file, mend=EXPORT)
         n_pixels += width * height
-        if number == _MAX_PAGES or n_pixels > MAX_VOXELS:
+        if n_pixels > MAX_VOXELS:
             break
-        pages.greys.append(_grey(image, file, pages.notes))
     raise InputError(f"has more than {number} pages", where=file, mend="save each slice as a picture of its own")
 
 
