@@ -1,5 +1,6 @@
 """Display pictures (PNG, JPEG, TIFF) as a Volume: greys turned back into the HU that they show."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from ichformer.ct.headless import Headless
 from ichformer.ct.limits import MAX_VOXELS
 from ichformer.ct.picture_files import Grey, read_pages
 from ichformer.ct.volume import Volume
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
 from ichformer.files import path_text
 
 ASSUMED_SLICE_MM, ASSUMED_FIELD_MM = 5.0, 230.0
@@ -21,6 +22,10 @@ ASSUMED_SLICE_MM, ASSUMED_FIELD_MM = 5.0, 230.0
 
 _USED = 0.9
 """A picture of 16 bits that was made for the eye uses the whole of its scale; raw values of a scanner never do."""
+
+
+_COUNTED = 3
+"""So many equal numbers in two series of names are no chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +59,10 @@ def read_pictures(stack: PictureStack, *, window_hu: WindowHU | None = None) -> 
         bits); estimated from the pictures where None.
 
     Raises:
-      InputError: no picture, coloured, neither 8 nor 16 bits, of different sizes, or nothing tells what its greys mean.
+      InputError: no picture, coloured, neither 8 nor 16 bits, of different sizes, or nothing tells what its greys mean;
+        names that count the slices of several scans, or one scan in several windows.
     """
+    _refuse_several_scans(stack)
     slices: list[Grey] = []
     source: list[str] = []
     notes: dict[str, str] = {}
@@ -101,6 +108,26 @@ def read_pictures(stack: PictureStack, *, window_hu: WindowHU | None = None) -> 
         source=tuple(source),
         audit=audit,
     )
+
+
+def _refuse_several_scans(stack: PictureStack) -> None:
+    """InputError where names count the same slices more than once: ``a_001.png`` beside ``b_001.png``.
+
+    Two people's slices in one stack would look like one head.
+    """
+    numbers: dict[str, dict[int, Path]] = {}
+    for file in stack.files:
+        if found := re.fullmatch(r"(.*?)([0-9]+)([^0-9]*)", file.stem):
+            numbers.setdefault(f"{found[1]}#{found[3]}", {})[int(found[2])] = file
+    long = [each for each in numbers.values() if len(each) >= _COUNTED]
+    for first, second in itertools.combinations(long, 2):
+        if len(both := sorted(first.keys() & second.keys())) >= _COUNTED:
+            raise InputError(
+                f"holds the slices of several scans, such as {one_line(first[both[0]].name, max_chars=60)} and "
+                f"{one_line(second[both[0]].name, max_chars=60)}",
+                where=stack.path,
+                mend="keep one scan a folder, in one window and without masks",
+            )
 
 
 def _size(grey: Grey) -> str:

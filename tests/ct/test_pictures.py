@@ -122,3 +122,20 @@ def test_real_slices(real_data):
         assert "window_estimated" in noted(volume)
     with pytest.raises(InputError, match="keep one scan a folder"):
         read_volume(real_data / "real_ich_slices")
+
+
+@pytest.mark.parametrize(
+    "names", [("a_{}", "b_{}"), ("p1_slice{}", "p2_slice{}"), ("{}_brain", "{}_bone"), ("{}", "{} mask")]
+)
+def test_two_scans_in_one_folder_are_no_stack(tmp_path, names):
+    for name in names:
+        for number in range(1, 5):
+            write(tmp_path / f"{name.format(f'{number:03d}')}.png", head())
+    with pytest.raises(InputError, match=r"holds the slices of several scans, such as .*; keep one scan a folder"):
+        read_volume(tmp_path)
+
+
+def test_names_that_count_on_are_one_stack(tmp_path):
+    for number in range(1, 9):
+        write(tmp_path / f"{'lower' if number < 5 else 'upper'}_{number}.png", head())
+    assert read_volume(tmp_path).hu.shape[0] == 8
