@@ -4,6 +4,7 @@ import os
 import pathlib
 from collections.abc import Collection, Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
 from ichformer import LABELS
@@ -14,7 +15,7 @@ from ichformer.evaluation.figures import Estimate, LabelSummary, LevelSummary, S
 from ichformer.evaluation.level import MAX_GROUP_COLUMNS, summarise_level
 from ichformer.evaluation.not_scored import NotScored, check_scored, not_scored
 from ichformer.evaluation.recalibration import recalibrate
-from ichformer.evaluation.table import levels
+from ichformer.evaluation.table import levels, score_columns
 from ichformer.evaluation.table_checks import check_predictions
 from ichformer.evaluation.thresholds import Thresholds, only_split, write_json
 
@@ -98,6 +99,7 @@ def summarise(
             *_without_figures(table),
             *_threshold_warnings(table, split, thresholds, fixed_on),
             *_weak_thresholds(found, thresholds),
+            *_doubtful_scores(found, table),
             *_warnings(found, missing),
         ),
     )
@@ -151,6 +153,24 @@ def _weak_thresholds(found: tuple[LevelSummary, ...], thresholds: Thresholds | N
                 f"{level.level} level: thresholds of {', '.join(few)} rest on fewer than {FEW_POSITIVES} positive "
                 f"{level.level}s {on}: unreliable"
             )
+
+
+def _doubtful_scores(found: tuple[LevelSummary, ...], table: pd.DataFrame) -> Iterator[str]:
+    """Scores that are probabilities by their values and still cannot be what was meant."""
+    for level in found:
+        for label in level.labels:
+            interval = label.auroc.interval
+            if interval is not None and interval.high < 0.5:
+                yield (
+                    f"{level.level} {label.label}: the scores rank the wrong way (AUROC {interval.low:.3f} to "
+                    f"{interval.high:.3f}): are they scores of the positive class, and of this label?"
+                )
+    for name in score_columns(tuple(label.label for label in found[0].labels)):
+        values = np.unique(table[name].dropna().to_numpy(np.float64))
+        if len(table) > 1 and len(values) == 1:
+            yield f"{name}: all scores are {values[0]:g}, so they tell nothing apart"
+        elif len(values) == 2 and set(values) == {0.0, 1.0}:
+            yield f"{name}: all scores are 0 or 1: they are decisions, so AUROC and calibration say little"
 
 
 def _warnings(found: tuple[LevelSummary, ...], missing: Sequence[NotScored]) -> Iterator[str]:

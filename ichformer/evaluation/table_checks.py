@@ -9,6 +9,7 @@ import pandas as pd
 from ichformer import LABELS
 from ichformer.cohorts.csv_text import line_of
 from ichformer.cohorts.index import MAX_GROUPS, group_columns
+from ichformer.cohorts.spelling import one_spelling
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.table import (
     ID_COLUMNS,
@@ -55,12 +56,12 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
 
     Raises:
       InputError: no rows; a column missing; an id that is no text; an empty patient; a row twice; a patient in two
-        splits; a label that is neither 0, 1 nor unknown; "any" of 0 beside a positive subtype; a score outside 0 to 1,
-        or missing in a row whose column ``not_scored`` does not say why; a row that is said to be not scored and has
-        every score; a weight that is no number from 0, no row of a level with one above 0, or weights further apart
-        than ``MAX_WEIGHT_RATIO``; scan rows for only some of the scans that have slices; a scan of two sites, in two
-        groups or, where it has no row of its own, of two weights; numbers for groups; a text longer than
-        ``MAX_TEXT_CHARS``.
+        splits or in two spellings; a label that is neither 0, 1 nor unknown; "any" of 0 beside a positive subtype; a
+        score outside 0 to 1, or missing in a row whose column ``not_scored`` does not say why; a row that is said to
+        be not scored and has every score; a weight that is no number from 0, no row of a level with one above 0, or
+        weights further apart than ``MAX_WEIGHT_RATIO``; scan rows for only some of the scans that have slices; a scan
+        of two sites, in two groups or, where it has no row of its own, of two weights; numbers for groups; a text
+        longer than ``MAX_TEXT_CHARS``.
     """
     if not labels or len(set(labels)) < len(labels):
         raise InputError(f"found {' '.join(labels) or 'none'}", where="labels", mend="name one or more, each once")
@@ -82,6 +83,7 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
             )
     if (table["patient"] == "").any():
         raise InputError("is empty or NA in some rows", where=f"{where}, column patient", mend="name every patient")
+    _check_spelling(table, where)
     for label in labels:
         _check_values(table, label, where)
     _check_not_scored(table, labels, where)
@@ -102,6 +104,18 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
             raise InputError(
                 f"two values for {_name(table, several)}", where=f"{where}, column {one_line(name)}", mend="give one"
             )
+
+
+def _check_spelling(table: pd.DataFrame, where: object) -> None:
+    """InputError where one patient is spelled in several ways: as several, it would make intervals too narrow."""
+    one = one_spelling(table["patient"])
+    if several := [(name, other) for name, other in one.items() if name != other]:
+        first, second = (repr(one_line(name, max_chars=60)) for name in several[0])
+        raise InputError(
+            f"spells one patient in several ways, such as {first} and {second}; {len(several)} such in all",
+            where=f"{where}, column patient",
+            mend="write each patient in one way; give two people names that differ in more than capitals and blanks",
+        )
 
 
 def _check_values(table: pd.DataFrame, label: str, where: object) -> None:
