@@ -38,6 +38,10 @@ _LOW_HU = -1024
 _HERE = Path(__file__).parent
 
 
+_FEW_SCANS = 20
+"""Of fewer validation scans, one further out than all says little: it happens to more than one scan in 20."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Familiarity:
     """How a scan's distance from the training compares (``evaluation.ood``).
@@ -57,6 +61,11 @@ class Familiarity:
 
     def __str__(self) -> str:
         compared = f"{self.percentile:.0f} % of {self.scans} validation scans are more like the training than this one"
+        if self.is_unusual and self.scans < _FEW_SCANS:
+            return (
+                f"This scan is less like the training than {self.percentile:.0f} % of the validation scans. They are "
+                f"only {self.scans}, too few to say how unusual that is."
+            )
         if self.is_unusual:
             return f"This scan lies outside what the model was trained on: {compared}. Its scores may mean nothing."
         return f"This scan looks like what the model was trained on: {compared}."

@@ -234,3 +234,10 @@ def test_a_browser_lays_the_heat_map_over_the_slice(tmp_path: Path) -> None:
     without = in_chromium(page, tmp_path / "profile", "#heat=1&opacity=1&slice=2")
     pixel = given_reading.volume.hu[1, H // 2, W // 2]
     assert int(without["center"]) == round(255 * float(apply_windows(pixel, (WINDOWS["brain"],))[0]))
+
+
+def test_few_validation_scans_tell_little():
+    told = str(Familiarity(percentile=100.0, scans=1))
+    assert "only 1, too few to say how unusual that is" in told
+    assert Familiarity(percentile=100.0, scans=1).is_unusual
+    assert "lies outside" in str(Familiarity(percentile=100.0, scans=20))
