@@ -31,6 +31,7 @@ AUDIT_CODES: dict[str, str] = {
     "lossy": "the pixels have been compressed with loss",
     "missing_slices": "the positions show gaps of whole slices",
     "oblique": "the slices are not level in the patient, but stacked along their normal, so there is no shear",
+    "order_doubtful": "SliceLocation and ImagePositionPatient order the slices differently; positions were taken",
     "orientation_assumed": "the file does not say how it lies in the patient; the format's default was taken",
     "outside_blanked": "everything outside the skull's inside (skull, scalp, face) was set to -1024 HU",
     "padding_kept": "PixelPaddingValue occurs but lies in the range of tissue, so it was taken as tissue",

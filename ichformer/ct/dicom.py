@@ -1,5 +1,6 @@
 """A DICOM series as a Volume: sorted and spaced along its normal, in HU, oriented, with all it took in the audit."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,9 @@ from ichformer.files import path_text
 _STRAIGHT_MM = 0.5
 _LEVEL_DEG, _SAME_SPACING = 0.05, 1e-3
 """Orientations and pixel spacings that differ by more within a stack are noted."""
+
+_STEP_MM = 0.1
+"""A smaller step of SliceLocation is rounding."""
 
 _NO_TAG = (
     "no study, patient, acquisition, voltage, time, kernel, thickness, image type or folder tells them apart, "
@@ -190,6 +194,20 @@ def _farthest(series: Series, stack: Stack) -> Path:
     return series.headers[stack.order[int(from_middle_mm.argmax())]].path
 
 
+def _is_another_order(headers: Sequence[Header]) -> bool:
+    """Whether SliceLocation rises and falls among slices in the order of their positions.
+
+    Which end it starts from, and where its zero is, is left to the scanner (PS3.3 C.7.6.2.1.2). Some write it without a
+    sign.
+    """
+    found = [header.location_mm for header in headers if header.location_mm is not None]
+    if len(found) < len(headers) or len(found) < 3:
+        return False
+    steps_mm, z_mm = np.diff(found), [header.position_mm[2] for header in headers if header.position_mm]
+    has_no_sign = min(found) >= 0 and np.allclose(found, np.abs(z_mm), atol=1.0)
+    return bool((steps_mm > _STEP_MM).any() and (steps_mm < -_STEP_MM).any() and not has_no_sign)
+
+
 def _audit(
     series: Series,
     stack: Stack,
@@ -225,6 +243,11 @@ def _audit(
     note(not stack.is_even, "variable_spacing", f"steps along the normal: {steps}")
     note(stack.bend_mm > _STRAIGHT_MM, "bent_stack", f"slices stand up to {stack.bend_mm:.1f} mm off a straight line")
     note(sparse_mm > 0, "slices_sparse", f"slices of {thickness_mm:g} mm stand {sparse_mm:.3f} mm apart")
+    note(
+        _is_another_order(headers),
+        "order_doubtful",
+        "SliceLocation runs in another order than the positions, so one of the two is wrong; positions were taken",
+    )
     note(len(series.copies) > 0, "duplicates_dropped", f"{len(series.copies)} files hold a slice again")
     note(bool(series.told_apart), "series_divided", f"one SeriesInstanceUID holds several stacks: {series.told_apart}")
     note(series.time_points > 1, "dynamic", f"one of {series.time_points} volumes of a time series")

@@ -84,6 +84,7 @@ class _Decimals(NamedTuple):
 
 _DECIMAL_TAGS = {
     "SliceThickness": _Decimals(1, MIN_SPACING_MM, MAX_SPACING_MM),
+    "SliceLocation": _Decimals(1, -MAX_POSITION_MM, MAX_POSITION_MM),
     "ImagePositionPatient": _Decimals(3, -MAX_POSITION_MM, MAX_POSITION_MM),
     "ImageOrientationPatient": _Decimals(6, -10, 10),  # the reader says more of vectors that are not of length 1
     "PixelSpacing": _Decimals(2, MIN_SPACING_MM, MAX_SPACING_MM),
@@ -99,6 +100,7 @@ HEADER_TAGS = (
     *("PatientID", "ContrastBolusAgentSequence"),
     *("SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "Manufacturer", "ManufacturerModelName"),
     *("StudyInstanceUID", "SeriesInstanceUID", "SeriesDescription", "ConvolutionKernel", "SliceThickness"),
+    "SliceLocation",
     *("ContrastBolusAgent", "BodyPartExamined", "ProtocolName", "PatientAge", "PatientSex"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames"),
     *("SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
@@ -128,6 +130,7 @@ class Header:
       contrast_agent: ContrastBolusAgent, or the meaning of the first code of ContrastBolusAgentSequence.
       contrast_given: the other contrast tags that say that a medium was given, such as "ContrastBolusVolume 80".
       position_mm, orientation: ImagePositionPatient (3) and ImageOrientationPatient (6).
+      location_mm: SliceLocation, which nothing is read from: it only shows where positions are doubtful.
       spacing_mm: PixelSpacing, between rows and between columns.
       photometric: PhotometricInterpretation, "" where absent.
       high_bit: HighBit; BitsStored - 1 where it is absent.
@@ -163,6 +166,7 @@ class Header:
     age_years: float | None
     sex: str
     thickness_mm: float | None
+    location_mm: float | None
     position_mm: tuple[float, ...] | None
     orientation: tuple[float, ...] | None
     spacing_mm: tuple[float, ...] | None
@@ -298,6 +302,7 @@ def header_of(path: Path, dataset: Dataset, syntax: UID, pixels_at: int | None) 
         age_years=_age_years(_text(dataset, "PatientAge")),
         sex=sex if (sex := _text(dataset, "PatientSex").upper()) in ("F", "M", "O") else "",
         thickness_mm=thickness_mm[0] if thickness_mm else None,
+        location_mm=location[0] if (location := numbers["SliceLocation"]) else None,
         position_mm=numbers["ImagePositionPatient"],
         orientation=numbers["ImageOrientationPatient"],
         spacing_mm=numbers["PixelSpacing"],
