@@ -220,7 +220,7 @@ def _write_record(store: Store, row: int, shard: str, copy: Path, key: bytes) ->
     )
     record = encode_record(replace(scan, volume=volume))
     name = hmac.new(key, shard.encode(), hashlib.sha256).hexdigest()[:32] + ".array_record"
-    writer = ArrayRecordWriter(str(shard_path(copy, name)), "group_size:1,uncompressed")
+    writer = ArrayRecordWriter(os.fsencode(shard_path(copy, name)), "group_size:1,uncompressed")
     writer.write(record)
     writer.close()
     n_bytes = shard_path(copy, name).stat().st_size

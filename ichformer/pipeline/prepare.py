@@ -196,9 +196,8 @@ def _shard_or_reject(task: Task) -> tuple[dict[str, Any], ScanFacts] | Reject:
         return _reject(task, error)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # machines may share process ids
     try:
-        writer = ArrayRecordWriter(
-            os.fsencode(temporary), "group_size:1,uncompressed"
-        )  # the frames are compressed already
+        # Uncompressed, as the frames are compressed already.
+        writer = ArrayRecordWriter(os.fsencode(temporary), "group_size:1,uncompressed")
         writer.write(record)
         writer.close()
         os.replace(temporary, path)

@@ -15,6 +15,7 @@ from ichformer import LABELS
 from ichformer.cohorts.tables import read_slice_table
 from ichformer.ct.display import WindowHU
 from ichformer.errors import InputError, one_line
+from ichformer.files import text_path
 from ichformer.pipeline.header import RECORD_VERSION
 from ichformer.pipeline.prepare_config import PrepareConfig
 from ichformer.pipeline.pseudonyms import Naming, is_private
@@ -82,7 +83,7 @@ class Task:
 def list_tasks(opened: Opened, config: PrepareConfig, window_hu: WindowHU | None) -> Iterator[Task]:
     """One task a row of the index, in its order; InputError where a table of slice labels lacks a series."""
     index = opened.index
-    tables = {path: read_slice_table(Path(path)) for path in sorted(set(index["slice_labels"]) - {""})}
+    tables = {path: read_slice_table(text_path(path)) for path in sorted(set(index["slice_labels"]) - {""})}
     rows_of = {path: table.groupby("series").indices for path, table in tables.items()}
     rows = zip(index.to_dict("records"), opened.named["series"], is_private(index["cohort"]), strict=True)
     for number, (row, name, private) in enumerate(rows, start=1):
