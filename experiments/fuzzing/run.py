@@ -49,7 +49,7 @@ def write_bases(folder: Path, source: Source) -> None:
     rng = np.random.default_rng(0)
     write_ood(fit_ood(rng.normal(size=(9, 4)), rng.normal(size=(5, 4))), run / OOD_NAME)
     write_thresholds(fix_thresholds(predictions_of(rng, split="val")), run / THRESHOLDS_NAME)
-    note_scans(run, source.index.assign(pixels="0" * 32)[list(SEEN_COLUMNS)])
+    note_scans(run, source.index.assign(pixels="0" * 32, patient_key="")[list(SEEN_COLUMNS)])
     member = Run.open(run)
     write_ensemble(
         assemble([member, dataclasses.replace(member, step=1)], [0.5, 0.5], ("plain",), folder / "ensemble"), {}
