@@ -11,7 +11,7 @@ from ichformer.cli import main
 from ichformer.pipeline.records import Store
 from ichformer.pipeline.resplit import resplit
 from tests.planted import FOLDER, KINDS, SECRETS, UID, disclosed, plant, plant_dicom
-from tests.reading.counter import open_counter
+from tests.reading.counter import open_counter, write_head
 from tests.stores import CONFIG, prepare_here
 
 
@@ -91,6 +91,19 @@ def test_uids_and_files_are_kept_where_they_are_asked_for(tmp_path, prepare):
     found = {secret for _, secret in disclosed(tmp_path / "store")}
     assert found == {UID, "quaxley", "orsolya"}  # the folder's name in rejects.csv
     assert {name for name, secret in disclosed(tmp_path / "store") if secret != UID} == {"rejects.csv"}
+
+
+def test_another_key_changes_names_alone_so_the_same_scans_train_the_same_model(tmp_path, prepare):
+    for number in (1, 2, 3):
+        write_head(tmp_path / "scans" / str(number), series_uid=f"1.2.{number}", degrees=5.0 * number)
+    indices = []
+    for name in "ab":
+        prepare(tmp_path / "scans", tmp_path / name)
+        indices.append(Store.open(tmp_path / name).index)
+    a, b = indices
+    assert not set(a["series"]) & set(b["series"])
+    assert a["pixels"].tolist() == b["pixels"].tolist() == sorted(set(a["pixels"]))
+    assert a["split"].tolist() == b["split"].tolist()
 
 
 def test_the_key_is_the_stores_own_and_decides_the_names(tmp_path, prepare, capsys):

@@ -153,9 +153,10 @@ class Store:
     Attributes:
       path: the folder.
       config: the preparation's configuration, as plain values.
-      index: one row per scan, sorted by series: the Study index without paths, and ``n_slices, height, width, has_mask,
-        pixels`` (see ``ct.fingerprint``), ``shard, bytes`` (of the shard), ``sha256`` (of its record) and
-        ``patient_key`` (by which key the scan is called, see ``pseudonyms.Naming``; "" where its names are published).
+      index: one row per scan, sorted by series, or by pixels where series have pseudonyms: the Study index without
+        paths, and ``n_slices, height, width, has_mask, pixels`` (see ``ct.fingerprint``), ``shard, bytes`` (of the
+        shard), ``sha256`` (of its record) and ``patient_key`` (by which key the scan is called, see
+        ``pseudonyms.Naming``; "" where its names are published).
       naming: how its scans are called.
     """
 
@@ -178,7 +179,9 @@ class Store:
             raise InputError(
                 "the store holds no scan", where=path, mend="see rejects.csv, mend the input, prepare again"
             )
-        index = pd.DataFrame(entries).sort_values("series", ignore_index=True)
+        index = pd.DataFrame(entries)
+        index = index.assign(order=_orders(index, naming)).sort_values(["order", "series"], ignore_index=True)
+        index = index.drop(columns="order")
         groups = group_columns(index)
         index[list(LABELS)] = index[list(LABELS)].astype(np.float64)
         index[groups] = index[groups].fillna("")
@@ -236,6 +239,15 @@ class Store:
 def shard_path(store: Path, shard: str) -> Path:
     """Where a shard lies."""
     return store / SHARD_FOLDER / shard
+
+
+def _orders(index: pd.DataFrame, naming: Naming) -> pd.Series:
+    """What the rows of a store are sorted by: the same for every key, so that the same scans train the same model.
+
+    Pseudonyms differ with the key, and the order of true names would tell something of them. That of pixels does not.
+    """
+    has_pseudonyms = is_private(index["cohort"]) & bool(naming.patient_key and not naming.with_uids)
+    return index["pixels"].where(has_pseudonyms, index["series"])
 
 
 def read_shard(path: Path) -> bytes:
