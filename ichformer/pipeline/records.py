@@ -153,7 +153,7 @@ class Store:
     Attributes:
       path: the folder.
       config: the preparation's configuration, as plain values.
-      index: one row per scan, sorted by series, or by pixels where series have pseudonyms: the Study index without
+      index: one row per scan, sorted by series, or by records where series have pseudonyms: the Study index without
         paths, and ``n_slices, height, width, has_mask, pixels`` (see ``ct.fingerprint``), ``shard, bytes`` (of the
         shard), ``sha256`` (of its record) and ``patient_key`` (by which key the scan is called, see
         ``pseudonyms.Naming``; "" where its names are published).
@@ -244,10 +244,10 @@ def shard_path(store: Path, shard: str) -> Path:
 def _orders(index: pd.DataFrame, naming: Naming) -> pd.Series:
     """What the rows of a store are sorted by: the same for every key, so that the same scans train the same model.
 
-    Pseudonyms differ with the key, and the order of true names would tell something of them. That of pixels does not.
+    Pseudonyms differ with the key, and the order of true names would tell something of them. Records hold neither.
     """
     has_pseudonyms = is_private(index["cohort"]) & bool(naming.patient_key and not naming.with_uids)
-    return index["pixels"].where(has_pseudonyms, index["series"])
+    return index["sha256"].where(has_pseudonyms, index["series"])
 
 
 def read_shard(path: Path) -> bytes:
