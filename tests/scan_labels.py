@@ -48,7 +48,8 @@ def store_of(folder: pathlib.Path, given: list[Given]) -> Store:
         rows.append(row)
     if tables:
         write_table(pd.concat(tables)[list(SLICE_COLUMNS)], folder / "slices.csv")
-    return prepare_here(make_index(rows), folder / "store")
+    # With their names, by which rows are sorted: the first scan stays the first.
+    return prepare_here(make_index(rows), folder / "store", with_uids=True)
 
 
 def slices_in(batch: Batch) -> list[list[int]]:

@@ -10,6 +10,7 @@ import pytest
 from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.errors import InputError
 from ichformer.pipeline.facts import EDGES_HU, read_facts
+from ichformer.pipeline.pseudonyms import Naming
 from ichformer.pipeline.records import STORE_VERSION, Store, read_store_index
 from ichformer.reading.outputs import NUMBERS_NAME, REPORT_NAME, write_folder
 
@@ -33,11 +34,12 @@ def write(folder: Path, values: Any) -> Path:
 
 def test_an_index_that_is_right_and_one_of_an_earlier_version(tmp_path):
     entry = ENTRY | {"epidural": None, "any": 1, "subdural": 0.5, "group_age": "old"}
-    config, entries = read_store_index(write(tmp_path, INDEX | {"series": [entry], "new": 1}))
-    assert (config, entries) == (CONFIG, [entry])
+    found = read_store_index(write(tmp_path, INDEX | {"series": [entry], "new": 1}))
+    assert found == (CONFIG, Naming(), [entry])
     del entry["patient_source"]
-    assert read_store_index(write(tmp_path, INDEX | {"series": [entry]}))[1] == [entry | {"patient_source": "unknown"}]
-    assert read_store_index(write(tmp_path, INDEX | {"series": None}))[1] is None
+    assert read_store_index(write(tmp_path, INDEX | {"series": [entry]}))[2] == [entry | {"patient_source": "unknown"}]
+    named = Naming(patient_key="0123abcd", with_uids=True)
+    assert read_store_index(write(tmp_path, INDEX | {"series": None, "names": named.to_json()}))[1:] == (named, None)
 
 
 @pytest.mark.parametrize(
