@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import typing
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -128,7 +129,7 @@ class ObjectiveConfig:
                     where=f"--objective.{what}s",
                     mend=f"choose of {', '.join(known)}",
                 )
-            if twice := [name for name in names if names.count(name) > 1]:
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
                 raise InputError(f"names {twice[0]} twice", where=f"--objective.{what}s", mend="name each once")
         if self.positive_weight != 1 and self.loss != "bce":
             raise InputError('goes with "bce" only', where="--objective.positive-weight", mend="leave it out")
