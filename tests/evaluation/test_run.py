@@ -140,7 +140,8 @@ def test_a_run_keeps_the_list_of_what_it_was_trained_on(folder):
 
 @pytest.mark.slow
 def test_the_command_line_judges_a_run(folder, capsys):
-    main(["evaluate", str(folder / "run"), "--prevalence", "0.2", "--json"])
+    # The run was copied away from its store.
+    main(["evaluate", str(folder / "run"), "--store", str(folder / "store"), "--prevalence", "0.2", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads((folder / "run" / "evaluation" / "metrics.json").read_text())
     assert found["levels"][0]["labels"][5]["operating_points"][0]["ppv_at_prevalence"] is not None
