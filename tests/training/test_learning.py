@@ -14,10 +14,13 @@ from sklearn.metrics import roc_auc_score
 
 from ichformer import LABELS
 from ichformer.cohorts.index import make_index
+from ichformer.cohorts.registry import COHORTS
+from ichformer.cohorts.splits import hold_out_site
 from ichformer.cohorts.tables import write_table
 from ichformer.cohorts.voxels import slice_table
 from ichformer.ct.nifti import slice_names
-from ichformer.demo import PREPARE
+from ichformer.ct.phantom.cohort import write_phantom_cohort
+from ichformer.demo import PREPARE, SCANS, UNSEEN_SITE
 from ichformer.evaluation.predictions import predict_store
 from ichformer.evaluation.table import levels
 from ichformer.pipeline.prepare import prepare
@@ -63,6 +66,14 @@ def write_heads(folder: Path, *, scans: int, train_scans: int) -> pd.DataFrame:
         rows.append(name | labels | {"split": split, "slice_labels": str(folder / "slices.csv")})
     write_table(pd.concat(tables), folder / "slices.csv")
     return make_index(rows)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The demo's cohort and split."""
+    folder = tmp_path_factory.mktemp("cohort")
+    cohort = write_phantom_cohort(folder / "cohort", scans=SCANS, seed=0, progress=False)
+    return hold_out_site(COHORTS["phantom"](cohort, cache=folder / "cache"), site=UNSEEN_SITE, seed=0, val_fraction=0.2)
 
 
 def of_any_other(train: pd.DataFrame) -> dict[str, str]:
