@@ -257,7 +257,7 @@ def test_a_store_of_an_earlier_version_is_read_and_says_that_it_does_not_know(tm
     assert count_patients(old).known_from() == "patients known in a way that was not recorded (3 of 3 scans)"
     (warning,) = count_patients(old).warnings()
     assert warning.endswith("prepare the store again with this version, which records it")
-    first = values["series"][0]["series"]
+    first = Store.open(path.parent).index["series"][0]  # the file has another order, which depends on the store's key
     some = store_with(lambda entry: entry if entry["series"] == first else {**entry, "group_b": "y"}).index
     assert some["group_b"].tolist() == ["", "y", "y"]
     for wrong in ({"patient_source": ["header"]}, {"patient_source": "me"}, {"group_a": 1}, {"group_a": None}):
