@@ -21,10 +21,10 @@ import numpy as np
 
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import split_by_patient
-from ichformer.ct.scans import read_volume
-from ichformer.ct.sheet import contact_sheet
-from ichformer.pipeline.prepare import prepare
-from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.ct.contact_sheet import contact_sheet
+from ichformer.ct.io.scans import read_volume
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.prepare import prepare
 from ichformer.testing import tiny_cohort
 
 folder = Path(tempfile.mkdtemp())
@@ -51,9 +51,9 @@ index = split_by_patient(index, seed=0, fractions={"train": 0.5, "val": 0.25, "t
 store = prepare(index, folder / "store", config=PrepareConfig(size=64), workers=1, progress=False)
 
 # %%
-from ichformer.evaluation.predictions import evaluate, train_and_freeze
 from ichformer.evaluation.summary import format_summary
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
+from ichformer.workflows.evaluate_run import evaluate, train_and_freeze
 
 config = TrainConfig(
     data=DataConfig(store=str(store.path), num_slices=8), model=ModelConfig(name="slice_vit_nano"), steps=20
@@ -65,9 +65,9 @@ print(format_summary(evaluate(folder / "run", store.path, folder / "evaluation",
 # ## Where it looked
 
 # %%
-from ichformer.pipeline.recipe import prepare_volume
-from ichformer.reading.scoring import heat_map
-from ichformer.training.run import Run
+from ichformer.inference.scoring import heat_map
+from ichformer.pipeline.preparation.recipe import prepare_volume
+from ichformer.training.runs.run import Run
 
 run = Run.open(folder / "run")
 prepared = prepare_volume(volume, run.prepare)

@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from ichformer.ct.geometry import slice_offsets_mm, slice_origins_mm
-from ichformer.ct.orientation import slice_normal
-from ichformer.ct.scans import read_volume
+from ichformer.ct.geometry.orientation import slice_normal
+from ichformer.ct.geometry.regrid import slice_offsets_mm, slice_origins_mm
+from ichformer.ct.io.scans import read_volume
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS, apply_windows
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.recipe import prepare_volume
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.recipe import prepare_volume
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ from ichformer.bench.train import noise_batch
 from ichformer.models.registry import registered_models
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
-from ichformer.training.optim import build_optimizer
-from ichformer.training.parallel import compile_step, make_mesh
-from ichformer.training.run import initial_state
+from ichformer.training.optimizer.optim import build_optimizer
+from ichformer.training.runs.run import initial_state
+from ichformer.training.sharding.parallel import compile_step, make_mesh
 from ichformer.training.step import train_step
 
 SCANS, SLICES, SIZE = 2, 4, 64

@@ -18,8 +18,8 @@ from ichformer import LABELS
 from ichformer.explain.faithfulness import pointing_game
 from ichformer.explain.gradients import grad_cam, hires_cam, upsample
 from ichformer.pipeline.loader import evaluation_batches
-from ichformer.pipeline.records import Store
-from ichformer.training.run import Run
+from ichformer.pipeline.store.records import Store
+from ichformer.training.runs.run import Run
 
 ANY = LABELS.index("any")
 NEAR_MM = 10.0

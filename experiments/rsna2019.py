@@ -9,9 +9,9 @@ Expected: to stand beside the best single model of the 2nd place, weighted log l
 import sys
 from pathlib import Path
 
-from ichformer.evaluation.predictions import train_and_freeze
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
 from ichformer.training.process import own_process
+from ichformer.workflows.evaluate_run import train_and_freeze
 
 
 def config(store: str) -> TrainConfig:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import split_by_patient
-from ichformer.pipeline.prepare import prepare
-from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.prepare import prepare
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
-from ichformer.training.loop import train
+from ichformer.training.trainer import train
 
 
 def main() -> None:

@@ -25,9 +25,9 @@ from sklearn.preprocessing import StandardScaler
 
 from ichformer import LABELS
 from ichformer.ct.windows import WINDOWS, Window, apply_windows
-from ichformer.models.encoders import ENCODERS, build_encoder
-from ichformer.pipeline.records import Store
-from ichformer.training.standardise import standardise_inputs
+from ichformer.models.encoders.registry import ENCODERS, build_encoder
+from ichformer.pipeline.store.records import Store
+from ichformer.training.input_scale import standardise_inputs
 from ichformer.training.state import TrainState
 
 SLICES, SEEDS, CELL_PX, FUNCTIONS, AT_ONCE = 8, 3, 4, 64, 100

@@ -14,10 +14,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ichformer.ct.scans import read_volume as read_volume
+    from ichformer.ct.io.scans import read_volume as read_volume
     from ichformer.ct.volume import Volume as Volume
     from ichformer.errors import InputError as InputError
-    from ichformer.models.encoders import register_encoder as register_encoder
+    from ichformer.models.encoders.registry import register_encoder as register_encoder
     from ichformer.models.inputs import example_inputs as example_inputs
     from ichformer.models.registry import create_model as create_model
     from ichformer.models.registry import list_models as list_models
@@ -37,8 +37,8 @@ _PLACES = {
     "create_model": "ichformer.models.registry",
     "example_inputs": "ichformer.models.inputs",
     "list_models": "ichformer.models.registry",
-    "read_volume": "ichformer.ct.scans",
-    "register_encoder": "ichformer.models.encoders",
+    "read_volume": "ichformer.ct.io.scans",
+    "register_encoder": "ichformer.models.encoders.registry",
     "register_model": "ichformer.models.registry",
 }
 """Public name -> the module that holds it."""

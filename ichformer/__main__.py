@@ -6,11 +6,11 @@ Nothing is imported before ``main`` runs: every worker process imports this file
 
 def main() -> None:
     """Run the command line on ``sys.argv``."""
-    from ichformer.ctrl_c import end_at_ctrl_c, raising_at_ctrl_c
+    from ichformer.process.ctrl_c import end_at_ctrl_c, raising_at_ctrl_c
 
     end_at_ctrl_c()
-    from ichformer.quiet import quiet_command
-    from ichformer.streams import own_streams
+    from ichformer.process.quiet import quiet_command
+    from ichformer.process.streams import own_streams
 
     own_streams()
     quiet_command()

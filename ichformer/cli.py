@@ -18,9 +18,9 @@ from tyro.conf import Positional
 from ichformer import LABELS
 from ichformer.errors import InputError, Stopped, mendable, one_line
 from ichformer.faults import Fault
-from ichformer.files import appearing_whole, check_folder, path_text, shown
-from ichformer.processes import ending_in_order
-from ichformer.streams import delivered, printable
+from ichformer.files.writing import appearing_whole, check_folder, path_text, shown
+from ichformer.process.streams import delivered, printable
+from ichformer.process.workers import ending_in_order
 from ichformer.training.config import TrainConfig
 
 
@@ -40,9 +40,9 @@ def inspect(
       json: print one JSON object.
       sheet: write a contact sheet as this PNG: of the series that is chosen, or else of the first readable one.
     """
+    from ichformer.ct.contact_sheet import contact_sheet
     from ichformer.ct.inspect import format_inspection, inspect_found
-    from ichformer.ct.scans import find_scans, read_volume
-    from ichformer.ct.sheet import contact_sheet
+    from ichformer.ct.io.scans import find_scans, read_volume
 
     scans = find_scans(path)
     found = inspect_found(scans, window_hu=window)
@@ -142,17 +142,17 @@ def prepare(
       cluster: a Dask scheduler to work on instead, such as tcp://HOST:8786; its workers see the same files.
       json: print one JSON object.
     """
-    from ichformer.cohorts.folder import read_folder, write_example_labels
+    from ichformer.cohorts.folder.adapter import read_folder, write_example_labels
     from ichformer.cohorts.leakage import check_leakage
     from ichformer.cohorts.patients import count_patients
     from ichformer.cohorts.registry import COHORTS
     from ichformer.cohorts.splits import hold_out_site as hold_out
     from ichformer.cohorts.splits import split_by_patient, split_warnings
     from ichformer.cohorts.tables import read_left_out
-    from ichformer.pipeline.card import write_card
-    from ichformer.pipeline.cluster import cluster_executor
-    from ichformer.pipeline.prepare import prepare as run
-    from ichformer.pipeline.prepare_config import PrepareConfig
+    from ichformer.pipeline.preparation.cluster import cluster_executor
+    from ichformer.pipeline.preparation.config import PrepareConfig
+    from ichformer.pipeline.preparation.prepare import prepare as run
+    from ichformer.pipeline.store.card import write_card
 
     if cluster is not None and workers is not None:
         raise InputError("the cluster has workers of its own", where="--workers", mend="leave it out with --cluster")
@@ -232,8 +232,8 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, 
       out: the run's folder.
       json: print one JSON object.
     """
-    from ichformer.evaluation.predictions import train_and_freeze
     from ichformer.training.process import own_process
+    from ichformer.workflows.evaluate_run import train_and_freeze
 
     own_process(config.parallel)
     written = train_and_freeze(config, out)
@@ -276,8 +276,8 @@ def evaluate(
         beside the predictions, by default.
       json: print one JSON object.
     """
-    from ichformer.evaluation.judge import judge_file
     from ichformer.evaluation.summary import format_summary
+    from ichformer.workflows.evaluate_table import judge_file
 
     if (run is None) == (predictions is None):
         raise InputError("needs a run or --predictions, not both", where="evaluate", mend="name one of them")
@@ -285,9 +285,9 @@ def evaluate(
         given = {"--thresholds": thresholds, "--calibrate-on": calibrate_on}
         if wrong := [name for name, value in given.items() if value is not None] + ["--labels"] * (labels != LABELS):
             raise InputError("goes with --predictions only", where=wrong[0], mend="leave it out: a run has its own")
-        from ichformer.evaluation.predictions import evaluate as judge_run
-        from ichformer.training.ensemble import training_store
+        from ichformer.inference.ensembles import training_store
         from ichformer.training.process import own_process
+        from ichformer.workflows.evaluate_run import evaluate as judge_run
 
         own_process()
         store = store or training_store(run)
@@ -336,9 +336,9 @@ def ensemble(
       reverse: also look at each scan from top to bottom; for runs with --data.augmentation.reverse-slices.
       json: print one JSON object.
     """
-    from ichformer.evaluation.ensembling import format_ensemble, make_ensemble
-    from ichformer.training.ensemble import training_store
+    from ichformer.inference.ensembles import training_store
     from ichformer.training.process import own_process
+    from ichformer.workflows.make_ensemble import format_ensemble, make_ensemble
 
     own_process()
     if not runs:
@@ -370,9 +370,9 @@ def leave_one_site_out(
       split_seed: of training and validation at the other sites.
       json: print one JSON object.
     """
-    from ichformer.evaluation.across_sites import format_across_sites
-    from ichformer.evaluation.across_sites import leave_one_site_out as go
     from ichformer.training.process import own_process
+    from ichformer.workflows.leave_one_site_out import format_across_sites
+    from ichformer.workflows.leave_one_site_out import leave_one_site_out as go
 
     own_process(config.parallel)
     found = go(config, out, split_seed=split_seed)
@@ -398,9 +398,9 @@ def cross_validate(
       split_seed: of the folds.
       json: print one JSON object.
     """
-    from ichformer.evaluation.folds import cross_validate as go
-    from ichformer.evaluation.folds import format_cross_validation
     from ichformer.training.process import own_process
+    from ichformer.workflows.cross_validate import cross_validate as go
+    from ichformer.workflows.cross_validate import format_cross_validation
 
     own_process(config.parallel)
     found = go(config, out, folds=folds, seeds=seeds, split_seed=split_seed)
@@ -462,9 +462,9 @@ def robustness(
       json: print one JSON object.
     """
     from ichformer.evaluation.robustness import format_robustness
-    from ichformer.evaluation.robustness_run import corruption_benchmark
-    from ichformer.training.ensemble import training_store
+    from ichformer.inference.ensembles import training_store
     from ichformer.training.process import own_process
+    from ichformer.workflows.measure_robustness import corruption_benchmark
 
     own_process()
     store = store or training_store(run)
@@ -501,9 +501,9 @@ def predict(
       with_identity: show name, birth date, ID and study date on the page.
       json: print one JSON object.
     """
-    from ichformer.reading.predict import predict as read
-    from ichformer.reading.terminal import format_prediction, result_values
+    from ichformer.reporting.scan.terminal import format_prediction, result_values
     from ichformer.training.process import own_process
+    from ichformer.workflows.predict_scans import predict as read
 
     own_process()
     result = read(run, path, out, with_identity=with_identity, series=series, all_series=all_series, window_hu=window)
@@ -542,7 +542,7 @@ def scrub(
         else a key that is forgotten.
       json: print one JSON object.
     """
-    from ichformer.disclosure import find_disclosures, format_disclosures
+    from ichformer.privacy.disclosure import find_disclosures, format_disclosures
 
     if check == (out is not None):
         raise InputError("give one of --check and --out", where="scrub", mend=f"ichformer scrub {folder} --check")
@@ -551,7 +551,7 @@ def scrub(
             raise InputError("goes with --out", where="--patient-key", mend="leave it out")
         found = find_disclosures(folder)
     else:
-        from ichformer.scrub import scrub as copy
+        from ichformer.privacy.scrub import scrub as copy
 
         found = copy(folder, out, patient_key=patient_key)
     _print({"disclosed": [one.to_json() for one in found]}, format_disclosures(found), json)
@@ -595,9 +595,9 @@ def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, js
       seed: of everything random.
       json: print one JSON object.
     """
-    from ichformer.demo import demo as go
     from ichformer.evaluation.summary import format_summary
     from ichformer.training.process import own_process
+    from ichformer.workflows.demo import demo as go
 
     own_process()
     result = go(out, fast=fast, seed=seed)

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from ichformer.ct.phantom.acquisition.sites import SITES, Site
 from ichformer.ct.phantom.cohort import write_cohort
-from ichformer.ct.phantom.sites import SITES, Site
 
 
 def _tiny(site: Site, name: str) -> Site:

@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from ichformer.errors import InputError
-from ichformer.pipeline.records import read_shard
+from ichformer.pipeline.store.records import read_shard
 from tests.cohorts.nifti_sets import scan
-from tests.ct.test_pictures import head
-from tests.reading.counter import write_head
+from tests.ct.io.test_pictures import head
+from tests.workflows.counter import write_head
 
 UID = "1.2.826.0.1.9981"
 FOLDER = "Quaxley_Orsolya"

@@ -10,9 +10,9 @@ import pandas as pd
 from ichformer import LABELS
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.tables import SLICE_COLUMNS, write_table
-from ichformer.ct.scans import read_volume
+from ichformer.ct.io.scans import read_volume
 from ichformer.pipeline.batch import Batch
-from ichformer.pipeline.records import Store
+from ichformer.pipeline.store.records import Store
 from tests.stores import prepare_here
 
 STEP_MM = 5.0

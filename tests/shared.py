@@ -11,9 +11,9 @@ import pytest
 
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import hold_out_site
-from ichformer.evaluation.predictions import train_and_freeze
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
+from ichformer.workflows.evaluate_run import train_and_freeze
 from tests.stores import prepare_here
 
 

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 
-from ichformer.pipeline.prepare import prepare
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.records import Store
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.prepare import prepare
+from ichformer.pipeline.store.records import Store
 
 CONFIG = PrepareConfig(size=32)
 

@@ -8,28 +8,28 @@ from typing import Any
 
 import pytest
 
-from ichformer import demo, testing
+from ichformer import testing
 from ichformer.bench import loader, prepare
 from ichformer.cohorts import index
 from ichformer.cohorts.registry import COHORTS
-from ichformer.ct import scans
+from ichformer.ct.io import scans
 from ichformer.ct.phantom import cohort
-from ichformer.evaluation import (
-    across_sites,
-    compare,
-    ensembling,
-    folds,
-    judge,
-    predictions,
-    robustness_run,
-    table_files,
-    thresholds,
-)
+from ichformer.evaluation import compare, thresholds
+from ichformer.evaluation.tables import files as table_files
+from ichformer.inference import ensembles as ensemble
 from ichformer.models.weights import load, pretrained
-from ichformer.pipeline import prepare as preparation
-from ichformer.pipeline import records, resplit
-from ichformer.reading import predict
-from ichformer.training import ensemble, loop, run
+from ichformer.pipeline.preparation import prepare as preparation
+from ichformer.pipeline.store import records, resplit
+from ichformer.training import trainer as loop
+from ichformer.training.runs import run
+from ichformer.workflows import cross_validate as folds
+from ichformer.workflows import demo
+from ichformer.workflows import evaluate_run as predictions
+from ichformer.workflows import evaluate_table as judge
+from ichformer.workflows import leave_one_site_out as across_sites
+from ichformer.workflows import make_ensemble as ensembling
+from ichformer.workflows import measure_robustness as robustness_run
+from ichformer.workflows import predict_scans as predict
 
 ENTRIES: list[Callable[..., Any]] = [
     *COHORTS.values(),

@@ -17,12 +17,12 @@ from ichformer.models.families.hybrid import hybrid
 from ichformer.models.families.slice_vit import slice_vit
 from ichformer.models.families.swin3d import swin3d
 from ichformer.models.families.vit3d import vit3d
-from ichformer.models.layers.attention import SelfAttention
-from ichformer.models.layers.transformer import BlockStyle
+from ichformer.models.layers.attention.self_attention import SelfAttention
+from ichformer.models.layers.attention.transformer import BlockStyle
 from ichformer.models.registry import create_model
 from ichformer.objectives.classification import Classification
-from ichformer.pipeline.augment import Augmentation
-from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.augmentation.augment import Augmentation
+from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.settings import check_settings, fit
 from ichformer.training.config import (
     DataConfig,

@@ -16,7 +16,7 @@ import time
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from ichformer.evaluation.bootstrap import auroc_statistic, bootstrap, resample
+from ichformer.statistics.bootstrap import auroc_statistic, bootstrap, resample
 
 PREVALENCES = (0.004, 0.048, 0.035, 0.048, 0.063, 0.144)  # of RSNA 2019, by slice
 SCANS, PATIENTS = 20_000, 15_000

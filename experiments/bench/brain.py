@@ -12,7 +12,7 @@ import statistics
 import time
 from dataclasses import replace
 
-from ichformer.ct.brain import brain_mask
+from ichformer.ct.anatomy.brain import brain_mask
 from ichformer.ct.phantom import SITES, make_phantom
 
 

@@ -25,13 +25,13 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 
 from ichformer.ct.windows import WINDOWS
-from ichformer.models.layers import patch_encoder
-from ichformer.models.layers.transformer import Block, Blocks
+from ichformer.models.encoders import patch_encoder
+from ichformer.models.layers.attention.transformer import Block, Blocks
 from ichformer.models.registry import create_model
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
 from ichformer.training.config import OptimConfig
-from ichformer.training.optim import build_optimizer
+from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.state import create_state
 from ichformer.training.step import train_step
 

@@ -30,10 +30,10 @@ import transformers
 from monai.networks.nets.swin_unetr import SwinTransformer
 
 from ichformer.models.contract import Prediction
-from ichformer.models.encoders import build_encoder
-from ichformer.models.layers.patch_encoder import PatchEncoder
-from ichformer.models.layers.resnet3d import ResNet3D
-from ichformer.models.layers.swin import SwinEncoder
+from ichformer.models.encoders.patch_encoder import PatchEncoder
+from ichformer.models.encoders.registry import build_encoder
+from ichformer.models.encoders.resnet3d import ResNet3D
+from ichformer.models.encoders.swin import SwinEncoder
 from ichformer.models.registry import create_model
 from ichformer.training.memory import keep_memory_of_steps
 

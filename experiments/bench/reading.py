@@ -22,10 +22,10 @@ from monai.data import ITKReader
 from monai.transforms import Compose, EnsureChannelFirst, LoadImage, Orientation, Spacing
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from ichformer.ct.geometry import remove_tilt
-from ichformer.ct.headers import quiet_pydicom
-from ichformer.ct.scans import find_scans, read_volume
-from ichformer.ct.spacing import even_slices
+from ichformer.ct.geometry.regrid import remove_tilt
+from ichformer.ct.geometry.spacing import even_slices
+from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.scans import find_scans, read_volume
 
 SPACING_MM = 4.0
 

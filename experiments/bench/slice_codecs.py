@@ -25,12 +25,12 @@ import zstandard
 from ichformer import LABELS
 from ichformer.cohorts.registry import COHORTS
 from ichformer.ct.audit import Audit
+from ichformer.ct.io.scans import read_volume
 from ichformer.ct.phantom.cohort import write_phantom_cohort
-from ichformer.ct.scans import read_volume
 from ichformer.ct.volume import Volume
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.recipe import prepare_volume
-from ichformer.pipeline.records import PreparedScan, decode_record, encode_record
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.recipe import prepare_volume
+from ichformer.pipeline.store.records import PreparedScan, decode_record, encode_record
 
 REPEATS = 9
 _ZSTD_LEVEL = 1

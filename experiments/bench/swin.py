@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from monai.networks.nets.swin_unetr import SwinTransformer
 
-from ichformer.models.layers.swin import SwinEncoder
+from ichformer.models.encoders.swin import SwinEncoder
 
 DEPTHS, HEADS, WINDOW, WIDTH = (2, 2, 2, 2), (3, 6, 12, 24), (4, 7, 7), 48
 

@@ -32,7 +32,7 @@ def ours(scans: np.ndarray) -> tuple[str, Callable[[], None]]:
     import jax.numpy as jnp
     import optax
 
-    from ichformer.models.layers.swin import SwinEncoder
+    from ichformer.models.encoders.swin import SwinEncoder
 
     encoder = SwinEncoder(PATCH, WIDTH, DEPTHS, HEADS, WINDOW, (2, 2, 2), z_position="none", dtype=jnp.bfloat16)
     inputs = jnp.asarray(scans), jnp.ones(scans.shape[:2], bool), jnp.ones((len(scans), 3))

@@ -17,8 +17,8 @@ from experiments.fuzzing.kind import Kind, Source
 from experiments.fuzzing.mutations import ANY, Mutation, choose, special_or_any
 from experiments.fuzzing.tars import TAR
 from experiments.fuzzing.zips import ZIP, zip_of
-from ichformer.ct.scans import find_scans
-from ichformer.ct.series import find_series
+from ichformer.ct.io.dicom.series import find_series
+from ichformer.ct.io.scans import find_scans
 
 
 class _Pipe(io.RawIOBase):

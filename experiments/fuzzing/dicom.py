@@ -13,12 +13,12 @@ from pydicom.dataelem import RawDataElement
 
 from experiments.fuzzing.kind import Kind, Source
 from experiments.fuzzing.mutations import HUGE, Mutation, append, by_name, special_or_any
-from ichformer.ct.headers import quiet_pydicom
-from ichformer.ct.scans import find_scans, read_volume
-from ichformer.ct.series import find_series
+from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.dicom.series import find_series
+from ichformer.ct.io.scans import find_scans, read_volume
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.recipe import prepare_volume
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.recipe import prepare_volume
 
 _TEXTS = (b"nan", b"inf", b"-1e308", b"1e-308", b"0", b"-1", b"", b"9999999999", b"\x1b[31m", b"\\\\\\", b"\xff\xfe")
 _VRS = (b"SQ", b"OB", b"OW", b"UN", b"UT", b"DS", b"IS", b"US", b"FD", b"UI", b"AT", b"PN", b"ZZ", b"\0\0")

@@ -11,11 +11,11 @@ import numpy as np
 
 from experiments.fuzzing.kind import Kind, Source
 from experiments.fuzzing.mutations import Mutation, by_name, special_or_any
-from ichformer.ct.scans import read_volume
+from ichformer.ct.io.scans import read_volume
 from ichformer.ct.volume import Volume
-from ichformer.pipeline.masks import read_mask
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.recipe import prepare_volume
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.masks import read_mask
+from ichformer.pipeline.preparation.recipe import prepare_volume
 
 _NIFTI_FIELDS = {
     "sizeof_hdr": (0, "i", 1),

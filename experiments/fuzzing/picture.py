@@ -12,11 +12,11 @@ from PIL import Image
 
 from experiments.fuzzing.kind import Kind, Source
 from experiments.fuzzing.mutations import HUGE, Mutation, by_name, special_or_any
-from ichformer.ct.scans import read_volume
+from ichformer.ct.io.scans import read_volume
 from ichformer.ct.windows import WINDOWS, apply_windows
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.recipe import prepare_volume
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.recipe import prepare_volume
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -15,16 +15,16 @@ from experiments.fuzzing.zips import zip_field
 from ichformer import LABELS
 from ichformer.cohorts.index import COLUMNS
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, read_ood, write_ood
-from ichformer.evaluation.run_facts import run_facts
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, read_thresholds, write_thresholds
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.records import Store
+from ichformer.inference.ensembles import assemble, open_trained, write_ensemble
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.store.records import Store
+from ichformer.reporting.evaluation.run_facts import run_facts
 from ichformer.training.build import build_objective
-from ichformer.training.checkpoint import Checkpoints
+from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
-from ichformer.training.ensemble import assemble, open_trained, write_ensemble
 from ichformer.training.labels import LABELS_NAME
-from ichformer.training.run import SEEN_COLUMNS, Run, initial_state, note_scans, seen_scans, start_run
+from ichformer.training.runs.run import SEEN_COLUMNS, Run, initial_state, note_scans, seen_scans, start_run
 
 
 def write_bases(folder: Path, source: Source) -> None:

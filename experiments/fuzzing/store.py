@@ -14,10 +14,10 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from experiments.fuzzing.kind import COHORT_SCANS, Kind, Source
 from experiments.fuzzing.mutations import ANY, JSON, by_name, choose, special_or_any, strange_value
-from ichformer.pipeline.facts import FACTS_NAME, complete_facts
-from ichformer.pipeline.prepare import prepare
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.records import INDEX_NAME, Store, read_shard
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.facts import FACTS_NAME, complete_facts
+from ichformer.pipeline.preparation.prepare import prepare
+from ichformer.pipeline.store.records import INDEX_NAME, Store, read_shard
 from ichformer.testing import tiny_cohort
 
 _PREFIX = struct.Struct("<4sHII")

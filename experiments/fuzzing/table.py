@@ -11,14 +11,14 @@ import pandas as pd
 from experiments.fuzzing.kind import Kind, Source
 from experiments.fuzzing.mutations import by_name, special_or_any
 from ichformer import LABELS
-from ichformer.cohorts.folder import read_folder
+from ichformer.cohorts.folder.adapter import read_folder
 from ichformer.cohorts.index import read_index, write_index
 from ichformer.cohorts.tables import read_slice_table
-from ichformer.ct.series import find_series
-from ichformer.evaluation.judge import FILES, judge_file
+from ichformer.ct.io.dicom.series import find_series
 from ichformer.evaluation.summary import summarise
-from ichformer.evaluation.table import columns
-from ichformer.evaluation.table_files import read_predictions, write_predictions
+from ichformer.evaluation.tables.files import read_predictions, write_predictions
+from ichformer.evaluation.tables.table import columns
+from ichformer.workflows.evaluate_table import FILES, judge_file
 
 _CELLS = (
     *(

@@ -15,7 +15,7 @@ from experiments.fuzzing.mutations import ANY, JSON, Mutation, by_name, choose, 
 from experiments.fuzzing.weight_files import MAKES, WRITERS, Tensors, state_dict, torch_legacy, torch_zip
 from experiments.fuzzing.zips import zip_field
 from ichformer.models.weights.files import read_tensors
-from ichformer.models.weights.layouts import recognise
+from ichformer.models.weights.layouts.registry import recognise
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Tree
 

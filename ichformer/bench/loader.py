@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ichformer.errors import InputError
-from ichformer.pipeline.augment import Augmentation
+from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.known_labels import whole_rows
 from ichformer.pipeline.loader import TrainingExample, training_batches
-from ichformer.pipeline.records import Store, decode_record
+from ichformer.pipeline.store.records import Store, decode_record
 
 _SAMPLED = 32
 """Scans of which reading, decoding and augmenting are timed apart."""

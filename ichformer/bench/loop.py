@@ -18,19 +18,19 @@ from ichformer.bench.train import noise_batch
 from ichformer.errors import InputError
 from ichformer.objectives.base import Objective
 from ichformer.pipeline.batch import Batch
-from ichformer.pipeline.records import Store
+from ichformer.pipeline.store.records import Store
 from ichformer.training.build import build_objective
-from ichformer.training.checkpoint import Checkpoints
-from ichformer.training.clock import Clock
+from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
-from ichformer.training.optim import build_optimizer
-from ichformer.training.parallel import check_batch_size, compile_step, create_sharded, make_mesh, shard_batch
-from ichformer.training.run import initial_state
+from ichformer.training.monitoring.clock import Clock
+from ichformer.training.monitoring.writers import JsonLines, TensorBoard
+from ichformer.training.optimizer.optim import build_optimizer
+from ichformer.training.runs.run import initial_state
+from ichformer.training.sharding.parallel import check_batch_size, compile_step, create_sharded, make_mesh, shard_batch
 from ichformer.training.state import TrainState, create_state
 from ichformer.training.step import train_step
 from ichformer.training.stepping import Step, run_steps
 from ichformer.training.validation import Look
-from ichformer.training.writers import JsonLines, TensorBoard
 
 _IDLE_STEPS = 2000
 

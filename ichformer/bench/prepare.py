@@ -12,19 +12,19 @@ import numpy as np
 import pydicom
 
 from ichformer import LABELS
-from ichformer.cohorts import folder
-from ichformer.ct.archives import file_size, open_file
-from ichformer.ct.dicom import read_series
-from ichformer.ct.headers import quiet_pydicom
-from ichformer.ct.hounsfield import read_stored
-from ichformer.ct.scans import find_scans
-from ichformer.ct.series import Series, group_files
+from ichformer.cohorts.folder import adapter as folder
+from ichformer.ct.io.archives import file_size, open_file
+from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.dicom.reader import read_series
+from ichformer.ct.io.dicom.series import Series, group_files
+from ichformer.ct.io.pixels.hounsfield import read_stored
+from ichformer.ct.io.scans import find_scans
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare import prepare
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.recipe import prepare_volume
-from ichformer.pipeline.records import PreparedScan, encode_record
-from ichformer.pipeline.workers import worker_pool
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.prepare import prepare
+from ichformer.pipeline.preparation.recipe import prepare_volume
+from ichformer.pipeline.preparation.workers import worker_pool
+from ichformer.pipeline.store.records import PreparedScan, encode_record
 
 _SAMPLED = 8
 """Series whose steps are timed apart."""

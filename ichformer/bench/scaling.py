@@ -14,9 +14,9 @@ from ichformer.models.flops import count_flops, scan_inputs
 from ichformer.objectives.classification import Classification
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
-from ichformer.training.optim import build_optimizer
-from ichformer.training.parallel import compile_step, make_mesh
-from ichformer.training.run import initial_state
+from ichformer.training.optimizer.optim import build_optimizer
+from ichformer.training.runs.run import initial_state
+from ichformer.training.sharding.parallel import compile_step, make_mesh
 from ichformer.training.step import train_step
 
 MFU = 0.37

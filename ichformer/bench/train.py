@@ -14,9 +14,9 @@ from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
-from ichformer.training.optim import build_optimizer
-from ichformer.training.parallel import check_batch_size, compile_step, create_sharded, make_mesh, shard_batch
-from ichformer.training.run import initial_state
+from ichformer.training.optimizer.optim import build_optimizer
+from ichformer.training.runs.run import initial_state
+from ichformer.training.sharding.parallel import check_batch_size, compile_step, create_sharded, make_mesh, shard_batch
 from ichformer.training.step import train_step
 
 Dtype = Literal["float32", "bfloat16"]

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from ichformer.csv_fields import is_number, may_be_changed, read_field
 from ichformer.errors import InputError, one_line
+from ichformer.files.csv_fields import is_number, may_be_changed, read_field
 
 LINE = "line"
 """Name of the index of ``TextTable.rows``: the line of the file, counted from 1, on which a row begins."""

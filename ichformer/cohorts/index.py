@@ -13,7 +13,7 @@ from ichformer import LABELS
 from ichformer.cohorts.patients import PATIENT_SOURCES
 from ichformer.cohorts.tables import contradicts, fill_any, parse_labels, read_table, write_table
 from ichformer.errors import InputError, one_line
-from ichformer.files import path_text, text_path
+from ichformer.files.writing import path_text, text_path
 
 SPLITS = ("train", "val", "test")
 PATH_COLUMNS = ("path", "slice_labels", "mask", "boxes")

@@ -9,7 +9,7 @@ import pandas as pd
 from ichformer.cohorts.reading import Place, places, read_place
 from ichformer.ct.fingerprint import fingerprint
 from ichformer.errors import InputError, one_line
-from ichformer.processes import map_processes
+from ichformer.process.workers import map_processes
 
 DERIVED_FROM = {"bhsd": "rsna2019", "hemseg200": "rsna2019", "mbhseg": "rsna2019", "bhx": "cq500"}
 """Origins whose scans are another's, in lower case without signs. BHSD: its files carry RSNA's identifiers. HemSeg-200:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ichformer.cohorts.folder import named_series
+from ichformer.cohorts.folder.adapter import named_series
 from ichformer.cohorts.tables import read_slice_table
-from ichformer.ct.display import WindowHU
-from ichformer.ct.missing import Missing
-from ichformer.ct.scans import find_scans, read_volume
-from ichformer.ct.series import group_files
+from ichformer.ct.geometry.missing import Missing
+from ichformer.ct.io.dicom.series import group_files
+from ichformer.ct.io.display import WindowHU
+from ichformer.ct.io.scans import find_scans, read_volume
 from ichformer.ct.volume import Volume
-from ichformer.files import text_path
+from ichformer.files.writing import text_path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ from typing import Protocol
 
 import pandas as pd
 
-from ichformer.cohorts import bhsd, cq500, ctich, folder, instance, phantom, rsna2019
+from ichformer.cohorts.adapters import bhsd, cq500, ctich, instance, phantom, rsna2019
+from ichformer.cohorts.folder import adapter as folder
 
 
 class Load(Protocol):

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float64
 
 from ichformer import LABELS
 from ichformer.cohorts.csv_text import line_of, read_numbers, read_text_table
-from ichformer.csv_fields import write_csv
 from ichformer.errors import InputError, one_line
+from ichformer.files.csv_fields import write_csv
 
 SLICE_COLUMNS = ("series", "slice", "file", *LABELS)
 """A table of slice labels: ``slice`` is what ``Volume.source`` calls it, ``file`` its path below the series' path.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ichformer.json_files import convert
+from ichformer.files.json_files import convert
 
 AUDIT_CODES: dict[str, str] = {
     "affines_differ": "sform and qform of a NIfTI file say different things; the sform was taken",

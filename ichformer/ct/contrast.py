@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from ichformer.ct.headers import Header
+from ichformer.ct.io.dicom.headers import Header
 from ichformer.errors import one_line
 
 _LIMIT = 200

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from ichformer.ct.audit import Note
-from ichformer.ct.display import WindowHU
-from ichformer.ct.scans import Scan, find_scans, read_volume
+from ichformer.ct.io.dicom.series import Found, Series, nothing_found
+from ichformer.ct.io.display import WindowHU
+from ichformer.ct.io.scans import Scan, find_scans, read_volume
 from ichformer.ct.selection import choices
-from ichformer.ct.series import Found, Series, nothing_found
 from ichformer.errors import InputError, one_line
 from ichformer.faults import Fault, explain_failure
 

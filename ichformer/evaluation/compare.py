@@ -13,14 +13,13 @@ import pandas as pd
 
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.bootstrap import check_draws
 from ichformer.evaluation.compare_level import Frozen, LabelComparison, LevelComparison, compare_level
-from ichformer.evaluation.comparisons import holm
-from ichformer.evaluation.figures import Estimate
-from ichformer.evaluation.not_scored import NotScored, check_scored, not_scored
-from ichformer.evaluation.page_tables import FEW
-from ichformer.evaluation.summary import FEW_POSITIVES, NOT_ESTIMABLE, aligned, figure
-from ichformer.evaluation.table import (
+from ichformer.evaluation.results import Estimate
+from ichformer.evaluation.summary import FEW, FEW_POSITIVES, NOT_ESTIMABLE, aligned, figure
+from ichformer.evaluation.tables.checks import check_predictions
+from ichformer.evaluation.tables.files import read_predictions
+from ichformer.evaluation.tables.not_scored import NotScored, check_scored, not_scored
+from ichformer.evaluation.tables.table import (
     NOT_SCORED,
     WEIGHT,
     LevelName,
@@ -29,9 +28,9 @@ from ichformer.evaluation.table import (
     reasons_of,
     score_columns,
 )
-from ichformer.evaluation.table_checks import check_predictions
-from ichformer.evaluation.table_files import read_predictions
 from ichformer.evaluation.thresholds import Thresholds, only_split, read_thresholds
+from ichformer.statistics.bootstrap import check_draws
+from ichformer.statistics.paired_tests import holm
 
 _ROW_ID = ["patient", "study", "series", "slice"]
 

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.bootstrap import (
+from ichformer.evaluation.results import NOTHING, Estimate
+from ichformer.evaluation.tables.table import Level, LevelName
+from ichformer.evaluation.thresholds import Threshold
+from ichformer.statistics.bootstrap import (
     Statistic,
     auroc_statistic,
     average_precision_statistic,
     bootstrap,
     mean_statistic,
 )
-from ichformer.evaluation.comparisons import McNemar, mcnemar, mcnemar_clustered, non_inferior
-from ichformer.evaluation.delong import Difference, delong_test
-from ichformer.evaluation.figures import NOTHING, Estimate
-from ichformer.evaluation.intervals import bca
-from ichformer.evaluation.metrics import Vector, auroc, cross_entropy
-from ichformer.evaluation.table import Level, LevelName
-from ichformer.evaluation.thresholds import Threshold
+from ichformer.statistics.delong import Difference, delong_test
+from ichformer.statistics.intervals import bca
+from ichformer.statistics.metrics import Vector, auroc, cross_entropy
+from ichformer.statistics.paired_tests import McNemar, mcnemar, mcnemar_clustered, non_inferior
 
 Frozen = Mapping[str, Sequence[Threshold]]
 """Thresholds of one model and level by label; empty where there are none."""

@@ -22,7 +22,7 @@ from sklearn.covariance import LedoitWolf
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.picture_features import picture_features
 from ichformer.evaluation.thresholds import check_model
-from ichformer.files import read_bytes, write_bytes
+from ichformer.files.writing import read_bytes, write_bytes
 
 UNUSUAL = 95.0
 """Percentile from which on a scan is said to lie outside what the model was trained on."""

@@ -11,17 +11,17 @@ from jaxtyping import Integer
 
 from ichformer import LABELS
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES, Severity, corrupt
-from ichformer.ct.spacing import labels_of_slabs
+from ichformer.ct.geometry.spacing import labels_of_slabs
 from ichformer.errors import one_line
-from ichformer.evaluation.bootstrap import Resampled, auroc_statistic, bootstrap
-from ichformer.evaluation.figures import Estimate
-from ichformer.evaluation.intervals import bca
-from ichformer.evaluation.metrics import Vector
-from ichformer.evaluation.not_scored import NotScored, not_scored
-from ichformer.evaluation.strata import auroc_estimate
-from ichformer.evaluation.table import Level, LevelName, levels
+from ichformer.evaluation.results import Estimate
+from ichformer.evaluation.subgroups import auroc_estimate
+from ichformer.evaluation.tables.not_scored import NotScored, not_scored
+from ichformer.evaluation.tables.table import Level, LevelName, levels
 from ichformer.evaluation.thresholds import only_split
-from ichformer.pipeline.records import PreparedScan, Store
+from ichformer.pipeline.store.records import PreparedScan, Store
+from ichformer.statistics.bootstrap import Resampled, auroc_statistic, bootstrap
+from ichformer.statistics.intervals import bca
+from ichformer.statistics.metrics import Vector
 
 LABEL = "any"
 

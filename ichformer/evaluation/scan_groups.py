@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ichformer.cohorts.index import GROUP_PREFIX
-from ichformer.pipeline.records import Store, decode_record
+from ichformer.pipeline.store.records import Store, decode_record
 
 VENDORS = ("Canon", "Fujifilm", "GE", "Hitachi", "NeuroLogica", "Neusoft", "Philips", "Siemens", "Toshiba", "UIH")
 """As their scanners begin the tag Manufacturer, in any case."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int16
 
-from ichformer.ct.brain import brain_mask
+from ichformer.ct.anatomy.brain import brain_mask
 from ichformer.ct.volume import AIR_HU, Volume
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.records import Store
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.store.records import Store
 
 
 @dataclass(frozen=True, kw_only=True)

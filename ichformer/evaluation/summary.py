@@ -10,19 +10,22 @@ import pandas as pd
 from ichformer import LABELS
 from ichformer.cohorts.index import MAX_SITES, group_columns
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.bootstrap import check_draws
-from ichformer.evaluation.figures import Estimate, LabelSummary, LevelSummary, Stratum, Summary
-from ichformer.evaluation.level import MAX_GROUP_COLUMNS, summarise_level
-from ichformer.evaluation.not_scored import NotScored, check_scored, not_scored
+from ichformer.evaluation.level_summary import MAX_GROUP_COLUMNS, summarise_level
 from ichformer.evaluation.recalibration import recalibrate
-from ichformer.evaluation.table import levels, score_columns
-from ichformer.evaluation.table_checks import check_predictions
+from ichformer.evaluation.results import Estimate, LabelSummary, LevelSummary, Stratum, Summary
+from ichformer.evaluation.tables.checks import check_predictions
+from ichformer.evaluation.tables.not_scored import NotScored, check_scored, not_scored
+from ichformer.evaluation.tables.table import levels, score_columns
 from ichformer.evaluation.thresholds import Thresholds, only_split, write_json
+from ichformer.statistics.bootstrap import check_draws
 
 __all__ = ["Summary", "format_summary", "summarise", "write_summary"]
 
 FEW_POSITIVES = 10
 """Figures that rest on fewer patients with a positive row are marked as unreliable."""
+
+FEW = " †"
+"""Beside a figure that rests on positives in fewer than ``FEW_POSITIVES`` patients."""
 
 NOT_ESTIMABLE = "not estimable"
 """What is printed for a figure that cannot be computed."""

@@ -12,11 +12,11 @@ import pandas as pd
 
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.metrics import Vector, confusion, known_rows
-from ichformer.evaluation.table import LevelName, levels
-from ichformer.evaluation.table_checks import check_predictions
-from ichformer.files import write_bytes
-from ichformer.json_files import Count, Line, convert, read_json
+from ichformer.evaluation.tables.checks import check_predictions
+from ichformer.evaluation.tables.table import LevelName, levels
+from ichformer.files.json_files import Count, Line, convert, read_json
+from ichformer.files.writing import write_bytes
+from ichformer.statistics.metrics import Vector, confusion, known_rows
 
 THRESHOLDS_NAME = "thresholds.json"
 """The file in the folder of a run."""

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ichformer import LABELS
-from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.attention.positions import LONGEST_MM, ZPosition, sincos_1d, slice_heights_mm
+from ichformer.models.layers.attention.self_attention import DENSE_INIT
+from ichformer.models.layers.attention.transformer import Block
 from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.pooling import largest
-from ichformer.models.layers.positions import LONGEST_MM, ZPosition, sincos_1d, slice_heights_mm
-from ichformer.models.layers.transformer import Block
 
 ScanPool = Literal["attention", "max"]
 SlicePooling = Literal["attention_max", "attention", "mean"]

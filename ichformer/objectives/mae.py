@@ -10,12 +10,12 @@ from einops import rearrange
 from jaxtyping import Array, Float, Int
 
 from ichformer.ct.windows import Window
-from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.encoders.patch_encoder import PatchEncoder
+from ichformer.models.layers.attention.positions import sincos_2d
+from ichformer.models.layers.attention.self_attention import DENSE_INIT
+from ichformer.models.layers.attention.transformer import Block
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.draws import draw_by_scan
-from ichformer.models.layers.patch_encoder import PatchEncoder
-from ichformer.models.layers.positions import sincos_2d
-from ichformer.models.layers.transformer import Block
 from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.inputs import model_inputs
 from ichformer.pipeline.batch import Batch

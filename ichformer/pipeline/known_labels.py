@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 
 from ichformer import LABELS
 from ichformer.errors import one_line
-from ichformer.pipeline.facts import FACTS_NAME, read_facts
-from ichformer.pipeline.records import Store
+from ichformer.pipeline.preparation.facts import FACTS_NAME, read_facts
+from ichformer.pipeline.store.records import Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,14 +11,14 @@ import numpy as np
 
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
-from ichformer.pipeline.augment import Augmentation, augment
+from ichformer.pipeline.augmentation.augment import Augmentation, augment
+from ichformer.pipeline.augmentation.mixup import mix_batch
+from ichformer.pipeline.augmentation.sample import Sample
+from ichformer.pipeline.augmentation.slabs import SlicePlan, arrange, plan_slices, plan_whole
 from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch
 from ichformer.pipeline.known_labels import whole_rows
-from ichformer.pipeline.mixup import mix_batch
-from ichformer.pipeline.records import PreparedScan, Store
-from ichformer.pipeline.sample import Sample
-from ichformer.pipeline.slabs import SlicePlan, arrange, plan_slices, plan_whole
-from ichformer.processes import check_shared_memory, start_worker
+from ichformer.pipeline.store.records import PreparedScan, Store
+from ichformer.process.workers import check_shared_memory, start_worker
 
 
 class _Rows:

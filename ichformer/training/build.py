@@ -5,10 +5,10 @@ import jax.numpy as jnp
 
 from ichformer.ct.windows import WINDOWS, Window
 from ichformer.errors import InputError
+from ichformer.models.encoders.patch_encoder import PatchEncoder
 from ichformer.models.families.slice_sequence import SliceSequence
-from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.models.registry import create_model, model_options
-from ichformer.models.weights.layouts import named_layout
+from ichformer.models.weights.layouts.registry import named_layout
 from ichformer.models.weights.pretrained import wanted_options
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification

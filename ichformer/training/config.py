@@ -12,8 +12,8 @@ from typing import Any, Literal
 from ichformer import LABELS
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError, one_line
-from ichformer.json_files import convert, read_json
-from ichformer.pipeline.augment import Augmentation
+from ichformer.files.json_files import convert, read_json
+from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.settings import check_ranges, check_settings
 
 VERSION = 1

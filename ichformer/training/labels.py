@@ -6,14 +6,14 @@ from pathlib import Path
 
 from ichformer import LABELS
 from ichformer.errors import InputError
-from ichformer.files import write_text
-from ichformer.json_files import read_json
+from ichformer.files.json_files import read_json
+from ichformer.files.writing import write_text
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.known_labels import KnownLabels, LabelCounts, format_known_labels, known_labels
-from ichformer.pipeline.records import Store
+from ichformer.pipeline.store.records import Store
 from ichformer.training.config import TrainConfig
-from ichformer.training.outputs import TrainedOutputs
+from ichformer.training.runs.outputs import TrainedOutputs
 
 LABELS_NAME = "labels.json"
 """The file in the folder of a run with what is known of the labels of its training scans, and which were trained."""

@@ -2,7 +2,7 @@
 
 import jax
 
-from ichformer.memory import keep_freed_memory
+from ichformer.process.memory import keep_freed_memory
 
 
 def keep_memory_of_steps() -> None:

@@ -6,8 +6,8 @@ import sys
 
 from ichformer.errors import InputError
 from ichformer.training.config import ParallelConfig
-from ichformer.training.hosts import join_hosts
 from ichformer.training.memory import keep_memory_of_steps
+from ichformer.training.sharding.hosts import join_hosts
 
 
 def own_process(parallel: ParallelConfig | None = None) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from ichformer.training.guard import new_guard
+from ichformer.training.recovery.guard import new_guard
 
 
 @struct.dataclass

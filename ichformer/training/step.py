@@ -10,7 +10,7 @@ import optax
 from ichformer.models.layers.draws import scans_at
 from ichformer.objectives.base import Metrics, Objective
 from ichformer.pipeline.batch import Batch
-from ichformer.training.guard import judge, only_if
+from ichformer.training.recovery.guard import judge, only_if
 from ichformer.training.state import TrainState
 
 

@@ -11,16 +11,16 @@ from tqdm import tqdm
 
 from ichformer.errors import Stopped, mendable
 from ichformer.pipeline.batch import Batch
-from ichformer.training.checkpoint import Checkpoints
-from ichformer.training.clock import Clock
+from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig
-from ichformer.training.hosts import leave
-from ichformer.training.optim import learning_rate
-from ichformer.training.profile import Profile
-from ichformer.training.retreat import Retreat
+from ichformer.training.monitoring.clock import Clock
+from ichformer.training.monitoring.profile import Profile
+from ichformer.training.monitoring.writers import Writer
+from ichformer.training.optimizer.optim import learning_rate
+from ichformer.training.recovery.rollback import Retreat
+from ichformer.training.sharding.hosts import leave
 from ichformer.training.state import TrainState
 from ichformer.training.validation import Look
-from ichformer.training.writers import Writer
 
 Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
 """A compiled step: from state, batch and random numbers to the next state and metrics."""

@@ -12,22 +12,22 @@ import jax.numpy as jnp
 from ichformer.errors import InputError
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.fit import fit_tree
-from ichformer.models.weights.layouts import recognise
+from ichformer.models.weights.layouts.registry import recognise
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.pretrained import weights_path
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
-from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.training.build import build_objective
 from ichformer.training.config import ModelConfig, TrainConfig, read_config
-from ichformer.training.outputs import (
+from ichformer.training.runs.outputs import (
     TrainedOutputs,
     own_parameters,
     parameter_names,
     read_trained,
     trained_outputs,
 )
-from ichformer.training.run import initial_state, load_params, read_facts, read_prepare
+from ichformer.training.runs.run import initial_state, load_params, read_facts, read_prepare
 from ichformer.training.state import TrainState
 
 

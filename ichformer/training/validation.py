@@ -11,10 +11,10 @@ from ichformer.models.layers.draws import scans_at
 from ichformer.objectives.base import Metrics, Objective
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.loader import evaluation_batches
-from ichformer.pipeline.records import Store
-from ichformer.training.checkpoint_files import BEST_BY
+from ichformer.pipeline.store.records import Store
+from ichformer.training.checkpoints.files import BEST_BY
 from ichformer.training.config import TrainConfig
-from ichformer.training.parallel import shard_batch
+from ichformer.training.sharding.parallel import shard_batch
 from ichformer.training.state import TrainState
 
 SPLIT = "val"

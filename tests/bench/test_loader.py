@@ -8,7 +8,7 @@ from ichformer.bench.loader import bench_loader
 from ichformer.cli import main
 from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.testing import tiny_cohort
 from tests.stores import prepare_here
 

@@ -6,13 +6,13 @@ import pydicom
 import pytest
 
 from ichformer import LABELS, cli
-from ichformer.cohorts import cq500
-from ichformer.cohorts.bhx import read_boxes
+from ichformer.cohorts.adapters import cq500
+from ichformer.cohorts.adapters.bhx import read_boxes
 from ichformer.cohorts.leakage import with_pixels
 from ichformer.cohorts.tables import read_box_table, read_slice_table
-from ichformer.ct.scans import read_volume
+from ichformer.ct.io.scans import read_volume
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.pipeline.preparation.config import PrepareConfig
 from tests.cohorts.cq500 import SLICES, series_uid, write_bhx, write_cq500, write_reads, write_study
 from tests.stores import prepare_here
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ichformer import LABELS, cli
-from ichformer.cohorts import folder
+from ichformer.cohorts.folder import adapter as folder
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.tables import read_slice_table
 from ichformer.errors import InputError

@@ -5,8 +5,8 @@ import pytest
 
 from ichformer import LABELS
 from ichformer.cli import main
-from ichformer.cohorts.folder import read_folder
-from ichformer.cohorts.folder_columns import LEFT_OUT, name_columns, parse_columns
+from ichformer.cohorts.folder.adapter import read_folder
+from ichformer.cohorts.folder.columns import LEFT_OUT, name_columns, parse_columns
 from ichformer.cohorts.tables import read_table
 from ichformer.errors import InputError
 from tests.cohorts.nifti_sets import scan, write_nifti

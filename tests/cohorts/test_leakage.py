@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ichformer.cohorts import bhsd, folder
+from ichformer.cohorts.adapters import bhsd
+from ichformer.cohorts.folder import adapter as folder
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.leakage import check_leakage, leaks, with_pixels
 from ichformer.cohorts.patients import apart_by_key, same_nobody
 from ichformer.ct.fingerprint import KEPT, fingerprint
-from ichformer.ct.scans import read_volume
+from ichformer.ct.io.scans import read_volume
 from ichformer.errors import InputError
 from tests.cohorts.nifti_sets import write_bhsd
 from tests.ct.builders import write_series

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 
 from ichformer import LABELS
-from ichformer.cohorts import bhsd, ctich, instance
+from ichformer.cohorts.adapters import bhsd, ctich, instance
+from ichformer.cohorts.adapters.voxels import slice_values
 from ichformer.cohorts.tables import read_slice_table
-from ichformer.cohorts.voxels import slice_values
-from ichformer.ct.nifti import read_nifti
+from ichformer.ct.io.nifti import read_nifti
 from ichformer.errors import InputError
 from tests.cohorts.nifti_sets import BHSD, SLICES, mask, scan, write_bhsd, write_ctich, write_instance, write_nifti
 from tests.stores import prepare_here

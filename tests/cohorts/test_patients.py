@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 
 from ichformer.cli import main
-from ichformer.cohorts.folder import read_folder
+from ichformer.cohorts.folder.adapter import read_folder
 from ichformer.cohorts.index import make_index, read_index, write_index
 from ichformer.cohorts.patients import PATIENT_SOURCES, UNCERTAIN, count_patients, same_nobody
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import split_by_patient, split_warnings
 from ichformer.errors import InputError
-from ichformer.pipeline.records import Store
+from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
 from tests.cohorts import nifti_sets, rsna
 from tests.cohorts.cq500 import write_cq500
@@ -222,7 +222,7 @@ def test_prepare_says_it_on_the_terminal_in_the_json_and_on_the_card(tmp_path, c
     def here(index, out, *, config, **_):
         return prepare_here(index, out, config)  # a pool of processes takes seconds to start
 
-    monkeypatch.setattr("ichformer.pipeline.prepare.prepare", here)
+    monkeypatch.setattr("ichformer.pipeline.preparation.prepare.prepare", here)
     root, out = niftis(tmp_path / "s"), tmp_path / "store"
     words = ["--source", str(root), "--size", "32", "--out"]
     main(["prepare", "--dataset", "folder", *words, str(out)])

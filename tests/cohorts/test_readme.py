@@ -7,8 +7,8 @@ import shlex
 import pytest
 
 from ichformer.cli import main
-from ichformer.cohorts.folder_columns import name_columns, parse_columns
-from ichformer.pipeline.records import Store
+from ichformer.cohorts.folder.columns import name_columns, parse_columns
+from ichformer.pipeline.store.records import Store
 from tests.cohorts.nifti_sets import scan, write_nifti
 from tests.stores import prepare_here
 
@@ -21,7 +21,9 @@ def section(tmp_path, monkeypatch):
     for seed, name in enumerate(("anna/day1.nii.gz", "anna/day9.nii.gz", "ben/day1.nii.gz")):
         write_nifti(tmp_path / "scans" / name, scan(seed))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ichformer.pipeline.prepare.prepare", lambda index, out, **_: prepare_here(index, out))
+    monkeypatch.setattr(
+        "ichformer.pipeline.preparation.prepare.prepare", lambda index, out, **_: prepare_here(index, out)
+    )
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     return readme.partition("## Train on your own data")[2].partition("\n## ")[0]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ichformer.cohorts import rsna2019
+from ichformer.cohorts.adapters import rsna2019
 from ichformer.cohorts.index import read_index, write_index
 from ichformer.cohorts.tables import read_slice_table
 from ichformer.errors import InputError

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ichformer.cohorts.folder import load
+from ichformer.cohorts.folder.adapter import load
 from ichformer.cohorts.reading import places, read_place
 from tests.ct.builders import even, write_stack
 

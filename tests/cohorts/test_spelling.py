@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ichformer.cohorts.folder import read_folder
+from ichformer.cohorts.folder.adapter import read_folder
 from ichformer.cohorts.spelling import one_spelling
 from ichformer.errors import InputError
 

@@ -4,8 +4,8 @@ import pydicom
 import pytest
 
 from ichformer.ct.contrast import contrast_in_words
+from ichformer.ct.io.dicom.series import find_series
 from ichformer.ct.selection import reason_against, select_series
-from ichformer.ct.series import find_series
 from tests.ct.builders import even, write_stack
 
 PLAIN = [

@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ichformer.ct.brain import brain_mask
-from ichformer.ct.geometry import frame_head, remove_tilt
+from ichformer.ct.anatomy.brain import brain_mask
+from ichformer.ct.contact_sheet import contact_sheet
+from ichformer.ct.geometry.regrid import frame_head, remove_tilt
+from ichformer.ct.geometry.spacing import even_slices
 from ichformer.ct.inspect import inspect_path
+from ichformer.ct.io.dicom.series import find_series
+from ichformer.ct.io.scans import read_volume
 from ichformer.ct.limits import MAX_SIDE, check_extent, check_grid
-from ichformer.ct.scans import read_volume
 from ichformer.ct.selection import choices
-from ichformer.ct.series import find_series
-from ichformer.ct.sheet import contact_sheet
-from ichformer.ct.spacing import even_slices
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.recipe import prepare_volume
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.recipe import prepare_volume
 from tests.ct.builders import dataset, head_hu, ramp, tilted, write_series
-from tests.ct.test_enhanced import PLANE, at, write_enhanced
+from tests.ct.dicom.test_enhanced import PLANE, at, write_enhanced
 
 EDGE = ["1e15", "-1e15", "1e300", "-1e308", "1e999", "nan", "inf", "9" * 5000, "1_0", "\u0663"]
 
@@ -224,7 +224,7 @@ def test_the_finest_and_the_coarsest_voxels_are_prepared(tmp_path):
 
 
 def test_cells_of_a_million_voxels_do_not_overflow():
-    from ichformer.ct.brain import _cells
+    from ichformer.ct.anatomy.brain import _cells
 
     mean, top = _cells(np.full((150, 150, 150), 32767, np.int16), (140, 140, 140))
     np.testing.assert_array_equal(mean, np.float32(32767))

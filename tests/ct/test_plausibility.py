@@ -4,8 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from ichformer.ct.io.scans import read_volume
 from ichformer.ct.plausibility import check_values
-from ichformer.ct.scans import read_volume
 from ichformer.errors import InputError
 from tests.ct.builders import head_hu, ramp, write_series
 

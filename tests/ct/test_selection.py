@@ -1,7 +1,7 @@
 import pytest
 
+from ichformer.ct.io.dicom.series import find_series
 from ichformer.ct.selection import REFUSAL_CODES, is_sharp, reason_against, select_series
-from ichformer.ct.series import find_series
 from ichformer.errors import InputError
 from tests.ct.builders import ramp, write_series
 

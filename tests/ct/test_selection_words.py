@@ -3,8 +3,8 @@
 import pytest
 
 from ichformer.ct.contrast import contrast_in_words
+from ichformer.ct.io.dicom.series import find_series
 from ichformer.ct.selection import REFUSAL_CODES, is_sharp, reason_against, select_series
-from ichformer.ct.series import find_series
 from tests.ct.builders import even, write_stack
 
 

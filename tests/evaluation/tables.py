@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ichformer.evaluation.table import columns
+from ichformer.evaluation.tables.table import columns
 
 
 def prediction_table(split="test", *, n_patients=60, n_slices=8, seed=0, prevalence=0.1, strength=2.5):

@@ -7,10 +7,10 @@ from scipy.stats import chi2
 
 from ichformer.errors import InputError
 from ichformer.evaluation.compare import compare, format_comparison
-from ichformer.evaluation.comparisons import holm, mcnemar, mcnemar_clustered
-from ichformer.evaluation.delong import delong_test
-from ichformer.evaluation.table import levels
+from ichformer.evaluation.tables.table import levels
 from ichformer.evaluation.thresholds import fix_thresholds
+from ichformer.statistics.delong import delong_test
+from ichformer.statistics.paired_tests import holm, mcnemar, mcnemar_clustered
 from tests.evaluation.tables import prediction_table
 
 SUBTYPE = "subarachnoid"

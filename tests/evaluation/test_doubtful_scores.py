@@ -6,7 +6,7 @@ import pytest
 
 from ichformer.errors import InputError
 from ichformer.evaluation.summary import summarise
-from ichformer.evaluation.table import ID_COLUMNS
+from ichformer.evaluation.tables.table import ID_COLUMNS
 
 
 def table(scores: np.ndarray, truth: np.ndarray, patients: list[str] | None = None) -> pd.DataFrame:

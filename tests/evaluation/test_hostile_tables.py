@@ -11,8 +11,8 @@ import pytest
 from ichformer.cohorts import csv_text
 from ichformer.errors import InputError
 from ichformer.evaluation.summary import summarise
-from ichformer.evaluation.table import levels
-from ichformer.evaluation.table_files import read_predictions, write_predictions
+from ichformer.evaluation.tables.files import read_predictions, write_predictions
+from ichformer.evaluation.tables.table import levels
 from tests.evaluation.tables import prediction_table
 
 ANY = ("any",)
@@ -180,7 +180,7 @@ def test_bombs_are_refused(tmp_path, monkeypatch):
     assert path.stat().st_size < 2**21
     with pytest.raises(InputError, match="unpacks to more than 512 MiB"):  # 20 GB
         read_predictions(path, labels=ANY)
-    monkeypatch.setattr("ichformer.evaluation.parquet.MAX_BYTES", 2**20)
+    monkeypatch.setattr("ichformer.evaluation.tables.parquet.MAX_BYTES", 2**20)
     with pytest.raises(InputError, match="unpacks to more than 1 MiB"):
         read_predictions(parquet(tmp_path, columns), labels=ANY)
     monkeypatch.setattr(csv_text, "MAX_FIELDS", 10**5)

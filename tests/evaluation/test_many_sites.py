@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from ichformer.cohorts.index import MAX_SITES, shown_sites
-from ichformer.evaluation.judge import judge
-from ichformer.evaluation.level import MAX_GROUP_COLUMNS
-from ichformer.evaluation.not_scored import MAX_REASONS, not_scored
+from ichformer.evaluation.level_summary import MAX_GROUP_COLUMNS
+from ichformer.evaluation.tables.not_scored import MAX_REASONS, not_scored
+from ichformer.workflows.evaluate_table import judge
 from tests.evaluation.tables import prediction_table
 
 ANY = ("any",)

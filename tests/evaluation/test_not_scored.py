@@ -6,13 +6,13 @@ import pytest
 from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.evaluation.compare import compare, format_comparison
-from ichformer.evaluation.judge import judge
-from ichformer.evaluation.not_scored import not_scored
 from ichformer.evaluation.summary import format_summary, summarise
-from ichformer.evaluation.table import NOT_SCORED, levels, score_columns
-from ichformer.evaluation.table_checks import check_predictions
-from ichformer.evaluation.table_files import read_predictions, write_predictions
+from ichformer.evaluation.tables.checks import check_predictions
+from ichformer.evaluation.tables.files import read_predictions, write_predictions
+from ichformer.evaluation.tables.not_scored import not_scored
+from ichformer.evaluation.tables.table import NOT_SCORED, levels, score_columns
 from ichformer.evaluation.thresholds import fix_thresholds
+from ichformer.workflows.evaluate_table import judge
 from tests.evaluation.tables import prediction_table, with_scan_rows
 
 WHY = "No brain was found in this scan."

@@ -14,16 +14,16 @@ from ichformer.cli import main
 from ichformer.cohorts.registry import COHORTS
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES
 from ichformer.errors import InputError
-from ichformer.evaluation.metrics import auroc
 from ichformer.evaluation.ood import OOD_NAME, read_ood
-from ichformer.evaluation.predictions import freeze_ood, predict_and_embed, predict_store
 from ichformer.evaluation.robustness import Key, corrupted, format_robustness, judge_robustness
-from ichformer.evaluation.table import columns
-from ichformer.pipeline.records import Store
+from ichformer.evaluation.tables.table import columns
+from ichformer.pipeline.store.records import Store
+from ichformer.statistics.metrics import auroc
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
-from ichformer.training.loop import train
-from ichformer.training.run import Run
+from ichformer.training.runs.run import Run
+from ichformer.training.trainer import train
+from ichformer.workflows.evaluate_run import freeze_ood, predict_and_embed, predict_store
 from tests.stores import prepare_here
 
 SPLITS = ("train", "train", "val", "test")
@@ -217,7 +217,7 @@ def test_bad_words_are_one_line_and_leave_nothing(run, tmp_path, capsys, option,
 
 @pytest.mark.slow
 def test_a_store_of_another_preparation_is_refused(run, tmp_path):
-    from ichformer.evaluation.robustness_run import corruption_benchmark
+    from ichformer.workflows.measure_robustness import corruption_benchmark
 
     opened, store = run
     index = json.loads((store.path / "index.json").read_text())

@@ -15,20 +15,20 @@ import pytest
 
 from ichformer import LABELS
 from ichformer.cohorts.registry import COHORTS
-from ichformer.evaluation.ensembling import make_ensemble
-from ichformer.evaluation.predictions import NO_VALIDATION, evaluate, predict_store
-from ichformer.evaluation.robustness_run import corruption_benchmark
 from ichformer.evaluation.scorable import NO_BRAIN
-from ichformer.evaluation.table import NOT_SCORED, score_columns
-from ichformer.evaluation.table_files import read_predictions
-from ichformer.pipeline.records import Store
+from ichformer.evaluation.tables.files import read_predictions
+from ichformer.evaluation.tables.table import NOT_SCORED, score_columns
+from ichformer.inference.ensembles import open_trained
+from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
-from ichformer.training.ensemble import open_trained
-from ichformer.training.outputs import TRAINED_NAME
-from ichformer.training.run import Run, initial_state, note_scans
+from ichformer.training.runs.outputs import TRAINED_NAME
+from ichformer.training.runs.run import Run, initial_state, note_scans
 from ichformer.training.transfer import reached_outputs
+from ichformer.workflows.evaluate_run import NO_VALIDATION, evaluate, predict_store
+from ichformer.workflows.make_ensemble import make_ensemble
+from ichformer.workflows.measure_robustness import corruption_benchmark
 from tests.ct.builders import write_series
 from tests.stores import CONFIG, prepare_here
 

@@ -6,13 +6,13 @@ import pytest
 
 from ichformer import LABELS
 from ichformer.errors import InputError
-from ichformer.evaluation import metrics
-from ichformer.evaluation.bootstrap import average_precision_statistic, bootstrap
-from ichformer.evaluation.delong import auroc_interval
-from ichformer.evaluation.intervals import bca
 from ichformer.evaluation.summary import format_summary, summarise, write_summary
-from ichformer.evaluation.table import levels
+from ichformer.evaluation.tables.table import levels
 from ichformer.evaluation.thresholds import fix_thresholds
+from ichformer.statistics import metrics
+from ichformer.statistics.bootstrap import average_precision_statistic, bootstrap
+from ichformer.statistics.delong import auroc_interval
+from ichformer.statistics.intervals import bca
 from tests.evaluation.tables import prediction_table, with_scan_rows
 
 

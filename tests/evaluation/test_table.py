@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from ichformer import LABELS
 from ichformer.errors import InputError
-from ichformer.evaluation.table import columns, levels
-from ichformer.evaluation.table_checks import check_predictions
-from ichformer.evaluation.table_files import read_predictions, write_predictions
+from ichformer.evaluation.tables.checks import check_predictions
+from ichformer.evaluation.tables.files import read_predictions, write_predictions
+from ichformer.evaluation.tables.table import columns, levels
 from tests.evaluation.tables import prediction_table, with_scan_rows
 
 

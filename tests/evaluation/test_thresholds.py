@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ichformer.errors import InputError
-from ichformer.evaluation.metrics import confusion
 from ichformer.evaluation.thresholds import (
     RULES,
     Rule,
@@ -15,8 +14,9 @@ from ichformer.evaluation.thresholds import (
     read_thresholds,
     write_thresholds,
 )
-from tests.evaluation.strategies import rows
+from ichformer.statistics.metrics import confusion
 from tests.evaluation.tables import prediction_table
+from tests.statistics.strategies import rows
 
 rules = st.sampled_from([*RULES, Rule(kind="sensitivity", at_least=0.5), Rule(kind="specificity", at_least=1.0)])
 

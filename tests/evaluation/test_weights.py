@@ -12,21 +12,21 @@ from hypothesis import given, settings
 from scipy.special import logit
 
 from ichformer.errors import InputError
-from ichformer.evaluation import bootstrap as b
-from ichformer.evaluation.calibration import measure_calibration
 from ichformer.evaluation.compare import compare
-from ichformer.evaluation.curves import decision_curve, risk_coverage
-from ichformer.evaluation.delong import auroc_interval, delong
-from ichformer.evaluation.intervals import bca, effective_number, rate_interval
-from ichformer.evaluation.metrics import auroc
-from ichformer.evaluation.recalibration import fit_temperature
 from ichformer.evaluation.summary import format_summary, summarise
-from ichformer.evaluation.table import levels
-from ichformer.evaluation.table_files import read_predictions, write_predictions
+from ichformer.evaluation.tables.files import read_predictions, write_predictions
+from ichformer.evaluation.tables.table import levels
 from ichformer.evaluation.thresholds import RULES, choose_threshold, fix_thresholds
-from tests.evaluation.strategies import rows
+from ichformer.statistics import bootstrap as b
+from ichformer.statistics.calibration import measure_calibration
+from ichformer.statistics.curves import decision_curve, risk_coverage
+from ichformer.statistics.delong import auroc_interval, delong
+from ichformer.statistics.intervals import bca, effective_number, rate_interval
+from ichformer.statistics.metrics import auroc
+from ichformer.statistics.recalibration import fit_temperature
 from tests.evaluation.tables import prediction_table, with_scan_rows
-from tests.evaluation.test_coverage import TRIALS, Population, held_as_promised
+from tests.statistics.strategies import rows
+from tests.statistics.test_coverage import TRIALS, Population, held_as_promised
 from tests.typecheck import unchecked
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ichformer.models.encoders.resnet3d import planes_to_slices
 from ichformer.models.families.cnn import cnn3d
-from ichformer.models.layers.resnet3d import planes_to_slices
 
 SETTINGS = {
     "thick slices": {},

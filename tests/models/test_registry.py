@@ -10,8 +10,9 @@ import pytest
 
 from ichformer import LABELS
 from ichformer.errors import InputError
-from ichformer.models import encoders, registry
+from ichformer.models import registry
 from ichformer.models.contract import Prediction
+from ichformer.models.encoders import registry as encoders
 from ichformer.models.families import base
 from ichformer.models.inputs import example_inputs
 from ichformer.models.registry import create_model, list_models, register_model, registered_models

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ichformer.models.encoders.swin import SwinEncoder
 from ichformer.models.families.swin3d import even_merges
-from ichformer.models.layers import window_attention
-from ichformer.models.layers.swin import SwinEncoder
-from ichformer.models.layers.window_attention import WindowAttention
-from ichformer.models.layers.windows import groups, partition, tiling, unite
+from ichformer.models.layers.attention import window_attention
+from ichformer.models.layers.attention.window_attention import WindowAttention
+from ichformer.models.layers.attention.windows import groups, partition, tiling, unite
 from ichformer.models.registry import create_model
 from ichformer.models.weights.fit import fit_tree
 

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ichformer.models.encoders.patch_encoder import PatchEncoder
+from ichformer.models.encoders.volume_encoder import VolumeEncoder, from_table
 from ichformer.models.families.vit3d import vit3d
-from ichformer.models.layers.patch_encoder import PatchEncoder
-from ichformer.models.layers.transformer import BlockStyle
-from ichformer.models.layers.volume_encoder import VolumeEncoder, from_table
+from ichformer.models.layers.attention.transformer import BlockStyle
 from ichformer.models.weights.fit import fit_tree
 from tests.models.gradients import key_biases, silent_parameters
 from tests.models.test_slice_vit import noise_like

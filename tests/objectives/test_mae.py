@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from ichformer.ct.windows import WINDOWS
-from ichformer.models.layers.patch_encoder import PatchEncoder
+from ichformer.models.encoders.patch_encoder import PatchEncoder
 from ichformer.objectives.mae import MaskedAutoencoder, MaskedSlices
 from tests.objectives.test_classification import make_batch
 

@@ -6,18 +6,18 @@ import jax
 import numpy as np
 import pytest
 
-from ichformer.models.layers.convnext import ConvNext
-from ichformer.models.layers.efficientnet import EfficientNet, Stage
-from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD, ResNet
-from ichformer.models.weights.convnext import (
+from ichformer.models.encoders.convnext import ConvNext
+from ichformer.models.encoders.efficientnet import EfficientNet, Stage
+from ichformer.models.encoders.resnet import IMAGENET_MEAN, IMAGENET_STD, ResNet
+from ichformer.models.weights.layouts.convnext import (
     authors_convnext,
     huggingface_convnext,
     timm_convnext,
     torchvision_convnext,
 )
-from ichformer.models.weights.efficientnet import pytorch_efficientnet
-from ichformer.models.weights.layouts import recognise
-from ichformer.models.weights.resnet import huggingface_resnet, torchvision_resnet
+from ichformer.models.weights.layouts.efficientnet import pytorch_efficientnet
+from ichformer.models.weights.layouts.registry import recognise
+from ichformer.models.weights.layouts.resnet import huggingface_resnet, torchvision_resnet
 from ichformer.models.weights.source import Source
 from tests.parity.compare import assert_parity, randomise, tensors_of
 from tests.parity.reference import Installed, torch

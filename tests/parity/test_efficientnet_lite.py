@@ -8,10 +8,10 @@ import pytest
 torch = pytest.importorskip("torch")
 reference = pytest.importorskip("efficientnet_lite_pytorch")
 
-from ichformer.models.encoders import build_encoder
-from ichformer.models.weights.efficientnet import pytorch_efficientnet
+from ichformer.models.encoders.registry import build_encoder
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.imagenet import imagenet_weights
+from ichformer.models.weights.layouts.efficientnet import pytorch_efficientnet
 from ichformer.models.weights.source import Source
 from tests.parity.compare import OUTPUT_TOLERANCE
 

@@ -7,7 +7,7 @@ import pytest
 
 from ichformer.models.layers.gru import BidirectionalGru
 from ichformer.models.registry import create_model
-from ichformer.models.weights.gru import torch_gru
+from ichformer.models.weights.layouts.gru import torch_gru
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Source
 from tests.parity.compare import assert_parity, randomise, tensors_of

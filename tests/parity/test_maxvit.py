@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ichformer.models.layers.maxvit import MaxViT
-from ichformer.models.layers.resnet import IMAGENET_MEAN, IMAGENET_STD
+from ichformer.models.encoders.maxvit import MaxViT
+from ichformer.models.encoders.resnet import IMAGENET_MEAN, IMAGENET_STD
 from ichformer.models.weights.fit import fit_tree
-from ichformer.models.weights.layouts import recognise
-from ichformer.models.weights.maxvit import torchvision_maxvit
+from ichformer.models.weights.layouts.maxvit import torchvision_maxvit
+from ichformer.models.weights.layouts.registry import recognise
 from ichformer.models.weights.source import Source, Tree
 from tests.parity.compare import assert_parity, randomise, tensors_of
 from tests.parity.reference import Installed, torch

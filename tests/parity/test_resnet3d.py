@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ichformer.models.encoders.resnet3d import ResNet3D
 from ichformer.models.families.cnn import cnn3d
-from ichformer.models.layers.resnet3d import ResNet3D
+from ichformer.models.weights.layouts.resnet import torchvision_resnet
 from ichformer.models.weights.load import load_weights
-from ichformer.models.weights.resnet import torchvision_resnet
 from tests.parity.compare import assert_parity, randomise
 from tests.parity.reference import Installed, torch
 

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ichformer.models.layers.swin import SwinEncoder
+from ichformer.models.encoders.swin import SwinEncoder
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.fit import fit_tree
-from ichformer.models.weights.layouts import recognise
+from ichformer.models.weights.layouts.registry import recognise
+from ichformer.models.weights.layouts.swin import huggingface_swin, microsoft_swin, monai_swin, resize_bias
 from ichformer.models.weights.source import Source, Tree
-from ichformer.models.weights.swin import huggingface_swin, microsoft_swin, monai_swin, resize_bias
 from tests.parity.compare import flat, tensors_of
 from tests.parity.reference import Installed, Network, Reference, coarse, torch
 

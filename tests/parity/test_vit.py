@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ichformer.models.layers.patch_encoder import PatchEncoder
-from ichformer.models.layers.transformer import BlockStyle
+from ichformer.models.encoders.patch_encoder import PatchEncoder
+from ichformer.models.layers.attention.transformer import BlockStyle
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Tree

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ichformer.models.layers.transformer import BlockStyle
-from ichformer.models.layers.volume_encoder import VolumeEncoder
+from ichformer.models.encoders.volume_encoder import VolumeEncoder
+from ichformer.models.layers.attention.transformer import BlockStyle
 from ichformer.models.weights.load import load_weights
 from tests.parity.compare import flat, tensors_of
 from tests.parity.reference import Installed, Network, coarse, torch

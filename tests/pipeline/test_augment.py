@@ -11,12 +11,12 @@ from scipy import ndimage
 
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
-from ichformer.pipeline.augment import Augmentation, augment
-from ichformer.pipeline.cutout import LARGEST_SIDE, cut_out, random_hole
-from ichformer.pipeline.inplane import flip, move_boxes, move_hu, move_mask, random_affine
-from ichformer.pipeline.intensity import add_noise, change_gain, change_kernel
-from ichformer.pipeline.sample import Sample
-from ichformer.pipeline.slabs import SlicePlan, arrange, plan_slices, reverse_slices, thicken
+from ichformer.pipeline.augmentation.augment import Augmentation, augment
+from ichformer.pipeline.augmentation.cutout import LARGEST_SIDE, cut_out, random_hole
+from ichformer.pipeline.augmentation.inplane import flip, move_boxes, move_hu, move_mask, random_affine
+from ichformer.pipeline.augmentation.intensity import add_noise, change_gain, change_kernel
+from ichformer.pipeline.augmentation.sample import Sample
+from ichformer.pipeline.augmentation.slabs import SlicePlan, arrange, plan_slices, reverse_slices, thicken
 
 NONE = Augmentation(**{field.name: 0.0 for field in dataclasses.fields(Augmentation)})
 SEEDS = st.integers(0, 2**32 - 1)

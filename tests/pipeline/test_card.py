@@ -12,9 +12,9 @@ from ichformer import LABELS
 from ichformer.cohorts.index import read_index
 from ichformer.ct.audit import AUDIT_CODES
 from ichformer.errors import InputError
-from ichformer.pipeline.card import write_card
-from ichformer.pipeline.facts import EDGES_HU, complete_facts, describe_scan, read_facts
-from ichformer.pipeline.records import Store
+from ichformer.pipeline.preparation.facts import EDGES_HU, complete_facts, describe_scan, read_facts
+from ichformer.pipeline.store.card import write_card
+from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
 from tests.pipeline.test_prepare import digests
 from tests.stores import prepare_here

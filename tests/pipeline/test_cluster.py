@@ -12,8 +12,8 @@ import pytest
 
 from ichformer.cli import main
 from ichformer.errors import InputError
-from ichformer.pipeline.cluster import cluster_executor
-from ichformer.pipeline.workers import run_all
+from ichformer.pipeline.preparation.cluster import cluster_executor
+from ichformer.pipeline.preparation.workers import run_all
 from ichformer.testing import tiny_cohort
 from tests.pipeline.test_prepare import digests, kill_or_answer
 

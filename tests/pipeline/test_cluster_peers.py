@@ -12,11 +12,11 @@ import pytest
 
 from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
-from ichformer.pipeline import cluster
-from ichformer.pipeline.cluster import cluster_executor
-from ichformer.pipeline.facts import ScanFacts
-from ichformer.pipeline.prepare import prepare
-from ichformer.pipeline.workers import run_all
+from ichformer.pipeline.preparation import cluster
+from ichformer.pipeline.preparation.cluster import cluster_executor
+from ichformer.pipeline.preparation.facts import ScanFacts
+from ichformer.pipeline.preparation.prepare import prepare
+from ichformer.pipeline.preparation.workers import run_all
 from ichformer.testing import tiny_cohort
 from tests.stores import CONFIG
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from ichformer.pipeline.frames import compress_hu, compress_mask, decompress_hu, decompress_mask
+from ichformer.pipeline.store.frames import compress_hu, compress_mask, decompress_hu, decompress_mask
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 

@@ -9,10 +9,10 @@ import pytest
 
 from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.errors import InputError
-from ichformer.pipeline.facts import EDGES_HU, read_facts
-from ichformer.pipeline.pseudonyms import Naming
-from ichformer.pipeline.records import STORE_VERSION, Store, read_store_index
-from ichformer.reading.outputs import NUMBERS_NAME, REPORT_NAME, write_folder
+from ichformer.pipeline.preparation.facts import EDGES_HU, read_facts
+from ichformer.pipeline.store.pseudonyms import Naming
+from ichformer.pipeline.store.records import STORE_VERSION, Store, read_store_index
+from ichformer.reporting.scan.outputs import NUMBERS_NAME, REPORT_NAME, write_folder
 
 ENTRY = {
     **dict.fromkeys(("cohort", "site", "patient", "study", "series", "split", "origin", "pixels", "sha256"), "x"),

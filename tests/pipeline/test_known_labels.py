@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from ichformer import LABELS
-from ichformer.cohorts import cq500
-from ichformer.pipeline.augment import Augmentation
+from ichformer.cohorts.adapters import cq500
+from ichformer.pipeline.augmentation.augment import Augmentation
+from ichformer.pipeline.augmentation.slabs import plan_whole
 from ichformer.pipeline.batch import Batch
-from ichformer.pipeline.card import write_card
 from ichformer.pipeline.known_labels import LabelCounts, format_known_labels, known_labels, whole_rows
 from ichformer.pipeline.loader import training_batches
-from ichformer.pipeline.records import Store
-from ichformer.pipeline.slabs import plan_whole
+from ichformer.pipeline.store.card import write_card
+from ichformer.pipeline.store.records import Store
 from tests.cohorts.cq500 import SLICES, write_cq500
 from tests.scan_labels import STEP_MM, Given, slices_in, store_of
 from tests.stores import prepare_here

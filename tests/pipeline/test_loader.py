@@ -11,11 +11,11 @@ import pytest
 from ichformer.cohorts.registry import COHORTS
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
-from ichformer.pipeline.augment import Augmentation
+from ichformer.pipeline.augmentation.augment import Augmentation
+from ichformer.pipeline.augmentation.mixup import mix_batch
 from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch
 from ichformer.pipeline.loader import TrainingExample, evaluation_batches, training_batches
-from ichformer.pipeline.mixup import mix_batch
-from ichformer.pipeline.records import Store
+from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
 from tests.stores import prepare_here
 

@@ -9,8 +9,8 @@ import pytest
 from ichformer.cli import main
 from ichformer.cohorts.index import read_index, write_index
 from ichformer.cohorts.registry import COHORTS
-from ichformer.files import path_text
-from ichformer.pipeline.records import Store
+from ichformer.files.writing import path_text
+from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
 from tests.stores import prepare_here
 

@@ -18,20 +18,20 @@ import pytest
 
 from ichformer import LABELS
 from ichformer.cli import main
-from ichformer.cohorts import folder
+from ichformer.cohorts.folder import adapter as folder
 from ichformer.cohorts.index import make_index, read_index
 from ichformer.cohorts.leakage import check_leakage, with_pixels
 from ichformer.cohorts.reading import read_place
-from ichformer.ct.geometry import remove_tilt
-from ichformer.ct.scans import read_volume
+from ichformer.ct.geometry.regrid import remove_tilt
+from ichformer.ct.io.scans import read_volume
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
-from ichformer.pipeline import prepare as prepare_module
-from ichformer.pipeline.prepare import prepare
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.recipe import prepare_volume
-from ichformer.pipeline.records import Store
-from ichformer.pipeline.workers import run_all
+from ichformer.pipeline.preparation import prepare as prepare_module
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.prepare import prepare
+from ichformer.pipeline.preparation.recipe import prepare_volume
+from ichformer.pipeline.preparation.workers import run_all
+from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
 from tests.ct.builders import ramp, write_series
 from tests.stores import CONFIG, prepare_here
@@ -320,7 +320,7 @@ def test_a_nifti_file_and_an_archive_are_prepared_like_a_folder(index, tmp_path)
     ("error", "words"),
     [
         (MemoryError("no room"), "needs more memory than there is (MemoryError)"),
-        (KeyError("x"), "a fault of ichformer (KeyError in ichformer/pipeline/prepare.py, line "),
+        (KeyError("x"), "a fault of ichformer (KeyError in ichformer/pipeline/preparation/prepare.py, line "),
     ],
 )
 def test_a_fault_in_one_series_does_not_stop_the_rest(index, tmp_path, monkeypatch, error, words):

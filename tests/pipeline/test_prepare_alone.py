@@ -9,9 +9,9 @@ import pytest
 
 from ichformer.cohorts.index import read_index
 from ichformer.errors import InputError
-from ichformer.lease import hold, is_lease
-from ichformer.pipeline import prepare as prepare_module
-from ichformer.pipeline.prepare import prepare
+from ichformer.files.lease import hold, is_lease
+from ichformer.pipeline.preparation import prepare as prepare_module
+from ichformer.pipeline.preparation.prepare import prepare
 from ichformer.testing import tiny_cohort
 from tests.stores import CONFIG, prepare_here
 

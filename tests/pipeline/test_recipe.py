@@ -6,10 +6,10 @@ import pytest
 from ichformer import LABELS
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.recipe import even_volume, prepare_scan, prepare_volume
-from ichformer.pipeline.records import PreparedScan
-from tests.ct.test_geometry import STEPS, head
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.recipe import even_volume, prepare_scan, prepare_volume
+from ichformer.pipeline.store.records import PreparedScan
+from tests.ct.geometry.test_regrid import STEPS, head
 
 
 @pytest.mark.parametrize("slice_spacing_mm", [None, 3.0, 7.5])

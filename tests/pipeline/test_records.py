@@ -19,13 +19,13 @@ from hypothesis.extra import numpy as hnp
 from ichformer.cohorts.index import read_index
 from ichformer.cohorts.splits import split_by_patient
 from ichformer.ct.audit import Audit
-from ichformer.ct.geometry import slice_origins_mm
-from ichformer.ct.orientation import slice_normal
-from ichformer.ct.scans import read_volume
+from ichformer.ct.geometry.orientation import slice_normal
+from ichformer.ct.geometry.regrid import slice_origins_mm
+from ichformer.ct.io.scans import read_volume
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
-from ichformer.pipeline.header import RECORD_VERSION
-from ichformer.pipeline.records import PreparedScan, Store, decode_record, encode_record
+from ichformer.pipeline.store.header import RECORD_VERSION
+from ichformer.pipeline.store.records import PreparedScan, Store, decode_record, encode_record
 from ichformer.testing import tiny_cohort
 from tests.stores import prepare_here
 
@@ -314,7 +314,8 @@ def test_damaged_index(store):
 
 def test_neither_jax_nor_grain_is_imported():
     code = (
-        "import sys, ichformer.pipeline.records, ichformer.pipeline.prepare, ichformer.cohorts.registry;"
+        "import sys, ichformer.pipeline.store.records, ichformer.pipeline.preparation.prepare;"
+        "import ichformer.cohorts.registry;"
         "assert not {'jax', 'grain', 'absl', 'flax'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ichformer.errors import InputError
-from ichformer.pipeline.rejects import full_reason, hide_names, reason_without_names
+from ichformer.pipeline.preparation.rejects import full_reason, hide_names, reason_without_names
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from ichformer.training import clock as module
-from ichformer.training.clock import Clock
+from ichformer.training.monitoring import clock as module
+from ichformer.training.monitoring.clock import Clock
 
 
 def clock_that_says(monkeypatch, *seconds: float) -> Clock:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ichformer.errors import InputError
-from ichformer.training.checkpoint import Checkpoints
-from ichformer.training.checkpoint_files import CHECKSUMS_NAME, steps_in
+from ichformer.training.checkpoints.checkpoint import Checkpoints
+from ichformer.training.checkpoints.files import CHECKSUMS_NAME, steps_in
 from tests.training.test_recovery import state_of
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from ichformer.cli import main
-from ichformer.training.run import Run
+from ichformer.training.runs.run import Run
 from tests.processes import with_one_device
 
 STEPS = 60

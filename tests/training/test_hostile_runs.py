@@ -14,18 +14,18 @@ from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, read_ood, write_ood
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, read_thresholds, write_thresholds
+from ichformer.inference.ensembles import ENSEMBLE_NAME, open_trained
 from ichformer.objectives.classification import Classification
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.reading.predict import predict
+from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.training.config import DataConfig, TrainConfig, read_config
-from ichformer.training.ensemble import ENSEMBLE_NAME, open_trained
-from ichformer.training.fingerprint import fingerprint
 from ichformer.training.labels import LABELS_NAME, as_trained
-from ichformer.training.run import read_facts
-from ichformer.training.store_path import find_store
-from ichformer.training.writers import JsonLines
+from ichformer.training.monitoring.writers import JsonLines
+from ichformer.training.runs.fingerprint import fingerprint
+from ichformer.training.runs.run import read_facts
+from ichformer.training.runs.store_path import find_store
+from ichformer.workflows.predict_scans import predict
 from tests.evaluation.tables import prediction_table
-from tests.reading.counter import BloodCounter, open_counter, write_head
+from tests.workflows.counter import BloodCounter, open_counter, write_head
 
 CONFIG = json.loads(TrainConfig(data=DataConfig(store="store")).to_json())
 FACTS = {

@@ -23,10 +23,11 @@ import pytest
 from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
 from ichformer.testing import tiny_cohort
-from ichformer.training import hosts, loop
+from ichformer.training import trainer as loop
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
-from ichformer.training.hosts import join_hosts
-from ichformer.training.run import Run
+from ichformer.training.runs.run import Run
+from ichformer.training.sharding import hosts
+from ichformer.training.sharding.hosts import join_hosts
 from tests.processes import with_one_device
 from tests.stores import prepare_here
 

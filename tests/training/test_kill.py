@@ -17,9 +17,9 @@ import pytest
 from ichformer.cohorts.registry import COHORTS
 from ichformer.testing import tiny_cohort
 from ichformer.training.build import build_objective
-from ichformer.training.checkpoint import Checkpoints
+from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig, read_config
-from ichformer.training.run import initial_state, read_prepare
+from ichformer.training.runs.run import initial_state, read_prepare
 from ichformer.training.state import TrainState
 from tests.processes import with_one_device
 from tests.stores import prepare_here

@@ -22,17 +22,17 @@ import pytest
 from ichformer import LABELS
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
+from ichformer.inference.ensembles import training_store
 from ichformer.models.contract import Prediction
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
-from ichformer.pipeline.records import Store
+from ichformer.pipeline.store.records import Store
 from ichformer.training import memory, process
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, ParallelConfig, TrainConfig
-from ichformer.training.ensemble import training_store
 from ichformer.training.labels import LABELS_NAME, as_trained, for_known_labels, format_labels
-from ichformer.training.loop import train
-from ichformer.training.run import Run, read_facts
+from ichformer.training.runs.run import Run, read_facts
+from ichformer.training.trainer import train
 from tests.scan_labels import Given, store_of
 from tests.typecheck import unchecked
 

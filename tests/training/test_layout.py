@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.sharding import PartitionSpec as P
 
-from ichformer.models.layers.transformer import Blocks
+from ichformer.models.layers.attention.transformer import Blocks
 from ichformer.training.config import OptimConfig
-from ichformer.training.layout import partition, partitions
-from ichformer.training.optim import build_optimizer
+from ichformer.training.optimizer.optim import build_optimizer
+from ichformer.training.sharding.layout import partition, partitions
 from ichformer.training.state import create_state
 
 

@@ -13,29 +13,29 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ichformer import LABELS
+from ichformer.cohorts.adapters.voxels import slice_table
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import hold_out_site
 from ichformer.cohorts.tables import write_table
-from ichformer.cohorts.voxels import slice_table
-from ichformer.ct.nifti import slice_names
+from ichformer.ct.io.nifti import slice_names
 from ichformer.ct.phantom.cohort import write_phantom_cohort
-from ichformer.demo import PREPARE, SCANS, UNSEEN_SITE
-from ichformer.evaluation.predictions import predict_store
-from ichformer.evaluation.table import levels
-from ichformer.pipeline.prepare import prepare
-from ichformer.pipeline.prepare_config import PrepareConfig
+from ichformer.evaluation.tables.table import levels
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.prepare import prepare
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, ParallelConfig, TrainConfig
-from ichformer.training.loop import train
-from ichformer.training.run import Run
+from ichformer.training.runs.run import Run
+from ichformer.training.trainer import train
+from ichformer.workflows.demo import PREPARE, SCANS, UNSEEN_SITE
+from ichformer.workflows.evaluate_run import predict_store
 from tests.stores import prepare_here
 
 # The demo's recipe with fewer steps: enough for either answer.
 TRAIN = """
 import dataclasses, pathlib, sys
-from ichformer.demo import demo_config
-from ichformer.pipeline.records import Store
-from ichformer.training.loop import train
+from ichformer.workflows.demo import demo_config
+from ichformer.pipeline.store.records import Store
+from ichformer.training.trainer import train
 config = demo_config(Store.open(sys.argv[1]), fast=False, seed=0)
 train(dataclasses.replace(config, steps=200), pathlib.Path(sys.argv[2]), progress=False)
 """

@@ -12,8 +12,8 @@ import pytest
 
 from ichformer.errors import InputError
 from ichformer.training.config import OptimConfig
-from ichformer.training.layers import layer_scales
-from ichformer.training.optim import build_optimizer, learning_rate
+from ichformer.training.optimizer.layer_depth import layer_scales
+from ichformer.training.optimizer.optim import build_optimizer, learning_rate
 
 RATE = 1e-2
 SHAPES = {

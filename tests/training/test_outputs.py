@@ -12,7 +12,7 @@ from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
-from ichformer.training.outputs import (
+from ichformer.training.runs.outputs import (
     TRAINED_NAME,
     TrainedOutputs,
     outputs_of_all,
@@ -20,7 +20,7 @@ from ichformer.training.outputs import (
     parameter_names,
     read_trained,
 )
-from ichformer.training.run import initial_state, start_run
+from ichformer.training.runs.run import initial_state, start_run
 from ichformer.training.transfer import reached_outputs
 from tests.stores import CONFIG
 

@@ -11,12 +11,12 @@ import pytest
 from ichformer.bench.collectives import collectives, reads
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
+from ichformer.models.encoders.patch_encoder import PatchEncoder
 from ichformer.models.families.slice_sequence import SliceSequence
-from ichformer.models.layers.patch_encoder import PatchEncoder
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
 from ichformer.training.config import ParallelConfig
-from ichformer.training.parallel import (
+from ichformer.training.sharding.parallel import (
     check_batch_size,
     compile_step,
     create_sharded,

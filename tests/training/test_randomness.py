@@ -11,7 +11,10 @@ import pytest
 
 import ichformer
 from ichformer.ct.windows import WINDOWS
-from ichformer.models.encoders import build_encoder
+from ichformer.models.encoders.patch_encoder import PatchEncoder
+from ichformer.models.encoders.registry import build_encoder
+from ichformer.models.encoders.swin import SwinEncoder
+from ichformer.models.encoders.volume_encoder import VolumeEncoder
 from ichformer.models.ensemble import Ensemble, Group
 from ichformer.models.families.cnn import NoContext
 from ichformer.models.families.recurrent import RecurrentContext
@@ -20,15 +23,12 @@ from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.heads import SliceContext
 from ichformer.models.layers.draws import draw_by_scan, scans_at
 from ichformer.models.layers.dropout import Dropout
-from ichformer.models.layers.patch_encoder import PatchEncoder
-from ichformer.models.layers.swin import SwinEncoder
-from ichformer.models.layers.volume_encoder import VolumeEncoder
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.objectives.mae import MaskedAutoencoder, MaskedSlices
 from ichformer.pipeline.batch import Batch
 from ichformer.training.config import ParallelConfig
-from ichformer.training.parallel import compile_step, make_mesh, place, places_of, shard_batch
+from ichformer.training.sharding.parallel import compile_step, make_mesh, place, places_of, shard_batch
 from ichformer.training.state import TrainState, create_state
 from ichformer.training.step import train_step
 

@@ -23,16 +23,17 @@ import pytest
 from ichformer.errors import InputError, Stopped
 from ichformer.models.registry import registered_models
 from ichformer.pipeline.loader import evaluation_batches
-from ichformer.pipeline.records import Store
-from ichformer.training import clock as clock_module
-from ichformer.training import loop, validation
-from ichformer.training.checkpoint import Checkpoints
-from ichformer.training.clock import Clock
+from ichformer.pipeline.store.records import Store
+from ichformer.training import trainer as loop
+from ichformer.training import validation
+from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig
-from ichformer.training.loop import train
-from ichformer.training.retreat import Retreat
-from ichformer.training.run import Run
+from ichformer.training.monitoring import clock as clock_module
+from ichformer.training.monitoring.clock import Clock
+from ichformer.training.recovery.rollback import Retreat
+from ichformer.training.runs.run import Run
 from ichformer.training.state import TrainState, create_state, parameter_table
+from ichformer.training.trainer import train
 from tests.processes import with_one_device
 from tests.shared import tiny_training
 

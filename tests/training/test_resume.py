@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from ichformer.errors import InputError
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.records import Store
-from ichformer.training.loop import train
-from ichformer.training.resume import SCANS_FACT, check_same_scans, hash_scans
-from ichformer.training.run import read_config
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.store.records import Store
+from ichformer.training.recovery.resume import SCANS_FACT, check_same_scans, hash_scans
+from ichformer.training.runs.run import read_config
+from ichformer.training.trainer import train
 
 
 @pytest.fixture

@@ -13,20 +13,20 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ichformer.cohorts.registry import COHORTS
+from ichformer.ct.phantom.acquisition.sites import SITES
 from ichformer.ct.phantom.make import make_phantom
-from ichformer.ct.phantom.sites import SITES
-from ichformer.evaluation.predictions import predict_store
-from ichformer.evaluation.table import levels
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.records import Store
-from ichformer.training.run import Run
+from ichformer.evaluation.tables.table import levels
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.store.records import Store
+from ichformer.training.runs.run import Run
+from ichformer.workflows.evaluate_run import predict_store
 from tests.stores import prepare_here
 
 SCANS = 12
 TRAIN = """
 import sys
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
-from ichformer.training.loop import train
+from ichformer.training.trainer import train
 from ichformer.training.process import own_process
 own_process()
 data, model = DataConfig(store=sys.argv[1]), ModelConfig(name="slice_vit_nano")

@@ -5,8 +5,8 @@ import csv
 import pandas as pd
 
 from ichformer.cohorts.tables import read_left_out, write_left_out
-from ichformer.csv_fields import FORMULA_SIGNS, is_number
-from ichformer.training.run import SEEN_COLUMNS, SEEN_NAME, note_scans, seen_scans
+from ichformer.files.csv_fields import FORMULA_SIGNS, is_number
+from ichformer.training.runs.run import SEEN_COLUMNS, SEEN_NAME, note_scans, seen_scans
 
 HOSTILE = ("=HYPERLINK(1)", "'=x", "+1;=x", "-y", "@z", "\uff1dw", "\t=v", "\x1b[2J", "\u202eu", "-12")
 

@@ -15,12 +15,12 @@ import pytest
 from ichformer.bench.train import noise_batch
 from ichformer.errors import InputError, Stopped
 from ichformer.pipeline.batch import Batch
-from ichformer.pipeline.records import Store
+from ichformer.pipeline.store.records import Store
 from ichformer.training.build import build_objective
-from ichformer.training.checkpoint import Checkpoints
-from ichformer.training.clock import Clock
+from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import DataConfig, TrainConfig
-from ichformer.training.parallel import make_mesh
+from ichformer.training.monitoring.clock import Clock
+from ichformer.training.sharding.parallel import make_mesh
 from ichformer.training.state import TrainState, create_state
 from ichformer.training.stepping import Step, run_steps
 from ichformer.training.validation import Look

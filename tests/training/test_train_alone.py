@@ -12,9 +12,9 @@ import pytest
 
 from ichformer.cli import main
 from ichformer.errors import InputError
-from ichformer.lease import hold, is_lease
+from ichformer.files.lease import hold, is_lease
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
-from ichformer.training.loop import train
+from ichformer.training.trainer import train
 from tests.processes import with_one_device
 
 

@@ -13,13 +13,13 @@ import pytest
 from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
 from ichformer.models.registry import registered_models
-from ichformer.models.weights.layouts import LAYOUTS, named_layout
+from ichformer.models.weights.layouts.registry import LAYOUTS, named_layout
 from ichformer.testing import tiny_cohort
 from ichformer.training.build import build_objective, configured_model
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, ParallelConfig, TrainConfig
-from ichformer.training.loop import train
-from ichformer.training.run import Run, initial_state
+from ichformer.training.runs.run import Run, initial_state
 from ichformer.training.state import TrainState
+from ichformer.training.trainer import train
 from ichformer.training.transfer import transfer_pretrained, with_layout
 from tests.stores import prepare_here
 

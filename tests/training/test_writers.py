@@ -6,7 +6,7 @@ from pathlib import Path
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter
 
-from ichformer.training.writers import JsonLines, TensorBoard
+from ichformer.training.monitoring.writers import JsonLines, TensorBoard
 
 
 def records(path: Path) -> list[bytes]:

@@ -4,13 +4,13 @@ import numpy as np
 from jaxtyping import Float, Float32
 from scipy import ndimage
 
+from ichformer.ct.anatomy.head import head_box
 from ichformer.ct.corruptions.base import Scan
-from ichformer.ct.geometry import slice_offsets_mm
-from ichformer.ct.head import head_box
-from ichformer.ct.phantom.artefacts import BONE_FROM, metal_error
-from ichformer.ct.phantom.implants import METAL_HU
-from ichformer.ct.phantom.projections import Projector, projector
-from ichformer.ct.resampling import shrinking_matrix
+from ichformer.ct.geometry.regrid import slice_offsets_mm
+from ichformer.ct.geometry.resampling import shrinking_matrix
+from ichformer.ct.phantom.acquisition.artefacts import BONE_FROM, metal_error
+from ichformer.ct.phantom.acquisition.projections import Projector, projector
+from ichformer.ct.phantom.findings.implants import METAL_HU
 from ichformer.ct.volume import AIR_HU
 
 ROD_MM = 16.0

@@ -7,8 +7,8 @@ import scipy.fft
 from jaxtyping import Float, Float32
 from scipy import ndimage
 
+from ichformer.ct.anatomy.head import head_box
 from ichformer.ct.corruptions.base import Scan
-from ichformer.ct.head import head_box
 from ichformer.ct.volume import AIR_HU
 
 RUN_SHARE = 0.4

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
+from ichformer.ct.anatomy.head import head_box
 from ichformer.ct.corruptions.base import Scan
-from ichformer.ct.geometry import resample_plane, slice_offsets_mm
-from ichformer.ct.head import head_box
-from ichformer.ct.orientation import slice_normal, tilt_of
+from ichformer.ct.geometry.orientation import slice_normal, tilt_of
+from ichformer.ct.geometry.regrid import resample_plane, slice_offsets_mm
 from ichformer.ct.volume import AIR_HU
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from ichformer.ct.corruptions.base import Scan
-from ichformer.ct.geometry import remove_tilt, slice_offsets_mm
-from ichformer.ct.slices import geometry_of_some
-from ichformer.ct.spacing import even_slices
+from ichformer.ct.geometry.regrid import remove_tilt, slice_offsets_mm
+from ichformer.ct.geometry.spacing import even_slices
+from ichformer.ct.io.dicom.slices import geometry_of_some
 
 
 def thickness(scan: Scan, factor: float, rng: np.random.Generator) -> Scan:

@@ -15,17 +15,17 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ichformer import LABELS, SUBTYPES
-from ichformer.csv_fields import write_csv
-from ichformer.ct.phantom.confounders import CONFOUNDERS, LASTING
+from ichformer.ct.phantom.acquisition.sites import DEFAULT_SITES, SITES, Site
+from ichformer.ct.phantom.findings.confounders import CONFOUNDERS, LASTING
 from ichformer.ct.phantom.make import Phantom, make_phantom
 from ichformer.ct.phantom.rsna import rsna_name, write_rsna_series
-from ichformer.ct.phantom.sites import DEFAULT_SITES, SITES, Site
 from ichformer.ct.phantom.write import uid, write_mask, write_series
 from ichformer.errors import InputError
-from ichformer.files import write_text
-from ichformer.json_files import read_json
-from ichformer.lease import hold
-from ichformer.processes import map_processes
+from ichformer.files.csv_fields import write_csv
+from ichformer.files.json_files import read_json
+from ichformer.files.lease import hold
+from ichformer.files.writing import write_text
+from ichformer.process.workers import map_processes
 
 VERSION = 2
 """Of what the same seed gives: raised whenever the voxels change."""

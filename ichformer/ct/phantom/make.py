@@ -7,19 +7,19 @@ from jaxtyping import Bool, Float, UInt8
 
 from ichformer import LABELS, SUBTYPES
 from ichformer.ct.audit import Audit
-from ichformer.ct.phantom.artefacts import artefacts
-from ichformer.ct.phantom.bleeds import Bleed, draw_bleeds, shrink
-from ichformer.ct.phantom.blood import collection_mm, paint_bleeds, push
-from ichformer.ct.phantom.brain import paint_brain
-from ichformer.ct.phantom.confounders import Signs, confound
-from ichformer.ct.phantom.grid import Box, Grid, bounds
-from ichformer.ct.phantom.head import Head, draw_head, place, place_brain
-from ichformer.ct.phantom.implants import paint_metal
-from ichformer.ct.phantom.scanner import Stack, acquire, average, lay_slices, to_pixels
-from ichformer.ct.phantom.shapes import Points, paint
-from ichformer.ct.phantom.signs import paint_dura, paint_fracture
-from ichformer.ct.phantom.sites import Site
-from ichformer.ct.phantom.skull import FORAMEN_MM, cavity_depth, outside, vault_depth
+from ichformer.ct.phantom.acquisition.artefacts import artefacts
+from ichformer.ct.phantom.acquisition.scanner import Stack, acquire, average, lay_slices, to_pixels
+from ichformer.ct.phantom.acquisition.sites import Site
+from ichformer.ct.phantom.anatomy.brain import paint_brain
+from ichformer.ct.phantom.anatomy.grid import Box, Grid, bounds
+from ichformer.ct.phantom.anatomy.head import Head, draw_head, place, place_brain
+from ichformer.ct.phantom.anatomy.shapes import Points, paint
+from ichformer.ct.phantom.anatomy.skull import FORAMEN_MM, cavity_depth, outside, vault_depth
+from ichformer.ct.phantom.findings.bleeds import Bleed, draw_bleeds, shrink
+from ichformer.ct.phantom.findings.blood import collection_mm, paint_bleeds, push
+from ichformer.ct.phantom.findings.confounders import Signs, confound
+from ichformer.ct.phantom.findings.implants import paint_metal
+from ichformer.ct.phantom.findings.signs import paint_dura, paint_fracture
 from ichformer.ct.volume import Volume
 
 POSITIVE_ML = 0.1

@@ -12,9 +12,9 @@ from jaxtyping import Float64, UInt8
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from ichformer.ct.phantom.acquisition.sites import Site
 from ichformer.ct.phantom.make import Phantom
-from ichformer.ct.phantom.sites import Site
-from ichformer.files import write_bytes
+from ichformer.files.writing import write_bytes
 
 
 def uid(*parts: object) -> str:

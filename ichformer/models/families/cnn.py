@@ -9,7 +9,9 @@ from jaxtyping import Array, Bool, Float
 
 from ichformer import LABELS
 from ichformer.models.contract import CAM_LAYER, Prediction
-from ichformer.models.encoders import build_encoder
+from ichformer.models.encoders.registry import build_encoder
+from ichformer.models.encoders.resnet import Shortcut
+from ichformer.models.encoders.resnet3d import ResNet3D
 from ichformer.models.families.base import ScanModel
 from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
@@ -17,8 +19,6 @@ from ichformer.models.layers.channel_norm import Norm
 from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.dropout import Dropout
-from ichformer.models.layers.resnet import Shortcut
-from ichformer.models.layers.resnet3d import ResNet3D
 
 
 def cnn2d(

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from ichformer import LABELS
-from ichformer.models.encoders import build_encoder
+from ichformer.models.encoders.registry import build_encoder
 from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.heads import ScanPool, SliceContext
 from ichformer.models.layers.channel_norm import Norm

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ichformer import LABELS
-from ichformer.models.encoders import build_encoder
+from ichformer.models.encoders.registry import build_encoder
 from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.heads import ScanPool
 from ichformer.models.layers.channel_norm import Norm

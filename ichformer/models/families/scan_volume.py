@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from ichformer.models.contract import CAM_LAYER, Prediction
 from ichformer.models.families.base import ScanModel
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
-from ichformer.models.layers.attention import DENSE_INIT
+from ichformer.models.layers.attention.self_attention import DENSE_INIT
 from ichformer.models.layers.dense import Dense
 
 

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 
 from ichformer import LABELS
 from ichformer.errors import InputError
+from ichformer.models.encoders.patch_encoder import PatchEncoder
 from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.heads import ScanPool, SliceContext, SlicePooling
-from ichformer.models.layers.patch_encoder import PatchEncoder
-from ichformer.models.layers.positions import Positions, ZPosition
-from ichformer.models.layers.transformer import BlockStyle, Remat
+from ichformer.models.layers.attention.positions import Positions, ZPosition
+from ichformer.models.layers.attention.transformer import BlockStyle, Remat
 
 
 def slice_vit(

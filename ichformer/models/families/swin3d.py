@@ -5,12 +5,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from ichformer import LABELS
+from ichformer.models.encoders.swin import SwinEncoder
 from ichformer.models.families.scan_volume import ScanVolume
 from ichformer.models.heads import ScanPool
-from ichformer.models.layers.swin import SwinEncoder
-from ichformer.models.layers.transformer import Remat
-from ichformer.models.layers.window_attention import SwinVersion
-from ichformer.models.layers.windows import Size
+from ichformer.models.layers.attention.transformer import Remat
+from ichformer.models.layers.attention.window_attention import SwinVersion
+from ichformer.models.layers.attention.windows import Size
 
 # Slices 5 mm apart, pixels of 0.5 mm: what most head CT is stored as.
 _TYPICAL_MM = (5.0, 0.5)

@@ -5,11 +5,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from ichformer import LABELS
+from ichformer.models.encoders.volume_encoder import VolumeAttention, VolumeEncoder
 from ichformer.models.families.scan_volume import ScanVolume
 from ichformer.models.heads import ScanPool
-from ichformer.models.layers.positions import Positions, ZPosition
-from ichformer.models.layers.transformer import BlockStyle, Remat
-from ichformer.models.layers.volume_encoder import VolumeAttention, VolumeEncoder
+from ichformer.models.layers.attention.positions import Positions, ZPosition
+from ichformer.models.layers.attention.transformer import BlockStyle, Remat
 
 
 def vit3d(

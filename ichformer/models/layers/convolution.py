@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ichformer.models.layers import cpu_convolution as cpu
+from ichformer.models.layers.backends import cpu_convolution as cpu
 
 Padding = Literal["SAME", "VALID"] | Sequence[tuple[int, int]]
 """Zeros around the image: as XLA means "SAME" (at stride 2 one more behind than before), or pairs, one an axis."""

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from ichformer.models.weights.layouts.swin import repeat_slices, resize_bias
 from ichformer.models.weights.source import Tree
-from ichformer.models.weights.swin import repeat_slices, resize_bias
 
 Inflation = Literal["mean", "centre"]
 

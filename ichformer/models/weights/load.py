@@ -11,7 +11,7 @@ from flax import traverse_util
 from ichformer.errors import InputError, one_line
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.fit import Inflation, Report, fit_tree
-from ichformer.models.weights.layouts import recognise
+from ichformer.models.weights.layouts.registry import recognise
 from ichformer.models.weights.source import Tree
 from ichformer.models.weights.torch_files import DAMAGE
 

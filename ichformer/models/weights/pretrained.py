@@ -14,7 +14,7 @@ from ichformer.models.registry import create_model, model_options, registered_mo
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.fit import Inflation, Report
 from ichformer.models.weights.imagenet import imagenet_weights
-from ichformer.models.weights.layouts import Layout, recognise
+from ichformer.models.weights.layouts.registry import Layout, recognise
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.source import Tree
 

@@ -14,8 +14,8 @@ Tree = dict[str, Any]
 class Source:
     """Named tensors, and which of them were taken.
 
-    A layout (``weights/vit.py`` and its neighbours) builds a tree of our parameters from it; what it did not take is
-    told to the user as left.
+    A layout (such as ``weights/layouts/vit.py``) builds a tree of our parameters from it. What it did not take is told
+    to the user as left.
     """
 
     def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:

@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from ichformer.ct.anatomy.head import head_box
 from ichformer.ct.audit import Audit
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES, Scan, corrupt
-from ichformer.ct.geometry import remove_tilt, slice_origins_mm
-from ichformer.ct.head import head_box
-from ichformer.ct.orientation import slice_normal, tilt_of
-from ichformer.ct.scans import read_volume
-from ichformer.ct.spacing import labels_of_slabs
+from ichformer.ct.geometry.orientation import slice_normal, tilt_of
+from ichformer.ct.geometry.regrid import remove_tilt, slice_origins_mm
+from ichformer.ct.geometry.spacing import labels_of_slabs
+from ichformer.ct.io.scans import read_volume
 from ichformer.ct.volume import AIR_HU, Volume
-from ichformer.pipeline.prepare_config import PrepareConfig
-from ichformer.pipeline.recipe import prepare_volume
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.recipe import prepare_volume
 
 BALL_HU = 400
 RANDOM = ("dose_noise", "thickness", "kernel", "tilt", "motion", "metal", "hu_shift", "field_of_view", "missing_slices")

@@ -14,14 +14,14 @@ import pytest
 from ichformer import LABELS, SUBTYPES
 from ichformer.cohorts.index import read_index
 from ichformer.cohorts.tables import SLICE_COLUMNS, read_slice_table
-from ichformer.ct.dicom import read_series
-from ichformer.ct.headers import quiet_pydicom
+from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.dicom.reader import read_series
+from ichformer.ct.io.dicom.series import group_files
+from ichformer.ct.io.scans import read_volume
 from ichformer.ct.phantom import CONFOUNDERS, DEFAULT_SITES, SITES, cohort, make_phantom, write_phantom_cohort
 from ichformer.ct.phantom.cohort import write_cohort
 from ichformer.ct.phantom.rsna import write_rsna_series
 from ichformer.ct.phantom.write import uid, write_mask, write_series
-from ichformer.ct.scans import read_volume
-from ichformer.ct.series import group_files
 from ichformer.errors import InputError
 from ichformer.testing import TINY_SITES, tiny_cohort
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ichformer.ct.phantom.projections import STEP_MM, angles_rad, projector
+from ichformer.ct.phantom.acquisition.projections import STEP_MM, angles_rad, projector
 
 
 @pytest.fixture(scope="module")

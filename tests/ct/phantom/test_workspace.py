@@ -8,7 +8,7 @@ import pytest
 
 from ichformer.ct.phantom import cohort
 from ichformer.errors import InputError
-from ichformer.lease import hold
+from ichformer.files.lease import hold
 from ichformer.testing import tiny_cohort
 
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ichformer.errors import InputError
-from ichformer.models.weights import layouts
 from ichformer.models.weights.fit import change_channels, fit_array, fit_tree, inflate, resize_positions
-from ichformer.models.weights.layouts import Layout, recognise
+from ichformer.models.weights.layouts import registry as layouts
+from ichformer.models.weights.layouts.registry import Layout, recognise
 from ichformer.models.weights.load import load_weights
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 from ichformer.errors import InputError
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.fit import fit_array
-from ichformer.models.weights.layouts import recognise
+from ichformer.models.weights.layouts.registry import recognise
 from ichformer.models.weights.load import load_weights
 from tests.models.weights.test_files import VALUES, Storage, tensor, write_legacy, write_zip
 

@@ -1,0 +1,1 @@
+"""One adapter for each public set, and for the phantoms."""

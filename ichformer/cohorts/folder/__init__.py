@@ -1,0 +1,1 @@
+"""Anybody's folder of scans, with a CSV of labels or without."""

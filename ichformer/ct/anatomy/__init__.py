@@ -1,0 +1,1 @@
+"""Where the head, the brain and the openings of the skull are in a scan."""

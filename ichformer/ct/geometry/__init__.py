@@ -1,0 +1,1 @@
+"""Grids of voxels and how one becomes another."""

@@ -1,0 +1,1 @@
+"""Files in: DICOM, NIfTI, pictures and archives of them."""

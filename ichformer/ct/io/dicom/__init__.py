@@ -1,0 +1,1 @@
+"""DICOM series: found, told apart, sorted, and read as Volumes."""

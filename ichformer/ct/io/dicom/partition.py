@@ -1,0 +1,318 @@
+"""One SeriesInstanceUID that holds several stacks: two patients, two acquisitions, two tubes, points in time.
+
+Nothing here trusts a single tag. Slices are told apart where the tags *and* the positions say that each part is a stack
+of its own; what one stack says of its slices (an acquisition number for each, a thickness of 5 and 4.98 mm) leaves it
+whole.
+"""
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from ichformer.ct.io.dicom.copies import pixels_hash
+from ichformer.ct.io.dicom.headers import ACQUISITION_TAGS, Header
+from ichformer.ct.io.dicom.slices import SAME_POSITION_MM, is_one_protocol
+
+_MIN_SLICES = 3
+"""Fewer slices are no stack, only what was left over."""
+
+_STRAY = 0.1
+"""So many of all slices may be left over, in parts that are no stack."""
+
+_MIN_DYNAMIC = 3
+"""So many volumes of one stretch at different times are a dynamic series, such as perfusion; two are a repeat."""
+
+_MAX_COMBINED, _MAX_VARYING = 3, 8
+
+_NEVER_BY_TURNS = frozenset(
+    {"ConvolutionKernel", "KVP", "SeriesDescription", "ContrastBolusAgent", "FrameOfReferenceUID", "PatientAge"}
+)
+"""What does not change from slice to slice and back again within a scan."""
+
+_IN_TIME = frozenset(
+    {
+        *("AcquisitionUID", "IrradiationEventUID", "AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime"),
+        *("AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime", "ContentTime", "SeriesTime", "InstanceNumber"),
+    }
+)
+_IN_ORDER = ("AcquisitionDateTime", "AcquisitionTime", "AcquisitionNumber", "ContentTime", "InstanceNumber")
+_SHOWN = frozenset({"AcquisitionNumber", "KVP", "ConvolutionKernel", "SliceThickness", "TemporalPositionIdentifier"})
+"""What may be printed with its value: it says nothing of who the patient is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One stack of a series.
+
+    Attributes:
+      headers: its slices, each position once where all is well.
+      copies: files that hold one of these slices again.
+      told_apart: by what it was told from the rest of its series, and which part it is; "" where it is all of it.
+      time_points: how many volumes of the same stretch the series holds, told apart by time; 1 if it is no time series.
+    """
+
+    headers: tuple[Header, ...]
+    copies: tuple[Header, ...]
+    told_apart: str
+    time_points: int
+
+
+def partition(headers: Sequence[Header]) -> list[Part]:
+    """Part slices that share patient, study, series, size, orientation and pixel spacing into stacks.
+
+    Two pictures at one position, or two grids of positions in each other, are several stacks: what tells them apart is
+    looked for among ``ACQUISITION_TAGS``, kernel, thickness, image type, description, folder and more, one or up to
+    three at once, then in the order of times and numbers. The fewest parts that are all plausible are taken. Where
+    nothing tells them apart all stay together, and ``dicom.read_series`` refuses them.
+
+    Slices that make one plausible stack stay one, but for kernels, thicknesses, voltages and the like of which each
+    covers the same stretch without gaps.
+    """
+    if len(headers) < 2 or any(header.position_mm is None or header.orientation is None for header in headers):
+        return [
+            Part(headers=tuple(alike), copies=(), told_apart="", time_points=1)
+            for alike in _grouped(headers, [header.kernel for header in headers])
+        ]
+    slices = _Slices(headers)
+    everything = range(len(headers))
+    found = _told_apart(slices) if slices.is_sound(everything) else _pulled_apart(slices)
+    if found is None:
+        return [slices.part(everything, "", 1)]
+    names, labels = found
+    parts = [part for _, part in sorted(zip(dict.fromkeys(labels), _indices(labels), strict=True), key=_by_label)]
+    time_points = len(parts) if set(names) & _IN_TIME and len(parts) >= _MIN_DYNAMIC else 1
+    return [
+        slices.part(part, _said(names, headers[part[0]], i + 1, len(parts)), time_points)
+        for i, part in enumerate(parts)
+    ]
+
+
+class _Slices:
+    """Positions and pixels of some slices, looked at once."""
+
+    def __init__(self, headers: Sequence[Header]):
+        self.headers = headers
+        plane = np.median([header.orientation for header in headers], axis=0).reshape(2, 3)
+        normal = np.cross(plane[0], plane[1])
+        length = float(np.linalg.norm(normal))
+        self.along_mm = np.array([header.position_mm for header in headers]) @ (normal / length if length else normal)
+        order = np.argsort(self.along_mm, kind="stable")
+        place = np.cumsum(np.concatenate([[0], np.diff(self.along_mm[order]) > SAME_POSITION_MM]))
+        self.place = np.empty(len(headers), int)
+        self.place[order] = place
+        self.thickness_mm = np.array([header.thickness_mm or np.nan for header in headers])
+        shared = np.bincount(self.place) > 1
+        self.picture = [pixels_hash(h) if shared[p] else "" for h, p in zip(headers, self.place, strict=True)]
+
+    def is_sound(self, part: Sequence[int]) -> bool:
+        """One picture at each position, but for copies, and steps of one protocol."""
+        if any(len(pictures) > 1 for pictures in self._pictures(part).values()):
+            return False
+        return is_one_protocol(self.steps_mm(part))
+
+    def steps_mm(self, part: Sequence[int]) -> Float64[np.ndarray, "steps"]:
+        """Between the positions of a part, from one end to the other."""
+        mm = np.sort(self.along_mm[list(part)])
+        steps = np.diff(mm)
+        return steps[steps > SAME_POSITION_MM]
+
+    def fills(self, part: Sequence[int]) -> bool:
+        """The slices are as thick as they are far apart, so that nothing is bare between them; False if unknown."""
+        return bool(self._pitch(part) <= 1.1)
+
+    def crowds(self, part: Sequence[int]) -> bool:
+        """The slices are so much thicker than their distance that half of them would do; False if unknown."""
+        return bool(self._pitch(part) <= 0.75)
+
+    def _pitch(self, part: Sequence[int]) -> float:
+        steps_mm = self.steps_mm(part)
+        return float(np.median(steps_mm) / np.median(self.thickness_mm[list(part)])) if len(steps_mm) else math.nan
+
+    def shared_mm(self, parts: Sequence[Sequence[int]]) -> float:
+        """Length of the stretch that all parts cover; negative where two of them have room between them."""
+        ends = [(self.along_mm[list(part)].min(), self.along_mm[list(part)].max()) for part in parts]
+        return float(min(high for _, high in ends) - max(low for low, _ in ends))
+
+    def part(self, part: Sequence[int], told_apart: str, time_points: int) -> Part:
+        seen: set[tuple[int, str]] = set()
+        kept: list[Header] = []
+        copies: list[Header] = []
+        for i in part:
+            known = (int(self.place[i]), self.picture[i])
+            # What is cut short has no hash, and is no copy: reading it says so.
+            (copies if known in seen and known[1] else kept).append(self.headers[i])
+            seen.add(known)
+        return Part(headers=tuple(kept), copies=tuple(copies), told_apart=told_apart, time_points=time_points)
+
+    def _pictures(self, part: Sequence[int]) -> dict[int, set[str]]:
+        pictures: dict[int, set[str]] = defaultdict(set)
+        for i in part:
+            pictures[int(self.place[i])].add(self.picture[i] or f"#{i}")
+        return pictures
+
+
+def _told_apart(slices: _Slices) -> tuple[tuple[str, ...], list[Hashable]] | None:
+    """What parts a plausible stack all the same: two that lie in each other and each fill their stretch."""
+    thickest_mm = float(np.nanmax([0.0, *slices.thickness_mm]))
+    everything = range(len(slices.headers))
+    crowds, fills = slices.crowds(everything), slices.fills(everything)
+    for name, labels in _criteria(slices.headers, with_place=False).items():
+        is_partial = "" in labels
+        if is_partial:
+            labels = [label != "" for label in labels]
+        parts = _indices(labels)
+        if slices.shared_mm(parts) <= thickest_mm:
+            continue
+        if not is_partial and (name in _NEVER_BY_TURNS or (name == "SliceThickness" and not fills)):
+            return (name,), labels
+        if _are_stacks(slices, parts) and (crowds or all(map(slices.fills, parts))):
+            return (name,), labels
+    return None
+
+
+def _pulled_apart(slices: _Slices) -> tuple[tuple[str, ...], list[Hashable]] | None:
+    """What parts slices that are no plausible stack into some that are."""
+    criteria = _criteria(slices.headers, with_place=True)
+    found: list[tuple[tuple[str, ...], list[Hashable]]] = []
+    for count in range(1, _MAX_COMBINED + 1):
+        for names in itertools.combinations(list(criteria)[: None if count == 1 else _MAX_VARYING], count):
+            labels: list[Hashable] = list(zip(*(criteria[name] for name in names), strict=True))
+            parts = _indices(labels)
+            if _are_stacks(slices, parts) and _lie_in_each_other(slices, parts):
+                found.append((names, labels))
+        if found:
+            return min(found, key=lambda one: len(set(one[1])))
+    for name in _IN_ORDER:
+        passes = _passes(slices, name)
+        if passes and _are_stacks(slices, _indices(passes)) and _lie_in_each_other(slices, _indices(passes)):
+            return (name,), passes
+    return None
+
+
+def _are_stacks(slices: _Slices, parts: list[list[int]]) -> bool:
+    left_over = sum(len(part) for part in parts if len(part) < _MIN_SLICES)
+    return left_over <= _STRAY * len(slices.headers) and all(map(slices.is_sound, parts))
+
+
+def _lie_in_each_other(slices: _Slices, parts: list[list[int]]) -> bool:
+    """All parts cover one stretch: parts that follow each other are pieces of a stack."""
+    stacks = [part for part in parts if len(part) >= _MIN_SLICES]
+    return len(parts) > 1 and bool(stacks) and slices.shared_mm(stacks) > -SAME_POSITION_MM
+
+
+def _criteria(headers: Sequence[Header], *, with_place: bool) -> dict[str, list[Hashable]]:
+    """Name -> the label that it gives to each slice, for what differs; the most trusted first, none twice."""
+    readers: dict[str, Callable[[Header], Hashable]] = {
+        "StudyInstanceUID": lambda header: header.study_uid,
+        "PatientID": lambda header: header.patient_id,
+        "ConvolutionKernel": lambda header: header.kernel,
+        **{name: _acquisition(i) for i, name in enumerate(ACQUISITION_TAGS) if name != "InstanceNumber"},
+        "ImageType": lambda header: header.image_type,
+        "ContrastBolusAgent": lambda header: (header.contrast_agent, *header.contrast_given),
+        "SeriesDescription": lambda header: header.description,
+        "Manufacturer": lambda header: header.manufacturer,
+        "PatientAge": lambda header: header.age_years,
+        "PatientSex": lambda header: header.sex,
+    }
+    if with_place:
+        readers |= {
+            "ImageOrientationPatient": lambda header: tuple(np.round(header.orientation or (), 2)),
+            "PixelSpacing": lambda header: tuple(np.round(header.spacing_mm or (), 3)),
+            "ImagePositionPatient": lambda header: tuple(np.round((header.position_mm or ())[:2], 1)),
+            "folder": lambda header: str(header.path.parent),
+            "TransferSyntaxUID": lambda header: header.transfer_syntax,
+        }
+    criteria: dict[str, list[Hashable]] = {"SliceThickness": _thickness_classes(headers)}
+    criteria |= {name: [read(header) for header in headers] for name, read in readers.items()}
+    seen: set[tuple[int, ...]] = set()
+    differing: dict[str, list[Hashable]] = {}
+    for name, labels in criteria.items():
+        numbers: dict[Hashable, int] = {}
+        same = tuple(numbers.setdefault(label, len(numbers)) for label in labels)
+        if len(numbers) > 1 and same not in seen:
+            seen.add(same)
+            differing[name] = labels
+    return differing
+
+
+def _acquisition(which: int) -> Callable[[Header], Hashable]:
+    return lambda header: _number_or_text(header.acquisition[which])
+
+
+def _number_or_text(text: str) -> Hashable:
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
+
+
+def _thickness_classes(headers: Sequence[Header]) -> list[Hashable]:
+    """Thicknesses that differ by less than 10 % are one: consoles compute them from steps of the table."""
+    named: dict[float | None, Hashable] = {None: ""}
+    last = None
+    for thickness_mm in sorted({header.thickness_mm for header in headers if header.thickness_mm is not None}):
+        if last is None or thickness_mm > 1.1 * last:
+            first = thickness_mm
+        named[thickness_mm] = first
+        last = thickness_mm
+    return [named[header.thickness_mm] for header in headers]
+
+
+def _passes(slices: _Slices, name: str) -> list[Hashable]:
+    """In the order of a time or a number: a new part wherever the way up or down the stack ends.
+
+    Slices of one time or number are taken together. Empty where the order says nothing.
+    """
+    which = list(ACQUISITION_TAGS).index(name)
+    values = [_number_or_text(header.acquisition[which]) for header in slices.headers]
+    if not all(isinstance(value, float) for value in values):
+        return []
+    labels: list[Hashable] = [0] * len(values)
+    current, direction = 0, 0
+    low = high = -1
+    for block in (part for _, part in sorted(zip(dict.fromkeys(values), _indices(values), strict=True), key=_by_label)):
+        places = [int(slices.place[i]) for i in block]
+        if len(set(places)) < len(places):
+            return []
+        goes = 0 if low < 0 else 1 if min(places) > high else -1 if max(places) < low else None
+        if goes is None or (goes and direction and goes != direction):
+            current, direction, goes = current + 1, 0, 0
+        direction = goes or direction
+        low, high = min(places), max(places)
+        for i in block:
+            labels[i] = current
+    return labels if current else []
+
+
+def _by_label(labelled: tuple[Hashable, list[int]]) -> tuple[tuple[bool, float, str], ...]:
+    """Numbers by their size, before text."""
+    label = labelled[0] if isinstance(labelled[0], tuple) else (labelled[0],)
+    return tuple((False, float(one), "") if isinstance(one, int | float) else (True, 0.0, str(one)) for one in label)
+
+
+def _indices(labels: Sequence[Hashable]) -> list[list[int]]:
+    parts: dict[Hashable, list[int]] = {}
+    for i, label in enumerate(labels):
+        parts.setdefault(label, []).append(i)
+    return list(parts.values())
+
+
+def _grouped(headers: Sequence[Header], labels: Sequence[Hashable]) -> list[list[Header]]:
+    return [[headers[i] for i in part] for part in _indices(labels)]
+
+
+def _said(names: tuple[str, ...], header: Header, number: int, count: int) -> str:
+    """By what a part is told from the others, in words that name no patient."""
+    values = {
+        **dict(zip(ACQUISITION_TAGS, header.acquisition, strict=True)),
+        "ConvolutionKernel": header.kernel,
+        "SliceThickness": "" if header.thickness_mm is None else f"{header.thickness_mm:g}",
+    }
+    told = " and ".join(f"{name} {values[name]}".strip() if name in _SHOWN else name for name in names)
+    return f"part {number} of {count}, by {told}"

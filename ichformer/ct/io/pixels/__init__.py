@@ -1,0 +1,1 @@
+"""The pixels of one DICOM file: decoded safely and brought to Hounsfield units."""

@@ -1,0 +1,80 @@
+"""One way in: whatever a path holds, DICOM, NIfTI or pictures, found as scans and read as Volumes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ichformer.ct.geometry.missing import Missing
+from ichformer.ct.io.dicom.reader import read_series
+from ichformer.ct.io.dicom.series import Found, Series, find_series, nothing_found
+from ichformer.ct.io.display import WindowHU
+from ichformer.ct.io.nifti import NiftiFile, read_nifti
+from ichformer.ct.io.pictures import PictureStack, order_pictures, read_pictures
+from ichformer.ct.volume import Volume
+from ichformer.errors import InputError
+from ichformer.settings import fit
+
+Scan = Series | NiftiFile | PictureStack
+
+_NO_WINDOW = "leave out --window"
+
+
+def find_scans(path: Path | str) -> Found[Scan]:
+    """Every scan under a path: the DICOM series of ``find_series``; where there is none, NIfTI files and pictures.
+
+    Files are told by their content, so that a wrong suffix does no harm; they may lie in a zip or a tar, or behind
+    symbolic links. A NIfTI file or a picture beside DICOM is set aside, as it may be a mask or a drawing: name it to
+    read it. The pictures of one folder are one scan.
+
+    Raises:
+      InputError: the path does not exist, or cannot be read.
+    """
+    path = Path(path)
+    found = find_series(path)
+    others = [aside for aside in found.set_aside if aside.code == "other_format"]
+    left = tuple(aside for aside in found.set_aside if aside.code != "other_format")
+    if found.series:
+        beside = tuple(replace(aside, text=f"{aside.text} beside DICOM") for aside in others)
+        return Found(path=path, series=found.series, set_aside=left + beside)
+    scans: list[Scan] = [NiftiFile(path=aside.path) for aside in others if aside.text == "NIfTI"]
+    by_folder: dict[Path, list[Path]] = {}
+    for aside in others:
+        if aside.text != "NIfTI":
+            by_folder.setdefault(aside.path.parent, []).append(aside.path)
+    scans += [PictureStack(files=order_pictures(files)) for files in by_folder.values()]
+    return Found(path=path, series=tuple(scans), set_aside=left)
+
+
+def read_volume(
+    source: Scan | Found[Scan] | Path | str, *, missing: Missing = "keep", window_hu: WindowHU | None = None
+) -> Volume:
+    """Read one scan.
+
+    Args:
+      source: a scan that was found, or a path that holds exactly one.
+      missing: what becomes of slices that the positions of a DICOM series say are missing.
+      window_hu: for display pictures, the HU that black and white stand for; estimated where None.
+
+    Raises:
+      InputError: there is not exactly one scan, or it cannot be read rightly. Names the file, the tag and the mend.
+    """
+    missing = fit(Missing, missing, where="missing")
+    if isinstance(source, Path | str):
+        source = find_scans(source)
+    if isinstance(source, Found):
+        source = _only(source)
+    if isinstance(source, PictureStack):
+        return read_pictures(source, window_hu=window_hu)
+    if window_hu is not None:
+        raise InputError("is no picture: its values have a scale of their own", where=source.path, mend=_NO_WINDOW)
+    if isinstance(source, NiftiFile):
+        return read_nifti(source.path)
+    return read_series(source, missing=missing)
+
+
+def _only(found: Found[Scan]) -> Scan:
+    if not found.series:
+        raise nothing_found(found)
+    if len(found.series) > 1:
+        names = ", ".join(str(scan.path) for scan in found.series[:4])
+        raise InputError(f"holds {len(found.series)} series ({names})", where=found.path, mend="name one of them")
+    return found.series[0]

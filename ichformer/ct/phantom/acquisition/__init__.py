@@ -1,0 +1,1 @@
+"""How the scanners of several hospitals see the head of a phantom."""

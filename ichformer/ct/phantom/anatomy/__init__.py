@@ -1,0 +1,1 @@
+"""The healthy head of a phantom, part by part."""

@@ -1,0 +1,131 @@
+"""The content of the cavity: fluid, cortex, white matter, deep nuclei, ventricles, dura, vessels, calcifications."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ichformer.ct.phantom.anatomy.grid import Grid
+from ichformer.ct.phantom.anatomy.head import Head
+from ichformer.ct.phantom.anatomy.shapes import Point, Points, capsule, coverage, ellipsoid, mirrored, paint
+from ichformer.ct.phantom.anatomy.surface import SIDES, callosum_depth, pia_depth, tentorium_mm
+
+CSF_HU = 6.0
+
+VENTRICLES: tuple[tuple[Point, Point, tuple[float, float]], ...] = (
+    ((13, -37, 5), (5, -10, 9), (4.2, 4.2)),  # frontal horn
+    ((11, -33, 12), (8, -6, 18), (4.0, 5.2)),
+    ((8, -8, 19), (12, 14, 22), (5.3, 5.3)),  # body
+    ((12, 14, 22), (24, 37, 13), (5.3, 7.0)),  # atrium
+    ((24, 37, 12), (20, 61, 4), (6.5, 2.4)),  # occipital horn
+    ((25, 37, 8), (33, 8, -15), (4.4, 2.0)),  # temporal horn
+)
+"""Lateral ventricle of one side: start, end and radii of its tubes."""
+
+_NUCLEI: tuple[tuple[Point, Point], ...] = (
+    ((11, 8, 4), (8.5, 13, 9)),  # thalamus
+    ((14, -20, 9), (5, 10, 11)),  # head of the caudate nucleus
+    ((25, -3, 2), (6, 17, 9)),  # putamen and pallidum
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Brain:
+    """Fields over the grid.
+
+    Attributes:
+      hu: of the cavity's content.
+      pia: depth below the brain's surface, sulci included, mm; negative in fluid.
+      ventricle: depth below the ventricles' wall, mm; positive inside.
+    """
+
+    hu: Float[np.ndarray, "i k j"]
+    pia: Float[np.ndarray, "i k j"]
+    ventricle: Float[np.ndarray, "i k j"]
+
+
+def ventricle_depth(p: Points, grid: Grid, head: Head) -> Float[np.ndarray, "i k j"]:
+    """Depth below the walls of the lateral, third and fourth ventricle, mm."""
+    depth = np.full(grid.shape, -20, np.float32)
+    size = head.ventricles
+    for side in SIDES:
+        for start, end, radii in VENTRICLES:
+            a, b = (mirrored((x + head.ventricle_spread_mm, y, z), side) for x, y, z in (start, end))
+            box = grid.around(a, b, (12, 12, 12))
+            tube = capsule(p.at(box), a, b, [radius * size for radius in radii])
+            depth[box] = np.maximum(depth[box], tube)
+    third = max(1.0, 2.6 * size - 0.6)
+    for center, radii3 in (((0, -2, 3), (third, 13, 9)), ((0, 37, -31), (6.5 * size, 5 * size, 10))):
+        box = grid.around(center, center, radii3)
+        depth[box] = np.maximum(depth[box], ellipsoid(p.at(box), center, radii3))
+    return depth
+
+
+def paint_brain(p: Points, grid: Grid, head: Head, depth: Float[np.ndarray, "i k j"]) -> Brain:
+    """The brain in a cavity of which collections have been taken off (``depth`` below what is left of it, mm)."""
+    edge = grid.edge_mm
+    pia, ventricle = pia_depth(p, grid, head, depth), ventricle_depth(p, grid, head)
+    fine = grid.spread(head.texture)
+    hu = head.white_hu + 0.5 * fine
+    # White matter round the ventricles darkens with age, and where they press.
+    hu -= np.clip(1 + ventricle * 0.12, 0, 1) * (5 * head.atrophy + head.seepage_hu)
+    below = coverage(-tentorium_mm(p), edge)
+    paint(hu, head.grey_hu, coverage(3.8 + 0.6 * fine - pia, 2.0))
+    paint(hu, head.grey_hu - 1.5, below * np.clip(0.5 + 0.4 * fine, 0, 1))
+    for side in SIDES:
+        for center, radii in _NUCLEI:
+            at = mirrored(center, side)
+            box = grid.around(at, at, radii)
+            paint(hu[box], head.grey_hu, coverage(ellipsoid(p.at(box), at, radii) + 0.5 * fine[box], 2.5))
+    _infarct(p, grid, head, hu, fine)
+    paint(hu, CSF_HU, np.maximum(coverage(-pia, edge), coverage(ventricle, edge)))
+    _calcified(p, grid, head, hu)
+    _dura(p, grid, head, hu, depth)
+    _vessels(p, grid, head, hu)
+    return Brain(hu=hu, pia=pia, ventricle=ventricle)
+
+
+def _infarct(p: Points, grid: Grid, head: Head, hu: np.ndarray, fine: np.ndarray) -> None:
+    center, radius = head.infarct
+    if radius:
+        box = grid.around(center, center, (radius, radius, radius))
+        wedge = ellipsoid(p.at(box), center, (radius * 1.1, radius * 0.9, radius))
+        wedge += 0.4 * radius * grid.spread(head.patches)[box]
+        paint(hu[box], 15 + 3 * fine[box], coverage(wedge, 6) * 0.9)
+
+
+def _calcified(p: Points, grid: Grid, head: Head, hu: np.ndarray) -> None:
+    spots: list[tuple[Point, Point, float]] = [((0, 24, 3), (2.6, 3, 3), head.pineal_hu)]
+    for side in SIDES:
+        spots.append(((side * 23, 40, 12), (2.6, 5.5, 3), head.plexus_hu))
+        spots.append(((side * 19, -2, 1), (3, 6, 4), head.ganglia_hu))
+    for center, radii, value in spots:
+        if value:
+            box = grid.around(center, center, radii)
+            paint(hu[box], value, coverage(ellipsoid(p.at(box), center, radii), 2.0))
+
+
+def _dura(p: Points, grid: Grid, head: Head, hu: np.ndarray, depth: np.ndarray) -> None:
+    edge, above = grid.edge_mm, tentorium_mm(p)
+    # Partial volume: a falx of 1 mm in voxels of ``edge`` never covers more than its share.
+    share = min(1.0, 1.1 / edge)
+    box = grid.box((-4, -95, -30), (4, 95, 95))
+    q = p.at(box)
+    falx = np.minimum(0.55 - np.abs(q.x), np.minimum(above[box], -callosum_depth(q) - 3))
+    paint(hu[box], head.dura_hu, coverage(falx, edge) * share)
+    notch = (np.sqrt((p.x / 17) ** 2 + ((p.y - 14) / 26) ** 2) - 1) * 17
+    leaf = np.minimum(0.55 - np.abs(above), np.minimum(notch, p.y - 0.42 * np.abs(p.x) - 3))
+    paint(hu, head.dura_hu, coverage(leaf, edge) * share * 0.5)
+    # Sagittal sinus and torcula: a triangle under the skull in the midline, behind and above.
+    box = grid.box((-8, -40, -15), (8, 95, 95))
+    q = p.at(box)
+    sinus = np.minimum(4.5 - np.abs(q.x) - 0.7 * depth[box], q.y + 0.5 * q.z - 10)
+    paint(hu[box], head.vessel_hu + 6, coverage(sinus, edge))
+
+
+def _vessels(p: Points, grid: Grid, head: Head, hu: np.ndarray) -> None:
+    """Middle cerebral arteries and basilar artery."""
+    tubes: list[tuple[Point, Point]] = [((side * 7, -10, -15), (side * 34, -14, -13)) for side in SIDES]
+    for start, end in (*tubes, ((0, 1, -20), (0, 3, -42))):
+        box = grid.around(start, end, (2, 2, 2))
+        paint(hu[box], head.vessel_hu, coverage(capsule(p.at(box), start, end, (1.4, 1.5)), grid.edge_mm))

@@ -1,0 +1,140 @@
+"""One head: everything that makes it differ from another, drawn once, and where its parts come to lie on a grid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ichformer.ct.phantom.anatomy.grid import Grid, lattice_points, random_field, smooth_field, waves
+from ichformer.ct.phantom.anatomy.shapes import Points
+
+HALF_WIDTH, HALF_LENGTH, HEIGHT = 66.0, 84.0, 77.0
+"""Inner skull of the standard head from its centre, mm. All anatomy is written for it; ``place`` scales and warps."""
+
+FOLD_MM = 21.0
+"""Wavelength of the field whose zero surfaces are the sulci: two sulci lie half a wavelength apart."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Head:
+    """Parameters and fields of a head. Lengths in mm, tissue in HU, fields on the lattice of ``grid``.
+
+    Attributes:
+      scale: this head over the standard head, along x, y, z.
+      taper: how much narrower the forehead is than the parietal region.
+      squareness: 0 for an ellipsoid, 1 for a boxy skull.
+      bone, scalp: thickness of calvarium and scalp.
+      rotation: of the head in the head rest, [3,3].
+      atrophy: 0 (tight sulci, slit ventricles) to 1 (wide).
+      ventricles: factor on the radii of the ventricles.
+      grey_hu, white_hu, dura_hu, vessel_hu: tissues that vary from patient to patient.
+      pineal_hu, plexus_hu, ganglia_hu: calcifications; 0 where there are none.
+      swelling: centre on the unit sphere and thickness of a scalp haematoma (thickness 0: none).
+      infarct: centre and radius of an old infarct (radius 0: none).
+      ventricle_spread_mm: how far wide ventricles move apart, each to its side.
+      seepage_hu: how much darker fluid that seeps from the ventricles makes the white matter round them.
+    """
+
+    scale: tuple[float, float, float]
+    taper: float
+    squareness: float
+    bone: float
+    scalp: float
+    rotation: Float[np.ndarray, "3 3"]
+    atrophy: float
+    ventricles: float
+    grey_hu: float
+    white_hu: float
+    dura_hu: float
+    vessel_hu: float
+    pineal_hu: float
+    plexus_hu: float
+    ganglia_hu: float
+    swelling: tuple[tuple[float, float, float], float]
+    infarct: tuple[tuple[float, float, float], float]
+    warp: Float[np.ndarray, "3 cz cy cx"]
+    fold: Float[np.ndarray, "cz cy cx"]
+    texture: Float[np.ndarray, "cz cy cx"]
+    patches: Float[np.ndarray, "cz cy cx"]
+    wobble: Float[np.ndarray, "3 cz cy cx"]
+    thickness: Float[np.ndarray, "cz cy cx"]
+    ventricle_spread_mm: float = 0.0
+    seepage_hu: float = 0.0
+
+    def lattice_mm(self) -> Float[np.ndarray, "3 cz cy cx"]:
+        """Where in the standard head each point of the lattice lies."""
+        to_standard = self.rotation / np.asarray(self.scale)[:, None]
+        return np.einsum("ab,bzyx->azyx", to_standard.astype(np.float32), lattice_points()) + self.warp
+
+
+def draw_head(rng: np.random.Generator) -> Head:
+    """A head of an adult, from a generator alone."""
+    points = lattice_points()
+    warp = np.stack([smooth_field(rng, every=7) * 2.0 + smooth_field(rng, every=4) * 0.35 for _ in range(3)])
+    atrophy = float(rng.beta(1.3, 1.6))
+    side = rng.choice([-1.0, 1.0])
+    return Head(
+        scale=(float(rng.normal(1, 0.035)), float(rng.normal(1, 0.04)), float(rng.normal(1, 0.03))),
+        taper=float(rng.uniform(0.04, 0.11)),
+        squareness=float(rng.uniform(0.15, 0.6)),
+        bone=float(rng.uniform(5.5, 9.5)),
+        scalp=float(rng.uniform(4.0, 8.0)),
+        rotation=_rotation(rng.normal(0, [3.0, 2.5, 5.0])),
+        atrophy=atrophy,
+        ventricles=float(0.72 + 0.62 * atrophy + rng.normal(0, 0.08)),
+        grey_hu=float(rng.normal(37.5, 1.6)),
+        white_hu=float(rng.normal(28.5, 1.3)),
+        dura_hu=float(rng.choice([46, 52, 64], p=[0.5, 0.3, 0.2]) + rng.normal(0, 2)),
+        vessel_hu=float(rng.normal(48, 6)),
+        pineal_hu=float(rng.uniform(90, 350)) if rng.random() < 0.6 else 0.0,
+        plexus_hu=float(rng.uniform(70, 400)) if rng.random() < 0.6 else 0.0,
+        ganglia_hu=float(rng.uniform(55, 160)) if rng.random() < 0.15 else 0.0,
+        swelling=(draw_direction(rng), float(rng.uniform(4, 11)) if rng.random() < 0.25 else 0.0),
+        infarct=(
+            (side * float(rng.uniform(22, 50)), float(rng.uniform(-35, 60)), float(rng.uniform(0, 35))),
+            float(rng.uniform(9, 24)) if rng.random() < 0.18 else 0.0,
+        ),
+        warp=warp,
+        fold=_folds(rng, points),
+        texture=random_field(rng),
+        patches=smooth_field(rng, every=2),
+        wobble=np.stack([smooth_field(rng, every=3) * 1.1 for _ in range(3)]),
+        thickness=smooth_field(rng, every=5),
+    )
+
+
+def place(head: Head, grid: Grid) -> Points:
+    """Coordinates of the standard head at the grid's positions."""
+    return Points(*(grid.spread(axis) for axis in head.lattice_mm()))
+
+
+def place_brain(head: Head, grid: Grid, push: Float[np.ndarray, "3 cz cy cx"]) -> Points:
+    """The same for the brain, which ``push`` (mm, on the lattice) moves along itself."""
+    return Points(*(grid.spread(axis) for axis in head.lattice_mm() + head.wobble - push))
+
+
+def _folds(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+    """A field that changes slowly along the radius, so that its zero surfaces stand on the brain's surface."""
+    distance = np.linalg.norm(points, axis=0) + 1e-3
+    drawn_out = points * (70 / distance) ** 0.6
+    return waves(rng, drawn_out, wavelength_mm=FOLD_MM)
+
+
+def draw_direction(rng: np.random.Generator) -> tuple[float, float, float]:
+    """A unit vector from the head's centre to the calvarium."""
+    v = rng.normal(0, 1, 3)
+    v[2] = abs(v[2]) * 0.7
+    v /= np.linalg.norm(v)
+    return float(v[0]), float(v[1]), float(v[2])
+
+
+def _rotation(degrees: np.ndarray) -> np.ndarray:
+    """Rotation about x, y and z in turn."""
+    turned = np.eye(3)
+    for axis, angle in enumerate(np.deg2rad(np.clip(degrees, -10, 10))):
+        a, b = [(1, 2), (2, 0), (0, 1)][axis]
+        step = np.eye(3)
+        step[a, a] = step[b, b] = np.cos(angle)
+        step[a, b], step[b, a] = -np.sin(angle), np.sin(angle)
+        turned = step @ turned
+    return turned

@@ -1,0 +1,191 @@
+"""The figures of a summary as frozen structures; None is "not estimable"."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ichformer.evaluation.recalibration import LabelCalibration
+from ichformer.evaluation.tables.not_scored import NotScored
+from ichformer.evaluation.tables.table import LevelName
+from ichformer.statistics.intervals import Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A figure and its 95 % interval; None is "not estimable"."""
+
+    value: float | None
+    interval: Interval | None
+
+
+NOTHING = Estimate(value=None, interval=None)
+"""Not estimable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """The figures at a threshold that was frozen before.
+
+    Attributes:
+      rule: that fixed it.
+      threshold: None where there is none, and for all labels together, as each has its own.
+      sensitivity, specificity, ppv, npv: shares of rows, with intervals for patients.
+      f1, mcc: as in ``metrics.Confusion``, with bootstrap intervals.
+      positive_likelihood_ratio, negative_likelihood_ratio: the same; an end that may be infinite is no interval.
+      ppv_at_prevalence, npv_at_prevalence: at the summary's ``prevalence``, ``NOTHING`` where none was named.
+    """
+
+    rule: str
+    threshold: float | None
+    sensitivity: Estimate
+    specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
+    f1: Estimate
+    mcc: Estimate
+    positive_likelihood_ratio: Estimate
+    negative_likelihood_ratio: Estimate
+    ppv_at_prevalence: Estimate
+    npv_at_prevalence: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanPoint:
+    """Means over the labels of an ``OperatingPoint``'s figures; not estimable where one label's is not."""
+
+    rule: str
+    sensitivity: Estimate
+    specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
+    f1: Estimate
+    mcc: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSummary:
+    """The figures of one label: ``n`` known rows, of which ``n_positive`` of ``n_positive_patients`` are positive.
+
+    ``partial_auroc`` is up to a false positive rate of ``summary.MAX_FALSE_POSITIVE_RATE``.
+    """
+
+    label: str
+    n: int
+    n_positive: int
+    n_positive_patients: int
+    auroc: Estimate
+    partial_auroc: Estimate
+    average_precision: Estimate
+    log_loss: Estimate
+    brier: Estimate
+    operating_points: tuple[OperatingPoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StratumLabel:
+    """The figures of one label at one site or in one subgroup; sensitivity and specificity at the first rule."""
+
+    label: str
+    n: int
+    n_positive: int
+    n_positive_patients: int
+    auroc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stratum:
+    """One site or subgroup; the name is "" for rows that name none."""
+
+    name: str
+    n: int
+    n_patients: int
+    labels: tuple[StratumLabel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledAuroc:
+    """The AUROC of one label over the sites, with random effects; see ``pooling.Pooled``.
+
+    Attributes:
+      label: which.
+      sites: how many went in; those whose AUROC or its variance is not estimable did not.
+      left_out: the others.
+      value: mean over sites; None with fewer than two.
+      interval: of the mean.
+      prediction: of the AUROC at a new site.
+      i2: share of the variation that lies between sites.
+      tau2: variance between sites, of log odds.
+      q_p_value: of Cochran's Q.
+      weights: of the sites that went in, by name.
+    """
+
+    label: str
+    sites: int
+    left_out: tuple[str, ...]
+    value: float | None
+    interval: Interval | None
+    prediction: Interval | None
+    i2: float | None
+    tau2: float | None
+    q_p_value: float | None
+    weights: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelSummary:
+    """The figures of one level. Macro figures are not estimable where one label's is not.
+
+    ``micro`` takes every pair of a row and a label as a row. ``sites`` and ``subgroups`` (by the name of what sorts
+    them) are empty where the table names none; a subgroup that holds every row is left out. Counts are of rows,
+    whatever their weights; ``n_effective`` equal rows would tell as much as these.
+    """
+
+    level: LevelName
+    n: int
+    n_effective: float
+    n_patients: int
+    derived: bool
+    labels: tuple[LabelSummary, ...]
+    micro: LabelSummary
+    weighted_log_loss: Estimate
+    macro_auroc: Estimate
+    macro_average_precision: Estimate
+    macro_partial_auroc: Estimate
+    macro_log_loss: Estimate
+    macro_brier: Estimate
+    macro_points: tuple[MeanPoint, ...]
+    sites: tuple[Stratum, ...]
+    pooled_sites: tuple[PooledAuroc, ...]
+    subgroups: dict[str, tuple[Stratum, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What ``summarise`` found.
+
+    Attributes:
+      split: the split that was judged, "" where the table names none.
+      thresholds_from: the split that fixed the thresholds; None where none were given.
+      prevalence: at which PPV and NPV are restated; None where none was named.
+      replicates: resamples of patients behind each bootstrap interval.
+      seed: of the resamples.
+      levels: slices, where there are any with scores, and scans.
+      not_scored: rows that have no score and are in no figure, with the reasons.
+      calibration: of each level and label, as the scores are and as they are after mending them on validation.
+      warnings: what a reader of the figures has to know.
+    """
+
+    split: str
+    thresholds_from: str | None
+    prevalence: float | None
+    replicates: int
+    seed: int
+    levels: tuple[LevelSummary, ...]
+    not_scored: tuple[NotScored, ...]
+    calibration: tuple[LabelCalibration, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; None is "not estimable"."""
+        return asdict(self)

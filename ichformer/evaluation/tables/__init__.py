@@ -1,0 +1,1 @@
+"""The table of predictions: what it holds, how it is checked, read and written."""

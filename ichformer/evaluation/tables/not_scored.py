@@ -1,0 +1,79 @@
+"""What a table of predictions has no score for, and why: it is counted, said and in no figure."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Shaped
+
+from ichformer import LABELS
+from ichformer.errors import InputError, one_line
+from ichformer.evaluation.tables.table import LevelName, reasons_of, rows_of_levels, score_columns
+
+MAX_REASONS = 20
+"""Of more reasons than this the rarest are counted as one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotScored:
+    """Rows of one level that lack scores for one reason.
+
+    Attributes:
+      level: "slice" or "scan".
+      label: whose score is missing; "" where the rows have no score at all.
+      reason: as the table says it.
+      n: how many rows.
+      n_positive: of them, those that are positive for the label, or for any label where none is named.
+      n_level: rows of the level, with and without scores.
+    """
+
+    level: LevelName
+    label: str
+    reason: str
+    n: int
+    n_positive: int
+    n_level: int
+
+    def __str__(self) -> str:
+        of = f"{self.level} {self.label}" if self.label else f"{self.level} level"
+        if self.n == self.n_level:
+            return f"{of}: not scored. {self.reason}"
+        said = f"{of}: {self.n} of {self.n_level} {self.level}s were not scored and are in no figure"
+        return f"{said}, {self.n_positive} positive ones among them. {self.reason}"
+
+
+def not_scored(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS) -> tuple[NotScored, ...]:
+    """What has no score in a checked table, and why: by level, then whole rows before single labels."""
+    found = []
+    for name, rows in rows_of_levels(table, labels)[0].items():
+        missing, reasons = rows[score_columns(labels)].isna().to_numpy(), reasons_of(rows)
+        truth = rows[list(labels)].to_numpy()
+        whole = missing.all(1)
+        columns = {"": (whole, (truth == 1).any(1))}
+        columns |= {label: (missing[:, i] & ~whole, truth[:, i] == 1) for i, label in enumerate(labels)}
+        for label, (lacks, positive) in columns.items():
+            shown = _shown_reasons(reasons[lacks])
+            for reason in sorted(set(shown)):
+                chosen = np.zeros(len(rows), bool)
+                chosen[lacks] = shown == reason
+                counts = {"n": int(chosen.sum()), "n_positive": int((chosen & positive).sum()), "n_level": len(rows)}
+                found.append(NotScored(level=name, label=label, reason=one_line(reason), **counts))
+    return tuple(found)
+
+
+def _shown_reasons(reasons: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+    """The reason of each row, the most frequent ones as they are, all others as one."""
+    counts = Counter(reasons.tolist())
+    if len(counts) <= MAX_REASONS:
+        return reasons
+    own = {reason for reason, _ in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:MAX_REASONS]}
+    other = f"One of {len(counts) - MAX_REASONS} other reasons."
+    return np.array([reason if reason in own else other for reason in reasons], object)
+
+
+def check_scored(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, where: object = "predictions") -> None:
+    """InputError where a checked table has no score at all: there is nothing to judge."""
+    if table[score_columns(labels)].isna().to_numpy().all():
+        reasons = "; ".join(map(one_line, dict.fromkeys(_shown_reasons(reasons_of(table)))))
+        raise InputError(f"not one row was scored ({reasons})", where=where, mend="judge scans that the model can read")

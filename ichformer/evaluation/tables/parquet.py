@@ -1,0 +1,112 @@
+"""A Parquet file as a table of text, so that what follows is the same as for CSV."""
+
+import os
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ichformer.cohorts.csv_text import MAX_BYTES, MAX_FIELD_CHARS, check_size
+from ichformer.cohorts.index import GROUP_PREFIX
+from ichformer.errors import InputError, one_line
+from ichformer.evaluation.tables.checks import check_columns
+
+_ROWS_AT_ONCE = 2**16
+
+
+def read_parquet(path: str | os.PathLike[str], *, needed: Sequence[str], wanted: Collection[str]) -> pd.DataFrame:
+    """The wanted columns of a Parquet file and those of subgroups, every value as text, "" where there is none.
+
+    Other columns are not read, whatever they hold. What a file says of its size is checked before anything is unpacked,
+    and what comes out is counted: a few bytes may stand for a long text in a million rows.
+
+    Args:
+      path: the file.
+      needed: names of columns that have to be there, blanks around them aside.
+      wanted: names of others.
+
+    Raises:
+      InputError: pyarrow is missing, the file is no Parquet or damaged, a column is missing or there twice, a column
+        that is read holds lists or structures, or it
+        is too large (``csv_text.MAX_BYTES``, ``MAX_FIELDS``, ``MAX_FIELD_CHARS``).
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError(
+            "pyarrow, which reads Parquet, is missing", where=path, mend="pip install 'ichformer[parquet]', or give CSV"
+        ) from None
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            every = file.schema_arrow.names
+            check_columns([name.strip() for name in every], needed, where=path)
+            names = [name for name in every if _is_wanted(name, {*needed, *wanted})]
+            _check(file, names, path)
+        found: dict[str, list[str]] = {name: [] for name in names}
+        n_chars = 0
+        with pyarrow.parquet.ParquetFile(path, read_dictionary=names, pre_buffer=False) as file:
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=names):
+                for name in names:
+                    texts = _texts(batch.column(name), f"{path}, column {one_line(name)}")
+                    n_chars += sum(map(len, texts))
+                    _check_bytes(n_chars, path)
+                    found[name] += texts
+                check_size(len(names), len(found[names[0]]), where=path)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, pyarrow.ArrowException) as error:
+        raise InputError(
+            f"cannot be read as Parquet ({error})", where=path, mend="give a Parquet or a CSV file"
+        ) from error
+    return pd.DataFrame(found, dtype=str)
+
+
+def _is_wanted(name: str, wanted: Collection[str]) -> bool:
+    return name.strip() in wanted or name.strip().startswith(GROUP_PREFIX)
+
+
+def _check(file: Any, names: Collection[str], path: object) -> None:
+    """InputError for a nested or repeated column, and for more than may be unpacked."""
+    import pyarrow
+
+    for name in names:
+        kind = file.schema_arrow.field(name).type
+        if pyarrow.types.is_nested(kind):
+            raise InputError(
+                f"holds values of the type {one_line(kind, max_chars=60)}",
+                where=f"{path}, column {one_line(name)}",
+                mend="give one value a row",
+            )
+    about = file.metadata
+    check_size(len(names), about.num_rows, where=path)
+    n_bytes = 0
+    for group in map(about.row_group, range(about.num_row_groups)):
+        chunks = map(group.column, range(group.num_columns))
+        n_bytes += sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in names)
+    _check_bytes(n_bytes, path)
+
+
+def _check_bytes(n_bytes: int, path: object) -> None:
+    if n_bytes > MAX_BYTES:
+        raise InputError(f"unpacks to more than {MAX_BYTES >> 20} MiB", where=path, mend="take the table apart")
+
+
+def _texts(column: Any, where: str) -> list[str]:
+    import pyarrow
+
+    if not pyarrow.types.is_dictionary(column.type):
+        return [_text(value, where) for value in column.to_pylist()]
+    texts = [_text(value, where) for value in column.dictionary.to_pylist()]
+    return ["" if at is None else texts[at] for at in column.indices.to_pylist()]
+
+
+def _text(value: object, where: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        value = value.decode()  # text that its writer did not call so
+    # True is no number; str gives back every bit of a float.
+    text = str(int(value)) if isinstance(value, bool) else str(value)
+    if len(text) > MAX_FIELD_CHARS:
+        raise InputError(
+            f"has a field of more than {MAX_FIELD_CHARS:,} characters", where=where, mend="give shorter texts"
+        )
+    return text

@@ -1,0 +1,1 @@
+"""How files are read and written: whole or not at all, with bounds on what is believed."""

@@ -1,0 +1,155 @@
+"""The 3-D vision transformer: patches of several slices, or of one, through blocks that see the whole scan."""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from jaxtyping import Array, Bool, Float
+
+from ichformer.models.layers.attention.factorised import FactorisedBlock
+from ichformer.models.layers.attention.positions import (
+    USUAL_STEP_MM,
+    Positions,
+    ZPosition,
+    grid_positions,
+    rotary_angles,
+    sincos_3d,
+    slice_heights_mm,
+)
+from ichformer.models.layers.attention.self_attention import DENSE_INIT
+from ichformer.models.layers.attention.transformer import Block, Blocks, BlockStyle, Remat
+from ichformer.models.layers.checked import CheckedModule, check_heads
+from ichformer.models.layers.convolution import Conv
+from ichformer.settings import check_ranges
+
+VolumeAttention = Literal["factorised", "joint"]
+
+
+class VolumeEncoder(CheckedModule):
+    """Patches of a scan, each with its place, through ``depth`` transformer blocks.
+
+    Sizes that patches do not divide are padded with zeros behind. Masked slices are zeroed first, and tokens without a
+    real slice are not attended to.
+
+    Attributes:
+      patch_size: of a token in slices, rows and columns.
+      width: features of a token; even.
+      depth: blocks; the weights of a ``PatchEncoder`` fit.
+      num_heads: of each block.
+      attention: over the slice and then over the slices (``FactorisedBlock``), or over all tokens of a scan at once.
+      dropout: on the branches of every block.
+      dtype: of the computation; parameters stay float32.
+      style: of the blocks.
+      positions: fixed sines and cosines, a learned table, or rotations of queries and keys.
+      position_grid: of the learned table in tokens. Along the slices its entries lie as far apart as tokens of 5 mm
+        slices and are interpolated; in the slice it is resized.
+      z_position: whether slices are placed by millimetres or by their index.
+      drop_path: rate of stochastic depth of the last block; it grows from 0 at the first.
+      remat: see ``Blocks``.
+    """
+
+    patch_size: tuple[int, int, int]
+    width: int
+    depth: int
+    num_heads: int
+    attention: VolumeAttention = "factorised"
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+    style: BlockStyle = BlockStyle()
+    positions: Positions = "sincos"
+    position_grid: tuple[int, int, int] = (32, 14, 14)
+    z_position: ZPosition = "mm"
+    drop_path: float = 0.0
+    remat: Remat = "none"
+
+    def __post_init__(self) -> None:
+        """InputError for settings that do not go together."""
+        super().__post_init__()
+        check_heads(self, self.num_heads, self.width)
+        check_ranges("VolumeEncoder.", ("width", self.width, self.width % 2 == 0, "an even number"))
+
+    @property
+    def slices_per_token(self) -> int:
+        """How many slices a token holds."""
+        return self.patch_size[0]
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b s h w c"],
+        slice_mask: Bool[Array, "b s"],
+        spacing_mm: Float[Array, "b 3"],
+        *,
+        train: bool,
+    ) -> Float[Array, "b tokens rows columns width"]:
+        """Scans [B,S,H,W,C] to their tokens; what stands at tokens without a real slice means nothing."""
+        x = jnp.where(slice_mask[..., None, None, None], x, 0)
+        behind = [(0, -size % p) for size, p in zip(x.shape[1:4], self.patch_size, strict=True)]
+        x = jnp.pad(x, [(0, 0), *behind, (0, 0)])
+        x = Conv(
+            self.width,
+            self.patch_size,
+            self.patch_size,
+            padding="VALID",
+            kernel_init=DENSE_INIT,
+            dtype=self.dtype,
+            name="patches",
+        )(x)
+        b, tokens, rows, columns, _ = x.shape
+        deep = self.patch_size[0]
+        mask = jnp.pad(slice_mask, ((0, 0), (0, -slice_mask.shape[1] % deep)))
+        heights_mm = slice_heights_mm(mask, spacing_mm, self.z_position).reshape(b, tokens, deep).mean(-1)
+        mask = mask.reshape(b, tokens, deep).any(-1)
+
+        if self.positions == "sincos":
+            x = x + sincos_3d(heights_mm, rows, columns, self.width).astype(x.dtype)
+        if self.positions == "learned":
+            table = self.param("positions", DENSE_INIT, (*self.position_grid, self.width))
+            places = heights_mm / (USUAL_STEP_MM * deep) + (self.position_grid[0] - 1) / 2
+            x = x + from_table(table, places, rows, columns).astype(x.dtype)
+        angles = self._angles(heights_mm, rows, columns) if self.positions == "rotary" else None
+
+        if self.attention == "joint":
+            x = rearrange(x, "b s h w d -> b (s h w) d")
+            mask = jnp.repeat(mask, rows * columns, axis=1)
+        else:
+            x = rearrange(x, "b s h w d -> b s (h w) d")
+        kind = Block if self.attention == "joint" else FactorisedBlock
+        block = (self.num_heads, self.dropout, self.dtype, self.style)
+        rates = tuple(np.linspace(0, self.drop_path, self.depth).tolist())
+        x = Blocks(self.depth, *block, rates, self.remat, kind, name="blocks")(x, mask, angles, train=train)
+        x = nn.LayerNorm(epsilon=self.style.epsilon, dtype=self.dtype, name="norm")(x)
+        return x.reshape(b, tokens, rows, columns, self.width)
+
+    def _angles(self, heights_mm: Array, rows: int, columns: int) -> Any:
+        """Rotary positions as the blocks take them; along the slices in units of 5 mm."""
+        pairs = self.width // self.num_heads // 2
+        z, in_slice = heights_mm / USUAL_STEP_MM, jnp.asarray(grid_positions(rows, columns))
+        if self.attention == "factorised":
+            return rotary_angles(in_slice[None], pairs), rotary_angles(z[..., None], pairs)
+        b, tokens = z.shape
+        shape = (b, tokens, rows * columns)
+        place = [jnp.broadcast_to(z[..., None, None], (*shape, 1)), jnp.broadcast_to(in_slice, (*shape, 2))]
+        return rotary_angles(jnp.concatenate(place, axis=-1).reshape(b, -1, 3), pairs)
+
+
+def from_table(
+    table: Float[Array, "deep high wide d"], places: Float[Array, "b s"], rows: int, columns: int
+) -> Float[Array, "b s rows columns d"]:
+    """Learned positions of a scan: resized in the slice, interpolated between two entries along the slices.
+
+    Args:
+      table: one entry a place.
+      places: of the slices along the first axis of the table; beyond its ends stand its ends.
+      rows: of the grid in a slice.
+      columns: of that grid.
+    """
+    deep, _, _, width = table.shape
+    table = jax.image.resize(table, (deep, rows, columns, width), "bicubic")
+    places = jnp.clip(places, 0, deep - 1)
+    below = jnp.floor(places).astype(jnp.int32)
+    share = (places - below)[..., None, None, None]
+    return table[below] * (1 - share) + table[jnp.minimum(below + 1, deep - 1)] * share

@@ -1,0 +1,1 @@
+"""Attention and the transformer blocks that are built on it."""

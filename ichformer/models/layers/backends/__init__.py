@@ -1,0 +1,1 @@
+"""Layers written for one kind of device."""

@@ -1,0 +1,1 @@
+"""Random changes to a scan that leave its labels true."""

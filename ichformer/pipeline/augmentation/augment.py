@@ -1,0 +1,96 @@
+"""Random changes to a scan that leave its labels true. NumPy on the host, one generator a scan."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ichformer.ct.volume import AIR_HU
+from ichformer.errors import InputError
+from ichformer.pipeline.augmentation.cutout import LARGEST_SIDE, cut_out, random_hole
+from ichformer.pipeline.augmentation.inplane import flip, move_boxes, move_hu, move_mask, random_affine
+from ichformer.pipeline.augmentation.intensity import add_noise, change_gain, change_kernel
+from ichformer.pipeline.augmentation.sample import Sample
+from ichformer.settings import check_settings
+
+_CHANCES = ("flip", "drop_slices", "reverse_slices")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How much is changed; every 0 switches its change off.
+
+    Attributes:
+      flip: chance of a left-right flip.
+      rotate_deg: largest rotation in the plane, either way.
+      scale: largest relative change of size in the plane, either way.
+      shift: largest shift in the plane, as a part of the picture's side.
+      noise_hu: largest standard deviation of added white noise.
+      offset_hu: largest shift of the whole scan's HU, either way.
+      gain: largest relative change of contrast about water, either way.
+      kernel: largest change of the reconstruction kernel, softer or sharper; 1 takes away, or adds again, all that a
+        Gaussian of one pixel blurs.
+      thicken_mm: largest spacing that neighbouring slices may be averaged to; scans that are thicker stay as they are.
+      drop_slices: chance of each slice to be missing.
+      reverse_slices: chance that the slices come from top to bottom.
+      cutout: largest side of a rectangle of air, as a part of the picture's side, at most 0.25. Where a mask shows that
+        it hides a bleed, the slice's positive labels become unknown.
+      mixup: both parameters of the beta distribution that a batch's share of mixing is drawn from.
+
+    A scan of which a part is missing is positive only if a slice that is left is. Where labels are known of whole scans
+    only (``known_labels.whole_rows``), nobody could say so: there ``drop_slices`` and ``cutout`` change nothing.
+    """
+
+    flip: float = 0.5
+    rotate_deg: float = 15.0
+    scale: float = 0.1
+    shift: float = 0.05
+    noise_hu: float = 6.0
+    offset_hu: float = 4.0
+    gain: float = 0.0
+    kernel: float = 0.0
+    thicken_mm: float = 0.0
+    drop_slices: float = 0.0
+    reverse_slices: float = 0.0
+    cutout: float = 0.0
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        """InputError for a value that is no number or outside its range."""
+        check_settings(self, "augmentation.")
+        limits = dict.fromkeys(_CHANCES, 1.0) | {"cutout": LARGEST_SIDE, "scale": 0.9}
+        for name, value in vars(self).items():
+            most = limits.get(name, np.inf)
+            if not 0 <= value <= most:
+                mend = f"give 0 to {most:g}" if np.isfinite(most) else "give 0 or more"
+                raise InputError(f"found {value}", where=f"augmentation.{name}", mend=mend)
+
+
+def augment(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
+    """A changed copy in the plane and in its HU; all slices change alike, noise apart.
+
+    What happens to the stack of slices is decided before they are read (``slabs.py``), and mixing takes a whole batch
+    (``mixup.py``). A change that is switched off draws no number, but for the five that have always drawn theirs: so
+    what a seed gives does not depend on changes that are not used.
+    """
+    if rng.random() < augmentation.flip:
+        sample = flip(sample)
+    matrix, offset = random_affine(
+        sample.hu.shape[1:],
+        rng,
+        rotate_deg=augmentation.rotate_deg,
+        scale=augmentation.scale,
+        shift=augmentation.shift,
+    )
+    hu = move_hu(sample.hu, matrix, offset)
+    mask = None if sample.mask is None else move_mask(sample.mask, matrix, offset)
+    boxes = None if sample.boxes is None else move_boxes(sample.boxes, matrix, offset, sample.hu.shape[1:])
+    if augmentation.kernel:
+        hu = change_kernel(hu, augmentation.kernel * rng.uniform(-1, 1))
+    if augmentation.gain:
+        hu = change_gain(hu, augmentation.gain * rng.uniform(-1, 1))
+    hu = add_noise(hu, rng, noise_hu=augmentation.noise_hu, offset_hu=augmentation.offset_hu)
+    np.clip(np.rint(hu, out=hu), AIR_HU, np.iinfo(np.int16).max, out=hu)
+    sample = replace(sample, hu=hu.astype(np.int16), mask=mask, boxes=boxes)
+    if augmentation.cutout:
+        sample = cut_out(sample, random_hole(hu.shape[1:], rng, side=augmentation.cutout))
+    return sample

@@ -1,0 +1,53 @@
+"""A rectangle of air through all slices, so that no one place decides; labels never claim what it hides.
+
+DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from ichformer.ct.volume import AIR_HU
+from ichformer.pipeline.augmentation.sample import Sample
+
+LARGEST_SIDE = 0.25
+"""Of the picture's side: a hole is at most a sixteenth of a slice, because most bleeds come without mask or box."""
+
+
+def random_hole(shape: tuple[int, ...], rng: np.random.Generator, *, side: float) -> tuple[slice, slice]:
+    """Rows and columns of a rectangle inside the picture, each side up to ``side`` of the picture's."""
+    rows, columns = (max(1, round(side * size * rng.random())) for size in shape)
+    top, left = rng.integers(0, shape[0] - rows + 1), rng.integers(0, shape[1] - columns + 1)
+    return slice(int(top), int(top) + rows), slice(int(left), int(left) + columns)
+
+
+def cut_out(sample: Sample, hole: tuple[slice, slice]) -> Sample:
+    """Air in the hole, no mask there, and no box of which more than half is hidden.
+
+    In a slice where the hole hides more than half of what the mask or one of the boxes shows of a bleed, the positive
+    labels become unknown. Where there is neither mask nor box all labels stay: hence ``LARGEST_SIDE``.
+    """
+    hu = sample.hu.copy()
+    hu[:, *hole] = AIR_HU
+    hidden = np.zeros(len(hu), bool)
+    mask, boxes = sample.mask, sample.boxes
+    if mask is not None:
+        before = (mask > 0).sum((1, 2))
+        mask = mask.copy()
+        mask[:, *hole] = 0
+        hidden |= 2 * (mask > 0).sum((1, 2)) < before
+    if boxes is not None:
+        covered = _is_covered(boxes, hole)
+        hidden[boxes[covered, 0].astype(int)] = True
+        boxes = boxes[~covered]
+    labels = np.where(hidden[:, None] & (sample.slice_labels > 0), np.float32(np.nan), sample.slice_labels)
+    return replace(sample, hu=hu, slice_labels=labels, mask=mask, boxes=boxes)
+
+
+def _is_covered(boxes: Float32[np.ndarray, "n 6"], hole: tuple[slice, slice]) -> Bool[np.ndarray, "n"]:
+    (top, bottom), (left, right) = ((part.start, part.stop) for part in hole)
+    height = np.minimum(boxes[:, 3], bottom) - np.maximum(boxes[:, 1], top)
+    width = np.minimum(boxes[:, 4], right) - np.maximum(boxes[:, 2], left)
+    area = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])
+    return 2 * np.maximum(height, 0) * np.maximum(width, 0) > area

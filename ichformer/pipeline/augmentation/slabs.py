@@ -1,0 +1,148 @@
+"""Changes of the stack of slices: which are read, which come together as one thicker slice, in which order."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from ichformer.pipeline.augmentation.sample import Sample
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SlicePlan:
+    """What is taken of a stack, decided before a pixel is read.
+
+    Attributes:
+      taken: the slices to read, ascending; ``per_slab`` neighbours in turn become one.
+      per_slab: 1 leaves the slices as they are.
+      is_reversed: the last one comes first.
+      is_whole: the slices stand for the whole scan, so that its labels stay true for them.
+      every: every so many-th slice (or slab) of the stack is taken.
+    """
+
+    taken: Int64[np.ndarray, "n"]
+    per_slab: int
+    is_reversed: bool
+    is_whole: bool = False
+    every: int = 1
+
+
+def plan_slices(
+    n_slices: int,
+    rng: np.random.Generator,
+    *,
+    num_slices: int,
+    spacing_z_mm: float,
+    thicken_mm: float,
+    drop: float,
+    reverse: float,
+) -> SlicePlan:
+    """A random run of up to ``num_slices`` neighbouring slices, or slabs of them; a setting of 0 draws nothing.
+
+    Args:
+      n_slices: of the scan.
+      rng: of this sample.
+      num_slices: most slices that come out.
+      spacing_z_mm: from slice to slice; looked at where ``thicken_mm`` is not 0.
+      thicken_mm: largest spacing that neighbours may come together to.
+      drop: chance of each slice to be missing; one always stays.
+      reverse: chance that the order is turned round.
+    """
+    per_slab = _random_slab(n_slices, rng, spacing_z_mm=spacing_z_mm, thicken_mm=thicken_mm)
+    length = min(num_slices, n_slices // per_slab)
+    first = int(rng.integers(0, n_slices - length * per_slab + 1))
+    slabs = first + np.arange(length * per_slab).reshape(length, per_slab)
+    if drop:
+        chances = rng.random(length)
+        slabs = slabs[(chances >= drop) | (chances == chances.max())]
+    return SlicePlan(taken=slabs.ravel(), per_slab=per_slab, is_reversed=bool(reverse) and rng.random() < reverse)
+
+
+def plan_whole(
+    n_slices: int, rng: np.random.Generator, *, num_slices: int, spacing_z_mm: float, thicken_mm: float, reverse: float
+) -> SlicePlan:
+    """The whole scan in up to ``num_slices`` slices: all of them, or every k-th with a random start and the least k.
+
+    For scans that only have labels of their own: a run of neighbouring slices may miss the bleed that a scan's label
+    speaks of. Slices between two that are taken are missed too, so a bleed that is shorter than k slices is seen in
+    some epochs only; each slice has the same chance of 1 in k. Means of k slices would show it every time, but thinned
+    by k, down to the noise, and the model would never meet the sharp slices that it is used on.
+
+    Slices are not dropped beyond that. Arguments are those of ``plan_slices``, and a setting of 0 draws nothing.
+    """
+    per_slab = _random_slab(n_slices, rng, spacing_z_mm=spacing_z_mm, thicken_mm=thicken_mm)
+    n_slabs = n_slices // per_slab
+    # What slabs leave over, less than one of them, lies at either end.
+    first = int(rng.integers(0, n_slices - n_slabs * per_slab + 1))
+    every = -(-n_slabs // num_slices)
+    start = int(rng.integers(0, every))
+    slabs = first + np.arange(n_slabs * per_slab).reshape(n_slabs, per_slab)[start::every]
+    return SlicePlan(
+        taken=slabs.ravel(),
+        per_slab=per_slab,
+        is_reversed=bool(reverse) and rng.random() < reverse,
+        is_whole=True,
+        every=every,
+    )
+
+
+def arrange(sample: Sample, plan: SlicePlan) -> Sample:
+    """The sample of the slices ``plan.taken``, as the plan wants it."""
+    if plan.per_slab > 1:
+        sample = thicken(sample, plan.per_slab)
+    if plan.every > 1 and (plan.per_slab > 1 or len(plan.taken) == 1):
+        # What was read has the spacing inside the slabs, or the whole stack's. Elsewhere it is that between the slices.
+        dz_mm, dy_mm, dx_mm = sample.spacing_mm
+        sample = replace(sample, spacing_mm=(dz_mm * plan.every, dy_mm, dx_mm))
+    return reverse_slices(sample) if plan.is_reversed else sample
+
+
+def thicken(sample: Sample, per_slab: int) -> Sample:
+    """Every ``per_slab`` neighbours as their mean, which is what a scanner's thicker slice is.
+
+    A slab's label is the largest of its slices', unknown where one is unknown and none positive; so is its mask. Boxes
+    of all its slices stay. The number of slices has to be a multiple of ``per_slab``.
+    """
+    dz_mm, dy_mm, dx_mm = sample.spacing_mm
+    grid = (-1, per_slab, *sample.hu.shape[1:])
+    boxes = sample.boxes
+    if boxes is not None:
+        boxes = boxes.copy()
+        boxes[:, 0] //= per_slab
+    return replace(
+        sample,
+        hu=np.rint(sample.hu.reshape(grid).mean(1, dtype=np.float32)).astype(np.int16),
+        spacing_mm=(dz_mm * per_slab, dy_mm, dx_mm),
+        slice_labels=_largest(sample.slice_labels.reshape(-1, per_slab, sample.slice_labels.shape[1])),
+        mask=None if sample.mask is None else sample.mask.reshape(grid).max(1),
+        boxes=boxes,
+    )
+
+
+def reverse_slices(sample: Sample) -> Sample:
+    """The last slice first."""
+    boxes = sample.boxes
+    if boxes is not None:
+        boxes = boxes.copy()
+        boxes[:, 0] = len(sample.hu) - 1 - boxes[:, 0]
+    return replace(
+        sample,
+        hu=sample.hu[::-1],
+        slice_labels=sample.slice_labels[::-1],
+        mask=None if sample.mask is None else sample.mask[::-1],
+        boxes=boxes,
+    )
+
+
+def _random_slab(n_slices: int, rng: np.random.Generator, *, spacing_z_mm: float, thicken_mm: float) -> int:
+    if not thicken_mm:
+        return 1
+    # A hair's breadth more: 2.5 mm goes twice into 5 mm, whatever the rounding of either.
+    most = math.floor(min(thicken_mm / spacing_z_mm + 1e-3, n_slices))
+    return int(rng.integers(1, max(most, 1) + 1))
+
+
+def _largest(labels: Float32[np.ndarray, "n per_slab labels"]) -> Float32[np.ndarray, "n labels"]:
+    known = np.where(np.isnan(labels), np.float32(-1), labels).max(1)
+    return np.where((known < 1) & np.isnan(labels).any(1), np.float32(np.nan), known)

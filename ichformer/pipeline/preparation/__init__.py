@@ -1,0 +1,1 @@
+"""From a Study index to a store."""

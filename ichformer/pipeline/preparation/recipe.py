@@ -1,0 +1,73 @@
+"""What is done to a scan before a model sees it: one recipe, for stores and for predictions alike."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ichformer import LABELS
+from ichformer.ct.anatomy.brain import brain_mask, keep_brain
+from ichformer.ct.geometry.regrid import frame_head, remove_tilt
+from ichformer.ct.geometry.spacing import even_slices, labels_of_slabs
+from ichformer.ct.limits import check_grid
+from ichformer.ct.volume import Volume
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.store.header import MAX_VOXELS
+from ichformer.pipeline.store.records import PreparedScan
+
+RECIPE_VERSION = 2
+"""Counted up whenever the same files give other voxels, so that no shard of an earlier reading is kept."""
+
+
+def prepare_scan(scan: PreparedScan, config: PrepareConfig) -> PreparedScan:
+    """The scan as a model sees it: straightened, its slices evened, its head framed, in this order.
+
+    The labels of the slices and the mask stay in step with the volume.
+    """
+    volume, mask, slice_labels = scan.volume, scan.mask, scan.slice_labels
+    if config.remove_tilt:
+        volume, mask = remove_tilt(volume, mask)
+    if config.slice_spacing_mm is not None:
+        volume, weights = even_slices(volume, config.slice_spacing_mm)
+        slice_labels = labels_of_slabs(slice_labels, weights)
+        mask = None if mask is None else mask[weights.argmax(1)]
+    volume, mask = _framed(volume, mask, config)
+    return replace(scan, volume=volume, mask=mask, slice_labels=slice_labels)
+
+
+def prepare_volume(volume: Volume, config: PrepareConfig) -> Volume:
+    """``prepare_scan`` for a volume of which nothing else is known."""
+    unknown = np.full((len(volume.hu) + 1, len(LABELS)), np.nan, np.float32)
+    return prepare_scan(PreparedScan(volume=volume, slice_labels=unknown[1:], scan_labels=unknown[0]), config).volume
+
+
+def even_volume(volume: Volume, config: PrepareConfig) -> Volume:
+    """The scan in full with the slices that a model sees: the volume itself unless they are resampled.
+
+    Preparing it gives what preparing ``volume`` gives.
+    """
+    if config.slice_spacing_mm is None:
+        return volume
+    return even_slices(remove_tilt(volume)[0], config.slice_spacing_mm)[0]
+
+
+def _framed(
+    volume: Volume, mask: UInt8[np.ndarray, "s h w"] | None, config: PrepareConfig
+) -> tuple[Volume, UInt8[np.ndarray, "s size size"] | None]:
+    check_grid(
+        (len(volume.hu), config.size, config.size),
+        what=f"{len(volume.hu)} slices of {config.size} x {config.size} pixels",
+        where=volume.source[0],
+        mend="ask for fewer pixels (--size) or for fewer slices (--slice-spacing-mm)",
+        voxels=MAX_VOXELS,  # what is more, a record cannot hold
+    )
+    frame = partial(frame_head, size=config.size, field_of_view_mm=config.field_of_view_mm)
+    if config.keep == "head":
+        return frame(volume, mask=mask)
+    # The brain is found at full resolution and cut out last, so that its edge is not blurred into the air round it.
+    # Its mask goes the same way as the other one, in the byte above it.
+    brain = brain_mask(volume).astype(np.uint16) << 8
+    framed, packed = frame(volume, mask=brain if mask is None else brain | mask)
+    assert packed is not None
+    return keep_brain(framed, packed >= 1 << 8), None if mask is None else packed.astype(np.uint8)

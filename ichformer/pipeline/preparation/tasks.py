@@ -1,0 +1,126 @@
+"""What ``prepare`` has to do: one task a series, with all that a worker needs for it."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ichformer import LABELS
+from ichformer.cohorts.tables import read_slice_table
+from ichformer.ct.io.display import WindowHU
+from ichformer.errors import InputError, one_line
+from ichformer.files.writing import text_path
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.recipe import RECIPE_VERSION
+from ichformer.pipeline.store.header import RECORD_VERSION
+from ichformer.pipeline.store.pseudonyms import Naming, is_private
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Opened:
+    """A store's folder, ready to be written into.
+
+    Attributes:
+      out: the folder.
+      index: Study index, with true names.
+      named: the same rows in the same order, as the store calls them.
+      key: of the pseudonyms; empty where there are none.
+      naming: how the scans are called.
+      known: entries of an earlier preparation by shard.
+    """
+
+    out: Path
+    index: pd.DataFrame
+    named: pd.DataFrame
+    key: bytes
+    naming: Naming
+    known: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """All that a worker needs for one series.
+
+    Attributes:
+      series: its true name.
+      name: its name in the store.
+      number: of its row in the Study index, from 1.
+      is_private: whether free text of its header has to go.
+      hides_names: whether names of files and slices have to go as well.
+      path: where it lies.
+      files: below the path, where a table names them.
+      mask: path of its mask; "" where there is none.
+      scan_labels: in the order of ``LABELS``.
+      slice_labels: by the slice's name in ``Volume.source``.
+      config: how it is prepared.
+      window_hu: for display pictures.
+      out: the store's folder.
+      shard: name of its shard.
+    """
+
+    series: str
+    name: str
+    number: int
+    is_private: bool
+    hides_names: bool
+    path: str
+    files: tuple[str, ...]
+    mask: str
+    scan_labels: tuple[float, ...]
+    slice_labels: dict[str, tuple[float, ...]]
+    config: PrepareConfig
+    window_hu: WindowHU | None
+    out: Path
+    shard: str
+
+
+def list_tasks(opened: Opened, config: PrepareConfig, window_hu: WindowHU | None) -> Iterator[Task]:
+    """One task a row of the index, in its order; InputError where a table of slice labels lacks a series."""
+    index = opened.index
+    tables = {path: read_slice_table(text_path(path)) for path in sorted(set(index["slice_labels"]) - {""})}
+    rows_of = {path: table.groupby("series").indices for path, table in tables.items()}
+    rows = zip(index.to_dict("records"), opened.named["series"], is_private(index["cohort"]), strict=True)
+    for number, (row, name, private) in enumerate(rows, start=1):
+        files, slice_labels = (), {}
+        if row["slice_labels"]:
+            if row["series"] not in rows_of[row["slice_labels"]]:
+                raise InputError(
+                    f"has no row of series {one_line(row['series'])}",
+                    where=row["slice_labels"],
+                    mend="add its slices, or empty the field slice_labels of that series",
+                )
+            own = tables[row["slice_labels"]].iloc[rows_of[row["slice_labels"]][row["series"]]]
+            labels = map(tuple, own[list(LABELS)].to_numpy(np.float64).tolist())
+            slice_labels = dict(sorted(zip(own["slice"], labels, strict=True)))
+            files = tuple(sorted(file for file in own["file"] if file))
+        scan_labels = tuple(float(row[label]) for label in LABELS)
+        # Only what goes into the record is part of its name, so that a store does not depend on where its sources lie.
+        versions, labels_said = (RECORD_VERSION, RECIPE_VERSION), (repr(scan_labels), repr(slice_labels))
+        said = [*versions, asdict(config), window_hu, name, bool(row["mask"]), *labels_said]
+        yield Task(
+            series=row["series"],
+            name=name,
+            number=number,
+            is_private=bool(private),
+            hides_names=bool(private) and not opened.naming.with_uids,
+            path=row["path"],
+            files=files,
+            mask=row["mask"],
+            scan_labels=scan_labels,
+            slice_labels=slice_labels,
+            config=config,
+            window_hu=window_hu,
+            out=opened.out,
+            shard=_digest(json.dumps(said).encode(), opened.key if private else b"")[:32] + ".array_record",
+        )
+
+
+def _digest(said: bytes, key: bytes) -> str:
+    """A hash that cannot be tried out on names without the key, as ``said`` holds those of slices."""
+    return hmac.new(key, said, hashlib.sha256).hexdigest() if key else hashlib.sha256(said).hexdigest()

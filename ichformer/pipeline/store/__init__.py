@@ -1,0 +1,1 @@
+"""Prepared scans on disk: the store, its records and its data card."""

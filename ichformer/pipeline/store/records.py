@@ -1,0 +1,330 @@
+"""Prepared scans on disk: one record of bytes per scan, and the store that holds them.
+
+A record is its header (``header.py``), one frame per slice of HU (``frames.py``) and, where there is a mask, one frame
+per slice of mask. So slices can be read alone.
+"""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import zstandard
+from array_record.python.array_record_module import ArrayRecordReader
+from jaxtyping import Float32, Int64, Integer, UInt8
+
+from ichformer import LABELS
+from ichformer.cohorts.index import group_columns
+from ichformer.cohorts.patients import PATIENT_SOURCES
+from ichformer.ct.io.dicom.slices import geometry_of_some, offsets_of
+from ichformer.ct.volume import Volume
+from ichformer.errors import InputError, one_line
+from ichformer.files.json_files import MAX_BYTES, Count, convert, read_json
+from ichformer.pipeline.preparation.config import check_prepare
+from ichformer.pipeline.store.frames import compress_hu, compress_mask, decompress_hu, decompress_mask
+from ichformer.pipeline.store.header import LabelValue, RecordHeader, read_header, write_header
+from ichformer.pipeline.store.pseudonyms import Naming, is_private
+
+STORE_VERSION = 2
+INDEX_NAME = "index.json"
+REJECTS_NAME = "rejects.csv"
+SHARD_FOLDER = "shards"
+_ENTRY_BYTES = 1 << 14
+"""Most of an entry in the index: it takes a thousand, and some more for each column of groups."""
+
+_MEND = "the store is damaged: run prepare again"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedScan:
+    """A volume with what is known about it.
+
+    Attributes:
+      volume: HU and geometry after preparation.
+      slice_labels: [S,6] in the order of ``LABELS``, NaN where unknown.
+      scan_labels: [6], NaN where unknown.
+      mask: [S,H,W] with the cohort's own values, 0 for no bleed; None where there is none.
+      pixels: ``ct.fingerprint`` of the scan before preparation, "" where unknown.
+    """
+
+    volume: Volume
+    slice_labels: Float32[np.ndarray, "s labels"]
+    scan_labels: Float32[np.ndarray, "labels"]
+    mask: UInt8[np.ndarray, "s h w"] | None = None
+    pixels: str = ""
+
+    def __post_init__(self) -> None:
+        shape = self.volume.hu.shape
+        if self.slice_labels.shape != (shape[0], len(LABELS)) or self.scan_labels.shape != (len(LABELS),):
+            raise ValueError(f"labels {self.slice_labels.shape}, {self.scan_labels.shape} for {shape[0]} slices")
+        if self.mask is not None and self.mask.shape != shape:
+            raise ValueError(f"mask of {self.mask.shape} on a volume of {shape}")
+
+
+def encode_record(scan: PreparedScan) -> bytes:
+    """The bytes of one record; the same scan always gives the same bytes."""
+    volume = scan.volume
+    frames = [compress_hu(pixels) for pixels in volume.hu]
+    mask_frames = [] if scan.mask is None else [compress_mask(pixels) for pixels in scan.mask]
+    n_slices, height, width = volume.hu.shape
+    header = RecordHeader(
+        shape=(n_slices, height, width),
+        spacing_mm=volume.spacing_mm,
+        affine=volume.affine,
+        source=volume.source,
+        audit=volume.audit,
+        slice_labels=scan.slice_labels,
+        scan_labels=scan.scan_labels,
+        frames=tuple(map(len, frames)),
+        mask_frames=tuple(map(len, mask_frames)),
+        pixels=scan.pixels,
+    )
+    return b"".join([write_header(header), *frames, *mask_frames])
+
+
+def decode_record(
+    data: bytes, *, slices: Sequence[int] | Integer[np.ndarray, "n"] | None = None, where: object = "record"
+) -> PreparedScan:
+    """The inverse of ``encode_record``, without loss.
+
+    Args:
+      data: one record.
+      slices: the slices to decode, ascending; all by default. The others are not decompressed. The volume's affine,
+        spacing and steps become those of the slices taken.
+      where: named in the error.
+
+    Raises:
+      InputError: whatever is wrong with the bytes. Sizes are checked before memory is taken.
+    """
+    header, start = read_header(data, where=where)
+    n_slices, height, width = header.shape
+    taken = list(range(n_slices)) if slices is None else [int(i) for i in slices]
+    if not taken or taken[0] < 0 or taken[-1] >= n_slices or any(b <= a for a, b in itertools.pairwise(taken)):
+        raise ValueError(f"slices must be ascending indices below {n_slices}, got {taken}")
+
+    edges = list(itertools.accumulate([start, *header.frames, *header.mask_frames]))
+    hu = np.empty((len(taken), height, width), np.int16)
+    mask = np.empty_like(hu, np.uint8) if header.mask_frames else None
+    try:
+        decompress_hu((data[edges[s] : edges[s + 1]] for s in taken), hu)
+        if mask is not None:
+            decompress_mask((data[edges[m] : edges[m + 1]] for m in (n_slices + s for s in taken)), mask)
+    except zstandard.ZstdError as error:
+        raise InputError(f"a slice cannot be decompressed ({error})", where=where, mend=_MEND) from error
+
+    if slices is not None:
+        header = _header_of_slices(header, taken)
+    volume = Volume(hu=hu, spacing_mm=header.spacing_mm, affine=header.affine, source=header.source, audit=header.audit)
+    return PreparedScan(
+        volume=volume,
+        slice_labels=header.slice_labels,
+        scan_labels=header.scan_labels,
+        mask=mask,
+        pixels=header.pixels,
+    )
+
+
+def _header_of_slices(header: RecordHeader, taken: list[int]) -> RecordHeader:
+    """The geometry, sources and labels of some of the slices."""
+    dz_mm, dy_mm, dx_mm = header.spacing_mm
+    offsets_mm = offsets_of(header.audit.steps_mm, dz_mm, header.shape[0])[taken]
+    affine, spacing_z_mm, steps_mm = geometry_of_some(header.affine, offsets_mm, dz_mm)
+    return replace(
+        header,
+        spacing_mm=(spacing_z_mm, dy_mm, dx_mm),
+        affine=affine,
+        source=tuple(header.source[s] for s in taken),
+        audit=replace(header.audit, steps_mm=steps_mm),
+        slice_labels=header.slice_labels[taken],
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Store:
+    """A folder of prepared scans.
+
+    Attributes:
+      path: the folder.
+      config: the preparation's configuration, as plain values.
+      index: one row per scan, sorted by series, or by records where series have pseudonyms: the Study index without
+        paths, and ``n_slices, height, width, has_mask, pixels`` (see ``ct.fingerprint``), ``shard, bytes`` (of the
+        shard), ``sha256`` (of its record) and ``patient_key`` (by which key the scan is called, see
+        ``pseudonyms.Naming``; "" where its names are published).
+      naming: how its scans are called.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    index: pd.DataFrame
+    naming: Naming = field(default_factory=Naming)
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Store":
+        """Reads ``index.json`` and looks whether every shard is there in full; InputError where not."""
+        path = Path(path)
+        index_path = path / INDEX_NAME
+        config, naming, entries = read_store_index(index_path)
+        if entries is None:
+            raise InputError(
+                "prepare was interrupted", where=path, mend="run prepare again: it does only what is missing"
+            )
+        if not entries:
+            raise InputError(
+                "the store holds no scan", where=path, mend="see rejects.csv, mend the input, prepare again"
+            )
+        index = pd.DataFrame(entries)
+        index = index.assign(order=_orders(index, naming)).sort_values(["order", "series"], ignore_index=True)
+        index = index.drop(columns="order")
+        groups = group_columns(index)
+        index[list(LABELS)] = index[list(LABELS)].astype(np.float64)
+        index[groups] = index[groups].fillna("")
+        index["patient_key"] = np.where(is_private(index["cohort"]), naming.patient_key, "")
+        for shard, n_bytes in zip(index["shard"], index["bytes"], strict=True):
+            shard = shard_path(path, shard)
+            if not shard.is_file() or shard.stat().st_size != n_bytes:
+                raise InputError(f"the shard is missing or not of {n_bytes} bytes", where=shard, mend=_MEND)
+        return cls(path=path, config=config, index=index, naming=naming)
+
+    def rows(self, split: str) -> Int64[np.ndarray, "n"]:
+        """The rows of ``index`` that belong to a split."""
+        rows = np.flatnonzero((self.index["split"] == split).to_numpy()).astype(np.int64)
+        if not len(rows):
+            splits = ", ".join(sorted(set(self.index["split"])))
+            raise InputError(f"holds no scan of the split {split!r}", where=self.path, mend=f"it has: {splits}")
+        return rows
+
+    # Columns as lists: looking one scan up in the table takes as long as reading a slice of it.
+
+    @cached_property
+    def n_slices(self) -> list[int]:
+        """Of every row."""
+        return self.index["n_slices"].tolist()
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        return [str(shard_path(self.path, shard)) for shard in self.index["shard"]]
+
+    @cached_property
+    def _hashes(self) -> list[str]:
+        return self.index["sha256"].tolist()
+
+    def shard_paths(self, rows: Sequence[int] | Integer[np.ndarray, "n"]) -> list[str]:
+        """The rows' files, each of one record: what ``grain.sources.ArrayRecordDataSource`` takes."""
+        return [self._paths[row] for row in rows]
+
+    def record(self, row: int) -> bytes:
+        """The bytes of one scan, checked against the hash in the index."""
+        path = self._paths[row]
+        data = read_shard(Path(path))
+        if hashlib.sha256(data).hexdigest() != self._hashes[row]:
+            raise InputError("the shard is not the one that the index describes", where=path, mend=_MEND)
+        return data
+
+    def read(self, row: int, *, slices: Sequence[int] | Integer[np.ndarray, "n"] | None = None) -> PreparedScan:
+        """One scan, or some of its slices (see ``decode_record``)."""
+        return decode_record(self.record(row), slices=slices, where=self._paths[row])
+
+    def header(self, row: int) -> RecordHeader:
+        """All about one scan but its pixels."""
+        return read_header(self.record(row), where=self._paths[row])[0]
+
+
+def shard_path(store: Path, shard: str) -> Path:
+    """Where a shard lies."""
+    return store / SHARD_FOLDER / shard
+
+
+def _orders(index: pd.DataFrame, naming: Naming) -> pd.Series:
+    """What the rows of a store are sorted by: the same for every key, so that the same scans train the same model.
+
+    Pseudonyms differ with the key, and the order of true names would tell something of them. Records hold neither.
+    """
+    has_pseudonyms = is_private(index["cohort"]) & bool(naming.patient_key and not naming.with_uids)
+    return index["sha256"].where(has_pseudonyms, index["series"])
+
+
+def read_shard(path: Path) -> bytes:
+    """The one record of a shard; InputError where it is missing or damaged."""
+    try:
+        reader = ArrayRecordReader(os.fsencode(path), "readahead_buffer_size:0,max_parallelism:0")
+        try:
+            (data,) = reader.read_all()
+        finally:
+            reader.close()
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"the shard cannot be read ({error})", where=path, mend=_MEND) from error
+    return bytes(data)
+
+
+_PatientSource = Annotated[str, msgspec.Meta(pattern=rf"^(?:{'|'.join(PATIENT_SOURCES)})\Z")]
+
+
+class _Entry(msgspec.Struct):
+    """A row of ``Store.index``, without its columns of groups."""
+
+    cohort: str
+    site: str
+    patient: str
+    study: str
+    series: str
+    split: str
+    origin: str
+    epidural: LabelValue
+    intraparenchymal: LabelValue
+    intraventricular: LabelValue
+    subarachnoid: LabelValue
+    subdural: LabelValue
+    any: LabelValue
+    shard: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\.array_record\Z")]
+    sha256: str
+    pixels: str
+    n_slices: Count
+    height: Count
+    width: Count
+    bytes: Count
+    has_mask: bool
+    patient_source: _PatientSource = "unknown"
+
+
+class _Index(msgspec.Struct):
+    config: dict[str, Any]
+    series: list[_Entry] | None
+    names: Naming | None = None
+
+
+def read_store_index(path: Path) -> tuple[dict[str, Any], Naming, list[dict[str, Any]] | None]:
+    """Configuration, naming and entries of an ``index.json``; None for the entries where prepare has not finished.
+
+    An earlier ichformer did not record how patients are known: the ``patient_source`` of such entries is "unknown".
+
+    Raises:
+      InputError: there is none, it is of another version, or anything in it is not what it should be.
+    """
+    values = read_index_values(path)
+    found = convert(values, _Index, where=path, mend=_MEND)
+    check_prepare(found.config, where=path, mend=_MEND)
+    for entry in values["series"] or ():
+        entry.setdefault("patient_source", "unknown")
+        if any(not isinstance(entry[name], str) for name in group_columns(entry)):
+            raise InputError("a column of groups holds something else than text", where=path, mend=_MEND)
+    return found.config, found.names or Naming(), values["series"]
+
+
+def read_index_values(path: Path) -> dict[str, Any]:
+    """All values of an ``index.json`` of this version, as they stand there."""
+    if not path.exists():
+        raise InputError("this is no store: it has no index.json", where=path.parent, mend="run prepare first")
+    shards = path.parent / SHARD_FOLDER
+    n_shards = sum(1 for _ in os.scandir(shards)) if shards.is_dir() else 0
+    values = read_json(path, dict, mend=_MEND, max_bytes=MAX_BYTES + _ENTRY_BYTES * n_shards)
+    if values.get("schema") != STORE_VERSION:
+        found = one_line(repr(values.get("schema")), max_chars=40)
+        raise InputError(f"schema {found}, this ichformer reads {STORE_VERSION}", where=path, mend="prepare anew")
+    return values

@@ -1,0 +1,1 @@
+"""What a copy of a folder would disclose, and a copy without it."""

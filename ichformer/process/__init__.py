@@ -1,0 +1,1 @@
+"""What a command does with its own process: workers, streams, Ctrl-C, messages of libraries, memory."""

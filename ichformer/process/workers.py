@@ -1,0 +1,158 @@
+"""One function over many things, in processes, with a bar; and what every worker process does first."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from ichformer.errors import InputError
+from ichformer.process.memory import keep_freed_memory
+from ichformer.process.quiet import quiet_readers
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def map_processes(
+    function: Callable[[T], R],
+    things: Sequence[T],
+    *,
+    desc: str,
+    unit: str,
+    sizes: Sequence[int] | None = None,
+    serial: int = 1,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Iterator[R]:
+    """What the function makes of each thing, in order, with a bar and an ETA on standard error.
+
+    Where it ends early, by Ctrl-C or by an error, what was not begun is left.
+
+    Args:
+      function: of a module, so that processes find it.
+      things: what it takes.
+      desc: what the bar is called.
+      unit: what it counts.
+      sizes: how many units each thing is; one by default.
+      serial: up to so many things are worked on in this process and without a bar, as starting others takes longer.
+      workers: processes; all cores by default, and one is this process.
+      progress: whether there is a bar.
+    """
+    sizes = [1] * len(things) if sizes is None else sizes
+    few = len(things) <= serial
+    workers = min(workers or os.cpu_count() or 1, len(things))
+    with (
+        tqdm(total=sum(sizes), desc=desc, unit=unit, file=sys.stderr, disable=few or not progress) as bar,
+        nullcontext(map) if few or workers == 1 else _pool(workers) as over,
+    ):
+        for size, result in zip(sizes, over(function, things), strict=True):
+            bar.update(size)
+            yield result
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[..., Iterator]]:
+    pool = process_pool(workers, initializer=start_worker)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def process_pool(workers: int, *, initializer: Callable[[], None]) -> ProcessPoolExecutor:
+    """Processes that know nothing of this one's threads.
+
+    Args:
+      workers: how many.
+      initializer: what each does first; it has to call ``start_worker``.
+
+    Raises:
+      InputError: this machine lets no process talk to another.
+    """
+    # Spawn: JAX, BLAS and Riegeli keep threads, which a forked process would find dead.
+    context = multiprocessing.get_context("spawn")
+    check_shared_memory()
+    return _Pool(workers, mp_context=context, initializer=initializer)
+
+
+def check_shared_memory() -> None:
+    """InputError where the system has no shared memory for the semaphores by which processes share a queue."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except (OSError, NotImplementedError, ImportError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"worker processes need shared memory there ({said})",
+            where="/dev/shm",
+            mend="mount it, with docker run --shm-size=1g or as a tmpfs, and let it be written to; or use no workers",
+        ) from error
+
+
+class _Pool(ProcessPoolExecutor):
+    def submit(self, *args: Any, **kwargs: Any) -> Future:
+        with _started_without_ctrl_c():
+            return super().submit(*args, **kwargs)
+
+
+def start_worker() -> None:
+    """What every worker process does first.
+
+    Ctrl-C reaches all processes of a terminal; only the parent heeds it, and lets the work in hand finish. Where the
+    parent is killed, its workers end with it: nobody would take what they make.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), name="end with parent", daemon=True).start()
+    keep_freed_memory()
+    quiet_readers()
+
+
+@contextmanager
+def _started_without_ctrl_c() -> Iterator[None]:
+    """A process that is started inside notices no Ctrl-C, not even before it comes to ``start_worker``.
+
+    For this process, a Ctrl-C that comes inside takes effect at the end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP end the process as an exception does: what is half done is cleared up.
+
+    A handler of somebody else, such as ``nohup``, stays. Outside the main thread nothing changes.
+
+    Raises:
+      SystemExit: at such a signal, with the exit code that a shell gives for it, 128 + its number.
+    """
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [signal.SIGTERM, signal.SIGHUP] if threading.current_thread() is threading.main_thread() else []
+    changed = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)

@@ -1,1 +1,0 @@
-"""The path into the reading room: a series in, a report out."""

@@ -1,0 +1,1 @@
+"""Pages, cards and files that people read."""

@@ -1,0 +1,1 @@
+"""The page and the cards of an evaluation."""

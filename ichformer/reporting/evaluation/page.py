@@ -1,0 +1,151 @@
+"""An evaluation as one HTML file that opens anywhere, fetches nothing and runs no script."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from ichformer import __version__
+from ichformer.errors import one_line
+from ichformer.evaluation.level_summary import MAX_FALSE_POSITIVE_RATE
+from ichformer.evaluation.recalibration import LabelCalibration
+from ichformer.evaluation.results import LevelSummary, PooledAuroc, Stratum, Summary
+from ichformer.evaluation.summary import FEW_POSITIVES, figure
+from ichformer.evaluation.tables.table import Level, LevelName
+from ichformer.reporting.evaluation import page_tables as tables
+from ichformer.reporting.evaluation.plots import Plot, level_plots
+
+_HERE = Path(__file__).parent
+_FEW = f"† positives in fewer than {FEW_POSITIVES} patients: unreliable."
+_POOLED = (
+    "Sites are pooled as log odds of the AUROC, each with the error that its interval stands for: random effects, "
+    "REML, Hartung and Knapp's interval, I² from tau²."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Section:
+    """What the page shows of one level."""
+
+    title: str
+    said: str
+    headline: tables.Table
+    points: Sequence[tables.Table] = ()
+    plots: Sequence[Plot] = ()
+    calibration: tables.Table | None = None
+    forests: Sequence[tables.Forest] = ()
+    strata: Sequence[tables.Table] = ()
+
+
+def render_page(summary: Summary, levels: Sequence[Level], *, title: str, facts: Mapping[str, str]) -> str:
+    """The page as text.
+
+    Every foreign text (labels, sites, groups, facts) is made printable and escaped; no patient is named. A content
+    security policy forbids the page to load or to run anything.
+
+    Args:
+      summary: all figures.
+      levels: the rows behind them, for the curves, in the summary's order.
+      title: of the page.
+      facts: what is to be said about the model and its data, name -> value.
+    """
+    return _render(
+        title=title,
+        subtitle=f"split {one_line(summary.split)}" if summary.split else "",
+        warnings=[one_line(warning, max_chars=600) for warning in summary.warnings],
+        facts={one_line(name): one_line(value, max_chars=600) for name, value in facts.items() if value},
+        levels=[
+            _section(level, found, summary, [c for c in summary.calibration if c.level == found.level])
+            for level, found in zip(levels, summary.levels, strict=True)
+        ],
+        notes=_notes(summary),
+    )
+
+
+def render_sites_page(
+    parts: Sequence[tuple[LevelName, Sequence[Stratum], Sequence[PooledAuroc]]], *, title: str
+) -> str:
+    """The page of sites that were left out in turn: for each level the sites and the pooled AUROCs."""
+    sections = [
+        _Section(
+            title=f"{level.capitalize()}s",
+            said="Each site is judged by a run that was trained without it.",
+            headline=tables.strata_table("By site", sites, opened=True),
+            forests=tables.forests(sites, pooled),
+        )
+        for level, sites, pooled in parts
+    ]
+    notes = [_POOLED, _FEW, "Sensitivity and specificity are at the first rule, each run at its own frozen threshold."]
+    return _render(title=title, subtitle="", warnings=[], facts={}, levels=sections, notes=notes)
+
+
+def _render(*, title: str, **shown: Any) -> str:
+    style = (_HERE / "page.css").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        style=Markup(style),
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii"),
+        version=__version__,
+        title=one_line(title),
+        **shown,
+    )
+
+
+def _section(level: Level, found: LevelSummary, summary: Summary, calibration: Sequence[LabelCalibration]) -> _Section:
+    first = {label.label: label.operating_points[0].threshold for label in found.labels if label.operating_points}
+    strata = [tables.strata_table("By site", found.sites)] if found.sites else []
+    strata += [tables.strata_table(f"By {one_line(name)}", parts) for name, parts in found.subgroups.items()]
+    said = f"{found.n} {found.level}s of {found.n_patients} patients"
+    said += ", made as the maximum over slices" if found.derived else ""
+    return _Section(
+        title=f"{found.level.capitalize()}s",
+        said=f"{said}. Weighted log loss (RSNA 2019) {figure(found.weighted_log_loss, digits=4)}.",
+        headline=tables.headline(found),
+        points=tables.point_tables(found, summary.prevalence),
+        plots=level_plots(level, [label.label for label in found.labels], calibration, first),
+        calibration=tables.calibration_table(calibration),
+        forests=tables.forests(found.sites, found.pooled_sites),
+        strata=strata,
+    )
+
+
+def _notes(summary: Summary) -> list[str]:
+    intervals = (
+        "Intervals are 95 % intervals over patients: DeLong's on the logit scale with rows clustered by patient for "
+        "the AUROC, Wilson's with a design effect for shares, MOVER from these for likelihood ratios and what follows "
+        "from them, the jackknife on the log scale for losses, the sandwich estimator for slope and intercept of the "
+        "calibration, a BCa bootstrap for all others. They are not corrected for the number of labels."
+    )
+    areas = (
+        f"The partial AUROC is up to a false positive rate of {MAX_FALSE_POSITIVE_RATE:g}, 0.5 for chance and 1 for "
+        "perfect. Micro figures take every pair of a row and a label as a row."
+    )
+    risk = "hands back what lies nearest to its threshold in log odds (to 0.5 where there is none)."
+    notes = [
+        intervals,
+        f"The bootstrap drew {summary.replicates} resamples of patients, seed {summary.seed}.",
+        areas,
+        _FEW,
+        f"Risk and coverage: the model {risk}",
+        "Calibration is drawn over bins of equal mass; the bars are intervals over patients.",
+        _POOLED,
+    ]
+    if summary.thresholds_from is None:
+        notes.append("No thresholds were given, so no sensitivity is reported: one chosen on these data would flatter.")
+    else:
+        notes.append(f"Thresholds were frozen on split {one_line(summary.thresholds_from) or '(unnamed)'}.")
+    if not any(label.after for label in summary.calibration):
+        notes.append("No predictions for validation were given, so the calibration is shown as it is only.")
+    return notes

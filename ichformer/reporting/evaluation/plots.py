@@ -1,0 +1,200 @@
+"""Plots of one level as SVG inside data URIs. They name labels and nothing else of a table."""
+
+import base64
+import io
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from ichformer.errors import one_line
+from ichformer.evaluation.recalibration import LabelCalibration
+from ichformer.evaluation.tables.table import Level
+from ichformer.statistics.calibration import Calibration
+from ichformer.statistics.curves import Curve, decision_curve, pr_curve, risk_coverage, roc_curve
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")
+"""Okabe and Ito's, which people with a colour deficiency can tell apart."""
+
+_STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e6ea",
+    "axes.edgecolor": "#8a929c",
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "ichformer",
+    "text.parse_math": False,  # a dollar in a label is a dollar
+}
+_THRESHOLDS = np.arange(0.01, 0.6, 0.01)
+_WAYS = {"as it is": "#000000", "temperature": "#0072b2", "platt": "#d55e00", "isotonic": "#009e73"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A picture with what it shows in words."""
+
+    title: str
+    text: str
+    uri: str
+    wide: bool
+
+
+def level_plots(
+    level: Level,
+    labels: Sequence[str],
+    calibration: Sequence[LabelCalibration],
+    thresholds: Mapping[str, float | None],
+) -> list[Plot]:
+    """ROC, precision-recall, risk-coverage, calibration and decision curves of one level.
+
+    Args:
+      level: the rows.
+      labels: in the order of its columns.
+      calibration: of this level's labels, in their order.
+      thresholds: frozen ones, from which the risk-coverage curve measures how sure a call is; 0.5 for other labels.
+    """
+    columns = [(truth, scores, level.weights) for truth, scores in zip(level.labels.T, level.scores.T, strict=True)]
+    names = [one_line(label, max_chars=24) for label in labels]
+    at = [thresholds.get(label) for label in labels]
+    risks = [
+        risk_coverage(*column, threshold=0.5 if value is None else value)
+        for column, value in zip(columns, at, strict=True)
+    ]
+    return [
+        _curves("ROC", "1 - specificity", "sensitivity", names, [roc_curve(*c) for c in columns], diagonal=True),
+        _curves("Precision and recall", "recall", "precision", names, [pr_curve(*c) for c in columns]),
+        _curves(
+            "Risk and coverage",
+            "coverage: share that is not handed back",
+            "risk: share of wrong calls",
+            [f"{n}, AURC {r.aurc:.3f}" if r else n for n, r in zip(names, risks, strict=True)],
+            [None if r is None else Curve(x=r.coverage, y=r.risk) for r in risks],
+            top=None,
+        ),
+        _small_multiples(
+            "Calibration", "score", "share of positives", names, [_draw_calibration(found) for found in calibration]
+        ),
+        _small_multiples(
+            "Decision curves", "threshold probability", "net benefit", names, [_draw_decision(*c) for c in columns]
+        ),
+    ]
+
+
+def _curves(
+    title: str,
+    x: str,
+    y: str,
+    names: Sequence[str],
+    curves: Sequence[Curve | None],
+    *,
+    diagonal: bool = False,
+    top: float | None = 1.0,
+) -> Plot:
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        if diagonal:
+            axes.plot([0, 1], [0, 1], color="#8a929c", lw=0.8, ls=":")
+        for i, (name, curve) in enumerate(zip(names, curves, strict=True)):
+            # An underscore in front would keep a name out of the legend.
+            said = f"\u200b{name}" if name.startswith("_") else name
+            if curve is None:
+                axes.plot([], [], color=COLORS[i % len(COLORS)], label=f"{said} (not estimable)")
+            else:
+                axes.plot(*_thin(curve), color=COLORS[i % len(COLORS)], lw=1.4, label=said)
+        axes.set(xlabel=x, ylabel=y, xlim=(-0.01, 1.01))
+        # Without a top of its own a curve may go anywhere, so the legend gets room above it.
+        axes.set_ylim(-0.01, 1.45 * axes.get_ylim()[1] if top is None else top + 0.01)
+        axes.set_yticks([tick for tick in axes.get_yticks() if -0.001 < tick < 1.001])  # they are shares
+        axes.legend(fontsize=8)
+
+    return _plot(title, f"{title}: {y} against {x}, one curve a label", draw, size=(3.8, 3.5), wide=False)
+
+
+def _thin(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    """The points that can be told apart in print, first and last ones kept."""
+    rounded = np.round(np.column_stack([curve.x, curve.y]), 3)
+    changed = np.any(np.diff(rounded, axis=0) != 0, axis=1)
+    keep = np.concatenate([[True], changed])
+    keep[-1] = True
+    return curve.x[keep], curve.y[keep]
+
+
+def _small_multiples(
+    title: str, x: str, y: str, names: Sequence[str], drawings: Sequence[Callable[[Any], None]]
+) -> Plot:
+    rows = -(-len(names) // 3)
+
+    def draw(figure: Figure) -> None:
+        every = figure.subplots(rows, 3, squeeze=False).ravel()
+        for axes, name, drawing in zip(every, names, drawings, strict=False):
+            drawing(axes)
+            axes.set_title(name, fontsize=9)
+        for axes in every[len(names) :]:
+            axes.set_axis_off()
+        figure.supxlabel(x, fontsize=9)
+        figure.supylabel(y, fontsize=9)
+        handles, said = every[0].get_legend_handles_labels()
+        if handles:
+            figure.legend(handles, said, loc="outside upper right", ncols=len(said), fontsize=8)
+
+    return _plot(
+        title, f"{title}: {y} against {x}, one picture a label", draw, size=(11.4, 0.5 + 2.5 * rows), wide=True
+    )
+
+
+def _draw_calibration(found: LabelCalibration) -> Callable[[Any], None]:
+    ways: dict[str, Calibration | None] = {"as it is": found.before, **found.after}
+
+    def draw(axes: Any) -> None:
+        axes.plot([0, 1], [0, 1], color="#8a929c", lw=0.8, ls=":")
+        for name, calibration in ways.items():
+            bins = () if calibration is None else calibration.curve
+            # Equal scores make bins of which several share their place.
+            axes.plot(
+                [b.mean_score for b in bins],
+                [b.positive_share for b in bins],
+                "o-",
+                ms=3,
+                lw=1.2,
+                color=_WAYS[name],
+                label=name,
+            )
+        for b in found.before.curve:
+            if b.interval is not None:
+                axes.plot([b.mean_score] * 2, [b.interval.low, b.interval.high], color="#000000", lw=0.6)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+
+    return draw
+
+
+def _draw_decision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> Callable[[Any], None]:
+    curve = decision_curve(labels, scores, _THRESHOLDS, weights)
+
+    def draw(axes: Any) -> None:
+        axes.axhline(0, color="#8a929c", lw=1, label="treat nobody")
+        if curve is None:
+            return
+        axes.plot(curve.thresholds, curve.treat_all, color="#e69f00", lw=1.2, label="treat everybody")
+        axes.plot(curve.thresholds, curve.model, color="#0072b2", lw=1.4, label="model")
+        top = max(float(curve.model.max()), float(curve.treat_all.max()), 0.01)
+        axes.set_ylim(-0.25 * top, 1.1 * top)
+
+    return draw
+
+
+def _plot(title: str, text: str, draw: Callable[[Figure], None], *, size: tuple[float, float], wide: bool) -> Plot:
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        file = io.BytesIO()
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    uri = "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return Plot(title=title, text=text, uri=uri, wide=wide)

@@ -1,0 +1,72 @@
+"""``prediction.json``: the numbers and facts of a report, for programs; no UIDs and no identity."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from jaxtyping import Float
+
+from ichformer import LABELS, __version__
+from ichformer.inference.ensembles import Trained
+from ichformer.reporting.scan.outputs import FORMAT
+from ichformer.reporting.scan.page import Reading, slice_z_mm
+from ichformer.training.runs.run import Run
+
+
+def prediction_values(run: Trained, reading: Reading) -> dict[str, Any]:
+    """What ``prediction.json`` holds. A score that is not given is null, with the reason in words beside it.
+
+    ``scored`` is false where no score of the scan is given, and ``reason`` says why; ``remarks`` are sentences on
+    scores that are missing or doubtful; ``trained_outputs`` is null where the run does not know them.
+    """
+    volume, outputs = reading.volume, run.trained_outputs
+    return {
+        "format": FORMAT,
+        "notice": "Research use only. Not for diagnosis.",
+        "scored": reading.not_scored is None,
+        "reason": None if reading.not_scored is None else asdict(reading.not_scored),
+        "remarks": list(reading.remarks),
+        "scan": _by_label(reading.scan_scores),
+        "slices": [
+            {"slice": s + 1, "z_mm": round(float(z_mm), 3), "scores": _by_label(scores)}
+            for s, (z_mm, scores) in enumerate(zip(slice_z_mm(volume), reading.slice_scores, strict=True))
+        ],
+        "thresholds": {
+            "rule": reading.threshold_rule,
+            "scan": dict(reading.thresholds),
+            "slice": dict(reading.slice_thresholds),
+        },
+        "familiarity": None if reading.familiarity is None else asdict(reading.familiarity),
+        "shape": list(volume.hu.shape),
+        "spacing_mm": list(volume.spacing_mm),
+        "audit": _without_patient(volume.audit.to_json()) | {"notes": [vars(note) for note in reading.notes]},
+        "model": {
+            "name": run.name,
+            "run": run.path.absolute().name,
+            "trained_outputs": None if outputs is None else outputs.to_json(),
+            **_trained(run),
+        },
+        "ichformer": __version__,
+    }
+
+
+def _without_patient(audit: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in audit.items() if name not in ("age_years", "sex")}
+
+
+def _trained(run: Trained) -> dict[str, Any]:
+    found = [
+        {"step": m.step, "commit": m.facts.get("commit", ""), "versions": m.facts.get("versions", {})}
+        for m in run.members
+    ]
+    if isinstance(run, Run):
+        return found[0]
+    weighed = zip(run.members, run.weights, found, strict=True)
+    return {"members": [{"name": m.name, "weight": weight, **values} for m, weight, values in weighed]}
+
+
+def _by_label(scores: Float[Any, "labels"]) -> dict[str, float | None]:
+    return {
+        label: None if math.isnan(value) else round(float(value), 6)
+        for label, value in zip(LABELS, scores, strict=True)
+    }

@@ -1,0 +1,264 @@
+"""A reading as one HTML file that opens anywhere and fetches nothing."""
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from jaxtyping import Float, Float64
+from markupsafe import Markup
+
+from ichformer import LABELS, __version__
+from ichformer.ct.audit import Note
+from ichformer.ct.geometry.regrid import slice_origins_mm
+from ichformer.ct.volume import Volume
+from ichformer.ct.windows import WINDOWS
+from ichformer.errors import one_line
+from ichformer.evaluation.ood import UNUSUAL
+from ichformer.evaluation.scorable import Reason
+from ichformer.reporting.scan.packing import BITS, pack
+
+LABEL_NAMES = {
+    "any": "Any haemorrhage",
+    "epidural": "Epidural",
+    "intraparenchymal": "Intraparenchymal",
+    "intraventricular": "Intraventricular",
+    "subarachnoid": "Subarachnoid",
+    "subdural": "Subdural",
+}
+"""How the page writes the labels, in the order in which it lists them."""
+
+_SHOWN_WINDOWS = ("brain", "subdural", "bone")
+_LOW_HU = -1024
+_HERE = Path(__file__).parent
+
+
+_FEW_SCANS = 20
+"""Of fewer validation scans, one further out than all says little: it happens to more than one scan in 20."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Familiarity:
+    """How a scan's distance from the training compares (``evaluation.ood``).
+
+    Attributes:
+      percentile: of the validation scans that are more like the training, in percent.
+      scans: of validation.
+    """
+
+    percentile: float
+    scans: int
+
+    @property
+    def is_unusual(self) -> bool:
+        """Whether the scan lies outside what the model was trained on."""
+        return self.percentile >= UNUSUAL
+
+    def __str__(self) -> str:
+        compared = f"{self.percentile:.0f} % of {self.scans} validation scans are more like the training than this one"
+        if self.is_unusual and self.scans < _FEW_SCANS:
+            return (
+                f"This scan is less like the training than {self.percentile:.0f} % of the validation scans. They are "
+                f"only {self.scans}, too few to say how unusual that is."
+            )
+        if self.is_unusual:
+            return f"This scan lies outside what the model was trained on: {compared}. Its scores may mean nothing."
+        return f"This scan looks like what the model was trained on: {compared}."
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """One series with what a model said about it.
+
+    Attributes:
+      volume: the series as it was read; its slices are what the page shows.
+      scan_scores: probability of each label for the scan, in the order of ``LABELS``; NaN where none is given.
+      slice_scores: the same for each slice of ``volume``.
+      not_scored: why the scan has no score at all; None where it has some.
+      remarks: sentences on scores that are doubtful or not given.
+      thresholds: label -> probability of the scan that was frozen on validation; may be empty or lack labels.
+      slice_thresholds: the same for slices.
+      threshold_rule: how the thresholds were fixed, in words; "" where there are none.
+      familiarity: None where the run does not know what its training looked like.
+      heat_maps: label -> values in [0, 1], one grid a slice of ``volume`` that covers the slice edge to edge.
+      notes: what was found in the series and what was done about it, up to what the model saw.
+      model: what is to be said about the model, fact -> value.
+      identity: what is to be said about the patient, fact -> value; empty unless it was asked for.
+    """
+
+    volume: Volume
+    scan_scores: Float[np.ndarray, "labels"]
+    slice_scores: Float[np.ndarray, "s labels"]
+    not_scored: Reason | None = None
+    remarks: tuple[str, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    slice_thresholds: Mapping[str, float] = field(default_factory=dict)
+    threshold_rule: str = ""
+    familiarity: Familiarity | None = None
+    heat_maps: Mapping[str, Float[np.ndarray, "s gh gw"]] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    model: Mapping[str, str] = field(default_factory=dict)
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+
+def render_page(reading: Reading) -> str:
+    """The report as the text of one HTML file.
+
+    Style, script, scores and pictures are inside; a content security policy forbids the page to load anything and to
+    run any script but its own, known by its hash. HU between -1024 and 3071 are carried exactly. Text from headers is
+    made printable and escaped.
+    """
+    style = (_HERE / "report.css").read_text(encoding="utf-8")
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    return _template().render(
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_sha256(style),
+        script_hash=_sha256(script),
+        version=__version__,
+        description=one_line(reading.volume.audit.description),
+        not_scored="" if reading.not_scored is None else one_line(reading.not_scored.text),
+        remarks=[one_line(remark, max_chars=600) for remark in reading.remarks],
+        summary=_summary(reading),
+        threshold_rule=one_line(reading.threshold_rule),
+        familiarity="" if reading.familiarity is None else str(reading.familiarity),
+        unfamiliar=reading.familiarity is not None and reading.familiarity.is_unusual,
+        scores=_score_rows(reading),
+        notes=[{"code": note.code, "text": one_line(note.text, max_chars=600)} for note in reading.notes],
+        geometry=_geometry(reading.volume),
+        model=_printable(reading.model),
+        identity=_printable(reading.identity),
+        windows=_windows(),
+        data=_data(reading),
+        hu="\n".join(pack(reading.volume.hu, low=_LOW_HU)),
+        heat={label: "\n".join(_packed_map(maps)) for label, maps in reading.heat_maps.items()},
+    )
+
+
+def slice_z_mm(volume: Volume) -> Float64[np.ndarray, "s"]:
+    """The patient's z at the middle of each slice, in mm, larger towards the vertex."""
+    _, height, width = volume.hu.shape
+    to_middle = volume.affine[2, 1] * (height - 1) / 2 + volume.affine[2, 2] * (width - 1) / 2
+    return slice_origins_mm(volume)[:, 2] + to_middle
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}
+    return environment.get_template("report.html.j2")
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _printable(facts: Mapping[str, str]) -> dict[str, str]:
+    return {one_line(name): one_line(value, max_chars=400) for name, value in facts.items()}
+
+
+def _windows() -> list[dict[str, Any]]:
+    return [
+        {"name": name, "center_hu": WINDOWS[name].center_hu, "width_hu": WINDOWS[name].width_hu}
+        for name in _SHOWN_WINDOWS
+    ]
+
+
+def _data(reading: Reading) -> dict[str, Any]:
+    """What the script needs."""
+    return {
+        "shape": list(reading.volume.hu.shape),
+        "spacing_mm": list(reading.volume.spacing_mm),
+        "z_mm": [round(float(z), 3) for z in slice_z_mm(reading.volume)],
+        "low": _LOW_HU,
+        "levels": 2**BITS,
+        "windows": _windows(),
+        "labels": list(LABELS),
+        "names": LABEL_NAMES,
+        "slice_scores": [
+            [None if math.isnan(score) else round(float(score), 5) for score in row] for row in reading.slice_scores
+        ],
+        "slice_labels": _labels_of_slices(reading),
+        "scored": reading.not_scored is None,
+        "slice_thresholds": {label: float(value) for label, value in reading.slice_thresholds.items()},
+        "below": [row["label"] for row in _score_rows(reading) if row["threshold"] is not None and not row["above"]],
+        "heat": [
+            {"label": label, "shape": list(maps.shape[1:]), "strongest": _strongest(maps)}
+            for label, maps in reading.heat_maps.items()
+        ],
+        "opening": _opening(reading),
+    }
+
+
+def _packed_map(maps: Float[np.ndarray, "s gh gw"]) -> list[str]:
+    return pack(np.rint(255 * maps).astype(np.int32), low=0)
+
+
+def _labels_of_slices(reading: Reading) -> list[str]:
+    """The labels for which slices have scores."""
+    return [label for i, label in enumerate(LABELS) if not np.isnan(reading.slice_scores[:, i]).any()]
+
+
+def _strongest(maps: Float[np.ndarray, "s gh gw"]) -> int:
+    """The slice in which the heat map is strongest."""
+    return int(maps.max(axis=(1, 2)).argmax())
+
+
+def _opening(reading: Reading) -> int:
+    """The slice that is shown first: the most suspicious one, or the middle one where nothing tells which that is."""
+    if "any" in _labels_of_slices(reading):
+        return int(reading.slice_scores[:, LABELS.index("any")].argmax())
+    return _strongest(reading.heat_maps["any"]) if "any" in reading.heat_maps else len(reading.slice_scores) // 2
+
+
+def _score_rows(reading: Reading) -> list[dict[str, Any]]:
+    rows = []
+    for label, name in LABEL_NAMES.items():
+        value, threshold = float(reading.scan_scores[LABELS.index(label)]), reading.thresholds.get(label)
+        score = None if math.isnan(value) else value
+        above = score is not None and threshold is not None and score >= threshold
+        rows.append({"label": label, "name": name, "score": score, "threshold": threshold, "above": above})
+    return rows
+
+
+def _summary(reading: Reading) -> str:
+    first = _score_rows(reading)[0]
+    if first["score"] is None:
+        return f"{first['name']}: not scored."
+    said = f"{first['name']}: {first['score']:.3f}"
+    if first["threshold"] is not None:
+        said += f", {'above' if first['above'] else 'below'} the threshold of {first['threshold']:.3f}"
+    if first["label"] in _labels_of_slices(reading):
+        said += f". Highest in slice {_opening(reading) + 1}"
+    return f"{said}."
+
+
+def _geometry(volume: Volume) -> dict[str, str]:
+    (slices, height, width), (z, y, x), audit = volume.hu.shape, volume.spacing_mm, volume.audit
+    steps = audit.steps_mm
+    between = f"{z:.2f} mm" if not steps else f"{min(steps):.2f} to {max(steps):.2f} mm, median {z:.2f} mm"
+    pixel = f"{y:.3f} mm" if math.isclose(x, y, rel_tol=1e-4) else f"{y:.3f} x {x:.3f} mm (row x column)"
+    thick = f"{'median ' if steps else ''}{audit.thickness_mm:.2f} mm"
+    facts = {
+        "Slices": f"{slices} of {height} x {width} pixels",
+        "Between slices": between,
+        "Thickness": "unknown" if math.isnan(audit.thickness_mm) else thick,
+        "Pixel": pixel,
+        "Field of view": f"{width * x:.0f} x {height * y:.0f} mm",
+        "Tilt": f"{audit.tilt_deg:.1f} degrees",
+        "Missing slices": str(audit.missing_slices),
+        "Modality": audit.modality or "unknown",
+        "Scanner": audit.manufacturer or "unknown",
+        "Kernel": audit.kernel or "unknown",
+    }
+    return _printable(facts)

@@ -1,0 +1,65 @@
+"""What `ichformer predict` prints: first what was scored, then what was not, then what could not be read."""
+
+from collections import Counter
+from typing import Any
+
+from ichformer import LABELS
+from ichformer.errors import one_line
+from ichformer.files.writing import path_text, shown
+from ichformer.reporting.scan.results import PredictionResult, SeriesPrediction
+
+_USUAL = ("colour", "dicomdir", "localizer", "not_hu", "secondary_capture")
+"""Files that come with every study and hold no slices are only counted."""
+
+_NAMED_FILES = 3
+"""Files that are named for each reason; the others are counted."""
+
+
+def result_values(result: PredictionResult) -> dict[str, Any]:
+    """Plain values for ``--json``: each series with its ``prediction.json``, and everything without a report."""
+    return {
+        "series": [{"number": one.number, "report": path_text(one.report), **one.values} for one in result.series],
+        "left_out": [{"number": one.number, "code": one.code, "reason": one.text} for one in result.left_out],
+        "set_aside": [
+            {"path": one_line(file.path, max_chars=400), "code": file.code, "reason": file.text}
+            for file in result.set_aside
+        ],
+    }
+
+
+def format_prediction(result: PredictionResult) -> str:
+    """The same for people."""
+    lines = [line for one in result.series for line in _lines(one)]
+    lines += [f"series {one.number} not scored: {one_line(one.text, max_chars=600)}" for one in result.left_out]
+    if any(one.code == "not_chosen" for one in result.left_out):
+        lines.append("  --series NUMBER scores one of these, --all-series all of them")
+    by_reason: dict[str, list[str]] = {}
+    for file in result.set_aside:
+        if file.code not in _USUAL:
+            by_reason.setdefault(one_line(file, max_chars=300), []).append(one_line(file.path, max_chars=200))
+    if usual := Counter(file.code for file in result.set_aside if file.code in _USUAL):
+        said = ", ".join(f"{count} {code}" for code, count in sorted(usual.items()))
+        lines.append(f"files that hold no slices of a scan: {said}")
+    if by_reason:
+        count = sum(map(len, by_reason.values()))
+        lines.append(f"{count} file{'s were' if count > 1 else ' was'} not read:")
+    for reason, paths in by_reason.items():
+        lines.append(f"  {len(paths)} x {reason}")
+        lines += [f"    {path}" for path in paths[:_NAMED_FILES]]
+        if len(paths) > _NAMED_FILES:
+            lines.append(f"    and {len(paths) - _NAMED_FILES} more")
+    return "\n".join([*lines, "Research use only. Not for diagnosis."])
+
+
+def _lines(one: SeriesPrediction) -> list[str]:
+    scores, description = one.values["scan"], one_line(one.values["audit"]["description"], max_chars=60)
+    name = f"series {one.number}" + (f" ({description})" if description else "")
+    given = [f"{label} {scores[label]:.2f}" for label in reversed(LABELS) if scores[label] is not None]
+    if one.values["scored"]:
+        lines = [f"{name}: {', '.join(given) or 'not scored'}"]
+    else:
+        lines = [f"{name}: NOT SCORED. {one.values['reason']['text']}"]
+    lines += [f"  {remark}" for remark in one.values["remarks"]]
+    if one.familiarity is not None and one.familiarity.is_unusual:
+        lines.append(f"  {one.familiarity}")
+    return [*lines, f"  {shown(one.report)}"]

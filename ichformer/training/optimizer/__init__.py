@@ -1,0 +1,1 @@
+"""The optimiser, its schedule, and the depth of each parameter."""

@@ -1,0 +1,1 @@
+"""What a training does about updates that fail and about being interrupted."""

@@ -1,0 +1,51 @@
+"""Whether a run that is gone on with gets the scans that it was begun with."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ichformer import LABELS
+from ichformer.errors import InputError
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.store.records import Store
+
+SCANS_FACT = "scans_sha256"
+"""The field of ``run.json`` that ``hash_scans`` gave; runs of earlier versions lack it."""
+
+_COLUMNS = ("pixels", "n_slices", "height", "width", *LABELS)
+
+
+def hash_scans(store: Store, split: str) -> str:
+    """A hash of the scans of a split in their order, by their pictures and labels; the store may be moved or copied."""
+    rows = store.index.iloc[store.rows(split)][list(_COLUMNS)]
+    return hashlib.sha256(json.dumps(rows.astype(str).to_numpy().tolist()).encode()).hexdigest()
+
+
+def check_same_scans(facts: dict[str, Any], prepare: PrepareConfig, store: Store, split: str, *, run: Path) -> None:
+    """Refuse to go on with other scans: batch k would not follow from the seed and k, and no one could see it later.
+
+    Args:
+      facts: what ``run.json`` says.
+      prepare: how the store's scans were prepared.
+      store: where the next batches would come from.
+      split: its split for training.
+      run: the run's folder.
+
+    Raises:
+      InputError: the scans were prepared in another way, or they, their labels or their order are other ones.
+    """
+    mend = "give the store that the run was begun with, or begin another run from this one with --init-from"
+    there, own = facts["prepare"], dataclasses.asdict(prepare)
+    if changed := [name for name, value in own.items() if there.get(name, value) != value]:
+        said = ", ".join(f"{name} {there[name]} there and {own[name]} here" for name in changed)
+        raise InputError(
+            f"the run was trained on scans that were prepared in another way ({said})", where=run, mend=mend
+        )
+    if facts.get(SCANS_FACT, (found := hash_scans(store, split))) != found:
+        raise InputError(
+            f"the split {split!r} of {store.path} holds other scans or labels than the run was begun with",
+            where=run,
+            mend=mend,
+        )

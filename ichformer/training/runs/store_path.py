@@ -1,0 +1,50 @@
+"""Where the prepared scans of a run lie: written so that the run can be opened from any folder, and after a move."""
+
+import os
+from pathlib import Path
+
+from ichformer.errors import InputError
+from ichformer.pipeline.store.records import INDEX_NAME
+
+STORE_FACT = "store_from_run"
+"""The field of ``run.json`` with the way from the run's folder to the store; "" where there is none."""
+
+
+def way_to_store(store: str | os.PathLike[str], run: Path) -> str:
+    """The store's path relative to the folder of a run, for ``config.data.store`` and ``STORE_FACT``.
+
+    Links on the way are followed, as ".." goes up from where they lead; the store's own name stays.
+    """
+    store = Path(os.path.abspath(store))
+    try:
+        return Path(os.path.relpath(store.parent.resolve() / store.name, run.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return ""
+
+
+def find_store(told: str, run: Path, way: str) -> Path:
+    """The store of a run; the first of these places that holds one.
+
+    Where the config tells an absolute path, as it used to: that, then the way from the run's folder (both were moved
+    together). Where it tells a relative one: the way from the run's folder, or, of a run that keeps none, what the path
+    means here or in a folder above the run.
+
+    Args:
+      told: ``config.data.store``.
+      run: the run's folder.
+      way: from there to the store, as ``way_to_store`` gave it; "" where unknown.
+
+    Raises:
+      InputError: it is at none of them.
+    """
+    by_way = [run / way] if way else []
+    if os.path.isabs(told):
+        places = [Path(told), *by_way]
+    else:
+        places = by_way or [Path(told), *(parent / told for parent in run.absolute().parents)]
+    for place in places:
+        if os.path.isfile(place / INDEX_NAME):  # False too for a path that no system takes
+            return place
+    raise InputError(
+        "the store that the run was trained on is not there", where=told, mend="name the folder it is in now (--store)"
+    )

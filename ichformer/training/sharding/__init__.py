@@ -1,0 +1,1 @@
+"""Where arrays lie and how several devices and hosts train as one."""

@@ -1,0 +1,207 @@
+"""A training: what it needs is opened, made or restored, then ``stepping.py`` goes from step to step."""
+
+import contextlib
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import grain
+import jax
+
+from ichformer.errors import Stopped, mendable
+from ichformer.files.lease import Lease, hold
+from ichformer.files.writing import check_utf8, write_text
+from ichformer.objectives.base import Objective, Params
+from ichformer.pipeline.loader import training_batches
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.store.records import Store
+from ichformer.training.build import build_objective, named_windows
+from ichformer.training.checkpoints.checkpoint import Checkpoints
+from ichformer.training.config import TrainConfig
+from ichformer.training.input_scale import standardise_inputs
+from ichformer.training.labels import for_known_labels, format_labels, write_labels
+from ichformer.training.monitoring.clock import Clock
+from ichformer.training.monitoring.writers import JsonLines, TensorBoard, WeightsAndBiases, Writer
+from ichformer.training.optimizer.optim import build_optimizer
+from ichformer.training.recovery.resume import SCANS_FACT, check_same_scans, hash_scans
+from ichformer.training.runs.outputs import TRAINED_NAME
+from ichformer.training.runs.run import initial_state, note_scans, read_facts, seen_scans, start_run
+from ichformer.training.sharding.hosts import join_hosts, on_first_host
+from ichformer.training.sharding.parallel import (
+    check_batch_size,
+    compile_step,
+    create_sharded,
+    make_mesh,
+    place,
+    shard_batch,
+)
+from ichformer.training.signals import heed_signals
+from ichformer.training.state import TrainState, parameter_table
+from ichformer.training.step import train_step
+from ichformer.training.stepping import Step, run_steps
+from ichformer.training.transfer import (
+    pretrained_facts,
+    reached_outputs,
+    transfer_params,
+    transfer_pretrained,
+    with_layout,
+)
+from ichformer.training.validation import Look
+
+
+def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = True) -> dict[str, float]:
+    """Trains into the folder ``run``, or goes on where an earlier process left off.
+
+    Batch k follows from the seed and k alone, so a checkpoint of step k is followed by batch k on any number of
+    devices, hosts and workers, and a process that is killed anywhere and started again computes what an undisturbed one
+    would have.
+
+    Several hosts (``training.hosts``) each call this with the same arguments and a folder that they share.
+
+    One training at a time works in the folder (``lease``).
+
+    Args:
+      config: what to do.
+      run: the folder to make or to go on with.
+      progress: a bar with an ETA on standard error, and before it what is known of the labels.
+
+    Returns:
+      The last metrics that were written.
+
+    Raises:
+      InputError: a store, a setting or a folder that does not fit; another training that works in the folder, also one
+        that took it over while this one was suspended; updates that fail again after going back; a disk that is full or
+        may not be written to.
+      Stopped: by SIGTERM, with everything saved.
+      KeyboardInterrupt: by Ctrl-C, with everything saved; by the second, at once.
+    """
+    run = Path(run)
+    check_utf8(run)
+    join_hosts(config.parallel)
+    clock = Clock()
+    with mendable(run), heed_signals() as is_told_to_stop, contextlib.ExitStack() as opened:
+        with clock.on("start"):
+            store = Store.open(config.data.store)
+            mesh = make_mesh(config.parallel)
+            check_batch_size(config.data.batch_size, mesh, accumulate=config.parallel.accumulate)
+            config = with_layout(config, run)
+            objective, known = for_known_labels(build_objective(config), config, store)
+            prepared = PrepareConfig(**store.config)
+            init = functools.partial(initial_state, objective, config, prepared.size)
+            shapes = jax.eval_shape(init)  # refuses what does not go with the model before there is a folder
+            held: list[Lease] = []  # empty on all hosts but the first
+            wait = is_told_to_stop if jax.process_count() == 1 else lambda: False
+            on_first_host(lambda: held.append(opened.enter_context(hold(run, what="training", is_told_to_stop=wait))))
+            on_first_host(functools.partial(_start, config, run, store, prepared, objective, shapes.params))
+            if known is not None and jax.process_index() == 0:
+                write_labels(known, objective, run)
+                if progress:
+                    print(format_labels(known, objective), file=sys.stderr)  # noqa: T201
+            checkpoints = Checkpoints(run / "checkpoints", every=config.checkpoint_every, keep=config.keep_checkpoints)
+            opened.callback(checkpoints.close)
+            state = create_sharded(init, mesh)
+            if checkpoints.latest_step is None:
+                state = place(_with_start(state, config, store), mesh)
+            else:
+                state = checkpoints.restore(state)
+            first = int(state.step)
+            batches = _batches(config, store, start=first)
+            opened.callback(batches.close)
+            step = _compile(config, objective, state, mesh)
+            look = Look(config, objective, store, mesh)
+            _confirm(held)
+            writers = _writers(config, run, first, state)
+            for writer in writers:
+                opened.callback(writer.close)
+        if is_told_to_stop() and first < config.steps:
+            raise Stopped(f"stopped before step {first + 1} of {config.steps}; the same command goes on")
+        return run_steps(
+            step,
+            state,
+            batches,
+            config=config,
+            run=run,
+            place=lambda batch: shard_batch(batch, mesh),
+            checkpoints=checkpoints,
+            look=look,
+            writers=writers,
+            clock=clock,
+            confirm=functools.partial(_confirm, held),
+            is_told_to_stop=is_told_to_stop,
+            progress=progress,
+        )
+
+
+def _confirm(held: list[Lease]) -> None:
+    for lease in held:
+        lease.confirm()
+
+
+def _batches(config: TrainConfig, store: Store, *, start: int) -> grain.DatasetIterator:
+    return training_batches(
+        store,
+        split=config.data.split,
+        seed=config.seed,
+        batch_size=config.data.batch_size,
+        num_slices=config.data.num_slices,
+        augmentation=config.data.augmentation,
+        num_workers=config.data.num_workers,
+        start=start,
+        host=jax.process_index(),
+        hosts=jax.process_count(),
+    )
+
+
+def _compile(config: TrainConfig, objective: Objective, state: TrainState, mesh: jax.sharding.Mesh) -> Step:
+    step = functools.partial(
+        train_step,
+        objective=objective,
+        optimizer=build_optimizer(config.optim, config.steps),
+        ema_decay=config.ema_decay,
+        spike_factor=config.spike_factor,
+        accumulate=config.parallel.accumulate,
+    )
+    return compile_step(step, state, mesh, mode=config.parallel.mode)
+
+
+def _start(
+    config: TrainConfig, run: Path, store: Store, prepared: PrepareConfig, objective: Objective, shapes: Params
+) -> None:
+    facts: dict[str, Any] = {}
+    if not (run / "config.json").exists():
+        reached = reached_outputs(config, objective, shapes, size=prepared.size)
+        facts = {TRAINED_NAME: None if reached is None else reached.to_json(), **pretrained_facts(config.model)}
+        facts[SCANS_FACT] = hash_scans(store, config.data.split)
+    start_run(run, config, prepared, **facts)
+    check_same_scans(read_facts(run / "run.json"), prepared, store, config.data.split, run=run)
+    note_scans(run, store.index.iloc[store.rows(config.data.split)])
+    if config.init_from and (earlier := seen_scans(Path(config.init_from))) is not None:
+        note_scans(run, earlier)
+
+
+def _with_start(state: TrainState, config: TrainConfig, store: Store) -> TrainState:
+    state = standardise_inputs(
+        state,
+        store,
+        split=config.data.split,
+        windows=named_windows(config.objective.windows),
+        neighbours=config.objective.neighbours,
+    )
+    if config.init_from:
+        return transfer_params(state, Path(config.init_from))
+    return transfer_pretrained(state, config.model) if config.model.pretrained else state
+
+
+def _writers(config: TrainConfig, run: Path, first: int, state: TrainState) -> list[Writer]:
+    if jax.process_index() != 0:
+        return []
+    write_text(parameter_table(state.params), run / "parameters.txt")
+    writers: list[Writer] = [
+        JsonLines(run / "metrics.jsonl", resumed_step=first),
+        TensorBoard(run / "tensorboard", resumed_step=first),
+    ]
+    if config.wandb_project:
+        writers.append(WeightsAndBiases(config.wandb_project, run))
+    return writers

@@ -1,0 +1,153 @@
+"""Cross-validation: a training for each fold of the patients and each seed, and how far their figures spread."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from ichformer.cohorts.splits import folds_by_patient
+from ichformer.errors import InputError, one_line
+from ichformer.evaluation.results import LevelSummary, Summary
+from ichformer.evaluation.summary import aligned
+from ichformer.evaluation.tables.table import LevelName
+from ichformer.evaluation.thresholds import write_json
+from ichformer.pipeline.store.records import Store
+from ichformer.pipeline.store.resplit import resplit
+from ichformer.training.config import TrainConfig
+from ichformer.workflows.evaluate_run import evaluate, train_and_freeze
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """One figure of one label over the runs.
+
+    Attributes:
+      level: slice or scan.
+      label: a label, or "macro" for their mean.
+      figure: "auroc", "average_precision" or "log_loss".
+      values: of each run in the order of ``CrossValidation.folders``; None where a run's is not estimable.
+      mean: of those that are; None where none is.
+      standard_deviation: of the same (n - 1); None with fewer than two. Runs share training scans, so it tells how far
+        runs differ and is no standard error (Bengio & Grandvalet 2004).
+    """
+
+    level: LevelName
+    label: str
+    figure: str
+    values: tuple[float | None, ...]
+    mean: float | None
+    standard_deviation: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidation:
+    """What ``cross_validate`` found: the folder of each run, and the spread of each figure."""
+
+    folds: int
+    seeds: tuple[int, ...]
+    folders: tuple[str, ...]
+    spreads: tuple[Spread, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; None is "not estimable"."""
+        return asdict(self)
+
+
+def cross_validate(
+    config: TrainConfig,
+    out: Path | str,
+    *,
+    folds: int = 5,
+    seeds: int = 1,
+    split_seed: int = 0,
+    replicates: int = 2000,
+    progress: bool = True,
+) -> CrossValidation:
+    """Train and judge a run for each fold and seed, each in a folder of its own; run again, it goes on.
+
+    Every patient is judged by runs that never saw them: the folds divide the patients, and thresholds are frozen on a
+    part of the others. Writes ``folds.json`` beside ``fold-00/seed-0``, ..., which hold run and evaluation.
+
+    Args:
+      config: what each run is told; its seed is the first of the seeds.
+      out: the folder.
+      folds: parts of the patients, at least 2.
+      seeds: runs of each fold.
+      split_seed: of the folds.
+      replicates: resamples of each evaluation.
+      progress: bars on standard error.
+
+    Raises:
+      InputError: fewer than two folds or one seed, or a training or an evaluation objects.
+    """
+    out = Path(out)
+    if seeds < 1:
+        raise InputError(f"{seeds} runs of each fold", where="--seeds", mend="take at least 1")
+    store = Store.open(config.data.store)
+    numbers = tuple(range(config.seed, config.seed + seeds))
+    summaries: dict[str, Summary] = {}
+    for fold, index in enumerate(folds_by_patient(store.index, folds=folds, seed=split_seed)):
+        part = resplit(store, index["split"], out / f"fold-{fold:02d}" / "store")
+        for seed in numbers:
+            name = f"fold-{fold:02d}/seed-{seed}"
+            own = replace(config, seed=seed, data=replace(config.data, store=str(part.path)))
+            train_and_freeze(own, out / name / "run", progress=progress)
+            summaries[name] = evaluate(out / name / "run", part.path, out / name / "evaluation", replicates=replicates)
+    found = CrossValidation(
+        folds=folds, seeds=numbers, folders=tuple(summaries), spreads=tuple(_spreads(list(summaries.values())))
+    )
+    write_json(found.to_json(), out / "folds.json")
+    return found
+
+
+def spread(level: LevelName, label: str, figure: str, values: Sequence[float | None]) -> Spread:
+    """The mean and the standard deviation of what is estimable among ``values``."""
+    known = [value for value in values if value is not None]
+    return Spread(
+        level=level,
+        label=label,
+        figure=figure,
+        values=tuple(values),
+        mean=fmean(known) if known else None,
+        standard_deviation=stdev(known) if len(known) > 1 else None,
+    )
+
+
+def _spreads(summaries: list[Summary]) -> Iterator[Spread]:
+    by_name: dict[LevelName, list[LevelSummary]] = {}
+    for level in (level for summary in summaries for level in summary.levels):
+        by_name.setdefault(level.level, []).append(level)  # a run may have no score of a level
+    for name, levels in by_name.items():
+        for labels in zip(*(level.labels for level in levels), strict=True):
+            for figure in ("auroc", "average_precision", "log_loss"):
+                yield spread(name, labels[0].label, figure, [getattr(label, figure).value for label in labels])
+        yield spread(name, "macro", "auroc", [level.macro_auroc.value for level in levels])
+        yield spread(name, "macro", "average_precision", [level.macro_average_precision.value for level in levels])
+        yield spread(name, "macro", "log_loss", [level.macro_log_loss.value for level in levels])
+
+
+def format_cross_validation(found: CrossValidation) -> str:
+    """A table a level: the mean of each figure over the runs, its standard deviation, and of how many runs."""
+    tables = []
+    for level in dict.fromkeys(one.level for one in found.spreads):
+        of_level = [one for one in found.spreads if one.level == level]
+        figures = list(dict.fromkeys(one.figure for one in of_level))
+        rows: list[Sequence[str]] = [["label", *(figure.replace("_", " ") for figure in figures)]]
+        for label in dict.fromkeys(one.label for one in of_level):
+            rows.append([one_line(label), *(_figure(one) for one in of_level if one.label == label)])
+        title = (
+            f"{level} level: mean and standard deviation over {len(found.folders)} runs "
+            f"({found.folds} folds, {len(found.seeds)} seed{'s' * (len(found.seeds) > 1)})"
+        )
+        tables.append("\n".join([title, *aligned(rows)]))
+    return "\n\n".join(tables)
+
+
+def _figure(one: Spread) -> str:
+    if one.mean is None:
+        return "not estimable"
+    known = sum(value is not None for value in one.values)
+    of_some = "" if known == len(one.values) else f" ({known} runs)"
+    deviation = "" if one.standard_deviation is None else f" ± {one.standard_deviation:.3f}"
+    return f"{one.mean:.3f}{deviation}{of_some}"
