@@ -1,0 +1,57 @@
+"""The label set of a store and of a run: which labels and quantities its scans have, in one order."""
+
+import re
+from dataclasses import dataclass
+
+from ichformer import LABELS
+from ichformer.errors import InputError, one_line
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSet:
+    """The labels and the regression targets of scans, in the order of the last axis of labels, logits and scores.
+
+    Example:
+      >>> found = LabelSet(names=("bleed", "fracture"), targets=("volume_ml",))
+      >>> found.columns
+      ('bleed', 'fracture', 'volume_ml')
+      >>> LabelSet().is_default
+      True
+
+    Attributes:
+      names: labels that are yes or no: 1, 0 or NaN (unknown). The six of RSNA 2019 by default.
+      targets: quantities, with the unit in the name (``volume_ml``, ``shift_mm``, ``age_years``): a number or NaN.
+
+    Raises:
+      InputError: a name that is no lower-case word of letters, digits and "_", one that occurs twice, or no name at all.
+    """
+
+    names: tuple[str, ...] = LABELS
+    targets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """InputError for names that cannot be columns of a table."""
+        if not self.columns:
+            raise InputError("names no label and no target", where="label set", mend="name at least one")
+        for name in self.columns:
+            if not _NAME.fullmatch(name):
+                raise InputError(
+                    f"{one_line(name)!r} cannot name a label",
+                    where="label set",
+                    mend="use lower-case letters, digits and _, at most 40, beginning with a letter",
+                )
+        if len(set(self.columns)) < len(self.columns):
+            twice = next(name for name in self.columns if self.columns.count(name) > 1)
+            raise InputError(f"names {twice} twice", where="label set", mend="name each once")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All names, the labels before the targets."""
+        return (*self.names, *self.targets)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether these are the six labels of RSNA 2019 and nothing else."""
+        return self.names == LABELS and not self.targets
