@@ -25,7 +25,7 @@ class LabelSet:
       targets: quantities, with the unit in the name (``volume_ml``, ``shift_mm``, ``age_years``): a number or NaN.
 
     Raises:
-      InputError: a name that is no lower-case word of letters, digits and "_", one that occurs twice, or no name at all.
+      InputError: no name, one that occurs twice, or one that is no lower-case word of letters, digits and "_".
     """
 
     names: tuple[str, ...] = LABELS
