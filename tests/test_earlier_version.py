@@ -50,7 +50,7 @@ def test_the_run_has_the_same_parameters(earlier):
 
 
 def test_the_run_gives_the_same_scores(earlier):
-    """To the bit on the machine that made them (seen there); elsewhere XLA may add up in another order."""
+    """To the bit on one device of the machine that made them (seen there). Tests have eight devices."""
     folder, expected = earlier
     table = predict_store(Run.open(folder / "run"), Store.open(folder / "store"), "train")
     scans = table[table["slice"] == ""].set_index("series")
