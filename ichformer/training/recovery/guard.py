@@ -12,7 +12,7 @@ _SETTLED = 100
 
 @struct.dataclass
 class Guard:
-    """The running loss of a training. It is part of the state, so that a resumed run skips what an undisturbed one would.
+    """The running loss of a training, as a part of its state: a resumed run skips what an undisturbed one would.
 
     Attributes:
       mean_loss: float32 [], the running mean over the good steps.
@@ -36,8 +36,8 @@ def check_update(
     """Says whether an update is applied, and gives the guard after it.
 
     A loss jumps where it is over ``spike_factor`` times the running mean of the last 50 good steps or so; in the first
-    100, while it still falls fast, only a loss that is not finite counts. A step without any known label (loss 0) is good
-    and teaches nothing.
+    100, while it still falls fast, only a loss that is not finite counts. A step without any known label (loss 0) is
+    good and teaches nothing.
 
     Args:
       guard: before the step.
