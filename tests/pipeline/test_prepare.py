@@ -341,7 +341,7 @@ def test_a_fault_in_one_series_does_not_stop_the_rest(index, tmp_path, monkeypat
     assert len(prepare_here(index, tmp_path / "store").index) == 6
 
 
-@pytest.mark.parametrize("what", ["shape", "place", "values", "text"])
+@pytest.mark.parametrize("what", ["shape", "place", "values", "not finite", "complex", "text"])
 def test_masks_of_another_grid(index, tmp_path, what):
     image = nibabel.load(index["mask"][0])
     voxels, affine = np.asanyarray(image.dataobj), image.affine.copy()
@@ -352,6 +352,11 @@ def test_masks_of_another_grid(index, tmp_path, what):
         affine[:3, 3] += 3
     elif what == "values":
         voxels = voxels.astype(np.float32) + 0.5
+    elif what == "not finite":
+        voxels = voxels.astype(np.float32)
+        voxels[0, 0] = [np.nan, np.inf, -np.inf, 1e30][: voxels.shape[2]] + [0] * max(0, voxels.shape[2] - 4)
+    elif what == "complex":
+        voxels = voxels.astype(np.complex64)
     nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
     if what == "text":
         path.write_text("no mask")
@@ -359,8 +364,8 @@ def test_masks_of_another_grid(index, tmp_path, what):
     changed.loc[0, "mask"] = str(path)
     store = prepare_here(changed, tmp_path / "store")
     (reject,) = rejects(store)
-    words = {"shape": "shape", "place": "off the series", "values": "other values", "text": "NIfTI"}
-    assert words[what] in reject["reason"]
+    words = {"shape": "shape", "place": "off the series", "complex": "complex", "text": "NIfTI"}
+    assert words.get(what, "other values") in reject["reason"]
 
 
 def test_labels_that_fit_no_slice_or_contradict(index, cohort, tmp_path):

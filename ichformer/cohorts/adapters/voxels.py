@@ -11,6 +11,7 @@ from ichformer import LABELS
 from ichformer.cohorts.tables import SLICE_COLUMNS, fill_any, scan_labels, write_table
 from ichformer.ct.geometry.orientation import orient_lps
 from ichformer.ct.io.formats import NIFTI_SUFFIXES
+from ichformer.ct.io.masks import mask_values
 from ichformer.ct.io.nifti import open_nifti, slice_names
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import text_path
@@ -48,11 +49,7 @@ def slice_values(mask: Path, scan: Path) -> list[frozenset[int]]:
             where=mask,
             mend="download it again",
         ) from None
-    with np.errstate(invalid="ignore"):
-        whole = voxels.astype(np.uint8)
-    if not np.array_equal(whole, voxels):
-        raise InputError("holds other values than 0 to 255", where=mask, mend="download it again")
-    grid, _ = orient_lps(whole, affine)
+    grid, _ = orient_lps(mask_values(voxels, where=mask, mend="download it again"), affine)
     return [frozenset(np.flatnonzero(np.bincount(plane.ravel())).tolist()) - {0} for plane in grid]
 
 

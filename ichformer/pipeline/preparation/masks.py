@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ichformer.ct.geometry.orientation import orient_lps
+from ichformer.ct.io.masks import mask_values
 from ichformer.ct.io.nifti import open_nifti
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
@@ -38,10 +39,7 @@ def read_mask(path: Path | str, volume: Volume) -> UInt8[np.ndarray, "s h w"]:
     offset_mm = _largest_offset_mm(oriented, volume)
     if grid.shape != volume.hu.shape or offset_mm > min(volume.spacing_mm) / 2:
         raise InputError(f"lies {offset_mm:.1f} mm off the series", where=path, mend="use the mask of this series")
-    mask = grid.astype(np.uint8)
-    if not np.array_equal(mask, grid):
-        raise InputError("holds other values than 0 to 255", where=path, mend="save it as whole-numbered labels")
-    return mask
+    return mask_values(grid, where=path, mend="save it as whole-numbered labels")
 
 
 def _largest_offset_mm(affine: np.ndarray, volume: Volume) -> float:
