@@ -37,7 +37,7 @@ from ichformer.training.sharding.parallel import (
     place,
     shard_batch,
 )
-from ichformer.training.signals import heed_signals
+from ichformer.training.signals import catch_signals
 from ichformer.training.state import TrainState, parameter_table
 from ichformer.training.step import train_step
 from ichformer.training.stepping import Step, run_steps
@@ -48,7 +48,7 @@ from ichformer.training.transfer import (
     transfer_pretrained,
     with_layout,
 )
-from ichformer.training.validation import Look
+from ichformer.training.validation import Validation
 
 
 def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = True) -> dict[str, float]:
@@ -81,7 +81,7 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
     check_utf8(run)
     join_hosts(config.parallel)
     clock = Clock()
-    with mendable(run), heed_signals() as is_told_to_stop, contextlib.ExitStack() as opened:
+    with mendable(run), catch_signals() as is_told_to_stop, contextlib.ExitStack() as opened:
         with clock.on("start"):
             store = Store.open(config.data.store)
             mesh = make_mesh(config.parallel)
@@ -110,7 +110,7 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
             batches = _batches(config, store, start=first)
             opened.callback(batches.close)
             step = _compile(config, objective, state, mesh)
-            look = Look(config, objective, store, mesh)
+            validation = Validation(config, objective, store, mesh)
             _confirm(held)
             writers = _writers(config, run, first, state)
             for writer in writers:
@@ -125,7 +125,7 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
             run=run,
             place=lambda batch: shard_batch(batch, mesh),
             checkpoints=checkpoints,
-            look=look,
+            validation=validation,
             writers=writers,
             clock=clock,
             confirm=functools.partial(_confirm, held),
