@@ -14,14 +14,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ichformer.cohorts.registry import register_cohort as register_cohort
+    from ichformer.ct.corruptions.registry import register_corruption as register_corruption
     from ichformer.ct.io.scans import read_volume as read_volume
     from ichformer.ct.volume import Volume as Volume
     from ichformer.errors import InputError as InputError
+    from ichformer.evaluation.compare import compare as compare
     from ichformer.models.encoders.registry import register_encoder as register_encoder
     from ichformer.models.inputs import example_inputs as example_inputs
     from ichformer.models.registry import create_model as create_model
     from ichformer.models.registry import list_models as list_models
     from ichformer.models.registry import register_model as register_model
+    from ichformer.objectives.registry import register_objective as register_objective
+    from ichformer.pipeline.store.records import Store as Store
+    from ichformer.workflows.evaluate_table import evaluate as evaluate
+    from ichformer.workflows.prepare_store import prepare as prepare
+    from ichformer.workflows.train_run import train as train
+    from ichformer.workflows.trained_model import TrainedModel as TrainedModel
+    from ichformer.workflows.trained_model import open_run as open_run
 
 __version__ = "0.1.0"
 
@@ -33,13 +43,23 @@ SUBTYPES = LABELS[:-1]
 
 _PLACES = {
     "InputError": "ichformer.errors",
+    "Store": "ichformer.pipeline.store.records",
+    "TrainedModel": "ichformer.workflows.trained_model",
     "Volume": "ichformer.ct.volume",
+    "compare": "ichformer.evaluation.compare",
     "create_model": "ichformer.models.registry",
+    "evaluate": "ichformer.workflows.evaluate_table",
     "example_inputs": "ichformer.models.inputs",
     "list_models": "ichformer.models.registry",
+    "open_run": "ichformer.workflows.trained_model",
+    "prepare": "ichformer.workflows.prepare_store",
     "read_volume": "ichformer.ct.io.scans",
+    "register_cohort": "ichformer.cohorts.registry",
+    "register_corruption": "ichformer.ct.corruptions.registry",
     "register_encoder": "ichformer.models.encoders.registry",
     "register_model": "ichformer.models.registry",
+    "register_objective": "ichformer.objectives.registry",
+    "train": "ichformer.workflows.train_run",
 }
 """Public name -> the module that holds it."""
 
@@ -47,13 +67,23 @@ __all__ = [
     "LABELS",
     "SUBTYPES",
     "InputError",
+    "Store",
+    "TrainedModel",
     "Volume",
+    "compare",
     "create_model",
+    "evaluate",
     "example_inputs",
     "list_models",
+    "open_run",
+    "prepare",
     "read_volume",
+    "register_cohort",
+    "register_corruption",
     "register_encoder",
     "register_model",
+    "register_objective",
+    "train",
 ]
 
 

@@ -233,7 +233,7 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, 
       json: print one JSON object.
     """
     from ichformer.training.process import own_process
-    from ichformer.workflows.evaluate_run import train_and_freeze
+    from ichformer.workflows.train_run import train_and_freeze
 
     own_process(config.parallel)
     written = train_and_freeze(config, out)
@@ -285,7 +285,7 @@ def evaluate(
         given = {"--thresholds": thresholds, "--calibrate-on": calibrate_on}
         if wrong := [name for name, value in given.items() if value is not None] + ["--labels"] * (labels != LABELS):
             raise InputError("goes with --predictions only", where=wrong[0], mend="leave it out: a run has its own")
-        from ichformer.inference.ensembles import training_store
+        from ichformer.inference.trained import training_store
         from ichformer.training.process import own_process
         from ichformer.workflows.evaluate_run import evaluate as judge_run
 
@@ -336,7 +336,7 @@ def ensemble(
       reverse: also look at each scan from top to bottom; for runs with --data.augmentation.reverse-slices.
       json: print one JSON object.
     """
-    from ichformer.inference.ensembles import training_store
+    from ichformer.inference.trained import training_store
     from ichformer.training.process import own_process
     from ichformer.workflows.make_ensemble import format_ensemble, make_ensemble
 
@@ -462,7 +462,7 @@ def robustness(
       json: print one JSON object.
     """
     from ichformer.evaluation.robustness import format_robustness
-    from ichformer.inference.ensembles import training_store
+    from ichformer.inference.trained import training_store
     from ichformer.training.process import own_process
     from ichformer.workflows.measure_robustness import corruption_benchmark
 

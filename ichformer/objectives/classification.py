@@ -11,8 +11,10 @@ from jaxtyping import Array, Bool, Float, Int16
 
 from ichformer import LABELS
 from ichformer.ct.windows import Window
+from ichformer.labels import LabelSet
 from ichformer.models.contract import Prediction
 from ichformer.objectives.base import Metrics, Params
+from ichformer.objectives.config import ObjectiveConfig
 from ichformer.objectives.inputs import model_inputs
 from ichformer.objectives.losses import LOSSES, LossName, binary_cross_entropy
 from ichformer.pipeline.batch import Batch
@@ -105,6 +107,19 @@ class Classification:
         if self.loss_name == "bce":
             return binary_cross_entropy(logits, labels, positive_weight=self.positive_weight)
         return LOSSES[self.loss_name](logits, labels)
+
+
+def build_classification(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet) -> Classification:
+    """The objective "classification" of a run."""
+    del label_set
+    return Classification(
+        model=model,
+        windows=settings.display_windows,
+        scan_weight=settings.scan_weight,
+        neighbours=settings.neighbours,
+        loss_name=settings.loss,
+        positive_weight=settings.positive_weight,
+    )
 
 
 def _only(names: tuple[str, ...], labels: Float[Array, "b *grid labels"]) -> Float[Array, "b *grid labels"]:

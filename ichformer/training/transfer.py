@@ -18,8 +18,9 @@ from ichformer.models.weights.pretrained import weights_path
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.training.build import build_objective
+from ichformer.training.build import Given, build_objective
 from ichformer.training.config import ModelConfig, TrainConfig, read_config
+from ichformer.training.runs.needs import check_needs, name_of
 from ichformer.training.runs.outputs import (
     TrainedOutputs,
     own_parameters,
@@ -31,13 +32,13 @@ from ichformer.training.runs.run import initial_state, load_params, read_facts, 
 from ichformer.training.state import TrainState
 
 
-def transfer_params(state: TrainState, source: Path) -> TrainState:
+def transfer_params(state: TrainState, source: Path, given: Given = Given()) -> TrainState:
     """``state`` with every parameter of the run ``source`` that has a place in it; ``fit_tree`` says what may differ.
 
     What became of them is said on standard error. InputError where nothing fits.
     """
     config = read_config(source / "config.json")
-    found, _ = load_params(source, build_objective(config), config, read_prepare(source).size)
+    found, _ = load_params(source, _objective_of(source, config, given), config, read_prepare(source).size)
     params, report = fit_tree(state.params, found)
     if not report.loaded:
         raise InputError(
@@ -49,11 +50,14 @@ def transfer_params(state: TrainState, source: Path) -> TrainState:
     return _started(state, params)
 
 
-def reached_outputs(config: TrainConfig, objective: Objective, params: Any, *, size: int) -> TrainedOutputs | None:
+def reached_outputs(
+    config: TrainConfig, given: Given, objective: Objective, params: Any, *, size: int
+) -> TrainedOutputs | None:
     """The outputs that a training, or the run that it starts from, reaches.
 
     Args:
       config: of the training.
+      given: objects in place of what the settings name.
       objective: that it optimises, with the labels that it has losses for (``labels.for_known_labels``).
       params: its parameters or their shapes.
       size: rows and columns of a slice.
@@ -72,16 +76,18 @@ def reached_outputs(config: TrainConfig, objective: Objective, params: Any, *, s
     )
     if not config.init_from:
         return reached
-    earlier = _inherited_outputs(Path(config.init_from), objective, params, size=size)
+    earlier = _inherited_outputs(Path(config.init_from), given, objective, params, size=size)
     if earlier is None:
         return None if reached.missing("slice") or reached.missing("scan") else reached
     return reached | earlier
 
 
-def _inherited_outputs(source: Path, objective: Classification, params: Any, *, size: int) -> TrainedOutputs | None:
+def _inherited_outputs(
+    source: Path, given: Given, objective: Classification, params: Any, *, size: int
+) -> TrainedOutputs | None:
     """Outputs that ``source`` was trained for and whose parameters ``transfer_params`` hands on; None where unknown."""
     config, facts = read_config(source / "config.json"), read_facts(source / "run.json")
-    before = build_objective(config)
+    before = _objective_of(source, config, given)
     if not isinstance(before, Classification):
         return TrainedOutputs(slice=(), scan=())
     known = read_trained(facts, where=source / "run.json")
@@ -94,6 +100,15 @@ def _inherited_outputs(source: Path, objective: Classification, params: Any, *, 
     if not own_of_scans:  # the scan's logits are made of the slices'
         return TrainedOutputs(slice=slices, scan=slices)
     return TrainedOutputs(slice=slices, scan=known.scan if own_of_scans <= handed_on else ())
+
+
+def _objective_of(source: Path, config: TrainConfig, given: Given) -> Objective:
+    """The objective of a run to start from, with those of the given objects that it was trained with, too."""
+    named = {"model": config.model.name, "objective": config.objective.name}
+    objects = {what: getattr(given, what) for what in named}
+    same = {what: one for what, one in objects.items() if one is not None and name_of(one) == named[what]}
+    check_needs(read_facts(source / "run.json"), Given(**same), where=source)
+    return build_objective(config, given=Given(**same))
 
 
 def transfer_pretrained(state: TrainState, model: ModelConfig) -> TrainState:

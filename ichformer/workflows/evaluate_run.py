@@ -22,17 +22,15 @@ from ichformer.evaluation.scorable import check_numbers, why_stored_not_scored
 from ichformer.evaluation.summary import Summary
 from ichformer.evaluation.tables.table import NOT_SCORED, LevelName, columns, score_columns
 from ichformer.evaluation.thresholds import fix_thresholds
-from ichformer.inference.ensembles import Trained, open_trained
+from ichformer.inference.trained import Trained, open_trained
 from ichformer.models.contract import scan_features
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.run_facts import run_facts
-from ichformer.training.config import TrainConfig
 from ichformer.training.runs.outputs import TrainedOutputs
-from ichformer.training.runs.run import Run, seen_scans
+from ichformer.training.runs.run import seen_scans
 from ichformer.training.sharding.parallel import make_mesh, replicate, shard_batch
-from ichformer.training.trainer import train
 from ichformer.workflows.evaluate_table import judge
 from ichformer.workflows.frozen import Frozen, is_trained_now, keep_frozen, read_frozen
 
@@ -165,40 +163,16 @@ def freeze_ood(run: Trained, store: Store, *, train: str = "train", reference: s
     return distance
 
 
-def train_and_freeze(config: TrainConfig, run: Path | str, *, progress: bool = True) -> dict[str, float]:
-    """Trains, then freezes thresholds and the out-of-distribution score on the store's split "val".
-
-    That is done where the run is a classifier and there is such a split.
-
-    Several hosts only train: the first ``evaluate`` of the run fixes the thresholds, in one process.
-
-    Raises:
-      InputError: ``train`` objects, or scans of the split to train on leak into the store's other splits.
-    """
-    run = Path(run)
-    store = Store.open(config.data.store)
-    split = store.index["split"]
-    check_leakage(store.index[split == config.data.split], store.index[~split.isin(["", config.data.split])])
-    written = train(config, run, progress=progress)
-    (run / OOD_NAME).unlink(missing_ok=True)  # it would be of other parameters
-    alone = jax.process_count() == 1
-    if alone and config.objective.name == "classification" and "val" in set(store.index["split"]):
-        trained = Run.open(run)
-        keep_frozen(fix_frozen(trained, store), trained)
-        freeze_ood(trained, store, train=config.data.split)
-    return written
-
-
 def evaluate(
-    run_path: Path | str,
-    store_path: Path | str,
-    out: Path | str,
+    run_path: Path | str | Trained,
+    store_path: Path | str | Store,
+    out: Path | str | None,
     *,
     split: str = "test",
     prevalence: float | None = None,
     replicates: int = 2000,
 ) -> Summary:
-    """Judges a run or an ensemble on a split and writes ``judge.FILES`` into ``out``.
+    """Evaluates a run or an ensemble on a split; with ``out``, writes ``evaluate_table.FILES`` into that folder.
 
     Thresholds, and the predictions that calibration is mended on, come from the run. A run that has none yet gets them
     from the store's split "val"; where there is no such split, it is judged without thresholds, and that is said.
@@ -262,13 +236,14 @@ def with_familiarity(table: pd.DataFrame, percentiles: Float64[np.ndarray, " sca
     return table.assign(**{f"{GROUP_PREFIX}familiarity": table["series"].map(dict(zip(series, names, strict=True)))})
 
 
-def open_to_judge(run_path: Path | str, store_path: Path | str, split: str) -> tuple[Trained, Store]:
-    """A run or an ensemble, and a store to judge it on.
+def open_to_judge(run_path: Path | str | Trained, store_path: Path | str | Store, split: str) -> tuple[Trained, Store]:
+    """A run or an ensemble, and a store to evaluate it on; either may be open already.
 
     Raises:
       InputError: no run, another preparation than the run's, no such split, or scans that the run was trained on.
     """
-    run, store = open_trained(run_path), Store.open(store_path)
+    run = open_trained(run_path) if isinstance(run_path, Path | str) else run_path
+    store = Store.open(store_path) if isinstance(store_path, Path | str) else store_path
     check_preparation(run, store)
     judged, seen = store.index.iloc[store.rows(split)], seen_scans(run.path)
     if seen is not None:

@@ -9,7 +9,7 @@ from ichformer.evaluation.tables.files import predictions_csv, read_predictions
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds, thresholds_json
 from ichformer.files.lease import Held, is_held
 from ichformer.files.sets import write_set
-from ichformer.inference.ensembles import Trained
+from ichformer.inference.trained import Trained
 
 VALIDATION_NAME = "validation.csv"
 """The file in the folder of a run with the predictions that fixed its thresholds; calibration is mended on them."""

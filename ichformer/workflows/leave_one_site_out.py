@@ -22,7 +22,8 @@ from ichformer.pipeline.store.records import Store
 from ichformer.pipeline.store.resplit import resplit
 from ichformer.reporting.evaluation.page import render_sites_page
 from ichformer.training.config import TrainConfig
-from ichformer.workflows.evaluate_run import evaluate, train_and_freeze
+from ichformer.workflows.evaluate_run import evaluate
+from ichformer.workflows.train_run import train_and_freeze
 
 
 @dataclass(frozen=True, kw_only=True)

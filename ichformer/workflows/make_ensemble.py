@@ -14,14 +14,8 @@ from ichformer.cohorts.leakage import check_leakage
 from ichformer.errors import InputError
 from ichformer.evaluation.scorable import why_stored_not_scored
 from ichformer.evaluation.tables.table import LevelName
-from ichformer.inference.ensembles import (
-    EnsembleRun,
-    Snapshots,
-    assemble,
-    check_new,
-    open_members,
-    write_ensemble,
-)
+from ichformer.inference.ensemble_folder import check_new, write_ensemble
+from ichformer.inference.ensembles import EnsembleRun, Snapshots, assemble, open_members
 from ichformer.models.ensemble import View
 from ichformer.objectives.classification import LABEL_WEIGHTS, Classification
 from ichformer.pipeline.loader import evaluation_batches

@@ -13,7 +13,7 @@ from ichformer.evaluation.robustness import Key, Robustness, Unfamiliar, corrupt
 from ichformer.evaluation.tables.not_scored import check_scored
 from ichformer.evaluation.thresholds import json_bytes
 from ichformer.files.sets import write_set
-from ichformer.inference.ensembles import Trained
+from ichformer.inference.trained import Trained
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.robustness_picture import draw_robustness
 from ichformer.statistics.bootstrap import check_draws

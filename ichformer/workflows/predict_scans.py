@@ -26,8 +26,8 @@ from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_th
 from ichformer.explain.heat_map import heat_map
 from ichformer.faults import Fault, explain_failure
 from ichformer.files.writing import check_folder
-from ichformer.inference.ensembles import Trained, open_trained
 from ichformer.inference.scoring import score
+from ichformer.inference.trained import Trained, open_trained
 from ichformer.pipeline.preparation.recipe import even_volume, prepare_volume
 from ichformer.reporting.scan.numbers import prediction_values
 from ichformer.reporting.scan.outputs import (

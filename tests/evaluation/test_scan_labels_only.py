@@ -18,7 +18,7 @@ from ichformer.cohorts.registry import COHORTS
 from ichformer.evaluation.scorable import NO_BRAIN
 from ichformer.evaluation.tables.files import read_predictions
 from ichformer.evaluation.tables.table import NOT_SCORED, score_columns
-from ichformer.inference.ensembles import open_trained
+from ichformer.inference.trained import open_trained
 from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
 from ichformer.training.build import build_objective

@@ -14,7 +14,8 @@ from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, read_ood, write_ood
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, read_thresholds, write_thresholds
-from ichformer.inference.ensembles import ENSEMBLE_NAME, open_trained
+from ichformer.inference.ensembles import ENSEMBLE_NAME
+from ichformer.inference.trained import open_trained
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.training.config import DataConfig, TrainConfig, read_config

@@ -32,7 +32,7 @@ CONFIG = TrainConfig(
 
 
 class Noted:
-    """What happens in a training, as (what, number): steps, batches, validations, metrics, saves; and waiting for metrics."""
+    """What happens in a training, as (what, number): steps, batches, validations, metrics, saves, and waiting."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, int]] = []

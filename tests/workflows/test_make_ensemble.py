@@ -16,7 +16,8 @@ from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import hold_out_site
 from ichformer.errors import InputError
 from ichformer.evaluation.thresholds import read_thresholds
-from ichformer.inference.ensembles import open_members, open_trained
+from ichformer.inference.ensembles import open_members
+from ichformer.inference.trained import open_trained
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.cards import TO_FILL
 from ichformer.testing import tiny_cohort

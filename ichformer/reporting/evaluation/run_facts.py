@@ -9,7 +9,8 @@ import jax
 from ichformer import LABELS
 from ichformer.cohorts.patients import count_patients, same_nobody
 from ichformer.ct.geometry.missing import Missing
-from ichformer.inference.ensembles import EnsembleRun, Trained
+from ichformer.inference.ensembles import EnsembleRun
+from ichformer.inference.trained import Trained
 from ichformer.objectives.classification import LABEL_WEIGHTS
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.cards import Facts

@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Float
 
 from ichformer import LABELS, __version__
-from ichformer.inference.ensembles import Trained
+from ichformer.inference.trained import Trained
 from ichformer.reporting.scan.outputs import FORMAT
 from ichformer.reporting.scan.page import Reading, slice_z_mm
 from ichformer.training.runs.run import Run

@@ -3,12 +3,9 @@
 import dataclasses
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +26,14 @@ from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.preparation.config import PrepareConfig, check_prepare
-from ichformer.training.build import build_objective
+from ichformer.training.build import Given, build_objective
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig, read_config
 from ichformer.training.labels import as_trained
 from ichformer.training.optimizer.optim import build_optimizer
+from ichformer.training.runs.environment import environment
 from ichformer.training.runs.fingerprint import fingerprint
+from ichformer.training.runs.needs import check_needs
 from ichformer.training.runs.outputs import TrainedOutputs, read_trained
 from ichformer.training.runs.store_path import STORE_FACT, way_to_store
 from ichformer.training.state import TrainState, create_state
@@ -57,10 +56,10 @@ class Run:
 
     Attributes:
       path: its folder.
-      config: what it was told.
+      config: the settings of its training.
       prepare: how its scans were prepared, so that a new scan gets the same treatment.
       objective: with the model and its windows.
-      params: of the best checkpoint where the run was judged in between, or else of the newest; averaged where it
+      params: of the best checkpoint where the run has a validation, or else of the newest; averaged where it
         keeps an average.
       step: steps that they took.
       facts: commit, versions and hardware of the training.
@@ -105,11 +104,22 @@ class Run:
         return {"params": self.params}
 
     @classmethod
-    def open(cls, path: str | os.PathLike) -> "Run":
-        """Reads a run's folder; InputError where it is none, has no checkpoint yet or is no classifier."""
+    def open(cls, path: str | os.PathLike, given: Given = Given()) -> "Run":
+        """Reads the folder of a run.
+
+        Args:
+          path: the folder.
+          given: the objects that it was trained with in place of names.
+
+        Raises:
+          InputError: it is no run, has no checkpoint yet, is no classifier, or needs a plugin or an object that is not
+            there.
+        """
         path = Path(path)
         config = read_config(path / "config.json")
-        objective = build_objective(config)
+        facts = read_facts(path / "run.json")
+        check_needs(facts, given, where=path)
+        objective = build_objective(config, given=given)
         if not isinstance(objective, Classification):
             raise InputError(
                 f"was trained for {config.objective.name!r} and gives no labels",
@@ -126,12 +136,12 @@ class Run:
             objective=objective,
             params=params,
             step=step,
-            facts=read_facts(path / "run.json"),
+            facts=facts,
         )
 
 
 def start_run(path: Path | str, config: TrainConfig, prepare: PrepareConfig, **facts: Any) -> None:
-    """Makes the run's folder, or checks that the one that is there was told the same and may be gone on with.
+    """Makes the run's folder, or checks that the one that is there has the same settings and may be gone on with.
 
     ``facts`` go into the record of a new one.
     """
@@ -256,40 +266,6 @@ def initial_state(objective: Objective, config: TrainConfig, size: int) -> Train
     )
     params = objective.init(jax.random.key(config.seed), one_scan)["params"]
     return create_state(params, build_optimizer(config.optim, config.steps), ema=config.ema_decay > 0)
-
-
-def environment() -> dict[str, Any]:
-    """Commit, versions and hardware, for the record; nothing that names a person or a machine."""
-    return {
-        "commit": _commit(),
-        "versions": {"python": platform.python_version()}
-        | {
-            name: version(name) for name in ("ichformer", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
-        },
-        "hardware": {
-            "devices": [device.device_kind for device in jax.devices()],
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-        },
-    }
-
-
-def _commit() -> str:
-    """The commit of the source tree that runs, with "+changes" where it has any; "" for an installed package."""
-    root = Path(__file__).parents[3]
-    if not (root / ".git").exists():
-        return ""
-    try:
-        text = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty=+changes", "--abbrev=12", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return text.strip()
 
 
 def read_facts(path: Path) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""The settings of an objective. No JAX."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from ichformer import LABELS
+from ichformer.ct.windows import WINDOWS, Window
+from ichformer.errors import InputError, one_line
+from ichformer.settings import check_ranges, check_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """What is optimised.
+
+    Attributes:
+      name: "classification" of slices and scans; "mae", a masked autoencoder over slices; or a name that a plugin
+        registers.
+      windows: display windows that become the channels of the input, by name (``ichformer.ct.windows.WINDOWS``).
+      neighbours: slices of either side that come as further channels (1 is the "2.5-D" of RSNA 2019's winners).
+      labels: classification: the labels to train; each has to have positives and negatives among the training scans or
+        slices. By default every label that has both is trained, and the training says which are left out.
+      scan_weight: classification: weight of the scan's loss beside the slices' loss.
+      loss: classification: of each label: "bce" (binary cross-entropy), "focal" (Lin et al. 2017) or "asymmetric"
+        (Ridnik et al. 2021). The last two count less what is told well already, for rare labels.
+      positive_weight: classification with "bce": how often a positive counts; above 1 it raises the sensitivity.
+      mask_ratio: mae: part of a slice's patches that is hidden.
+      decoder_width: mae: features of the decoder.
+      decoder_depth: mae: blocks of the decoder.
+    """
+
+    name: str = "classification"
+    windows: tuple[str, ...] = ("brain", "subdural", "bone")
+    neighbours: int = 0
+    labels: tuple[str, ...] = ()
+    scan_weight: float = 1.0
+    loss: Literal["bce", "focal", "asymmetric"] = "bce"
+    positive_weight: float = 1.0
+    mask_ratio: float = 0.75
+    decoder_width: int = 128
+    decoder_depth: int = 2
+
+    def __post_init__(self) -> None:
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "--objective.")
+        for what, names, known in (("window", self.windows, tuple(WINDOWS)), ("label", self.labels, LABELS)):
+            if unknown := [name for name in names if name not in known]:
+                raise InputError(
+                    f"there is no {what} {one_line(unknown[0])!r}",
+                    where=f"--objective.{what}s",
+                    mend=f"choose of {', '.join(known)}",
+                )
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                raise InputError(f"names {twice[0]} twice", where=f"--objective.{what}s", mend="name each once")
+        if self.positive_weight != 1 and self.loss != "bce":
+            raise InputError('goes with "bce" only', where="--objective.positive-weight", mend="leave it out")
+        width = self.decoder_width
+        check_ranges(
+            "--objective.",
+            ("windows", self.windows, bool(self.windows), "at least one window"),
+            ("windows", len(self.windows), len(self.windows) <= 16, "at most 16 windows"),
+            (
+                "neighbours",
+                self.neighbours,
+                0 <= self.neighbours <= 32,
+                "0 for the slice alone, 1 for one on either side, at most 32",
+            ),
+            ("scan_weight", self.scan_weight, self.scan_weight >= 0, "a number of 0 or more"),
+            ("positive_weight", self.positive_weight, self.positive_weight > 0, "a number above 0"),
+            ("mask_ratio", self.mask_ratio, 0 < self.mask_ratio < 1, "a number above 0 and below 1"),
+            (
+                "decoder_width",
+                width,
+                4 <= width <= 8192 and width % (4 if width < 64 else 32) == 0,
+                "a multiple of 32, at most 8192",
+            ),
+            ("decoder_depth", self.decoder_depth, 1 <= self.decoder_depth <= 128, "1 to 128 blocks"),
+        )
+
+    @property
+    def display_windows(self) -> tuple[Window, ...]:
+        """The windows that ``windows`` names."""
+        return tuple(WINDOWS[name] for name in self.windows)
+
+    @property
+    def channels(self) -> str:
+        """What the channels of the input are, in words."""
+        beside = f" of the slice and {self.neighbours} on either side" if self.neighbours else ""
+        return f"windows {', '.join(self.windows)}{beside}"
