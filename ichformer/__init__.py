@@ -1,10 +1,49 @@
 """Transformers that find intracranial haemorrhage and its five subtypes on non-contrast head CT, in JAX and Flax.
 
-Example:
+From scans and a table of labels to a trained model, and from a scan to its scores:
+
   >>> import ichformer as ich
-  >>> model = ich.create_model("hybrid_nano", labels=("bleed", "fracture"))
-  >>> model.labels
-  ('bleed', 'fracture')
+  >>> store = ich.prepare("folder", source="scans/", labels="labels.csv", out="store", progress=False)
+  >>> run = ich.train(store, model="hybrid_nano", out="runs/first", progress=False)
+  >>> run = ich.open_run("runs/first")
+  >>> volume = ich.read_volume("scan/")
+  >>> prediction = run.predict(volume)
+  >>> sorted(prediction.scan_scores) == sorted(ich.LABELS)
+  True
+  >>> run.explain(volume, "any").shape == volume.hu.shape
+  True
+  >>> summary = run.evaluate(store, out="evaluation")
+
+Scores of any model are evaluated and compared from a table, which is a file or a DataFrame:
+
+  >>> summary = ich.evaluate(table)
+  >>> comparison = ich.compare(table, other_table)
+
+Models are Flax modules, and take labels of your own:
+
+  >>> import jax
+  >>> ich.list_models("swin*")
+  ('swin3d_nano', 'swin3d_t', 'swin3d_s', 'swin3d_b')
+  >>> model = ich.create_model("cnn2d_nano", labels=("bleed", "fracture"))
+  >>> variables = model.init(jax.random.key(0), **ich.example_inputs(model))
+
+Own models, encoders, objectives, cohorts and corruptions are registered by decorators: ``ich.register_model``,
+``ich.register_encoder``, ``ich.register_objective``, ``ich.register_cohort`` and ``ich.register_corruption``.
+
+A bad input is one line that says what to do:
+
+  >>> try:
+  ...     ich.open_run("nowhere")
+  ... except ich.InputError as error:
+  ...     print(error)
+  nowhere/config.json: there is no run here; name the folder of a run that was trained
+
+What these functions take and give has names for type hints:
+
+  >>> isinstance(volume, ich.Volume), isinstance(store, ich.Store), isinstance(run, ich.TrainedModel)
+  (True, True, True)
+  >>> ich.SUBTYPES == ich.LABELS[:-1]
+  True
 
 Importing this package loads nothing heavy: each name is imported when it is first used. Everything else is imported
 from the room that holds it (``ichformer.ct``, ``ichformer.models`` ...).

@@ -40,7 +40,9 @@ def make_settings(kind: type[T], given: Any, *, where: str, **fixed: Any) -> T:
     if isinstance(given, kind):
         return dataclasses.replace(given, **fixed) if fixed else given  # type: ignore[type-var]
     if not isinstance(given, Mapping | None):
-        raise InputError(f"found {one_line(repr(given))}", where=where, mend=f"give a dictionary or a {kind.__name__}")
+        raise InputError(
+            f"found {one_line(repr(given))}", where=where, mend=f"give a dictionary or an instance of {kind.__name__}"
+        )
     values = {**(given or {}), **fixed}
     hints: dict[str, Any] = _hints(kind)  # type: ignore[arg-type]
     for name in values:

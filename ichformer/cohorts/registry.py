@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import pandas as pd
 
@@ -11,6 +11,7 @@ from ichformer.cohorts.folder import adapter as folder
 from ichformer.registry import Registry
 
 
+@runtime_checkable
 class Load(Protocol):
     """An adapter: it reads the files of a cohort into a Study index.
 

@@ -184,7 +184,7 @@ def _start(
     facts: dict[str, Any] = {}
     needs = needs_of(config, given, store.index["cohort"])
     if not (run / "config.json").exists():
-        reached = reached_outputs(config, given, objective, shapes, size=prepared.size)
+        reached = reached_outputs(config, objective, shapes, size=prepared.size, given=given)
         facts = {TRAINED_NAME: None if reached is None else reached.to_json(), **pretrained_facts(config.model)}
         facts |= {SCANS_FACT: hash_scans(store, config.data.split), NEEDS_FACT: needs}
     start_run(run, config, prepared, **facts)

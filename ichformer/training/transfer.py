@@ -51,16 +51,16 @@ def transfer_params(state: TrainState, source: Path, given: Given = Given()) -> 
 
 
 def reached_outputs(
-    config: TrainConfig, given: Given, objective: Objective, params: Any, *, size: int
+    config: TrainConfig, objective: Objective, params: Any, *, size: int, given: Given = Given()
 ) -> TrainedOutputs | None:
     """The outputs that a training, or the run that it starts from, reaches.
 
     Args:
       config: of the training.
-      given: objects in place of what the settings name.
       objective: that it optimises, with the labels that it has losses for (``labels.for_known_labels``).
       params: its parameters or their shapes.
       size: rows and columns of a slice.
+      given: objects in place of what the settings name.
 
     Returns:
       None where the objective has no labels, and where it depends on a run that does not say what it was trained for.

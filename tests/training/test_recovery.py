@@ -117,7 +117,7 @@ def test_a_run_of_another_version_of_the_model_is_refused_and_left_as_it_is(conf
     before = kept(run)
     entry = registered_models()[config.model.name]
     changed = dataclasses.replace(entry, options=entry.options | {"scan_pool": "attention"})
-    monkeypatch.setitem(registered_models(), config.model.name, changed)
+    monkeypatch.setattr(registered_models(), "_things", {**registered_models(), config.model.name: changed})
     wanted = r"head/scan_logits/bias is nothing there and 6 here, and so for 6 more; take the ichformer whose commit"
     with pytest.raises(InputError, match=wanted):
         Run.open(run)

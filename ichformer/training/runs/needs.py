@@ -33,6 +33,10 @@ class _Need(msgspec.Struct, frozen=True, kw_only=True):
     """Of the text of an object, so that one with other settings is told; "" for what has a registered name."""
 
 
+class _Needs(msgspec.Struct):
+    needs: list[_Need]
+
+
 def name_of(thing: Any) -> str:
     """How a configuration names an object: ``module:class``, which no registered name can be."""
     made = thing if hasattr(thing, "__qualname__") else type(thing)
@@ -73,7 +77,7 @@ def check_same_needs(facts: dict[str, Any], needs: list[dict[str, Any]], *, wher
     """InputError where a run is to be gone on with, but was begun with other objects or plugins."""
     before, now = (
         {(need.what, need.name, need.settings_sha256) for need in each if need.what != "cohort"}
-        for each in (_read(facts, where), convert(needs, list[_Need], where=where, mend=_MEND))
+        for each in (_read(facts, where), _read({NEEDS_FACT: needs}, where))
     )
     if before != now:
         other = min(before ^ now)
@@ -105,7 +109,7 @@ def _check_need(need: _Need, thing: Any, where: object) -> None:
 
 
 def _read(facts: dict[str, Any], where: object) -> list[_Need]:
-    return convert(facts.get(NEEDS_FACT) or [], list[_Need], where=f"{where}, {NEEDS_FACT}", mend=_MEND)
+    return convert({NEEDS_FACT: facts.get(NEEDS_FACT, [])}, _Needs, where=where, mend=_MEND).needs
 
 
 def _of_object(what: Any, thing: Any) -> _Need:
