@@ -2,7 +2,6 @@
 
 import doctest
 import inspect
-import os
 import shutil
 import subprocess
 import sys

@@ -65,7 +65,7 @@ def darker(sample: Sample, rng: np.random.Generator) -> Sample:
 
 
 def too_few(sample: Sample, rng: np.random.Generator) -> Sample:
-    return dataclasses.replace(sample, hu=sample.hu[:1])
+    return dataclasses.replace(sample, hu=sample.hu[:1], slice_labels=sample.slice_labels[:1])
 
 
 SHORT = {"steps": 2, "data": {"batch_size": 2, "num_slices": 4}, "parallel": {"data": 1}, "progress": False}
@@ -246,7 +246,9 @@ def test_an_opened_run_predicts_explains_and_gives_features(tiny_run):
     assert f"slice_vit_nano, {run.run.step} steps" in repr(run)
     found = run.predict(volume)
     assert found.not_scored is None
-    assert set(found.scan_scores) == set(run.labels)
+    trained = run.run.trained_outputs
+    assert (tuple(found.scan_scores), tuple(found.slice_scores)) == (trained.scan, trained.slice)
+    assert "any" in trained.scan
     assert all(
         values.shape == (len(volume.hu),) and values.dtype == np.float32 for values in found.slice_scores.values()
     )
@@ -274,9 +276,11 @@ def test_scores_are_those_of_the_store(tiny_run, tiny_store):
     index = read_index(tiny_store.parent / "cohort" / "studies.csv").set_index("series")
     row = table[table["slice"] == ""].iloc[0]
     found = run.predict(ich.read_volume(index.loc[row["series"], "path"]))
-    for label in LABELS:
+    assert "any" in found.scan_scores
+    for label in found.scan_scores:
         assert found.scan_scores[label] == pytest.approx(row[f"score_{label}"], abs=1e-5)
-        slices = table[(table["series"] == row["series"]) & (table["slice"] != "")]
+    slices = table[(table["series"] == row["series"]) & (table["slice"] != "")]
+    for label in found.slice_scores:
         np.testing.assert_allclose(found.slice_scores[label], slices[f"score_{label}"], atol=1e-5)
 
 
