@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from ichformer.ct.windows import WINDOWS, Window
 from ichformer.errors import InputError
+from ichformer.labels import SIX, LabelSet
 from ichformer.models.encoders.patch_encoder import PatchEncoder
 from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.registry import create_model, model_options
@@ -16,9 +17,9 @@ from ichformer.objectives.mae import MaskedAutoencoder, MaskedSlices
 from ichformer.training.config import ModelConfig, TrainConfig
 
 
-def build_objective(config: TrainConfig) -> Objective:
-    """The objective with its model; InputError where the two do not go together."""
-    model = configured_model(config.model)
+def build_objective(config: TrainConfig, label_set: LabelSet = SIX) -> Objective:
+    """The objective with its model, for a store's label set; InputError where they do not go together."""
+    model = configured_model(config.model, label_set)
     windows, neighbours = named_windows(config.objective.windows), config.objective.neighbours
     if config.objective.name == "classification":
         return Classification(
@@ -26,8 +27,10 @@ def build_objective(config: TrainConfig) -> Objective:
             windows=windows,
             scan_weight=config.objective.scan_weight,
             neighbours=neighbours,
+            label_set=label_set,
             loss_name=config.objective.loss,
             positive_weight=config.objective.positive_weight,
+            target_loss_name=config.objective.target_loss,
         )
     if not (isinstance(model, SliceSequence) and isinstance(model.encoder, PatchEncoder)):
         raise InputError(
@@ -43,7 +46,7 @@ def build_objective(config: TrainConfig) -> Objective:
     )
 
 
-def configured_model(config: ModelConfig) -> nn.Module:
+def configured_model(config: ModelConfig, label_set: LabelSet = SIX) -> nn.Module:
     """The model, with what was asked of it and what its pretrained weights want; InputError for what it has not."""
     known = model_options(config.name)
     asked = {
@@ -54,6 +57,14 @@ def configured_model(config: ModelConfig) -> nn.Module:
     for name in asked.keys() - known:
         raise InputError(
             f"{config.name} has no such option", where=f"--model.{name.replace('_', '-')}", mend="leave it out"
+        )
+    if "labels" in known:
+        asked["labels"] = label_set.columns
+    elif not label_set.is_default:
+        raise InputError(
+            f"{config.name} has no setting 'labels', so it scores the six labels of ichformer.LABELS only",
+            where="--model.name",
+            mend=f"name a model that takes labels; the store has {', '.join(label_set.columns)}",
         )
     if config.pretrained:
         asked |= wanted_options(config.name, named_layout(config.pretrained_layout))

@@ -3,17 +3,18 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import get_args
 
-from ichformer import LABELS
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
 from ichformer.files.json_files import read_json
 from ichformer.files.writing import write_text
 from ichformer.objectives.base import Objective
-from ichformer.objectives.classification import Classification
+from ichformer.objectives.classification import Classification, Level
 from ichformer.pipeline.known_labels import KnownLabels, LabelCounts, format_known_labels, known_labels
+from ichformer.pipeline.label_statistics import measure_labels
 from ichformer.pipeline.store.records import Store
 from ichformer.training.config import TrainConfig
-from ichformer.training.runs.outputs import TrainedOutputs
+from ichformer.training.runs.outputs import RecordedOutputs
 
 LABELS_NAME = "labels.json"
 """The file in the folder of a run with what is known of the labels of its training scans, and which were trained."""
@@ -22,19 +23,29 @@ LABELS_NAME = "labels.json"
 def for_known_labels(objective: Objective, config: TrainConfig, store: Store) -> tuple[Objective, KnownLabels | None]:
     """The objective without the losses that nothing can be learnt from, and what is known of the labels.
 
-    A label has a loss in slices where positive and negative slices are known of it, and in scans likewise. An objective
-    that needs no labels comes back as it is, with None.
+    A label has a loss in slices where positive and negative slices are known of it, and a target where two different
+    values are; in scans likewise. What the losses need to know of the split is measured. An objective that needs no
+    labels comes back as it is, with None.
 
     Raises:
-      InputError: nothing is known of any label, no label has both positives and negatives, or one that
-        ``config.objective.labels`` names has not.
+      InputError: the store has no such label, nothing is known of any label, none can be trained, or one that
+        ``config.objective.labels`` names cannot.
     """
     if not isinstance(objective, Classification):
         return objective, None
     known = known_labels(store, config.data.split, num_slices=config.data.num_slices)
-    asked = config.objective.labels or LABELS
-    slice_labels = tuple(name for name in asked if known.counts[name].has_both_slices)
-    scan_labels = tuple(name for name in asked if known.counts[name].has_both_scans and objective.scan_weight)
+    asked = config.objective.labels or store.label_set.columns
+    if unknown := [name for name in asked if name not in store.label_set.columns]:
+        raise InputError(
+            f"there is no label {one_line(unknown[0])!r} in {store.path}",
+            where="--objective.labels",
+            mend=f"choose of {', '.join(store.label_set.columns)}",
+        )
+    measured = measure_labels(store, config.data.split, known)
+    in_slices = {name for name, count in known.counts.items() if count.has_both_slices} | {*measured.slice_targets}
+    in_scans = {name for name, count in known.counts.items() if count.has_both_scans} | {*measured.scan_targets}
+    slice_labels = tuple(name for name in asked if name in in_slices)
+    scan_labels = tuple(name for name in asked if name in in_scans and objective.scan_weight)
     trained = {*slice_labels, *scan_labels}
     lacking = [name for name in asked if name not in trained]
     if not any(count.is_known for count in known.counts.values()):
@@ -51,18 +62,21 @@ def for_known_labels(objective: Objective, config: TrainConfig, store: Store) ->
             where="--objective.labels" if config.objective.labels else store.path,
             mend=f"{leave} labelled scans: training needs positives and negatives",
         )
-    return dataclasses.replace(objective, slice_labels=slice_labels, scan_labels=scan_labels), known
+    objective = dataclasses.replace(objective, slice_labels=slice_labels, scan_labels=scan_labels)
+    if store.label_set.targets or objective.loss_name == "logit_adjusted":
+        objective = dataclasses.replace(objective, slice_statistics=measured.slice, scan_statistics=measured.scan)
+    return objective, known
 
 
 def format_labels(known: KnownLabels, objective: Objective) -> str:
     """What is known of each label, and which are not trained, for the terminal."""
     assert isinstance(objective, Classification)
-    trained = {*objective.slice_labels, *objective.scan_labels}
+    trained = {*objective.labels_with_loss("slice"), *objective.labels_with_loss("scan")}
     left_out = [_said(name, count) for name, count in known.counts.items() if name not in trained]
     lines = [format_known_labels(known)]
     if left_out:
         lines.append(f"Not trained: {'; '.join(left_out)}.")
-    if objective.scan_labels and not objective.slice_labels:
+    if objective.labels_with_loss("scan") and not objective.labels_with_loss("slice"):
         lines.append("No label is trained on slices: positive and negative slices are known of none.")
     return "\n".join(lines)
 
@@ -70,7 +84,8 @@ def format_labels(known: KnownLabels, objective: Objective) -> str:
 def write_labels(known: KnownLabels, objective: Objective, run: Path) -> None:
     """Writes ``LABELS_NAME`` into the folder of a run."""
     assert isinstance(objective, Classification)
-    values = known.to_json() | {"trained": {"slice": objective.slice_labels, "scan": objective.scan_labels}}
+    trained = {level: objective.labels_with_loss(level) for level in get_args(Level)}
+    values = known.to_json() | {"trained": trained}
     write_text(json.dumps(values, indent=2) + "\n", run / LABELS_NAME)
 
 
@@ -91,7 +106,7 @@ def as_trained(objective: Classification, run: Path) -> Classification:
 class _Labels:
     """What is read of ``LABELS_NAME``."""
 
-    trained: TrainedOutputs
+    trained: RecordedOutputs
 
 
 def _said(name: str, count: LabelCounts) -> str:
