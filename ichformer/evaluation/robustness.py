@@ -65,7 +65,10 @@ class CorruptedStore(Store):
 def corrupted(store: Store, key: Key, *, seed: int = 0) -> CorruptedStore:
     """The store with a corruption over it."""
     return CorruptedStore(
-        path=store.path, config=store.config, index=store.index, corruption=key[0], severity=key[1], seed=seed
+        **{field.name: getattr(store, field.name) for field in fields(Store)},
+        corruption=key[0],
+        severity=key[1],
+        seed=seed,
     )
 
 
