@@ -58,14 +58,17 @@ class CorruptedStore(Store):
             scan,
             volume=worse.volume,
             mask=worse.mask,
-            slice_labels=labels_of_slabs(scan.slice_labels, worse.weights),
+            slice_labels=labels_of_slabs(scan.slice_labels, worse.weights, num_targets=len(self.label_set.targets)),
         )
 
 
 def corrupted(store: Store, key: Key, *, seed: int = 0) -> CorruptedStore:
     """The store with a corruption over it."""
     return CorruptedStore(
-        **{field.name: getattr(store, field.name) for field in fields(Store)},
+        path=store.path,
+        config=store.config,
+        index=store.index,
+        label_set=store.label_set,
         corruption=key[0],
         severity=key[1],
         seed=seed,

@@ -1,4 +1,4 @@
-"""How well predicted quantities agree with true ones: errors, bias with limits of agreement, correlation, concordance."""
+"""Agreement of predicted with true quantities: errors, bias with limits of agreement, correlation, concordance."""
 
 import numpy as np
 from jaxtyping import Float64, Int64

@@ -10,8 +10,8 @@ from ichformer.files.json_files import read_json
 from ichformer.files.writing import write_text
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification, Level
-from ichformer.pipeline.known_labels import KnownLabels, LabelCounts, format_known_labels, known_labels
-from ichformer.pipeline.label_statistics import measure_labels
+from ichformer.pipeline.known_labels import KnownLabels, LabelCounts, TargetCounts, format_known_labels, known_labels
+from ichformer.pipeline.label_statistics import scan_statistics, slice_statistics
 from ichformer.pipeline.store.records import Store
 from ichformer.training.config import TrainConfig
 from ichformer.training.runs.outputs import RecordedOutputs
@@ -41,14 +41,16 @@ def for_known_labels(objective: Objective, config: TrainConfig, store: Store) ->
             where="--objective.labels",
             mend=f"choose of {', '.join(store.label_set.columns)}",
         )
-    measured = measure_labels(store, config.data.split, known)
-    in_slices = {name for name, count in known.counts.items() if count.has_both_slices} | {*measured.slice_targets}
-    in_scans = {name for name, count in known.counts.items() if count.has_both_scans} | {*measured.scan_targets}
+    in_slices = {name for name, count in known.counts.items() if count.has_both_slices}
+    in_slices |= {name for name, count in known.targets.items() if count.slice_spread > 0}
+    in_scans = {name for name, count in known.counts.items() if count.has_both_scans}
+    in_scans |= {name for name, count in known.targets.items() if count.scan_spread > 0}
     slice_labels = tuple(name for name in asked if name in in_slices)
     scan_labels = tuple(name for name in asked if name in in_scans and objective.scan_weight)
     trained = {*slice_labels, *scan_labels}
     lacking = [name for name in asked if name not in trained]
-    if not any(count.is_known for count in known.counts.values()):
+    counts = known.counts | known.targets
+    if not any(count.is_known for count in counts.values()):
         raise InputError(
             f"no label of any scan or slice is known in the split {known.split!r}",
             where=store.path,
@@ -58,13 +60,16 @@ def for_known_labels(objective: Objective, config: TrainConfig, store: Store) ->
         others = [name for name in asked if name in trained]
         leave = f"leave it out (--objective.labels {' '.join(others)}), or add" if others else "add"
         raise InputError(
-            f"{_said(lacking[-1], known.counts[lacking[-1]])} in the split {known.split!r}",
+            f"{_said(lacking[-1], counts[lacking[-1]])} in the split {known.split!r}",
             where="--objective.labels" if config.objective.labels else store.path,
-            mend=f"{leave} labelled scans: training needs positives and negatives",
+            mend=f"{leave} labelled scans: training needs positives and negatives"
+            + ", and different values of each target" * bool(known.targets),
         )
     objective = dataclasses.replace(objective, slice_labels=slice_labels, scan_labels=scan_labels)
     if store.label_set.targets or objective.loss_name == "logit_adjusted":
-        objective = dataclasses.replace(objective, slice_statistics=measured.slice, scan_statistics=measured.scan)
+        objective = dataclasses.replace(
+            objective, slice_statistics=slice_statistics(known), scan_statistics=scan_statistics(known)
+        )
     return objective, known
 
 
@@ -72,7 +77,7 @@ def format_labels(known: KnownLabels, objective: Objective) -> str:
     """What is known of each label, and which are not trained, for the terminal."""
     assert isinstance(objective, Classification)
     trained = {*objective.labels_with_loss("slice"), *objective.labels_with_loss("scan")}
-    left_out = [_said(name, count) for name, count in known.counts.items() if name not in trained]
+    left_out = [_said(name, count) for name, count in (known.counts | known.targets).items() if name not in trained]
     lines = [format_known_labels(known)]
     if left_out:
         lines.append(f"Not trained: {'; '.join(left_out)}.")
@@ -109,9 +114,11 @@ class _Labels:
     trained: RecordedOutputs
 
 
-def _said(name: str, count: LabelCounts) -> str:
+def _said(name: str, count: LabelCounts | TargetCounts) -> str:
     if not count.is_known:
         return f"{name} (nothing is known of it)"
+    if isinstance(count, TargetCounts):
+        return f"{name} (known of {count.known_scans} scans and {count.known_slices} slices, all the same value)"
     return (
         f"{name} (known of {count.positive_scans} positive and {count.negative_scans} negative scans, "
         f"{count.positive_slices} positive and {count.negative_slices} negative slices)"
