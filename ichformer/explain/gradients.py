@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
-from ichformer import LABELS
 from ichformer.models.contract import CAM_LAYER, Prediction
 
 _COLLECTION = "perturbations"
@@ -41,8 +40,8 @@ def grad_cam(
       x: windowed slices in [0, 1].
       slice_mask: False where a slice is padding.
       spacing_mm: (z, y, x) of each scan.
-      label: position in ``LABELS``, or one weight for each of them; the score is the weighted sum of the logits. Under
-        ``jit``, weights let one compilation serve every label.
+      label: position in the model's labels, or one weight for each of them; the score is the weighted sum of the
+        logits. Under ``jit``, weights let one compilation serve every label.
       level: whose logit is explained.
 
     Returns:
@@ -92,7 +91,6 @@ def _gradient_and_grid(
     level: Literal["scan", "slice"],
 ) -> tuple[Float[Array, "b s gh gw d"], Float[Array, "b s gh gw d"]]:
     """The score's gradient at the feature grid, and the grid, in float32."""
-    weights = jax.nn.one_hot(label, len(LABELS)) if isinstance(label, int) else label
     state = {name: values for name, values in variables.items() if name != _COLLECTION}
 
     def grown() -> Any:
@@ -105,6 +103,7 @@ def _gradient_and_grid(
         else:
             # where, not a product: what stands at masked slices means nothing and may be NaN.
             logits = jnp.where(slice_mask[..., None], prediction.slice_logits, 0.0).sum(axis=1)
+        weights = jax.nn.one_hot(label, logits.shape[-1]) if isinstance(label, int) else label
         return (logits.astype(jnp.float32) @ weights).sum(), prediction.features[CAM_LAYER]
 
     shapes = jax.eval_shape(grown)

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int16
 
-from ichformer import LABELS
 from ichformer.ct.geometry.regrid import affine_of_cells, resample_like
 from ichformer.ct.volume import Volume
 from ichformer.explain.gradients import for_display, hires_cam
@@ -37,13 +36,14 @@ def heat_map(
       variables: see there.
       prepared: the scan that the model sees.
       volume: the scan that is shown; the same slices, before they were framed and their tilt removed.
-      label: one of ``LABELS``.
+      label: of the objective's label set.
       level: whose score is explained; the slices' unless they were never trained.
 
     Returns:
       A grid over each slice of ``volume``, edge to edge; 0 where the model saw nothing of it.
     """
-    weights = jax.nn.one_hot(LABELS.index(label), len(LABELS))
+    columns = objective.label_set.columns
+    weights = jax.nn.one_hot(columns.index(label), len(columns))
     maps = np.asarray(_cam(objective, variables, *batch_of_one(prepared), weights, level)[0, : len(prepared.hu)])
     affine = affine_of_cells(prepared.affine, prepared.hu.shape[1:], maps.shape[1:])
     return np.asarray(for_display(jnp.asarray(resample_like(maps, affine, _coarse(volume)))))
