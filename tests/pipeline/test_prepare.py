@@ -26,7 +26,7 @@ from ichformer.ct.geometry.regrid import remove_tilt
 from ichformer.ct.io.scans import read_volume
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
-from ichformer.pipeline.preparation import prepare as prepare_module
+from ichformer.pipeline.preparation import shards
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.prepare import prepare
 from ichformer.pipeline.preparation.recipe import prepare_volume
@@ -146,7 +146,7 @@ def test_only_what_is_missing_or_damaged_or_changed_is_done(index, tmp_path):
     out = tmp_path / "store"
     store = prepare_here(index, out)
     whole = digests(out)
-    cut, gone = (pathlib.Path(path) for path in store.shard_paths([1, 3]))
+    cut, gone = (pathlib.Path(path) for path in shard_paths(store, [1, 3]))
     cut.write_bytes(cut.read_bytes()[:1000])
     gone.unlink()
     prepare_here(index, out)
@@ -154,7 +154,7 @@ def test_only_what_is_missing_or_damaged_or_changed_is_done(index, tmp_path):
     # A split does not touch the pixels, another label does.
     store = prepare_here(index.assign(split="val"), out)
     assert set(store.index["split"]) == {"val"}
-    assert store.shard_paths(range(6)) == prepare_here(index, out).shard_paths(range(6))
+    assert shard_paths(store, range(6)) == shard_paths(prepare_here(index, out), range(6))
     relabelled = index.copy()
     relabelled.loc[0, ["slice_labels", "mask"]] = ""
     again = prepare_here(relabelled, out)
@@ -320,7 +320,7 @@ def test_a_nifti_file_and_an_archive_are_prepared_like_a_folder(index, tmp_path)
     ("error", "words"),
     [
         (MemoryError("no room"), "needs more memory than there is (MemoryError)"),
-        (KeyError("x"), "a fault of ichformer (KeyError in ichformer/pipeline/preparation/prepare.py, line "),
+        (KeyError("x"), "a fault of ichformer (KeyError in ichformer/pipeline/preparation/shards.py, line "),
     ],
 )
 def test_a_fault_in_one_series_does_not_stop_the_rest(index, tmp_path, monkeypatch, error, words):
@@ -332,7 +332,7 @@ def test_a_fault_in_one_series_does_not_stop_the_rest(index, tmp_path, monkeypat
             raise error
         return read_place(*args, **named)
 
-    monkeypatch.setattr(prepare_module, "read_place", faulty)
+    monkeypatch.setattr(shards, "read_place", faulty)
     store = prepare_here(index, tmp_path / "store")
     assert len(store.index) == 5
     (row,) = rejects(store)
