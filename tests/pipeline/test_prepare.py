@@ -34,7 +34,7 @@ from ichformer.pipeline.preparation.workers import run_all
 from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
 from tests.ct.builders import ramp, write_series
-from tests.stores import CONFIG, prepare_here
+from tests.stores import CONFIG, prepare_here, shard_paths
 from tests.typecheck import unchecked
 
 
@@ -130,9 +130,7 @@ def test_interrupted_and_gone_on_with(index, tmp_path, monkeypatch):
         Store.open(out)
     (out / "shards" / ".half.array_record.1.tmp").write_bytes(b"of a killed worker")
     reads = []
-    monkeypatch.setattr(
-        prepare_module, "read_place", lambda *args, **named: reads.append(1) or read_place(*args, **named)
-    )
+    monkeypatch.setattr(shards, "read_place", lambda *args, **named: reads.append(1) or read_place(*args, **named))
     store = prepare_here(index, out)
     assert len(reads) == 3
     assert made.items() <= {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}.items()
@@ -398,7 +396,7 @@ def test_a_full_disk_stops_it_and_leaves_no_half_shard(index, tmp_path, monkeypa
         def write(self, _: bytes) -> None:
             raise RuntimeError("No space left on device")
 
-    monkeypatch.setattr(prepare_module, "ArrayRecordWriter", FullDisk)
+    monkeypatch.setattr(shards, "ArrayRecordWriter", FullDisk)
     with pytest.raises(InputError, match="free some space"):
         prepare_here(index, tmp_path / "store")
     assert list((tmp_path / "store" / "shards").iterdir()) == []
