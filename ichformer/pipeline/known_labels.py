@@ -155,19 +155,16 @@ def known_labels(store: Store, split: str, *, num_slices: int) -> KnownLabels:
 
 def format_known_labels(known: KnownLabels) -> str:
     """A table for the terminal, and how scans without labels of their slices are seen."""
-    columns = ("scans with", "without", "slices with", "without")
     lines = [f"labels known in the split {one_line(known.split)!r}, {known.n_scans} scans:"]
-    lines.append(f"  {'':<18}" + "".join(f"{column:>12}" for column in columns))
+    lines.append(_row("", "scans with", "without", "slices with", "without"))
     for name, count in known.counts.items():
         values = (count.positive_scans, count.negative_scans, count.positive_slices, count.negative_slices)
-        lines.append(f"  {name:<18}" + "".join(f"{value:>12,}" for value in values))
+        lines.append(_row(name, *(f"{value:,}" for value in values)))
     if known.targets:
-        columns = ("scans", "slices", "lowest", "median", "highest")
-        lines.append(f"  {'':<18}" + "".join(f"{column:>12}" for column in columns))
+        lines.append(_row("", "scans", "slices", "lowest", "median", "highest"))
     for name, target in known.targets.items():
-        values = (target.lowest, target.median, target.highest)
-        numbers = "".join(f"{'' if value is None else format(value, '.4g'):>12}" for value in values)
-        lines.append(f"  {name:<18}{target.known_scans:>12,}{target.known_slices:>12,}{numbers}")
+        numbers = ("" if v is None else f"{v:.4g}" for v in (target.lowest, target.median, target.highest))
+        lines.append(_row(name, f"{target.known_scans:,}", f"{target.known_slices:,}", *numbers))
     if known.whole_scans:
         scans = f"{known.whole_scans} of {known.n_scans} scans" if known.whole_scans < known.n_scans else "all scans"
         lines.append(
@@ -181,6 +178,10 @@ def format_known_labels(known: KnownLabels) -> str:
             "less and takes more memory."
         )
     return "\n".join(lines)
+
+
+def _row(name: str, *cells: str) -> str:
+    return f"  {name:<18}" + "".join(f"{cell:>12}" for cell in cells)
 
 
 def _scan_targets(store: Store, rows: Int[np.ndarray, "n"]) -> pd.DataFrame:

@@ -20,7 +20,7 @@ PREPARES = """
 import sys, time
 from pathlib import Path
 from ichformer.cohorts.index import read_index
-from ichformer.pipeline import prepare as module
+from ichformer.pipeline.preparation import prepare as module
 from tests.stores import prepare_here
 
 def slowly(task, prepare_one=module.prepare_one):

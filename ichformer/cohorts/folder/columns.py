@@ -167,7 +167,7 @@ def _missing(
     """What the table of labels needs and lacks, with columns that may be meant."""
     problems = []
     unread = [name for name, meaning in zip(names, meanings, strict=True) if meaning not in all_meanings(label_set)]
-    needed = [(KEYS, f"has no column that names the scan ({' or '.join(KEYS)})")]
+    needed: list[tuple[Sequence[str], str]] = [(KEYS, f"has no column that names the scan ({' or '.join(KEYS)})")]
     if label_set.is_default:
         needed.append((LABELS, f"has no labels ({' or '.join(LABELS)})"))
     else:

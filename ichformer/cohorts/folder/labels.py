@@ -119,7 +119,7 @@ def read_labels(
     if by_slice:
         write_table(pd.concat(slice_tables), cache / "slice_labels.csv")
         for name in label_set.targets:
-            if all(np.isnan(row[name]) for row in told.values()):
+            if all(pd.isna(row[name]) for row in told.values()):
                 notes.append(f"{name} is known of slices only: add rows without a slice that say it of the scans")
     lines = {series: int(table.index[min(own.values())]) for series, own in rows_of.items()}
     return Told(rows=told, lines=lines, notes=tuple(notes))

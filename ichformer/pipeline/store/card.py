@@ -182,9 +182,11 @@ def _targets(
     rows = []
     for k, name in enumerate(targets):
         for split in splits:
-            own = np.flatnonzero(index["split"] == split)
-            of_scans = index[name].iloc[own].dropna().tolist()
-            of_slices = [value for row in own for value in scans[row].slice_targets[k]]
+            is_own = (index["split"] == split).to_numpy()
+            of_scans = index[name][is_own].dropna().tolist()
+            of_slices = [
+                value for scan, own in zip(scans, is_own, strict=True) if own for value in scan.slice_targets[k]
+            ]
             for kind, values in (("scans", of_scans), ("slices", of_slices)):
                 rows.append([name, _split(split), kind, *_distribution(values)])
     return rows

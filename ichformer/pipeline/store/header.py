@@ -98,7 +98,7 @@ def read_header(data: bytes, *, where: object) -> tuple[RecordHeader, int]:
     if len(text) != length or zlib.crc32(text) != checksum:
         raise refuse("the record's header is damaged")
     try:
-        kind = _Header if version == RECORD_VERSION else _OwnHeader
+        kind: type[_Header | _OwnHeader] = _Header if version == RECORD_VERSION else _OwnHeader
         header = _checked(parse_json(text, kind, where=where, mend=_MEND))
     except ValueError as error:
         raise refuse(f"the record's header makes no sense ({error})") from error
