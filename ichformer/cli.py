@@ -97,6 +97,8 @@ def prepare(
     out: Path | None = None,
     labels: Path | None = None,
     columns: tuple[str, ...] = (),
+    label_names: tuple[str, ...] = (),
+    targets: tuple[str, ...] = (),
     patient_from: str = "",
     example_labels: Path | None = None,
     size: int = 256,
@@ -122,6 +124,10 @@ def prepare(
       labels: tables of labels that do not lie with the scans: the CSV of a folder, rsna2019 or ctich; for cq500
         reads.csv, or a folder that holds it and BHX.
       columns: with a folder, what columns of its CSV mean, such as any=ICH path=file; by their names by default.
+      label_names: with a folder, the columns of its CSV that are labels (0, 1 or empty), in place of the six kinds of
+        haemorrhage, such as bleed fracture.
+      targets: with a folder, the columns of its CSV that are numbers to predict, with the unit in the name, such as
+        volume_ml age_years.
       patient_from: with a folder, where a scan's patient is known from: folder (the one directly below the source that
         holds the scan), or a pattern with one group on the path below the source, such as 'sub-([0-9]+)'. The CSV's
         column patient goes before it; by default the PatientID of the DICOM header is taken.
@@ -149,6 +155,7 @@ def prepare(
     from ichformer.cohorts.splits import hold_out_site as hold_out
     from ichformer.cohorts.splits import split_by_patient, split_warnings
     from ichformer.cohorts.tables import read_left_out
+    from ichformer.labels import SIX, LabelSet
     from ichformer.pipeline.preparation.cluster import cluster_executor
     from ichformer.pipeline.preparation.config import PrepareConfig
     from ichformer.pipeline.preparation.prepare import prepare as run
@@ -158,6 +165,8 @@ def prepare(
         raise InputError("the cluster has workers of its own", where="--workers", mend="leave it out with --cluster")
     of_folder: dict[str, Any] = {
         "--columns": columns,
+        "--label-names": label_names,
+        "--targets": targets,
         "--patient-from": patient_from,
         "--example-labels": example_labels,
         "--patient-key": patient_key,
@@ -165,8 +174,12 @@ def prepare(
     }
     if dataset != "folder" and (wrong := [name for name, value in of_folder.items() if value]):
         raise InputError("goes with --dataset folder only", where=wrong[0], mend="leave it out")
+    if (label_names or targets) and labels is None and example_labels is None:
+        where = "--label-names" if label_names else "--targets"
+        raise InputError("goes with a CSV of labels", where=where, mend="name it with --labels")
+    label_set = LabelSet(names=label_names or SIX.names, targets=targets)
     if example_labels is not None:
-        n_scans = write_example_labels(source, example_labels)
+        n_scans = write_example_labels(source, example_labels, label_set=label_set)
         said = f"{shown(example_labels)}: a row for each of {n_scans} scans. Fill in the labels (0, 1 or nothing), "
         said += "take out columns that you do not need, and give it as --labels"
         _print({"example_labels": path_text(example_labels), "scans": n_scans}, said, json)
@@ -178,14 +191,21 @@ def prepare(
         if dataset == "folder":
             # The table of slice labels has true names, so it must not stay in the store.
             cache = opened.enter_context(tempfile.TemporaryDirectory(prefix="ichformer-"))
-            folder = read_folder(source, cache=cache, labels=labels, patient_from=patient_from, columns=columns)
+            folder = read_folder(
+                source,
+                cache=cache,
+                labels=labels,
+                patient_from=patient_from,
+                columns=columns,
+                label_set=label_set,
+            )
             index, notes = folder.index, folder.notes
         else:
             index = COHORTS[dataset](source, cache=out / "cache", labels=labels)
         if hold_out_site:
-            index = hold_out(index, site=hold_out_site, seed=seed)
+            index = hold_out(index, site=hold_out_site, seed=seed, label_set=label_set)
         elif not index["split"].any():
-            index = split_by_patient(index, seed=seed)
+            index = split_by_patient(index, seed=seed, label_set=label_set)
         check_leakage(index[index["split"].isin(["train", "val"])], index[index["split"] == "test"])
         config = PrepareConfig(
             size=size, field_of_view_mm=field_of_view_mm, slice_spacing_mm=slice_spacing_mm, missing=missing, keep=keep
@@ -194,6 +214,7 @@ def prepare(
         store = run(
             index,
             out,
+            label_set=label_set,
             config=config,
             window_hu=window,
             executor=executor,

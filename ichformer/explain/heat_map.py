@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Float64, Int16, Int64
 
-from ichformer import LABELS
 from ichformer.ct.geometry.regrid import affine_of_cells, resample_like
 from ichformer.ct.volume import Volume
 from ichformer.explain.gradients import for_display, hires_cam
@@ -37,7 +36,7 @@ def heat_map(
       variables: see there.
       prepared: the scan that the model sees.
       volume: the scan that is shown; the same slices, before they were framed and their tilt removed.
-      label: one of ``LABELS``.
+      label: of the objective's label set.
       level: whose score is explained; the slices' unless they were never trained.
 
     Returns:
@@ -72,7 +71,8 @@ def _maps(
     objective: Classification, variables: Mapping[str, Any], prepared: Volume, label: str, level: Any
 ) -> tuple[Float32[np.ndarray, "s gh gw"], Float64[np.ndarray, "4 4"]]:
     """Maps on the model's feature grid, and the affine of that grid."""
-    weights = jax.nn.one_hot(LABELS.index(label), len(LABELS))
+    columns = objective.label_set.columns
+    weights = jax.nn.one_hot(columns.index(label), len(columns))
     maps = np.asarray(_cam(objective, variables, *batch_of_one(prepared), weights, level)[0, : len(prepared.hu)])
     return maps, affine_of_cells(prepared.affine, prepared.hu.shape[1:], maps.shape[1:])
 

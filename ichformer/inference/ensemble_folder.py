@@ -23,9 +23,8 @@ from ichformer.models.ensemble import View
 from ichformer.models.weights.files import read_tensors
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.training.build import Given, build_objective
 from ichformer.training.config import read_config
-from ichformer.training.runs.needs import check_needs
+from ichformer.training.runs.label_set import recorded_objective
 from ichformer.training.runs.run import SEEN_COLUMNS, SEEN_NAME, Run, initial_state, read_facts, seen_scans
 from ichformer.training.runs.store_path import STORE_FACT, find_store, way_to_store
 
@@ -115,8 +114,7 @@ class _Values(msgspec.Struct):
 
 def _read_member(folder: Path, member: _Member) -> Run:
     config, facts = read_config(folder / "config.json"), read_facts(folder / "run.json")
-    check_needs(facts, Given(), where=folder)
-    objective, prepare = build_objective(config), PrepareConfig(**facts["prepare"])
+    objective, prepare = recorded_objective(config, facts, where=folder), PrepareConfig(**facts["prepare"])
     file = folder / "params.safetensors"
     mend = "restore the ensemble, or make it again"
     found = read_tensors(file)

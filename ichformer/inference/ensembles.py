@@ -118,6 +118,7 @@ def assemble(members: Sequence[Run], weights: Sequence[float], views: tuple[View
                 where=member.path,
                 mend="ensemble runs of one preparation",
             )
+        _check_labels(member, first)
         _check_views(member, views)
     windows = tuple(dict.fromkeys(window for member in members for window in member.objective.windows))
     neighbours = max(member.objective.neighbours for member in members)
@@ -136,7 +137,14 @@ def assemble(members: Sequence[Run], weights: Sequence[float], views: tuple[View
         weights=tuple(weights[i] for i in order),
         views=views,
         prepare=first.prepare,
-        objective=Classification(model=Ensemble(groups, views), windows=windows, neighbours=neighbours),
+        objective=Classification(
+            model=Ensemble(groups, views),
+            windows=windows,
+            neighbours=neighbours,
+            label_set=first.objective.label_set,
+            slice_statistics=first.objective.slice_statistics,
+            scan_statistics=first.objective.scan_statistics,
+        ),
         params={
             f"group{number}": stack_members([members[i].params for i in rows])
             for number, rows in enumerate(together.values())
@@ -150,6 +158,29 @@ def _channels(objective: Classification, windows: tuple[Window, ...], neighbours
         tuple((offset + neighbours) * len(windows) + windows.index(window) for window in objective.windows)
         for offset in range(-objective.neighbours, objective.neighbours + 1)
     )
+
+
+def _check_labels(member: Run, first: Run) -> None:
+    """InputError where the outputs of two members do not mean the same."""
+    theirs, ours = member.objective, first.objective
+    if theirs.label_set != ours.label_set:
+        raise InputError(
+            f"has the labels {', '.join(theirs.label_set.columns)}, {first.path} has "
+            f"{', '.join(ours.label_set.columns)}",
+            where=member.path,
+            mend="ensemble runs of one label set",
+        )
+    scales = [
+        [(one.means, one.spreads) for one in (o.slice_statistics, o.scan_statistics) if one is not None]
+        for o in (theirs, ours)
+    ]
+    if ours.label_set.targets and scales[0] != scales[1]:
+        raise InputError(
+            f"was trained on other scans than {first.path}, and standardises {', '.join(ours.label_set.targets)} "
+            "differently",
+            where=member.path,
+            mend="ensemble runs that were trained on the same scans, or runs without targets",
+        )
 
 
 def _check_views(member: Run, views: tuple[View, ...]) -> None:

@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from ichformer import LABELS
 from ichformer.ct.windows import WINDOWS, Window
 from ichformer.errors import InputError, one_line
 from ichformer.settings import check_ranges, check_settings
@@ -19,12 +18,17 @@ class ObjectiveConfig:
         registers.
       windows: display windows that become the channels of the input, by name (``ichformer.ct.windows.WINDOWS``).
       neighbours: slices of either side that come as further channels (1 is the "2.5-D" of RSNA 2019's winners).
-      labels: classification: the labels to train; each has to have positives and negatives among the training scans or
-        slices. By default every label that has both is trained, and the training says which are left out.
+      labels: classification: the labels and targets to train. Each label has to have positives and negatives among the
+        training scans or slices, each target two different values. By default all that have them are trained, and the
+        training says which are left out.
       scan_weight: classification: weight of the scan's loss beside the slices' loss.
-      loss: classification: of each label: "bce" (binary cross-entropy), "focal" (Lin et al. 2017) or "asymmetric"
-        (Ridnik et al. 2021). The last two count less what is told well already, for rare labels.
+      loss: classification: of each label: "bce" (binary cross-entropy), "focal" (Lin et al. 2017), "asymmetric"
+        (Ridnik et al. 2021) or "logit_adjusted" (Menon et al. 2021). The last three are for rare labels: "focal" and
+        "asymmetric" count less what is scored well already, "logit_adjusted" trains scores for positives and negatives
+        that are equally frequent.
       positive_weight: classification with "bce": how often a positive counts; above 1 it raises the sensitivity.
+      target_loss: classification: of each regression target, standardised by its mean and spread in training:
+        "smooth_l1" (squared for small errors, absolute for large ones), "l1" (absolute) or "l2" (squared).
       mask_ratio: mae: part of a slice's patches that is hidden.
       decoder_width: mae: features of the decoder.
       decoder_depth: mae: blocks of the decoder.
@@ -35,8 +39,9 @@ class ObjectiveConfig:
     neighbours: int = 0
     labels: tuple[str, ...] = ()
     scan_weight: float = 1.0
-    loss: Literal["bce", "focal", "asymmetric"] = "bce"
+    loss: Literal["bce", "focal", "asymmetric", "logit_adjusted"] = "bce"
     positive_weight: float = 1.0
+    target_loss: Literal["smooth_l1", "l1", "l2"] = "smooth_l1"
     mask_ratio: float = 0.75
     decoder_width: int = 128
     decoder_depth: int = 2
@@ -44,15 +49,17 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         """InputError for a value that is not of its type or outside its range."""
         check_settings(self, "--objective.")
-        for what, names, known in (("window", self.windows, tuple(WINDOWS)), ("label", self.labels, LABELS)):
-            if unknown := [name for name in names if name not in known]:
-                raise InputError(
-                    f"there is no {what} {one_line(unknown[0])!r}",
-                    where=f"--objective.{what}s",
-                    mend=f"choose of {', '.join(known)}",
-                )
+        if unknown := [name for name in self.windows if name not in WINDOWS]:
+            raise InputError(
+                f"there is no window {one_line(unknown[0])!r}",
+                where="--objective.windows",
+                mend=f"choose of {', '.join(WINDOWS)}",
+            )
+        for what, names in (("windows", self.windows), ("labels", self.labels)):
             if twice := [name for name, count in Counter(names).items() if count > 1]:
-                raise InputError(f"names {twice[0]} twice", where=f"--objective.{what}s", mend="name each once")
+                raise InputError(
+                    f"names {one_line(twice[0])} twice", where=f"--objective.{what}", mend="name each once"
+                )
         if self.positive_weight != 1 and self.loss != "bce":
             raise InputError('goes with "bce" only', where="--objective.positive-weight", mend="leave it out")
         width = self.decoder_width

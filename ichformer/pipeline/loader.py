@@ -54,8 +54,8 @@ def training_batches(
 ) -> grain.DatasetIterator:
     """Endless batches for training, shuffled anew in every epoch.
 
-    A scan gives a random run of its slices. Where labels are known of whole scans only, it is seen whole or evenly
-    thinned instead (``known_labels.whole_rows``), so that its labels stay true.
+    A scan gives a random run of its slices. Where labels or targets are known of whole scans only, it is seen whole or
+    evenly thinned instead (``known_labels.whole_rows``), so that its labels stay true.
 
     Args:
       store: prepared scans.
@@ -182,7 +182,7 @@ class TrainingExample(grain.transforms.RandomMap):
         slice_labels = changed.slice_labels[: len(run.hu)]
         is_whole = plan.is_whole or len(plan.taken) == self.store.n_slices[row]
         if not is_whole or not np.array_equal(slice_labels, run.slice_labels, equal_nan=True):
-            scan_labels = _labels_of_run(scan.scan_labels, slice_labels)
+            scan_labels = _labels_of_run(scan.scan_labels, slice_labels, num_targets=run.num_targets)
         else:
             scan_labels = scan.scan_labels
         return _example(row, changed, scan_labels, n_slices=len(run.hu))
@@ -204,6 +204,7 @@ def _as_sample(scan: PreparedScan, *, mask: bool) -> Sample:
         spacing_mm=scan.volume.spacing_mm,
         slice_labels=scan.slice_labels,
         mask=scan.mask if mask else None,
+        num_targets=len(scan.label_set.targets),
     )
 
 
@@ -236,12 +237,14 @@ def _example(row: int, sample: Sample, scan_labels: np.ndarray, *, n_slices: int
     )
 
 
-def _labels_of_run(scan_labels: np.ndarray, slice_labels: np.ndarray) -> np.ndarray:
+def _labels_of_run(scan_labels: np.ndarray, slice_labels: np.ndarray, *, num_targets: int) -> np.ndarray:
     """The scan labels as far as a run of slices says so: a scan that bleeds elsewhere is not positive for this run.
 
-    Unknown where a slice is unknown and none positive in a positive scan.
+    Unknown where a slice is unknown and none positive in a positive scan. Targets of the scan are unknown of a run.
     """
     known = ~np.isnan(slice_labels)
     positive = (slice_labels == 1).any(0)
     labels: Any = np.where(positive, 1.0, np.where(known.all(0), 0.0, np.nan))
-    return np.where(scan_labels == 0, 0.0, labels)
+    labels = np.where(scan_labels == 0, 0.0, labels)
+    labels[len(labels) - num_targets :] = np.nan
+    return labels

@@ -8,9 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ichformer import LABELS
 from ichformer.errors import InputError, one_line
-from ichformer.labels import LabelSet
+from ichformer.labels import SIX, LabelSet
 from ichformer.models.inputs import check_prediction
 from ichformer.models.registry import create_model, model_options
 from ichformer.models.weights.layouts.registry import named_layout
@@ -74,19 +73,23 @@ def make_given(model: Any, objective: Any, augment: Change | None = None) -> Giv
     return Given(objective=objective, augment=augment)
 
 
-def build_objective(config: TrainConfig, label_set: LabelSet = LabelSet(), given: Given = Given()) -> Objective:
+def build_objective(config: TrainConfig, label_set: LabelSet = SIX, given: Given = Given()) -> Objective:
     """The objective with its model, for a store's label set; InputError where they do not go together."""
-    if given.objective is not None:
-        return given.objective
-    model = configured_model(config.model, label_set) if given.model is None else given.model
-    labels = getattr(model, "labels", label_set.columns)
-    if tuple(labels) != label_set.columns:
-        raise InputError(
-            f"scores {', '.join(map(str, labels))}, the store has {', '.join(label_set.columns)}",
-            where="model",
-            mend="make the model with the labels of the store",
-        )
-    return OBJECTIVES.find(config.objective.name)(model, config.objective, label_set)
+    objective = given.objective
+    if objective is None:
+        model = configured_model(config.model, label_set) if given.model is None else given.model
+        objective = OBJECTIVES.find(config.objective.name)(model, config.objective, label_set)
+    elif isinstance(objective, Classification) and objective.label_set.is_default:
+        objective = dataclasses.replace(objective, label_set=label_set)
+    if isinstance(objective, Classification):
+        labels = tuple(getattr(objective.model, "labels", label_set.columns))
+        if (objective.label_set.columns, labels) != (label_set.columns, label_set.columns):
+            raise InputError(
+                f"scores {', '.join(map(str, labels))}, the store has {', '.join(label_set.columns)}",
+                where="model",
+                mend="make the model with the labels of the store",
+            )
+    return objective
 
 
 def check_contract(objective: Objective, params: Any, size: int) -> None:
@@ -104,10 +107,10 @@ def check_contract(objective: Objective, params: Any, size: int) -> None:
     def forward(params: Any) -> Any:
         return objective.model.apply({"params": params}, objective.inputs(hu, mask), mask, jnp.ones((1, 3)), False)
 
-    check_prediction(jax.eval_shape(forward, params), scans=1, slices=2, labels=len(LABELS))
+    check_prediction(jax.eval_shape(forward, params), scans=1, slices=2, labels=len(objective.label_set.columns))
 
 
-def configured_model(config: ModelConfig, label_set: LabelSet = LabelSet()) -> nn.Module:
+def configured_model(config: ModelConfig, label_set: LabelSet = SIX) -> nn.Module:
     """The model, with what was asked of it and what its pretrained weights want; InputError for what it has not."""
     known = model_options(config.name)
     asked = {

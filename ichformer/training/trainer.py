@@ -26,6 +26,7 @@ from ichformer.training.monitoring.clock import Clock
 from ichformer.training.monitoring.writers import JsonLines, TensorBoard, WeightsAndBiases, Writer
 from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.recovery.resume import SCANS_FACT, check_same_scans, hash_scans
+from ichformer.training.runs.label_set import label_facts
 from ichformer.training.runs.needs import NEEDS_FACT, check_same_needs, needs_of
 from ichformer.training.runs.outputs import TRAINED_NAME
 from ichformer.training.runs.run import initial_state, note_scans, read_facts, seen_scans, start_run
@@ -91,7 +92,7 @@ def train(
             mesh = make_mesh(config.parallel)
             check_batch_size(config.data.batch_size, mesh, accumulate=config.parallel.accumulate)
             config = with_layout(config, run)
-            objective, known = for_known_labels(build_objective(config, given=given), config, store)
+            objective, known = for_known_labels(build_objective(config, store.label_set, given), config, store)
             prepared = PrepareConfig(**store.config)
             init = functools.partial(initial_state, objective, config, prepared.size)
             shapes = jax.eval_shape(init)  # refuses what does not go with the model before there is a folder
@@ -108,7 +109,7 @@ def train(
             opened.callback(checkpoints.close)
             state = create_sharded(init, mesh)
             if checkpoints.latest_step is None:
-                state = place(_with_start(state, config, given, store), mesh)
+                state = place(_with_start(state, config, given, store, objective), mesh)
             else:
                 state = checkpoints.restore(state)
             first = int(state.step)
@@ -186,7 +187,7 @@ def _start(
     if not (run / "config.json").exists():
         reached = reached_outputs(config, objective, shapes, size=prepared.size, given=given)
         facts = {TRAINED_NAME: None if reached is None else reached.to_json(), **pretrained_facts(config.model)}
-        facts |= {SCANS_FACT: hash_scans(store, config.data.split), NEEDS_FACT: needs}
+        facts |= {**label_facts(objective), SCANS_FACT: hash_scans(store, config.data.split), NEEDS_FACT: needs}
     start_run(run, config, prepared, **facts)
     kept = read_facts(run / "run.json")
     check_same_needs(kept, needs, where=run)
@@ -196,7 +197,7 @@ def _start(
         note_scans(run, earlier)
 
 
-def _with_start(state: TrainState, config: TrainConfig, given: Given, store: Store) -> TrainState:
+def _with_start(state: TrainState, config: TrainConfig, given: Given, store: Store, objective: Objective) -> TrainState:
     state = standardise_inputs(
         state,
         store,
@@ -205,7 +206,7 @@ def _with_start(state: TrainState, config: TrainConfig, given: Given, store: Sto
         neighbours=config.objective.neighbours,
     )
     if config.init_from:
-        return transfer_params(state, Path(config.init_from), given)
+        return transfer_params(state, Path(config.init_from), objective, given)
     return transfer_pretrained(state, config.model) if config.model.pretrained else state
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from ichformer import LABELS
 from ichformer.cohorts.index import MAX_SITES
 from ichformer.cohorts.splits import leave_one_site_out as hold_out_each
 from ichformer.errors import InputError, one_line
@@ -75,6 +74,7 @@ def leave_one_site_out(
             where=store.path,
             mend=f"prepare a cohort of 2 to {MAX_SITES} sites",
         )
+    labels = store.label_set.names
     summaries: dict[str, Summary] = {}
     tables, folders = [], {}
     for number, (site, index) in enumerate(hold_out_each(store.index, seed=split_seed)):
@@ -84,9 +84,9 @@ def leave_one_site_out(
         own = replace(config, data=replace(config.data, store=str(part.path)))
         train_and_freeze(own, folder / "run", progress=progress)
         summaries[site] = evaluate(folder / "run", part.path, folder / "evaluation", replicates=replicates)
-        tables.append(read_predictions(folder / "evaluation" / "predictions.csv"))
+        tables.append(read_predictions(folder / "evaluation" / "predictions.csv", labels=labels))
         folders[site] = folder.name
-    together = levels(pd.concat(tables, ignore_index=True))
+    together = levels(pd.concat(tables, ignore_index=True), labels=labels)
     found = AcrossSites(
         folders=folders,
         levels=tuple(
@@ -98,7 +98,7 @@ def leave_one_site_out(
                     for own in summary.levels
                     if own.level == level.name  # a site may have no score of that level
                 ),
-                pooled=pool_sites(level, LABELS),
+                pooled=pool_sites(level, labels),
             )
             for level in together
         ),

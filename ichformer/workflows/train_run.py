@@ -74,7 +74,7 @@ def train(
     """
     config, given = _settings(store, model, objective, augment, settings)
     train_and_freeze(config, Path(out), given=given, progress=progress)
-    if jax.process_count() > 1 or not _is_classifier(config, given):
+    if jax.process_count() > 1 or not _is_classifier(config, Store.open(config.data.store), given):
         return None
     return TrainedModel(run=open_trained(out, dataclasses.replace(given, augment=None)))
 
@@ -105,15 +105,15 @@ def train_and_freeze(
     check_leakage(store.index[split == config.data.split], store.index[~split.isin(["", config.data.split])])
     written = train_only(config, run, given=given, progress=progress)
     (run / OOD_NAME).unlink(missing_ok=True)  # it would be of other parameters
-    if jax.process_count() == 1 and "val" in set(split) and _is_classifier(config, given):
+    if jax.process_count() == 1 and "val" in set(split) and _is_classifier(config, store, given):
         trained = open_trained(run, dataclasses.replace(given, augment=None))
         keep_frozen(fix_frozen(trained, store), trained)
         freeze_ood(trained, store, train=config.data.split)
     return written
 
 
-def _is_classifier(config: TrainConfig, given: Given) -> bool:
-    return isinstance(build_objective(config, given=given), Classification)
+def _is_classifier(config: TrainConfig, store: Store, given: Given) -> bool:
+    return isinstance(build_objective(config, store.label_set, given), Classification)
 
 
 def _settings(

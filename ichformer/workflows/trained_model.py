@@ -10,7 +10,6 @@ import flax.linen as nn
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from ichformer import LABELS
 from ichformer.ct.geometry.regrid import slice_offsets_mm
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
@@ -86,7 +85,7 @@ class TrainedModel:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels in the order of the model's outputs."""
-        return LABELS
+        return self.run.objective.label_set.columns
 
     def predict(self, volume: Volume) -> ScanPrediction:
         """Scores a scan and its slices.

@@ -24,9 +24,10 @@ from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.run import Run, seen_scans
 from ichformer.training.trainer import train
-from ichformer.workflows.evaluate_run import evaluate, predict_store
+from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.make_ensemble import make_ensemble
 from ichformer.workflows.predict_scans import predict
+from ichformer.workflows.predict_store import predict_store
 from tests.stores import prepare_here
 
 pytestmark = pytest.mark.slow

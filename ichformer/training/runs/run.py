@@ -15,26 +15,26 @@ import jax.numpy as jnp
 import msgspec
 import pandas as pd
 
-from ichformer import LABELS
 from ichformer.cohorts.patients import PATIENT_SOURCES
 from ichformer.cohorts.tables import read_table, write_table
 from ichformer.errors import InputError
 from ichformer.files.json_files import Count, Line, convert, read_json
 from ichformer.files.lease import is_lease
 from ichformer.files.writing import write_text
+from ichformer.labels import SIX
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.preparation.config import PrepareConfig, check_prepare
-from ichformer.training.build import Given, build_objective
+from ichformer.training.build import Given
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig, read_config
 from ichformer.training.labels import as_trained
 from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.runs.environment import environment
 from ichformer.training.runs.fingerprint import fingerprint
-from ichformer.training.runs.needs import check_needs
-from ichformer.training.runs.outputs import TrainedOutputs, read_trained
+from ichformer.training.runs.label_set import recorded_objective
+from ichformer.training.runs.outputs import RecordedOutputs, TrainedOutputs, read_trained
 from ichformer.training.runs.store_path import STORE_FACT, way_to_store
 from ichformer.training.state import TrainState, create_state
 
@@ -118,8 +118,7 @@ class Run:
         path = Path(path)
         config = read_config(path / "config.json")
         facts = read_facts(path / "run.json")
-        check_needs(facts, given, where=path)
-        objective = build_objective(config, given=given)
+        objective = recorded_objective(config, facts, where=path, given=given)
         if not isinstance(objective, Classification):
             raise InputError(
                 f"was trained for {config.objective.name!r} and gives no labels",
@@ -220,7 +219,7 @@ class _Facts(msgspec.Struct):
     hardware: _Hardware = msgspec.field(default_factory=_Hardware)
     pretrained: _Pretrained = msgspec.field(default_factory=_Pretrained)
     store_from_run: str = ""
-    trained_outputs: TrainedOutputs | None = None
+    trained_outputs: RecordedOutputs | None = None
 
 
 def load_params(path: Path, objective: Objective, config: TrainConfig, size: int) -> tuple[Any, int]:
@@ -255,12 +254,13 @@ def _load(
 
 def initial_state(objective: Objective, config: TrainConfig, size: int) -> TrainState:
     """The state before the first step, for pictures of ``size`` x ``size`` pixels."""
+    count = len((objective.label_set if isinstance(objective, Classification) else SIX).columns)
     one_scan = Batch(
         hu=jnp.zeros((1, 1, size, size), jnp.int16),
         slice_mask=jnp.ones((1, 1), bool),
         spacing_mm=jnp.ones((1, 3)),
-        slice_labels=jnp.zeros((1, 1, len(LABELS))),
-        scan_labels=jnp.zeros((1, len(LABELS))),
+        slice_labels=jnp.zeros((1, 1, count)),
+        scan_labels=jnp.zeros((1, count)),
         weight=jnp.ones(1),
         row=jnp.zeros(1, jnp.int32),
     )
@@ -273,6 +273,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     mend = "the file is missing or damaged: restore it, or train again"
     facts = read_json(path, dict, mend=mend)
     check_prepare(convert(facts, _Facts, where=path, mend=mend).prepare, where=path, mend=mend)
+    read_trained(facts, where=path)
     return facts
 
 
