@@ -28,14 +28,21 @@ class ModelConfig:
     """Which model.
 
     Attributes:
-      name: a name of ``ichformer models``.
-      scan_pool: how scan logits come from slices; the model's own choice where None.
-      dropout: on the branches of the transformer's blocks.
-      drop_path: stochastic depth: how often the last block's branch is left out; it grows from 0 at the first.
-      remat: what the backward pass computes anew to save memory: nothing, all but dense layers, or each block.
-      pretrained: weights to start from: a file (safetensors, .npz, torch), or "imagenet" for an EfficientNet-Lite.
-      pretrained_layout: whose weights these are, which decides how the model is built; found in the file where empty.
-      compute_dtype: of activations; parameters stay float32.
+      name: Name of the model. `ichformer models` lists them. The "nano" models train on a CPU; others want a GPU.
+      scan_pool: How the scores of a scan come from those of its slices: "attention" learns how much each slice counts,
+        "max" takes the largest score. By default each model has its own way.
+      dropout: Share of the features that dropout sets to zero in each block of a transformer, 0 to 1. Raise it, to 0.1
+        for example, where the training loss falls but the validation loss does not.
+      drop_path: Stochastic depth: the chance that the last block of a transformer is skipped in a step, 0 to 1. It
+        grows from 0 at the first block. Raise it, to 0.1 for example, for large models on few scans.
+      remat: What the backward pass computes a second time to save memory: "none", "dots" for all but the dense layers,
+        or "full" for each block. Take "full" where memory runs out; a step then takes about a third longer.
+      pretrained: Weights to start from: a file (safetensors, .npz or PyTorch), or "imagenet" for an EfficientNet-Lite.
+        By default training starts from random weights.
+      pretrained_layout: Which library the file of weights comes from. By default it is recognised from the names in the
+        file. Give it where that fails.
+      compute_dtype: Type of the activations. Parameters stay float32. Take bfloat16 on GPUs and TPUs: it is faster and
+        takes less memory.
     """
 
     name: str = "hybrid_nano"
@@ -62,13 +69,15 @@ class DataConfig:
     """Which scans, and how they come.
 
     Attributes:
-      store: folder that ``ichformer prepare`` wrote.
-      split: the split to train on.
-      batch_size: scans a step, over all devices.
-      num_slices: slices a scan in training; a shorter scan is padded. A longer scan gives a random run of neighbouring
-        slices. Where labels are known of scans only, it gives every k-th slice of the whole scan instead.
-      num_workers: processes that read and augment; 0 reads in the training process.
-      augmentation: what is changed at random.
+      store: Folder of the store, as `ichformer prepare` wrote it.
+      split: Split of the store to train on.
+      batch_size: Scans in a step, over all devices. Lower it where memory runs out.
+      num_slices: Slices that are taken of a scan in training. A shorter scan is padded. A longer scan gives a random
+        run of neighbouring slices. If only whole scans are labelled, it gives every k-th slice of the whole scan in
+        place of that. More slices show more of a scan, and take more memory and time.
+      num_workers: Number of processes that read and augment scans. 0 reads in the training process. Raise it where the
+        metric input_bound says that steps wait for batches.
+      augmentation: How scans are changed at random in training.
     """
 
     store: str
@@ -94,18 +103,24 @@ class ObjectiveConfig:
     """What is optimised.
 
     Attributes:
-      name: "classification" of slices and scans, or "mae", a masked autoencoder over slices.
-      windows: display windows that become the channels of the input, by name (``ichformer.ct.windows.WINDOWS``).
-      neighbours: slices of either side that come as further channels (1 is the "2.5-D" of RSNA 2019's winners).
-      labels: classification: the labels to train; each has to have positives and negatives among the training scans or
-        slices. By default every label that has both is trained, and the training says which are left out.
-      scan_weight: classification: weight of the scan's loss beside the slices' loss.
-      loss: classification: of each label: "bce" (binary cross-entropy), "focal" (Lin et al. 2017) or "asymmetric"
-        (Ridnik et al. 2021). The last two count less what is told well already, for rare labels.
-      positive_weight: classification with "bce": how often a positive counts; above 1 it raises the sensitivity.
-      mask_ratio: mae: part of a slice's patches that is hidden.
-      decoder_width: mae: features of the decoder.
-      decoder_depth: mae: blocks of the decoder.
+      name: What is trained: "classification" of slices and scans; "mae", a masked autoencoder that learns from scans
+        without labels; or an objective of a plugin.
+      windows: Names of the display windows that become the channels of the input, of brain, subdural, soft_tissue,
+        bone, stroke and the ranges hu_0_20, hu_20_40, hu_40_60, hu_60_80 and hu_80_100.
+      neighbours: Number of neighbouring slices on either side that come as further channels. 1 is the "2.5-D" input of
+        the winners of RSNA 2019. With 0 a slice comes alone.
+      labels: For classification, the labels to train. Each has to have positives and negatives among the training scans
+        or slices. By default every label that has both is trained, and the training says which are left out.
+      scan_weight: For classification, the weight of the loss of scans beside the loss of slices, which has the weight
+        1.
+      loss: For classification, the loss of each label: "bce" (binary cross-entropy), "focal" (Lin et al. 2017) or
+        "asymmetric" (Ridnik et al. 2021). The last two give less weight to what is classified well already; try them
+        for rare labels.
+      positive_weight: For classification with "bce", the weight of a positive beside a negative. A value above 1 raises
+        the sensitivity and the number of false alarms.
+      mask_ratio: For mae, the share of the patches of a slice that is hidden, 0 to 1.
+      decoder_width: For mae, the number of features of the decoder.
+      decoder_depth: For mae, the number of blocks of the decoder.
     """
 
     name: Literal["classification", "mae"] = "classification"
@@ -168,21 +183,28 @@ class OptimConfig:
     """The optimiser and its schedule.
 
     Attributes:
-      name: "adamw"; "lamb", for batches of thousands of scans; "lion", half of AdamW's memory (take a third of its
-        rate); "sgd" with momentum; or "muon", which orthogonalises the updates of matrices and leaves the rest to
-        AdamW with Nesterov's momentum: the demo's small network, which starts from nothing, is trained with it.
-      learning_rate: the peak.
-      adamw_factor: muon: what AdamW optimises (biases, norms, heads) gets this part of the rate.
-      schedule: how the rate falls to zero after a linear warm-up: along a "cosine", on a "linear" line, or "wsd"
-        (warm-up, stable, decay: Hu et al. 2024, arXiv:2404.06395, section 4), at the peak until the cooldown.
-      warmup_steps: steps from zero to the peak.
-      cooldown_fraction: wsd: the part of all steps in which the rate falls.
-      weight_decay: decoupled (sgd: added to the gradient); none on biases, norms and other vectors.
-      layer_decay: factor of the rate from a layer to the one below, for fine-tuning; 1 for none.
-      freeze: patterns of parameters that stay as they are, such as "encoder/*"; "*" stands for anything.
-      b1: decay of the first moment; of sgd, its momentum.
-      b2: decay of the second moment.
-      clip_norm: largest global norm of a gradient; 0 for no clip.
+      name: Optimiser: "adamw" for most trainings; "lamb" for batches of thousands of scans; "lion", which takes half
+        the memory of AdamW (use a third of its learning rate); "sgd" with momentum; or "muon", which orthogonalises the
+        updates of matrices and leaves the rest to AdamW with Nesterov's momentum. The demo trains its small network
+        from random weights with muon.
+      learning_rate: Largest learning rate, which the schedule reaches after the warm-up. Lower it where the loss jumps;
+        when you start from published weights, a tenth or less of the default is usual.
+      adamw_factor: For muon, the factor of the learning rate for what AdamW optimises: biases, norms and heads.
+      schedule: How the learning rate falls to zero after a linear warm-up: along a "cosine", on a "linear" line, or
+        "wsd" (warm-up, stable, decay: Hu et al. 2024, arXiv:2404.06395, section 4), which stays at the largest rate
+        until the cooldown.
+      warmup_steps: Steps in which the learning rate rises from zero to its largest value. Large models want several
+        hundred.
+      cooldown_fraction: For wsd, the share of all steps in which the learning rate falls, 0 to 1.
+      weight_decay: Weight decay. It is decoupled, but for sgd, where it is added to the gradient. Biases, norms and
+        other vectors have none.
+      layer_decay: Factor of the learning rate from a layer to the one below, above 0 and at most 1. Lower it, to 0.75
+        for example, when you start from published weights. 1 gives all layers the same rate.
+      freeze: Patterns of names of parameters that stay as they are, such as "encoder/*"; "*" stands for anything. By
+        default all parameters are trained.
+      b1: Decay of the first moment of the gradient; for sgd, its momentum.
+      b2: Decay of the second moment of the gradient. Raise it, to 0.999 for example, for long trainings.
+      clip_norm: Largest norm of a gradient over all parameters; a larger one is scaled down. 0 never scales.
     """
 
     name: Literal["adamw", "lamb", "lion", "muon", "sgd"] = "adamw"
@@ -227,15 +249,20 @@ class ParallelConfig:
     The mesh has the axes (data, fsdp, tensor); see ``training.parallel``.
 
     Attributes:
-      mode: "jit" over the mesh; "pmap" runs the same step with the parameters whole on every device of one host.
-      data: groups of devices that share a batch and hold the same parameters; what is left where None.
-      fsdp: devices that share a batch and each hold a part of every large parameter and of its optimiser state.
-      tensor: devices that share the heads and the hidden features of each block.
-      accumulate: parts of a batch that are computed one after the other, in as many times less memory. The result is
-        the same up to rounding, also with dropout and masking.
-      coordinator: HOST:PORT of the first host, where no launcher (Slurm, a GKE job, a TPU VM) names it.
-      num_processes: with ``coordinator``: how many processes there are.
-      process_id: with ``coordinator``: which of them this is, from 0.
+      mode: How a step runs on several devices: "jit" divides batches and parameters over a mesh; "pmap" keeps all
+        parameters on every device of one host. Both give the same result up to rounding.
+      data: Number of groups of devices that share a batch and hold the same parameters. By default all devices that
+        fsdp and tensor leave.
+      fsdp: Number of devices that share a batch and each hold a part of every large parameter and of its optimiser
+        state. Raise it where a model does not fit into the memory of one device.
+      tensor: Number of devices that share the attention heads and the hidden features of each block. Raise it for the
+        largest models only.
+      accumulate: Number of parts of a batch that are computed one after the other. Memory shrinks by that factor, and
+        the result stays the same up to rounding, also with dropout and masking. Raise it where a batch does not fit.
+      coordinator: HOST:PORT of the first host of several. It is only needed where no launcher (Slurm, a GKE job, a TPU
+        VM) gives it.
+      num_processes: With --parallel.coordinator, the number of processes.
+      process_id: With --parallel.coordinator, the number of this process, from 0.
     """
 
     mode: Literal["jit", "pmap"] = "jit"
@@ -271,26 +298,32 @@ class TrainConfig:
     """A whole run.
 
     Attributes:
-      data: which scans, and how they come.
-      model: which model.
-      objective: what is optimised.
-      optim: how.
-      parallel: on which devices.
-      steps: optimiser steps.
-      seed: of parameters, order, augmentation and dropout.
-      ema_decay: of the averaged parameters that evaluation and prediction use; 0 keeps none.
-      init_from: a run whose parameters are the start, as far as their names and shapes fit.
-      wandb_project: also log to this Weights & Biases project (extra ``wandb``); "" for none.
-      spike_factor: an update is skipped where the loss is so many times its running mean; 0 to skip none but those of
-        a loss that is no number.
-      max_bad_steps: after so many skipped updates in a row the run goes back to the checkpoint before them.
-      evaluate_every: steps between two looks at the split "val"; 0 for none. The checkpoint with the smallest loss
-        there is kept, and is the one that evaluation and prediction take.
-      patience_steps: the run ends where the loss on "val" has not fallen for so many steps; 0 never.
-      profile: first and last step of a profiler's trace, for TensorBoard and Perfetto.
-      log_every: steps between two lines of metrics.
-      checkpoint_every: steps between two checkpoints.
-      keep_checkpoints: how many of the newest stay.
+      data: The scans to train on, and how they are drawn.
+      model: The model.
+      objective: What is optimised.
+      optim: The optimiser and its learning rate.
+      parallel: How several devices share the work. A run may be resumed with other values.
+      steps: Number of steps of the optimiser. Each takes one batch.
+      seed: Seed of the parameters, the order of scans, augmentation and dropout.
+      ema_decay: Decay of the averaged parameters that evaluation and prediction use, 0 to 1. Lower it for trainings of
+        a few hundred steps. 0 keeps no average.
+      init_from: Folder of a run whose parameters are the start, as far as their names and shapes fit. Use it to
+        fine-tune, or after a pretraining with mae.
+      wandb_project: Name of a Weights & Biases project that also gets the metrics. It needs `pip install
+        'ichformer[wandb]'`. By default nothing is sent.
+      spike_factor: An update is skipped if its loss is this many times the running mean of losses. With 0 only updates
+        whose loss is not a number are skipped.
+      max_bad_steps: After so many skipped updates in a row the run rolls back to the checkpoint before them.
+      evaluate_every: Steps between two validations, which compute the loss on the split "val". The checkpoint with the
+        smallest loss is kept, and evaluation and prediction use it. With 0 there is no validation and the last
+        checkpoint is used.
+      patience_steps: The training ends early if the validation loss has not fallen for so many steps. It needs
+        --evaluate-every. With 0 it never ends early.
+      profile: First and last step of a trace of the profiler, such as 20 25. TensorBoard and Perfetto show it. By
+        default there is none.
+      log_every: Steps between two lines of metrics.
+      checkpoint_every: Steps between two checkpoints. A training that is killed loses the steps since the last one.
+      keep_checkpoints: Number of the newest checkpoints that are kept.
     """
 
     data: DataConfig
