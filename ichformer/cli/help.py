@@ -79,8 +79,8 @@ def _default(option: Option) -> Iterator[str]:
     if option.is_required and not option.is_positional:
         yield "(required)"
     elif option.value and not option.is_required and option.default not in (None, "", ()):
-        several = isinstance(option.default, tuple)
-        yield f"(default: {' '.join(map(str, option.default)) if several else option.default})"  # type: ignore[call-overload]
+        several = option.default if isinstance(option.default, tuple) else (option.default,)
+        yield f"(default: {' '.join(map(str, several))})"
 
 
 def _paragraphs(text: str) -> Iterator[str]:

@@ -28,7 +28,7 @@ def compare(
       split: The split to compare on. By default the only split of the tables.
       thresholds: A file thresholds.json for each table, in the order of the tables. With them sensitivity and
         specificity are compared too.
-      labels: The labels to compare. By default all six.
+      labels: The labels to compare.
       margin: Margin of a test of non-inferiority: the largest loss of AUROC that is acceptable, such as 0.02. By
         default there is no such test.
       replicates: Number of bootstrap resamples of patients. More of them make the intervals more exact and take longer.

@@ -34,7 +34,7 @@ def evaluate(
         sensitivity or specificity, unless --calibrate-on is given.
       calibrate_on: With predictions, a table of other patients. The scores are recalibrated on it and, without
         --thresholds, the thresholds are chosen on it.
-      labels: With predictions, the labels to evaluate. By default all six.
+      labels: With predictions, the labels to evaluate.
       prevalence: Also state PPV and NPV for this share of positive patients, from 0 to 1. Set it to the share where the
         model is to be used.
       out: Folder for evaluation.html, metrics.json, predictions.csv, model_card.md and claim.md. By default
