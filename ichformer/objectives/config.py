@@ -14,24 +14,28 @@ class ObjectiveConfig:
     """What is optimised.
 
     Attributes:
-      name: "classification" of slices and scans; "mae", a masked autoencoder over slices; or a name that a plugin
-        registers.
-      windows: display windows that become the channels of the input, by name (``ichformer.ct.windows.WINDOWS``).
-      neighbours: slices of either side that come as further channels (1 is the "2.5-D" of RSNA 2019's winners).
-      labels: classification: the labels and targets to train. Each label has to have positives and negatives among the
-        training scans or slices, each target two different values. By default all that have them are trained, and the
-        training says which are left out.
-      scan_weight: classification: weight of the scan's loss beside the slices' loss.
-      loss: classification: of each label: "bce" (binary cross-entropy), "focal" (Lin et al. 2017), "asymmetric"
-        (Ridnik et al. 2021) or "logit_adjusted" (Menon et al. 2021). The last three are for rare labels: "focal" and
-        "asymmetric" count less what is scored well already, "logit_adjusted" trains scores for positives and negatives
-        that are equally frequent.
-      positive_weight: classification with "bce": how often a positive counts; above 1 it raises the sensitivity.
-      target_loss: classification: of each regression target, standardised by its mean and spread in training:
-        "smooth_l1" (squared for small errors, absolute for large ones), "l1" (absolute) or "l2" (squared).
-      mask_ratio: mae: part of a slice's patches that is hidden.
-      decoder_width: mae: features of the decoder.
-      decoder_depth: mae: blocks of the decoder.
+      name: What is trained: "classification" of slices and scans; "mae", a masked autoencoder that learns from scans
+        without labels; or the name of an objective of a plugin.
+      windows: Names of the display windows that become the channels of the input, of brain, subdural, soft_tissue,
+        bone, stroke and the ranges hu_0_20, hu_20_40, hu_40_60, hu_60_80 and hu_80_100.
+      neighbours: Number of neighbouring slices on either side that come as further channels. 1 is the "2.5-D" input of
+        the winners of RSNA 2019. With 0 a slice comes alone.
+      labels: For classification, the labels and targets to train. Each label has to have positives and negatives among
+        the training scans or slices, each target two different values. By default all that have them are trained, and
+        the training says which are left out.
+      scan_weight: For classification, the weight of the loss of scans beside the loss of slices, which has the weight
+        1.
+      loss: For classification, the loss of each label: "bce" (binary cross-entropy), "focal" (Lin et al. 2017),
+        "asymmetric" (Ridnik et al. 2021) or "logit_adjusted" (Menon et al. 2021). Try the last three for rare labels:
+        "focal" and "asymmetric" give less weight to what is classified well already, "logit_adjusted" trains scores for
+        positives and negatives that are equally frequent.
+      positive_weight: For classification with "bce", the weight of a positive beside a negative. A value above 1 raises
+        the sensitivity and the number of false alarms.
+      target_loss: For classification, the loss of each regression target, standardised by its mean and spread in
+        training: "smooth_l1" (squared for small errors, absolute for large ones), "l1" (absolute) or "l2" (squared).
+      mask_ratio: For mae, the share of the patches of a slice that is hidden, 0 to 1.
+      decoder_width: For mae, the number of features of the decoder.
+      decoder_depth: For mae, the number of blocks of the decoder.
     """
 
     name: str = "classification"

@@ -222,7 +222,7 @@ def test_prepare_says_it_on_the_terminal_in_the_json_and_on_the_card(tmp_path, c
     def here(index, out, *, config, **_):
         return prepare_here(index, out, config)  # a pool of processes takes seconds to start
 
-    monkeypatch.setattr("ichformer.pipeline.preparation.prepare.prepare", here)
+    monkeypatch.setattr("ichformer.workflows.prepare_cohort.prepare_index", here)
     root, out = niftis(tmp_path / "s"), tmp_path / "store"
     words = ["--source", str(root), "--size", "32", "--out"]
     main(["prepare", "--dataset", "folder", *words, str(out)])

@@ -11,14 +11,21 @@ class ModelConfig:
     """Which model.
 
     Attributes:
-      name: a name of ``ichformer models``.
-      scan_pool: how scan logits come from slices; the model's own choice where None.
-      dropout: on the branches of the transformer's blocks.
-      drop_path: stochastic depth: how often the last block's branch is left out; it grows from 0 at the first.
-      remat: what the backward pass computes anew to save memory: nothing, all but dense layers, or each block.
-      pretrained: weights to start from: a file (safetensors, .npz, torch), or "imagenet" for an EfficientNet-Lite.
-      pretrained_layout: whose weights these are, which decides how the model is built; found in the file where empty.
-      compute_dtype: of activations; parameters stay float32.
+      name: Name of the model. `ichformer models` lists them. The "nano" models train on a CPU; others want a GPU.
+      scan_pool: How the scores of a scan come from those of its slices: "attention" learns how much each slice counts,
+        "max" takes the largest score. By default each model has its own way.
+      dropout: Share of the features that dropout sets to zero in each block of a transformer, 0 to 1. Raise it, to 0.1
+        for example, where the training loss falls but the validation loss does not.
+      drop_path: Stochastic depth: the chance that the last block of a transformer is skipped in a step, 0 to 1. It
+        grows from 0 at the first block. Raise it, to 0.1 for example, for large models on few scans.
+      remat: What the backward pass computes a second time to save memory: "none", "dots" for all but the dense layers,
+        or "full" for each block. Take "full" where memory runs out; a step then takes about a third longer.
+      pretrained: Weights to start from: a file (safetensors, .npz or PyTorch), or "imagenet" for an EfficientNet-Lite.
+        By default training starts from random weights.
+      pretrained_layout: Which library the file of weights comes from. By default it is recognised from the names in the
+        file. Give it where that fails.
+      compute_dtype: Type of the activations. Parameters stay float32. Take bfloat16 on GPUs and TPUs: it is faster and
+        takes less memory.
     """
 
     name: str = "hybrid_nano"

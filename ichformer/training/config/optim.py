@@ -11,21 +11,28 @@ class OptimConfig:
     """The optimiser and its schedule.
 
     Attributes:
-      name: "adamw"; "lamb", for batches of thousands of scans; "lion", half of AdamW's memory (take a third of its
-        rate); "sgd" with momentum; or "muon", which orthogonalises the updates of matrices and leaves the rest to
-        AdamW with Nesterov's momentum: the demo's small network, which starts from nothing, is trained with it.
-      learning_rate: the peak.
-      adamw_factor: muon: what AdamW optimises (biases, norms, heads) gets this part of the rate.
-      schedule: how the rate falls to zero after a linear warm-up: along a "cosine", on a "linear" line, or "wsd"
-        (warm-up, stable, decay: Hu et al. 2024, arXiv:2404.06395, section 4), at the peak until the cooldown.
-      warmup_steps: steps from zero to the peak.
-      cooldown_fraction: wsd: the part of all steps in which the rate falls.
-      weight_decay: decoupled (sgd: added to the gradient); none on biases, norms and other vectors.
-      layer_decay: factor of the rate from a layer to the one below, for fine-tuning; 1 for none.
-      freeze: patterns of parameters that stay as they are, such as "encoder/*"; "*" stands for anything.
-      b1: decay of the first moment; of sgd, its momentum.
-      b2: decay of the second moment.
-      clip_norm: largest global norm of a gradient; 0 for no clip.
+      name: Optimiser: "adamw" for most trainings; "lamb" for batches of thousands of scans; "lion", which takes half
+        the memory of AdamW (use a third of its learning rate); "sgd" with momentum; or "muon", which orthogonalises the
+        updates of matrices and leaves the rest to AdamW with Nesterov's momentum. The demo trains its small network
+        from random weights with muon.
+      learning_rate: Largest learning rate, which the schedule reaches after the warm-up. Lower it where the loss jumps;
+        when you start from published weights, a tenth or less of the default is usual.
+      adamw_factor: For muon, the factor of the learning rate for what AdamW optimises: biases, norms and heads.
+      schedule: How the learning rate falls to zero after a linear warm-up: along a "cosine", on a "linear" line, or
+        "wsd" (warm-up, stable, decay: Hu et al. 2024, arXiv:2404.06395, section 4), which stays at the largest rate
+        until the cooldown.
+      warmup_steps: Steps in which the learning rate rises from zero to its largest value. Large models want several
+        hundred.
+      cooldown_fraction: For wsd, the share of all steps in which the learning rate falls, 0 to 1.
+      weight_decay: Weight decay. It is decoupled, but for sgd, where it is added to the gradient. Biases, norms and
+        other vectors have none.
+      layer_decay: Factor of the learning rate from a layer to the one below, above 0 and at most 1. Lower it, to 0.75
+        for example, when you start from published weights. 1 gives all layers the same rate.
+      freeze: Patterns of names of parameters that stay as they are, such as "encoder/*"; "*" stands for anything. By
+        default all parameters are trained.
+      b1: Decay of the first moment of the gradient; for sgd, its momentum.
+      b2: Decay of the second moment of the gradient. Raise it, to 0.999 for example, for long trainings.
+      clip_norm: Largest norm of a gradient over all parameters; a larger one is scaled down. 0 never scales.
     """
 
     name: Literal["adamw", "lamb", "lion", "muon", "sgd"] = "adamw"

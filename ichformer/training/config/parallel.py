@@ -15,15 +15,20 @@ class ParallelConfig:
     The mesh has the axes (data, fsdp, tensor); see ``training.parallel``.
 
     Attributes:
-      mode: "jit" over the mesh; "pmap" runs the same step with the parameters whole on every device of one host.
-      data: groups of devices that share a batch and hold the same parameters; what is left where None.
-      fsdp: devices that share a batch and each hold a part of every large parameter and of its optimiser state.
-      tensor: devices that share the heads and the hidden features of each block.
-      accumulate: parts of a batch that are computed one after the other, in as many times less memory. The result is
-        the same up to rounding, also with dropout and masking.
-      coordinator: HOST:PORT of the first host, where no launcher (Slurm, a GKE job, a TPU VM) names it.
-      num_processes: with ``coordinator``: how many processes there are.
-      process_id: with ``coordinator``: which of them this is, from 0.
+      mode: How a step runs on several devices: "jit" divides batches and parameters over a mesh; "pmap" keeps all
+        parameters on every device of one host. Both give the same result up to rounding.
+      data: Number of groups of devices that share a batch and hold the same parameters. By default all devices that
+        fsdp and tensor leave.
+      fsdp: Number of devices that share a batch and each hold a part of every large parameter and of its optimiser
+        state. Raise it where a model does not fit into the memory of one device.
+      tensor: Number of devices that share the attention heads and the hidden features of each block. Raise it for the
+        largest models only.
+      accumulate: Number of parts of a batch that are computed one after the other. Memory shrinks by that factor, and
+        the result stays the same up to rounding, also with dropout and masking. Raise it where a batch does not fit.
+      coordinator: HOST:PORT of the first host of several. It is only needed where no launcher (Slurm, a GKE job, a TPU
+        VM) gives it.
+      num_processes: With --parallel.coordinator, the number of processes.
+      process_id: With --parallel.coordinator, the number of this process, from 0.
     """
 
     mode: Literal["jit", "pmap"] = "jit"

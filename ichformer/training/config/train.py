@@ -26,26 +26,32 @@ class TrainConfig:
     """A whole run.
 
     Attributes:
-      data: which scans, and how they come.
-      model: which model.
-      objective: what is optimised.
-      optim: how.
-      parallel: on which devices.
-      steps: optimiser steps.
-      seed: of parameters, order, augmentation and dropout.
-      ema_decay: of the averaged parameters that evaluation and prediction use; 0 keeps none.
-      init_from: a run whose parameters are the start, as far as their names and shapes fit.
-      wandb_project: also log to this Weights & Biases project (extra ``wandb``); "" for none.
-      spike_factor: an update is skipped where the loss is so many times its running mean; 0 to skip none but those of
-        a loss that is no number.
-      max_bad_steps: after so many skipped updates in a row the run goes back to the checkpoint before them.
-      evaluate_every: steps between two looks at the split "val"; 0 for none. The checkpoint with the smallest loss
-        there is kept, and is the one that evaluation and prediction take.
-      patience_steps: the run ends where the loss on "val" has not fallen for so many steps; 0 never.
-      profile: first and last step of a profiler's trace, for TensorBoard and Perfetto.
-      log_every: steps between two lines of metrics.
-      checkpoint_every: steps between two checkpoints.
-      keep_checkpoints: how many of the newest stay.
+      data: The scans to train on, and how they are drawn.
+      model: The model.
+      objective: What is optimised.
+      optim: The optimiser and its learning rate.
+      parallel: How several devices share the work. A run may be resumed with other values.
+      steps: Number of steps of the optimiser. Each takes one batch.
+      seed: Seed of the parameters, the order of scans, augmentation and dropout.
+      ema_decay: Decay of the averaged parameters that evaluation and prediction use, 0 to 1. Lower it for trainings of
+        a few hundred steps. 0 keeps no average.
+      init_from: Folder of a run whose parameters are the start, as far as their names and shapes fit. Use it to
+        fine-tune, or after a pretraining with mae.
+      wandb_project: Name of a Weights & Biases project that also gets the metrics. It needs `pip install
+        'ichformer[wandb]'`. By default nothing is sent.
+      spike_factor: An update is skipped if its loss is this many times the running mean of losses. With 0 only updates
+        whose loss is not a number are skipped.
+      max_bad_steps: After so many skipped updates in a row the run rolls back to the checkpoint before them.
+      evaluate_every: Steps between two validations, which compute the loss on the split "val". The checkpoint with the
+        smallest loss is kept, and evaluation and prediction use it. With 0 there is no validation and the last
+        checkpoint is used.
+      patience_steps: The training ends early if the validation loss has not fallen for so many steps. It needs
+        --evaluate-every. With 0 it never ends early.
+      profile: First and last step of a trace of the profiler, such as 20 25. TensorBoard and Perfetto show it. By
+        default there is none.
+      log_every: Steps between two lines of metrics.
+      checkpoint_every: Steps between two checkpoints. A training that is killed loses the steps since the last one.
+      keep_checkpoints: Number of the newest checkpoints that are kept.
     """
 
     data: DataConfig
