@@ -52,10 +52,15 @@ class Registry(Mapping[str, T], Generic[T]):
             )
         things[name], self._makers[name] = thing, place
 
-    def find(self, name: str) -> T:
-        """The thing of this name; InputError with the nearest name where there is none."""
+    def find(self, name: str, *, where: object = "") -> T:
+        """The thing of this name; InputError with the nearest name where there is none.
+
+        Args:
+          name: what it was registered as.
+          where: the setting that gave the name, for the message.
+        """
         if name not in self:
-            check_known(self._kind, name, self._loaded())
+            check_known(self._kind, name, self._loaded(), where=where)
         return self._loaded()[name]
 
     def origin(self, name: str) -> Origin | None:
