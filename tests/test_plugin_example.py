@@ -71,8 +71,9 @@ def test_the_commands_of_its_readme(tmp_path):
     assert (own["params"], own["about"]) == (None, "the mean of each window, and a linear layer")
     assert prepared["series"] == 12
     assert np.isfinite(trained["metrics"]["loss"])
-    assert [level["name"] for level in evaluated["levels"]] == ["scan"]
-    assert {cell["corruption"] for cell in robustness["cells"]} == {"example_drift"}
+    assert [level["level"] for level in evaluated["levels"]] == ["scan"]
+    cells = [cell for level in robustness["levels"] for cell in level["cells"]]
+    assert {cell["corruption"] for cell in cells} == {"example_drift"}
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     needs = {need["what"]: (need["name"], need["distribution"], need["version"]) for need in facts["needs"]}
     assert needs == {

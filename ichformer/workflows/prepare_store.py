@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from ichformer.pipeline.store.records import Store
@@ -40,9 +41,9 @@ def prepare(
     """
     found = prepare_cohort(
         dataset,
-        source=os.fspath(source),
-        out=os.fspath(out),
-        labels=None if labels is None else os.fspath(labels),
+        source=Path(source),
+        out=Path(out),
+        labels=None if labels is None else Path(labels),
         progress=progress,
         **settings,
     )
