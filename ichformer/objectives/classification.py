@@ -49,8 +49,8 @@ class Classification:
       scan_weight: weight of the scan's loss beside the mean loss of its slices.
       neighbours: slices of either side that come as further channels.
       label_set: the labels and the targets, in the order of the model's outputs.
-      label_weights: how much each label and target counts; RSNA's weights for the default set and equal ones for any
-        other where empty.
+      label_weights: how much each label and target counts. Where empty, the six labels count as in RSNA 2019, and all
+        others, and targets, the same.
       slice_labels: the labels and targets that have a loss in slices; all where None. A label of which only positives
         or only negatives are known would teach the model to answer the same for every slice.
       scan_labels: the labels and targets that have a loss in scans; all where None.
@@ -104,8 +104,9 @@ class Classification:
     @property
     def weights(self) -> tuple[float, ...]:
         """How much each label and target counts."""
-        equal = LABEL_WEIGHTS if self.label_set.is_default else (1.0,) * len(self.label_set.columns)
-        return self.label_weights or equal
+        names, targets = self.label_set.names, self.label_set.targets
+        of_names = LABEL_WEIGHTS if self.label_set.has_subtypes else (1.0,) * len(names)
+        return self.label_weights or of_names + (1.0,) * len(targets)
 
     def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any]:
         """The model's parameters."""
