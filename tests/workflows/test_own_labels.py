@@ -56,7 +56,7 @@ def write_scans(folder: Path) -> Path:
 def settings(store: Path, **changes: object) -> TrainConfig:
     config = TrainConfig(
         data=DataConfig(store=str(store), batch_size=4, num_slices=16),
-        model=ModelConfig(name="slice_vit_nano"),
+        model=ModelConfig(name="slice_vit_nano", scan_pool="attention"),
         optim=OptimConfig(warmup_steps=2, learning_rate=3e-3),
         parallel=ParallelConfig(data=1),
         steps=24,
@@ -125,7 +125,7 @@ def test_a_report_names_the_labels_and_the_targets_with_their_unit(own, tmp_path
     assert list(values["targets"]) == ["volume_ml"]
     assert np.isfinite([*values["scan"].values(), *values["targets"].values()]).all()
     table = predict_store(Run.open(own / "run"), Store.open(own / "store"), "test")
-    assert min(abs(table["pred_volume_ml"] - values["targets"]["volume_ml"])) < 1e-3
+    assert (table["pred_volume_ml"] - values["targets"]["volume_ml"]).abs().min() < 1e-3
     said = format_prediction(result)
     assert f"bleed {values['scan']['bleed']:.2f}, fracture {values['scan']['fracture']:.2f}, volume_ml " in said
     page = result.series[0].report.read_text()
