@@ -116,8 +116,8 @@ def trained_outputs(
     A label's output is trained where it has a loss at the same level. Where the scan's logits are made of the slices'
     (pooling by maximum), a loss at either level trains both outputs; where each has parameters of its own (pooling by
     attention), it trains its own alone. Which of the two holds is read from the traced computation
-    (``own_parameters``). A target is trained by a loss at its own level alone: values of slices and of scans have scales
-    of their own.
+    (``own_parameters``). A target is trained by a loss at its own level alone: values of slices and of scans are not on
+    one scale.
 
     Args:
       objective: what is optimised.
