@@ -24,6 +24,7 @@ from ichformer.objectives.losses import (
     LossName,
     TargetLossName,
     binary_cross_entropy,
+    for_each_label,
     logit_adjusted,
 )
 from ichformer.pipeline.batch import Batch
@@ -49,8 +50,8 @@ class Classification:
       scan_weight: weight of the scan's loss beside the mean loss of its slices.
       neighbours: slices of either side that come as further channels.
       label_set: the labels and the targets, in the order of the model's outputs.
-      label_weights: how much each label and target counts; RSNA's weights for the default set and equal ones for any
-        other where empty.
+      label_weights: how much each label and target counts. Where empty, the six labels count as in RSNA 2019, and all
+        others, and targets, the same.
       slice_labels: the labels and targets that have a loss in slices; all where None. A label of which only positives
         or only negatives are known would teach the model to answer the same for every slice.
       scan_labels: the labels and targets that have a loss in scans; all where None.
@@ -104,8 +105,9 @@ class Classification:
     @property
     def weights(self) -> tuple[float, ...]:
         """How much each label and target counts."""
-        equal = LABEL_WEIGHTS if self.label_set.is_default else (1.0,) * len(self.label_set.columns)
-        return self.label_weights or equal
+        names, targets = self.label_set.names, self.label_set.targets
+        of_names = LABEL_WEIGHTS if self.label_set.has_subtypes else (1.0,) * len(names)
+        return self.label_weights or of_names + (1.0,) * len(targets)
 
     def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any]:
         """The model's parameters."""
@@ -133,8 +135,9 @@ class Classification:
         probabilities = jax.nn.sigmoid(outputs[..., :count])
         if not self.label_set.targets:
             return probabilities
-        means, spreads = self._scale(level)
-        values = means + spreads * (outputs[..., count:] - START_LOGIT)
+        of_targets = outputs[..., count:] - START_LOGIT
+        means, spreads = self._scale(level, of_targets)
+        values = means + spreads * of_targets
         return jnp.concatenate([probabilities, values], axis=-1)
 
     def loss(self, params: Params, batch: Batch, rng: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, Metrics]:
@@ -170,11 +173,11 @@ class Classification:
         if not self.label_set.targets:
             return self._of_labels(level, outputs, labels)
         count = len(self.label_set.names)
-        means, spreads = self._scale(level)
-        of_targets = TARGET_LOSSES[self.target_loss_name](
-            outputs[..., count:] - START_LOGIT, (labels[..., count:] - means) / spreads
-        )
-        return jnp.concatenate([self._of_labels(level, outputs[..., :count], labels[..., :count]), of_targets], axis=-1)
+        of_targets = outputs[..., count:] - START_LOGIT
+        means, spreads = self._scale(level, of_targets)
+        truth = (labels[..., count:] - means) / spreads
+        losses = self._of_labels(level, outputs[..., :count], labels[..., :count])
+        return jnp.concatenate([losses, TARGET_LOSSES[self.target_loss_name](of_targets, truth)], axis=-1)
 
     def _of_labels(self, level: Level, logits: Float[Array, "*grid labels"], labels: Array) -> Array:
         if self.loss_name == "bce":
@@ -184,10 +187,11 @@ class Classification:
             return logit_adjusted(logits, labels, log_odds=log_odds)
         return LOSSES[self.loss_name](logits, labels)
 
-    def _scale(self, level: Level) -> tuple[Float[Array, " targets"], Float[Array, " targets"]]:
-        """The mean and the spread of each target."""
+    def _scale(self, level: Level, like: Float[Array, "*grid targets"]) -> tuple[Array, Array]:
+        """The mean and the spread of each target, with as many axes as ``like``."""
         known = self._statistics(level)
-        return jnp.asarray(known.means, jnp.float32), jnp.asarray(known.spreads, jnp.float32)
+        means, spreads = (for_each_label(jnp.asarray(one), like) for one in (known.means, known.spreads))
+        return means, spreads
 
     def _statistics(self, level: Level) -> LabelStatistics:
         found = self.slice_statistics if level == "slice" else self.scan_statistics

@@ -40,7 +40,7 @@ def binary_cross_entropy(
     """
     if isinstance(positive_weight, float) and positive_weight == 1:
         return optax.sigmoid_binary_cross_entropy(logits, labels)
-    weight = _for_each_label(positive_weight, logits)
+    weight = for_each_label(positive_weight, logits)
     return -labels * jax.nn.log_sigmoid(logits) * weight - (1 - labels) * jax.nn.log_sigmoid(-logits)
 
 
@@ -106,7 +106,7 @@ def logit_adjusted(
       log_odds: log(p / (1 - p)) of the share p of positives of each label in training.
       tau: strength of the shift; 0 gives the binary cross-entropy.
     """
-    return optax.sigmoid_binary_cross_entropy(logits + tau * _for_each_label(log_odds, logits), labels)
+    return optax.sigmoid_binary_cross_entropy(logits + tau * for_each_label(log_odds, logits), labels)
 
 
 def smooth_l1(outputs: Float[Array, "*grid targets"], truth: Float[Array, "*grid targets"]) -> Array:
@@ -124,8 +124,8 @@ def l2(outputs: Float[Array, "*grid targets"], truth: Float[Array, "*grid target
     return jnp.square(outputs - truth)
 
 
-def _for_each_label(values: float | Float[Array, " labels"], like: Float[Array, "*grid labels"]) -> Array:
-    """One value or one a label, with as many axes as ``like``."""
+def for_each_label(values: float | Float[Array, " labels"], like: Float[Array, "*grid labels"]) -> Array:
+    """One value, or one value for each label, with as many axes as ``like``."""
     values = jnp.asarray(values, like.dtype)
     return values.reshape((1,) * (like.ndim - values.ndim) + values.shape)
 

@@ -5,6 +5,8 @@ from jaxtyping import Float64, Int64
 
 from ichformer.statistics.bootstrap import Counts, Statistic, Vector, Weights
 
+Replicates = Float64[np.ndarray, " replicates"]
+
 AGREEMENT = (
     "mean_absolute_error",
     "median_absolute_error",
@@ -53,7 +55,7 @@ def agreement_statistic(
         w = drawn * row_weights
         total = w.sum(axis=1)
 
-        def mean(values: Vector) -> Vector:
+        def mean(values: Vector) -> Replicates:
             return _divide(w @ values, total)
 
         mean_x, mean_y, mean_d = mean(x), mean(y), mean(d)
@@ -80,7 +82,7 @@ def agreement_statistic(
     return statistic
 
 
-def _median(sorted_values: Vector, weights: Float64[np.ndarray, "replicates n"]) -> Vector:
+def _median(sorted_values: Vector, weights: Float64[np.ndarray, "replicates n"]) -> Replicates:
     """The weighted median of each replicate: the middle of the two values where the half lies between them."""
     if not sorted_values.size:
         return np.full(len(weights), np.nan)
@@ -93,5 +95,5 @@ def _median(sorted_values: Vector, weights: Float64[np.ndarray, "replicates n"])
     return np.where(half[:, 0] > 0, middle, np.nan)
 
 
-def _divide(numerator: Vector, denominator: Vector) -> Vector:
+def _divide(numerator: Replicates, denominator: Replicates) -> Replicates:
     return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)

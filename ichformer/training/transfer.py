@@ -109,14 +109,15 @@ def _inherited_outputs(
     shapes = jax.eval_shape(lambda: initial_state(before, config, PrepareConfig(**facts["prepare"]).size)).params
     handed_on = set(parameter_names(shapes))
     own_of_slices, own_of_scans = own_parameters(objective, params, size=size)
-    slices = _shared(known.slice, objective.label_set) if own_of_slices <= handed_on else ()
-    scans = _shared(known.scan, objective.label_set) if own_of_scans <= handed_on else ()
+    slices = _labels(known.slice, objective.label_set) if own_of_slices <= handed_on else ()
+    scans = _labels(known.scan, objective.label_set) if own_of_scans <= handed_on else ()
     # Without parameters of their own the scan's logits are made of the slices'.
     return TrainedOutputs(slice=slices, scan=scans if own_of_scans else slices, label_set=objective.label_set)
 
 
-def _shared(names: tuple[str, ...], label_set: LabelSet) -> tuple[str, ...]:
-    return tuple(name for name in label_set.columns if name in names)
+def _labels(names: tuple[str, ...], label_set: LabelSet) -> tuple[str, ...]:
+    """The labels among ``names`` that the set has. Targets are not inherited, as their scale is another one now."""
+    return tuple(name for name in label_set.names if name in names)
 
 
 def _objective_of(source: Path, config: TrainConfig, facts: dict[str, Any], given: Given) -> Objective:

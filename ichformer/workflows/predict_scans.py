@@ -199,7 +199,7 @@ def _read(
                 label=label,
                 level="slice" if label in named["slice"] else "scan",
             )
-            for label in _labels_to_map(dict(zip(label_set.names, scan_scores, strict=False)), frozen)
+            for label in _labels_to_map(dict(zip(label_set.names, scan_scores[:count].tolist(), strict=True)), frozen)
         },
         # What was done to make the model's input belongs to what the reader has to know.
         notes=prepared.audit.notes,

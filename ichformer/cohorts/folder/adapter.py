@@ -13,7 +13,7 @@ import pandas as pd
 from ichformer.cohorts.folder.columns import parse_columns
 from ichformer.cohorts.folder.labels import Told, read_labels
 from ichformer.cohorts.folder.matching import Labelled
-from ichformer.cohorts.folder.patients import Owner, find_owners
+from ichformer.cohorts.folder.patients import Owner, find_owners, series_cut_by_spelling
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.spelling import one_spelling
 from ichformer.cohorts.tables import write_table
@@ -107,10 +107,15 @@ def read_folder(
         rows[name] |= {"patient": _patient(spelled[owner.name]), "patient_source": owner.source}
     if labels is not None:
         _refuse_torn(rows, told, source, where=Path(labels))
-    n_other = sum(name != known for name, known in spelled.items())
-    note = f"names of patients that differ in case, blanks or zeros only, taken for the same one: {n_other}"
-    index = make_index(rows.values(), label_set=label_set)
-    return Folder(index=index, notes=(*_set_aside(found), *told.notes, *[note] * (n_other > 0)))
+    notes = [*_set_aside(found), *told.notes]
+    if n_other := sum(name != known for name, known in spelled.items()):
+        notes.append(f"names of patients that differ in case, blanks or zeros only, taken for the same one: {n_other}")
+    if n_cut := series_cut_by_spelling(scans.values()):
+        notes.append(
+            "series of which each part is read as a scan of its own, because their files spell one PatientID in "
+            f"several ways (capitals, blanks or zeros): {n_cut}. Correct the PatientID in the files"
+        )
+    return Folder(index=make_index(rows.values(), label_set=label_set), notes=tuple(notes))
 
 
 def write_example_labels(source: Path | str, out: Path | str, *, label_set: LabelSet = SIX) -> int:

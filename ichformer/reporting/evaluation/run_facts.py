@@ -47,7 +47,7 @@ def run_facts(run: Trained, store: Store, split: str) -> Facts:
         missing=_MISSING[run.prepare.missing],
         imbalance=(
             "no scan was drawn more often than others; weights of the labels in the loss"
-            + " as in RSNA 2019" * run.objective.label_set.is_default
+            + " as in RSNA 2019" * run.objective.label_set.has_subtypes
             + ": "
             + ", ".join(
                 f"{label} {weight:g}"

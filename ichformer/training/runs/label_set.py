@@ -25,11 +25,11 @@ _MEND = "the file is damaged: restore it, or train again"
 
 
 def label_facts(objective: Objective) -> dict[str, Any]:
-    """What the record of a run says of its labels; nothing for an objective without labels."""
-    if not isinstance(objective, Classification):
+    """What the record of a run says of its labels; nothing for an objective without a ``label_set``."""
+    if (label_set := getattr(objective, "label_set", None)) is None:
         return {}
-    facts: dict[str, Any] = {LABEL_SET_FACT: dataclasses.asdict(objective.label_set)}
-    if objective.slice_statistics is not None and objective.scan_statistics is not None:
+    facts: dict[str, Any] = {LABEL_SET_FACT: dataclasses.asdict(label_set)}
+    if isinstance(objective, Classification) and objective.slice_statistics and objective.scan_statistics:
         facts[STATISTICS_FACT] = {
             "slice": dataclasses.asdict(objective.slice_statistics),
             "scan": dataclasses.asdict(objective.scan_statistics),

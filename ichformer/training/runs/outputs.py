@@ -116,7 +116,8 @@ def trained_outputs(
     A label's output is trained where it has a loss at the same level. Where the scan's logits are made of the slices'
     (pooling by maximum), a loss at either level trains both outputs; where each has parameters of its own (pooling by
     attention), it trains its own alone. Which of the two holds is read from the traced computation
-    (``own_parameters``).
+    (``own_parameters``). A target is trained by a loss at its own level alone: values of slices and of scans are not on
+    one scale.
 
     Args:
       objective: what is optimised.
@@ -127,9 +128,10 @@ def trained_outputs(
     """
     scan_labels = scan_labels if objective.scan_weight > 0 else ()
     own_of_slices, own_of_scans = own_parameters(objective, params, size=size)
+    names = set(objective.label_set.names)
     return _ordered(
-        {*slice_labels, *(() if own_of_slices else scan_labels)},
-        {*scan_labels, *(() if own_of_scans else slice_labels)},
+        {*slice_labels, *(() if own_of_slices else names.intersection(scan_labels))},
+        {*scan_labels, *(() if own_of_scans else names.intersection(slice_labels))},
         objective.label_set,
     )
 

@@ -254,7 +254,7 @@ def _load(
 
 def initial_state(objective: Objective, config: TrainConfig, size: int) -> TrainState:
     """The state before the first step, for pictures of ``size`` x ``size`` pixels."""
-    count = len((objective.label_set if isinstance(objective, Classification) else SIX).columns)
+    count = len(getattr(objective, "label_set", SIX).columns)
     one_scan = Batch(
         hu=jnp.zeros((1, 1, size, size), jnp.int16),
         slice_mask=jnp.ones((1, 1), bool),
