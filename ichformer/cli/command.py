@@ -59,10 +59,10 @@ def find_command(words: Sequence[str]) -> tuple[Command, Sequence[str]]:
     Raises:
       InputError: there is no such command, or none is named.
     """
-    name = _known(words, COMMANDS, program="ichformer")
+    name = _known(words, COMMANDS)
     if name not in GROUPS:
         return load_command(name), words[1:]
-    inner = _known(words[1:], GROUPS[name], program=f"ichformer {name}")
+    inner = _known(words[1:], GROUPS[name], group=name)
     return load_command(f"{name} {inner}"), words[2:]
 
 
@@ -87,8 +87,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return "".join(bare[near] for near in difflib.get_close_matches(word.lstrip("-"), bare, n=1))
 
 
-def _known(words: Sequence[str], known: Sequence[str], *, program: str) -> str:
-    where, see = program.removeprefix("ichformer ").replace("ichformer", "command line"), f"see {program} --help"
+def _known(words: Sequence[str], known: Sequence[str], *, group: str = "") -> str:
+    where, see = group or "command line", f"see {f'ichformer {group}'.strip()} --help"
     if not words:
         raise InputError("a command is missing", where=where, mend=see)
     if words[0] not in known:
