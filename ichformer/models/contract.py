@@ -1,4 +1,4 @@
-"""What every model family takes and gives back, so that any of them goes with any objective, evaluation and report."""
+"""The inputs and outputs that every model has, so that any model goes with any objective and any report."""
 
 from typing import Any, Protocol, runtime_checkable
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 from ichformer.models.contract import CAM_LAYER, Prediction
 
 View = Literal["plain", "flip", "reverse"]
-"""A way to look at a scan under which its labels stay: as it is, left and right exchanged, or from top to bottom."""
+"""A view of a scan that keeps its labels: as it is, with left and right exchanged, or with its slices reversed."""
 
 _AXES: dict[View, tuple[int, ...]] = {"plain": (), "flip": (3,), "reverse": (1,)}
 """Axes of [b s h w c] that a view turns round; turning twice gives the scan back."""

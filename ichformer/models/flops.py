@@ -1,4 +1,4 @@
-"""How much a model computes: its matrix products and convolutions, counted in its trace, without compiling it."""
+"""Counts the floating-point operations of a model from its trace, without compiling it."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""From one vector a slice to the logits of slices and scan: the part that all families share."""
+"""Heads: from one vector for each slice to the logits of slices and scan."""
 
 from typing import Any, Literal
 

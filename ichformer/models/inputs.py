@@ -1,4 +1,4 @@
-"""What a classifier is given: an example for ``init``, and refusals that say what was expected and what was found."""
+"""Example inputs of a model, and checks that say what was expected and what was found."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The scale of a model's input, taken from the scans that it is trained on."""
+"""Measures the scale of the input channels on the training scans, before the first step."""
 
 import dataclasses
 from typing import Any

@@ -1,4 +1,4 @@
-"""Memory for steps on a CPU: kept from one to the next."""
+"""Keeps the memory of a training step on a CPU for the next step."""
 
 import jax
 

@@ -1,4 +1,4 @@
-"""Signals that end a training in order: SIGTERM, which a cluster sends before it takes a machine back, and Ctrl-C."""
+"""Ends a training in order at SIGTERM, which clusters send before they take a machine back, and at Ctrl-C."""
 
 import contextlib
 import itertools

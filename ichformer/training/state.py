@@ -1,4 +1,4 @@
-"""Everything that changes from step to step."""
+"""The state of a training: everything that changes from step to step."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Starting a run from parameters that are there: another run's, or those of a network trained by others."""
+"""Starts a run from existing parameters: those of another run, or of a network that others trained."""
 
 import dataclasses
 import hashlib

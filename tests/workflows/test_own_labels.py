@@ -22,7 +22,8 @@ from ichformer.testing import TINY_SITES
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.run import Run
 from ichformer.training.trainer import train
-from ichformer.workflows.evaluate_run import evaluate, train_and_freeze
+from ichformer.workflows.evaluate_run import evaluate
+from ichformer.workflows.train_run import train_and_freeze
 from ichformer.workflows.make_ensemble import make_ensemble
 from ichformer.workflows.predict_scans import predict
 from ichformer.workflows.predict_store import predict_store

@@ -21,7 +21,7 @@ class PatchEncoder(CheckedModule):
     """Patches with their positions through ``depth`` transformer blocks (Dosovitskiy et al. 2021, section 3.1).
 
     The blocks are one loop. Where a class token is asked, the last of them is run apart: what the token reads there for
-    the last time is what explanations of it have to look at.
+    the last time is what explanations of it need.
 
     Attributes:
       patch_size: side of a patch in pixels.

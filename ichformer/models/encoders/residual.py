@@ -1,4 +1,4 @@
-"""The house's own small encoder: a pre-activation residual network over one slice, for training from nothing."""
+"""A small pre-activation residual network over one slice, for training from random parameters."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""ResNet as torchvision, Hugging Face and MedicalNet have it: post-activation blocks, in two and three dimensions."""
+"""ResNet in two and three dimensions: the post-activation blocks of torchvision, Hugging Face and MedicalNet."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""What the modules of all families share: the labels that they score, and clear refusals of wrong inputs."""
+"""The base of all families: the labels that they score, and clear refusals of wrong inputs."""
 
 from typing import Any
 

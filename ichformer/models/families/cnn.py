@@ -1,4 +1,4 @@
-"""The convolutional baselines: cnn2d judges every slice alone, cnn3d looks at the scan as one volume."""
+"""The convolutional baselines: cnn2d scores every slice alone, cnn3d takes the scan as one volume."""
 
 from typing import Any
 

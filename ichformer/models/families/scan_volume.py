@@ -1,4 +1,4 @@
-"""What swin3d and vit3d share: an encoder that takes the scan as one volume, one vector a slice, heads."""
+"""The parts that swin3d and vit3d share: an encoder of the whole scan, a vector for each slice, heads."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What slice_vit, the hybrids and the 2-D baselines share: encoder in a slice, context over slices, heads."""
+"""The parts that slice_vit, the hybrids and the 2-D baselines share: slice encoder, context over slices, heads."""
 
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ class SliceSequence(ScanModel):
 
     Attributes:
       encoder: ``encoder(x [N,H,W,C], train=...) -> [N,h,w,D]``, blind to the other slices.
-      context: ``context(x [B,S,D], slice_mask, spacing_mm, train=...) -> [B,S,D]``; None judges each slice alone.
+      context: ``context(x [B,S,D], slice_mask, spacing_mm, train=...) -> [B,S,D]``; None scores each slice alone.
       scan_pool: how scan logits come from slices.
       dtype: of the computation; parameters stay float32.
       slice_pool: how a slice's vector comes from its grid (``SlicePool``); "token" asks the encoder for what its class

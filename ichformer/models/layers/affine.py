@@ -1,4 +1,4 @@
-"""A scale and a bias of each channel: what a batch norm with frozen statistics is."""
+"""A scale and a bias for each channel, as a batch norm with frozen statistics applies them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Modules that refuse settings which they would otherwise take for others without a word."""
+"""Modules that refuse wrong settings in place of computing something else."""
 
 import dataclasses
 from typing import Any

@@ -1,4 +1,4 @@
-"""Convolution, channels last, in two and three dimensions: the one place that knows how each backend does it fast."""
+"""Convolution, channels last, in two and three dimensions: computed on each backend in the way that is fast there."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -57,7 +57,7 @@ def convolve(
 ) -> Float[Array, "n *space2 d"]:
     """The convolution (without flipping the kernel) of channels-last images with ``kernel``.
 
-    XLA's own, but on a CPU, where it is put in other words (``cpu_convolution``) unless the groups are neither one nor
+    XLA's own, but on a CPU, where ``cpu_convolution`` computes the same unless the groups are neither one nor
     as many as channels. It has first derivatives by reverse mode alone.
     """
     if isinstance(padding, str):

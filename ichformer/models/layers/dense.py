@@ -1,4 +1,4 @@
-"""Dense layers, written as products of two plain matrices where that is faster."""
+"""Dense layers, computed as products of two matrices on a CPU."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""Dilated convolutions by way of dense ones."""
+"""Dilated convolutions, computed by plain ones."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Gated recurrent units that skip what is masked."""
+"""Gated recurrent units that skip masked slices."""
 
 from typing import Any
 

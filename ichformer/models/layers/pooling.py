@@ -1,4 +1,4 @@
-"""Maxima whose gradients hold on every backend: over an axis, and in the windows of ResNet's stem.
+"""Maxima with correct gradients on every backend: over an axis, and in the windows of ResNet's stem.
 
 A compiler may compute a number anew for the backward pass and round it otherwise. JAX asks which input equals the
 maximum, and then none does: no gradient, or 0/0 (jax-ml/jax issue 40564). Here order decides instead.

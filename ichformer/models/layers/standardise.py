@@ -1,4 +1,4 @@
-"""Channels on one scale: what is rare in them, as blood is, then counts as much as what fills the picture."""
+"""Standardises the channels of an input, so that rare values such as blood count as much as common ones."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Files of weights, read as NumPy arrays by name: safetensors, NumPy's .npz and torch's."""
+"""Reads files of weights as NumPy arrays by name: safetensors, NumPy's .npz and torch's."""
 
 import math
 import tokenize

@@ -1,4 +1,4 @@
-"""Making the parameters of one network fit another that differs in channels, depth or size of its input."""
+"""Fits the parameters of one network to another that differs in channels, depth or input size."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Parameters filled from a file of weights that another library trained."""
+"""Fills parameters from a file of weights that another library trained."""
 
 import contextlib
 import os

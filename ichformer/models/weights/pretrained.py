@@ -1,4 +1,4 @@
-"""A model of the registry with weights that others trained: what a notebook starts with."""
+"""Creates a model of the registry with pretrained weights."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Tensors by the names another library gave them, taken in the layout of our layers."""
+"""Tensors of a file by the names of the other library, taken in the layout of our layers."""
 
 from collections.abc import Mapping
 from typing import Any

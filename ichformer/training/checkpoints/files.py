@@ -59,7 +59,7 @@ def steps_in(folder: Path) -> list[int]:
 
 
 def read_loss(checkpoint: Path) -> float | None:
-    """The ``BEST_BY`` of a checkpoint; None where it was not judged.
+    """The ``BEST_BY`` of a checkpoint; None where it was not validated.
 
     Raises:
       InputError: the file is damaged.

@@ -1,1 +1,1 @@
-"""What a training tells of itself: metrics, wall time, profiles."""
+"""What a training reports: metrics, wall time, profiles."""

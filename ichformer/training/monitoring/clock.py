@@ -1,18 +1,18 @@
-"""What the wall time of a training goes into."""
+"""How the wall time of a training divides into steps and everything else."""
 
 import contextlib
 import time
 from collections.abc import Iterator
 from typing import Literal
 
-Errand = Literal["start", "input", "evaluation", "saving"]
-"""What keeps a training from its steps: reading, placing and compiling, waiting for batches, judging, saving."""
+Phase = Literal["start", "input", "evaluation", "saving"]
+"""What a training does beside its steps: it starts (reads, places, compiles), waits for input, validates and saves."""
 
 _MOMENT_S = 1e-9
 
 
 class Clock:
-    """Counts the seconds of each errand; the device works on while the host runs one, so shares are upper bounds."""
+    """Counts the seconds of each phase. The device works on meanwhile, so the shares are upper bounds."""
 
     def __init__(self) -> None:
         self._began = self._marked = time.perf_counter()
@@ -20,15 +20,15 @@ class Clock:
         self._waited = 0.0
 
     @contextlib.contextmanager
-    def on(self, errand: Errand) -> Iterator[None]:
-        """The time inside is the errand's."""
+    def on(self, phase: Phase) -> Iterator[None]:
+        """Counts the time inside as time of this phase."""
         before = time.perf_counter()
         try:
             yield
         finally:
             took = time.perf_counter() - before
             self._spent += took
-            if errand == "input":
+            if phase == "input":
                 self._waited += took
 
     def mark(self) -> tuple[float, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""Where metrics go: a file of JSON lines, TensorBoard events and, if asked for, Weights & Biases."""
+"""Writers of metrics: JSON lines, TensorBoard events and, if asked for, Weights & Biases."""
 
 import json
 import struct

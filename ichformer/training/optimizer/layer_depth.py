@@ -1,4 +1,4 @@
-"""Which layer of a network a parameter belongs to: what layer-wise rates and trust ratios go by."""
+"""The layer that a parameter belongs to, for layer-wise learning rates and trust ratios."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which steps are not to be believed: those whose loss or gradient is no number, or whose loss leaps."""
+"""Which updates are skipped: those whose loss or gradient is not finite, or whose loss jumps."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ _SETTLED = 100
 
 @struct.dataclass
 class Guard:
-    """What a run remembers of its losses. Part of its state, so that a resumed run decides as an undisturbed one would.
+    """The running loss of a training, as a part of its state: a resumed run skips what an undisturbed one would.
 
     Attributes:
-      mean_loss: float32 [], a running mean over the good steps.
-      good: int32 [], steps that were believed.
-      bad_in_a_row: int32 [], steps that were not, since the last good one.
+      mean_loss: float32 [], the running mean over the good steps.
+      good: int32 [], how many steps were good.
+      bad_in_a_row: int32 [], how many steps were skipped since the last good one.
     """
 
     mean_loss: Any
@@ -26,22 +26,24 @@ class Guard:
 
 
 def new_guard() -> Guard:
-    """Before the first step."""
+    """The guard before the first step."""
     return Guard(mean_loss=jnp.zeros(()), good=jnp.zeros((), jnp.int32), bad_in_a_row=jnp.zeros((), jnp.int32))
 
 
-def check_step(guard: Guard, loss: jax.Array, grad_norm: jax.Array, *, spike_factor: float) -> tuple[jax.Array, Guard]:
-    """Whether a step is good, and what is remembered after it.
+def check_update(
+    guard: Guard, loss: jax.Array, grad_norm: jax.Array, *, spike_factor: float
+) -> tuple[jax.Array, Guard]:
+    """Says whether an update is applied, and gives the guard after it.
 
-    A loss leaps where it is over ``spike_factor`` times the running mean of the last 50 good steps or so; in the first
-    100, while it still falls fast, only numbers that are none count. A step without any known label (loss 0) is good
-    and teaches nothing.
+    A loss jumps where it is over ``spike_factor`` times the running mean of the last 50 good steps or so; in the first
+    100, while it still falls fast, only a loss that is not finite counts. A step without any known label (loss 0) is
+    good and teaches nothing.
 
     Args:
       guard: before the step.
       loss: of the whole batch.
       grad_norm: global norm of its gradient.
-      spike_factor: above 1; 0 to let every finite loss pass.
+      spike_factor: above 1; 0 lets every finite loss pass.
     """
     good = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     if spike_factor:
@@ -54,5 +56,5 @@ def check_step(guard: Guard, loss: jax.Array, grad_norm: jax.Array, *, spike_fac
 
 
 def only_if(good: jax.Array, new: Any, old: Any) -> Any:
-    """``new`` after a good step, ``old`` after another, array by array."""
+    """Takes ``new`` where the step was good and ``old`` where it was not, array by array."""
     return jax.tree.map(lambda after, before: jnp.where(good, after, before), new, old)

@@ -1,4 +1,4 @@
-"""Whether a run that is gone on with gets the scans that it was begun with."""
+"""Checks that a resumed run gets the scans that it began with."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""What tells the weights of one model from those of another."""
+"""A fingerprint of a model's parameters."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Where the prepared scans of a run lie: written so that the run can be opened from any folder, and after a move."""
+"""The path from a run to its prepared scans, kept so that both can be moved together."""
 
 import os
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Where arrays lie and how several devices and hosts train as one."""
+"""How arrays are placed, and how several devices and hosts train as one."""

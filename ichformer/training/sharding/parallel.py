@@ -1,4 +1,4 @@
-"""How a step is compiled and where its arrays lie: the only file that knows of meshes, jit and pmap."""
+"""Compiles the step and places its arrays. Only this file knows meshes, jit and pmap."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""A transformer block over a scan whose attention looks along the slice first and along the slices then."""
+"""A transformer block over a scan that attends within each slice first and across slices next."""
 
 from functools import partial
 from typing import Any

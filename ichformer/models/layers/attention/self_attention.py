@@ -1,4 +1,4 @@
-"""Self-attention of all families but the windowed ones, and the one place that picks its kernel."""
+"""Self-attention of all families but the windowed ones; it picks the kernel for the backend."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def attend(
 
     cuDNN's fused kernel takes it on a GPU where it holds: half precision and heads of a multiple of 8 up to 128. Masks
     stay with XLA: cuDNN wants a whole matrix for them, and masked sequences are those of slices, which are short. On a
-    CPU it is put in other words (``cpu_attention``).
+    CPU, ``cpu_attention`` computes the same.
     """
     fused = (
         jax.default_backend() == "gpu"

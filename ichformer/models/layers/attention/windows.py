@@ -1,4 +1,4 @@
-"""How a grid of tokens is cut into windows, level or shifted by half a window: what is known from its shape alone."""
+"""How a grid of tokens is cut into windows, plain or shifted by half a window. It depends on the shape alone."""
 
 import functools
 import math

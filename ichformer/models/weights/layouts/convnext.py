@@ -1,4 +1,4 @@
-"""ConvNeXt of other libraries as our ``ConvNext``; their classifiers are left."""
+"""Reads ConvNeXt weights of other libraries into ``ConvNext``, without their classifiers."""
 
 import re
 from typing import NamedTuple

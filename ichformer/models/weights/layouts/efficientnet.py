@@ -1,4 +1,4 @@
-"""EfficientNet-Lite of other libraries as our ``EfficientNet``."""
+"""Reads EfficientNet-Lite weights of other libraries into ``EfficientNet``."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""``torch.nn.GRU`` as our ``BidirectionalGru``."""
+"""Reads weights of ``torch.nn.GRU`` into ``BidirectionalGru``."""
 
 import numpy as np
 

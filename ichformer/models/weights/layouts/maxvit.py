@@ -1,4 +1,4 @@
-"""MaxViT's weights in torchvision's layout."""
+"""Reads MaxViT weights in torchvision's layout."""
 
 from math import isqrt
 

@@ -1,4 +1,4 @@
-"""Whose weights we read: every layout of names that other libraries give to the tensors of an architecture."""
+"""Every layout of weights that can be read: its architecture, its library and how it is recognised."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""ResNets of other libraries, in two and three dimensions, as our ``ResNet`` and ``ResNet3D``."""
+"""Reads ResNet weights of other libraries into ``ResNet`` and ``ResNet3D``."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Swin and Video Swin as other libraries name them, as the parameters of ``layers.swin.SwinEncoder``."""
+"""Reads Swin and Video Swin weights of other libraries into ``encoders.swin.SwinEncoder``."""
 
 import itertools
 from collections.abc import Callable
