@@ -10,7 +10,7 @@ import optax
 from ichformer.models.layers.draws import scans_at
 from ichformer.objectives.base import Metrics, Objective
 from ichformer.pipeline.batch import Batch
-from ichformer.training.recovery.guard import check_step, only_if
+from ichformer.training.recovery.guard import judge, only_if
 from ichformer.training.state import TrainState
 
 
@@ -31,7 +31,7 @@ def train_step(
 
     Sums are divided once, after they ran over all scans, and random numbers follow each scan's place in the whole batch
     (``models.layers.draws``): a batch gives the same loss and gradient on any layout. A step that is not to be believed
-    (``guard.check_step``) counts, but leaves parameters, optimiser and average as they were.
+    (``guard.judge``) counts, but leaves parameters, optimiser and average as they were.
 
     Args:
       state: the state before the step.
@@ -41,7 +41,7 @@ def train_step(
       objective: what is optimised.
       optimizer: how.
       ema_decay: of the averaged parameters.
-      spike_factor: see ``guard.check_step``.
+      spike_factor: see ``guard.judge``.
       accumulate: parts of the batch that are computed one after the other.
       axis_name: the mapped axis whose devices hold the other scans, where there is one.
     """
@@ -63,7 +63,7 @@ def train_step(
         ema_params = jax.tree.map(lambda mean, now: mean * decay + now * (1 - decay), ema_params, params)
     metrics = {name: value / jnp.maximum(count, 1e-6) for name, (value, count) in metric_sums.items()}
     loss, grad_norm = total * scale, optax.tree.norm(grads)
-    good, guard = check_step(state.guard, loss, grad_norm, spike_factor=spike_factor)
+    good, guard = judge(state.guard, loss, grad_norm, spike_factor=spike_factor)
     metrics |= {"loss": loss, "grad_norm": grad_norm, "bad_in_a_row": guard.bad_in_a_row}
     params, opt_state, ema_params = only_if(
         good, (params, opt_state, ema_params), (state.params, state.opt_state, state.ema_params)

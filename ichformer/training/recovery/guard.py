@@ -12,7 +12,7 @@ _SETTLED = 100
 
 @struct.dataclass
 class Guard:
-    """What a run remembers of its losses. Part of its state, so that a resumed run decides as an undisturbed one would.
+    """What a run remembers of its losses. Part of its state, so that a resumed run judges as an undisturbed one would.
 
     Attributes:
       mean_loss: float32 [], a running mean over the good steps.
@@ -30,7 +30,7 @@ def new_guard() -> Guard:
     return Guard(mean_loss=jnp.zeros(()), good=jnp.zeros((), jnp.int32), bad_in_a_row=jnp.zeros((), jnp.int32))
 
 
-def check_step(guard: Guard, loss: jax.Array, grad_norm: jax.Array, *, spike_factor: float) -> tuple[jax.Array, Guard]:
+def judge(guard: Guard, loss: jax.Array, grad_norm: jax.Array, *, spike_factor: float) -> tuple[jax.Array, Guard]:
     """Whether a step is good, and what is remembered after it.
 
     A loss leaps where it is over ``spike_factor`` times the running mean of the last 50 good steps or so; in the first
