@@ -23,10 +23,10 @@ from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, Para
 from ichformer.training.runs.run import Run
 from ichformer.training.trainer import train
 from ichformer.workflows.evaluate_run import evaluate
-from ichformer.workflows.train_run import train_and_freeze
 from ichformer.workflows.make_ensemble import make_ensemble
 from ichformer.workflows.predict_scans import predict
 from ichformer.workflows.predict_store import predict_store
+from ichformer.workflows.train_run import train_and_freeze
 from tests.stores import prepare_here
 
 OWN = LabelSet(names=("bleed", "fracture"), targets=("volume_ml",))
