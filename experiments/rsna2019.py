@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
 from ichformer.training.process import own_process
-from ichformer.workflows.evaluate_run import train_and_freeze
+from ichformer.workflows.train_run import train_and_freeze
 
 
 def config(store: str) -> TrainConfig:

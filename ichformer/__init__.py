@@ -1,10 +1,49 @@
 """Transformers that find intracranial haemorrhage and its five subtypes on non-contrast head CT, in JAX and Flax.
 
-Example:
+From scans and a table of labels to a trained model, and from a scan to its scores:
+
   >>> import ichformer as ich
-  >>> model = ich.create_model("hybrid_nano", labels=("bleed", "fracture"))
-  >>> model.labels
-  ('bleed', 'fracture')
+  >>> store = ich.prepare("folder", source="scans/", labels="labels.csv", out="store", progress=False)
+  >>> run = ich.train(store, model="hybrid_nano", out="runs/first", progress=False)
+  >>> run = ich.open_run("runs/first")
+  >>> volume = ich.read_volume("scan/")
+  >>> prediction = run.predict(volume)
+  >>> sorted(prediction.scan_scores) == sorted(ich.LABELS)
+  True
+  >>> run.explain(volume, "any").shape == volume.hu.shape
+  True
+  >>> summary = run.evaluate(store, out="evaluation")
+
+Scores of any model are evaluated and compared from a table, which is a file or a DataFrame:
+
+  >>> summary = ich.evaluate(table)
+  >>> comparison = ich.compare(table, other_table)
+
+Models are Flax modules, and take labels of your own:
+
+  >>> import jax
+  >>> ich.list_models("swin*")
+  ('swin3d_nano', 'swin3d_t', 'swin3d_s', 'swin3d_b')
+  >>> model = ich.create_model("cnn2d_nano", labels=("bleed", "fracture"))
+  >>> variables = model.init(jax.random.key(0), **ich.example_inputs(model))
+
+Own models, encoders, objectives, cohorts and corruptions are registered by decorators: ``ich.register_model``,
+``ich.register_encoder``, ``ich.register_objective``, ``ich.register_cohort`` and ``ich.register_corruption``.
+
+A bad input is one line that says what to do:
+
+  >>> try:
+  ...     ich.open_run("nowhere")
+  ... except ich.InputError as error:
+  ...     print(error)
+  nowhere/config.json: there is no run here; name the folder of a run that was trained
+
+What these functions take and give has names for type hints:
+
+  >>> isinstance(volume, ich.Volume), isinstance(store, ich.Store), isinstance(run, ich.TrainedModel)
+  (True, True, True)
+  >>> ich.SUBTYPES == ich.LABELS[:-1]
+  True
 
 Importing this package loads nothing heavy: each name is imported when it is first used. Everything else is imported
 from the room that holds it (``ichformer.ct``, ``ichformer.models`` ...).
@@ -14,14 +53,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ichformer.cohorts.registry import register_cohort as register_cohort
+    from ichformer.ct.corruptions.registry import register_corruption as register_corruption
     from ichformer.ct.io.scans import read_volume as read_volume
     from ichformer.ct.volume import Volume as Volume
     from ichformer.errors import InputError as InputError
+    from ichformer.evaluation.compare import compare as compare
     from ichformer.models.encoders.registry import register_encoder as register_encoder
     from ichformer.models.inputs import example_inputs as example_inputs
     from ichformer.models.registry import create_model as create_model
     from ichformer.models.registry import list_models as list_models
     from ichformer.models.registry import register_model as register_model
+    from ichformer.objectives.registry import register_objective as register_objective
+    from ichformer.pipeline.store.records import Store as Store
+    from ichformer.workflows.evaluate_table import evaluate as evaluate
+    from ichformer.workflows.prepare_store import prepare as prepare
+    from ichformer.workflows.train_run import train as train
+    from ichformer.workflows.trained_model import TrainedModel as TrainedModel
+    from ichformer.workflows.trained_model import open_run as open_run
 
 __version__ = "0.1.0"
 
@@ -33,13 +82,23 @@ SUBTYPES = LABELS[:-1]
 
 _PLACES = {
     "InputError": "ichformer.errors",
+    "Store": "ichformer.pipeline.store.records",
+    "TrainedModel": "ichformer.workflows.trained_model",
     "Volume": "ichformer.ct.volume",
+    "compare": "ichformer.evaluation.compare",
     "create_model": "ichformer.models.registry",
+    "evaluate": "ichformer.workflows.evaluate_table",
     "example_inputs": "ichformer.models.inputs",
     "list_models": "ichformer.models.registry",
+    "open_run": "ichformer.workflows.trained_model",
+    "prepare": "ichformer.workflows.prepare_store",
     "read_volume": "ichformer.ct.io.scans",
+    "register_cohort": "ichformer.cohorts.registry",
+    "register_corruption": "ichformer.ct.corruptions.registry",
     "register_encoder": "ichformer.models.encoders.registry",
     "register_model": "ichformer.models.registry",
+    "register_objective": "ichformer.objectives.registry",
+    "train": "ichformer.workflows.train_run",
 }
 """Public name -> the module that holds it."""
 
@@ -47,13 +106,23 @@ __all__ = [
     "LABELS",
     "SUBTYPES",
     "InputError",
+    "Store",
+    "TrainedModel",
     "Volume",
+    "compare",
     "create_model",
+    "evaluate",
     "example_inputs",
     "list_models",
+    "open_run",
+    "prepare",
     "read_volume",
+    "register_cohort",
+    "register_corruption",
     "register_encoder",
     "register_model",
+    "register_objective",
+    "train",
 ]
 
 

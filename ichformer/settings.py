@@ -7,11 +7,78 @@ import os
 import sys
 import types
 import typing
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from ichformer.errors import InputError, one_line
+
+MOST_STEPS = 2**31 - 1
+"""A training counts its steps in 32 bits."""
+
+T = TypeVar("T")
+
+
+def make_settings(kind: type[T], given: Any, *, where: str, **fixed: Any) -> T:
+    """Settings of the dataclass ``kind`` from a dictionary, or from an instance that is there already.
+
+    Example:
+      >>> from ichformer.training.config import OptimConfig
+      >>> make_settings(OptimConfig, {"learning_rate": 3e-4}, where="optim").learning_rate
+      0.0003
+
+    Args:
+      kind: a dataclass.
+      given: a dictionary of some of its fields, an instance of it, or None for its defaults.
+      where: the name of the settings, for the message.
+      fixed: fields that are set whatever ``given`` says.
+
+    Raises:
+      InputError: another type, a name that is no field, or a value that the field does not take.
+    """
+    if isinstance(given, kind):
+        return dataclasses.replace(given, **fixed) if fixed else given  # type: ignore[type-var]
+    if not isinstance(given, Mapping | None):
+        raise InputError(
+            f"found {one_line(repr(given))}", where=where, mend=f"give a dictionary or an instance of {kind.__name__}"
+        )
+    values = {**(given or {}), **fixed}
+    hints: dict[str, Any] = _hints(kind)  # type: ignore[arg-type]
+    for name in values:
+        if name not in hints:
+            raise InputError(
+                f"there is no setting {one_line(name)!r}",
+                where=where,
+                mend=f"{perhaps(str(name), hints)}choose of {', '.join(hints)}",
+            )
+        inner = hints[name]
+        if dataclasses.is_dataclass(inner) and isinstance(values[name], Mapping):
+            values[name] = make_settings(inner, values[name], where=f"{where}, {name}")  # type: ignore[arg-type]
+    return kind(**values)
+
+
+def check_known(kind: str, name: str, known: Iterable[str], *, where: object = "") -> None:
+    """InputError with the nearest name where ``name`` is none of the known ones.
+
+    Args:
+      kind: what the names are of, in one word.
+      name: the name that was given.
+      known: all names, in the order in which the message lists them.
+      where: the setting or file that gave the name; the name itself by default.
+    """
+    names = tuple(known)
+    if name not in names:
+        raise InputError(
+            f"there is no {kind} {one_line(repr(name))}" if where else f"there is no such {kind}",
+            where=where or one_line(name),
+            mend=f"{perhaps(name, names)}choose one of {', '.join(names)}",
+        )
+
+
+def perhaps(wrong: str, known: Iterable[str]) -> str:
+    """ "perhaps you meant NAME, or " where one of the known names is like the wrong one; else nothing."""
+    return "".join(f"perhaps you meant {near}, or " for near in difflib.get_close_matches(wrong, list(known), n=1))
 
 
 def check_settings(settings: Any, prefix: str, *, names: tuple[str, ...] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Tiny things for tests, ours and those of people who build on the library."""
+"""Tiny cohorts for tests, ours and those of people who build on the library."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +16,13 @@ TINY_SITES = (_tiny(SITES["alder"], "tiny-a"), _tiny(SITES["birch"], "tiny-b"))
 
 
 def tiny_cohort(out: Path | str, *, scans: int = 8, seed: int = 0, prevalence: float = 0.5) -> Path:
-    """A phantom cohort (see ``write_phantom_cohort``) that is written in well under a second, in this process.
+    """Writes a tiny cohort of synthetic scans (see ``write_phantom_cohort``) in well under a second, in this process.
 
     Args:
-      out: a folder that is not there yet.
-      scans: how many; sites take turns, and from 11 scans on there are patients with two studies.
-      seed: of everything.
-      prevalence: share of scans with a bleed.
+      out: folder to write, which does not exist yet.
+      scans: number of scans. Sites take turns, and from 11 scans on some patients have two studies.
+      seed: of everything random.
+      prevalence: share of the scans with a bleed.
 
     Returns:
       ``out``.

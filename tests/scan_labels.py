@@ -7,10 +7,10 @@ import nibabel
 import numpy as np
 import pandas as pd
 
-from ichformer import LABELS
 from ichformer.cohorts.index import make_index
-from ichformer.cohorts.tables import SLICE_COLUMNS, write_table
+from ichformer.cohorts.tables import SLICE_KEYS, write_table
 from ichformer.ct.io.scans import read_volume
+from ichformer.labels import SIX, LabelSet
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.store.records import Store
 from tests.stores import prepare_here
@@ -29,7 +29,7 @@ class Given:
     split: str = "train"
 
 
-def store_of(folder: pathlib.Path, given: list[Given]) -> Store:
+def store_of(folder: pathlib.Path, given: list[Given], label_set: LabelSet = SIX) -> Store:
     """Slice k of every scan is a block of 2 k + 10 HU in air."""
     rows, tables = [], []
     for i, one in enumerate(given):
@@ -42,14 +42,16 @@ def store_of(folder: pathlib.Path, given: list[Given]) -> Store:
         row = {"cohort": "folder", "origin": one.origin, "patient": f"p{i:03d}", "series": f"s{i:03d}"}
         row |= {"path": str(path), "split": one.split, **one.scan}
         if one.by_slice:
-            frame = pd.DataFrame({label: one.by_slice.get(label, np.nan) for label in LABELS}, index=range(one.slices))
+            labels = {label: one.by_slice.get(label, np.nan) for label in label_set.columns}
+            frame = pd.DataFrame(labels, index=range(one.slices))
             tables.append(frame.assign(series=row["series"], slice=names, file=""))
             row["slice_labels"] = str(folder / "slices.csv")
         rows.append(row)
     if tables:
-        write_table(pd.concat(tables)[list(SLICE_COLUMNS)], folder / "slices.csv")
+        write_table(pd.concat(tables)[[*SLICE_KEYS, *label_set.columns]], folder / "slices.csv")
     # With their names, by which rows are sorted: the first scan stays the first.
-    return prepare_here(make_index(rows), folder / "store", with_uids=True)
+    index = make_index(rows, label_set=label_set)
+    return prepare_here(index, folder / "store", label_set=label_set, with_uids=True)
 
 
 def slices_in(batch: Batch) -> list[list[int]]:

@@ -13,7 +13,7 @@ from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import hold_out_site
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
-from ichformer.workflows.evaluate_run import train_and_freeze
+from ichformer.workflows.train_run import train_and_freeze
 from tests.stores import prepare_here
 
 

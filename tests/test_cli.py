@@ -8,8 +8,12 @@ import subprocess
 import sys
 
 import pytest
+import tyro
 
+from ichformer import __version__
 from ichformer.cli import main
+from ichformer.cli.command import COMMANDS, GROUPS, load_command
+from ichformer.cli.options import all_options, option_groups
 from ichformer.testing import tiny_cohort
 from tests.ct.builders import ramp, write_series
 
@@ -89,17 +93,119 @@ def test_missing_store(capsys, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_words(capsys):
-    assert "--sheeet" in refused(capsys, "inspect", "x", "--sheeet", "y")
-    assert "bogus" in refused(capsys, "bogus")
-    assert "ichformer train --help" in refused(capsys, "train", "--data.store", "s", "--out", "o", "--steps", "many")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("trian", "there is no command 'trian'; perhaps you meant train; see ichformer --help"),
+        ("bogus", "there is no command 'bogus'; see ichformer --help"),
+        ("", "a command is missing"),
+        (
+            "inspect x --sheeet y",
+            "there is no option --sheeet; perhaps you meant --sheet; see ichformer inspect --help",
+        ),
+        ("train --stpes 3", "there is no option --stpes; perhaps you meant --steps; see ichformer train --help-all"),
+        ("train --optim.learning-rat 1", "perhaps you meant --optim.learning-rate;"),
+        ("train --learning-rate 1", "perhaps you meant --optim.learning-rate;"),
+        ("train --lerning-rate=1", "perhaps you meant --optim.learning-rate;"),
+        ("train --store s", "perhaps you meant --data.store;"),
+        ("train --model swin3d_t", "perhaps you meant --model.name;"),
+        ("train --plugin mine", "it stands before the command: ichformer --plugin MODULE train"),
+        ("train --data.store s --out o --steps many", "--steps: found 'many'; give a whole number;"),
+        ("train --data.store s --out o --steps 0", "--steps: 0 is out of range"),
+        (
+            "train --data.store s --out o --optim.name adamv",
+            "found 'adamv'; perhaps you meant adamw, or give one of adamw",
+        ),
+        ("train --data.store s --out o --profile 3", "--profile: found '3'; give 2 whole numbers;"),
+        ("train --steps 3", "train: needs --out PATH and --data.store TEXT;"),
+        ("train --data.store s --out", "train: --out: needs a path;"),
+        ("predict run", "predict: needs PATH and --out PATH; see ichformer predict --help"),
+        ("predict", "predict: needs RUN, PATH and --out PATH;"),
+        ("inspect a b", "inspect: does not know what to do with 'b'; see ichformer inspect --help"),
+        (
+            "prepare --dataset foldr --source s --out o",
+            "there is no cohort 'foldr'; perhaps you meant folder, or choose",
+        ),
+        ("--vresion", "perhaps you meant --version"),
+        ("--json models", "there is no option --json before the command; name the command first"),
+        ("--plugin", "--plugin: needs the name of a module"),
+    ],
+)
+def test_wrong_words(capsys, words, message):
+    assert message in refused(capsys, *words.split())
 
 
-def test_help_and_models(capsys):
+def printed(capsys, *words) -> str:
+    """What is printed by a command that ends there, such as one with ``--help``."""
     with pytest.raises(SystemExit) as stop:
-        main(["--help"])
+        main(list(words))
     assert stop.value.code == 0
-    capsys.readouterr()
+    return capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert printed(capsys, "--version") == f"ichformer {__version__}\n"
+
+
+def test_help_names_every_command_with_one_sentence(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")  # at most 100 are used
+    text = printed(capsys, "--help")
+    assert text == printed(capsys, "--help-all") == printed(capsys, "-h")
+    commands = text.partition("Commands:\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^  (\S+) +(.*(?:\n   .*)*)", commands, re.MULTILINE)
+    assert [name for name, _ in found] == list(COMMANDS)
+    assert all(re.fullmatch(r"[A-Z].*\.", sentence, re.DOTALL) for _, sentence in found)
+    assert max(map(len, text.splitlines())) <= 100
+    inner = printed(capsys, "bench", "--help")
+    assert all(re.search(rf"^  {name} +Measures ", inner, re.MULTILINE) for name in GROUPS["bench"])
+
+
+def test_the_short_help_of_train_says_where_the_rest_is(capsys):
+    short, whole = printed(capsys, "train", "--help"), printed(capsys, "train", "--help-all")
+    names = re.findall(r"^  (--\S+)", short, re.MULTILINE)
+    assert {"--data.store", "--out", "--model.name", "--steps", "--data.batch-size", "--optim.learning-rate"} < set(
+        names
+    )
+    assert 10 <= len(names) <= 16
+    options = all_options(load_command("train").run)
+    assert re.findall(r"^  (--\S+)", whole, re.MULTILINE) == [option.name for option in options]
+    assert f"`ichformer train --help-all` shows all {len(options)}." in " ".join(short.split())
+    assert "help-all" not in whole
+    assert "(default: 1000)" in whole
+    assert printed(capsys, "predict", "--help") == printed(capsys, "predict", "--help-all")
+
+
+@pytest.mark.parametrize("name", [*(set(COMMANDS) - set(GROUPS)), *(f"bench {name}" for name in GROUPS["bench"])])
+def test_help_knows_the_options_that_are_parsed(capsys, name):
+    command = load_command(name)
+    with pytest.raises(SystemExit):
+        tyro.cli(command.run, args=["--help"])
+    parsed = re.findall(r"^(?:│ |  )(--[a-z][\w.-]+)", capsys.readouterr().out, re.MULTILINE)
+    options = all_options(command.run)
+    assert sorted(parsed) == sorted(option.name for option in options if not option.is_positional)
+    for option in options:
+        assert re.fullmatch(r"(?:[A-Z0-9`].*)\.", option.help), f"{name} {option.name}: {option.help}"
+    assert all(group.about.endswith(".") for group in option_groups(command.run)[1:])
+    assert {f"--{common}" for common in command.common} <= {option.name for option in options}
+
+
+def test_a_plugin_is_imported_before_the_command(capsys, tmp_path, monkeypatch):
+    (tmp_path / "plugin_of_a_test.py").write_text("print('imported')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert printed(capsys, "--plugin", "plugin_of_a_test", "models", "--help").startswith("imported\nUsage: ")
+    assert "plugin_of_another_test" in refused(capsys, "--plugin=plugin_of_another_test", "models")
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom ichformer.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "print({'jax', 'flax', 'pandas', 'pydicom', 'scipy', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_models(capsys):
     main(["models", "--json"])
     table = json.loads(capsys.readouterr().out)["models"]
     assert {"slice_vit_b", "hybrid_s"} <= {row["name"] for row in table}
@@ -145,10 +251,6 @@ def test_inspect_of_the_real_head(capsys, real_data):
 
 def test_bench_says_what_it_can_and_what_is_wrong(capsys, tmp_path):
     assert "ichformer bench --help" in refused(capsys, "bench")
-    assert "ichformer bench --help" in refused(capsys, "bench", "lodaer")
+    assert "perhaps you meant loader; see ichformer bench --help" in refused(capsys, "bench", "lodaer")
     assert "ichformer bench loader --help" in refused(capsys, "bench", "loader", tmp_path, "--batches", "many")
     assert "run prepare first" in refused(capsys, "bench", "loader", tmp_path)
-    with pytest.raises(SystemExit) as stop:
-        main(["bench", "--help"])
-    assert stop.value.code == 0
-    assert "loader" in capsys.readouterr().out

@@ -7,7 +7,8 @@ import shlex
 import pytest
 import yaml
 
-from ichformer import __version__, cli
+from ichformer import __version__
+from ichformer.cli.parsing import parse
 
 ROOT = pathlib.Path(__file__).parents[1]
 README, RESULTS = ROOT / "README.md", ROOT / "experiments" / "RESULTS.md"
@@ -49,7 +50,7 @@ def test_commands_have_the_options_that_are_shown():
     shown = commands()
     assert len(shown) >= 15
     for command in shown:
-        cli._parse(shlex.split(command))  # says what is wrong, and runs nothing
+        parse(shlex.split(command))  # says what is wrong, and runs nothing
 
 
 def test_every_study_is_dated_and_linked_from_the_results():

@@ -39,6 +39,7 @@ WITHOUT_JAX = [
     "ichformer.evaluation.summary",
     "ichformer.evaluation.compare",
     "ichformer.workflows.evaluate_table",
+    "ichformer.workflows.prepare_cohort",
     "ichformer.evaluation.robustness",
     "ichformer.statistics.calibration",
     "ichformer.training.config",

@@ -17,6 +17,7 @@ from ichformer.ct.phantom import cohort
 from ichformer.evaluation import compare, thresholds
 from ichformer.evaluation.tables import files as table_files
 from ichformer.inference import ensembles as ensemble
+from ichformer.inference import trained
 from ichformer.models.weights import load, pretrained
 from ichformer.pipeline.preparation import prepare as preparation
 from ichformer.pipeline.store import records, resplit
@@ -30,13 +31,23 @@ from ichformer.workflows import leave_one_site_out as across_sites
 from ichformer.workflows import make_ensemble as ensembling
 from ichformer.workflows import measure_robustness as robustness_run
 from ichformer.workflows import predict_scans as predict
+from ichformer.workflows import train_run as training
+from ichformer.workflows import trained_model as opened
 
 ENTRIES: list[Callable[..., Any]] = [
     *COHORTS.values(),
     *(index.read_index, index.write_index, scans.find_scans, scans.read_volume, cohort.write_phantom_cohort),
     *(testing.tiny_cohort, preparation.prepare, records.Store.open, resplit.resplit, loop.train, run.Run.open),
-    *(run.start_run, run.seen_scans, ensemble.open_trained, ensemble.training_store, ensemble.open_members),
-    *(predictions.train_and_freeze, predictions.evaluate, predictions.open_to_judge, judge.judge, judge.judge_file),
+    *(run.start_run, run.seen_scans, trained.open_trained, trained.training_store, ensemble.open_members),
+    *(
+        training.train,
+        training.train_and_freeze,
+        opened.open_run,
+        predictions.evaluate,
+        predictions.open_to_judge,
+        judge.judge,
+        judge.judge_file,
+    ),
     *(compare.compare_files, across_sites.leave_one_site_out, folds.cross_validate, ensembling.make_ensemble),
     *(robustness_run.corruption_benchmark, table_files.read_predictions, table_files.write_predictions),
     *(thresholds.read_thresholds, thresholds.write_thresholds, predict.predict, demo.demo, loader.bench_loader),

@@ -37,8 +37,7 @@ from tests.typecheck import unchecked
 DATA = DataConfig(store="store")
 
 CONFIGS: list[tuple[Any, dict[str, Any], str]] = [
-    (ObjectiveConfig, {"name": "focal"}, "--objective.name: found 'focal'; take 'classification' or 'mae'"),
-    (ObjectiveConfig, {"name": "clasification"}, "perhaps you meant 'classification'"),
+    (ObjectiveConfig, {"name": 1}, "--objective.name: found 1; take text"),
     (ObjectiveConfig, {"windows": ("brian",)}, "--objective.windows: there is no window 'brian'"),
     (ObjectiveConfig, {"windows": ()}, "--objective.windows: .. is out of range; take at least one"),
     (ObjectiveConfig, {"windows": "brain"}, "--objective.windows: found 'brain'; take a tuple of text"),

@@ -16,7 +16,9 @@ from ichformer import LABELS
 from ichformer.cohorts.index import COLUMNS
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, read_ood, write_ood
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, read_thresholds, write_thresholds
-from ichformer.inference.ensembles import assemble, open_trained, write_ensemble
+from ichformer.inference.ensemble_folder import write_ensemble
+from ichformer.inference.ensembles import assemble
+from ichformer.inference.trained import open_trained
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.run_facts import run_facts

@@ -17,7 +17,8 @@ from experiments.fuzzing.mutations import ANY, JSON, by_name, choose, special_or
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.facts import FACTS_NAME, complete_facts
 from ichformer.pipeline.preparation.prepare import prepare
-from ichformer.pipeline.store.records import INDEX_NAME, Store, read_shard
+from ichformer.pipeline.store.index_file import INDEX_NAME
+from ichformer.pipeline.store.records import Store, read_shard
 from ichformer.testing import tiny_cohort
 
 _PREFIX = struct.Struct("<4sHII")

@@ -30,7 +30,7 @@ from ichformer.training.sharding.parallel import check_batch_size, compile_step,
 from ichformer.training.state import TrainState, create_state
 from ichformer.training.step import train_step
 from ichformer.training.stepping import Step, run_steps
-from ichformer.training.validation import Look
+from ichformer.training.validation import Validation
 
 _IDLE_STEPS = 2000
 
@@ -157,7 +157,7 @@ def _time_loop(
                 run=run,
                 place=lambda batch: shard_batch(batch, mesh),
                 checkpoints=checkpoints,
-                look=Look(config, objective, no_scans, mesh),
+                validation=Validation(config, objective, no_scans, mesh),
                 writers=[
                     JsonLines(run / "metrics.jsonl", resumed_step=0),
                     TensorBoard(run / "tensorboard", resumed_step=0),

@@ -21,6 +21,9 @@ LINE = "line"
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""What an Excel workbook begins with: a ZIP archive (.xlsx) or an OLE file (.xls)."""
+
 _SAID = re.compile(r"sep=([,;\t])\r?\n?")
 """The first line of files that Excel wrote, or reads, with a separator of its own."""
 
@@ -47,14 +50,16 @@ class TextTable:
     Attributes:
       rows: every field as text, so a site called "NA" stays "NA"; the index is ``LINE``. Two columns may have one name.
       separator: what stands between the fields.
+      blank_rows: rows without anything in any field, which were skipped.
     """
 
     rows: pd.DataFrame
     separator: str
+    blank_rows: int
 
 
 def read_text_table(path: Path) -> TextTable:
-    """A table with a header, in UTF-8 or UTF-16, separated by commas, semicolons or tabs. Blank lines are skipped.
+    """A table with a header, in UTF-8 or UTF-16, separated by commas, semicolons or tabs. Blank rows are skipped.
 
     The separator is the one that a first line "sep=;" names, or else that of the three that stands most often in the
     header, outside of quotes. Blanks around the names of columns do not belong to them.
@@ -76,11 +81,14 @@ def read_text_table(path: Path) -> TextTable:
     reader = csv.reader(lines_of_row, delimiter=separator, strict=True)
     names: list[str] = []
     rows: list[list[str]] = []
-    lines, next_line = array("q"), 1
+    lines, next_line, blank_rows = array("q"), 1, 0
     try:
         for row in reader:
             line, next_line, lines_of_row.n_chars = next_line, reader.line_num + 1, 0
-            if not row or (len(row) == 1 and not row[0].strip()) or (said and line == 1):
+            if said and line == 1:
+                continue
+            if not any(row) or not any(field.strip() for field in row):
+                blank_rows += 1
                 continue
             if not names:
                 names = [name.strip() for name in row]
@@ -111,7 +119,7 @@ def read_text_table(path: Path) -> TextTable:
             values[:, column] = _read_fields(values[:, column].tolist(), f"{path}, column {one_line(name)}")
         names = [read_field(name) for name in names]
     table = pd.DataFrame(values, columns=names, index=pd.Index(np.array(lines, np.int64), name=LINE), dtype=str)
-    return TextTable(rows=table, separator=separator)
+    return TextTable(rows=table, separator=separator, blank_rows=blank_rows)
 
 
 class _Lines(Iterator[str]):
@@ -174,6 +182,8 @@ def _decoded(path: Path) -> str:
         raise InputError(f"cannot be read ({reason})", where=path, mend="name a CSV file") from None
     if len(data) > MAX_BYTES:
         raise InputError(f"holds more than {MAX_BYTES >> 20} MiB", where=path, mend=_SMALLER)
+    if data.startswith(_WORKBOOKS):
+        raise InputError("is an Excel workbook", where=path, mend='save it as "CSV UTF-8" in Excel, and name that file')
     mark = next((mark for mark in _BYTE_ORDER_MARKS if data.startswith(mark)), b"")
     encoding = _BYTE_ORDER_MARKS.get(mark, "utf-8")
     try:

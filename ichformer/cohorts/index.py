@@ -9,24 +9,35 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ichformer import LABELS
 from ichformer.cohorts.patients import PATIENT_SOURCES
 from ichformer.cohorts.tables import contradicts, fill_any, parse_labels, read_table, write_table
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import path_text, text_path
+from ichformer.labels import MAX_TARGET, SIX, LabelSet
 
 SPLITS = ("train", "val", "test")
 PATH_COLUMNS = ("path", "slice_labels", "mask", "boxes")
 TEXT_COLUMNS = ("cohort", "site", "patient", "study", "series", "split", "origin")
-COLUMNS = (
-    *("cohort", "site", "patient", "patient_source", "study", "series", "path", "split"),
-    *LABELS,
-    *("slice_labels", "mask", "boxes", "origin"),
-)
-"""``series`` is unique; ``patient_source`` is one of ``patients.PATIENT_SOURCES`` and says how the patient is known;
-``path`` is the series' folder or file; ``slice_labels`` a table with ``tables.SLICE_COLUMNS``;
-``mask`` a NIfTI file; ``origin`` the set that the pixels come from, by which sets made from others are told. Labels are
-float, NaN where unknown; everything else is text, "" where there is none; paths are absolute (``files.path_text``)."""
+
+
+def index_columns(label_set: LabelSet = SIX) -> tuple[str, ...]:
+    """The columns of a Study index with these labels and targets, in their order.
+
+    ``series`` is unique; ``patient_source`` is one of ``patients.PATIENT_SOURCES`` and says how the patient is known;
+    ``path`` is the series' folder or file; ``slice_labels`` is a table of labels by slice (``tables.SLICE_KEYS``);
+    ``mask`` is a NIfTI file; ``origin`` is the set that the pixels come from, which shows sets that were made from
+    others. Labels and targets are float, NaN where unknown; everything else is text, "" where there is none. Paths are
+    absolute (``files.path_text``).
+    """
+    return (
+        *("cohort", "site", "patient", "patient_source", "study", "series", "path", "split"),
+        *label_set.columns,
+        *("slice_labels", "mask", "boxes", "origin"),
+    )
+
+
+COLUMNS = index_columns()
+"""The columns of a Study index of the six labels."""
 
 GROUP_PREFIX = "group_"
 """Further columns of text whose names begin so sort the scans into subgroups; "" where unknown."""
@@ -64,39 +75,41 @@ def is_other_sites(name: str) -> bool:
     return re.fullmatch(r"other \([0-9]+ sites\)", name) is not None
 
 
-def make_index(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
+def make_index(rows: Iterable[Mapping[str, object]], *, label_set: LabelSet = SIX) -> pd.DataFrame:
     """A checked index from rows that name what they know.
 
     Columns that a row leaves out are "" or NaN; a ``patient_source`` that it leaves out is "unknown". An unknown "any"
-    is filled in where the subtypes tell it. Columns of ``GROUP_PREFIX`` follow ``COLUMNS``, sorted.
+    is filled in where the subtypes tell it. Columns of ``GROUP_PREFIX`` follow ``index_columns``, sorted.
     """
-    rows = [{"patient_source": "unknown", **row} for row in rows]
-    more = sorted({name for row in rows for name in row} - set(COLUMNS))
+    known, rows = index_columns(label_set), [{"patient_source": "unknown", **row} for row in rows]
+    more = sorted({name for row in rows for name in row} - set(known))
     if unknown := [name for name in more if not name.startswith(GROUP_PREFIX)]:
         raise ValueError(f"no column of the index: {unknown}")
     columns: dict[str, object] = {
         name: np.array([row.get(name, np.nan) for row in rows], np.float64)
-        if name in LABELS
+        if name in label_set.columns
         else [path_text(str(row.get(name, ""))) for row in rows]
-        for name in (*COLUMNS, *more)
+        for name in (*known, *more)
     }
-    index = pd.DataFrame(columns, columns=[*COLUMNS, *more])
-    index[list(LABELS)] = fill_any(index[list(LABELS)].to_numpy())
-    return check_index(index)
+    index = pd.DataFrame(columns, columns=[*known, *more])
+    labels = list(label_set.columns)
+    index[labels] = fill_any(index[labels].to_numpy(), label_set)
+    return check_index(index, label_set=label_set)
 
 
-def check_index(index: pd.DataFrame, *, where: object = "Study index") -> pd.DataFrame:
-    """The index itself, if it keeps the schema.
+def check_index(index: pd.DataFrame, *, label_set: LabelSet = SIX, where: object = "Study index") -> pd.DataFrame:
+    """The index itself, if it keeps the schema of this label set.
 
     "any" may be 1 while every subtype is 0: readers can agree that there is a bleed and differ on which (CQ500).
 
     Raises:
       InputError: a column missing, a field that must not be empty, a series there twice, a label that is not 0, 1 or
-        NaN, "any" of 0 beside a positive subtype, an unknown split or source of the patient, or more than
-        ``MAX_GROUPS`` values of a group.
+        NaN, a target that is larger than ``MAX_TARGET``, "any" of 0 beside a positive subtype, boxes beside other
+        labels than the six, an unknown split or source of the patient, or more than ``MAX_GROUPS`` values of a group.
     """
-    if missing := [name for name in COLUMNS if name not in index.columns]:
-        raise InputError(f"lacks the column {missing[0]!r}", where=where, mend=f"it needs {', '.join(COLUMNS)}")
+    columns = index_columns(label_set)
+    if missing := [name for name in columns if name not in index.columns]:
+        raise InputError(f"lacks the column {missing[0]!r}", where=where, mend=f"it needs {', '.join(columns)}")
     if not len(index):
         raise InputError("holds no series", where=where, mend="check the source")
 
@@ -110,10 +123,15 @@ def check_index(index: pd.DataFrame, *, where: object = "Study index") -> pd.Dat
         refuse((index[column] == "").to_numpy(), column, f"every series needs its {column}")
     refuse(index["series"].duplicated().to_numpy(), "series", "that series stands twice: keep one row")
     refuse(~index["split"].isin(["", *SPLITS]).to_numpy(), "split", f"use {', '.join(SPLITS)} or nothing")
-    labels = index[list(LABELS)].to_numpy(np.float64)
-    for column, values in zip(LABELS, labels.T, strict=True):
-        refuse(~(np.isnan(values) | np.isin(values, (0, 1))), column, "a label is 0, 1 or unknown")
-    refuse(contradicts(labels), "any", "a subtype is 1, so any is 1")
+    labels = index[list(label_set.columns)].to_numpy(np.float64)
+    for column, values in zip(label_set.columns, labels.T, strict=True):
+        if column in label_set.names:
+            refuse(~(np.isnan(values) | np.isin(values, (0, 1))), column, "a label is 0, 1 or unknown")
+        else:
+            refuse(np.abs(values) > MAX_TARGET, column, f"a target is a number up to {MAX_TARGET:g}, or unknown")
+    refuse(contradicts(labels, label_set), "any", "a subtype is 1, so any is 1")
+    if not label_set.has_subtypes:
+        refuse((index["boxes"] != "").to_numpy(), "boxes", "boxes go with the six labels: leave them out")
     sources = ", ".join(PATIENT_SOURCES)
     refuse(~index["patient_source"].isin(list(PATIENT_SOURCES)).to_numpy(), "patient_source", f"use {sources}")
     for column in group_columns(index):
@@ -126,28 +144,32 @@ def check_index(index: pd.DataFrame, *, where: object = "Study index") -> pd.Dat
     return index
 
 
-def read_index(path: Path | str) -> pd.DataFrame:
+def read_index(path: Path | str, *, label_set: LabelSet = SIX) -> pd.DataFrame:
     """The index from a CSV file; relative paths in it start at the file's folder.
 
     A file without the column ``patient_source`` does not say how patients are known, so they are "unknown".
     """
-    path = Path(path)
-    table = read_table(path, columns=[name for name in COLUMNS if name != "patient_source"])
-    labels = parse_labels(table, where=path)
+    path, columns = Path(path), index_columns(label_set)
+    table = read_table(path, columns=[name for name in columns if name != "patient_source"])
+    labels = parse_labels(table, where=path, label_set=label_set)
     table = table.reset_index(drop=True)
     if "patient_source" not in table:
         table["patient_source"] = "unknown"
-    table = table[[*COLUMNS, *sorted(group_columns(table))]].copy()
-    table[list(LABELS)] = labels
+    table = table[[*columns, *sorted(group_columns(table))]].copy()
+    table[list(label_set.columns)] = labels
     for column in PATH_COLUMNS:
         table[column] = [path_text(os.path.abspath(path.parent / value)) if value else "" for value in table[column]]
-    return check_index(table, where=path)
+    return check_index(table, label_set=label_set, where=path)
 
 
-def write_index(index: pd.DataFrame, path: Path | str) -> None:
-    """The index as a CSV file; paths below the file's folder become relative, so that both can be moved together."""
+def write_index(index: pd.DataFrame, path: Path | str, *, label_set: LabelSet = SIX) -> None:
+    """Write the index as a CSV file.
+
+    Paths below the file's folder become relative, so that both can be moved together.
+    """
     path = Path(os.path.abspath(path))
-    table = check_index(index)[[*COLUMNS, *sorted(group_columns(index))]].copy()
+    columns = [*index_columns(label_set), *sorted(group_columns(index))]
+    table = check_index(index, label_set=label_set)[columns].copy()
     for column in PATH_COLUMNS:
         table[column] = [
             path_text(_relative(text_path(value), path.parent)) if value else "" for value in table[column]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ichformer.cohorts.folder.adapter import named_series
-from ichformer.cohorts.tables import read_slice_table
+from ichformer.cohorts.tables import read_table
 from ichformer.ct.geometry.missing import Missing
 from ichformer.ct.io.dicom.series import group_files
 from ichformer.ct.io.display import WindowHU
@@ -28,7 +28,7 @@ def places(index: pd.DataFrame) -> Sequence[Place]:
     """The place of each row, in the order of the index."""
     files: dict[str, dict[str, tuple[str, ...]]] = {}
     for path in sorted(set(index["slice_labels"]) - {""}):
-        table = read_slice_table(text_path(path))
+        table = read_table(text_path(path), columns=("series", "file"))
         named = table[table["file"] != ""].groupby("series")["file"]
         files[path] = {str(series): tuple(sorted(names)) for series, names in named}
     return [

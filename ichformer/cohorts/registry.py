@@ -1,16 +1,19 @@
-"""Every cohort that can be loaded by name."""
+"""Cohorts by name: the public sets, folders of anybody, and those that others register."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 import pandas as pd
 
 from ichformer.cohorts.adapters import bhsd, cq500, ctich, instance, phantom, rsna2019
 from ichformer.cohorts.folder import adapter as folder
+from ichformer.registry import Registry
 
 
+@runtime_checkable
 class Load(Protocol):
-    """A cohort's adapter.
+    """An adapter: it reads the files of a cohort into a Study index.
 
     ``source`` is only read, tables that it has to make are kept in ``cache``. ``labels`` names tables that lie
     elsewhere: a file, or the folder of several. Scans that cannot be used are left out, and ``<cohort>_left_out.csv``
@@ -22,7 +25,7 @@ class Load(Protocol):
         ...
 
 
-COHORTS: dict[str, Load] = {
+_OWN: Mapping[str, Load] = {
     "bhsd": bhsd.load,
     "cq500": cq500.load,
     "ctich": ctich.load,
@@ -31,3 +34,37 @@ COHORTS: dict[str, Load] = {
     "phantom": phantom.load,
     "rsna2019": rsna2019.load,
 }
+
+COHORTS: Registry[Load] = Registry("cohort", lambda: _OWN)
+"""Every cohort by the name that ``ichformer prepare --dataset`` takes."""
+
+Adapter = TypeVar("Adapter", bound=Load)
+
+
+def register_cohort(name: str) -> Callable[[Adapter], Adapter]:
+    """Makes a cohort known by name, to ``ichformer.prepare`` and to ``ichformer prepare --dataset``.
+
+    Example:
+      >>> from ichformer.cohorts.index import make_index
+      >>> @register_cohort("our_hospital")
+      ... def load(source, *, cache, labels=None):
+      ...     row = {"cohort": "our_hospital", "patient": "1", "series": "1", "origin": "our_hospital"}
+      ...     return make_index([{**row, "path": f"{source}/head.nii.gz", "any": 1.0}])
+      >>> "our_hospital" in COHORTS
+      True
+
+    Args:
+      name: letters, digits, ".", "-" and "_".
+
+    Returns:
+      A decorator of a function that obeys ``Load``.
+
+    Raises:
+      InputError: another cohort has that name, or it is no name.
+    """
+
+    def register(load: Adapter) -> Adapter:
+        COHORTS.add(name, load, maker=load)
+        return load
+
+    return register

@@ -7,14 +7,16 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from ichformer import LABELS
 from ichformer.cohorts.index import SPLITS
 from ichformer.errors import InputError
+from ichformer.labels import SIX, LabelSet
 
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 
 
-def split_by_patient(index: pd.DataFrame, *, seed: int, fractions: Mapping[str, float] = FRACTIONS) -> pd.DataFrame:
+def split_by_patient(
+    index: pd.DataFrame, *, seed: int, fractions: Mapping[str, float] = FRACTIONS, label_set: LabelSet = SIX
+) -> pd.DataFrame:
     """A copy of the index with ``split`` set, all series of a patient in the same one.
 
     Patients are dealt out label by label, the rarest first, each to the split that lacks most of that label (iterative
@@ -25,6 +27,7 @@ def split_by_patient(index: pd.DataFrame, *, seed: int, fractions: Mapping[str, 
       index: Study index.
       seed: another seed, another split.
       fractions: of the patients, by split; they add up to 1.
+      label_set: of the index; its labels are divided evenly, its targets are not looked at.
     """
     if (
         set(fractions) - set(SPLITS)
@@ -34,12 +37,12 @@ def split_by_patient(index: pd.DataFrame, *, seed: int, fractions: Mapping[str, 
         raise InputError(f"found {dict(fractions)}", where="fractions", mend=f"give {', '.join(SPLITS)}, in all 1")
     names = [name for name in fractions if fractions[name] > 0]
     share = np.array([fractions[name] for name in names])
-    dealt = _deal(index, share, seed)
+    dealt = _deal(index, share, seed, label_set)
     return index.assign(split=[names[part] for part in dealt])
 
 
 def folds_by_patient(
-    index: pd.DataFrame, *, folds: int, seed: int, val_fraction: float = 0.15
+    index: pd.DataFrame, *, folds: int, seed: int, val_fraction: float = 0.15, label_set: LabelSet = SIX
 ) -> Iterator[pd.DataFrame]:
     """Copies of the index in each of which another ``folds``-th of the patients is "test".
 
@@ -51,16 +54,19 @@ def folds_by_patient(
         raise InputError(
             f"{folds} folds of {patients} patients", where="folds", mend="take at least 2, and as many as patients"
         )
-    dealt = _deal(index, np.full(folds, 1 / folds), seed)
+    dealt = _deal(index, np.full(folds, 1 / folds), seed, label_set)
+    fractions = {"train": 1 - val_fraction, "val": val_fraction}
     for fold in range(folds):
         test = dealt == fold
-        rest = split_by_patient(index[~test], seed=seed, fractions={"train": 1 - val_fraction, "val": val_fraction})
+        rest = split_by_patient(index[~test], seed=seed, fractions=fractions, label_set=label_set)
         split = pd.Series("test", index=index.index)
         split[~test] = rest["split"].to_numpy()
         yield index.assign(split=split)
 
 
-def hold_out_site(index: pd.DataFrame, *, site: str, seed: int, val_fraction: float = 0.15) -> pd.DataFrame:
+def hold_out_site(
+    index: pd.DataFrame, *, site: str, seed: int, val_fraction: float = 0.15, label_set: LabelSet = SIX
+) -> pd.DataFrame:
     """A copy of the index with one site as test, the others as train and val by patient.
 
     Series of other sites whose patient was also seen at the site get no split: they would leak into the test.
@@ -76,7 +82,8 @@ def hold_out_site(index: pd.DataFrame, *, site: str, seed: int, val_fraction: fl
     elsewhere = np.array([patient not in seen for patient in patients])
     if not elsewhere.any():
         raise InputError("every patient was seen there", where=f"site {site}", mend="hold out another site")
-    rest = split_by_patient(index[elsewhere], seed=seed, fractions={"train": 1 - val_fraction, "val": val_fraction})
+    fractions = {"train": 1 - val_fraction, "val": val_fraction}
+    rest = split_by_patient(index[elsewhere], seed=seed, fractions=fractions, label_set=label_set)
     split = pd.Series("", index=index.index)
     split[elsewhere] = rest["split"].to_numpy()
     split[at_site] = "test"
@@ -84,11 +91,11 @@ def hold_out_site(index: pd.DataFrame, *, site: str, seed: int, val_fraction: fl
 
 
 def leave_one_site_out(
-    index: pd.DataFrame, *, seed: int, val_fraction: float = 0.15
+    index: pd.DataFrame, *, seed: int, val_fraction: float = 0.15, label_set: LabelSet = SIX
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each site in turn as test, as ``hold_out_site`` has it; series without a site are only trained on."""
     for site in sorted(set(index["site"]) - {""}):
-        yield site, hold_out_site(index, site=site, seed=seed, val_fraction=val_fraction)
+        yield site, hold_out_site(index, site=site, seed=seed, val_fraction=val_fraction, label_set=label_set)
 
 
 def split_warnings(index: pd.DataFrame) -> Iterator[str]:
@@ -110,10 +117,10 @@ def _patients(index: pd.DataFrame) -> pd.Series:
     return index["origin"] + "/" + index["patient"]
 
 
-def _deal(index: pd.DataFrame, share: np.ndarray, seed: int) -> np.ndarray:
+def _deal(index: pd.DataFrame, share: np.ndarray, seed: int, label_set: LabelSet) -> np.ndarray:
     """The part of each row, all rows of a patient in the same one; parts get their ``share`` of every label."""
     patients = _patients(index)
-    positive = (index[list(LABELS)] == 1).groupby(patients).any()
+    positive = (index[list(label_set.names)] == 1).groupby(patients).any()
     positive = positive.loc[sorted(positive.index, key=lambda patient: _hash(seed, patient))]
     # The last column holds every patient, so those without a positive label are dealt out by number alone.
     member = np.column_stack([positive.to_numpy(bool), np.ones(len(positive), bool)])

@@ -11,13 +11,18 @@ from jaxtyping import Bool, Float64
 from ichformer import LABELS
 from ichformer.cohorts.csv_text import line_of, read_numbers, read_text_table
 from ichformer.errors import InputError, one_line
-from ichformer.files.csv_fields import write_csv
+from ichformer.files.csv_fields import is_number, write_csv
+from ichformer.labels import MAX_TARGET, SIX, LabelSet
 
-SLICE_COLUMNS = ("series", "slice", "file", *LABELS)
-"""A table of slice labels: ``slice`` is what ``Volume.source`` calls it, ``file`` its path below the series' path.
+SLICE_KEYS = ("series", "slice", "file")
+"""What a table of slice labels has beside the labels: ``slice`` is what ``Volume.source`` calls it, ``file`` its path
+below the series' path.
 
 Where ``file`` is given for a series, those files are the series; where it is "", the series is all that lies there.
 """
+
+SLICE_COLUMNS = (*SLICE_KEYS, *LABELS)
+"""The columns of a table of slice labels of the six labels."""
 
 BOX_LABELS = (*LABELS[:-1], "chronic")
 """What a box can be drawn round. "chronic" is an old bleed, which none of ``LABELS`` counts."""
@@ -26,6 +31,7 @@ BOX_COLUMNS = ("series", "slice", "label", "x", "y", "width", "height")
 """A table of boxes: ``slice`` as in ``SLICE_COLUMNS``, ``label`` of ``BOX_LABELS``, the left upper corner and the
 size in pixels of the picture as it lies in the file, columns and rows counted from 0 at the left and at the top."""
 
+_ANY = LABELS.index("any")
 _LABEL_VALUES = {"": np.nan, "0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 
 
@@ -51,37 +57,54 @@ def read_table(path: Path, *, columns: Collection[str]) -> pd.DataFrame:
     return table
 
 
-def parse_labels(table: pd.DataFrame, *, where: Path) -> Float64[np.ndarray, "rows labels"]:
-    """The six labels of a table of text, NaN where the field is empty; InputError for anything but 0, 1 or nothing."""
+def parse_labels(table: pd.DataFrame, *, where: Path, label_set: LabelSet = SIX) -> Float64[np.ndarray, "rows labels"]:
+    """The labels and targets of a table of text, NaN where a field is empty.
+
+    Raises:
+      InputError: a label that is not 0, 1 or nothing; a target that is no number (``read_target``) or nothing.
+    """
     columns = []
-    for name in LABELS:
-        values = table[name].str.strip().map(_LABEL_VALUES).astype(np.float64).to_numpy()
-        wrong = np.isnan(values) & (table[name].str.strip() != "").to_numpy()
+    for name in label_set.columns:
+        texts, is_label = table[name].str.strip(), name in label_set.names
+        if is_label:
+            values = texts.map(_LABEL_VALUES).astype(np.float64).to_numpy()
+        else:
+            values = np.array([read_target(text) for text in texts], np.float64)
+        wrong = np.isnan(values) & (texts != "").to_numpy()
         if wrong.any():
             row = int(wrong.argmax())
             found = one_line(table[name].iloc[row])
             raise InputError(
-                f"{name} is {found!r}", where=f"{where}{line_of(table, row)}", mend="write 0, 1, or nothing for unknown"
+                f"{name} is {found!r}",
+                where=f"{where}{line_of(table, row)}",
+                mend=f"write {'0, 1' if is_label else 'a number'}, or nothing for unknown",
             )
         columns.append(values)
     return np.stack(columns, axis=1)
 
 
-def read_slice_table(path: Path) -> pd.DataFrame:
-    """A table with ``SLICE_COLUMNS``, labels as float with NaN where unknown.
+def read_target(text: str) -> float:
+    """The number of a field; NaN for all that is no plain decimal number up to ``MAX_TARGET`` in size."""
+    value = float(text) if is_number(text) else np.nan
+    return value + 0.0 if abs(value) <= MAX_TARGET else np.nan  # there is no -0
+
+
+def read_slice_table(path: Path, *, label_set: LabelSet = SIX) -> pd.DataFrame:
+    """A table of slice labels: ``SLICE_KEYS``, then labels and targets as float, NaN where unknown.
 
     Raises:
-      InputError: a label that is not 0, 1 or nothing; "any" of 0 beside a positive subtype.
+      InputError: a label that is not 0, 1 or nothing, a target that is no number; "any" of 0 beside a positive subtype.
     """
-    table = read_table(path, columns=SLICE_COLUMNS)[list(SLICE_COLUMNS)]
-    labels = parse_labels(table, where=path)
-    if (wrong := contradicts(labels)).any():
+    columns = [*SLICE_KEYS, *label_set.columns]
+    table = read_table(path, columns=columns)[columns]
+    labels = parse_labels(table, where=path, label_set=label_set)
+    if (wrong := contradicts(labels, label_set)).any():
         raise InputError(
             "any is 0 beside a subtype that is 1",
             where=f"{path}{line_of(table, int(wrong.argmax()))}",
             mend="correct the line",
         )
-    table[list(LABELS)] = labels
+    table[list(label_set.columns)] = labels
     return table.reset_index(drop=True)
 
 
@@ -109,9 +132,9 @@ def read_box_table(path: Path) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """The table as CSV (``csv_fields.write_csv``); labels as 0, 1 or nothing."""
+    """Write a table as CSV (``csv_fields.write_csv``): labels as 0, 1 or nothing, other numbers with 9 digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_csv({name: table[name].tolist() for name in table}, path, float_format="g")
+    write_csv({name: table[name].tolist() for name in table}, path, float_format=".9g")
 
 
 def scan_labels(slice_labels: Float64[np.ndarray, "s labels"]) -> Float64[np.ndarray, "labels"]:
@@ -119,16 +142,22 @@ def scan_labels(slice_labels: Float64[np.ndarray, "s labels"]) -> Float64[np.nda
     return np.where((slice_labels == 1).any(0), 1.0, np.where((slice_labels == 0).all(0), 0.0, np.nan))
 
 
-def fill_any(labels: Float64[np.ndarray, "rows labels"]) -> Float64[np.ndarray, "rows labels"]:
-    """A copy in which "any" is known wherever the subtypes tell it."""
-    subtypes, stated = labels[:, :-1], labels[:, -1]
+def fill_any(
+    labels: Float64[np.ndarray, "rows labels"], label_set: LabelSet = SIX
+) -> Float64[np.ndarray, "rows labels"]:
+    """A copy in which "any" is known wherever the subtypes tell it; in a set without subtypes nothing is filled in."""
+    if not label_set.has_subtypes:
+        return labels.copy()
+    subtypes, stated = labels[:, :_ANY], labels[:, _ANY]
     told = np.where((subtypes == 1).any(1), 1.0, np.where((subtypes == 0).all(1), 0.0, np.nan))
-    return np.column_stack([subtypes, np.where(np.isnan(stated), told, stated)])
+    return np.column_stack([subtypes, np.where(np.isnan(stated), told, stated), labels[:, _ANY + 1 :]])
 
 
-def contradicts(labels: Float64[np.ndarray, "rows labels"]) -> Bool[np.ndarray, " rows"]:
-    """Rows whose "any" is 0 although a subtype is 1."""
-    return np.asarray((labels[:, -1] == 0) & (labels[:, :-1] == 1).any(1), bool)
+def contradicts(labels: Float64[np.ndarray, "rows labels"], label_set: LabelSet = SIX) -> Bool[np.ndarray, " rows"]:
+    """Rows whose "any" is 0 although a subtype is 1; none in a set without subtypes."""
+    if not label_set.has_subtypes:
+        return np.zeros(len(labels), bool)
+    return np.asarray((labels[:, _ANY] == 0) & (labels[:, :_ANY] == 1).any(1), bool)
 
 
 def find_below(source: Path, names: Collection[str]) -> Path | None:

@@ -161,6 +161,35 @@ class LevelSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TargetSummary:
+    """The figures of one regression target at one level; see ``statistics.regression.agreement_statistic``.
+
+    Attributes:
+      level: slice or scan.
+      target: its name, with its unit.
+      n: rows with a true and a predicted value.
+      n_patients: of these rows.
+      mean_absolute_error, median_absolute_error: in the target's unit.
+      bias: mean of predicted less true values.
+      lower_limit, upper_limit: Bland and Altman's limits of agreement.
+      pearson: correlation.
+      concordance: Lin's concordance correlation.
+    """
+
+    level: LevelName
+    target: str
+    n: int
+    n_patients: int
+    mean_absolute_error: Estimate
+    median_absolute_error: Estimate
+    bias: Estimate
+    lower_limit: Estimate
+    upper_limit: Estimate
+    pearson: Estimate
+    concordance: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """What ``summarise`` found.
 
@@ -174,6 +203,7 @@ class Summary:
       not_scored: rows that have no score and are in no figure, with the reasons.
       calibration: of each level and label, as the scores are and as they are after mending them on validation.
       warnings: what a reader of the figures has to know.
+      targets: of each level and regression target; empty where the table has none.
     """
 
     split: str
@@ -185,6 +215,7 @@ class Summary:
     not_scored: tuple[NotScored, ...]
     calibration: tuple[LabelCalibration, ...]
     warnings: tuple[str, ...]
+    targets: tuple[TargetSummary, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; None is "not estimable"."""

@@ -18,12 +18,11 @@ from ichformer.evaluation.subgroups import auroc_estimate
 from ichformer.evaluation.tables.not_scored import NotScored, not_scored
 from ichformer.evaluation.tables.table import Level, LevelName, levels
 from ichformer.evaluation.thresholds import only_split
+from ichformer.labels import LabelSet
 from ichformer.pipeline.store.records import PreparedScan, Store
 from ichformer.statistics.bootstrap import Resampled, auroc_statistic, bootstrap
 from ichformer.statistics.intervals import bca
 from ichformer.statistics.metrics import Vector
-
-LABEL = "any"
 
 Key = tuple[str, Severity]
 """A corruption and its severity."""
@@ -58,14 +57,20 @@ class CorruptedStore(Store):
             scan,
             volume=worse.volume,
             mask=worse.mask,
-            slice_labels=labels_of_slabs(scan.slice_labels, worse.weights),
+            slice_labels=labels_of_slabs(scan.slice_labels, worse.weights, num_targets=len(self.label_set.targets)),
         )
 
 
 def corrupted(store: Store, key: Key, *, seed: int = 0) -> CorruptedStore:
     """The store with a corruption over it."""
     return CorruptedStore(
-        path=store.path, config=store.config, index=store.index, corruption=key[0], severity=key[1], seed=seed
+        path=store.path,
+        config=store.config,
+        index=store.index,
+        label_set=store.label_set,
+        corruption=key[0],
+        severity=key[1],
+        seed=seed,
     )
 
 
@@ -151,7 +156,12 @@ class Robustness:
 
 
 def judge_robustness(
-    clean: pd.DataFrame, worse: Mapping[Key, pd.DataFrame], *, replicates: int = 1000, seed: int = 0
+    clean: pd.DataFrame,
+    worse: Mapping[Key, pd.DataFrame],
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+    labels: tuple[str, ...] = LABELS,
 ) -> Robustness:
     """Compare predictions on corrupted scans with those on the same scans clean.
 
@@ -165,26 +175,34 @@ def judge_robustness(
       worse: predictions for the same scans corrupted; a model of anybody's.
       replicates: resamples.
       seed: of the resamples.
+      labels: of the tables. The AUROC is that of "any" where it is one of them, or else of the first.
     """
+    main = LabelSet(names=labels).main
+    column = labels.index(main)
     found = []
-    for level in levels(clean):
-        others = {key: next(one for one in levels(table) if one.name == level.name) for key, table in worse.items()}
-        found.append(_judge_level(level, others, replicates=replicates, seed=seed))
+    for level in levels(clean, labels=labels):
+        others = {
+            key: next(one for one in levels(table, labels=labels) if one.name == level.name)
+            for key, table in worse.items()
+        }
+        found.append(_judge_level(level, others, column, replicates=replicates, seed=seed))
     return Robustness(
-        label=LABEL,
+        label=main,
         split=only_split(clean),
         replicates=replicates,
         seed=seed,
         levels=tuple(found),
-        not_scored=not_scored(clean),
+        not_scored=not_scored(clean, labels=labels),
     )
 
 
-def _judge_level(level: Level, worse: Mapping[Key, Level], *, replicates: int, seed: int) -> LevelRobustness:
+def _judge_level(
+    level: Level, worse: Mapping[Key, Level], column: int, *, replicates: int, seed: int
+) -> LevelRobustness:
     n_patients = int(level.patients.max()) + 1
-    columns = [_column(one) for one in (level, *worse.values())]
+    columns = [_column(one, column) for one in (level, *worse.values())]
     resampled = bootstrap(
-        [auroc_statistic(*column) for column in columns],
+        [auroc_statistic(*rows) for rows in columns],
         n_patients=n_patients,
         replicates=replicates,
         seed=seed,
@@ -210,18 +228,17 @@ def _judge_level(level: Level, worse: Mapping[Key, Level], *, replicates: int, s
                 severity=severity,
                 value=CORRUPTIONS[name].levels[severity - 1],
                 unit=CORRUPTIONS[name].unit,
-                auroc=auroc_estimate(*column),
+                auroc=auroc_estimate(*rows),
                 loss=loss([(name, severity)]),
             )
-            for (name, severity), column in zip(worse, columns[1:], strict=True)
+            for (name, severity), rows in zip(worse, columns[1:], strict=True)
         ),
         by_corruption={name: loss([key for key in worse if key[0] == name]) for name in names},
         mean_loss=loss(list(worse)),
     )
 
 
-def _column(level: Level) -> tuple[Vector, Vector, Integer[np.ndarray, " n"], Vector]:
-    i = LABELS.index(LABEL)
+def _column(level: Level, i: int) -> tuple[Vector, Vector, Integer[np.ndarray, " n"], Vector]:
     return level.labels[:, i], level.scores[:, i], level.patients, level.weights
 
 

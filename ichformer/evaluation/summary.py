@@ -16,6 +16,7 @@ from ichformer.evaluation.results import Estimate, LabelSummary, LevelSummary, S
 from ichformer.evaluation.tables.checks import check_predictions
 from ichformer.evaluation.tables.not_scored import NotScored, check_scored, not_scored
 from ichformer.evaluation.tables.table import levels, score_columns
+from ichformer.evaluation.targets import format_targets, summarise_targets
 from ichformer.evaluation.thresholds import Thresholds, only_split, write_json
 from ichformer.statistics.bootstrap import check_draws
 
@@ -105,6 +106,7 @@ def summarise(
             *_doubtful_scores(found, table),
             *_warnings(found, missing),
         ),
+        targets=summarise_targets(table, labels=labels, replicates=replicates, seed=seed),
     )
 
 
@@ -168,7 +170,7 @@ def _doubtful_scores(found: tuple[LevelSummary, ...], table: pd.DataFrame) -> It
                     f"{level.level} {label.label}: the scores rank the wrong way (AUROC {interval.low:.3f} to "
                     f"{interval.high:.3f}): are they scores of the positive class, and of this label?"
                 )
-    for name in score_columns(tuple(label.label for label in found[0].labels)):
+    for name in score_columns(tuple(label.label for label in found[0].labels) if found else ()):
         values = np.unique(table[name].dropna().to_numpy(np.float64))
         if len(table) > 1 and len(values) == 1:
             yield f"{name}: all scores are {values[0]:g}, so they tell nothing apart"
@@ -228,6 +230,7 @@ def format_summary(summary: Summary) -> str:
     """
     split = f" on split {one_line(summary.split)}" if summary.split else ""
     blocks = [_format_level(level, split) for level in summary.levels]
+    blocks += [format_targets(summary.targets)] * bool(summary.targets)
     notes = [f"95 % intervals for patients; bootstrap of {summary.replicates} replicates, seed {summary.seed}"]
     if summary.thresholds_from is not None:
         notes.append(f"thresholds frozen on split {one_line(summary.thresholds_from) or '(unnamed)'}")

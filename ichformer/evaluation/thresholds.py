@@ -208,7 +208,7 @@ def read_thresholds(path: str | os.PathLike[str], *, labels: tuple[str, ...] = L
         found = one_line(repr(values.get("format")), max_chars=80)
         raise InputError(f"its format is {found}, not {FORMAT!r}", where=path, mend=mend)
     thresholds = convert(values, Thresholds, where=path, mend=mend)
-    if not {one.label for one in thresholds.thresholds} & set(labels):
+    if labels and not {one.label for one in thresholds.thresholds} & set(labels):
         raise InputError(f"holds no threshold for any of {', '.join(labels)}", where=path, mend=mend)
     check_model(thresholds.model, model, where=path, mend="delete it; `ichformer evaluate` fixes them again")
     return thresholds

@@ -9,7 +9,9 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
 from ichformer import LABELS
+from ichformer.errors import InputError
 from ichformer.models.contract import CAM_LAYER, Prediction
+from ichformer.settings import check_known
 
 _COLLECTION = "perturbations"
 
@@ -21,7 +23,7 @@ def grad_cam(
     slice_mask: Bool[Array, "b s"],
     spacing_mm: Float[Array, "b 3"],
     *,
-    label: int | Float[Array, "labels"],
+    label: str | int | Float[Array, "labels"],
     level: Literal["scan", "slice"],
 ) -> Float[Array, "b s gh gw"]:
     """Grad-CAM of Selvaraju et al. 2017 ("Grad-CAM", ICCV), equations 1 and 2, for each slice of each scan.
@@ -41,14 +43,15 @@ def grad_cam(
       x: windowed slices in [0, 1].
       slice_mask: False where a slice is padding.
       spacing_mm: (z, y, x) of each scan.
-      label: position in ``LABELS``, or one weight for each of them; the score is the weighted sum of the logits. Under
-        ``jit``, weights let one compilation serve every label.
+      label: one of the model's labels, its position among them, or one weight for each of them; the score is the
+        weighted sum of the logits. Under ``jit``, weights let one compilation serve every label.
       level: whose logit is explained.
 
     Returns:
       float32 on the model's feature grid, at least 0, and 0 at masked slices.
 
     Raises:
+      InputError: the model has no such label.
       ValueError: the model perturbs nothing under ``CAM_LAYER``, or not in its feature grid's shape.
     """
     gradient, grid = _gradient_and_grid(model, variables, x, slice_mask, spacing_mm, label=label, level=level)
@@ -62,7 +65,7 @@ def hires_cam(
     slice_mask: Bool[Array, "b s"],
     spacing_mm: Float[Array, "b 3"],
     *,
-    label: int | Float[Array, "labels"],
+    label: str | int | Float[Array, "labels"],
     level: Literal["scan", "slice"],
 ) -> Float[Array, "b s gh gw"]:
     """HiResCAM of Draelos & Carin 2020 ("Use HiResCAM instead of Grad-CAM", arXiv 2011.08891), equation 4.
@@ -88,11 +91,10 @@ def _gradient_and_grid(
     slice_mask: Bool[Array, "b s"],
     spacing_mm: Float[Array, "b 3"],
     *,
-    label: int | Float[Array, "labels"],
+    label: str | int | Float[Array, "labels"],
     level: Literal["scan", "slice"],
 ) -> tuple[Float[Array, "b s gh gw d"], Float[Array, "b s gh gw d"]]:
     """The score's gradient at the feature grid, and the grid, in float32."""
-    weights = jax.nn.one_hot(label, len(LABELS)) if isinstance(label, int) else label
     state = {name: values for name, values in variables.items() if name != _COLLECTION}
 
     def grown() -> Any:
@@ -105,6 +107,7 @@ def _gradient_and_grid(
         else:
             # where, not a product: what stands at masked slices means nothing and may be NaN.
             logits = jnp.where(slice_mask[..., None], prediction.slice_logits, 0.0).sum(axis=1)
+        weights = jax.nn.one_hot(label, logits.shape[-1]) if isinstance(label, int) else label
         return (logits.astype(jnp.float32) @ weights).sum(), prediction.features[CAM_LAYER]
 
     shapes = jax.eval_shape(grown)
@@ -114,6 +117,18 @@ def _gradient_and_grid(
     if gradient.shape != grid.shape:
         raise ValueError(f"{type(model).__name__} perturbs {gradient.shape} but returns {grid.shape} as {CAM_LAYER!r}")
     return gradient.astype(jnp.float32), grid.astype(jnp.float32)
+
+
+def _weights(model: nn.Module, label: str | int | Float[Array, "labels"]) -> Float[Array, "labels"]:
+    if not isinstance(label, str | int):
+        return label
+    labels = tuple(getattr(model, "labels", LABELS))
+    if isinstance(label, str):
+        check_known("label", label, labels)
+        label = labels.index(label)
+    if not 0 <= label < len(labels):
+        raise InputError(f"found {label}", where="label", mend=f"give 0 to {len(labels) - 1}, or a label by its name")
+    return jax.nn.one_hot(label, len(labels))
 
 
 def upsample(maps: Float[Array, "*scans gh gw"], size: tuple[int, int]) -> Float[Array, "*scans h w"]:

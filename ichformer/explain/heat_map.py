@@ -8,9 +8,8 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32, Int16
+from jaxtyping import Array, Bool, Float, Float32, Float64, Int16, Int64
 
-from ichformer import LABELS
 from ichformer.ct.geometry.regrid import affine_of_cells, resample_like
 from ichformer.ct.volume import Volume
 from ichformer.explain.gradients import for_display, hires_cam
@@ -37,16 +36,45 @@ def heat_map(
       variables: see there.
       prepared: the scan that the model sees.
       volume: the scan that is shown; the same slices, before they were framed and their tilt removed.
-      label: one of ``LABELS``.
+      label: of the objective's label set.
       level: whose score is explained; the slices' unless they were never trained.
 
     Returns:
       A grid over each slice of ``volume``, edge to edge; 0 where the model saw nothing of it.
     """
-    weights = jax.nn.one_hot(LABELS.index(label), len(LABELS))
-    maps = np.asarray(_cam(objective, variables, *batch_of_one(prepared), weights, level)[0, : len(prepared.hu)])
-    affine = affine_of_cells(prepared.affine, prepared.hu.shape[1:], maps.shape[1:])
+    maps, affine = _maps(objective, variables, prepared, label, level)
     return np.asarray(for_display(jnp.asarray(resample_like(maps, affine, _coarse(volume)))))
+
+
+def heat_map_in_full(
+    objective: Classification,
+    variables: Mapping[str, Any],
+    prepared: Volume,
+    volume: Volume,
+    *,
+    label: str,
+    level: Literal["scan", "slice"],
+    rows: Int64[np.ndarray, " s"],
+) -> Float32[np.ndarray, "s h w"]:
+    """``heat_map`` on the voxels of ``volume``, whose slices may be others than those that the model sees.
+
+    Args:
+      objective, variables, prepared, label, level: as for ``heat_map``.
+      volume: the scan as it was read.
+      rows: for each slice of ``volume`` the slice of ``prepared`` that stands for it.
+    """
+    maps, affine = _maps(objective, variables, prepared, label, level)
+    return np.asarray(for_display(jnp.asarray(resample_like(maps[rows], affine, volume))))
+
+
+def _maps(
+    objective: Classification, variables: Mapping[str, Any], prepared: Volume, label: str, level: Any
+) -> tuple[Float32[np.ndarray, "s gh gw"], Float64[np.ndarray, "4 4"]]:
+    """Maps on the model's feature grid, and the affine of that grid."""
+    columns = objective.label_set.columns
+    weights = jax.nn.one_hot(columns.index(label), len(columns))
+    maps = np.asarray(_cam(objective, variables, *batch_of_one(prepared), weights, level)[0, : len(prepared.hu)])
+    return maps, affine_of_cells(prepared.affine, prepared.hu.shape[1:], maps.shape[1:])
 
 
 @partial(jax.jit, static_argnames=("objective", "level"))

@@ -11,7 +11,6 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from ichformer import LABELS
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import read_bytes
 
@@ -26,8 +25,8 @@ Line = Annotated[
 ]
 """A text that is printed: short, and without characters that control a terminal or turn the direction of writing."""
 
-Label = Annotated[str, msgspec.Meta(pattern=rf"^(?:{'|'.join(LABELS)})\Z")]
-"""One of ``LABELS``."""
+Label = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z")]
+"""A name that a label set may hold."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 """How many there are of something; sums of a few fit into 64 bits."""

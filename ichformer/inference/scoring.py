@@ -18,7 +18,7 @@ from ichformer.pipeline.batch import SLICE_MULTIPLE
 def score(
     objective: Classification, variables: Mapping[str, Any], prepared: Volume
 ) -> tuple[Float32[np.ndarray, "labels"], Float32[np.ndarray, "s labels"], Float32[np.ndarray, "d"]]:
-    """Probabilities of the scan and of its slices, in the order of ``LABELS``, and the features of the scan.
+    """Scores of the scan and of its slices (``Classification.scores``), and the features of the scan.
 
     Args:
       objective: the model and what it sees of a scan.
@@ -39,10 +39,8 @@ def _probabilities(
 ) -> tuple[Float[Array, "b labels"], Float[Array, "b s labels"], Float[Array, "b d"]]:
     x = objective.inputs(hu, slice_mask)
     prediction = objective.model.apply(variables, x, slice_mask, spacing_mm, False)
-    scan_logits, slice_logits = (
-        logits.astype(jnp.float32) for logits in (prediction.scan_logits, prediction.slice_logits)
-    )
-    return jax.nn.sigmoid(scan_logits), jax.nn.sigmoid(slice_logits), scan_features(prediction, slice_mask)
+    slice_scores, scan_scores = objective.scores(prediction)
+    return scan_scores, slice_scores, scan_features(prediction, slice_mask)
 
 
 def batch_of_one(volume: Volume) -> tuple[Array, Array, Array]:

@@ -17,6 +17,10 @@ from ichformer.models.layers.pooling import largest
 ScanPool = Literal["attention", "max"]
 SlicePooling = Literal["attention_max", "attention", "mean"]
 
+START_LOGIT = -2.0
+"""The bias of every output before training. A head that starts with the prevalence it will meet does not spend its
+first steps on learning it."""
+
 _MASKED = -1e9
 
 
@@ -103,8 +107,7 @@ class SliceAndScanHead(CheckedModule):
         self, x: Float[Array, "b s d"], slice_mask: Bool[Array, "b s"]
     ) -> tuple[Float[Array, "b s labels"], Float[Array, "b labels"]]:
         """Vectors [B,S,D] to float32 slice logits [B,S,labels] and scan logits [B,labels]."""
-        # Where a head starts with the prevalence it will meet, the first steps are not spent on learning it.
-        bias = nn.initializers.constant(-2.0)
+        bias = nn.initializers.constant(START_LOGIT)
         slice_logits = Dense(self.num_labels, kernel_init=DENSE_INIT, bias_init=bias, name="slice_logits")(
             x.astype(jnp.float32)
         )

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ichformer.errors import InputError
+from ichformer.models.contract import Prediction
 
 EXAMPLE_CHANNELS = 3
 """Channels of an example where the model does not say how many it takes: three windows."""
@@ -47,9 +48,9 @@ def check_inputs(x: Any, slice_mask: Any, spacing_mm: Any, *, channels: int | No
     if len(x_shape) != 5:
         mend = "add the axis of scans: x[None]" if len(x_shape) == 4 else "give x five axes"
         raise InputError(f"{expected}, found the shape {list(x_shape)}", where="x", mend=mend)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
+    if not jnp.issubdtype(jnp.result_type(x), jnp.floating):
         raise InputError(
-            f"expected floating values in [0, 1], found {x.dtype}",
+            f"expected floating values in [0, 1], found {jnp.result_type(x)}",
             where="x",
             mend="apply windows to the HU first: ichformer.ct.windows.apply_windows",
         )
@@ -65,13 +66,44 @@ def check_inputs(x: Any, slice_mask: Any, spacing_mm: Any, *, channels: int | No
             where="slice_mask",
             mend="say for each slice of x whether it is real",
         )
-    if slice_mask.dtype != jnp.bool_:
-        raise InputError(f"expected bool, found {slice_mask.dtype}", where="slice_mask", mend="give True and False")
+    if jnp.result_type(slice_mask) != jnp.bool_:
+        found = jnp.result_type(slice_mask)
+        raise InputError(f"expected bool, found {found}", where="slice_mask", mend="give True and False")
     if spacing_shape != (x_shape[0], 3):
         raise InputError(
             f"expected the shape {[x_shape[0], 3]}, found {list(spacing_shape)}",
             where="spacing_mm",
             mend="give each scan the distance of its slices, rows and columns in mm",
+        )
+
+
+def check_prediction(prediction: Any, *, scans: int, slices: int, labels: int) -> None:
+    """InputError where a model gives something else than its contract says; only shapes are read.
+
+    Args:
+      prediction: what the model gave, or its shapes.
+      scans: B.
+      slices: S.
+      labels: how many labels the model scores.
+    """
+    if not isinstance(prediction, Prediction):
+        raise InputError(
+            f"expected a Prediction, found a {type(prediction).__name__}",
+            where="model",
+            mend="return ichformer.models.contract.Prediction(slice_logits=, scan_logits=, features=)",
+        )
+    for name, wanted in (("slice_logits", [scans, slices, labels]), ("scan_logits", [scans, labels])):
+        if (found := list(jnp.shape(getattr(prediction, name)))) != wanted:
+            raise InputError(
+                f"expected the shape {wanted}, found {found}",
+                where=f"model, {name}",
+                mend="give a logit for each label of the store, by default the six of ichformer.LABELS",
+            )
+    if "slices" not in prediction.features:
+        raise InputError(
+            "the features lack 'slices'",
+            where="model, features",
+            mend="give one vector a slice: features={'slices': array of [scans, slices, D]}",
         )
 
 

@@ -1,8 +1,6 @@
 """Every model by name: the one registry that Python, training, the command line and the tests over all models read."""
 
-import difflib
 import fnmatch
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +9,8 @@ from typing import Any, TypeVar, overload
 import flax.linen as nn
 
 from ichformer.errors import InputError, one_line
+from ichformer.registry import Registry
+from ichformer.settings import perhaps
 
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
 
@@ -37,7 +37,13 @@ class Entry:
     gflops: float | None = None
 
 
-_MODELS: dict[str, Entry] = {}
+def _own() -> Mapping[str, Entry]:
+    from ichformer.models.families.sizes import SIZES
+
+    return SIZES
+
+
+_MODELS: Registry[Entry] = Registry("model", _own)
 
 
 @overload
@@ -82,30 +88,20 @@ def register_model(
       about: the family in a few words, for ``ichformer models``.
 
     Raises:
-      InputError: another model has that name.
+      InputError: another model has that name, or it is no name.
     """
 
     def register(build: Build) -> Build:
         family_name = family or build.__name__
         entry = Entry(build=build, options=dict(options or {}), family=family_name, about=about)
-        add_model(name or build.__name__, entry)
+        _MODELS.add(name or build.__name__, entry, maker=build)
         return build
 
     return register if build is None else register(build)
 
 
-def add_model(name: str, entry: Entry) -> None:
-    """``register_model`` of an entry that is made already."""
-    there = _MODELS.get(name)
-    # A cell of a notebook that runs again, and a module that is imported again, replace what they registered.
-    if there is not None and _place(there.build) != _place(entry.build):
-        raise InputError("another model has this name", where=one_line(name), mend="register it under another name")
-    _MODELS[name] = entry
-
-
-def registered_models() -> Mapping[str, Entry]:
-    """All models by name: those of the package in the order of their families, then those of others."""
-    _load_own()
+def registered_models() -> Registry[Entry]:
+    """Every model by name: those of the package in the order of their families, then those of others."""
     return _MODELS
 
 
@@ -119,7 +115,7 @@ def list_models(pattern: str = "*") -> tuple[str, ...]:
     Args:
       pattern: with ``*`` and ``?`` as in file names.
     """
-    return tuple(fnmatch.filter(registered_models(), pattern))
+    return tuple(fnmatch.filter(_MODELS, pattern))
 
 
 def create_model(name: str, **options: Any) -> nn.Module:
@@ -138,45 +134,16 @@ def create_model(name: str, **options: Any) -> nn.Module:
     Raises:
       InputError: no such model, or a setting that it has not or that it refuses.
     """
-    entry = model_entry(name)
-    known = model_options(name)
+    entry, known = _MODELS.find(name), model_options(name)
     if wrong := sorted(options.keys() - known):
         raise InputError(
             f"{name} has no such setting",
             where=one_line(wrong[0]),
-            mend=_near(wrong[0], known) + f"choose one of {', '.join(sorted(known))}",
+            mend=perhaps(wrong[0], known) + f"choose one of {', '.join(sorted(known))}",
         )
     return entry.build(**{**entry.options, **options})
 
 
 def model_options(name: str) -> set[str]:
     """The settings that ``create_model`` can change in the model called ``name``."""
-    return set(inspect.signature(model_entry(name).build).parameters) - {"parent", "name"}
-
-
-def model_entry(name: str) -> Entry:
-    """What the registry knows of a model; InputError for a name that is not there."""
-    known = registered_models()
-    if name not in known:
-        raise InputError(
-            "there is no such model",
-            where=one_line(name),
-            mend=_near(name, known) + f"choose one of {', '.join(known)}",
-        )
-    return known[name]
-
-
-def _near(wrong: str, known: Mapping[str, Any] | set[str]) -> str:
-    return "".join(f"perhaps you meant {near}, or " for near in difflib.get_close_matches(wrong, known, n=1))
-
-
-def _place(build: Callable[..., nn.Module]) -> tuple[str, str]:
-    return build.__module__, build.__qualname__
-
-
-@functools.cache
-def _load_own() -> None:
-    from ichformer.models.families import sizes
-
-    for name, entry in sizes.SIZES.items():
-        add_model(name, entry)
+    return set(inspect.signature(_MODELS.find(name).build).parameters) - {"parent", "name"}

@@ -1,64 +1,113 @@
-"""Multilabel classification of slices and scans, with the weights of RSNA 2019 and unknown labels left out."""
+"""Multilabel classification and regression of slices and scans, with unknown labels left out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int16
 
-from ichformer import LABELS
 from ichformer.ct.windows import Window
+from ichformer.errors import InputError
+from ichformer.labels import SIX, LabelSet
 from ichformer.models.contract import Prediction
+from ichformer.models.heads import START_LOGIT
 from ichformer.objectives.base import Metrics, Params
+from ichformer.objectives.config import ObjectiveConfig
 from ichformer.objectives.inputs import model_inputs
-from ichformer.objectives.losses import LOSSES, LossName, binary_cross_entropy
+from ichformer.objectives.losses import (
+    LOSSES,
+    TARGET_LOSSES,
+    LossName,
+    TargetLossName,
+    binary_cross_entropy,
+    for_each_label,
+    logit_adjusted,
+)
 from ichformer.pipeline.batch import Batch
+from ichformer.pipeline.label_statistics import LabelStatistics
 from ichformer.settings import check_ranges, check_settings
 
 LABEL_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 1.0, 2.0)
 """RSNA 2019 Intracranial Hemorrhage Detection, evaluation: "any" counts twice."""
+
+Level = Literal["slice", "scan"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classification:
     """The loss of slices, weighted by label, plus that of the scan; every scan counts the same.
 
+    The model's outputs are logits of the labels, then standardised values of the targets. A target's output starts at
+    ``START_LOGIT`` like all others, which stands for its mean.
+
     Attributes:
       model: a ``models.contract.Classifier``.
       windows: the channels of its input.
       scan_weight: weight of the scan's loss beside the mean loss of its slices.
       neighbours: slices of either side that come as further channels.
-      slice_labels: the labels that have a loss in slices. A label of which only positives or only negatives are known
-        would teach the model to answer the same for every slice.
-      scan_labels: the labels that have a loss in scans.
+      label_set: the labels and the targets, in the order of the model's outputs.
+      label_weights: how much each label and target counts. Where empty, the six labels count as in RSNA 2019, and all
+        others, and targets, the same.
+      slice_labels: the labels and targets that have a loss in slices; all where None. A label of which only positives
+        or only negatives are known would teach the model to answer the same for every slice.
+      scan_labels: the labels and targets that have a loss in scans; all where None.
       loss_name: the loss of each label (``objectives.losses``).
       positive_weight: how often a positive counts in "bce".
+      target_loss_name: the loss of each standardised target.
+      slice_statistics: of the training's slices; "logit_adjusted" and targets need them.
+      scan_statistics: of the training's scans, likewise.
     """
 
     model: nn.Module
     windows: tuple[Window, ...]
     scan_weight: float = 1.0
     neighbours: int = 0
-    slice_labels: tuple[str, ...] = LABELS
-    scan_labels: tuple[str, ...] = LABELS
+    label_set: LabelSet = SIX
+    label_weights: tuple[float, ...] = ()
+    slice_labels: tuple[str, ...] | None = None
+    scan_labels: tuple[str, ...] | None = None
     loss_name: LossName = "bce"
     positive_weight: float = 1.0
+    target_loss_name: TargetLossName = "smooth_l1"
+    slice_statistics: LabelStatistics | None = None
+    scan_statistics: LabelStatistics | None = None
 
     def __post_init__(self) -> None:
         """InputError for a value that is not of its type or outside its range."""
         check_settings(self, "Classification.")
+        columns, weights = self.label_set.columns, self.label_weights
+        some = f"some of {', '.join(columns)}"
         check_ranges(
             "Classification.",
             ("windows", self.windows, bool(self.windows), "at least one window"),
             ("scan_weight", self.scan_weight, self.scan_weight >= 0, "a number of 0 or more"),
             ("neighbours", self.neighbours, self.neighbours >= 0, "0 or more"),
             ("positive_weight", self.positive_weight, self.positive_weight > 0, "a number above 0"),
-            ("slice_labels", self.slice_labels, set(self.slice_labels) <= set(LABELS), f"some of {', '.join(LABELS)}"),
-            ("scan_labels", self.scan_labels, set(self.scan_labels) <= set(LABELS), f"some of {', '.join(LABELS)}"),
+            (
+                "label_weights",
+                weights,
+                len(weights) in (0, len(columns)) and all(weight >= 0 for weight in weights),
+                f"{len(columns)} numbers of 0 or more",
+            ),
+            ("slice_labels", self.slice_labels, {*self.labels_with_loss("slice")} <= {*columns}, some),
+            ("scan_labels", self.scan_labels, {*self.labels_with_loss("scan")} <= {*columns}, some),
         )
+
+    def labels_with_loss(self, level: Level) -> tuple[str, ...]:
+        """The labels and targets that have a loss at a level."""
+        labels = self.slice_labels if level == "slice" else self.scan_labels
+        return self.label_set.columns if labels is None else labels
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """How much each label and target counts."""
+        names, targets = self.label_set.names, self.label_set.targets
+        of_names = LABEL_WEIGHTS if self.label_set.has_subtypes else (1.0,) * len(names)
+        return self.label_weights or of_names + (1.0,) * len(targets)
 
     def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any]:
         """The model's parameters."""
@@ -77,6 +126,20 @@ class Classification:
             {"params": params}, self.inputs(batch.hu, batch.slice_mask), batch.slice_mask, batch.spacing_mm, False
         )
 
+    def scores(self, prediction: Prediction) -> tuple[Float[Array, "b s labels"], Float[Array, "b labels"]]:
+        """Float32 probabilities of the labels, then values of the targets in their units: of slices, and of scans."""
+        return self._scores(prediction.slice_logits, "slice"), self._scores(prediction.scan_logits, "scan")
+
+    def _scores(self, outputs: Float[Array, "*grid labels"], level: Level) -> Float[Array, "*grid labels"]:
+        outputs, count = outputs.astype(jnp.float32), len(self.label_set.names)
+        probabilities = jax.nn.sigmoid(outputs[..., :count])
+        if not self.label_set.targets:
+            return probabilities
+        of_targets = outputs[..., count:] - START_LOGIT
+        means, spreads = self._scale(level, of_targets)
+        values = means + spreads * of_targets
+        return jnp.concatenate([probabilities, values], axis=-1)
+
     def loss(self, params: Params, batch: Batch, rng: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, Metrics]:
         """See ``objectives.base.Objective``; metrics "slice_loss" and "scan_loss" are means over scans."""
         prediction = self.model.apply(
@@ -88,12 +151,8 @@ class Classification:
             rngs={"dropout": rng},
         )
         slice_labels = jnp.where(batch.slice_mask[..., None], batch.slice_labels, jnp.nan)
-        slice_loss, slices_known = masked_loss(
-            prediction.slice_logits, _only(self.slice_labels, slice_labels), self._of_labels
-        )
-        scan_loss, scan_known = masked_loss(
-            prediction.scan_logits, _only(self.scan_labels, batch.scan_labels), self._of_labels
-        )
+        slice_loss, slices_known = self.loss_of("slice", prediction.slice_logits, slice_labels)
+        scan_loss, scan_known = self.loss_of("scan", prediction.scan_logits, batch.scan_labels)
         slice_weight, scan_weight = batch.weight * slices_known, batch.weight * scan_known
         # A scan of which nothing is known says nothing; one with labels of either level counts once.
         weight = batch.weight * jnp.maximum(slices_known, scan_known)
@@ -101,17 +160,71 @@ class Classification:
         metrics = {"slice_loss": (slice_sum, jnp.sum(slice_weight)), "scan_loss": (scan_sum, jnp.sum(scan_weight))}
         return slice_sum + self.scan_weight * scan_sum, jnp.sum(weight), metrics
 
-    def _of_labels(self, logits: Float[Array, "*grid labels"], labels: Float[Array, "*grid labels"]) -> Array:
+    def loss_of(
+        self, level: Level, outputs: Float[Array, "b *grid labels"], labels: Float[Array, "b *grid labels"]
+    ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
+        """``masked_loss`` of the model's outputs at a level, over the labels that have a loss there."""
+        labels = _only(self.labels_with_loss(level), labels, self.label_set.columns)
+        return masked_loss(outputs, labels, partial(self._of_outputs, level), self.weights)
+
+    def _of_outputs(
+        self, level: Level, outputs: Float[Array, "*grid labels"], labels: Float[Array, "*grid labels"]
+    ) -> Array:
+        if not self.label_set.targets:
+            return self._of_labels(level, outputs, labels)
+        count = len(self.label_set.names)
+        of_targets = outputs[..., count:] - START_LOGIT
+        means, spreads = self._scale(level, of_targets)
+        truth = (labels[..., count:] - means) / spreads
+        losses = self._of_labels(level, outputs[..., :count], labels[..., :count])
+        return jnp.concatenate([losses, TARGET_LOSSES[self.target_loss_name](of_targets, truth)], axis=-1)
+
+    def _of_labels(self, level: Level, logits: Float[Array, "*grid labels"], labels: Array) -> Array:
         if self.loss_name == "bce":
             return binary_cross_entropy(logits, labels, positive_weight=self.positive_weight)
+        if self.loss_name == "logit_adjusted":
+            log_odds = jnp.asarray(self._statistics(level).log_odds, logits.dtype)
+            return logit_adjusted(logits, labels, log_odds=log_odds)
         return LOSSES[self.loss_name](logits, labels)
 
+    def _scale(self, level: Level, like: Float[Array, "*grid targets"]) -> tuple[Array, Array]:
+        """The mean and the spread of each target, with as many axes as ``like``."""
+        known = self._statistics(level)
+        means, spreads = (for_each_label(jnp.asarray(one), like) for one in (known.means, known.spreads))
+        return means, spreads
 
-def _only(names: tuple[str, ...], labels: Float[Array, "b *grid labels"]) -> Float[Array, "b *grid labels"]:
+    def _statistics(self, level: Level) -> LabelStatistics:
+        found = self.slice_statistics if level == "slice" else self.scan_statistics
+        if found is None:
+            raise InputError(
+                f"the statistics of the training's {level}s are not known",
+                where=f"Classification.{level}_statistics",
+                mend="give them: targets and the loss logit_adjusted need them",
+            )
+        return found
+
+
+def build_classification(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet) -> Classification:
+    """The objective "classification" of a run."""
+    return Classification(
+        model=model,
+        windows=settings.display_windows,
+        scan_weight=settings.scan_weight,
+        neighbours=settings.neighbours,
+        label_set=label_set,
+        loss_name=settings.loss,
+        positive_weight=settings.positive_weight,
+        target_loss_name=settings.target_loss,
+    )
+
+
+def _only(
+    names: tuple[str, ...], labels: Float[Array, "b *grid labels"], columns: tuple[str, ...]
+) -> Float[Array, "b *grid labels"]:
     """The labels of these names; the others become unknown."""
-    if set(names) == set(LABELS):
+    if set(names) == set(columns):
         return labels
-    wanted = jnp.asarray([name in names for name in LABELS]).reshape((1,) * (labels.ndim - 1) + (-1,))
+    wanted = jnp.asarray([name in names for name in columns]).reshape((1,) * (labels.ndim - 1) + (-1,))
     return jnp.where(wanted, labels, jnp.nan)
 
 
@@ -119,17 +232,19 @@ def masked_loss(
     logits: Float[Array, "b *grid labels"],
     labels: Float[Array, "b *grid labels"],
     of_labels: Callable[..., Array] = binary_cross_entropy,
+    weights: tuple[float, ...] = LABEL_WEIGHTS,
 ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
-    """Label-weighted mean loss of each scan over its known labels, and whether it has any (1 or 0).
+    """Weighted mean loss of each scan over its known labels, and whether it has any (1 or 0).
 
     Args:
-      logits: [B,...,6].
-      labels: 0, 1 or NaN (unknown), of the same shape.
+      logits: [B,...,labels].
+      labels: 0, 1 or NaN (unknown), of the same shape; numbers or NaN for targets.
       of_labels: the loss of each logit, given logits and labels.
+      weights: how much each label counts.
     """
     known = ~jnp.isnan(labels)
     grid = (1,) * (logits.ndim - 1)
-    weight = known * jnp.asarray(LABEL_WEIGHTS, logits.dtype).reshape(*grid, -1)
+    weight = known * jnp.asarray(weights, logits.dtype).reshape(*grid, -1)
     losses = of_labels(logits, jnp.where(known, labels, 0.0)) * weight
     over = tuple(range(1, logits.ndim))
     total = weight.sum(over)

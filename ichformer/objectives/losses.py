@@ -1,7 +1,7 @@
-"""Losses of single labels, element by element: what ``Classification`` averages over labels, slices and scans.
+"""Losses of labels and of regression targets, element by element; ``Classification`` averages them.
 
-Each takes logits and labels of one shape and returns a loss for each element. Labels are 0 or 1 (or anything between,
-for soft labels); whoever calls it leaves out the unknown ones.
+Each takes outputs and truths of one shape and returns a loss for each element. Labels are 0 or 1 (or anything between,
+for soft labels), targets are standardised numbers. The caller leaves out the unknown ones.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,8 +12,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-LossName = Literal["bce", "focal", "asymmetric"]
-"""The losses that training takes by name."""
+LossName = Literal["bce", "focal", "asymmetric", "logit_adjusted"]
+"""The losses of labels that training takes by name."""
+
+TargetLossName = Literal["smooth_l1", "l1", "l2"]
+"""The losses of regression targets that training takes by name."""
 
 
 def binary_cross_entropy(
@@ -37,7 +40,7 @@ def binary_cross_entropy(
     """
     if isinstance(positive_weight, float) and positive_weight == 1:
         return optax.sigmoid_binary_cross_entropy(logits, labels)
-    weight = _for_each_label(positive_weight, logits)
+    weight = for_each_label(positive_weight, logits)
     return -labels * jax.nn.log_sigmoid(logits) * weight - (1 - labels) * jax.nn.log_sigmoid(-logits)
 
 
@@ -84,8 +87,45 @@ def asymmetric(
     return -positive - negative
 
 
-def _for_each_label(values: float | Float[Array, " labels"], like: Float[Array, "*grid labels"]) -> Array:
-    """One value or one a label, with as many axes as ``like``."""
+def logit_adjusted(
+    logits: Float[Array, "*grid labels"],
+    labels: Float[Array, "*grid labels"],
+    *,
+    log_odds: Float[Array, " labels"],
+    tau: float = 1.0,
+) -> Float[Array, "*grid labels"]:
+    """Binary cross-entropy of logits that are raised by the log odds of each label in training (Menon et al. 2021).
+
+    Menon et al. (arXiv:2007.07314, eq. 10) add ``tau`` times the log of each class's prior to its logit; with the two
+    classes of a label that is its log odds. The model itself then scores as if positives and negatives were equally
+    frequent: rare labels are found more often, and probabilities need recalibration.
+
+    Args:
+      logits: any real numbers.
+      labels: 0 to 1, of the same shape.
+      log_odds: log(p / (1 - p)) of the share p of positives of each label in training.
+      tau: strength of the shift; 0 gives the binary cross-entropy.
+    """
+    return optax.sigmoid_binary_cross_entropy(logits + tau * for_each_label(log_odds, logits), labels)
+
+
+def smooth_l1(outputs: Float[Array, "*grid targets"], truth: Float[Array, "*grid targets"]) -> Array:
+    """Half the squared error up to an error of 1, then the absolute error less one half (Girshick 2015, eq. 3)."""
+    return optax.huber_loss(outputs, truth, delta=1.0)
+
+
+def l1(outputs: Float[Array, "*grid targets"], truth: Float[Array, "*grid targets"]) -> Array:
+    """Absolute error: its smallest mean is reached at the median."""
+    return jnp.abs(outputs - truth)
+
+
+def l2(outputs: Float[Array, "*grid targets"], truth: Float[Array, "*grid targets"]) -> Array:
+    """Squared error: its smallest mean is reached at the mean."""
+    return jnp.square(outputs - truth)
+
+
+def for_each_label(values: float | Float[Array, " labels"], like: Float[Array, "*grid labels"]) -> Array:
+    """One value, or one value for each label, with as many axes as ``like``."""
     values = jnp.asarray(values, like.dtype)
     return values.reshape((1,) * (like.ndim - values.ndim) + values.shape)
 
@@ -94,5 +134,13 @@ LOSSES: Mapping[LossName, Callable[..., Float[Array, "*grid labels"]]] = {
     "bce": binary_cross_entropy,
     "focal": focal,
     "asymmetric": asymmetric,
+    "logit_adjusted": logit_adjusted,
 }
 """By the name that ``--objective.loss`` takes."""
+
+TARGET_LOSSES: Mapping[TargetLossName, Callable[..., Float[Array, "*grid targets"]]] = {
+    "smooth_l1": smooth_l1,
+    "l1": l1,
+    "l2": l2,
+}
+"""By the name that ``--objective.target-loss`` takes."""

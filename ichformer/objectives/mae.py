@@ -10,13 +10,17 @@ from einops import rearrange
 from jaxtyping import Array, Float, Int
 
 from ichformer.ct.windows import Window
+from ichformer.errors import InputError
+from ichformer.labels import LabelSet
 from ichformer.models.encoders.patch_encoder import PatchEncoder
+from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.layers.attention.positions import sincos_2d
 from ichformer.models.layers.attention.self_attention import DENSE_INIT
 from ichformer.models.layers.attention.transformer import Block
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.draws import draw_by_scan
 from ichformer.objectives.base import Metrics, Params
+from ichformer.objectives.config import ObjectiveConfig
 from ichformer.objectives.inputs import model_inputs
 from ichformer.pipeline.batch import Batch
 from ichformer.settings import check_ranges, check_settings
@@ -108,3 +112,21 @@ class MaskedSlices:
         draws = draw_by_scan(rng, len(x), lambda key, each: jax.random.uniform(key, (each, tokens)))
         order = jnp.argsort(draws, axis=1)
         return order, max(1, round(tokens * (1 - self.mask_ratio)))
+
+
+def build_masked_slices(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet) -> MaskedSlices:
+    """The objective "mae" of a run, which needs no labels; InputError for a model other than a slice_vit."""
+    del label_set
+    if not (isinstance(model, SliceSequence) and isinstance(model.encoder, PatchEncoder)):
+        raise InputError(
+            "the masked autoencoder pretrains the encoder of a slice_vit",
+            where="--model.name",
+            mend="name a slice_vit, or take --objective.name classification",
+        )
+    encoder = model.encoder.clone(parent=None)
+    return MaskedSlices(
+        model=MaskedAutoencoder(encoder, settings.decoder_width, settings.decoder_depth),
+        windows=settings.display_windows,
+        mask_ratio=settings.mask_ratio,
+        neighbours=settings.neighbours,
+    )

@@ -13,8 +13,8 @@ class Batch(NamedTuple):
       hu: int16 [B,S,H,W]. Windows are the first thing the jitted step does, so that 2 bytes a voxel travel.
       slice_mask: bool [B,S], False where a slice is padding.
       spacing_mm: float32 [B,3], (z, y, x).
-      slice_labels: float32 [B,S,6] in the order of ``LABELS``, NaN where unknown.
-      scan_labels: float32 [B,6], NaN where unknown.
+      slice_labels: float32 [B,S,L] in the order of ``Store.label_set.columns``, NaN where unknown.
+      scan_labels: float32 [B,L], NaN where unknown.
       weight: float32 [B], 0 for the scans that only fill up the last batch of an evaluation.
       row: int32 [B], the scan's row in the store's index.
     """

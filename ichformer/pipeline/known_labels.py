@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 
-from ichformer import LABELS
 from ichformer.errors import one_line
-from ichformer.pipeline.preparation.facts import FACTS_NAME, read_facts
+from ichformer.pipeline.preparation.facts import FACTS_NAME, SliceCounts, count_slices, read_facts
 from ichformer.pipeline.store.records import Store
 
 
@@ -39,13 +39,41 @@ class LabelCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TargetCounts:
+    """How often a target is known in a split, and which values it has.
+
+    Attributes:
+      known_scans, known_slices: how many.
+      scan_mean, slice_mean: mean of the values; 0 where nothing is known.
+      scan_spread, slice_spread: their standard deviation; 0 where there are no two different values.
+      lowest, median, highest: of the values of scans, or of slices where no scan's is known; None where nothing is.
+    """
+
+    known_scans: int
+    known_slices: int
+    scan_mean: float
+    slice_mean: float
+    scan_spread: float
+    slice_spread: float
+    lowest: float | None
+    median: float | None
+    highest: float | None
+
+    @property
+    def is_known(self) -> bool:
+        """Of any scan or slice."""
+        return self.known_scans > 0 or self.known_slices > 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class KnownLabels:
-    """What a training on a split will be told.
+    """What is known of the labels of a split that a training uses.
 
     Attributes:
       split: its name.
       n_scans: of the split.
-      counts: by label, in the order of ``LABELS``.
+      counts: by label, in the order of ``LabelSet.names``.
+      targets: by target, in the order of ``LabelSet.targets``.
       whole_scans: how many scans are seen whole or evenly thinned (``whole_rows``).
       thinned_scans: how many of those are longer than a training scan.
       largest_step: every so many-th slice of the longest of them is taken; 1 where all of them fit.
@@ -54,6 +82,7 @@ class KnownLabels:
     split: str
     n_scans: int
     counts: dict[str, LabelCounts]
+    targets: dict[str, TargetCounts]
     whole_scans: int
     thinned_scans: int
     largest_step: int
@@ -69,11 +98,14 @@ def whole_rows(store: Store, split: str) -> frozenset[int]:
     A positive scan needs it where no slice is known to show the bleed and some slices are unknown: of a run of its
     slices nobody could say whether it bleeds. All scans of the same origin are then seen alike. Otherwise positive
     scans would be told from negative ones, whose slices are all known to be negative, by the distance of their slices.
+
+    A scan whose target is known needs it too: a volume is that of the whole scan.
     """
-    labels, positive, negative = _labels_and_slices(store, split)
+    labels, positive, negative, _ = _labels_and_slices(store, split)
     rows = store.rows(split)
     n_slices = np.asarray(store.n_slices)[rows]
     needs = ((labels == 1) & (positive == 0) & (negative < n_slices[:, None])).any(1)
+    needs |= _scan_targets(store, rows).notna().to_numpy().any(1)
     origins = store.index["origin"].to_numpy()[rows]
     return frozenset(rows[np.isin(origins, origins[needs])].tolist())
 
@@ -89,7 +121,7 @@ def known_labels(store: Store, split: str, *, num_slices: int) -> KnownLabels:
       split: which of them.
       num_slices: slices of a training example.
     """
-    labels, positive, negative = _labels_and_slices(store, split)
+    labels, positive, negative, slice_targets = _labels_and_slices(store, split)
     rows, whole = store.rows(split), whole_rows(store, split)
     n_slices = np.asarray(store.n_slices)[rows]
     is_whole = np.array([row in whole for row in rows.tolist()])
@@ -103,13 +135,18 @@ def known_labels(store: Store, split: str, *, num_slices: int) -> KnownLabels:
             positive_slices=int(positive[:, i].sum()),
             negative_slices=int(negative[:, i].sum()),
         )
-        for i, name in enumerate(LABELS)
+        for i, name in enumerate(store.label_set.names)
+    }
+    targets = {
+        name: _count_target(values.dropna().to_numpy(), slice_targets[i])
+        for i, (name, values) in enumerate(_scan_targets(store, rows).items())
     }
     steps = -(-n_slices[is_whole] // num_slices)
     return KnownLabels(
         split=split,
         n_scans=len(rows),
         counts=counts,
+        targets=targets,
         whole_scans=len(whole),
         thinned_scans=int((steps > 1).sum()),
         largest_step=int(steps.max(initial=1)),
@@ -118,12 +155,16 @@ def known_labels(store: Store, split: str, *, num_slices: int) -> KnownLabels:
 
 def format_known_labels(known: KnownLabels) -> str:
     """A table for the terminal, and how scans without labels of their slices are seen."""
-    columns = ("scans with", "without", "slices with", "without")
     lines = [f"labels known in the split {one_line(known.split)!r}, {known.n_scans} scans:"]
-    lines.append(f"  {'':<18}" + "".join(f"{column:>12}" for column in columns))
+    lines.append(_row("", "scans with", "without", "slices with", "without"))
     for name, count in known.counts.items():
         values = (count.positive_scans, count.negative_scans, count.positive_slices, count.negative_slices)
-        lines.append(f"  {name:<18}" + "".join(f"{value:>12,}" for value in values))
+        lines.append(_row(name, *(f"{value:,}" for value in values)))
+    if known.targets:
+        lines.append(_row("", "scans", "slices", "lowest", "median", "highest"))
+    for name, target in known.targets.items():
+        numbers = ("" if v is None else f"{v:.4g}" for v in (target.lowest, target.median, target.highest))
+        lines.append(_row(name, f"{target.known_scans:,}", f"{target.known_slices:,}", *numbers))
     if known.whole_scans:
         scans = f"{known.whole_scans} of {known.n_scans} scans" if known.whole_scans < known.n_scans else "all scans"
         lines.append(
@@ -139,22 +180,65 @@ def format_known_labels(known: KnownLabels) -> str:
     return "\n".join(lines)
 
 
+def _row(name: str, *cells: str) -> str:
+    return f"  {name:<18}" + "".join(f"{cell:>12}" for cell in cells)
+
+
+def _scan_targets(store: Store, rows: Int[np.ndarray, "n"]) -> pd.DataFrame:
+    return store.index[list(store.label_set.targets)].iloc[rows]
+
+
+def _count_target(of_scans: Float[np.ndarray, "n"], of_slices: Float[np.ndarray, "m"]) -> TargetCounts:
+    values = of_scans if len(of_scans) else of_slices
+    lowest, median, highest = np.quantile(values, (0, 0.5, 1)).tolist() if len(values) else [None] * 3
+    (scan_mean, scan_spread), (slice_mean, slice_spread) = map(_mean_and_spread, (of_scans, of_slices))
+    return TargetCounts(
+        known_scans=len(of_scans),
+        known_slices=len(of_slices),
+        scan_mean=scan_mean,
+        slice_mean=slice_mean,
+        scan_spread=scan_spread,
+        slice_spread=slice_spread,
+        lowest=lowest,
+        median=median,
+        highest=highest,
+    )
+
+
+def _mean_and_spread(values: Float[np.ndarray, "n"]) -> tuple[float, float]:
+    if not len(values):
+        return 0.0, 0.0
+    # Of equal values rounding would leave a spread.
+    return float(values.mean()), float(values.std()) if values.min() < values.max() else 0.0
+
+
 @functools.lru_cache(maxsize=4)
 def _labels_and_slices(
     store: Store, split: str
-) -> tuple[Float[np.ndarray, "n labels"], Int[np.ndarray, "n labels"], Int[np.ndarray, "n labels"]]:
-    """Of each scan of a split its labels, and how many of its slices are known positive and negative for each.
+) -> tuple[
+    Float[np.ndarray, "n labels"],
+    Int[np.ndarray, "n labels"],
+    Int[np.ndarray, "n labels"],
+    list[Float[np.ndarray, "m"]],
+]:
+    """What is known of the scans and slices of a split.
 
-    From what preparation noted of each scan; a record is opened only where nothing was noted.
+    The labels of each scan; how many of its slices are known positive and negative for each label; for each target its
+    known values of slices. From what preparation noted of each scan; a record is opened only where nothing was noted.
     """
-    rows = store.rows(split)
+    rows, label_set = store.rows(split), store.label_set
+    n_names = len(label_set.names)
     hashes = store.index["sha256"].tolist()
-    noted = read_facts(store.path / FACTS_NAME, hashes)
-    positive, negative = np.zeros((2, len(rows), len(LABELS)), np.int64)
+    noted = read_facts(store.path / FACTS_NAME, hashes, label_set)
+    positive, negative = np.zeros((2, len(rows), n_names), np.int64)
+    targets: list[list[float]] = [[] for _ in label_set.targets]
     for i, row in enumerate(rows.tolist()):
         if (facts := noted.get(hashes[row])) is not None:
-            positive[i], negative[i] = facts.positive_slices, facts.negative_slices
+            counts = SliceCounts(facts.positive_slices, facts.negative_slices, facts.slice_targets)
         else:
-            slices = store.header(row).slice_labels
-            positive[i], negative[i] = (slices == 1).sum(0), (slices == 0).sum(0)
-    return store.index[list(LABELS)].to_numpy(np.float64)[rows], positive, negative
+            counts = count_slices(store.header(row).slice_labels, label_set)
+        positive[i], negative[i] = counts.positive, counts.negative
+        for known, values in zip(targets, counts.targets, strict=True):
+            known += values
+    labels = store.index[list(label_set.names)].to_numpy(np.float64)[rows]
+    return labels, positive, negative, [np.array(known, np.float64) for known in targets]

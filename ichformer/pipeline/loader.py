@@ -13,7 +13,7 @@ from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
 from ichformer.pipeline.augmentation.augment import Augmentation, augment
 from ichformer.pipeline.augmentation.mixup import mix_batch
-from ichformer.pipeline.augmentation.sample import Sample
+from ichformer.pipeline.augmentation.sample import Change, Sample, apply_change
 from ichformer.pipeline.augmentation.slabs import SlicePlan, arrange, plan_slices, plan_whole
 from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch
 from ichformer.pipeline.known_labels import whole_rows
@@ -46,6 +46,7 @@ def training_batches(
     batch_size: int,
     num_slices: int,
     augmentation: Augmentation,
+    change: Change | None = None,
     num_workers: int = 0,
     start: int = 0,
     host: int = 0,
@@ -53,8 +54,8 @@ def training_batches(
 ) -> grain.DatasetIterator:
     """Endless batches for training, shuffled anew in every epoch.
 
-    A scan gives a random run of its slices. Where labels are known of whole scans only, it is seen whole or evenly
-    thinned instead (``known_labels.whole_rows``), so that its labels stay true.
+    A scan gives a random run of its slices. Where labels or targets are known of whole scans only, it is seen whole or
+    evenly thinned instead (``known_labels.whole_rows``), so that its labels stay true.
 
     Args:
       store: prepared scans.
@@ -63,6 +64,7 @@ def training_batches(
       batch_size: scans a step over all hosts; each host gets its share.
       num_slices: slices a scan.
       augmentation: what is changed at random.
+      change: a further random change, after those of ``augmentation``.
       num_workers: processes that read and augment; the batches are the same for any number.
       start: the first batch that is wanted.
       host: this host.
@@ -85,7 +87,7 @@ def training_batches(
         )
 
     example = TrainingExample(
-        store=store, num_slices=num_slices, augmentation=augmentation, whole=whole_rows(store, split)
+        store=store, num_slices=num_slices, augmentation=augmentation, change=change, whole=whole_rows(store, split)
     )
     dataset = grain.MapDataset.source(_Rows(rows)).seed(seed).shuffle().repeat().random_map(example)
     dataset = dataset[host::hosts].batch(batch_size // hosts)
@@ -139,6 +141,7 @@ class TrainingExample(grain.transforms.RandomMap):
       store: prepared scans.
       num_slices: slices of an example.
       augmentation: what is changed at random.
+      change: a further random change, after those of ``augmentation``.
       whole: the rows of scans that are seen whole or evenly thinned. Nothing of them is dropped or cut out, as nobody
         could say whether that was the bleed.
     """
@@ -146,6 +149,7 @@ class TrainingExample(grain.transforms.RandomMap):
     store: Store = field(repr=False)
     num_slices: int
     augmentation: Augmentation
+    change: Change | None = field(default=None, repr=False)
     whole: frozenset[int] = field(default=frozenset(), repr=False)
 
     def random_map(self, element: int, rng: np.random.Generator) -> Batch:
@@ -173,10 +177,12 @@ class TrainingExample(grain.transforms.RandomMap):
         # A mask does not travel to the device: it is moved along only where a hole may hide what it shows.
         run = arrange(_as_sample(scan, mask=changes.cutout > 0), plan)
         changed = augment(_pad(run, self.num_slices), changes, rng)
+        if self.change is not None:
+            changed = apply_change(self.change, changed, rng)
         slice_labels = changed.slice_labels[: len(run.hu)]
         is_whole = plan.is_whole or len(plan.taken) == self.store.n_slices[row]
         if not is_whole or not np.array_equal(slice_labels, run.slice_labels, equal_nan=True):
-            scan_labels = _labels_of_run(scan.scan_labels, slice_labels)
+            scan_labels = _labels_of_run(scan.scan_labels, slice_labels, num_targets=run.num_targets)
         else:
             scan_labels = scan.scan_labels
         return _example(row, changed, scan_labels, n_slices=len(run.hu))
@@ -198,6 +204,7 @@ def _as_sample(scan: PreparedScan, *, mask: bool) -> Sample:
         spacing_mm=scan.volume.spacing_mm,
         slice_labels=scan.slice_labels,
         mask=scan.mask if mask else None,
+        num_targets=len(scan.label_set.targets),
     )
 
 
@@ -230,12 +237,14 @@ def _example(row: int, sample: Sample, scan_labels: np.ndarray, *, n_slices: int
     )
 
 
-def _labels_of_run(scan_labels: np.ndarray, slice_labels: np.ndarray) -> np.ndarray:
+def _labels_of_run(scan_labels: np.ndarray, slice_labels: np.ndarray, *, num_targets: int) -> np.ndarray:
     """The scan labels as far as a run of slices says so: a scan that bleeds elsewhere is not positive for this run.
 
-    Unknown where a slice is unknown and none positive in a positive scan.
+    Unknown where a slice is unknown and none positive in a positive scan. Targets of the scan are unknown of a run.
     """
     known = ~np.isnan(slice_labels)
     positive = (slice_labels == 1).any(0)
     labels: Any = np.where(positive, 1.0, np.where(known.all(0), 0.0, np.nan))
-    return np.where(scan_labels == 0, 0.0, labels)
+    labels = np.where(scan_labels == 0, 0.0, labels)
+    labels[len(labels) - num_targets :] = np.nan
+    return labels

@@ -14,8 +14,9 @@ from ichformer.cohorts.csv_text import read_text_table
 from ichformer.ct.known_words import without_free_text
 from ichformer.errors import InputError, one_line
 from ichformer.pipeline.store.header import RecordHeader, read_header
+from ichformer.pipeline.store.index_file import INDEX_NAME, REJECTS_NAME, SHARD_FOLDER, read_store_index
 from ichformer.pipeline.store.pseudonyms import KEY_NAME, PUBLISHED
-from ichformer.pipeline.store.records import INDEX_NAME, REJECTS_NAME, SHARD_FOLDER, Store, read_shard, read_store_index
+from ichformer.pipeline.store.records import Store, read_shard
 
 DISCLOSURE_CODES: Mapping[str, str] = {
     "date": "dates, of birth or of a study perhaps",
@@ -210,7 +211,7 @@ def public_names(folder: Path) -> set[str]:
             if path.suffix == ".csv":
                 rows = table_rows(path)
             elif path.name == INDEX_NAME:
-                rows = read_store_index(path)[2] or ()
+                rows = read_store_index(path).entries or ()
             for row in rows:
                 origin, patient = patient_of(row)
                 if row.get("cohort", origin) in PUBLISHED and not PSEUDONYM.fullmatch(patient):

@@ -21,17 +21,9 @@ from ichformer.files.csv_fields import csv_bytes
 from ichformer.pipeline.preparation.facts import FACTS_NAME, complete_facts, read_facts
 from ichformer.pipeline.preparation.rejects import hide_names
 from ichformer.pipeline.store.card import CARD_NAME, write_card
+from ichformer.pipeline.store.index_file import INDEX_NAME, REJECTS_NAME, SHARD_FOLDER, read_index_values
 from ichformer.pipeline.store.pseudonyms import KEY_NAME, PUBLISHED, Naming, key_id, pseudonym, read_key
-from ichformer.pipeline.store.records import (
-    INDEX_NAME,
-    REJECTS_NAME,
-    SHARD_FOLDER,
-    Store,
-    decode_record,
-    encode_record,
-    read_index_values,
-    shard_path,
-)
+from ichformer.pipeline.store.records import Store, decode_record, encode_record, shard_path
 from ichformer.privacy.disclosure import (
     ID_COLUMNS,
     PSEUDONYM,
@@ -185,7 +177,7 @@ def _renamed(name: str, kind: str, key: bytes) -> str:
 
 def _copy_store(store: Store, copy: Path, key: bytes) -> None:
     values = read_index_values(store.path / INDEX_NAME)
-    facts, known = read_facts(store.path / FACTS_NAME, store.index["sha256"]), {}
+    facts, known = read_facts(store.path / FACTS_NAME, store.index["sha256"], store.label_set), {}
     (copy / SHARD_FOLDER).mkdir()
     of_shard = {entry["shard"]: row for row, entry in store.index.iterrows()}
     for entry in values["series"]:

@@ -1,49 +1,116 @@
-"""From a configuration to the objective it names."""
+"""From a configuration to the objective and the model that it names."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
-from ichformer.ct.windows import WINDOWS, Window
-from ichformer.errors import InputError
-from ichformer.models.encoders.patch_encoder import PatchEncoder
-from ichformer.models.families.slice_sequence import SliceSequence
+from ichformer.errors import InputError, one_line
+from ichformer.labels import SIX, LabelSet
+from ichformer.models.inputs import check_prediction
 from ichformer.models.registry import create_model, model_options
 from ichformer.models.weights.layouts.registry import named_layout
 from ichformer.models.weights.pretrained import wanted_options
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
-from ichformer.objectives.mae import MaskedAutoencoder, MaskedSlices
+from ichformer.objectives.registry import OBJECTIVES
+from ichformer.pipeline.augmentation.sample import Change
+from ichformer.plugins import origin_of
 from ichformer.training.config import ModelConfig, TrainConfig
 
 
-def build_objective(config: TrainConfig) -> Objective:
-    """The objective with its model; InputError where the two do not go together."""
-    model = configured_model(config.model)
-    windows, neighbours = named_windows(config.objective.windows), config.objective.neighbours
-    if config.objective.name == "classification":
-        return Classification(
-            model=model,
-            windows=windows,
-            scan_weight=config.objective.scan_weight,
-            neighbours=neighbours,
-            loss_name=config.objective.loss,
-            positive_weight=config.objective.positive_weight,
-        )
-    if not (isinstance(model, SliceSequence) and isinstance(model.encoder, PatchEncoder)):
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """Objects that take the place of names in a configuration, which then holds the names of their classes.
+
+    Attributes:
+      model: a ``models.contract.Classifier``.
+      objective: with a model of its own.
+      augment: changes each scan after the changes of ``data.augmentation``.
+    """
+
+    model: nn.Module | None = None
+    objective: Objective | None = None
+    augment: Change | None = None
+
+
+def make_given(model: Any, objective: Any, augment: Change | None = None) -> Given:
+    """Objects in place of names, where an objective without a model gets the one beside it.
+
+    Args:
+      model: a module, or None.
+      objective: an objective, or None. Where its field ``model`` is None, ``model`` becomes that; otherwise it has a
+        model of its own.
+      augment: see ``Given``.
+
+    Raises:
+      InputError: another object, or an objective with no model or with two.
+    """
+    if model is not None and not isinstance(model, nn.Module):
         raise InputError(
-            "the masked autoencoder pretrains the encoder of a slice_vit",
-            where=f"--model.name {config.model.name}",
-            mend="name a slice_vit, or take --objective.name classification",
+            f"found a {type(model).__name__}",
+            where="model",
+            mend="give a name of ichformer.list_models(), an instance of a flax.linen.Module, or settings",
         )
-    autoencoder = MaskedAutoencoder(
-        model.encoder.clone(parent=None), config.objective.decoder_width, config.objective.decoder_depth
-    )
-    return MaskedSlices(
-        model=autoencoder, windows=windows, mask_ratio=config.objective.mask_ratio, neighbours=neighbours
-    )
+    if objective is None:
+        return Given(model=model, augment=augment)
+    if isinstance(objective, type) or not isinstance(objective, Objective):
+        raise InputError(
+            f"found {one_line(repr(objective))}, which has no init and loss",
+            where="objective",
+            mend="give a name, settings, or an object that obeys ichformer.objectives.base.Objective",
+        )
+    lacks_model = getattr(objective, "model", objective) is None
+    if lacks_model == (model is None):
+        what = "has no model" if lacks_model else "has a model of its own"
+        mend = "give a module as model=" if lacks_model else "leave model= out"
+        raise InputError(f"the objective {what}", where="objective", mend=mend)
+    if lacks_model:
+        objective = dataclasses.replace(objective, model=model)  # type: ignore[type-var]
+    return Given(objective=objective, augment=augment)
 
 
-def configured_model(config: ModelConfig) -> nn.Module:
+def build_objective(config: TrainConfig, label_set: LabelSet = SIX, given: Given = Given()) -> Objective:
+    """The objective with its model, for a store's label set; InputError where they do not go together."""
+    objective = given.objective
+    if objective is None:
+        model = configured_model(config.model, label_set) if given.model is None else given.model
+        objective = OBJECTIVES.find(config.objective.name)(model, config.objective, label_set)
+    elif isinstance(objective, Classification) and objective.label_set.is_default:
+        objective = dataclasses.replace(objective, label_set=label_set)
+    if isinstance(objective, Classification):
+        labels = tuple(getattr(objective.model, "labels", label_set.columns))
+        if (objective.label_set.columns, labels) != (label_set.columns, label_set.columns):
+            raise InputError(
+                f"scores {', '.join(map(str, labels))}, the store has {', '.join(label_set.columns)}",
+                where="model",
+                mend="make the model with the labels of the store",
+            )
+    return objective
+
+
+def check_contract(objective: Objective, params: Any, size: int) -> None:
+    """InputError where the model of a classifier is somebody else's and does not give what its contract says.
+
+    Args:
+      objective: anything but a ``Classification`` passes.
+      params: its parameters or their shapes.
+      size: rows and columns of a slice.
+    """
+    if not isinstance(objective, Classification) or origin_of("", type(objective.model).__module__) is None:
+        return
+    hu, mask = jnp.zeros((1, 2, size, size), jnp.int16), jnp.ones((1, 2), bool)
+
+    def forward(params: Any) -> Any:
+        return objective.model.apply({"params": params}, objective.inputs(hu, mask), mask, jnp.ones((1, 3)), False)
+
+    check_prediction(jax.eval_shape(forward, params), scans=1, slices=2, labels=len(objective.label_set.columns))
+
+
+def configured_model(config: ModelConfig, label_set: LabelSet = SIX) -> nn.Module:
     """The model, with what was asked of it and what its pretrained weights want; InputError for what it has not."""
     known = model_options(config.name)
     asked = {
@@ -55,11 +122,18 @@ def configured_model(config: ModelConfig) -> nn.Module:
         raise InputError(
             f"{config.name} has no such option", where=f"--model.{name.replace('_', '-')}", mend="leave it out"
         )
+    if "labels" in known:
+        asked["labels"] = label_set.columns
+    elif not label_set.is_default:
+        raise InputError(
+            f"{config.name} has no setting 'labels', so it scores the six labels of ichformer.LABELS only",
+            where="--model.name",
+            mend=f"name a model that takes labels; the store has {', '.join(label_set.columns)}",
+        )
     if config.pretrained:
         asked |= wanted_options(config.name, named_layout(config.pretrained_layout))
-    return create_model(config.name, dtype=jnp.dtype(config.compute_dtype), **asked)
-
-
-def named_windows(names: tuple[str, ...]) -> tuple[Window, ...]:
-    """Windows by names that ``ObjectiveConfig`` has checked."""
-    return tuple(WINDOWS[name] for name in names)
+    if "dtype" in known:
+        asked["dtype"] = jnp.dtype(config.compute_dtype)
+    elif config.compute_dtype != "float32":
+        raise InputError(f"{config.name} has no setting 'dtype'", where="--model.compute-dtype", mend="leave it out")
+    return create_model(config.name, **asked)

@@ -3,17 +3,18 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import get_args
 
-from ichformer import LABELS
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
 from ichformer.files.json_files import read_json
 from ichformer.files.writing import write_text
 from ichformer.objectives.base import Objective
-from ichformer.objectives.classification import Classification
-from ichformer.pipeline.known_labels import KnownLabels, LabelCounts, format_known_labels, known_labels
+from ichformer.objectives.classification import Classification, Level
+from ichformer.pipeline.known_labels import KnownLabels, LabelCounts, TargetCounts, format_known_labels, known_labels
+from ichformer.pipeline.label_statistics import scan_statistics, slice_statistics
 from ichformer.pipeline.store.records import Store
 from ichformer.training.config import TrainConfig
-from ichformer.training.runs.outputs import TrainedOutputs
+from ichformer.training.runs.outputs import RecordedOutputs
 
 LABELS_NAME = "labels.json"
 """The file in the folder of a run with what is known of the labels of its training scans, and which were trained."""
@@ -22,22 +23,34 @@ LABELS_NAME = "labels.json"
 def for_known_labels(objective: Objective, config: TrainConfig, store: Store) -> tuple[Objective, KnownLabels | None]:
     """The objective without the losses that nothing can be learnt from, and what is known of the labels.
 
-    A label has a loss in slices where positive and negative slices are known of it, and in scans likewise. An objective
-    that needs no labels comes back as it is, with None.
+    A label has a loss in slices where positive and negative slices are known of it, and a target where two different
+    values are; in scans likewise. What the losses need to know of the split is measured. An objective that needs no
+    labels comes back as it is, with None.
 
     Raises:
-      InputError: nothing is known of any label, no label has both positives and negatives, or one that
-        ``config.objective.labels`` names has not.
+      InputError: the store has no such label, nothing is known of any label, none can be trained, or one that
+        ``config.objective.labels`` names cannot.
     """
     if not isinstance(objective, Classification):
         return objective, None
     known = known_labels(store, config.data.split, num_slices=config.data.num_slices)
-    asked = config.objective.labels or LABELS
-    slice_labels = tuple(name for name in asked if known.counts[name].has_both_slices)
-    scan_labels = tuple(name for name in asked if known.counts[name].has_both_scans and objective.scan_weight)
+    asked = config.objective.labels or store.label_set.columns
+    if unknown := [name for name in asked if name not in store.label_set.columns]:
+        raise InputError(
+            f"there is no label {one_line(unknown[0])!r} in {store.path}",
+            where="--objective.labels",
+            mend=f"choose of {', '.join(store.label_set.columns)}",
+        )
+    in_slices = {name for name, count in known.counts.items() if count.has_both_slices}
+    in_slices |= {name for name, count in known.targets.items() if count.slice_spread > 0}
+    in_scans = {name for name, count in known.counts.items() if count.has_both_scans}
+    in_scans |= {name for name, count in known.targets.items() if count.scan_spread > 0}
+    slice_labels = tuple(name for name in asked if name in in_slices)
+    scan_labels = tuple(name for name in asked if name in in_scans and objective.scan_weight)
     trained = {*slice_labels, *scan_labels}
     lacking = [name for name in asked if name not in trained]
-    if not any(count.is_known for count in known.counts.values()):
+    counts = known.counts | known.targets
+    if not any(count.is_known for count in counts.values()):
         raise InputError(
             f"no label of any scan or slice is known in the split {known.split!r}",
             where=store.path,
@@ -47,22 +60,28 @@ def for_known_labels(objective: Objective, config: TrainConfig, store: Store) ->
         others = [name for name in asked if name in trained]
         leave = f"leave it out (--objective.labels {' '.join(others)}), or add" if others else "add"
         raise InputError(
-            f"{_said(lacking[-1], known.counts[lacking[-1]])} in the split {known.split!r}",
+            f"{_said(lacking[-1], counts[lacking[-1]])} in the split {known.split!r}",
             where="--objective.labels" if config.objective.labels else store.path,
-            mend=f"{leave} labelled scans: training needs positives and negatives",
+            mend=f"{leave} labelled scans: training needs positives and negatives"
+            + ", and different values of each target" * bool(known.targets),
         )
-    return dataclasses.replace(objective, slice_labels=slice_labels, scan_labels=scan_labels), known
+    objective = dataclasses.replace(objective, slice_labels=slice_labels, scan_labels=scan_labels)
+    if store.label_set.targets or objective.loss_name == "logit_adjusted":
+        objective = dataclasses.replace(
+            objective, slice_statistics=slice_statistics(known), scan_statistics=scan_statistics(known)
+        )
+    return objective, known
 
 
 def format_labels(known: KnownLabels, objective: Objective) -> str:
     """What is known of each label, and which are not trained, for the terminal."""
     assert isinstance(objective, Classification)
-    trained = {*objective.slice_labels, *objective.scan_labels}
-    left_out = [_said(name, count) for name, count in known.counts.items() if name not in trained]
+    trained = {*objective.labels_with_loss("slice"), *objective.labels_with_loss("scan")}
+    left_out = [_said(name, count) for name, count in (known.counts | known.targets).items() if name not in trained]
     lines = [format_known_labels(known)]
     if left_out:
         lines.append(f"Not trained: {'; '.join(left_out)}.")
-    if objective.scan_labels and not objective.slice_labels:
+    if objective.labels_with_loss("scan") and not objective.labels_with_loss("slice"):
         lines.append("No label is trained on slices: positive and negative slices are known of none.")
     return "\n".join(lines)
 
@@ -70,7 +89,8 @@ def format_labels(known: KnownLabels, objective: Objective) -> str:
 def write_labels(known: KnownLabels, objective: Objective, run: Path) -> None:
     """Writes ``LABELS_NAME`` into the folder of a run."""
     assert isinstance(objective, Classification)
-    values = known.to_json() | {"trained": {"slice": objective.slice_labels, "scan": objective.scan_labels}}
+    trained = {level: objective.labels_with_loss(level) for level in get_args(Level)}
+    values = known.to_json() | {"trained": trained}
     write_text(json.dumps(values, indent=2) + "\n", run / LABELS_NAME)
 
 
@@ -91,12 +111,14 @@ def as_trained(objective: Classification, run: Path) -> Classification:
 class _Labels:
     """What is read of ``LABELS_NAME``."""
 
-    trained: TrainedOutputs
+    trained: RecordedOutputs
 
 
-def _said(name: str, count: LabelCounts) -> str:
+def _said(name: str, count: LabelCounts | TargetCounts) -> str:
     if not count.is_known:
         return f"{name} (nothing is known of it)"
+    if isinstance(count, TargetCounts):
+        return f"{name} (known of {count.known_scans} scans and {count.known_slices} slices, all the same value)"
     return (
         f"{name} (known of {count.positive_scans} positive and {count.negative_scans} negative scans, "
         f"{count.positive_slices} positive and {count.negative_slices} negative slices)"

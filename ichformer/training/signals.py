@@ -15,7 +15,7 @@ from ichformer.errors import Stopped
 
 
 @contextlib.contextmanager
-def heed_signals() -> Iterator[Callable[[], bool]]:
+def catch_signals() -> Iterator[Callable[[], bool]]:
     """Inside, neither SIGTERM nor the first Ctrl-C ends the process; the function that is given tells whether one came.
 
     Several hosts stop at the same call of it, as long as each makes the same calls, although SIGTERM reaches them at
@@ -42,10 +42,10 @@ def heed_signals() -> Iterator[Callable[[], bool]]:
                 os.write(2, b"\nichformer: saves after this step; Ctrl-C again ends at once\n")
         came.append(number)
 
-    heeded = [signal.SIGTERM]
+    caught = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the shell or the caller wants it otherwise
-        heeded.append(signal.SIGINT)
-    before = {number: signal.signal(number, note) for number in heeded}
+        caught.append(signal.SIGINT)
+    before = {number: signal.signal(number, note) for number in caught}
     try:
         yield lambda: bool(came)
     except Stopped:

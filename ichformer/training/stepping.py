@@ -1,4 +1,4 @@
-"""From step to step: what a training does over and over. It knows nothing of what is optimised, nor of devices."""
+"""The training loop: step, validation, metrics, checkpoint. It knows nothing of what is optimised, nor of devices."""
 
 import contextlib
 import math
@@ -17,10 +17,10 @@ from ichformer.training.monitoring.clock import Clock
 from ichformer.training.monitoring.profile import Profile
 from ichformer.training.monitoring.writers import Writer
 from ichformer.training.optimizer.optim import learning_rate
-from ichformer.training.recovery.rollback import Retreat
+from ichformer.training.recovery.rollback import Rollback
 from ichformer.training.sharding.hosts import leave
 from ichformer.training.state import TrainState
-from ichformer.training.validation import Look
+from ichformer.training.validation import Validation
 
 Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
 """A compiled step: from state, batch and random numbers to the next state and metrics."""
@@ -35,16 +35,16 @@ def run_steps(
     run: Path,
     place: Callable[[Batch], Batch],
     checkpoints: Checkpoints,
-    look: Look,
+    validation: Validation,
     writers: Sequence[Writer],
     clock: Clock,
     confirm: Callable[[], None],
     is_told_to_stop: Callable[[], bool],
     progress: bool,
 ) -> dict[str, float]:
-    """Steps from ``state`` on until all are done, or until the run no longer gets better.
+    """Runs training steps from ``state`` on until all are done, or until validation no longer improves.
 
-    The order is part of the contract: step, take the next batch while the device computes, judge, write, save.
+    The order is part of the contract: step, take the next batch while the device computes, validate, write, save.
 
     Args:
       step: what is done with each batch; it is given the random numbers of the run.
@@ -54,25 +54,25 @@ def run_steps(
       run: its folder.
       place: puts a batch where ``step`` wants it.
       checkpoints: of the run.
-      look: at the split "val", where that is due.
+      validation: on the split "val", where that is due.
       writers: get the metrics.
       clock: of the run.
       confirm: called before anything is written; raises where another training has the folder now (``lease``).
-      is_told_to_stop: asked after every step, and in looks.
+      is_told_to_stop: asked after every step, and during validation.
       progress: a bar with an ETA on standard error.
 
     Returns:
       The last metrics that were written.
 
     Raises:
-      InputError: updates that fail again after going back, a disk that is full, a folder that ``confirm`` refuses.
+      InputError: updates that fail again after a rollback, a disk that is full, a folder that ``confirm`` refuses.
       Stopped: where ``is_told_to_stop`` said so, with everything saved.
     """
     rate = learning_rate(config.optim, config.steps)
     rng = jax.random.key(config.seed + 1)
-    retreat = Retreat(run, checkpoints, max_bad_steps=config.max_bad_steps)
+    rollback = Rollback(run, checkpoints, max_bad_steps=config.max_bad_steps)
     written: dict[str, float] = {}
-    judged: dict[str, float]
+    validated: dict[str, float]
     done = last = first = int(state.step)
     bar = tqdm(
         total=config.steps,
@@ -90,17 +90,17 @@ def run_steps(
 
     try:
         with mendable(run), bar, Profile(run / "profile", config.profile) as profile:
-            if first and look.is_due(first) and not checkpoints.is_judged(first):
-                # An earlier process was stopped while it looked.
+            if first and validation.is_due(first) and not checkpoints.is_validated(first):
+                # An earlier process was stopped during validation.
                 with clock.on("evaluation"):
-                    judged = look(state, stopping=is_told_to_stop)
-                if not judged:
-                    raise Stopped(f"stopped while looking at val after step {first}; the same command goes on")
+                    validated = validation(state, stopping=is_told_to_stop)
+                if not validated:
+                    raise Stopped(f"stopped during validation after step {first}; the same command goes on")
                 confirm()
                 for writer in writers:
-                    writer.write(first, judged)
-                checkpoints.save(first, state, metrics=judged)
-            steps = 0 if look.is_over(checkpoints.best_step, first) else config.steps
+                    writer.write(first, validated)
+                checkpoints.save(first, state, metrics=validated)
+            steps = 0 if validation.is_over(checkpoints.best_step, first) else config.steps
             if first < steps:
                 batch = next_batch()
             for done in range(first + 1, steps + 1):
@@ -110,14 +110,14 @@ def run_steps(
                 if done < steps:
                     batch = next_batch()
                 profile.after(done, state)
-                judged = {}
-                if look.is_due(done):
+                validated = {}
+                if validation.is_due(done):
                     with clock.on("evaluation"):
-                        judged = look(state, stopping=is_told_to_stop)
+                        validated = validation(state, stopping=is_told_to_stop)
                 confirm()
-                if look.is_due(done) or done % config.log_every == 0 or done == steps:
+                if validation.is_due(done) or done % config.log_every == 0 or done == steps:
                     # Here alone the host waits for the device.
-                    written = {name: float(value) for name, value in jax.device_get(metrics).items()} | judged
+                    written = {name: float(value) for name, value in jax.device_get(metrics).items()} | validated
                     seconds, shares = clock.mark()
                     written |= {"learning_rate": float(rate(done - 1)), **shares}
                     written["scans_per_s"] = (done - last) * config.data.batch_size / seconds
@@ -127,15 +127,15 @@ def run_steps(
                     bar.set_postfix_str(
                         f"loss {written['loss']:.4f}, {written['scans_per_s']:.1f} scans/s", refresh=False
                     )
-                    state = retreat(state, done, int(written["bad_in_a_row"]))
+                    state = rollback(state, done, int(written["bad_in_a_row"]))
                 bar.update()
                 stopping = is_told_to_stop()
                 with clock.on("saving"):
-                    checkpoints.save(done, state, metrics=judged or None, force=stopping or done == steps)
-                if stopping and (done < steps or (look.is_due(done) and not judged)):
+                    checkpoints.save(done, state, metrics=validated or None, force=stopping or done == steps)
+                if stopping and (done < steps or (validation.is_due(done) and not validated)):
                     checkpoints.close()
                     raise Stopped(f"stopped after step {done} of {steps}; all is saved, the same command goes on")
-                if judged and look.is_over(checkpoints.best_step, done):
+                if validated and validation.is_over(checkpoints.best_step, done):
                     bar.write(f"no smaller loss on val since step {checkpoints.best_step}: done", file=sys.stderr)
                     break
     except Stopped:

@@ -1,4 +1,4 @@
-"""A training: what it needs is opened, made or restored, then ``stepping.py`` goes from step to step."""
+"""A training: opens, makes or restores what it needs, then runs the loop of ``stepping.py``."""
 
 import contextlib
 import functools
@@ -17,7 +17,7 @@ from ichformer.objectives.base import Objective, Params
 from ichformer.pipeline.loader import training_batches
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
-from ichformer.training.build import build_objective, named_windows
+from ichformer.training.build import Given, build_objective, check_contract
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig
 from ichformer.training.input_scale import standardise_inputs
@@ -26,6 +26,8 @@ from ichformer.training.monitoring.clock import Clock
 from ichformer.training.monitoring.writers import JsonLines, TensorBoard, WeightsAndBiases, Writer
 from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.recovery.resume import SCANS_FACT, check_same_scans, hash_scans
+from ichformer.training.runs.label_set import label_facts
+from ichformer.training.runs.needs import NEEDS_FACT, check_same_needs, needs_of
 from ichformer.training.runs.outputs import TRAINED_NAME
 from ichformer.training.runs.run import initial_state, note_scans, read_facts, seen_scans, start_run
 from ichformer.training.sharding.hosts import join_hosts, on_first_host
@@ -37,7 +39,7 @@ from ichformer.training.sharding.parallel import (
     place,
     shard_batch,
 )
-from ichformer.training.signals import heed_signals
+from ichformer.training.signals import catch_signals
 from ichformer.training.state import TrainState, parameter_table
 from ichformer.training.step import train_step
 from ichformer.training.stepping import Step, run_steps
@@ -48,10 +50,12 @@ from ichformer.training.transfer import (
     transfer_pretrained,
     with_layout,
 )
-from ichformer.training.validation import Look
+from ichformer.training.validation import Validation
 
 
-def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = True) -> dict[str, float]:
+def train(
+    config: TrainConfig, run: str | os.PathLike[str], *, given: Given = Given(), progress: bool = True
+) -> dict[str, float]:
     """Trains into the folder ``run``, or goes on where an earlier process left off.
 
     Batch k follows from the seed and k alone, so a checkpoint of step k is followed by batch k on any number of
@@ -63,8 +67,9 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
     One training at a time works in the folder (``lease``).
 
     Args:
-      config: what to do.
+      config: the settings.
       run: the folder to make or to go on with.
+      given: objects in place of what the settings name.
       progress: a bar with an ETA on standard error, and before it what is known of the labels.
 
     Returns:
@@ -81,20 +86,21 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
     check_utf8(run)
     join_hosts(config.parallel)
     clock = Clock()
-    with mendable(run), heed_signals() as is_told_to_stop, contextlib.ExitStack() as opened:
+    with mendable(run), catch_signals() as is_told_to_stop, contextlib.ExitStack() as opened:
         with clock.on("start"):
             store = Store.open(config.data.store)
             mesh = make_mesh(config.parallel)
             check_batch_size(config.data.batch_size, mesh, accumulate=config.parallel.accumulate)
             config = with_layout(config, run)
-            objective, known = for_known_labels(build_objective(config), config, store)
+            objective, known = for_known_labels(build_objective(config, store.label_set, given), config, store)
             prepared = PrepareConfig(**store.config)
             init = functools.partial(initial_state, objective, config, prepared.size)
             shapes = jax.eval_shape(init)  # refuses what does not go with the model before there is a folder
+            check_contract(objective, shapes.params, prepared.size)
             held: list[Lease] = []  # empty on all hosts but the first
             wait = is_told_to_stop if jax.process_count() == 1 else lambda: False
             on_first_host(lambda: held.append(opened.enter_context(hold(run, what="training", is_told_to_stop=wait))))
-            on_first_host(functools.partial(_start, config, run, store, prepared, objective, shapes.params))
+            on_first_host(functools.partial(_start, config, given, run, store, prepared, objective, shapes.params))
             if known is not None and jax.process_index() == 0:
                 write_labels(known, objective, run)
                 if progress:
@@ -103,14 +109,14 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
             opened.callback(checkpoints.close)
             state = create_sharded(init, mesh)
             if checkpoints.latest_step is None:
-                state = place(_with_start(state, config, store), mesh)
+                state = place(_with_start(state, config, given, store, objective), mesh)
             else:
                 state = checkpoints.restore(state)
             first = int(state.step)
-            batches = _batches(config, store, start=first)
+            batches = _batches(config, given, store, start=first)
             opened.callback(batches.close)
             step = _compile(config, objective, state, mesh)
-            look = Look(config, objective, store, mesh)
+            validation = Validation(config, objective, store, mesh)
             _confirm(held)
             writers = _writers(config, run, first, state)
             for writer in writers:
@@ -125,7 +131,7 @@ def train(config: TrainConfig, run: str | os.PathLike[str], *, progress: bool = 
             run=run,
             place=lambda batch: shard_batch(batch, mesh),
             checkpoints=checkpoints,
-            look=look,
+            validation=validation,
             writers=writers,
             clock=clock,
             confirm=functools.partial(_confirm, held),
@@ -139,7 +145,7 @@ def _confirm(held: list[Lease]) -> None:
         lease.confirm()
 
 
-def _batches(config: TrainConfig, store: Store, *, start: int) -> grain.DatasetIterator:
+def _batches(config: TrainConfig, given: Given, store: Store, *, start: int) -> grain.DatasetIterator:
     return training_batches(
         store,
         split=config.data.split,
@@ -147,6 +153,7 @@ def _batches(config: TrainConfig, store: Store, *, start: int) -> grain.DatasetI
         batch_size=config.data.batch_size,
         num_slices=config.data.num_slices,
         augmentation=config.data.augmentation,
+        change=given.augment,
         num_workers=config.data.num_workers,
         start=start,
         host=jax.process_index(),
@@ -167,30 +174,39 @@ def _compile(config: TrainConfig, objective: Objective, state: TrainState, mesh:
 
 
 def _start(
-    config: TrainConfig, run: Path, store: Store, prepared: PrepareConfig, objective: Objective, shapes: Params
+    config: TrainConfig,
+    given: Given,
+    run: Path,
+    store: Store,
+    prepared: PrepareConfig,
+    objective: Objective,
+    shapes: Params,
 ) -> None:
     facts: dict[str, Any] = {}
+    needs = needs_of(config, given, store.index["cohort"])
     if not (run / "config.json").exists():
-        reached = reached_outputs(config, objective, shapes, size=prepared.size)
+        reached = reached_outputs(config, objective, shapes, size=prepared.size, given=given)
         facts = {TRAINED_NAME: None if reached is None else reached.to_json(), **pretrained_facts(config.model)}
-        facts[SCANS_FACT] = hash_scans(store, config.data.split)
+        facts |= {**label_facts(objective), SCANS_FACT: hash_scans(store, config.data.split), NEEDS_FACT: needs}
     start_run(run, config, prepared, **facts)
-    check_same_scans(read_facts(run / "run.json"), prepared, store, config.data.split, run=run)
+    kept = read_facts(run / "run.json")
+    check_same_needs(kept, needs, where=run)
+    check_same_scans(kept, prepared, store, config.data.split, run=run)
     note_scans(run, store.index.iloc[store.rows(config.data.split)])
     if config.init_from and (earlier := seen_scans(Path(config.init_from))) is not None:
         note_scans(run, earlier)
 
 
-def _with_start(state: TrainState, config: TrainConfig, store: Store) -> TrainState:
+def _with_start(state: TrainState, config: TrainConfig, given: Given, store: Store, objective: Objective) -> TrainState:
     state = standardise_inputs(
         state,
         store,
         split=config.data.split,
-        windows=named_windows(config.objective.windows),
+        windows=config.objective.display_windows,
         neighbours=config.objective.neighbours,
     )
     if config.init_from:
-        return transfer_params(state, Path(config.init_from))
+        return transfer_params(state, Path(config.init_from), objective, given)
     return transfer_pretrained(state, config.model) if config.model.pretrained else state
 
 

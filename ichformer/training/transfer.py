@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ichformer.errors import InputError
+from ichformer.labels import LabelSet
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.fit import fit_tree
 from ichformer.models.weights.layouts.registry import recognise
@@ -18,8 +19,11 @@ from ichformer.models.weights.pretrained import weights_path
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.training.build import build_objective
+from ichformer.training.build import Given
 from ichformer.training.config import ModelConfig, TrainConfig, read_config
+from ichformer.training.label_transfer import keep_labels, kept_labels, label_axes
+from ichformer.training.runs.label_set import recorded_objective
+from ichformer.training.runs.needs import name_of
 from ichformer.training.runs.outputs import (
     TrainedOutputs,
     own_parameters,
@@ -27,17 +31,27 @@ from ichformer.training.runs.outputs import (
     read_trained,
     trained_outputs,
 )
-from ichformer.training.runs.run import initial_state, load_params, read_facts, read_prepare
+from ichformer.training.runs.run import initial_state, load_params, read_facts
 from ichformer.training.state import TrainState
 
 
-def transfer_params(state: TrainState, source: Path) -> TrainState:
+def transfer_params(state: TrainState, source: Path, objective: Objective, given: Given = Given()) -> TrainState:
     """``state`` with every parameter of the run ``source`` that has a place in it; ``fit_tree`` says what may differ.
 
-    What became of them is said on standard error. InputError where nothing fits.
+    Of another label set the outputs of labels of the same name are kept. What became of the parameters is said on
+    standard error. InputError where nothing fits.
     """
-    config = read_config(source / "config.json")
-    found, _ = load_params(source, build_objective(config), config, read_prepare(source).size)
+    config, facts = read_config(source / "config.json"), read_facts(source / "run.json")
+    before, size = _objective_of(source, config, facts, given), PrepareConfig(**facts["prepare"]).size
+    found, _ = load_params(source, before, config, size)
+    said = ""
+    if isinstance(objective, Classification) and isinstance(before, Classification):
+        sets = before.label_set, objective.label_set
+        if sets[0] != sets[1]:
+            found = keep_labels(state.params, found, label_axes(config, sets[0], size), *sets)
+            kept = kept_labels(*sets)
+            new = [name for name in sets[1].columns if name not in kept]
+            said = f"  labels   kept {', '.join(kept) or 'none'}; new {', '.join(new) or 'none'}\n"
     params, report = fit_tree(state.params, found)
     if not report.loaded:
         raise InputError(
@@ -45,11 +59,13 @@ def transfer_params(state: TrainState, source: Path) -> TrainState:
             where=source,
             mend="name a run of the same model",
         )
-    print(f"init: parameters of the run {source.name}\n{report}", file=sys.stderr)  # noqa: T201
+    print(f"init: parameters of the run {source.name}\n{said}{report}", file=sys.stderr)  # noqa: T201
     return _started(state, params)
 
 
-def reached_outputs(config: TrainConfig, objective: Objective, params: Any, *, size: int) -> TrainedOutputs | None:
+def reached_outputs(
+    config: TrainConfig, objective: Objective, params: Any, *, size: int, given: Given = Given()
+) -> TrainedOutputs | None:
     """The outputs that a training, or the run that it starts from, reaches.
 
     Args:
@@ -57,6 +73,7 @@ def reached_outputs(config: TrainConfig, objective: Objective, params: Any, *, s
       objective: that it optimises, with the labels that it has losses for (``labels.for_known_labels``).
       params: its parameters or their shapes.
       size: rows and columns of a slice.
+      given: objects in place of what the settings name.
 
     Returns:
       None where the objective has no labels, and where it depends on a run that does not say what it was trained for.
@@ -66,34 +83,49 @@ def reached_outputs(config: TrainConfig, objective: Objective, params: Any, *, s
     reached = trained_outputs(
         objective,
         params,
-        slice_labels=objective.slice_labels,
-        scan_labels=objective.scan_labels,
+        slice_labels=objective.labels_with_loss("slice"),
+        scan_labels=objective.labels_with_loss("scan"),
         size=size,
     )
     if not config.init_from:
         return reached
-    earlier = _inherited_outputs(Path(config.init_from), objective, params, size=size)
+    earlier = _inherited_outputs(Path(config.init_from), given, objective, params, size=size)
     if earlier is None:
         return None if reached.missing("slice") or reached.missing("scan") else reached
     return reached | earlier
 
 
-def _inherited_outputs(source: Path, objective: Classification, params: Any, *, size: int) -> TrainedOutputs | None:
+def _inherited_outputs(
+    source: Path, given: Given, objective: Classification, params: Any, *, size: int
+) -> TrainedOutputs | None:
     """Outputs that ``source`` was trained for and whose parameters ``transfer_params`` hands on; None where unknown."""
     config, facts = read_config(source / "config.json"), read_facts(source / "run.json")
-    before = build_objective(config)
+    before = _objective_of(source, config, facts, given)
     if not isinstance(before, Classification):
-        return TrainedOutputs(slice=(), scan=())
+        return TrainedOutputs(slice=(), scan=(), label_set=objective.label_set)
     known = read_trained(facts, where=source / "run.json")
     if known is None:
         return None
     shapes = jax.eval_shape(lambda: initial_state(before, config, PrepareConfig(**facts["prepare"]).size)).params
     handed_on = set(parameter_names(shapes))
     own_of_slices, own_of_scans = own_parameters(objective, params, size=size)
-    slices = known.slice if own_of_slices <= handed_on else ()
-    if not own_of_scans:  # the scan's logits are made of the slices'
-        return TrainedOutputs(slice=slices, scan=slices)
-    return TrainedOutputs(slice=slices, scan=known.scan if own_of_scans <= handed_on else ())
+    slices = _labels(known.slice, objective.label_set) if own_of_slices <= handed_on else ()
+    scans = _labels(known.scan, objective.label_set) if own_of_scans <= handed_on else ()
+    # Without parameters of their own the scan's logits are made of the slices'.
+    return TrainedOutputs(slice=slices, scan=scans if own_of_scans else slices, label_set=objective.label_set)
+
+
+def _labels(names: tuple[str, ...], label_set: LabelSet) -> tuple[str, ...]:
+    """The labels among ``names`` that the set has. Targets are not inherited, as their scale is another one now."""
+    return tuple(name for name in label_set.names if name in names)
+
+
+def _objective_of(source: Path, config: TrainConfig, facts: dict[str, Any], given: Given) -> Objective:
+    """The objective of a run to start from, with those of the given objects that it was trained with, too."""
+    named = {"model": config.model.name, "objective": config.objective.name}
+    objects = {what: getattr(given, what) for what in named}
+    same = {what: one for what, one in objects.items() if one is not None and name_of(one) == named[what]}
+    return recorded_objective(config, facts, where=source, given=Given(**same))
 
 
 def transfer_pretrained(state: TrainState, model: ModelConfig) -> TrainState:

@@ -1,4 +1,4 @@
-"""The loss on scans that are not trained on, in between."""
+"""Validation during training: the loss on scans that are not trained on."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -20,16 +20,16 @@ from ichformer.training.state import TrainState
 SPLIT = "val"
 
 
-class Look:
-    """A look at the split "val" every so many steps, and whether a run that no longer gets better is over.
+class Validation:
+    """Measures the loss on the split "val" every so many steps, and says when a run that no longer improves ends.
 
-    Without dropout and with the same random numbers for a scan each time, whatever scans are looked at with it, so that
-    two looks differ by the parameters alone; on the averaged parameters where there are some, as they are what a run is
-    used with.
+    Dropout is off, and each scan gets the same random numbers every time, whatever scans share its batch. So two
+    validations differ by the parameters alone. The averaged parameters are taken where there are some, as they are what
+    a run is used with.
     """
 
     def __init__(self, config: TrainConfig, objective: Objective, store: Store, mesh: jax.sharding.Mesh):
-        """InputError where looks are wanted and the store has no split "val"."""
+        """InputError where validation is wanted and the store has no split "val"."""
         self._every, self._patience = config.evaluate_every, config.patience_steps
         self._store, self._mesh, self._batch_size = store, mesh, config.data.batch_size // jax.process_count()
         if self._every and not (store.index["split"] == SPLIT).any():
@@ -45,11 +45,11 @@ class Look:
         self._sums = jax.jit(sums)
 
     def is_due(self, step: int) -> bool:
-        """After this step?"""
+        """Whether validation follows this step."""
         return self._every > 0 and step % self._every == 0
 
     def is_over(self, best_step: int | None, step: int) -> bool:
-        """Whether no look since ``best_step`` was better, for as long as was to be waited."""
+        """Whether the loss has not fallen since ``best_step`` for as many steps as the run waits."""
         return self._patience > 0 and best_step is not None and step - best_step >= self._patience
 
     def __call__(self, state: TrainState, *, stopping: Callable[[], bool]) -> dict[str, float]:

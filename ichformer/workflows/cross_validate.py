@@ -8,14 +8,15 @@ from typing import Any
 
 from ichformer.cohorts.splits import folds_by_patient
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.results import LevelSummary, Summary
+from ichformer.evaluation.results import LevelSummary, Summary, TargetSummary
 from ichformer.evaluation.summary import aligned
 from ichformer.evaluation.tables.table import LevelName
 from ichformer.evaluation.thresholds import write_json
 from ichformer.pipeline.store.records import Store
 from ichformer.pipeline.store.resplit import resplit
 from ichformer.training.config import TrainConfig
-from ichformer.workflows.evaluate_run import evaluate, train_and_freeze
+from ichformer.workflows.evaluate_run import evaluate
+from ichformer.workflows.train_run import train_and_freeze
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,8 @@ class Spread:
 
     Attributes:
       level: slice or scan.
-      label: a label, or "macro" for their mean.
-      figure: "auroc", "average_precision" or "log_loss".
+      label: a label, "macro" for the mean of the labels, or a target.
+      figure: "auroc", "average_precision" or "log_loss"; of a target "mean_absolute_error" or "concordance".
       values: of each run in the order of ``CrossValidation.folders``; None where a run's is not estimable.
       mean: of those that are; None where none is.
       standard_deviation: of the same (n - 1); None with fewer than two. Runs share training scans, so it tells how far
@@ -125,22 +126,35 @@ def _spreads(summaries: list[Summary]) -> Iterator[Spread]:
         yield spread(name, "macro", "auroc", [level.macro_auroc.value for level in levels])
         yield spread(name, "macro", "average_precision", [level.macro_average_precision.value for level in levels])
         yield spread(name, "macro", "log_loss", [level.macro_log_loss.value for level in levels])
+    of_target: dict[tuple[LevelName, str], list[TargetSummary]] = {}
+    for target in (target for summary in summaries for target in summary.targets):
+        of_target.setdefault((target.level, target.target), []).append(target)
+    for (name, label), targets in of_target.items():
+        for figure in ("mean_absolute_error", "concordance"):
+            yield spread(name, label, figure, [getattr(target, figure).value for target in targets])
 
 
 def format_cross_validation(found: CrossValidation) -> str:
     """A table a level: the mean of each figure over the runs, its standard deviation, and of how many runs."""
     tables = []
     for level in dict.fromkeys(one.level for one in found.spreads):
-        of_level = [one for one in found.spreads if one.level == level]
-        figures = list(dict.fromkeys(one.figure for one in of_level))
-        rows: list[Sequence[str]] = [["label", *(figure.replace("_", " ") for figure in figures)]]
-        for label in dict.fromkeys(one.label for one in of_level):
-            rows.append([one_line(label), *(_figure(one) for one in of_level if one.label == label)])
+        by_label: dict[str, dict[str, Spread]] = {}
+        for one in found.spreads:
+            if one.level == level:
+                by_label.setdefault(one.label, {})[one.figure] = one
         title = (
             f"{level} level: mean and standard deviation over {len(found.folders)} runs "
             f"({found.folds} folds, {len(found.seeds)} seed{'s' * (len(found.seeds) > 1)})"
         )
-        tables.append("\n".join([title, *aligned(rows)]))
+        tables.append(title)
+        for figures in dict.fromkeys(map(tuple, by_label.values())):  # targets have figures of their own
+            rows: list[Sequence[str]] = [["label", *(figure.replace("_", " ") for figure in figures)]]
+            rows += [
+                [one_line(label), *map(_figure, of_label.values())]
+                for label, of_label in by_label.items()
+                if (*of_label,) == figures
+            ]
+            tables[-1] = "\n".join([tables[-1], *aligned(rows)])
     return "\n\n".join(tables)
 
 

@@ -1,21 +1,20 @@
-"""The whole way on synthetic scans: phantoms, prepare, train, evaluate on a site never trained on, report."""
+"""The whole way on synthetic scans: make them, prepare, train, evaluate on a site that is not trained on, report."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from ichformer.cohorts.registry import COHORTS
-from ichformer.cohorts.splits import hold_out_site
 from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.evaluation.summary import Summary
 from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.pipeline.preparation.prepare import prepare
 from ichformer.pipeline.store.records import Store
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
-from ichformer.workflows.evaluate_run import evaluate, train_and_freeze
+from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.predict_scans import predict
+from ichformer.workflows.prepare_cohort import prepare
+from ichformer.workflows.train_run import train_and_freeze
 
 UNSEEN_SITE = "elm"
 SCANS, STEPS = 200, 500
@@ -25,7 +24,13 @@ PREPARE = PrepareConfig(size=80, field_of_view_mm=208.0, keep="brain")
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """Where things are, and the figures on the unseen site."""
+    """What the demo made.
+
+    Attributes:
+      run: folder of the trained run.
+      report: the report on the scan with the largest bleed of the unseen site.
+      summary: the figures on the unseen site.
+    """
 
     run: Path
     report: Path
@@ -33,41 +38,48 @@ class DemoResult:
 
 
 def demo(out: Path | str, *, fast: bool = False, seed: int = 0, progress: bool = True) -> DemoResult:
-    """Makes ``out`` a trained run with its evaluation, and a report on the largest bleed of the unseen site.
+    """Trains a run on synthetic scans, evaluates it on an unseen site and writes a report on one scan.
 
-    Cohort and store lie beside it in ``<out>-data``.
-
-    What an earlier, interrupted demo of the same settings finished is used again.
+    The scans and their store lie beside the run in ``<out>-data``. A demo that was interrupted continues when it is
+    called again with the same settings.
 
     Args:
-      out: the run's folder.
-      fast: fewer scans and steps: it shows the way, not the figures.
-      seed: of phantoms, split and training.
-      progress: bars on standard error.
+      out: folder of the run.
+      fast: take fewer scans and steps. This shows the way, but the figures mean nothing.
+      seed: of scans, split and training.
+      progress: show bars with an ETA on standard error.
     """
     out = Path(out)
     data = out.with_name(f"{out.name}-data")
     cohort = write_phantom_cohort(data / "cohort", scans=FAST_SCANS if fast else SCANS, seed=seed, progress=progress)
-    index = COHORTS["phantom"](cohort, cache=data / "cache")
-    index = hold_out_site(index, site=UNSEEN_SITE, seed=seed, val_fraction=0.2)
-    store = prepare(index, data / "store", config=PREPARE, progress=progress)
-    train_and_freeze(demo_config(store, fast=fast, seed=seed), out, progress=progress)
-    summary = evaluate(out, store.path, out / "evaluation")
+    prepared = prepare(
+        "phantom",
+        source=cohort,
+        out=data / "store",
+        hold_out_site=UNSEEN_SITE,
+        fractions={"train": 0.8, "val": 0.2},
+        seed=seed,
+        config=PREPARE,
+        progress=progress,
+    )
+    train_and_freeze(demo_config(prepared.store, fast=fast, seed=seed), out, progress=progress)
+    summary = evaluate(out, prepared.store.path, out / "evaluation")
     contents = pd.read_csv(cohort / "contents.csv", index_col="series")
-    unseen = index[index["site"] == UNSEEN_SITE].set_index("series")
+    unseen = prepared.index[prepared.index["site"] == UNSEEN_SITE].set_index("series")
     largest = contents.loc[unseen.index].filter(like="_ml").sum(axis=1).idxmax()
-    read = predict(out, unseen.loc[largest, "path"], out / "report")
-    return DemoResult(run=out, report=read.series[0].report, summary=summary)
+    predicted = predict(out, unseen.loc[largest, "path"], out / "report")
+    return DemoResult(run=out, report=predicted.series[0].report, summary=summary)
 
 
 def demo_config(store: Store, *, fast: bool, seed: int) -> TrainConfig:
-    """A small hybrid, trained for a few minutes on two cores.
+    """The settings of a small hybrid that trains in a few minutes on two cores.
 
-    Short runs of many scans tell more than long runs of few, and small changes are enough where heads lie alike. No
-    skull, as its edge looks like blood; narrow windows, each on a scale of its own (the encoder's ``Standardise``); a
-    low rate for all but matrices: so it begins to tell bleeds after 100 steps on each of five cohorts, and the rest
-    goes into the subtypes (``experiments/studies/2026-11-28-demo-plateau.md``). Where it has to be fast, half the batch
-    and AdamW, whose step compiles in two thirds of the time.
+    Short stretches of many scans teach more than long stretches of few, and weak augmentation is enough where all heads
+    lie alike. The skull is removed because its edge looks like blood. The windows are narrow, each on a scale of its
+    own (the encoder's ``Standardise``), and everything but matrices has a low learning rate. With these the network
+    starts to recognise bleeds after 100 steps on each of five cohorts and has the other steps for the subtypes
+    (``experiments/studies/2026-11-28-demo-plateau.md``). The fast demo takes half the batch, and AdamW, whose step
+    compiles in two thirds of the time.
     """
     muon = OptimConfig(name="muon", learning_rate=0.014, adamw_factor=0.1, schedule="wsd", warmup_steps=30)
     adamw = OptimConfig(name="adamw", learning_rate=0.003, schedule="wsd", warmup_steps=30)

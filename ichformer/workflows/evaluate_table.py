@@ -29,7 +29,7 @@ FILES = ("predictions.csv", "metrics.json", "evaluation.html", "model_card.md", 
 
 def judge(
     table: pd.DataFrame,
-    out: Path | str,
+    out: Path | str | None,
     *,
     thresholds: Thresholds | None = None,
     validation: pd.DataFrame | None = None,
@@ -48,7 +48,7 @@ def judge(
 
     Args:
       table: predictions of one split.
-      out: the folder; made where it is not there.
+      out: the folder; made where it is not there. Nothing is written where None.
       thresholds, validation, fixed_on, prevalence, replicates, seed, labels, remarks: see ``summarise``.
       facts: what is known about the model.
       beside: further files that belong to these, by name.
@@ -56,7 +56,6 @@ def judge(
     Raises:
       InputError: ``summarise`` objects, ``out`` cannot be written, or another evaluation writes there.
     """
-    out = Path(out)
     summary = summarise(
         table,
         thresholds=thresholds,
@@ -68,6 +67,8 @@ def judge(
         labels=labels,
         remarks=remarks,
     )
+    if out is None:
+        return summary
     facts = facts or Facts()
     title = f"Evaluation of {facts.name}" if facts.name else "Evaluation"
     pages = {
@@ -81,7 +82,7 @@ def judge(
         **beside,
         "metrics.json": json_bytes(summary.to_json()),
     }
-    write_set(files, out, what="evaluation")
+    write_set(files, Path(out), what="evaluation")
     return summary
 
 

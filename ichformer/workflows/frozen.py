@@ -9,7 +9,7 @@ from ichformer.evaluation.tables.files import predictions_csv, read_predictions
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds, thresholds_json
 from ichformer.files.lease import Held, is_held
 from ichformer.files.sets import write_set
-from ichformer.inference.ensembles import Trained
+from ichformer.inference.trained import Trained
 
 VALIDATION_NAME = "validation.csv"
 """The file in the folder of a run with the predictions that fixed its thresholds; calibration is mended on them."""
@@ -33,15 +33,16 @@ def read_frozen(run: Trained) -> Frozen | None:
     file, table = run.path / THRESHOLDS_NAME, run.path / VALIDATION_NAME
     if not file.exists() or is_trained_now(run):
         return None
-    validation = read_predictions(table) if table.exists() else None
-    return Frozen(thresholds=read_thresholds(file, model=run.fingerprint), validation=validation)
+    labels = run.objective.label_set.names
+    validation = read_predictions(table, labels=labels) if table.exists() else None
+    return Frozen(thresholds=read_thresholds(file, labels=labels, model=run.fingerprint), validation=validation)
 
 
 def keep_frozen(frozen: Frozen, run: Trained) -> None:
     """Writes both into a run's folder, unless it is being trained or another process writes there."""
     assert frozen.validation is not None
     files = {
-        VALIDATION_NAME: predictions_csv(frozen.validation),
+        VALIDATION_NAME: predictions_csv(frozen.validation, labels=run.objective.label_set.names),
         THRESHOLDS_NAME: thresholds_json(frozen.thresholds),
     }
     if not is_trained_now(run):

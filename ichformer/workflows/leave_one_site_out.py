@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from ichformer import LABELS
 from ichformer.cohorts.index import MAX_SITES
 from ichformer.cohorts.splits import leave_one_site_out as hold_out_each
 from ichformer.errors import InputError, one_line
@@ -22,7 +21,8 @@ from ichformer.pipeline.store.records import Store
 from ichformer.pipeline.store.resplit import resplit
 from ichformer.reporting.evaluation.page import render_sites_page
 from ichformer.training.config import TrainConfig
-from ichformer.workflows.evaluate_run import evaluate, train_and_freeze
+from ichformer.workflows.evaluate_run import evaluate
+from ichformer.workflows.train_run import train_and_freeze
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,7 @@ def leave_one_site_out(
             where=store.path,
             mend=f"prepare a cohort of 2 to {MAX_SITES} sites",
         )
+    labels = store.label_set.names
     summaries: dict[str, Summary] = {}
     tables, folders = [], {}
     for number, (site, index) in enumerate(hold_out_each(store.index, seed=split_seed)):
@@ -83,9 +84,9 @@ def leave_one_site_out(
         own = replace(config, data=replace(config.data, store=str(part.path)))
         train_and_freeze(own, folder / "run", progress=progress)
         summaries[site] = evaluate(folder / "run", part.path, folder / "evaluation", replicates=replicates)
-        tables.append(read_predictions(folder / "evaluation" / "predictions.csv"))
+        tables.append(read_predictions(folder / "evaluation" / "predictions.csv", labels=labels))
         folders[site] = folder.name
-    together = levels(pd.concat(tables, ignore_index=True))
+    together = levels(pd.concat(tables, ignore_index=True), labels=labels)
     found = AcrossSites(
         folders=folders,
         levels=tuple(
@@ -97,7 +98,7 @@ def leave_one_site_out(
                     for own in summary.levels
                     if own.level == level.name  # a site may have no score of that level
                 ),
-                pooled=pool_sites(level, LABELS),
+                pooled=pool_sites(level, labels),
             )
             for level in together
         ),

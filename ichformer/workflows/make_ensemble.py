@@ -9,21 +9,14 @@ from typing import Any, Literal, get_args
 import jax
 import numpy as np
 
-from ichformer import LABELS
 from ichformer.cohorts.leakage import check_leakage
 from ichformer.errors import InputError
 from ichformer.evaluation.scorable import why_stored_not_scored
 from ichformer.evaluation.tables.table import LevelName
-from ichformer.inference.ensembles import (
-    EnsembleRun,
-    Snapshots,
-    assemble,
-    check_new,
-    open_members,
-    write_ensemble,
-)
+from ichformer.inference.ensemble_folder import check_new, write_ensemble
+from ichformer.inference.ensembles import EnsembleRun, Snapshots, assemble, open_members
 from ichformer.models.ensemble import View
-from ichformer.objectives.classification import LABEL_WEIGHTS, Classification
+from ichformer.objectives.classification import Classification
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.store.records import Store
 from ichformer.settings import fit
@@ -32,6 +25,7 @@ from ichformer.training.runs.run import seen_scans
 from ichformer.training.sharding.parallel import make_mesh, replicate, shard_batch
 from ichformer.workflows.evaluate_run import check_preparation, fix_frozen
 from ichformer.workflows.frozen import keep_frozen
+from ichformer.workflows.predict_store import columns_of_run
 
 Weighting = Literal["fitted", "equal"]
 
@@ -145,14 +139,15 @@ def _check_twice(runs: Sequence[Path]) -> None:
 
 
 def _member_logits(ensemble: EnsembleRun, store: Store, split: str) -> MemberLogits:
-    """Every real slice and every scan of a split, the members in the order of ``ensemble.members``.
+    """The labels' logits of every real slice and every scan of a split, the members as in ``ensemble.members``.
 
     As in every figure, scans that cannot be scored are left out, and so are outputs that a member was not trained for.
     """
-    outputs = ensemble.trained_outputs
+    outputs, label_set = ensemble.trained_outputs, ensemble.objective.label_set
+    of_run, count = columns_of_run(label_set, store.label_set), len(label_set.names)
     untrained = {level: () if outputs is None else outputs.missing(level) for level in get_args(LevelName)}
     unknown_of_slices, unknown_of_scan = (
-        np.array([label in untrained[level] for label in LABELS]) for level in get_args(LevelName)
+        np.array([label in untrained[level] for label in label_set.names]) for level in get_args(LevelName)
     )
     mesh = make_mesh()
     params = replicate(ensemble.params, mesh)
@@ -166,20 +161,20 @@ def _member_logits(ensemble: EnsembleRun, store: Store, split: str) -> MemberLog
             real = batch.slice_mask[i]
             if why_stored_not_scored(store, int(batch.row[i]), batch.hu[i][real]) is not None:
                 continue
-            logits += [of_slices[i, real], of_scans[i : i + 1]]
+            logits += [of_slices[i, real, :, :count], of_scans[i : i + 1, :, :count]]
             labels += [
-                np.where(unknown_of_slices, np.nan, batch.slice_labels[i, real]),
-                np.where(unknown_of_scan, np.nan, batch.scan_labels[i : i + 1]),
+                np.where(unknown_of_slices, np.nan, of_run(batch.slice_labels[i, real])[:, :count]),
+                np.where(unknown_of_scan, np.nan, of_run(batch.scan_labels[i : i + 1])[:, :count]),
             ]
             scans += [np.full(real.sum() + 1, len(kinds))]
             kinds += [np.arange(real.sum() + 1) == real.sum()]
     if not logits:
         raise InputError(f"no scan of the split {split!r} can be scored", where=store.path, mend="name another split")
-    known = np.concatenate(labels).astype(np.float64)
+    known, weights = np.concatenate(labels).astype(np.float64), ensemble.objective.weights[:count]
     return MemberLogits(
         logits=np.concatenate(logits).astype(np.float64),
         labels=known,
-        share=shares(known, np.concatenate(scans), is_scan=np.concatenate(kinds), label_weights=LABEL_WEIGHTS),
+        share=shares(known, np.concatenate(scans), is_scan=np.concatenate(kinds), label_weights=weights),
     )
 
 

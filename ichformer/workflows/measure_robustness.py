@@ -13,19 +13,14 @@ from ichformer.evaluation.robustness import Key, Robustness, Unfamiliar, corrupt
 from ichformer.evaluation.tables.not_scored import check_scored
 from ichformer.evaluation.thresholds import json_bytes
 from ichformer.files.sets import write_set
-from ichformer.inference.ensembles import Trained
+from ichformer.inference.trained import Trained
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.robustness_picture import draw_robustness
 from ichformer.statistics.bootstrap import check_draws
 from ichformer.statistics.metrics import auroc
-from ichformer.workflows.evaluate_run import (
-    freeze_ood,
-    open_to_judge,
-    predict_and_embed,
-    scored_scans,
-    unscored_scans,
-)
+from ichformer.workflows.evaluate_run import freeze_ood, open_to_judge
 from ichformer.workflows.frozen import is_trained_now
+from ichformer.workflows.predict_store import predict_and_embed, scored_scans, shared_labels, unscored_scans
 
 
 def corruption_benchmark(
@@ -68,10 +63,13 @@ def corruption_benchmark(
         raise InputError("there is no such corruption", where=unknown[0], mend=f"choose of {', '.join(CORRUPTIONS)}")
     run, store = open_to_judge(run_path, store_path, split)
     distance = _distance(run, store)
+    labels = shared_labels(run.objective.label_set, store.label_set).names
+    if not labels:
+        raise InputError("has no label, and this is about AUROC", where=store.path, mend="name a run with labels")
     clean, features = predict_and_embed(run, store, split)
-    check_scored(clean, where=store.path)
+    check_scored(clean, labels=labels, where=store.path)
     # A scan that cannot be scored clean is left out of every corruption; one that can be is scored however bad it gets.
-    unscored, scored = unscored_scans(clean), scored_scans(clean)
+    unscored, scored = unscored_scans(clean, labels), scored_scans(clean, labels)
     features = features[scored]
     keys: list[Key] = [
         (name, severity) for name in CORRUPTIONS if name in (corruptions or CORRUPTIONS) for severity in SEVERITIES
@@ -82,7 +80,7 @@ def corruption_benchmark(
         tables[key], features_of_worse = predict_and_embed(run, worse, split, unscored=unscored)
         if distance is not None:
             ood.append(_unfamiliar(key, distance, features_of_worse[scored], features))
-    found = judge_robustness(clean, tables, replicates=replicates, seed=seed)
+    found = judge_robustness(clean, tables, replicates=replicates, seed=seed, labels=labels)
     found = replace(found, ood=tuple(ood))
     files = {"robustness.png": draw_robustness(found), "robustness.json": json_bytes(found.to_json())}
     write_set(files, out, what="benchmark")

@@ -2,16 +2,16 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from ichformer import LABELS, __version__
+from ichformer import __version__
 from ichformer.ct.io.archives import open_file
 from ichformer.ct.io.dicom.headers import quiet_pydicom
 from ichformer.ct.io.dicom.series import Series
@@ -26,8 +26,8 @@ from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_th
 from ichformer.explain.heat_map import heat_map
 from ichformer.faults import Fault, explain_failure
 from ichformer.files.writing import check_folder
-from ichformer.inference.ensembles import Trained, open_trained
 from ichformer.inference.scoring import score
+from ichformer.inference.trained import Trained, open_trained
 from ichformer.pipeline.preparation.recipe import even_volume, prepare_volume
 from ichformer.reporting.scan.numbers import prediction_values
 from ichformer.reporting.scan.outputs import (
@@ -162,26 +162,32 @@ def _read(
     doubt: str,
     identity: Mapping[str, str],
 ) -> Reading:
-    prepared, outputs = prepare_volume(volume, run.prepare), run.trained_outputs
+    prepared, outputs, label_set = prepare_volume(volume, run.prepare), run.trained_outputs, run.objective.label_set
     scan_scores, slice_scores, features = score(run.objective, run.variables, prepared)
     reason = why_not_scored(prepared, run.prepare) or check_numbers(scan_scores, slice_scores)
     levels: tuple[OutputLevel, ...] = ("scan", "slice")
-    is_given = {level: np.full(len(LABELS), reason is None) for level in levels}
+    is_given = {level: np.full(len(label_set.columns), reason is None) for level in levels}
     remarks = [f"This may be no plain head CT, and then its scores mean nothing. {doubt}"] if doubt else []
     if reason is None and outputs is not None:
         for level, given in is_given.items():
-            given &= [label not in outputs.missing(level) for label in LABELS]
+            given &= [name not in outputs.missing(level) for name in label_set.columns]
         remarks += [said for level in levels if (said := outputs.reason(level))]
     scan_scores = np.where(is_given["scan"], scan_scores, np.nan)
-    frozen = _given(_frozen(thresholds, "scan"), is_given["scan"])
+    slice_scores = np.where(is_given["slice"], slice_scores, np.nan)
+    named = {level: {*np.array(label_set.columns)[is_given[level]].tolist()} for level in levels}
+    frozen = _frozen(thresholds, "scan", named["scan"])
+    count = len(label_set.names)
     return Reading(
         volume=volume,
-        scan_scores=scan_scores,
-        slice_scores=np.where(is_given["slice"], slice_scores, np.nan),
+        label_set=label_set,
+        scan_scores=scan_scores[:count],
+        slice_scores=slice_scores[:, :count],
+        scan_targets=scan_scores[count:],
+        slice_targets=slice_scores[:, count:],
         not_scored=reason,
         remarks=tuple(remarks),
         thresholds=frozen,
-        slice_thresholds=_given(_frozen(thresholds, "slice"), is_given["slice"]),
+        slice_thresholds=_frozen(thresholds, "slice", named["slice"]),
         threshold_rule=_rule(thresholds),
         familiarity=None if usual is None or reason is not None else _familiarity(usual, features, prepared),
         heat_maps={
@@ -191,9 +197,9 @@ def _read(
                 prepared,
                 volume,
                 label=label,
-                level="slice" if is_given["slice"][LABELS.index(label)] else "scan",
+                level="slice" if label in named["slice"] else "scan",
             )
-            for label in _labels_to_map(scan_scores, frozen)
+            for label in _labels_to_map(dict(zip(label_set.names, scan_scores[:count].tolist(), strict=True)), frozen)
         },
         # What was done to make the model's input belongs to what the reader has to know.
         notes=prepared.audit.notes,
@@ -207,30 +213,32 @@ def _familiarity(usual: FeatureDistance, features: Float[Any, "d"], prepared: Vo
     return Familiarity(percentile=float(usual.percentiles(described)[0]), scans=usual.usual.size)
 
 
-def _labels_to_map(scan_scores: Float[Any, "labels"], thresholds: Mapping[str, float]) -> list[str]:
-    """ "any", and every subtype that reaches its threshold; none of those without a score."""
+def _labels_to_map(scores: Mapping[str, float], thresholds: Mapping[str, float]) -> list[str]:
+    """The labels that get a heat map: one whatever its score, and every other that reaches its threshold.
+
+    The first is "any", or in a label set without it the label with the highest score. Labels without a score get none.
+    """
+    given = {label: value for label, value in scores.items() if not np.isnan(value)}
+    first = "any" if "any" in scores else max(given, key=given.__getitem__, default="")
     return [
         label
-        for label, value in sorted(zip(LABELS, scan_scores, strict=True), key=lambda pair: pair[0] != "any")
-        if value >= (0.0 if label == "any" else thresholds.get(label, _RAISED_WITHOUT_THRESHOLD))
+        for label, value in sorted(given.items(), key=lambda pair: pair[0] != first)
+        if label == first or value >= thresholds.get(label, _RAISED_WITHOUT_THRESHOLD)
     ]
-
-
-def _given(thresholds: Mapping[str, float], is_given: Bool[np.ndarray, "labels"]) -> dict[str, float]:
-    """The thresholds of the labels that have scores."""
-    return {label: value for label, value in thresholds.items() if is_given[LABELS.index(label)]}
 
 
 def _thresholds(run: Trained) -> Thresholds | None:
     file = run.path / THRESHOLDS_NAME
-    return read_thresholds(file, model=run.fingerprint) if file.exists() else None
+    labels = run.objective.label_set.names
+    return read_thresholds(file, labels=labels, model=run.fingerprint) if file.exists() else None
 
 
-def _frozen(thresholds: Thresholds | None, level: Any) -> dict[str, float]:
-    """Label -> threshold of the first rule, for the labels for which it could be fixed."""
+def _frozen(thresholds: Thresholds | None, level: OutputLevel, given: Collection[str]) -> dict[str, float]:
+    """Label -> threshold of the first rule, for the labels with a score for which it could be fixed."""
     if thresholds is None:
         return {}
-    first = {label: next(iter(thresholds.of(level, label)), None) for label in LABELS}
+    labels = (label for label in dict.fromkeys(one.label for one in thresholds.thresholds) if label in given)
+    first = {label: next(iter(thresholds.of(level, label)), None) for label in labels}
     return {label: found.value for label, found in first.items() if found is not None and found.value is not None}
 
 

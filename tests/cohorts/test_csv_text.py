@@ -61,6 +61,8 @@ def test_lines_are_those_of_the_file(tmp_path, end):
         (b'a,b\n1,"2\n', "line 2: is no CSV table"),
         ("a,b\n1,2\nKöln,3\n".encode("latin-1"), "line 3: is no CSV table in UTF-8: byte 0xf6"),
         (b"a,b\n" + b"x" * 200_000 + b",1\n", "is no CSV table"),
+        (b"PK\x03\x04\x14\x00", r't\.csv: is an Excel workbook; save it as "CSV UTF-8" in Excel, and name that file'),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Excel workbook"),
     ],
 )
 def test_what_is_no_table(tmp_path, data, words):
@@ -70,6 +72,15 @@ def test_what_is_no_table(tmp_path, data, words):
         read_text_table(path)
     with pytest.raises(InputError, match="cannot be read"):
         read_text_table(tmp_path)
+
+
+def test_blank_rows_are_skipped_and_counted(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(";;\na;b;c\n1;2;3\n;;\n  ; ;\n\n4;;\n")
+    table = read_text_table(path)
+    assert table.rows.to_numpy().tolist() == [["1", "2", "3"], ["4", "", ""]]
+    assert table.rows.index.tolist() == [3, 7]
+    assert table.blank_rows == 4
 
 
 def test_a_column_twice_and_a_column_missing(tmp_path):

@@ -121,6 +121,12 @@ def test_what_stands_beside_the_key(source, tmp_path):
     assert folder.notes == ("2 of 5 scans have no row in labels.csv and so no labels",)
 
 
+def test_blank_rows_are_skipped_with_a_note(source, tmp_path):
+    folder = read(source, tmp_path, "path,any\np1/a,1\n,\n,\np2/a,0\n")
+    assert by_path(source, folder)["any"].dropna().tolist() == [1, 0]
+    assert "blank rows of labels.csv that were skipped: 2" in folder.notes
+
+
 def test_names_of_persons_and_long_lists_of_values_are_no_subgroups(source, tmp_path):
     rows = "".join(f"p1/a,a.nii.gz#{k % 3 + 1},Jane Doe,{k}\n" for k in range(3))
     folder = read(source, tmp_path, "path,slice,Patient Name,any\n" + rows.replace(",2\n", ",1\n"))

@@ -48,6 +48,19 @@ def test_patients_of_headers(tmp_path):
     assert list(patients.warnings()) == []
 
 
+def test_one_series_under_two_spellings_of_one_id_is_said(tmp_path):
+    for name, patient_id in (("a", "Meyer"), ("b", "MEYER"), ("c", "Schmidt")):
+        uid = "1.3" if name == "c" else "1.2"
+        hu = ramp() + ord(name)
+        write_series(tmp_path / "s" / name, hu, series_uid=uid, PatientID=patient_id, StudyInstanceUID="9")
+    folder = read_folder(tmp_path / "s", cache=tmp_path)
+    assert (len(folder.index), folder.index["patient"].nunique()) == (3, 2)
+    (said,) = (note for note in folder.notes if "PatientID" in note)
+    assert said.startswith("series of which each part is read as a scan of its own")
+    assert said.endswith("(capitals, blanks or zeros): 1. Correct the PatientID in the files")
+    assert "Meyer" not in " ".join(folder.notes)
+
+
 def test_an_id_that_an_anonymiser_left_is_said(tmp_path):
     found, index = sources(dicoms(tmp_path / "s", ["ANONYMOUS"] * 6), tmp_path)
     assert found == ["shared"] * 6
@@ -222,7 +235,7 @@ def test_prepare_says_it_on_the_terminal_in_the_json_and_on_the_card(tmp_path, c
     def here(index, out, *, config, **_):
         return prepare_here(index, out, config)  # a pool of processes takes seconds to start
 
-    monkeypatch.setattr("ichformer.pipeline.preparation.prepare.prepare", here)
+    monkeypatch.setattr("ichformer.workflows.prepare_cohort.prepare_index", here)
     root, out = niftis(tmp_path / "s"), tmp_path / "store"
     words = ["--source", str(root), "--size", "32", "--out"]
     main(["prepare", "--dataset", "folder", *words, str(out)])

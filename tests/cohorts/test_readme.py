@@ -22,7 +22,7 @@ def section(tmp_path, monkeypatch):
         write_nifti(tmp_path / "scans" / name, scan(seed))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "ichformer.pipeline.preparation.prepare.prepare", lambda index, out, **_: prepare_here(index, out)
+        "ichformer.workflows.prepare_cohort.prepare_index", lambda index, out, **_: prepare_here(index, out)
     )
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     return readme.partition("## Train on your own data")[2].partition("\n## ")[0]

@@ -23,7 +23,8 @@ from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.run import Run
 from ichformer.training.trainer import train
-from ichformer.workflows.evaluate_run import freeze_ood, predict_and_embed, predict_store
+from ichformer.workflows.evaluate_run import freeze_ood
+from ichformer.workflows.predict_store import predict_and_embed, predict_store
 from tests.stores import prepare_here
 
 SPLITS = ("train", "train", "val", "test")

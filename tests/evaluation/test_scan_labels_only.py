@@ -18,7 +18,7 @@ from ichformer.cohorts.registry import COHORTS
 from ichformer.evaluation.scorable import NO_BRAIN
 from ichformer.evaluation.tables.files import read_predictions
 from ichformer.evaluation.tables.table import NOT_SCORED, score_columns
-from ichformer.inference.ensembles import open_trained
+from ichformer.inference.trained import open_trained
 from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
 from ichformer.training.build import build_objective
@@ -26,9 +26,10 @@ from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
 from ichformer.training.runs.outputs import TRAINED_NAME
 from ichformer.training.runs.run import Run, initial_state, note_scans
 from ichformer.training.transfer import reached_outputs
-from ichformer.workflows.evaluate_run import NO_VALIDATION, evaluate, predict_store
+from ichformer.workflows.evaluate_run import NO_VALIDATION, evaluate
 from ichformer.workflows.make_ensemble import make_ensemble
 from ichformer.workflows.measure_robustness import corruption_benchmark
+from ichformer.workflows.predict_store import predict_store
 from tests.ct.builders import write_series
 from tests.stores import CONFIG, prepare_here
 

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from ichformer.errors import InputError
-from ichformer.inference.ensembles import assemble, open_trained, training_store, write_ensemble
+from ichformer.inference.ensemble_folder import write_ensemble
+from ichformer.inference.ensembles import assemble
+from ichformer.inference.trained import open_trained, training_store
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig

@@ -16,6 +16,7 @@ from ichformer.models.encoders import registry as encoders
 from ichformer.models.families import base
 from ichformer.models.inputs import example_inputs
 from ichformer.models.registry import create_model, list_models, register_model, registered_models
+from tests.registries import forget_after
 from tests.typecheck import unchecked
 
 FAMILIES = [name for name in list_models("*_nano") if not name.startswith(("maxvit", "dual"))]
@@ -24,8 +25,7 @@ FAMILIES = [name for name in list_models("*_nano") if not name.startswith(("maxv
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch):
     """What a test registers is gone after it."""
-    monkeypatch.setattr(registry, "_MODELS", dict(registered_models()))
-    monkeypatch.setattr(encoders, "ENCODERS", dict(encoders.ENCODERS))
+    forget_after(monkeypatch, registered_models(), encoders.ENCODERS)
 
 
 @pytest.mark.parametrize("module", [registry, base, encoders])

@@ -7,9 +7,14 @@ import pytest
 from sklearn.metrics import log_loss
 
 from ichformer.ct.windows import WINDOWS
+from ichformer.errors import InputError
+from ichformer.labels import LabelSet
+from ichformer.models.contract import Prediction
+from ichformer.models.heads import START_LOGIT
 from ichformer.models.registry import create_model
 from ichformer.objectives.classification import LABEL_WEIGHTS, Classification, masked_loss
 from ichformer.pipeline.batch import Batch
+from ichformer.pipeline.label_statistics import LabelStatistics
 
 
 def make_batch(*, scans: int = 4, slices: int = 3, size: int = 16, seed: int = 0) -> Batch:
@@ -102,9 +107,62 @@ def test_the_loss_is_the_one_that_is_named():
     found = {}
     for settings in ({}, {"positive_weight": 3.0}, {"loss_name": "focal"}, {"loss_name": "asymmetric"}):
         objective = Classification(model=model, windows=(WINDOWS["brain"],), **settings)
-        found[tuple(settings.values())] = masked_loss(logits, labels, objective._of_labels)[0]
+        found[tuple(settings.values())] = objective.loss_of("slice", logits, labels)[0]
     plain = found[()]
     assert (found[(3.0,)] > plain).all()
     assert (found[("focal",)] < plain).all()
     assert (found[("asymmetric",)] < plain).all()
     np.testing.assert_array_equal(plain, masked_loss(logits, labels)[0])
+
+
+OWN = LabelSet(names=("bleed", "fracture"), targets=("volume_ml", "age_years"))
+OF_SLICES = LabelStatistics(log_odds=(-1.0, 0.5), means=(2.0, 60.0), spreads=(4.0, 10.0))
+OF_SCANS = LabelStatistics(log_odds=(0.0, 1.5), means=(30.0, 60.0), spreads=(20.0, 10.0))
+
+
+def own(**settings) -> Classification:
+    return Classification(
+        model=create_model("slice_vit_nano", depth=1, labels=OWN.columns),
+        windows=(WINDOWS["brain"],),
+        label_set=OWN,
+        slice_statistics=OF_SLICES,
+        scan_statistics=OF_SCANS,
+        **settings,
+    )
+
+
+def test_scores_are_probabilities_and_values_in_their_unit():
+    outputs = jnp.asarray([[0.0, 2.0, START_LOGIT, START_LOGIT + 1.5]])
+    slices, scans = own().scores(Prediction(slice_logits=outputs[:, None], scan_logits=outputs, features={}))
+    chances = [0.5, 1 / (1 + np.exp(-2.0))]
+    np.testing.assert_allclose(slices[0, 0], [*chances, 2.0, 75.0], rtol=1e-6)
+    np.testing.assert_allclose(scans[0], [*chances, 30.0, 75.0], rtol=1e-6)
+
+
+def test_the_loss_of_labels_and_targets_is_their_mean():
+    outputs = jnp.asarray([[0.3, -1.0, START_LOGIT + 0.5, START_LOGIT - 3.0]])
+    labels = jnp.asarray([[1.0, 0.0, 50.0, 60.0]])  # standardised 1 and 0
+    parts = [np.log1p(np.exp(-0.3)), np.log1p(np.exp(-1.0)), 0.5 * 0.5**2, 3.0 - 0.5]
+    np.testing.assert_allclose(own().loss_of("scan", outputs, labels)[0], np.mean(parts), rtol=1e-5)
+    weighted = own(label_weights=(3.0, 1.0, 0.0, 2.0)).loss_of("scan", outputs, labels)[0]
+    np.testing.assert_allclose(weighted, np.average(parts, weights=[3, 1, 0, 2]), rtol=1e-5)
+    unknown = labels.at[0, 2].set(jnp.nan)
+    np.testing.assert_allclose(own().loss_of("scan", outputs, unknown)[0], np.mean([*parts[:2], parts[3]]), rtol=1e-5)
+    bleed = own(scan_labels=("bleed",)).loss_of("scan", outputs, labels)[0]
+    np.testing.assert_allclose(bleed, parts[0], rtol=1e-5)
+    squared = own(target_loss_name="l2", scan_labels=OWN.targets).loss_of("scan", outputs, labels)[0]
+    np.testing.assert_allclose(squared, (0.25 + 9) / 2, rtol=1e-5)
+    adjusted = own(loss_name="logit_adjusted", scan_labels=("fracture",)).loss_of("scan", outputs, labels)[0]
+    np.testing.assert_allclose(adjusted, np.log1p(np.exp(-1.0 + 1.5)), rtol=1e-5)
+
+
+def test_targets_without_their_scale_are_refused():
+    objective = Classification(
+        model=create_model("slice_vit_nano", depth=1, labels=OWN.columns), windows=(WINDOWS["brain"],), label_set=OWN
+    )
+    with pytest.raises(InputError, match="statistics of the training's scans are not known"):
+        objective.loss_of("scan", jnp.zeros((1, 4)), jnp.zeros((1, 4)))
+    with pytest.raises(InputError, match=r"Classification\.slice_labels: .*take some of bleed, fracture, volume_ml"):
+        own(slice_labels=("any",))
+    with pytest.raises(InputError, match=r"Classification\.label_weights: .*take 4 numbers of 0 or more"):
+        own(label_weights=(1.0, 2.0))

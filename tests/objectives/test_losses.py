@@ -1,6 +1,7 @@
 """Losses beside those of other libraries, and where their formulas have to meet."""
 
 import doctest
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,35 @@ def test_asymmetric_by_hand():
     np.testing.assert_allclose(same, losses.binary_cross_entropy(LOGITS, LABELS), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", list(losses.LOSSES.values()))
+@pytest.mark.slow  # torch takes seconds to load
+def test_losses_of_targets_are_those_of_torch():
+    torch = pytest.importorskip("torch")
+    theirs = {"smooth_l1": torch.nn.SmoothL1Loss, "l1": torch.nn.L1Loss, "l2": torch.nn.MSELoss}
+    assert set(theirs) == set(losses.TARGET_LOSSES)
+    truth = LOGITS[::-1]
+    for name, loss in theirs.items():
+        expected = loss(reduction="none")(torch.tensor(np.array(LOGITS)), torch.tensor(np.array(truth)))
+        np.testing.assert_allclose(losses.TARGET_LOSSES[name](LOGITS, truth), expected.numpy(), atol=1e-5)
+
+
+def test_logit_adjusted_is_the_binary_cross_entropy_at_balance_and_learns_past_the_prevalence():
+    balanced = losses.logit_adjusted(LOGITS, LABELS, log_odds=jnp.zeros(3))
+    np.testing.assert_allclose(balanced, losses.binary_cross_entropy(LOGITS, LABELS), atol=1e-6)
+    # One positive in ten: a constant logit of 0, not of log(1/9), is where its mean has no gradient.
+    labels, prior = jnp.asarray([1.0] + [0.0] * 9)[:, None], jnp.log(jnp.asarray([1 / 9]))
+    gradient = jax.grad(lambda x: losses.logit_adjusted(jnp.full((10, 1), x), labels, log_odds=prior).mean())
+    assert abs(gradient(0.0)) < 1e-6
+    half = losses.logit_adjusted(LOGITS, LABELS, log_odds=jnp.full(3, 2.0), tau=0.5)
+    np.testing.assert_allclose(half, losses.binary_cross_entropy(LOGITS + 1.0, LABELS), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        partial(loss, log_odds=jnp.full(5, -3.0)) if name == "logit_adjusted" else loss
+        for name, loss in losses.LOSSES.items()
+    ],
+)
 def test_losses_and_gradients_stay_finite_at_the_ends(loss):
     logits = jnp.asarray([[-200.0, -20.0, 0.0, 20.0, 200.0]])
     for label in (0.0, 1.0):

@@ -10,8 +10,9 @@ import pytest
 from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.errors import InputError
 from ichformer.pipeline.preparation.facts import EDGES_HU, read_facts
+from ichformer.pipeline.store.index_file import STORE_VERSION, StoreIndex, read_store_index
 from ichformer.pipeline.store.pseudonyms import Naming
-from ichformer.pipeline.store.records import STORE_VERSION, Store, read_store_index
+from ichformer.pipeline.store.records import Store
 from ichformer.reporting.scan.outputs import NUMBERS_NAME, REPORT_NAME, write_folder
 
 ENTRY = {
@@ -35,11 +36,13 @@ def write(folder: Path, values: Any) -> Path:
 def test_an_index_that_is_right_and_one_of_an_earlier_version(tmp_path):
     entry = ENTRY | {"epidural": None, "any": 1, "subdural": 0.5, "group_age": "old"}
     found = read_store_index(write(tmp_path, INDEX | {"series": [entry], "new": 1}))
-    assert found == (CONFIG, Naming(), [entry])
+    assert found == StoreIndex(config=CONFIG, naming=Naming(), entries=[entry])
     del entry["patient_source"]
-    assert read_store_index(write(tmp_path, INDEX | {"series": [entry]}))[2] == [entry | {"patient_source": "unknown"}]
+    found = read_store_index(write(tmp_path, INDEX | {"series": [entry]}))
+    assert found.entries == [entry | {"patient_source": "unknown"}]
     named = Naming(patient_key="0123abcd", with_uids=True)
-    assert read_store_index(write(tmp_path, INDEX | {"series": None, "names": named.to_json()}))[1:] == (named, None)
+    found = read_store_index(write(tmp_path, INDEX | {"series": None, "names": named.to_json()}))
+    assert (found.naming, found.entries) == (named, None)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +79,8 @@ def test_entries_of_other_types(tmp_path, change, said):
         ("[" * 100_000, "nested more than 32 levels deep"),
         ('{"schema": ' + "9" * 100_000 + "}", "a whole number of 100000 digits"),
         ('{"schema": 2, "schema": 2}', "the key 'schema' twice"),
-        ({"schema": "2"}, "schema '2', this ichformer reads 2; prepare anew"),
-        ({"schema": 3}, "schema 3, this ichformer reads 2; prepare anew"),
+        ({"schema": "2"}, "schema '2', this ichformer reads 2 and 3; prepare anew"),
+        ({"schema": 4}, "schema 4, this ichformer reads 2 and 3; prepare anew"),
         ({"schema": 2, "config": CONFIG}, "missing required field series"),
         (INDEX | {"series": {"a": 1}}, "series: Expected array | null, got object"),
         (INDEX | {"config": []}, "config: Expected object, got array"),

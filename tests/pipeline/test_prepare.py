@@ -26,7 +26,7 @@ from ichformer.ct.geometry.regrid import remove_tilt
 from ichformer.ct.io.scans import read_volume
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
-from ichformer.pipeline.preparation import prepare as prepare_module
+from ichformer.pipeline.preparation import shards
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.prepare import prepare
 from ichformer.pipeline.preparation.recipe import prepare_volume
@@ -34,7 +34,7 @@ from ichformer.pipeline.preparation.workers import run_all
 from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
 from tests.ct.builders import ramp, write_series
-from tests.stores import CONFIG, prepare_here
+from tests.stores import CONFIG, prepare_here, shard_paths
 from tests.typecheck import unchecked
 
 
@@ -130,9 +130,7 @@ def test_interrupted_and_gone_on_with(index, tmp_path, monkeypatch):
         Store.open(out)
     (out / "shards" / ".half.array_record.1.tmp").write_bytes(b"of a killed worker")
     reads = []
-    monkeypatch.setattr(
-        prepare_module, "read_place", lambda *args, **named: reads.append(1) or read_place(*args, **named)
-    )
+    monkeypatch.setattr(shards, "read_place", lambda *args, **named: reads.append(1) or read_place(*args, **named))
     store = prepare_here(index, out)
     assert len(reads) == 3
     assert made.items() <= {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}.items()
@@ -146,7 +144,7 @@ def test_only_what_is_missing_or_damaged_or_changed_is_done(index, tmp_path):
     out = tmp_path / "store"
     store = prepare_here(index, out)
     whole = digests(out)
-    cut, gone = (pathlib.Path(path) for path in store.shard_paths([1, 3]))
+    cut, gone = (pathlib.Path(path) for path in shard_paths(store, [1, 3]))
     cut.write_bytes(cut.read_bytes()[:1000])
     gone.unlink()
     prepare_here(index, out)
@@ -154,7 +152,7 @@ def test_only_what_is_missing_or_damaged_or_changed_is_done(index, tmp_path):
     # A split does not touch the pixels, another label does.
     store = prepare_here(index.assign(split="val"), out)
     assert set(store.index["split"]) == {"val"}
-    assert store.shard_paths(range(6)) == prepare_here(index, out).shard_paths(range(6))
+    assert shard_paths(store, range(6)) == shard_paths(prepare_here(index, out), range(6))
     relabelled = index.copy()
     relabelled.loc[0, ["slice_labels", "mask"]] = ""
     again = prepare_here(relabelled, out)
@@ -320,7 +318,7 @@ def test_a_nifti_file_and_an_archive_are_prepared_like_a_folder(index, tmp_path)
     ("error", "words"),
     [
         (MemoryError("no room"), "needs more memory than there is (MemoryError)"),
-        (KeyError("x"), "a fault of ichformer (KeyError in ichformer/pipeline/preparation/prepare.py, line "),
+        (KeyError("x"), "a fault of ichformer (KeyError in ichformer/pipeline/preparation/shards.py, line "),
     ],
 )
 def test_a_fault_in_one_series_does_not_stop_the_rest(index, tmp_path, monkeypatch, error, words):
@@ -332,7 +330,7 @@ def test_a_fault_in_one_series_does_not_stop_the_rest(index, tmp_path, monkeypat
             raise error
         return read_place(*args, **named)
 
-    monkeypatch.setattr(prepare_module, "read_place", faulty)
+    monkeypatch.setattr(shards, "read_place", faulty)
     store = prepare_here(index, tmp_path / "store")
     assert len(store.index) == 5
     (row,) = rejects(store)
@@ -403,7 +401,7 @@ def test_a_full_disk_stops_it_and_leaves_no_half_shard(index, tmp_path, monkeypa
         def write(self, _: bytes) -> None:
             raise RuntimeError("No space left on device")
 
-    monkeypatch.setattr(prepare_module, "ArrayRecordWriter", FullDisk)
+    monkeypatch.setattr(shards, "ArrayRecordWriter", FullDisk)
     with pytest.raises(InputError, match="free some space"):
         prepare_here(index, tmp_path / "store")
     assert list((tmp_path / "store" / "shards").iterdir()) == []

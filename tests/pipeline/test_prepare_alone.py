@@ -20,16 +20,16 @@ PREPARES = """
 import sys, time
 from pathlib import Path
 from ichformer.cohorts.index import read_index
-from ichformer.pipeline import prepare as module
+from ichformer.pipeline.preparation import prepare as module
 from tests.stores import prepare_here
 
-def slowly(task, prepare_one=module._prepare_one):
+def slowly(task, prepare_one=module.prepare_one):
     made = prepare_one(task)
     print("made", flush=True)
     time.sleep(600)
     return made
 
-module._prepare_one = slowly
+module.prepare_one = slowly
 prepare_here(read_index(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 

@@ -27,7 +27,7 @@ from ichformer.errors import InputError
 from ichformer.pipeline.store.header import RECORD_VERSION
 from ichformer.pipeline.store.records import PreparedScan, Store, decode_record, encode_record
 from ichformer.testing import tiny_cohort
-from tests.stores import prepare_here
+from tests.stores import prepare_here, shard_paths
 
 
 def make_scan(hu: np.ndarray, *, mask: np.ndarray | None = None, steps_mm: tuple[float, ...] = ()) -> PreparedScan:
@@ -270,21 +270,21 @@ def test_store_has_a_stable_order_and_reads_what_the_index_says(store):
 
 
 def test_grain_reads_the_shards(store):
-    records = grain.sources.ArrayRecordDataSource(store.shard_paths([3, 0, 5]))
+    records = grain.sources.ArrayRecordDataSource(shard_paths(store, [3, 0, 5]))
     assert len(records) == 3
     for k, row in enumerate([3, 0, 5]):
         assert_same(decode_record(records[k]), store.read(row))
 
 
 def test_damaged_and_missing_shards(store):
-    path = Path(store.shard_paths([0])[0])
+    path = Path(shard_paths(store, [0])[0])
     whole = path.read_bytes()
     damaged = bytearray(whole)
     damaged[len(damaged) // 16] ^= 0xFF
     path.write_bytes(damaged)
     with pytest.raises(InputError, match="run prepare again"):
         Store.open(store.path).read(0)
-    path.write_bytes(Path(store.shard_paths([1])[0]).read_bytes())
+    path.write_bytes(Path(shard_paths(store, [1])[0]).read_bytes())
     with pytest.raises(InputError, match="not the one that the index describes"):
         Store.open(store.path).read(0)
     for change in (lambda: path.write_bytes(whole[:-1]), path.unlink):

@@ -27,7 +27,7 @@ def prepare(monkeypatch, capsys):
         main(told)
         return capsys.readouterr().out
 
-    monkeypatch.setattr("ichformer.pipeline.preparation.prepare.prepare", here)
+    monkeypatch.setattr("ichformer.workflows.prepare_cohort.prepare_index", here)
     return run
 
 

@@ -30,7 +30,7 @@ def test_a_number_out_of_range(config, name, value):
     assert error.value.where == f"--{prefix}{name.replace('_', '-')}"
 
 
-def test_patience_needs_looks():
+def test_patience_needs_validation():
     data = DataConfig(store="store")
     with pytest.raises(InputError, match="--patience-steps: 5 is out of range; take 0, or at least --evaluate-every"):
         TrainConfig(data=data, patience_steps=5)

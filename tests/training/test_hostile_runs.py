@@ -14,7 +14,8 @@ from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, read_ood, write_ood
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, read_thresholds, write_thresholds
-from ichformer.inference.ensembles import ENSEMBLE_NAME, open_trained
+from ichformer.inference.ensembles import ENSEMBLE_NAME
+from ichformer.inference.trained import open_trained
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.training.config import DataConfig, TrainConfig, read_config
@@ -165,11 +166,15 @@ def test_what_is_right_is_read(tmp_path):
         ("run.json", "hardware.cores", "many", "hardware.cores: Expected int | null, got str"),
         ("run.json", "pretrained", "x.pt", "pretrained: Expected object, got str"),
         ("run.json", "store_from_run", 3, "store_from_run: Expected str, got int"),
-        ("run.json", "trained_outputs.scan", ["brain"], "trained_outputs.scan[0]: Expected str matching regex"),
+        ("run.json", "trained_outputs.scan", ["brain"], "brain is not in the label set"),
+        ("run.json", "trained_outputs.scan", ["\x1b"], "trained_outputs.scan[0]: Expected str matching regex"),
+        ("run.json", "label_set", {"names": ["a b"]}, "'a b' cannot name a label"),
+        ("run.json", "label_set", {"names": [], "targets": []}, "names no label and no target"),
+        ("run.json", "label_set", ["any"], "label_set: does not hold what it should"),
         (LABELS_NAME, "trained", ..., "missing required field trained"),
         (LABELS_NAME, "trained.slice", 7, "trained.slice: Expected array, got int"),
         (LABELS_NAME, "trained.scan", [["any"]], "trained.scan[0]: Expected str, got array"),
-        (LABELS_NAME, "trained.scan", ["stroke"], "trained.scan[0]: Expected str matching regex"),
+        (LABELS_NAME, "trained.scan", ["stroke"], "Classification.scan_labels: ('stroke',) is out of range"),
         (ENSEMBLE_NAME, "version", "1", "layout version '1'"),
         (ENSEMBLE_NAME, "views", [], "views: Expected array of length >= 1"),
         (ENSEMBLE_NAME, "views", [5], "views[0]: Expected str, got int"),

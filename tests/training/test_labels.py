@@ -22,7 +22,7 @@ import pytest
 from ichformer import LABELS
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
-from ichformer.inference.ensembles import training_store
+from ichformer.inference.trained import training_store
 from ichformer.models.contract import Prediction
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch

@@ -10,6 +10,7 @@ import pytest
 
 from ichformer import LABELS
 from ichformer.errors import InputError
+from ichformer.labels import LabelSet
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
 from ichformer.training.runs.outputs import (
@@ -69,6 +70,18 @@ def test_outputs_are_reached_by_the_labels_that_are_known(pool, labels, wanted):
 def test_a_loss_of_scans_without_weight_reaches_nothing_from_their_labels():
     assert reached(settings("max", scan_weight=0.0), "scans") == TrainedOutputs(slice=(), scan=())
     assert reached(settings("attention", scan_weight=0.0), "slices") == TrainedOutputs(slice=LABELS, scan=())
+
+
+def test_a_target_is_trained_at_its_own_level_alone():
+    """The slice's output is reached through a maximum, but nobody told the scale of its values."""
+    own = LabelSet(names=("bleed",), targets=("volume_ml",))
+    config = settings("max")
+    objective = dataclasses.replace(build_objective(config, own), slice_labels=(), scan_labels=own.columns)
+    shapes = jax.eval_shape(lambda: initial_state(objective, config, CONFIG.size)).params
+    found = reached_outputs(config, objective, shapes, size=CONFIG.size)
+    assert found == TrainedOutputs(slice=("bleed",), scan=own.columns, label_set=own)
+    assert found.reason("slice").startswith("The model was never trained to estimate volume_ml of slices: no two ")
+    assert found.reason("scan") == ""
 
 
 @pytest.mark.parametrize("pool", ["attention", "max"])

@@ -30,7 +30,7 @@ from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig
 from ichformer.training.monitoring import clock as clock_module
 from ichformer.training.monitoring.clock import Clock
-from ichformer.training.recovery.rollback import Retreat
+from ichformer.training.recovery.rollback import Rollback
 from ichformer.training.runs.run import Run
 from ichformer.training.state import TrainState, create_state, parameter_table
 from ichformer.training.trainer import train
@@ -60,7 +60,7 @@ def kept(run: Path) -> set[str]:
     return {path.name for path in (run / "checkpoints").iterdir() if path.name.isdigit()}
 
 
-def test_a_look_is_the_loss_over_all_scans_of_val(config, whole):
+def test_validation_is_the_loss_over_all_scans_of_val(config, whole):
     """Of the averaged parameters of that step: computed once more, scan by scan."""
     judged = {line["step"]: line["val_loss"] for line in lines(whole) if "val_loss" in line}
     assert set(judged) == {2, 4}
@@ -117,7 +117,7 @@ def test_a_run_of_another_version_of_the_model_is_refused_and_left_as_it_is(conf
     before = kept(run)
     entry = registered_models()[config.model.name]
     changed = dataclasses.replace(entry, options=entry.options | {"scan_pool": "attention"})
-    monkeypatch.setitem(registered_models(), config.model.name, changed)
+    monkeypatch.setattr(registered_models(), "_things", {**registered_models(), config.model.name: changed})
     wanted = r"head/scan_logits/bias is nothing there and 6 here, and so for 6 more; take the ichformer whose commit"
     with pytest.raises(InputError, match=wanted):
         Run.open(run)
@@ -175,7 +175,7 @@ def test_a_second_ctrl_c_ends_at_once(config, whole, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_sigterm_cuts_a_look_short_and_the_next_start_looks_again(config, whole, tmp_path, monkeypatch):
+def test_sigterm_cuts_validation_short_and_the_next_start_repeats_it(config, whole, tmp_path, monkeypatch):
     """And the trace of the profiler, which is written as far as it came."""
     run, config = tmp_path / "run", dataclasses.replace(config, profile=(2, 3))
     with monkeypatch.context() as patch:
@@ -237,7 +237,7 @@ def test_the_command_ends_well_within_half_a_minute_of_sigterm(config, tmp_path)
 def test_a_run_that_no_longer_gets_better_ends_and_stays_ended(config, tmp_path, monkeypatch):
     config = dataclasses.replace(config, evaluate_every=1, patience_steps=2, keep_checkpoints=1)
     found = iter([3.0, 2.0, 2.5, 2.25])
-    monkeypatch.setattr(loop.Look, "__call__", lambda self, state, *, stopping: {"val_loss": next(found)})
+    monkeypatch.setattr(loop.Validation, "__call__", lambda self, state, *, stopping: {"val_loss": next(found)})
     train(config, tmp_path / "run", progress=False)
     assert [line["val_loss"] for line in lines(tmp_path / "run")] == [3.0, 2.0, 2.5, 2.25]
     assert kept(tmp_path / "run") == {"2", "4"}
@@ -246,7 +246,7 @@ def test_a_run_that_no_longer_gets_better_ends_and_stays_ended(config, tmp_path,
     assert len(lines(tmp_path / "run")) == 4
 
 
-def test_looks_need_scans_to_look_at(config, tmp_path):
+def test_validation_needs_scans(config, tmp_path):
     values = json.loads((Path(config.data.store) / "index.json").read_text())
     shutil.copytree(config.data.store, tmp_path / "store")
     for entry in values["series"]:
@@ -290,21 +290,21 @@ def state_of(step: int) -> TrainState:
     return dataclasses.replace(state, step=jnp.asarray(step, jnp.int32))
 
 
-def test_a_retreat_goes_behind_the_first_bad_update_and_only_once(tmp_path, capsys):
+def test_a_rollback_goes_behind_the_first_bad_update_and_only_once(tmp_path, capsys):
     checkpoints = Checkpoints(tmp_path / "checkpoints", every=2, keep=5)
     for step in (2, 4, 6, 8):
         checkpoints.save(step, state_of(step))
-    retreat = Retreat(tmp_path, checkpoints, max_bad_steps=3)
+    rollback = Rollback(tmp_path, checkpoints, max_bad_steps=3)
     now = state_of(8)
-    assert retreat(now, 8, 2) is now
-    back = retreat(now, 8, 3)  # updates 6, 7 and 8 were bad, so 4 is the newest from before
+    assert rollback(now, 8, 2) is now
+    back = rollback(now, 8, 3)  # updates 6, 7 and 8 were bad, so 4 is the newest from before
     assert int(back.step) == 8
     np.testing.assert_array_equal(back.params["w"], 4.0)
     assert "back to the state of step 4" in capsys.readouterr().err
     with pytest.raises(InputError, match="updates fail again and again after step 4"):
-        retreat(now, 8, 3)
+        rollback(now, 8, 3)
     with pytest.raises(InputError, match="the last 8 losses leapt or were no numbers"):
-        retreat(now, 8, 8)
+        rollback(now, 8, 8)
     checkpoints.close()
 
 

@@ -23,7 +23,7 @@ from ichformer.training.monitoring.clock import Clock
 from ichformer.training.sharding.parallel import make_mesh
 from ichformer.training.state import TrainState, create_state
 from ichformer.training.stepping import Step, run_steps
-from ichformer.training.validation import Look
+from ichformer.training.validation import Validation
 
 STEPS = 10
 CONFIG = TrainConfig(
@@ -32,7 +32,7 @@ CONFIG = TrainConfig(
 
 
 class Noted:
-    """What happens in a training, as (what, number): steps, batches, looks, metrics, saves; and waiting for metrics."""
+    """What happens in a training, as (what, number): steps, batches, validations, metrics, saves, and waiting."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, int]] = []
@@ -60,13 +60,13 @@ class OnDevice:
         return np.float32(self._value)
 
 
-class NotedLook(Look):
+class NotedValidation(Validation):
     def __init__(self, config: TrainConfig, noted: Noted):
         super().__init__(config, build_objective(config), Store(path=Path(), config={}, index=VAL), make_mesh())
         self._noted = noted
 
     def __call__(self, state: TrainState, *, stopping: Callable[[], bool]) -> dict[str, float]:
-        self._noted("look", int(state.step))
+        self._noted("validate", int(state.step))
         return {"val_loss": 1.0}
 
 
@@ -125,7 +125,7 @@ def run(
             run=folder,
             place=lambda batch: batch,
             checkpoints=checkpoints,
-            look=NotedLook(config, noted),
+            validation=NotedValidation(config, noted),
             writers=[noted],
             clock=Clock(),
             confirm=confirm,
@@ -142,14 +142,14 @@ def run(
 
 
 def test_the_order_is_the_one_that_is_promised(tmp_path, monkeypatch):
-    """The next batch is there before a look begins, so that reading goes on while the split "val" is judged."""
+    """The next batch is there before validation begins, so that reading goes on while the split "val" is judged."""
     noted = Noted()
     run(tmp_path, noted, monkeypatch, config=dataclasses.replace(CONFIG, evaluate_every=3, steps=4))
     told = [(what, number) for what, number in noted.events if what != "wait"]
     assert told == [
         *[("batch", 1), ("step", 1), ("batch", 2), ("save", 1)],
         *[("step", 2), ("batch", 3), ("save", 2)],
-        *[("step", 3), ("batch", 4), ("look", 3), ("write", 3), ("save", 3)],
+        *[("step", 3), ("batch", 4), ("validate", 3), ("write", 3), ("save", 3)],
         *[("step", 4), ("write", 4), ("save", 4)],
     ]
 

@@ -20,10 +20,11 @@ from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
 from ichformer.training.runs.outputs import TrainedOutputs
 from ichformer.training.runs.run import Run, note_scans, seen_scans
 from ichformer.workflows.cross_validate import CrossValidation, format_cross_validation, spread
-from ichformer.workflows.evaluate_run import UNUSUAL_NAME, USUAL_NAME, evaluate, train_and_freeze
+from ichformer.workflows.evaluate_run import UNUSUAL_NAME, USUAL_NAME, evaluate
 from ichformer.workflows.evaluate_table import FILES
 from ichformer.workflows.frozen import VALIDATION_NAME
 from ichformer.workflows.leave_one_site_out import leave_one_site_out
+from ichformer.workflows.train_run import train_and_freeze
 
 
 @pytest.fixture(scope="module")

@@ -16,16 +16,18 @@ from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import hold_out_site
 from ichformer.errors import InputError
 from ichformer.evaluation.thresholds import read_thresholds
-from ichformer.inference.ensembles import open_members, open_trained
+from ichformer.inference.ensembles import open_members
+from ichformer.inference.trained import open_trained
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.cards import TO_FILL
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.run import Run, seen_scans
 from ichformer.training.trainer import train
-from ichformer.workflows.evaluate_run import evaluate, predict_store
+from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.make_ensemble import make_ensemble
 from ichformer.workflows.predict_scans import predict
+from ichformer.workflows.predict_store import predict_store
 from tests.stores import prepare_here
 
 pytestmark = pytest.mark.slow

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from ichformer import LABELS
 from ichformer.cohorts.folder.columns import parse_columns
-from ichformer.cohorts.folder.labels import Labelled, Told, read_labels
-from ichformer.cohorts.folder.patients import Owner, find_owners
+from ichformer.cohorts.folder.labels import Told, read_labels
+from ichformer.cohorts.folder.matching import Labelled
+from ichformer.cohorts.folder.patients import Owner, find_owners, series_cut_by_spelling
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.spelling import one_spelling
 from ichformer.cohorts.tables import write_table
@@ -22,6 +22,7 @@ from ichformer.ct.io.nifti import NiftiFile, slice_names
 from ichformer.ct.io.scans import Scan, find_scans
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import path_text, text_path
+from ichformer.labels import SIX, LabelSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ def read_folder(
     labels: Path | str | None = None,
     patient_from: str = "",
     columns: Sequence[str] = (),
+    label_set: LabelSet = SIX,
 ) -> Folder:
     """All series below a folder.
 
@@ -64,13 +66,14 @@ def read_folder(
       labels: the CSV (``folder_labels.read_labels``); all labels are unknown without it.
       patient_from: see ``folder_patients.find_owners``.
       columns: how columns of the CSV are to be read, such as ``("any=ICH", "path=file")``.
+      label_set: which columns of the CSV are labels and which are targets.
 
     Raises:
       InputError: no series; a fault of the CSV; a patient in two splits of the CSV; ``patient_from`` does not tell the
         patient of every scan.
     """
     source, found = Path(source), _found(source)
-    given = parse_columns(columns)
+    given = parse_columns(columns, label_set)
     if given and labels is None:
         raise InputError("goes with a CSV of labels", where="--columns", mend="name it with --labels")
     scans = named_series(found)
@@ -92,7 +95,7 @@ def read_folder(
         keyed.append(Labelled(series=name, keys=keys, slices=_slice_names(scan)))
     told = Told(rows={}, lines={}, notes=())
     if labels is not None:
-        told = read_labels(Path(labels), keyed, cache=Path(cache), columns=given)
+        told = read_labels(Path(labels), keyed, cache=Path(cache), columns=given, label_set=label_set)
         for name, said in told.rows.items():
             rows[name] |= said
             if "patient" in said:
@@ -104,12 +107,18 @@ def read_folder(
         rows[name] |= {"patient": _patient(spelled[owner.name]), "patient_source": owner.source}
     if labels is not None:
         _refuse_torn(rows, told, source, where=Path(labels))
-    n_other = sum(name != known for name, known in spelled.items())
-    note = f"names of patients that differ in case, blanks or zeros only, taken for the same one: {n_other}"
-    return Folder(index=make_index(rows.values()), notes=(*_set_aside(found), *told.notes, *[note] * (n_other > 0)))
+    notes = [*_set_aside(found), *told.notes]
+    if n_other := sum(name != known for name, known in spelled.items()):
+        notes.append(f"names of patients that differ in case, blanks or zeros only, taken for the same one: {n_other}")
+    if n_cut := series_cut_by_spelling(scans.values()):
+        notes.append(
+            "series of which each part is read as a scan of its own, because their files spell one PatientID in "
+            f"several ways (capitals, blanks or zeros): {n_cut}. Correct the PatientID in the files"
+        )
+    return Folder(index=make_index(rows.values(), label_set=label_set), notes=tuple(notes))
 
 
-def write_example_labels(source: Path | str, out: Path | str) -> int:
+def write_example_labels(source: Path | str, out: Path | str, *, label_set: LabelSet = SIX) -> int:
     """Write a CSV with a row for each scan below a folder, to be filled in; InputError where there is none.
 
     A scan is named by its path and, where two lie in one place, by its SeriesInstanceUID too.
@@ -124,7 +133,10 @@ def write_example_labels(source: Path | str, out: Path | str) -> int:
     table = pd.DataFrame({"path": list(paths.values())})
     if any(repeats[path] > 1 for path in paths.values()):
         table["series"] = list(paths)
-    for name in ("patient", "site", "split", LABELS[-1], *LABELS[:-1]):
+    names = label_set.columns
+    if label_set.has_subtypes:
+        names = ("any", *(name for name in names if name != "any"))
+    for name in ("patient", "site", "split", *names):
         table[name] = ""
     if out.exists():
         raise InputError("is there already", where=out, mend="name another file, so that no labels are lost")

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from ichformer import LABELS
 from ichformer.cohorts.index import GROUP_PREFIX
 from ichformer.errors import InputError, one_line
+from ichformer.labels import SIX, LabelSet
 
 KEYS = ("path", "series", "study", "patient")
 """What a row of labels can be tied to: a path below the folder, SeriesInstanceUID, StudyInstanceUID, PatientID."""
 
 ATTRIBUTES = ("patient", "study", "site", "split", "origin")
 """What a row can say about a scan beside its labels; ``patient`` and ``study`` where they are not its key."""
-
-MEANINGS = (*KEYS, "slice", *ATTRIBUTES[2:], *LABELS)
-"""All that a column can mean, but for a subgroup (``GROUP_PREFIX``)."""
 
 LEFT_OUT = ""
 """The meaning of a column that is not read."""
@@ -49,7 +47,10 @@ _VAGUE = {
 }  # fmt: skip
 """Names that say too little to be taken for anything, and what they may mean."""
 
-_OWNERS = {synonym: meaning for meaning, others in _SYNONYMS.items() for synonym in (meaning, *others.split())}
+
+def all_meanings(label_set: LabelSet = SIX) -> tuple[str, ...]:
+    """All that a column can mean, but for a subgroup (``GROUP_PREFIX``)."""
+    return (*KEYS, "slice", *ATTRIBUTES[2:], *label_set.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class Columns:
     """What the columns of a table mean.
 
     Attributes:
-      meanings: of each column: one of ``MEANINGS``, a name that begins with ``GROUP_PREFIX``, or ``LEFT_OUT``.
+      meanings: of each column: one of ``all_meanings``, a name that begins with ``GROUP_PREFIX``, or ``LEFT_OUT``.
       problems: why the table cannot be read so, in words; nothing where it can.
       notes: what was done without being asked.
     """
@@ -67,16 +68,17 @@ class Columns:
     notes: tuple[str, ...]
 
 
-def parse_columns(given: Sequence[str]) -> dict[str, str]:
+def parse_columns(given: Sequence[str], label_set: LabelSet = SIX) -> dict[str, str]:
     """``("any=ICH", "path=file")`` as what is meant -> the name of the column; InputError for anything else."""
     said: dict[str, str] = {}
+    meanings = all_meanings(label_set)
     for text in given:
         meaning, equals, name = (part.strip() for part in text.partition("="))
-        if not equals or not name or (meaning not in MEANINGS and not re.fullmatch(rf"{GROUP_PREFIX}\w+", meaning)):
+        if not equals or not name or (meaning not in meanings and not re.fullmatch(rf"{GROUP_PREFIX}\w+", meaning)):
             raise InputError(
                 f"found {one_line(text)!r}",
                 where="--columns",
-                mend=f"give MEANING=COLUMN, such as any=ICH; MEANING is one of {', '.join(MEANINGS)} or group_NAME",
+                mend=f"give MEANING=COLUMN, such as any=ICH; MEANING is one of {', '.join(meanings)} or group_NAME",
             )
         if meaning in said:
             raise InputError(f"names {meaning!r} twice", where="--columns", mend="name it once")
@@ -84,24 +86,27 @@ def parse_columns(given: Sequence[str]) -> dict[str, str]:
     return said
 
 
-def name_columns(names: Sequence[str], given: Mapping[str, str]) -> Columns:
+def name_columns(names: Sequence[str], given: Mapping[str, str], label_set: LabelSet = SIX) -> Columns:
     """The meaning of each column of a header.
 
     Names are compared without case, blanks and signs. A name that nobody knows sorts scans into subgroups, unless it is
-    so near to a known one that it may be mistyped, or names a person.
+    so near to a known one that it may be mistyped, or names a person. The six labels have synonyms; every label and
+    target of another set needs a column of its name.
 
     Args:
       names: the header.
       given: what is meant -> the name of a column (``parse_columns``); it goes before every other rule.
+      label_set: which columns are labels and which are targets.
     """
     problems = [
         f"there is no column {one_line(name)!r} for {meaning}" for meaning, name in given.items() if name not in names
     ]
     of_name = {name: meaning for meaning, name in given.items()}
+    owners = _owners(label_set)
     meanings: list[str] = []
     notes: list[str] = []
     for name in names:
-        meaning, problem, note = (of_name[name], "", "") if name in of_name else _meaning(name)
+        meaning, problem, note = (of_name[name], "", "") if name in of_name else _meaning(name, owners, label_set)
         if name not in of_name and meaning in given:
             meaning = _group(name)
         meanings.append(meaning)
@@ -113,8 +118,8 @@ def name_columns(names: Sequence[str], given: Mapping[str, str]) -> Columns:
             problems.append(
                 f"the columns {' and '.join(same)} both mean {meaning}: keep one, or say which by --columns"
             )
-    problems += _missing(names, meanings)
-    subtypes = set(meanings) & set(LABELS[:-1])
+    problems += _missing(names, meanings, owners, label_set)
+    subtypes = set(meanings) & set(LABELS[:-1]) if label_set.has_subtypes else set()
     if "ich" in map(_plain, names) and "any" not in given and subtypes and "intraparenchymal" not in subtypes:
         problems.append(
             "ICH can mean any bleed or the intraparenchymal one: give --columns any=ICH or intraparenchymal=ICH"
@@ -122,49 +127,68 @@ def name_columns(names: Sequence[str], given: Mapping[str, str]) -> Columns:
     return Columns(meanings=tuple(meanings), problems=tuple(problems), notes=tuple(notes))
 
 
-def _meaning(name: str) -> tuple[str, str, str]:
+def _owners(label_set: LabelSet) -> dict[str, str]:
+    """Names of columns without case and signs -> what they mean."""
+    six = LABELS if label_set.has_subtypes else ()
+    known = {meaning: others for meaning, others in _SYNONYMS.items() if meaning not in LABELS or meaning in six}
+    owners = {synonym: meaning for meaning, others in known.items() for synonym in (meaning, *others.split())}
+    return owners | {_plain(name): name for name in label_set.columns}
+
+
+def _meaning(name: str, owners: Mapping[str, str], label_set: LabelSet) -> tuple[str, str, str]:
     """What a column means, what is wrong with its name, and what has to be noted."""
     plain, shown = _plain(name), one_line(name, max_chars=40)
+    if name in label_set.columns:
+        return name, "", ""
     if not plain:
         return LEFT_OUT, "", ""
     if name.startswith(GROUP_PREFIX):
         return _group(name.removeprefix(GROUP_PREFIX)), "", ""
-    if plain in _OWNERS:
-        return _OWNERS[plain], "", ""
-    if _BLEED.search(plain) and not _NO_BLEED.search(plain):
-        bleed = _BLEED.sub("", plain)
-        if bleed in ("", "has") or _OWNERS.get(bleed) in LABELS:
-            return _OWNERS.get(bleed, "any"), "", ""
-    if _NO_BLEED.search(plain):
+    if plain in owners:
+        return owners[plain], "", ""
+    if label_set.has_subtypes and _NO_BLEED.search(plain):
         return LEFT_OUT, f"the column {shown!r} says the opposite of any: leave it out, or turn it round", ""
+    if label_set.has_subtypes and _BLEED.search(plain):
+        bleed = _BLEED.sub("", plain)
+        if bleed in ("", "has") or owners.get(bleed) in LABELS:
+            return owners.get(bleed, "any"), "", ""
     if _IDENTITY.search(plain):
         return LEFT_OUT, "", f"the column {shown!r} may name a person and was not read"
-    if near := difflib.get_close_matches(plain, _OWNERS, n=1, cutoff=0.82):
-        meant = _OWNERS[near[0]]
+    if near := difflib.get_close_matches(plain, owners, n=1, cutoff=0.82):
+        meant = owners[near[0]]
         problem = f"has a column {shown!r}: {shown} -> {meant}? Rename it, or give --columns {meant}={shown}"
         return LEFT_OUT, problem, ""
     return _group(name), "", ""
 
 
-def _missing(names: Sequence[str], meanings: Sequence[str]) -> list[str]:
-    """What every table of labels needs and this one lacks, with columns that may be meant."""
+def _missing(
+    names: Sequence[str], meanings: Sequence[str], owners: Mapping[str, str], label_set: LabelSet
+) -> list[str]:
+    """What the table of labels needs and lacks, with columns that may be meant."""
     problems = []
-    unread = [name for name, meaning in zip(names, meanings, strict=True) if meaning not in MEANINGS]
-    for wanted, what in ((KEYS, "has no column that names the scan"), (LABELS, "has no labels")):
+    unread = [name for name, meaning in zip(names, meanings, strict=True) if meaning not in all_meanings(label_set)]
+    needed: list[tuple[Sequence[str], str]] = [(KEYS, f"has no column that names the scan ({' or '.join(KEYS)})")]
+    if label_set.is_default:
+        needed.append((LABELS, f"has no labels ({' or '.join(LABELS)})"))
+    else:
+        asked = label_set.targets if label_set.has_subtypes else label_set.columns
+        needed += [((name,), f"has no column {name}, which was asked for") for name in asked]
+    for wanted, what in needed:
         if set(wanted) & set(meanings):
             continue
-        near = [f"{one_line(name, max_chars=40)} -> {meant}?" for name in unread if (meant := _near(name, wanted))]
-        problems.append(f"{what} ({' or '.join(wanted)}){': ' if near else ''}{' '.join(near)}")
+        found = [(one_line(name, max_chars=40), _near(name, wanted, owners)) for name in unread]
+        near = [f"{name} -> {meant}?" for name, meant in found if meant]
+        problems.append(f"{what}{': ' if near else ''}{' '.join(near)}")
     return problems
 
 
-def _near(name: str, wanted: Sequence[str]) -> str:
+def _near(name: str, wanted: Sequence[str], owners: Mapping[str, str]) -> str:
+    """Which of the wanted columns a name may mean; "" for none."""
     plain = _plain(name)
     if _VAGUE.get(plain) in wanted:
         return _VAGUE[plain]
-    owners = [owner for owner, meaning in _OWNERS.items() if meaning in wanted]
-    close = difflib.get_close_matches(plain, owners, n=1)
-    return _OWNERS[close[0]] if close else ""
+    close = difflib.get_close_matches(plain, [owner for owner, meaning in owners.items() if meaning in wanted], n=1)
+    return owners[close[0]] if close else ""
 
 
 def _plain(name: str) -> str:

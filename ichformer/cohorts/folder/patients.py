@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ichformer.cohorts.spelling import one_spelling
 from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.scans import Scan
 from ichformer.errors import InputError, one_line
@@ -52,6 +53,15 @@ def find_owners(scans: Mapping[str, Scan], source: Path, patient_from: str) -> d
         else:
             owners[name] = Owner(name=scan.study_uid or name, source="study" if scan.study_uid else "guessed")
     return owners
+
+
+def series_cut_by_spelling(scans: Iterable[Scan]) -> int:
+    """How many series are read in parts because their files spell one PatientID in several ways."""
+    spellings: dict[tuple[str, str], set[str]] = {}
+    for scan in scans:
+        if isinstance(scan, Series) and scan.uid and scan.headers[0].patient_id:
+            spellings.setdefault((scan.uid, scan.study_uid), set()).add(scan.headers[0].patient_id)
+    return sum(len(set(one_spelling(ids).values())) < len(ids) for ids in spellings.values())
 
 
 def _shared_ids(scans: Iterable[tuple[str, str]]) -> set[str]:

@@ -1,6 +1,13 @@
 """Scans made worse on purpose, to measure how far a model holds: ten corruptions of five severities."""
 
 from ichformer.ct.corruptions.base import Scan
-from ichformer.ct.corruptions.registry import CORRUPTIONS, SEVERITIES, Corruption, Severity, corrupt
+from ichformer.ct.corruptions.registry import (
+    CORRUPTIONS,
+    SEVERITIES,
+    Corruption,
+    Severity,
+    corrupt,
+    register_corruption,
+)
 
-__all__ = ["CORRUPTIONS", "SEVERITIES", "Corruption", "Scan", "Severity", "corrupt"]
+__all__ = ["CORRUPTIONS", "SEVERITIES", "Corruption", "Scan", "Severity", "corrupt", "register_corruption"]

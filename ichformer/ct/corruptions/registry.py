@@ -1,4 +1,4 @@
-"""The ten corruptions by name, each with five severities: 1 is what clinics see every day, 5 is severe.
+"""Corruptions by name, each with five severities: 1 is what clinics see every day, 5 is severe. Ten come along:
 
 | corruption | what the number is | 1 | 2 | 3 | 4 | 5 |
 |---|---|---|---|---|---|---|
@@ -22,7 +22,7 @@ it draws the same for all severities of a scan, so that severities differ in not
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -37,9 +37,15 @@ from ichformer.ct.corruptions.slabs import missing_slices, thickness
 from ichformer.ct.corruptions.spectrum import dose_noise, kernel
 from ichformer.ct.corruptions.values import hu_shift, window_error
 from ichformer.ct.volume import Volume
+from ichformer.errors import InputError
+from ichformer.registry import Registry
 
 Severity = Literal[1, 2, 3, 4, 5]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
+
+Apply = Callable[[Scan, float, np.random.Generator], Scan]
+"""From a scan, a level and a source of random numbers to a scan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +53,17 @@ class Corruption:
     """A way to make a scan worse.
 
     Attributes:
-      apply: from a scan, a level and a source of random numbers to a scan.
+      apply: makes a scan worse by a level.
       unit: what the level is.
       levels: of the severities 1 to 5.
     """
 
-    apply: Callable[[Scan, float, np.random.Generator], Scan]
+    apply: Apply
     unit: str
     levels: tuple[float, float, float, float, float]
 
 
-CORRUPTIONS: dict[str, Corruption] = {
+_OWN: Mapping[str, Corruption] = {
     "dose_noise": Corruption(apply=dose_noise, unit="HU of noise", levels=(4, 7, 10.5, 15.5, 22)),
     "kernel": Corruption(apply=kernel, unit="times the MTF at 3 lp/cm", levels=(1.2, 1.5, 2, 2.8, 4)),
     "thickness": Corruption(apply=thickness, unit="times as thick", levels=(1.25, 1.5, 2, 2.5, 3)),
@@ -69,7 +75,43 @@ CORRUPTIONS: dict[str, Corruption] = {
     "missing_slices": Corruption(apply=missing_slices, unit="share of slices", levels=(0.05, 0.1, 0.2, 0.35, 0.5)),
     "window_error": Corruption(apply=window_error, unit="HU of window", levels=(1000, 400, 200, 120, 80)),
 }
-"""Name -> corruption, in the order of the table above."""
+
+CORRUPTIONS: Registry[Corruption] = Registry("corruption", lambda: _OWN)
+"""Every corruption by name: those of the table above in its order, then those of others."""
+
+
+def register_corruption(
+    *, unit: str, levels: tuple[float, float, float, float, float], name: str | None = None
+) -> Callable[[Apply], Apply]:
+    """Makes a corruption known by name, to ``corrupt`` and to ``ichformer robustness``.
+
+    Example:
+      >>> @register_corruption(unit="HU of drift", levels=(2, 4, 8, 16, 32))
+      ... def drift(scan, level, rng):
+      ...     return scan.with_hu(scan.volume.hu + rng.uniform(-level, level))
+      >>> CORRUPTIONS["drift"].levels
+      (2, 4, 8, 16, 32)
+
+    Args:
+      unit: what a level is, in words.
+      levels: of the severities 1 to 5, from mild to severe.
+      name: what to call it; the name of the function by default.
+
+    Returns:
+      A decorator of a function that obeys ``Apply``.
+
+    Raises:
+      InputError: another corruption has that name, it is no name, or there are not five levels.
+    """
+    if len(levels) != len(SEVERITIES):
+        raise InputError(f"found {len(levels)} levels", where="levels", mend="give five, of the severities 1 to 5")
+
+    def register(apply: Apply) -> Apply:
+        corruption = Corruption(apply=apply, unit=unit, levels=levels)
+        CORRUPTIONS.add(name or apply.__name__, corruption, maker=apply)
+        return apply
+
+    return register
 
 
 def corrupt(

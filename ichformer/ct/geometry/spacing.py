@@ -73,15 +73,17 @@ def even_slices(volume: Volume, spacing_mm: float) -> tuple[Volume, Float64[np.n
 
 
 def labels_of_slabs(
-    labels: Float32[np.ndarray, "s labels"], weights: Float64[np.ndarray, "n s"]
+    labels: Float32[np.ndarray, "s labels"], weights: Float64[np.ndarray, "n s"], *, num_targets: int = 0
 ) -> Float32[np.ndarray, "n labels"]:
     """Labels of resampled slices, from the old slices that make up much of each new one.
 
     Positive where one of those is. Otherwise unknown where one of those is unknown, as it may hold the bleed. Negative
-    where all of them are.
+    where all of them are. A target is known where it is the same in all of those, as nobody can say whether the numbers
+    of slices add up.
 
     Args:
       labels: of the old slices, NaN where unknown.
+      num_targets: the last so many columns are targets, not labels.
       weights: how much of each old slice is in each new one. An old slice makes up much of a new one where it weighs at
         least half of what the heaviest does.
     """
@@ -89,7 +91,12 @@ def labels_of_slabs(
     is_positive = (much & (labels == 1)).any(1)
     is_unknown = (much & np.isnan(labels)).any(1)
     largest = np.where(much & ~np.isnan(labels), labels, 0).max(1)
-    return np.where(is_unknown & ~is_positive, np.nan, largest).astype(np.float32)
+    found = np.where(is_unknown & ~is_positive, np.nan, largest)
+    if num_targets:
+        targets = labels[:, -num_targets:]
+        highest, lowest = np.where(much, targets, -np.inf).max(1), np.where(much, targets, np.inf).min(1)
+        found[:, -num_targets:] = np.where(highest == lowest, highest, np.nan)
+    return found.astype(np.float32)
 
 
 def slab_weights(

@@ -18,10 +18,12 @@ from ichformer.evaluation.tables.table import (
     SCAN_ID,
     WEIGHT,
     columns,
+    output_columns,
+    predicted_column,
     reasons_of,
     scaled_weights,
     score_column,
-    score_columns,
+    target_names,
 )
 
 MAX_TEXT_CHARS = 4096
@@ -63,7 +65,8 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
         of two sites, in two groups or, where it has no row of its own, of two weights; numbers for groups; a text
         longer than ``MAX_TEXT_CHARS``.
     """
-    if not labels or len(set(labels)) < len(labels):
+    targets = target_names(table, labels)
+    if not (labels or targets) or len(set(labels)) < len(labels):
         raise InputError(f"found {' '.join(labels) or 'none'}", where="labels", mend="name one or more, each once")
     if reserved := set(labels) & {*ID_COLUMNS, WEIGHT, NOT_SCORED}:
         raise InputError("means something else", where=f"label {min(reserved)}", mend="give the label another name")
@@ -86,6 +89,8 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
     _check_spelling(table, where)
     for label in labels:
         _check_values(table, label, where)
+    for target in targets:
+        _check_target(table, target, where)
     _check_not_scored(table, labels, where)
     _check_any(table, labels, where)
     if WEIGHT in table:
@@ -140,8 +145,19 @@ def _check_values(table: pd.DataFrame, label: str, where: object) -> None:
         )
 
 
+def _check_target(table: pd.DataFrame, target: str, where: object) -> None:
+    for name in (target, predicted_column(target)):
+        is_number = pd.api.types.is_numeric_dtype(table[name])
+        if not is_number or np.isinf(table[name].to_numpy(np.float64)).any():
+            raise InputError(
+                "holds something else than finite numbers",
+                where=f"{where}, column {one_line(name)}",
+                mend="give numbers, or nothing where unknown",
+            )
+
+
 def _check_not_scored(table: pd.DataFrame, labels: tuple[str, ...], where: object) -> None:
-    complete = ~table[score_columns(labels)].isna().to_numpy().any(1)
+    complete = ~table[output_columns(table, labels)].isna().to_numpy().any(1)
     wrong = complete & (reasons_of(table) != "")
     if wrong.any():
         raise InputError(

@@ -14,7 +14,15 @@ from ichformer.cohorts.index import group_columns
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.tables.checks import check_columns, check_predictions
 from ichformer.evaluation.tables.parquet import read_parquet
-from ichformer.evaluation.tables.table import ID_COLUMNS, NOT_SCORED, WEIGHT, score_column, table_columns
+from ichformer.evaluation.tables.table import (
+    ID_COLUMNS,
+    NOT_SCORED,
+    WEIGHT,
+    predicted_column,
+    score_column,
+    table_columns,
+    target_names,
+)
 from ichformer.files.csv_fields import csv_bytes
 from ichformer.files.writing import write_bytes
 
@@ -48,7 +56,8 @@ def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = 
     table = table.rename(columns=str.strip)
     check_columns(list(table), needed, where=path)
     table = table.apply(lambda column: column.str.strip())
-    numeric = [*labels, *map(score_column, labels), WEIGHT]
+    targets = target_names(table, labels)
+    numeric = [*labels, *map(score_column, labels), *targets, *map(predicted_column, targets), WEIGHT]
     absent = [name for name in ID_COLUMNS if name not in table]
     numbers = {name: _numbers(table, name, path, decimal_comma=decimal_comma) for name in numeric if name in table}
     names = [name for name in (*ID_COLUMNS, NOT_SCORED, *group_columns(table)) if name in table]

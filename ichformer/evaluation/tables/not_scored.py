@@ -9,7 +9,13 @@ from jaxtyping import Shaped
 
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.tables.table import LevelName, reasons_of, rows_of_levels, score_columns
+from ichformer.evaluation.tables.table import (
+    LevelName,
+    output_columns,
+    reasons_of,
+    rows_of_levels,
+    score_columns,
+)
 
 MAX_REASONS = 20
 """Of more reasons than this the rarest are counted as one."""
@@ -49,7 +55,7 @@ def not_scored(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS) -> tupl
     for name, rows in rows_of_levels(table, labels)[0].items():
         missing, reasons = rows[score_columns(labels)].isna().to_numpy(), reasons_of(rows)
         truth = rows[list(labels)].to_numpy()
-        whole = missing.all(1)
+        whole = rows[output_columns(table, labels)].isna().to_numpy().all(1)
         columns = {"": (whole, (truth == 1).any(1))}
         columns |= {label: (missing[:, i] & ~whole, truth[:, i] == 1) for i, label in enumerate(labels)}
         for label, (lacks, positive) in columns.items():
@@ -74,6 +80,6 @@ def _shown_reasons(reasons: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"
 
 def check_scored(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, where: object = "predictions") -> None:
     """InputError where a checked table has no score at all: there is nothing to judge."""
-    if table[score_columns(labels)].isna().to_numpy().all():
+    if table[output_columns(table, labels)].isna().to_numpy().all():
         reasons = "; ".join(map(one_line, dict.fromkeys(_shown_reasons(reasons_of(table)))))
         raise InputError(f"not one row was scored ({reasons})", where=where, mend="judge scans that the model can read")

@@ -3,7 +3,8 @@
 One row a slice, and one row a scan with an empty ``slice``. Where no scan rows are there, a scan's label and score are
 the maximum over its slices. A column ``weight`` says how much a row counts. Columns named ``group_...`` (``group_sex``,
 ``group_age``) sort the scans into subgroups. A column ``not_scored`` says why scores of a row are missing: a scan in
-which no brain was found has a reason in place of scores, and is in no figure.
+which no brain was found has a reason in place of scores, and is in no figure. A column ``pred_volume_ml`` holds
+predictions of the quantity in the column ``volume_ml``, a regression target.
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,9 @@ Only ratios matter: every figure stays as it is where all weights are doubled.""
 
 NOT_SCORED = "not_scored"
 """A column of text: why a row has no score for some or all labels, "" where it has every score."""
+
+PREDICTED_PREFIX = "pred_"
+"""Of the names of columns with predicted quantities."""
 
 ROW_ID = ["patient", "study", "series", "slice"]
 """The columns that tell the rows apart."""
@@ -77,6 +81,21 @@ def score_columns(labels: tuple[str, ...] = LABELS) -> list[str]:
     return [score_column(label) for label in labels]
 
 
+def predicted_column(target: str) -> str:
+    """Name of the column with the predicted values of a regression target."""
+    return f"{PREDICTED_PREFIX}{target}"
+
+
+def target_names(table: pd.DataFrame, labels: tuple[str, ...] = LABELS) -> tuple[str, ...]:
+    """The regression targets of a table: columns of true values that have one of predicted values beside them."""
+    return tuple(name for name in map(str, table) if predicted_column(name) in table and name not in labels)
+
+
+def output_columns(table: pd.DataFrame, labels: tuple[str, ...] = LABELS) -> list[str]:
+    """Names of the columns with what a model gave: scores of labels, then predictions of targets."""
+    return [*score_columns(labels), *map(predicted_column, target_names(table, labels))]
+
+
 def columns(labels: tuple[str, ...] = LABELS) -> list[str]:
     """The columns of a table of predictions, in order."""
     return [*ID_COLUMNS, *labels, *score_columns(labels)]
@@ -85,7 +104,8 @@ def columns(labels: tuple[str, ...] = LABELS) -> list[str]:
 def table_columns(table: pd.DataFrame, labels: tuple[str, ...] = LABELS) -> list[str]:
     """The columns of a table that count, in order."""
     optional = [name for name in (WEIGHT, NOT_SCORED) if name in table]
-    return [*columns(labels), *optional, *group_columns(table)]
+    targets = target_names(table, labels)
+    return [*columns(labels), *targets, *map(predicted_column, targets), *optional, *group_columns(table)]
 
 
 def choose_split(table: pd.DataFrame, split: str | None, *, where: object) -> pd.DataFrame:

@@ -1,7 +1,7 @@
-"""The encoders of a slice by name: what hybrid, cnn2d and cnn_gru are built on."""
+"""Encoders of a slice by name: hybrid, cnn2d and cnn_gru are built on them."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,8 +16,9 @@ from ichformer.models.encoders.maxvit import MaxViT
 from ichformer.models.encoders.residual import ResidualEncoder
 from ichformer.models.encoders.resnet import ResNet
 from ichformer.models.layers.channel_norm import Norm
+from ichformer.registry import Registry
 
-ENCODERS: dict[str, Callable[..., nn.Module]] = {
+_OWN: Mapping[str, Callable[..., nn.Module]] = {
     "residual_nano": partial(ResidualEncoder, widths=(16, 32, 64), blocks=1),
     "residual_ti": partial(ResidualEncoder, widths=(32, 64, 128, 256), blocks=2),
     "residual_s": partial(ResidualEncoder, widths=(64, 128, 256, 512), blocks=2),
@@ -32,6 +33,8 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "efficientnet_lite1": partial(EfficientNet, stages=lite_stages(width=1.0, depth=1.1)),
     "efficientnet_lite2": partial(EfficientNet, stages=lite_stages(width=1.1, depth=1.2)),
 }
+
+ENCODERS: Registry[Callable[..., nn.Module]] = Registry("encoder", lambda: _OWN)
 """Each makes ``encoder(x [N,H,W,C] in [0, 1], train=...) -> [N,h,w,D]`` for slices of any size."""
 
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
@@ -62,13 +65,9 @@ def register_encoder(build: Build) -> Build:
         has the fields ``norm`` and ``drop_path``, ``build_encoder`` sets them.
 
     Raises:
-      InputError: another encoder has that name.
+      InputError: another encoder has that name, or it is no name.
     """
-    name = build.__name__
-    there: Any = ENCODERS.get(name)
-    if there is not None and getattr(there, "__qualname__", "") != build.__qualname__:
-        raise InputError("another encoder has this name", where=name, mend="give it another name")
-    ENCODERS[name] = build
+    ENCODERS.add(build.__name__, build, maker=build)
     return build
 
 
@@ -81,9 +80,7 @@ def build_encoder(name: str, *, norm: Norm = "group", drop_path: float = 0.0, dt
       drop_path: of a ConvNeXt, MaxViT or EfficientNet: chance that the last block's branch is left out in training.
       dtype: of the computation; parameters stay float32.
     """
-    if name not in ENCODERS:
-        raise InputError("there is no such encoder", where=name, mend=f"choose one of {', '.join(ENCODERS)}")
-    encoder = ENCODERS[name](dtype=dtype)
+    encoder = ENCODERS.find(name)(dtype=dtype)
     asked: dict[str, Any] = {
         option: value
         for option, value, neutral in (("norm", norm, "group"), ("drop_path", drop_path, 0.0))

@@ -20,24 +20,29 @@ class Augmentation:
     """How much is changed; every 0 switches its change off.
 
     Attributes:
-      flip: chance of a left-right flip.
-      rotate_deg: largest rotation in the plane, either way.
-      scale: largest relative change of size in the plane, either way.
-      shift: largest shift in the plane, as a part of the picture's side.
-      noise_hu: largest standard deviation of added white noise.
-      offset_hu: largest shift of the whole scan's HU, either way.
-      gain: largest relative change of contrast about water, either way.
-      kernel: largest change of the reconstruction kernel, softer or sharper; 1 takes away, or adds again, all that a
-        Gaussian of one pixel blurs.
-      thicken_mm: largest spacing that neighbouring slices may be averaged to; scans that are thicker stay as they are.
-      drop_slices: chance of each slice to be missing.
-      reverse_slices: chance that the slices come from top to bottom.
-      cutout: largest side of a rectangle of air, as a part of the picture's side, at most 0.25. Where a mask shows that
-        it hides a bleed, the slice's positive labels become unknown.
-      mixup: both parameters of the beta distribution that a batch's share of mixing is drawn from.
+      flip: Chance that left and right are exchanged, 0 to 1.
+      rotate_deg: Largest rotation in the plane of a slice, either way, in degrees.
+      scale: Largest relative change of size in the plane, either way; 0.1 is 10 %.
+      shift: Largest shift in the plane, as a share of the side of the picture.
+      noise_hu: Largest standard deviation of added white noise, in HU.
+      offset_hu: Largest shift of the whole scan in HU, either way, as scanners differ in their calibration.
+      gain: Largest relative change of contrast about the value of water, either way; 0.05 is 5 %.
+      kernel: Largest change of the reconstruction kernel, softer or sharper. 1 takes away, or adds again, all that a
+        Gaussian of one pixel blurs. Raise it where scanners differ in sharpness.
+      thicken_mm: Largest distance of slices, in mm, that neighbouring slices may be averaged to. Scans with thicker
+        slices stay as they are. Raise it where protocols differ in thickness.
+      drop_slices: Chance that a slice is missing, for each slice, 0 to 1.
+      reverse_slices: Chance that the slices come from top to bottom, 0 to 1. Set it where the order of slices is not
+        known.
+      cutout: Largest side of a rectangle that is replaced by air, as a share of the side of the picture, at most 0.25.
+        If a mask shows that it hides a bleed, the positive labels and all targets of the slice become
+        unknown.
+      mixup: Both parameters of the beta distribution that a batch draws its share of mixing from, such as 0.2. Two
+        scans and their labels are then averaged with this share.
 
-    A scan of which a part is missing is positive only if a slice that is left is. Where labels are known of whole scans
-    only (``known_labels.whole_rows``), nobody could say so: there ``drop_slices`` and ``cutout`` change nothing.
+    A scan of which a part is missing is positive only if a slice that is left is. Where labels or targets are known of
+    whole scans only (``known_labels.whole_rows``), nobody could say so: there ``drop_slices`` and ``cutout`` change
+    nothing.
     """
 
     flip: float = 0.5

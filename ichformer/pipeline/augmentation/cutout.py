@@ -26,7 +26,8 @@ def cut_out(sample: Sample, hole: tuple[slice, slice]) -> Sample:
     """Air in the hole, no mask there, and no box of which more than half is hidden.
 
     In a slice where the hole hides more than half of what the mask or one of the boxes shows of a bleed, the positive
-    labels become unknown. Where there is neither mask nor box all labels stay: hence ``LARGEST_SIDE``.
+    labels become unknown, and so do all targets. Where there is neither mask nor box all of them stay: hence
+    ``LARGEST_SIDE``.
     """
     hu = sample.hu.copy()
     hu[:, *hole] = AIR_HU
@@ -41,7 +42,9 @@ def cut_out(sample: Sample, hole: tuple[slice, slice]) -> Sample:
         covered = _is_covered(boxes, hole)
         hidden[boxes[covered, 0].astype(int)] = True
         boxes = boxes[~covered]
-    labels = np.where(hidden[:, None] & (sample.slice_labels > 0), np.float32(np.nan), sample.slice_labels)
+    is_target = np.arange(sample.slice_labels.shape[1]) >= sample.slice_labels.shape[1] - sample.num_targets
+    in_doubt = hidden[:, None] & ((sample.slice_labels > 0) | is_target)
+    labels = np.where(in_doubt, np.float32(np.nan), sample.slice_labels)
     return replace(sample, hu=hu, slice_labels=labels, mask=mask, boxes=boxes)
 
 

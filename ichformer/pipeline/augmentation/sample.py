@@ -1,9 +1,12 @@
 """A scan, or a run of its slices, on its way through the random changes: pixels and all that has to move with them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int16, UInt8
+
+from ichformer.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -13,10 +16,11 @@ class Sample:
     Attributes:
       hu: [S,H,W].
       spacing_mm: (z, y, x).
-      slice_labels: [S,6] in the order of ``LABELS``, NaN where unknown.
+      slice_labels: [S,L] in the order of ``LabelSet.columns``, NaN where unknown.
       mask: [S,H,W], 0 for no bleed; None where there is none.
       boxes: one row a box: slice, top, left, bottom, right, label (its place in ``LABELS``); None where there are none.
         Edges are in pixels from the upper left corner of the picture, so that a box round all of it is 0, 0, H, W.
+      num_targets: the last so many columns of ``slice_labels`` are targets, not labels.
     """
 
     hu: Int16[np.ndarray, "s h w"]
@@ -24,3 +28,27 @@ class Sample:
     slice_labels: Float32[np.ndarray, "s labels"]
     mask: UInt8[np.ndarray, "s h w"] | None = None
     boxes: Float32[np.ndarray, "n 6"] | None = None
+    num_targets: int = 0
+
+
+Change = Callable[[Sample, np.random.Generator], Sample]
+"""A random change of somebody else's: of a scan and a source of random numbers, the same sizes again."""
+
+
+def apply_change(change: Change, sample: Sample, rng: np.random.Generator) -> Sample:
+    """The changed sample; InputError where the change gives something else than a sample of the same sizes."""
+    changed = change(sample, rng)
+    where = f"augment={getattr(change, '__qualname__', type(change).__name__)}"
+    if not isinstance(changed, Sample):
+        raise InputError(
+            f"gave a {type(changed).__name__}", where=where, mend="return a Sample, such as dataclasses.replace(sample)"
+        )
+    for name in ("hu", "slice_labels"):
+        there, wanted = getattr(changed, name), getattr(sample, name)
+        if (there.shape, there.dtype) != (wanted.shape, wanted.dtype):
+            raise InputError(
+                f"gave {name} as {there.dtype} of {list(there.shape)}, expected {wanted.dtype} of {list(wanted.shape)}",
+                where=where,
+                mend="keep sizes and dtypes",
+            )
+    return changed

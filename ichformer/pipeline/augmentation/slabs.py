@@ -101,8 +101,9 @@ def arrange(sample: Sample, plan: SlicePlan) -> Sample:
 def thicken(sample: Sample, per_slab: int) -> Sample:
     """Every ``per_slab`` neighbours as their mean, which is what a scanner's thicker slice is.
 
-    A slab's label is the largest of its slices', unknown where one is unknown and none positive; so is its mask. Boxes
-    of all its slices stay. The number of slices has to be a multiple of ``per_slab``.
+    A slab's label is the largest of its slices', unknown where one is unknown and none positive; so is its mask. Its
+    target is that of its slices where they agree, else unknown: nobody can say whether the numbers of slices add up.
+    Boxes of all its slices stay. The number of slices has to be a multiple of ``per_slab``.
     """
     dz_mm, dy_mm, dx_mm = sample.spacing_mm
     grid = (-1, per_slab, *sample.hu.shape[1:])
@@ -114,7 +115,9 @@ def thicken(sample: Sample, per_slab: int) -> Sample:
         sample,
         hu=np.rint(sample.hu.reshape(grid).mean(1, dtype=np.float32)).astype(np.int16),
         spacing_mm=(dz_mm * per_slab, dy_mm, dx_mm),
-        slice_labels=_largest(sample.slice_labels.reshape(-1, per_slab, sample.slice_labels.shape[1])),
+        slice_labels=_merge_labels(
+            sample.slice_labels.reshape(-1, per_slab, sample.slice_labels.shape[1]), sample.num_targets
+        ),
         mask=None if sample.mask is None else sample.mask.reshape(grid).max(1),
         boxes=boxes,
     )
@@ -143,6 +146,13 @@ def _random_slab(n_slices: int, rng: np.random.Generator, *, spacing_z_mm: float
     return int(rng.integers(1, max(most, 1) + 1))
 
 
-def _largest(labels: Float32[np.ndarray, "n per_slab labels"]) -> Float32[np.ndarray, "n labels"]:
+def _merge_labels(
+    labels: Float32[np.ndarray, "n per_slab labels"], num_targets: int
+) -> Float32[np.ndarray, "n labels"]:
     known = np.where(np.isnan(labels), np.float32(-1), labels).max(1)
-    return np.where((known < 1) & np.isnan(labels).any(1), np.float32(np.nan), known)
+    merged = np.where((known < 1) & np.isnan(labels).any(1), np.float32(np.nan), known)
+    if num_targets:
+        targets = labels[..., -num_targets:]
+        agree = (targets == targets[:, :1]).all(1)
+        merged[:, -num_targets:] = np.where(agree, targets[:, 0], np.float32(np.nan))
+    return merged

@@ -1,57 +1,39 @@
 """From a Study index to a store: every series read, brought to one size, and written as a record, once."""
 
-import contextlib
-import hashlib
 import json
 import os
 import sys
-import threading
-import uuid
 from concurrent.futures import Executor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from array_record.python.array_record_module import ArrayRecordWriter
 from tqdm import tqdm
 
-from ichformer import LABELS
 from ichformer.cohorts.index import PATH_COLUMNS, check_index
-from ichformer.cohorts.reading import Place, read_place
-from ichformer.ct.fingerprint import fingerprint
 from ichformer.ct.io.display import WindowHU
-from ichformer.ct.known_words import without_free_text
-from ichformer.errors import InputError, one_line
+from ichformer.errors import InputError
 from ichformer.files.lease import Lease, hold
-from ichformer.files.writing import text_path, write_text
+from ichformer.files.writing import write_text
+from ichformer.labels import SIX, LabelSet
 from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.pipeline.preparation.facts import ScanFacts, complete_facts, describe_scan
-from ichformer.pipeline.preparation.masks import read_mask
-from ichformer.pipeline.preparation.recipe import prepare_scan
-from ichformer.pipeline.preparation.rejects import Reject, full_reason, reason_without_names, say_rejects, write_rejects
-from ichformer.pipeline.preparation.tasks import Opened, Task, list_tasks
+from ichformer.pipeline.preparation.facts import ScanFacts, complete_facts
+from ichformer.pipeline.preparation.rejects import Reject, say_rejects, write_rejects
+from ichformer.pipeline.preparation.shards import FACTS, check_outcome, has_size, prepare_one, reject_task
+from ichformer.pipeline.preparation.tasks import Opened, list_tasks
 from ichformer.pipeline.preparation.workers import run_all
+from ichformer.pipeline.store.index_file import INDEX_NAME, SHARD_FOLDER, StoreIndex, index_values, read_store_index
 from ichformer.pipeline.store.pseudonyms import Naming, choose_key, is_private, with_pseudonyms
-from ichformer.pipeline.store.records import (
-    INDEX_NAME,
-    SHARD_FOLDER,
-    STORE_VERSION,
-    PreparedScan,
-    Store,
-    decode_record,
-    encode_record,
-    read_shard,
-    read_store_index,
-    shard_path,
-)
+from ichformer.pipeline.store.records import Store
 
 
 def prepare(
     index: pd.DataFrame,
     out: Path | str,
     *,
+    label_set: LabelSet = SIX,
     config: PrepareConfig = PrepareConfig(),
     window_hu: WindowHU | None = None,
     executor: Executor | None = None,
@@ -71,6 +53,7 @@ def prepare(
     Args:
       index: Study index.
       out: the store's folder.
+      label_set: its labels and targets; has to be the same as before where the store exists.
       config: has to be the same as before where the store exists.
       window_hu: for display pictures, the HU that black and white stand for; estimated for each scan where None.
       executor: where to work, such as that of ``cluster_executor``; a pool of processes by default. A process prepares
@@ -81,14 +64,15 @@ def prepare(
       progress: show a bar with an ETA on standard error, and name there what was left out.
 
     Raises:
-      InputError: a bad index, configuration, key or table of slice labels, a store of another configuration or naming
-        or one that another preparation is writing (``lease``), nowhere to write, or no series that could be read.
+      InputError: a bad index, configuration, key or table of slice labels, a store of another configuration, naming
+        or label set or one that another preparation is writing (``lease``), nowhere to write, or no series that could
+        be read.
     """
-    check_index(index)
+    check_index(index, label_set=label_set)
     out = Path(out).absolute()  # a cluster's workers may run in another folder
     with hold(out, what="preparation") as lease:
         key_file = None if patient_key is None else Path(patient_key)
-        opened = _open_folder(index, out, config, key_file, with_uids=with_uids)
+        opened = _open_folder(index, out, config, key_file, label_set, with_uids=with_uids)
         return _prepare_held(opened, config, window_hu, executor, workers, progress=progress, lease=lease)
 
 
@@ -107,22 +91,22 @@ def _prepare_held(
     tasks = list(list_tasks(opened, config, window_hu))
     facts: dict[str, dict[str, Any]] = {}
     for task in tasks:
-        if task.shard in known and _has_size(task, known[task.shard]["bytes"]):
-            facts[task.name] = {name: known[task.shard][name] for name in _FACTS}
+        if task.shard in known and has_size(task, known[task.shard]["bytes"]):
+            facts[task.name] = {name: known[task.shard][name] for name in FACTS}
     todo = [task for task in tasks if task.name not in facts]
     described: dict[str, ScanFacts] = {}
     rejects: list[Reject] = []
-    outcomes = run_all(_prepare_one, todo, executor=executor, workers=workers or os.cpu_count() or 1)
+    outcomes = run_all(prepare_one, todo, executor=executor, workers=workers or os.cpu_count() or 1)
     with tqdm(total=len(todo), desc="prepare", unit="scan", disable=not (progress and todo), file=sys.stderr) as bar:
         for task, outcome in outcomes:
             lease.confirm()
             if outcome is None:
-                outcome = _reject(task, InputError(_KILLED, where=task.path, mend=_LESS))
+                outcome = reject_task(task, InputError(_KILLED, where=task.path, mend=_LESS))
             if isinstance(outcome, Reject):
                 rejects.append(outcome)
                 bar.set_postfix(rejected=len(rejects), refresh=False)
             else:
-                _check_outcome(outcome, task)
+                check_outcome(outcome, task)
                 facts[task.name], described[outcome[0]["sha256"]] = outcome
             bar.update()
 
@@ -134,7 +118,11 @@ def _prepare_held(
     ]
     lease.confirm()
     write_rejects(rejects, named["path"].tolist(), out)
-    _write_index(out, config, opened.naming, sorted(entries, key=lambda entry: entry["series"]))
+    entries.sort(key=lambda entry: entry["series"])
+    _write_index(
+        out,
+        StoreIndex(config=asdict(config), naming=opened.naming, entries=entries, label_set=opened.label_set),
+    )
     for left_by_the_killed in (out / SHARD_FOLDER).glob(".*.tmp"):
         left_by_the_killed.unlink(missing_ok=True)
     if progress:
@@ -147,157 +135,41 @@ def _prepare_held(
 _KILLED = "its process was killed whenever it was tried; the memory may not suffice for it"
 _LESS = "prepare it with fewer --workers, or on a larger machine"
 
-_FACTS = {
-    "n_slices": int,
-    "height": int,
-    "width": int,
-    "has_mask": bool,
-    "pixels": str,
-    "bytes": int,
-    "sha256": str,
-}
-"""What the index says of a shard, found out when it is written, and of which type it is."""
-
-
-def _check_outcome(outcome: object, task: Task) -> None:
-    """InputError where a worker says what none of ours says: those of a cluster may be other programs elsewhere."""
-    match outcome:
-        case (dict() as facts, ScanFacts()) if {name: type(value) for name, value in facts.items()} == _FACTS:
-            if _has_size(task, facts["bytes"]):
-                return
-            what = "a worker says that it wrote this shard, but it is not there in full"
-            mend = "let all workers see the store's folder under the same path, and run the same command again"
-        case _:
-            what = f"a worker answered with something else than facts ({one_line(type(outcome).__name__)})"
-            mend = "give all workers the same ichformer, and run the same command again"
-    raise InputError(what, where=shard_path(task.out, task.shard), mend=mend)
-
-
-_ONE_AT_A_TIME = threading.Lock()
-"""pydicom's settings and Python's filters of warnings belong to the process, not to a thread."""
-
-
-def _prepare_one(task: Task) -> tuple[dict[str, Any], ScanFacts] | Reject:
-    """What index and card say of the task's shard, made unless it is there; or why the series is left out."""
-    with _ONE_AT_A_TIME:
-        return _shard_or_reject(task)
-
-
-def _shard_or_reject(task: Task) -> tuple[dict[str, Any], ScanFacts] | Reject:
-    path = shard_path(task.out, task.shard)
-    if path.is_file():
-        with contextlib.suppress(InputError):  # damaged: it is made anew
-            record = read_shard(path)
-            return _facts_of(path, record, decode_record(record, where=path))
-    try:
-        scan = _read_scan(task)
-        record = encode_record(scan)
-    except Exception as error:  # one series must not stop a night's work, whatever a library makes of it
-        return _reject(task, error)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # machines may share process ids
-    try:
-        # Uncompressed, as the frames are compressed already.
-        writer = ArrayRecordWriter(os.fsencode(temporary), "group_size:1,uncompressed")
-        writer.write(record)
-        writer.close()
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"cannot be written ({error})", where=path, mend="free some space and run again") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return _facts_of(path, record, scan)
-
-
-def _reject(task: Task, error: Exception) -> Reject:
-    return Reject(
-        name=task.name,
-        number=task.number,
-        path=task.path,
-        reason=full_reason(error, text_path(task.path)),
-        reason_without_names=reason_without_names(error, text_path(task.path)) if task.hides_names else "",
-    )
-
-
-def _read_scan(task: Task) -> PreparedScan:
-    place = Place(series=task.series, path=task.path, files=task.files)
-    volume = read_place(place, missing=task.config.missing, window_hu=task.window_hu)
-    mask = read_mask(task.mask, volume) if task.mask else None
-    unknown = (np.nan,) * len(LABELS)
-    slice_labels = np.array([task.slice_labels.get(name, unknown) for name in volume.source], np.float32)
-    if task.slice_labels and not set(volume.source) & task.slice_labels.keys():
-        raise InputError(
-            f"none of its slices has one of the {len(task.slice_labels)} slice labels", where=task.path, mend=_NAMES
-        )
-    if task.is_private:
-        # Numbers of slices, the lowest first, name them well enough within a scan.
-        source = tuple(f"{s:04d}" for s in range(len(volume.hu))) if task.hides_names else volume.source
-        volume = replace(volume, source=source, audit=without_free_text(volume.audit))
-    scan_labels = np.array(task.scan_labels, np.float32)
-    if ((slice_labels == 1).any(0) & (scan_labels == 0)).any():
-        raise InputError("a slice is positive, the scan is not", where=task.path, mend="correct the labels")
-    scan = PreparedScan(
-        volume=volume, slice_labels=slice_labels, scan_labels=scan_labels, mask=mask, pixels=fingerprint(volume.hu)
-    )
-    scan = prepare_scan(scan, task.config)
-    if any(note.code == "brain_not_found" for note in scan.volume.audit.notes):
-        raise InputError("no brain can be found in it", where=task.path, mend="prepare it with keep set to head")
-    return scan
-
-
-_NAMES = "name slices by SOPInstanceUID, or by file name where the files have none"
-
-
-def _facts_of(path: Path, record: bytes, scan: PreparedScan) -> tuple[dict[str, Any], ScanFacts]:
-    n_slices, height, width = scan.volume.hu.shape
-    entry = {
-        "n_slices": n_slices,
-        "height": height,
-        "width": width,
-        "has_mask": scan.mask is not None,
-        "pixels": scan.pixels,
-        "bytes": path.stat().st_size,
-        "sha256": hashlib.sha256(record).hexdigest(),
-    }
-    return entry, describe_scan(scan)
-
 
 def _open_folder(
-    index: pd.DataFrame, out: Path, config: PrepareConfig, key_file: Path | None, *, with_uids: bool
+    index: pd.DataFrame,
+    out: Path,
+    config: PrepareConfig,
+    key_file: Path | None,
+    label_set: LabelSet,
+    *,
+    with_uids: bool,
 ) -> Opened:
     """The store's folder, made where there was none, with the key of its pseudonyms."""
     earlier = read_store_index(out / INDEX_NAME) if (out / INDEX_NAME).exists() else None
-    if earlier is not None and earlier[0] != asdict(config):
-        raise InputError(
-            f"the store was made with {earlier[0]}, not {asdict(config)}",
-            where=out,
-            mend="name another folder, or delete this one",
-        )
+    if earlier is not None:
+        for before, now in ((earlier.config, asdict(config)), (asdict(earlier.label_set), asdict(label_set))):
+            if before != now:
+                mend = "name another folder, or delete this one"
+                raise InputError(f"the store was made with {before}, not {now}", where=out, mend=mend)
     try:
         (out / SHARD_FOLDER).mkdir(parents=True, exist_ok=True)
         key, naming, named = b"", Naming(), index
         if is_private(index["cohort"]).any():
-            recorded = None if earlier is None else earlier[1]
+            recorded = None if earlier is None else earlier.naming
             key, naming = choose_key(out, given=key_file, with_uids=with_uids, recorded=recorded)
             named = with_pseudonyms(index, key, with_uids=with_uids)
         if earlier is None:
-            _write_index(out, config, naming, None)
+            _write_index(out, StoreIndex(config=asdict(config), naming=naming, entries=None, label_set=label_set))
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=out, mend="name a folder of your own") from None
-    known = {} if earlier is None else {entry["shard"]: entry for entry in earlier[2] or ()}
-    return Opened(out=out, index=index, named=named, key=key, naming=naming, known=known)
+    known = {} if earlier is None else {entry["shard"]: entry for entry in earlier.entries or ()}
+    return Opened(out=out, index=index, named=named, key=key, naming=naming, known=known, label_set=label_set)
 
 
-def _has_size(task: Task, n_bytes: int) -> bool:
-    path = shard_path(task.out, task.shard)
-    return path.is_file() and path.stat().st_size == n_bytes
-
-
-def _write_index(out: Path, config: PrepareConfig, naming: Naming, entries: list[dict[str, Any]] | None) -> None:
-    values: dict[str, Any] = {"schema": STORE_VERSION, "config": asdict(config), "series": entries}
-    if naming.patient_key:
-        values["names"] = naming.to_json()
+def _write_index(out: Path, index: StoreIndex) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", out / INDEX_NAME)
+    write_text(json.dumps(index_values(index), indent=1, allow_nan=False) + "\n", out / INDEX_NAME)
 
 
 def _plain(value: Any) -> Any:

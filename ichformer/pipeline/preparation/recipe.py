@@ -6,12 +6,12 @@ from functools import partial
 import numpy as np
 from jaxtyping import UInt8
 
-from ichformer import LABELS
 from ichformer.ct.anatomy.brain import brain_mask, keep_brain
 from ichformer.ct.geometry.regrid import frame_head, remove_tilt
 from ichformer.ct.geometry.spacing import even_slices, labels_of_slabs
 from ichformer.ct.limits import check_grid
 from ichformer.ct.volume import Volume
+from ichformer.labels import SIX
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.header import MAX_VOXELS
 from ichformer.pipeline.store.records import PreparedScan
@@ -30,7 +30,7 @@ def prepare_scan(scan: PreparedScan, config: PrepareConfig) -> PreparedScan:
         volume, mask = remove_tilt(volume, mask)
     if config.slice_spacing_mm is not None:
         volume, weights = even_slices(volume, config.slice_spacing_mm)
-        slice_labels = labels_of_slabs(slice_labels, weights)
+        slice_labels = labels_of_slabs(slice_labels, weights, num_targets=len(scan.label_set.targets))
         mask = None if mask is None else mask[weights.argmax(1)]
     volume, mask = _framed(volume, mask, config)
     return replace(scan, volume=volume, mask=mask, slice_labels=slice_labels)
@@ -38,7 +38,7 @@ def prepare_scan(scan: PreparedScan, config: PrepareConfig) -> PreparedScan:
 
 def prepare_volume(volume: Volume, config: PrepareConfig) -> Volume:
     """``prepare_scan`` for a volume of which nothing else is known."""
-    unknown = np.full((len(volume.hu) + 1, len(LABELS)), np.nan, np.float32)
+    unknown = np.full((len(volume.hu) + 1, len(SIX.columns)), np.nan, np.float32)
     return prepare_scan(PreparedScan(volume=volume, slice_labels=unknown[1:], scan_labels=unknown[0]), config).volume
 
 

@@ -14,7 +14,7 @@ from ichformer.cohorts.tables import write_table
 from ichformer.ct.known_words import known_words
 from ichformer.errors import InputError, one_line
 from ichformer.faults import explain_failure
-from ichformer.pipeline.store.records import REJECTS_NAME
+from ichformer.pipeline.store.index_file import REJECTS_NAME
 
 _MOST_SHOWN, _MOST_FOLDERS = 20, 1000
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ichformer import LABELS
 from ichformer.cohorts.tables import read_slice_table
 from ichformer.ct.io.display import WindowHU
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import text_path
+from ichformer.labels import LabelSet
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.recipe import RECIPE_VERSION
 from ichformer.pipeline.store.header import RECORD_VERSION
@@ -33,6 +33,7 @@ class Opened:
       key: of the pseudonyms; empty where there are none.
       naming: how the scans are called.
       known: entries of an earlier preparation by shard.
+      label_set: labels and targets of the index.
     """
 
     out: Path
@@ -41,6 +42,7 @@ class Opened:
     key: bytes
     naming: Naming
     known: dict[str, dict[str, Any]]
+    label_set: LabelSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,8 @@ class Task:
       path: where it lies.
       files: below the path, where a table names them.
       mask: path of its mask; "" where there is none.
-      scan_labels: in the order of ``LABELS``.
+      label_set: its labels and targets.
+      scan_labels: in the order of ``label_set.columns``.
       slice_labels: by the slice's name in ``Volume.source``.
       config: how it is prepared.
       window_hu: for display pictures.
@@ -72,6 +75,7 @@ class Task:
     path: str
     files: tuple[str, ...]
     mask: str
+    label_set: LabelSet
     scan_labels: tuple[float, ...]
     slice_labels: dict[str, tuple[float, ...]]
     config: PrepareConfig
@@ -82,8 +86,9 @@ class Task:
 
 def list_tasks(opened: Opened, config: PrepareConfig, window_hu: WindowHU | None) -> Iterator[Task]:
     """One task a row of the index, in its order; InputError where a table of slice labels lacks a series."""
-    index = opened.index
-    tables = {path: read_slice_table(text_path(path)) for path in sorted(set(index["slice_labels"]) - {""})}
+    index, label_set = opened.index, opened.label_set
+    paths = sorted(set(index["slice_labels"]) - {""})
+    tables = {path: read_slice_table(text_path(path), label_set=label_set) for path in paths}
     rows_of = {path: table.groupby("series").indices for path, table in tables.items()}
     rows = zip(index.to_dict("records"), opened.named["series"], is_private(index["cohort"]), strict=True)
     for number, (row, name, private) in enumerate(rows, start=1):
@@ -96,13 +101,14 @@ def list_tasks(opened: Opened, config: PrepareConfig, window_hu: WindowHU | None
                     mend="add its slices, or empty the field slice_labels of that series",
                 )
             own = tables[row["slice_labels"]].iloc[rows_of[row["slice_labels"]][row["series"]]]
-            labels = map(tuple, own[list(LABELS)].to_numpy(np.float64).tolist())
+            labels = map(tuple, own[list(label_set.columns)].to_numpy(np.float64).tolist())
             slice_labels = dict(sorted(zip(own["slice"], labels, strict=True)))
             files = tuple(sorted(file for file in own["file"] if file))
-        scan_labels = tuple(float(row[label]) for label in LABELS)
+        scan_labels = tuple(float(row[label]) for label in label_set.columns)
         # Only what goes into the record is part of its name, so that a store does not depend on where its sources lie.
         versions, labels_said = (RECORD_VERSION, RECIPE_VERSION), (repr(scan_labels), repr(slice_labels))
         said = [*versions, asdict(config), window_hu, name, bool(row["mask"]), *labels_said]
+        said += [] if label_set.is_default else [asdict(label_set)]
         yield Task(
             series=row["series"],
             name=name,
@@ -112,6 +118,7 @@ def list_tasks(opened: Opened, config: PrepareConfig, window_hu: WindowHU | None
             path=row["path"],
             files=files,
             mask=row["mask"],
+            label_set=label_set,
             scan_labels=scan_labels,
             slice_labels=slice_labels,
             config=config,

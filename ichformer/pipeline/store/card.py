@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ichformer import LABELS
 from ichformer.cohorts.index import SPLITS, group_columns, shown_sites
 from ichformer.cohorts.patients import count_patients
 from ichformer.cohorts.splits import split_warnings
@@ -19,8 +18,9 @@ from ichformer.errors import one_line
 from ichformer.files.writing import write_bytes, write_text
 from ichformer.pipeline.preparation.facts import ScanFacts, complete_facts
 from ichformer.pipeline.store.card_pictures import draw_geometry, draw_hu
+from ichformer.pipeline.store.index_file import INDEX_NAME, REJECTS_NAME
 from ichformer.pipeline.store.pseudonyms import KEY_NAME, is_private
-from ichformer.pipeline.store.records import INDEX_NAME, REJECTS_NAME, Store
+from ichformer.pipeline.store.records import Store
 
 CARD_NAME, CARD_FOLDER = "card.md", "card"
 _QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -72,9 +72,14 @@ def _lines(store: Store, scans: Sequence[ScanFacts], sites: Sequence[str]) -> It
         rows = [[name, value or "unknown", count] for name in groups for value, count in _counts(index[name])]
         yield from _table(["column", "value", "scans"], rows)
     yield from _section("Labels", "Positive / negative / unknown.")
-    yield from _table(["scans", *map(_split, splits)], _scan_labels(index, splits))
+    names = store.label_set.names
+    yield from _table(["scans", *map(_split, splits)], _scan_labels(index, names, splits))
     yield ""
-    yield from _table(["slices", *map(_split, splits)], _slice_labels(index, scans, splits))
+    yield from _table(["slices", *map(_split, splits)], _slice_labels(index, scans, names, splits))
+    if targets := store.label_set.targets:
+        yield from _section("Targets", "Over scans and slices of which they are known.")
+        head = ["target", "split", "of", "known", "lowest", "5 %", "median", "95 %", "highest"]
+        yield from _table(head, _targets(index, scans, targets, splits))
     yield from _section("Geometry", "As prepared, over scans. Thickness is the nominal one.")
     yield from _table(["", "scans", "lowest", "5 %", "median", "95 %", "highest"], _geometry(index, scans))
     yield ""
@@ -153,20 +158,44 @@ def _split(name: str) -> str:
     return name or "no split"
 
 
-def _scan_labels(index: pd.DataFrame, splits: Sequence[str]) -> list[list[str]]:
+def _scan_labels(index: pd.DataFrame, names: Sequence[str], splits: Sequence[str]) -> list[list[str]]:
     rows = []
-    for label in LABELS:
+    for label in names:
         values = [index[label][index["split"] == split] for split in splits]
         rows.append([label, *(f"{(v == 1).sum()} / {(v == 0).sum()} / {v.isna().sum()}" for v in values)])
     return rows
 
 
-def _slice_labels(index: pd.DataFrame, scans: Sequence[ScanFacts], splits: Sequence[str]) -> list[list[str]]:
+def _slice_labels(
+    index: pd.DataFrame, scans: Sequence[ScanFacts], names: Sequence[str], splits: Sequence[str]
+) -> list[list[str]]:
     known = np.array([(scan.positive_slices, scan.negative_slices) for scan in scans])
     unknown = index["n_slices"].to_numpy()[:, None] - known.sum(1)
     counts = np.stack([known[:, 0], known[:, 1], unknown])
     of_split = [counts[:, index["split"] == split].sum(1) for split in splits]
-    return [[label, *(" / ".join(map(str, own[:, k])) for own in of_split)] for k, label in enumerate(LABELS)]
+    return [[label, *(" / ".join(map(str, own[:, k])) for own in of_split)] for k, label in enumerate(names)]
+
+
+def _targets(
+    index: pd.DataFrame, scans: Sequence[ScanFacts], targets: Sequence[str], splits: Sequence[str]
+) -> list[list[str]]:
+    rows = []
+    for k, name in enumerate(targets):
+        for split in splits:
+            is_own = (index["split"] == split).to_numpy()
+            of_scans = index[name][is_own].dropna().tolist()
+            of_slices = [
+                value for scan, own in zip(scans, is_own, strict=True) if own for value in scan.slice_targets[k]
+            ]
+            for kind, values in (("scans", of_scans), ("slices", of_slices)):
+                rows.append([name, _split(split), kind, *_distribution(values)])
+    return rows
+
+
+def _distribution(values: Sequence[float]) -> list[str]:
+    """How many values there are, and their quantiles."""
+    found = np.quantile(values, _QUANTILES, method="nearest").tolist() if len(values) else [float("nan")] * 5
+    return [str(len(values)), *(f"{value:.4g}" for value in found)]
 
 
 def _geometry(index: pd.DataFrame, scans: Sequence[ScanFacts]) -> list[list[str]]:
@@ -182,8 +211,7 @@ def _geometry(index: pd.DataFrame, scans: Sequence[ScanFacts]) -> list[list[str]
         ("thickness (mm)", thickness_mm),
         ("slices against the patient's axis (degrees)", [scan.lean_deg for scan in scans]),
     ):
-        found = np.quantile(values, _QUANTILES, method="nearest").tolist() if values else ()
-        rows.append([name, str(len(values)), *(f"{value:.4g}" for value in found or [float("nan")] * 5)])
+        rows.append([name, *_distribution(values)])
     return rows
 
 

@@ -6,6 +6,7 @@
 import json
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -16,10 +17,14 @@ from jaxtyping import Float32, Float64
 from ichformer.ct.audit import Audit
 from ichformer.errors import InputError
 from ichformer.files.json_files import parse_json
+from ichformer.labels import MAX_TARGET, SIX, LabelSet
 from ichformer.pipeline.store.frames import CODEC
 
 RECORD_VERSION = 4
 """Raised too where the same scan and settings give other voxels: stores of both would be mixed."""
+
+OWN_LABELS_VERSION = 5
+"""Of records with another label set than the six, which their header names: an earlier ichformer refuses them."""
 
 _MAGIC = b"ICHR"
 _PREFIX = struct.Struct("<4sHII")
@@ -36,11 +41,12 @@ class RecordHeader:
     Attributes:
       shape: slices, rows, columns.
       spacing_mm, affine, source, audit: as in ``Volume``.
-      slice_labels: [S,6], NaN where unknown.
-      scan_labels: [6], NaN where unknown.
+      slice_labels: [S,L] in the order of ``label_set.columns``, NaN where unknown.
+      scan_labels: [L], NaN where unknown.
       frames: length in bytes of each slice's frame of HU.
       mask_frames: the same of the mask's; empty where there is none.
       pixels: ``ct.fingerprint`` of the scan as it was read.
+      label_set: its labels and targets.
     """
 
     shape: tuple[int, int, int]
@@ -53,6 +59,7 @@ class RecordHeader:
     frames: tuple[int, ...]
     mask_frames: tuple[int, ...]
     pixels: str = ""
+    label_set: LabelSet = SIX
 
 
 def write_header(header: RecordHeader) -> bytes:
@@ -65,8 +72,11 @@ def write_header(header: RecordHeader) -> bytes:
         "slice_labels": [_nan_to_none(row) for row in header.slice_labels],
         "scan_labels": _nan_to_none(header.scan_labels),
     }
+    version = RECORD_VERSION if header.label_set.is_default else OWN_LABELS_VERSION
+    if version == RECORD_VERSION:
+        del values["label_set"]
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    return _PREFIX.pack(_MAGIC, RECORD_VERSION, len(text), zlib.crc32(text)) + text
+    return _PREFIX.pack(_MAGIC, version, len(text), zlib.crc32(text)) + text
 
 
 def read_header(data: bytes, *, where: object) -> tuple[RecordHeader, int]:
@@ -80,14 +90,16 @@ def read_header(data: bytes, *, where: object) -> tuple[RecordHeader, int]:
     magic, version, length, checksum = _PREFIX.unpack_from(data)
     if magic != _MAGIC:
         raise refuse("this is no ichformer record")
-    if version != RECORD_VERSION:
-        raise InputError(f"record version {version} is not {RECORD_VERSION}", where=where, mend="prepare anew")
+    if version not in (RECORD_VERSION, OWN_LABELS_VERSION):
+        known = f"{RECORD_VERSION} or {OWN_LABELS_VERSION}"
+        raise InputError(f"record version {version} is not {known}", where=where, mend="prepare anew")
     start = _PREFIX.size + length
     text = data[_PREFIX.size : start]
     if len(text) != length or zlib.crc32(text) != checksum:
         raise refuse("the record's header is damaged")
     try:
-        header = _checked(parse_json(text, _Header, where=where, mend=_MEND))
+        kind: type[_Header | _OwnHeader] = _Header if version == RECORD_VERSION else _OwnHeader
+        header = _checked(parse_json(text, kind, where=where, mend=_MEND))
     except ValueError as error:
         raise refuse(f"the record's header makes no sense ({error})") from error
     if start + sum(header.frames) + sum(header.mask_frames) != len(data):
@@ -101,12 +113,15 @@ _Coordinate = Annotated[float, msgspec.Meta(gt=-1e9, lt=1e9)]
 LabelValue = Annotated[float, msgspec.Meta(ge=0, le=1)] | None
 """What is known of a label: None is unknown, and numbers between 0 and 1 are shares of several readers."""
 
+TargetValue = Annotated[float, msgspec.Meta(ge=-MAX_TARGET, le=MAX_TARGET)] | None
+"""What is known of a target: None is unknown."""
+
 _Row = tuple[_Coordinate, _Coordinate, _Coordinate, _Coordinate]
 _LabelRow = tuple[LabelValue, LabelValue, LabelValue, LabelValue, LabelValue, LabelValue]
 
 
-class _Header(msgspec.Struct):
-    """The text of a record's header."""
+class _AnyHeader(msgspec.Struct, kw_only=True):
+    """The text of a record's header, without its labels."""
 
     codec: str
     shape: tuple[_Size, _Size, _Size]
@@ -116,19 +131,38 @@ class _Header(msgspec.Struct):
     pixels: str
     spacing_mm: tuple[_LengthMm, _LengthMm, _LengthMm]
     affine: tuple[_Row, _Row, _Row, _Row]
-    slice_labels: list[_LabelRow]
-    scan_labels: _LabelRow
     audit: dict[str, Any]
 
 
-def _checked(found: _Header) -> RecordHeader:
+class _Header(_AnyHeader, kw_only=True):
+    """The text of the header of a record with the six labels."""
+
+    slice_labels: list[_LabelRow]
+    scan_labels: _LabelRow
+
+
+class _OwnHeader(_AnyHeader, kw_only=True):
+    """The text of the header of a record with a label set of its own."""
+
+    label_set: LabelSet
+    slice_labels: list[list[TargetValue]]
+    scan_labels: list[TargetValue]
+
+
+def _checked(found: _Header | _OwnHeader) -> RecordHeader:
     """The header, if its parts fit together; ValueError for anything unexpected."""
     n_slices, height, width = found.shape
+    label_set = found.label_set if isinstance(found, _OwnHeader) else SIX
     _expect(found.codec == CODEC, "codec")
     _expect(n_slices * height * width <= MAX_VOXELS, "shape")
     _expect(len(found.frames) == n_slices and len(found.mask_frames) in (0, n_slices), "number of frames")
     _expect(len(found.source) == n_slices, "source")
     _expect(len(found.slice_labels) == n_slices, "labels")
+    if isinstance(found, _OwnHeader):
+        _expect(not label_set.is_default, "label set")
+        rows = [*found.slice_labels, found.scan_labels]
+        _expect(all(len(row) == len(label_set.columns) for row in rows), "number of labels")
+        _expect(all(_are_labels(row[: len(label_set.names)]) for row in rows), "label")
     return RecordHeader(
         shape=found.shape,
         spacing_mm=found.spacing_mm,
@@ -140,7 +174,12 @@ def _checked(found: _Header) -> RecordHeader:
         frames=tuple(found.frames),
         mask_frames=tuple(found.mask_frames),
         pixels=found.pixels,
+        label_set=label_set,
     )
+
+
+def _are_labels(values: Sequence[float | None]) -> bool:
+    return all(value is None or 0 <= value <= 1 for value in values)
 
 
 def _audit(values: dict[str, Any], *, n_slices: int) -> Audit:

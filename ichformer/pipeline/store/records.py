@@ -11,33 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 import zstandard
 from array_record.python.array_record_module import ArrayRecordReader
 from jaxtyping import Float32, Int64, Integer, UInt8
 
-from ichformer import LABELS
 from ichformer.cohorts.index import group_columns
-from ichformer.cohorts.patients import PATIENT_SOURCES
 from ichformer.ct.io.dicom.slices import geometry_of_some, offsets_of
 from ichformer.ct.volume import Volume
-from ichformer.errors import InputError, one_line
-from ichformer.files.json_files import MAX_BYTES, Count, convert, read_json
-from ichformer.pipeline.preparation.config import check_prepare
+from ichformer.errors import InputError
+from ichformer.labels import SIX, LabelSet
 from ichformer.pipeline.store.frames import compress_hu, compress_mask, decompress_hu, decompress_mask
-from ichformer.pipeline.store.header import LabelValue, RecordHeader, read_header, write_header
+from ichformer.pipeline.store.header import RecordHeader, read_header, write_header
+from ichformer.pipeline.store.index_file import INDEX_NAME, SHARD_FOLDER, read_store_index
 from ichformer.pipeline.store.pseudonyms import Naming, is_private
-
-STORE_VERSION = 2
-INDEX_NAME = "index.json"
-REJECTS_NAME = "rejects.csv"
-SHARD_FOLDER = "shards"
-_ENTRY_BYTES = 1 << 14
-"""Most of an entry in the index: it takes a thousand, and some more for each column of groups."""
 
 _MEND = "the store is damaged: run prepare again"
 
@@ -48,10 +38,11 @@ class PreparedScan:
 
     Attributes:
       volume: HU and geometry after preparation.
-      slice_labels: [S,6] in the order of ``LABELS``, NaN where unknown.
-      scan_labels: [6], NaN where unknown.
+      slice_labels: [S,L] in the order of ``label_set.columns``, NaN where unknown.
+      scan_labels: [L], NaN where unknown.
       mask: [S,H,W] with the cohort's own values, 0 for no bleed; None where there is none.
       pixels: ``ct.fingerprint`` of the scan before preparation, "" where unknown.
+      label_set: its labels and targets.
     """
 
     volume: Volume
@@ -59,10 +50,12 @@ class PreparedScan:
     scan_labels: Float32[np.ndarray, "labels"]
     mask: UInt8[np.ndarray, "s h w"] | None = None
     pixels: str = ""
+    label_set: LabelSet = SIX
 
     def __post_init__(self) -> None:
         shape = self.volume.hu.shape
-        if self.slice_labels.shape != (shape[0], len(LABELS)) or self.scan_labels.shape != (len(LABELS),):
+        n_labels = len(self.label_set.columns)
+        if self.slice_labels.shape != (shape[0], n_labels) or self.scan_labels.shape != (n_labels,):
             raise ValueError(f"labels {self.slice_labels.shape}, {self.scan_labels.shape} for {shape[0]} slices")
         if self.mask is not None and self.mask.shape != shape:
             raise ValueError(f"mask of {self.mask.shape} on a volume of {shape}")
@@ -85,6 +78,7 @@ def encode_record(scan: PreparedScan) -> bytes:
         frames=tuple(map(len, frames)),
         mask_frames=tuple(map(len, mask_frames)),
         pixels=scan.pixels,
+        label_set=scan.label_set,
     )
     return b"".join([write_header(header), *frames, *mask_frames])
 
@@ -128,6 +122,7 @@ def decode_record(
         scan_labels=header.scan_labels,
         mask=mask,
         pixels=header.pixels,
+        label_set=header.label_set,
     )
 
 
@@ -158,39 +153,41 @@ class Store:
         shard), ``sha256`` (of its record) and ``patient_key`` (by which key the scan is called, see
         ``pseudonyms.Naming``; "" where its names are published).
       naming: how its scans are called.
+      label_set: the labels and targets of its scans, which are columns of ``index``.
     """
 
     path: Path
     config: dict[str, Any]
     index: pd.DataFrame
     naming: Naming = field(default_factory=Naming)
+    label_set: LabelSet = SIX
 
     @classmethod
     def open(cls, path: Path | str) -> "Store":
-        """Reads ``index.json`` and looks whether every shard is there in full; InputError where not."""
+        """The store in a folder; InputError where its index makes no sense or a shard is not there in full."""
         path = Path(path)
-        index_path = path / INDEX_NAME
-        config, naming, entries = read_store_index(index_path)
-        if entries is None:
+        found = read_store_index(path / INDEX_NAME)
+        if found.entries is None:
             raise InputError(
                 "prepare was interrupted", where=path, mend="run prepare again: it does only what is missing"
             )
-        if not entries:
+        if not found.entries:
             raise InputError(
                 "the store holds no scan", where=path, mend="see rejects.csv, mend the input, prepare again"
             )
-        index = pd.DataFrame(entries)
+        naming, labels = found.naming, list(found.label_set.columns)
+        index = pd.DataFrame(found.entries)
         index = index.assign(order=_orders(index, naming)).sort_values(["order", "series"], ignore_index=True)
         index = index.drop(columns="order")
         groups = group_columns(index)
-        index[list(LABELS)] = index[list(LABELS)].astype(np.float64)
+        index[labels] = index[labels].astype(np.float64)
         index[groups] = index[groups].fillna("")
         index["patient_key"] = np.where(is_private(index["cohort"]), naming.patient_key, "")
         for shard, n_bytes in zip(index["shard"], index["bytes"], strict=True):
             shard = shard_path(path, shard)
             if not shard.is_file() or shard.stat().st_size != n_bytes:
                 raise InputError(f"the shard is missing or not of {n_bytes} bytes", where=shard, mend=_MEND)
-        return cls(path=path, config=config, index=index, naming=naming)
+        return cls(path=path, config=found.config, index=index, naming=naming, label_set=found.label_set)
 
     def rows(self, split: str) -> Int64[np.ndarray, "n"]:
         """The rows of ``index`` that belong to a split."""
@@ -215,10 +212,6 @@ class Store:
     def _hashes(self) -> list[str]:
         return self.index["sha256"].tolist()
 
-    def shard_paths(self, rows: Sequence[int] | Integer[np.ndarray, "n"]) -> list[str]:
-        """The rows' files, each of one record: what ``grain.sources.ArrayRecordDataSource`` takes."""
-        return [self._paths[row] for row in rows]
-
     def record(self, row: int) -> bytes:
         """The bytes of one scan, checked against the hash in the index."""
         path = self._paths[row]
@@ -229,11 +222,19 @@ class Store:
 
     def read(self, row: int, *, slices: Sequence[int] | Integer[np.ndarray, "n"] | None = None) -> PreparedScan:
         """One scan, or some of its slices (see ``decode_record``)."""
-        return decode_record(self.record(row), slices=slices, where=self._paths[row])
+        scan = decode_record(self.record(row), slices=slices, where=self._paths[row])
+        self._check_labels(scan.label_set, row)
+        return scan
 
     def header(self, row: int) -> RecordHeader:
         """All about one scan but its pixels."""
-        return read_header(self.record(row), where=self._paths[row])[0]
+        header = read_header(self.record(row), where=self._paths[row])[0]
+        self._check_labels(header.label_set, row)
+        return header
+
+    def _check_labels(self, label_set: LabelSet, row: int) -> None:
+        if label_set != self.label_set:
+            raise InputError("the shard has other labels than the index", where=self._paths[row], mend=_MEND)
 
 
 def shard_path(store: Path, shard: str) -> Path:
@@ -261,70 +262,3 @@ def read_shard(path: Path) -> bytes:
     except (RuntimeError, ValueError) as error:
         raise InputError(f"the shard cannot be read ({error})", where=path, mend=_MEND) from error
     return bytes(data)
-
-
-_PatientSource = Annotated[str, msgspec.Meta(pattern=rf"^(?:{'|'.join(PATIENT_SOURCES)})\Z")]
-
-
-class _Entry(msgspec.Struct):
-    """A row of ``Store.index``, without its columns of groups."""
-
-    cohort: str
-    site: str
-    patient: str
-    study: str
-    series: str
-    split: str
-    origin: str
-    epidural: LabelValue
-    intraparenchymal: LabelValue
-    intraventricular: LabelValue
-    subarachnoid: LabelValue
-    subdural: LabelValue
-    any: LabelValue
-    shard: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\.array_record\Z")]
-    sha256: str
-    pixels: str
-    n_slices: Count
-    height: Count
-    width: Count
-    bytes: Count
-    has_mask: bool
-    patient_source: _PatientSource = "unknown"
-
-
-class _Index(msgspec.Struct):
-    config: dict[str, Any]
-    series: list[_Entry] | None
-    names: Naming | None = None
-
-
-def read_store_index(path: Path) -> tuple[dict[str, Any], Naming, list[dict[str, Any]] | None]:
-    """Configuration, naming and entries of an ``index.json``; None for the entries where prepare has not finished.
-
-    An earlier ichformer did not record how patients are known: the ``patient_source`` of such entries is "unknown".
-
-    Raises:
-      InputError: there is none, it is of another version, or anything in it is not what it should be.
-    """
-    values = read_index_values(path)
-    found = convert(values, _Index, where=path, mend=_MEND)
-    check_prepare(found.config, where=path, mend=_MEND)
-    for entry in values["series"] or ():
-        entry.setdefault("patient_source", "unknown")
-        if any(not isinstance(entry[name], str) for name in group_columns(entry)):
-            raise InputError("a column of groups holds something else than text", where=path, mend=_MEND)
-    return found.config, found.names or Naming(), values["series"]
-
-
-def read_index_values(path: Path) -> dict[str, Any]:
-    """All values of an ``index.json`` of this version, as they stand there."""
-    if not path.exists():
-        raise InputError("this is no store: it has no index.json", where=path.parent, mend="run prepare first")
-    shards = path.parent / SHARD_FOLDER
-    n_shards = sum(1 for _ in os.scandir(shards)) if shards.is_dir() else 0
-    values = read_json(path, dict, mend=_MEND, max_bytes=MAX_BYTES + _ENTRY_BYTES * n_shards)
-    if values.get("schema") != STORE_VERSION:
-        found = one_line(repr(values.get("schema")), max_chars=40)
-        raise InputError(f"schema {found}, this ichformer reads {STORE_VERSION}", where=path, mend="prepare anew")
-    return values

@@ -9,7 +9,8 @@ import pandas as pd
 from ichformer.errors import InputError
 from ichformer.files.writing import write_bytes, write_text
 from ichformer.pipeline.preparation.facts import FACTS_NAME
-from ichformer.pipeline.store.records import INDEX_NAME, SHARD_FOLDER, Store, read_index_values
+from ichformer.pipeline.store.index_file import INDEX_NAME, SHARD_FOLDER, read_index_values
+from ichformer.pipeline.store.records import Store
 
 
 def resplit(store: Store, splits: pd.Series, out: Path | str) -> Store:

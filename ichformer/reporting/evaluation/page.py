@@ -63,6 +63,7 @@ def render_page(summary: Summary, levels: Sequence[Level], *, title: str, facts:
             _section(level, found, summary, [c for c in summary.calibration if c.level == found.level])
             for level, found in zip(levels, summary.levels, strict=True)
         ],
+        targets=tables.target_tables(summary.targets),
         notes=_notes(summary),
     )
 
@@ -81,7 +82,7 @@ def render_sites_page(
         for level, sites, pooled in parts
     ]
     notes = [_POOLED, _FEW, "Sensitivity and specificity are at the first rule, each run at its own frozen threshold."]
-    return _render(title=title, subtitle="", warnings=[], facts={}, levels=sections, notes=notes)
+    return _render(title=title, subtitle="", warnings=[], facts={}, levels=sections, targets=[], notes=notes)
 
 
 def _render(*, title: str, **shown: Any) -> str:
@@ -146,6 +147,12 @@ def _notes(summary: Summary) -> list[str]:
         notes.append("No thresholds were given, so no sensitivity is reported: one chosen on these data would flatter.")
     else:
         notes.append(f"Thresholds were frozen on split {one_line(summary.thresholds_from) or '(unnamed)'}.")
+    if summary.targets:
+        notes.append(
+            "Errors of targets are absolute, in the unit of each. The bias is the mean of predicted less true values; "
+            "the limits of agreement are 1.96 standard deviations on either side of it (Bland and Altman 1986). Lin's "
+            "CCC is the concordance correlation. Their intervals are from a BCa bootstrap."
+        )
     if not any(label.after for label in summary.calibration):
         notes.append("No predictions for validation were given, so the calibration is shown as it is only.")
     return notes

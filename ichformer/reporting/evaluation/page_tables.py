@@ -14,8 +14,11 @@ from ichformer.evaluation.results import (
     PooledAuroc,
     Stratum,
     StratumLabel,
+    TargetSummary,
 )
 from ichformer.evaluation.summary import FEW, FEW_POSITIVES, NOT_ESTIMABLE, UNKNOWN, figure
+from ichformer.evaluation.targets import HEADER as TARGET_HEADER
+from ichformer.evaluation.targets import target_rows
 from ichformer.statistics.calibration import Calibration
 from ichformer.statistics.intervals import Interval
 
@@ -132,6 +135,18 @@ def _calibration_cells(found: Calibration | None) -> list[str]:
         Estimate(value=found.intercept, interval=found.intercept_interval),
     )
     return [*(figure(line, digits=2) for line in lines), *(_number(value, 4) for value in small)]
+
+
+def target_tables(found: Sequence[TargetSummary]) -> list[Table]:
+    """One table a level with the figures of regression targets."""
+    return [
+        Table(
+            caption=f"Targets, {level} level",
+            header=TARGET_HEADER,
+            rows=target_rows([one for one in found if one.level == level]),
+        )
+        for level in dict.fromkeys(one.level for one in found)
+    ]
 
 
 def strata_table(caption: str, parts: Sequence[Stratum], *, opened: bool = False) -> Table:

@@ -6,11 +6,10 @@ from typing import Any
 
 import jax
 
-from ichformer import LABELS
 from ichformer.cohorts.patients import count_patients, same_nobody
 from ichformer.ct.geometry.missing import Missing
-from ichformer.inference.ensembles import EnsembleRun, Trained
-from ichformer.objectives.classification import LABEL_WEIGHTS
+from ichformer.inference.ensembles import EnsembleRun
+from ichformer.inference.trained import Trained
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.cards import Facts
 from ichformer.training.runs.outputs import describe_outputs
@@ -47,8 +46,13 @@ def run_facts(run: Trained, store: Store, split: str) -> Facts:
         ensemble="None: one model" if isinstance(run, Run) else _ensemble(run),
         missing=_MISSING[run.prepare.missing],
         imbalance=(
-            "no scan was drawn more often than others; weights of the labels in the loss as in RSNA 2019: "
-            + ", ".join(f"{label} {weight:g}" for label, weight in zip(LABELS, LABEL_WEIGHTS, strict=True))
+            "no scan was drawn more often than others; weights of the labels in the loss"
+            + " as in RSNA 2019" * run.objective.label_set.has_subtypes
+            + ": "
+            + ", ".join(
+                f"{label} {weight:g}"
+                for label, weight in zip(run.objective.label_set.columns, run.objective.weights, strict=True)
+            )
         ),
         software=_of_each(run, lambda m: _said({k: v for k, v in m.facts.get("versions", {}).items() if v})),
         hardware=_of_each(run, lambda m: _hardware(m.facts.get("hardware", {}))),

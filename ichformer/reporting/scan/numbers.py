@@ -1,13 +1,14 @@
 """``prediction.json``: the numbers and facts of a report, for programs; no UIDs and no identity."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from jaxtyping import Float
 
-from ichformer import LABELS, __version__
-from ichformer.inference.ensembles import Trained
+from ichformer import __version__
+from ichformer.inference.trained import Trained
 from ichformer.reporting.scan.outputs import FORMAT
 from ichformer.reporting.scan.page import Reading, slice_z_mm
 from ichformer.training.runs.run import Run
@@ -17,19 +18,27 @@ def prediction_values(run: Trained, reading: Reading) -> dict[str, Any]:
     """What ``prediction.json`` holds. A score that is not given is null, with the reason in words beside it.
 
     ``scored`` is false where no score of the scan is given, and ``reason`` says why; ``remarks`` are sentences on
-    scores that are missing or doubtful; ``trained_outputs`` is null where the run does not know them.
+    scores that are missing or doubtful; ``trained_outputs`` is null where the run does not know them. ``targets`` are
+    there where the run's label set has some, each in the unit that its name says.
     """
     volume, outputs = reading.volume, run.trained_outputs
+    names, targets = reading.label_set.names, reading.label_set.targets
     return {
         "format": FORMAT,
         "notice": "Research use only. Not for diagnosis.",
         "scored": reading.not_scored is None,
         "reason": None if reading.not_scored is None else asdict(reading.not_scored),
         "remarks": list(reading.remarks),
-        "scan": _by_label(reading.scan_scores),
+        "scan": _by_name(names, reading.scan_scores),
+        **({"targets": _by_name(targets, reading.scan_targets)} if targets else {}),
         "slices": [
-            {"slice": s + 1, "z_mm": round(float(z_mm), 3), "scores": _by_label(scores)}
-            for s, (z_mm, scores) in enumerate(zip(slice_z_mm(volume), reading.slice_scores, strict=True))
+            {
+                "slice": s + 1,
+                "z_mm": round(float(z_mm), 3),
+                "scores": _by_name(names, reading.slice_scores[s]),
+                **({"targets": _by_name(targets, reading.slice_targets[s])} if targets else {}),
+            }
+            for s, z_mm in enumerate(slice_z_mm(volume))
         ],
         "thresholds": {
             "rule": reading.threshold_rule,
@@ -65,8 +74,7 @@ def _trained(run: Trained) -> dict[str, Any]:
     return {"members": [{"name": m.name, "weight": weight, **values} for m, weight, values in weighed]}
 
 
-def _by_label(scores: Float[Any, "labels"]) -> dict[str, float | None]:
+def _by_name(names: Sequence[str], values: Float[Any, "names"]) -> dict[str, float | None]:
     return {
-        label: None if math.isnan(value) else round(float(value), 6)
-        for label, value in zip(LABELS, scores, strict=True)
+        name: None if math.isnan(value) else round(float(value), 6) for name, value in zip(names, values, strict=True)
     }

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 from markupsafe import Markup
 
-from ichformer import LABELS, __version__
+from ichformer import __version__
 from ichformer.ct.audit import Note
 from ichformer.ct.geometry.regrid import slice_origins_mm
 from ichformer.ct.volume import Volume
@@ -21,6 +21,7 @@ from ichformer.ct.windows import WINDOWS
 from ichformer.errors import one_line
 from ichformer.evaluation.ood import UNUSUAL
 from ichformer.evaluation.scorable import Reason
+from ichformer.labels import SIX, LabelSet
 from ichformer.reporting.scan.packing import BITS, pack
 
 LABEL_NAMES = {
@@ -31,7 +32,7 @@ LABEL_NAMES = {
     "subarachnoid": "Subarachnoid",
     "subdural": "Subdural",
 }
-"""How the page writes the labels, in the order in which it lists them."""
+"""How the page writes the six labels, in the order in which it lists them; others are written as they are called."""
 
 _SHOWN_WINDOWS = ("brain", "subdural", "bone")
 _LOW_HU = -1024
@@ -77,8 +78,11 @@ class Reading:
 
     Attributes:
       volume: the series as it was read; its slices are what the page shows.
-      scan_scores: probability of each label for the scan, in the order of ``LABELS``; NaN where none is given.
+      scan_scores: probability of each label for the scan, in the order of ``label_set``; NaN where none is given.
       slice_scores: the same for each slice of ``volume``.
+      label_set: the labels and targets of the model.
+      scan_targets: value of each target for the scan, in the target's unit; NaN where none is given.
+      slice_targets: the same for each slice; the page does not show them.
       not_scored: why the scan has no score at all; None where it has some.
       remarks: sentences on scores that are doubtful or not given.
       thresholds: label -> probability of the scan that was frozen on validation; may be empty or lack labels.
@@ -94,6 +98,9 @@ class Reading:
     volume: Volume
     scan_scores: Float[np.ndarray, "labels"]
     slice_scores: Float[np.ndarray, "s labels"]
+    label_set: LabelSet = SIX
+    scan_targets: Float[np.ndarray, "targets"] = field(default_factory=lambda: np.zeros(0))
+    slice_targets: Float[np.ndarray, "s targets"] = field(default_factory=lambda: np.zeros((0, 0)))
     not_scored: Reason | None = None
     remarks: tuple[str, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -129,6 +136,8 @@ def render_page(reading: Reading) -> str:
         familiarity="" if reading.familiarity is None else str(reading.familiarity),
         unfamiliar=reading.familiarity is not None and reading.familiarity.is_unusual,
         scores=_score_rows(reading),
+        targets=_target_rows(reading),
+        main=reading.label_set.main,
         notes=[{"code": note.code, "text": one_line(note.text, max_chars=600)} for note in reading.notes],
         geometry=_geometry(reading.volume),
         model=_printable(reading.model),
@@ -183,8 +192,9 @@ def _data(reading: Reading) -> dict[str, Any]:
         "low": _LOW_HU,
         "levels": 2**BITS,
         "windows": _windows(),
-        "labels": list(LABELS),
-        "names": LABEL_NAMES,
+        "labels": list(reading.label_set.names),
+        "main": _opening_label(reading),
+        "names": _names(reading.label_set),
         "slice_scores": [
             [None if math.isnan(score) else round(float(score), 5) for score in row] for row in reading.slice_scores
         ],
@@ -206,7 +216,24 @@ def _packed_map(maps: Float[np.ndarray, "s gh gw"]) -> list[str]:
 
 def _labels_of_slices(reading: Reading) -> list[str]:
     """The labels for which slices have scores."""
-    return [label for i, label in enumerate(LABELS) if not np.isnan(reading.slice_scores[:, i]).any()]
+    names = enumerate(reading.label_set.names)
+    return [label for i, label in names if not np.isnan(reading.slice_scores[:, i]).any()]
+
+
+def _names(label_set: LabelSet) -> dict[str, str]:
+    """Label -> how the page writes it, in the order in which it lists them."""
+    if label_set.has_subtypes:
+        return LABEL_NAMES
+    order = sorted(label_set.names, key=lambda label: label != label_set.main)
+    return {label: LABEL_NAMES.get(label, label) for label in order}
+
+
+def _opening_label(reading: Reading) -> str:
+    """The label that is shown first: "any", or in a label set without it the one with the highest score."""
+    names = reading.label_set.names
+    if "any" in names or np.isnan(reading.scan_scores).all():
+        return reading.label_set.main
+    return names[int(np.nanargmax(reading.scan_scores))]
 
 
 def _strongest(maps: Float[np.ndarray, "s gh gw"]) -> int:
@@ -216,23 +243,32 @@ def _strongest(maps: Float[np.ndarray, "s gh gw"]) -> int:
 
 def _opening(reading: Reading) -> int:
     """The slice that is shown first: the most suspicious one, or the middle one where nothing tells which that is."""
-    if "any" in _labels_of_slices(reading):
-        return int(reading.slice_scores[:, LABELS.index("any")].argmax())
-    return _strongest(reading.heat_maps["any"]) if "any" in reading.heat_maps else len(reading.slice_scores) // 2
+    first = _opening_label(reading)
+    if first in _labels_of_slices(reading):
+        return int(reading.slice_scores[:, reading.label_set.names.index(first)].argmax())
+    return _strongest(reading.heat_maps[first]) if first in reading.heat_maps else len(reading.slice_scores) // 2
 
 
 def _score_rows(reading: Reading) -> list[dict[str, Any]]:
     rows = []
-    for label, name in LABEL_NAMES.items():
-        value, threshold = float(reading.scan_scores[LABELS.index(label)]), reading.thresholds.get(label)
+    for label, name in _names(reading.label_set).items():
+        value = float(reading.scan_scores[reading.label_set.names.index(label)])
+        threshold = reading.thresholds.get(label)
         score = None if math.isnan(value) else value
         above = score is not None and threshold is not None and score >= threshold
         rows.append({"label": label, "name": name, "score": score, "threshold": threshold, "above": above})
     return rows
 
 
+def _target_rows(reading: Reading) -> list[dict[str, str]]:
+    values = zip(reading.label_set.targets, reading.scan_targets, strict=True)
+    return [{"name": name, "value": "not given" if np.isnan(value) else f"{value:.4g}"} for name, value in values]
+
+
 def _summary(reading: Reading) -> str:
-    first = _score_rows(reading)[0]
+    if not reading.label_set.names:
+        return ""
+    first = next(row for row in _score_rows(reading) if row["label"] == _opening_label(reading))
     if first["score"] is None:
         return f"{first['name']}: not scored."
     said = f"{first['name']}: {first['score']:.3f}"

@@ -7,7 +7,7 @@ const $ = (id) => document.getElementById(id);
 
 const state = {
   slice: data.opening,
-  label: "any",
+  label: data.main,
   center: data.windows[0].center_hu,
   width: data.windows[0].width_hu,
   heat: false,

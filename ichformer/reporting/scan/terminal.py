@@ -54,7 +54,11 @@ def format_prediction(result: PredictionResult) -> str:
 def _lines(one: SeriesPrediction) -> list[str]:
     scores, description = one.values["scan"], one_line(one.values["audit"]["description"], max_chars=60)
     name = f"series {one.number}" + (f" ({description})" if description else "")
-    given = [f"{label} {scores[label]:.2f}" for label in reversed(LABELS) if scores[label] is not None]
+    # "any" comes first; a label set of its own is printed in its own order.
+    labels = LABELS[::-1] if tuple(scores) == LABELS else tuple(scores)
+    given = [f"{label} {scores[label]:.2f}" for label in labels if scores[label] is not None]
+    targets = one.values.get("targets", {})
+    given += [f"{target} {value:.1f}" for target, value in targets.items() if value is not None]
     if one.values["scored"]:
         lines = [f"{name}: {', '.join(given) or 'not scored'}"]
     else:

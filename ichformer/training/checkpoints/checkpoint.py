@@ -72,7 +72,7 @@ class Checkpoints:
         """Whether there is a checkpoint with so many steps or fewer."""
         return bool(self._steps(until))
 
-    def is_judged(self, step: int) -> bool:
+    def is_validated(self, step: int) -> bool:
         """Whether the checkpoint of so many steps is there with metrics."""
         return step in self._losses()
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
@@ -14,12 +13,11 @@ from ichformer.pipeline.store.records import Store
 SCANS_FACT = "scans_sha256"
 """The field of ``run.json`` that ``hash_scans`` gave; runs of earlier versions lack it."""
 
-_COLUMNS = ("pixels", "n_slices", "height", "width", *LABELS)
-
 
 def hash_scans(store: Store, split: str) -> str:
     """A hash of the scans of a split in their order, by their pictures and labels; the store may be moved or copied."""
-    rows = store.index.iloc[store.rows(split)][list(_COLUMNS)]
+    columns = ["pixels", "n_slices", "height", "width", *store.label_set.columns]
+    rows = store.index.iloc[store.rows(split)][columns]
     return hashlib.sha256(json.dumps(rows.astype(str).to_numpy().tolist()).encode()).hexdigest()
 
 

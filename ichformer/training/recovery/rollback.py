@@ -1,4 +1,4 @@
-"""Going back where updates fail one after the other."""
+"""Rollback to an earlier checkpoint where updates fail one after the other."""
 
 import dataclasses
 import sys
@@ -9,15 +9,15 @@ from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.state import TrainState
 
 
-class Retreat:
-    """Takes a run back to the newest checkpoint before its updates went wrong, once to each."""
+class Rollback:
+    """Takes a run back to the newest checkpoint before its updates failed, at most once to each."""
 
     def __init__(self, run: Path, checkpoints: Checkpoints, *, max_bad_steps: int):
         self._run, self._checkpoints, self._max_bad_steps = run, checkpoints, max_bad_steps
         self._been: set[int] = set()
 
     def __call__(self, state: TrainState, done: int, bad_in_a_row: int) -> TrainState:
-        """``state``, or after too many bad updates the earlier parameters, optimiser and average, and that is said.
+        """``state``, or after too many bad updates the earlier parameters, optimiser and average, with a message.
 
         The count of steps goes on, and so do the batches: the same ones would end in the same numbers again.
 

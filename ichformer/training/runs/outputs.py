@@ -6,11 +6,14 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import msgspec
 from jax.extend import core
 
-from ichformer import LABELS
+from ichformer.errors import InputError
 from ichformer.files.json_files import Label, convert
+from ichformer.labels import SIX, LabelSet
 from ichformer.objectives.classification import Classification
+from ichformer.training.runs.label_set import read_label_set
 
 OutputLevel = Literal["slice", "scan"]
 
@@ -23,33 +26,41 @@ _NO_SLICES = (
 )
 _SLICES = "Its slice scores were never trained for {0} and are not given: no slices with and without {1} were known."
 _SCANS = "The model was never trained for {0}: no scans with and without {1} were known in its training."
+_TARGETS = "The model was never trained to estimate {0} of {1}s: no two different values were known in its training."
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainedOutputs:
-    """The labels whose output had a gradient in training, by level, in the order of ``LABELS``."""
+class RecordedOutputs(msgspec.Struct):
+    """``TrainedOutputs`` as ``run.json`` holds them."""
 
     slice: tuple[Label, ...]
     scan: tuple[Label, ...]
 
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOutputs:
+    """The labels and targets whose output had a gradient in training, by level, in the order of the label set."""
+
+    slice: tuple[str, ...]
+    scan: tuple[str, ...]
+    label_set: LabelSet = SIX
+
     def __or__(self, other: "TrainedOutputs") -> "TrainedOutputs":
         """The labels that either was trained for."""
-        return TrainedOutputs(slice=_in_order({*self.slice, *other.slice}), scan=_in_order({*self.scan, *other.scan}))
+        return _ordered({*self.slice, *other.slice}, {*self.scan, *other.scan}, self.label_set)
 
     def missing(self, level: OutputLevel) -> tuple[str, ...]:
-        """The labels whose output was never trained."""
-        return tuple(label for label in LABELS if label not in getattr(self, level))
+        """The labels and targets whose output was never trained."""
+        return tuple(name for name in self.label_set.columns if name not in getattr(self, level))
 
     def reason(self, level: OutputLevel) -> str:
         """Why some scores of a level are not given, in words; "" where all are."""
         missing = self.missing(level)
-        if not missing:
-            return ""
-        if level == "slice" and len(missing) == len(LABELS):
+        targets = tuple(name for name in missing if name in self.label_set.targets)
+        if level == "slice" and missing == self.label_set.columns:
             return _NO_SLICES
-        *first, last = missing
-        named = f"{', '.join(first)} or {last}" if first else last
-        return (_SLICES if level == "slice" else _SCANS).format(named, "them" if first else "it")
+        labels = missing[: len(missing) - len(targets)]
+        said = [(_SLICES if level == "slice" else _SCANS).format(_listed(labels), "them" if labels[1:] else "it")]
+        return " ".join([*said * bool(labels), *[_TARGETS.format(_listed(targets), level)] * bool(targets)])
 
     def to_json(self) -> dict[str, list[str]]:
         """Plain values for ``run.json``."""
@@ -60,28 +71,38 @@ def describe_outputs(outputs: TrainedOutputs | None) -> str:
     """What a run was trained for, in words."""
     if outputs is None:
         return "unknown: the run was trained before ichformer recorded it"
-    given = {level: [label for label in LABELS if label not in outputs.missing(level)] for level in ("scan", "slice")}
+    columns = outputs.label_set.columns
+    given = {"scan": outputs.scan, "slice": outputs.slice}
     said = {
-        level: "all labels" if len(one) == len(LABELS) else ", ".join(one) or "none" for level, one in given.items()
+        level: "all labels" if len(one) == len(columns) else ", ".join(one) or "none" for level, one in given.items()
     }
     return f"of scans: {said['scan']}; of slices: {said['slice']}"
 
 
 def read_trained(facts: dict[str, Any], *, where: object) -> TrainedOutputs | None:
     """What ``run.json`` says; None where it says nothing. InputError where it makes no sense."""
-    values = facts.get(TRAINED_NAME)
+    values, label_set = facts.get(TRAINED_NAME), read_label_set(facts, where=where)
     if values is None:
         return None
-    found = convert(values, TrainedOutputs, where=f"{where}, {TRAINED_NAME}", mend="restore it, or train again")
-    return TrainedOutputs(slice=_in_order(set(found.slice)), scan=_in_order(set(found.scan)))
+    where, mend = f"{where}, {TRAINED_NAME}", "restore it, or train again"
+    found = convert(values, RecordedOutputs, where=where, mend=mend)
+    if unknown := {*found.slice, *found.scan} - {*label_set.columns}:
+        raise InputError(
+            f"does not hold what it should ({min(unknown)} is not in the label set)", where=where, mend=mend
+        )
+    return _ordered(found.slice, found.scan, label_set)
 
 
 def outputs_of_all(found: Sequence[TrainedOutputs | None]) -> TrainedOutputs | None:
     """What every member of an ensemble was trained for; None where that is unknown of the members that decide it."""
     known = [one for one in found if one is not None]
-    common = TrainedOutputs(
-        slice=_in_order(set(LABELS).intersection(*(one.slice for one in known))),
-        scan=_in_order(set(LABELS).intersection(*(one.scan for one in known))),
+    if not known:
+        return None
+    label_set = known[0].label_set
+    common = _ordered(
+        set(label_set.columns).intersection(*(one.slice for one in known)),
+        set(label_set.columns).intersection(*(one.scan for one in known)),
+        label_set,
     )
     # A mean with an untrained member in it means nothing, whatever the others are.
     return common if len(known) == len(found) or common.missing("slice") or common.missing("scan") else None
@@ -95,7 +116,8 @@ def trained_outputs(
     A label's output is trained where it has a loss at the same level. Where the scan's logits are made of the slices'
     (pooling by maximum), a loss at either level trains both outputs; where each has parameters of its own (pooling by
     attention), it trains its own alone. Which of the two holds is read from the traced computation
-    (``own_parameters``).
+    (``own_parameters``). A target is trained by a loss at its own level alone: values of slices and of scans are not on
+    one scale.
 
     Args:
       objective: what is optimised.
@@ -106,9 +128,11 @@ def trained_outputs(
     """
     scan_labels = scan_labels if objective.scan_weight > 0 else ()
     own_of_slices, own_of_scans = own_parameters(objective, params, size=size)
-    return TrainedOutputs(
-        slice=_in_order({*slice_labels, *(() if own_of_slices else scan_labels)}),
-        scan=_in_order({*scan_labels, *(() if own_of_scans else slice_labels)}),
+    names = set(objective.label_set.names)
+    return _ordered(
+        {*slice_labels, *(() if own_of_slices else names.intersection(scan_labels))},
+        {*scan_labels, *(() if own_of_scans else names.intersection(slice_labels))},
+        objective.label_set,
     )
 
 
@@ -154,5 +178,13 @@ def _inputs_of(jaxpr: core.Jaxpr, output: int) -> set[core.Var]:
     return used
 
 
-def _in_order(labels: Collection[str]) -> tuple[str, ...]:
-    return tuple(label for label in LABELS if label in labels)
+def _ordered(slices: Collection[str], scans: Collection[str], label_set: LabelSet) -> TrainedOutputs:
+    """Trained outputs in the order of the label set."""
+    of_slices, of_scans = (tuple(name for name in label_set.columns if name in found) for found in (slices, scans))
+    return TrainedOutputs(slice=of_slices, scan=of_scans, label_set=label_set)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """ "a, b or c"."""
+    *first, last = names or ("",)
+    return f"{', '.join(first)} or {last}" if first else last

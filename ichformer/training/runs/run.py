@@ -3,12 +3,9 @@
 import dataclasses
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +15,26 @@ import jax.numpy as jnp
 import msgspec
 import pandas as pd
 
-from ichformer import LABELS
 from ichformer.cohorts.patients import PATIENT_SOURCES
 from ichformer.cohorts.tables import read_table, write_table
 from ichformer.errors import InputError
 from ichformer.files.json_files import Count, Line, convert, read_json
 from ichformer.files.lease import is_lease
 from ichformer.files.writing import write_text
+from ichformer.labels import SIX
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.preparation.config import PrepareConfig, check_prepare
-from ichformer.training.build import build_objective
+from ichformer.training.build import Given
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig, read_config
 from ichformer.training.labels import as_trained
 from ichformer.training.optimizer.optim import build_optimizer
+from ichformer.training.runs.environment import environment
 from ichformer.training.runs.fingerprint import fingerprint
-from ichformer.training.runs.outputs import TrainedOutputs, read_trained
+from ichformer.training.runs.label_set import recorded_objective
+from ichformer.training.runs.outputs import RecordedOutputs, TrainedOutputs, read_trained
 from ichformer.training.runs.store_path import STORE_FACT, way_to_store
 from ichformer.training.state import TrainState, create_state
 
@@ -57,10 +56,10 @@ class Run:
 
     Attributes:
       path: its folder.
-      config: what it was told.
+      config: the settings of its training.
       prepare: how its scans were prepared, so that a new scan gets the same treatment.
       objective: with the model and its windows.
-      params: of the best checkpoint where the run was judged in between, or else of the newest; averaged where it
+      params: of the best checkpoint where the run has a validation, or else of the newest; averaged where it
         keeps an average.
       step: steps that they took.
       facts: commit, versions and hardware of the training.
@@ -105,11 +104,21 @@ class Run:
         return {"params": self.params}
 
     @classmethod
-    def open(cls, path: str | os.PathLike) -> "Run":
-        """Reads a run's folder; InputError where it is none, has no checkpoint yet or is no classifier."""
+    def open(cls, path: str | os.PathLike, given: Given = Given()) -> "Run":
+        """Reads the folder of a run.
+
+        Args:
+          path: the folder.
+          given: the objects that it was trained with in place of names.
+
+        Raises:
+          InputError: it is no run, has no checkpoint yet, is no classifier, or needs a plugin or an object that is not
+            there.
+        """
         path = Path(path)
         config = read_config(path / "config.json")
-        objective = build_objective(config)
+        facts = read_facts(path / "run.json")
+        objective = recorded_objective(config, facts, where=path, given=given)
         if not isinstance(objective, Classification):
             raise InputError(
                 f"was trained for {config.objective.name!r} and gives no labels",
@@ -126,12 +135,12 @@ class Run:
             objective=objective,
             params=params,
             step=step,
-            facts=read_facts(path / "run.json"),
+            facts=facts,
         )
 
 
 def start_run(path: Path | str, config: TrainConfig, prepare: PrepareConfig, **facts: Any) -> None:
-    """Makes the run's folder, or checks that the one that is there was told the same and may be gone on with.
+    """Makes the run's folder, or checks that the one that is there has the same settings and may be gone on with.
 
     ``facts`` go into the record of a new one.
     """
@@ -210,7 +219,7 @@ class _Facts(msgspec.Struct):
     hardware: _Hardware = msgspec.field(default_factory=_Hardware)
     pretrained: _Pretrained = msgspec.field(default_factory=_Pretrained)
     store_from_run: str = ""
-    trained_outputs: TrainedOutputs | None = None
+    trained_outputs: RecordedOutputs | None = None
 
 
 def load_params(path: Path, objective: Objective, config: TrainConfig, size: int) -> tuple[Any, int]:
@@ -245,12 +254,13 @@ def _load(
 
 def initial_state(objective: Objective, config: TrainConfig, size: int) -> TrainState:
     """The state before the first step, for pictures of ``size`` x ``size`` pixels."""
+    count = len(getattr(objective, "label_set", SIX).columns)
     one_scan = Batch(
         hu=jnp.zeros((1, 1, size, size), jnp.int16),
         slice_mask=jnp.ones((1, 1), bool),
         spacing_mm=jnp.ones((1, 3)),
-        slice_labels=jnp.zeros((1, 1, len(LABELS))),
-        scan_labels=jnp.zeros((1, len(LABELS))),
+        slice_labels=jnp.zeros((1, 1, count)),
+        scan_labels=jnp.zeros((1, count)),
         weight=jnp.ones(1),
         row=jnp.zeros(1, jnp.int32),
     )
@@ -258,45 +268,12 @@ def initial_state(objective: Objective, config: TrainConfig, size: int) -> Train
     return create_state(params, build_optimizer(config.optim, config.steps), ema=config.ema_decay > 0)
 
 
-def environment() -> dict[str, Any]:
-    """Commit, versions and hardware, for the record; nothing that names a person or a machine."""
-    return {
-        "commit": _commit(),
-        "versions": {"python": platform.python_version()}
-        | {
-            name: version(name) for name in ("ichformer", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
-        },
-        "hardware": {
-            "devices": [device.device_kind for device in jax.devices()],
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-        },
-    }
-
-
-def _commit() -> str:
-    """The commit of the source tree that runs, with "+changes" where it has any; "" for an installed package."""
-    root = Path(__file__).parents[3]
-    if not (root / ".git").exists():
-        return ""
-    try:
-        text = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty=+changes", "--abbrev=12", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return text.strip()
-
-
 def read_facts(path: Path) -> dict[str, Any]:
     """What ``run.json`` holds: the preparation of the scans, commit, versions and hardware."""
     mend = "the file is missing or damaged: restore it, or train again"
     facts = read_json(path, dict, mend=mend)
     check_prepare(convert(facts, _Facts, where=path, mend=mend).prepare, where=path, mend=mend)
+    read_trained(facts, where=path)
     return facts
 
 

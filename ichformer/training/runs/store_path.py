@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from ichformer.errors import InputError
-from ichformer.pipeline.store.records import INDEX_NAME
+from ichformer.pipeline.store.index_file import INDEX_NAME
 
 STORE_FACT = "store_from_run"
 """The field of ``run.json`` with the way from the run's folder to the store; "" where there is none."""

@@ -1,0 +1,101 @@
+"""Every command by name. A command's file is imported when it is wanted, so that loading the command line is light."""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ichformer.errors import InputError, one_line
+
+COMMANDS = (
+    "demo",
+    "phantom",
+    "inspect",
+    "prepare",
+    "train",
+    "ensemble",
+    "evaluate",
+    "compare",
+    "predict",
+    "robustness",
+    "leave-one-site-out",
+    "cross-validate",
+    "scrub",
+    "models",
+    "bench",
+)
+"""In the order of the help. The command ``leave-one-site-out`` is the function ``leave_one_site_out`` of the file
+``commands/leave_one_site_out.py``."""
+
+GROUPS = {"bench": ("prepare", "loader", "train", "loop")}
+"""Commands that are followed by another word; their files lie in a folder of that name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command of the command line.
+
+    Attributes:
+      name: the words that call it, such as "bench loader".
+      run: what it does; its parameters are the options.
+      common: names, without the dashes, of the options that the short help shows; () where it shows all. A command's
+        file names them as ``COMMON``.
+    """
+
+    name: str
+    run: Callable[..., None]
+    common: tuple[str, ...]
+
+    @property
+    def about(self) -> str:
+        """What it does: its docstring up to the arguments."""
+        return (inspect.getdoc(self.run) or "").partition("\nArgs:")[0].strip()
+
+
+def find_command(words: Sequence[str]) -> tuple[Command, Sequence[str]]:
+    """The command that the first words name, and the words that follow.
+
+    Raises:
+      InputError: there is no such command, or none is named.
+    """
+    name = _known(words, COMMANDS)
+    if name not in GROUPS:
+        return load_command(name), words[1:]
+    inner = _known(words[1:], GROUPS[name], group=name)
+    return load_command(f"{name} {inner}"), words[2:]
+
+
+def load_command(name: str) -> Command:
+    """The command with this name, from its file."""
+    place = name.replace("-", "_").split()
+    module = importlib.import_module(".".join(["ichformer.cli.commands", *place]))
+    return Command(name=name, run=getattr(module, place[-1]), common=getattr(module, "COMMON", ()))
+
+
+def sentence(name: str) -> str:
+    """What a command does, in one sentence."""
+    if name in GROUPS:
+        module = importlib.import_module(f"ichformer.cli.commands.{name}")
+        return (inspect.getdoc(module) or "").partition("\n")[0]
+    return load_command(name).about.partition("\n")[0]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The one of ``known`` that ``word`` is a misspelling of; "" where none is near. Dashes in front do not count."""
+    bare = {each.lstrip("-"): each for each in known}
+    return "".join(bare[near] for near in difflib.get_close_matches(word.lstrip("-"), bare, n=1))
+
+
+def _known(words: Sequence[str], known: Sequence[str], *, group: str = "") -> str:
+    where, see = group or "command line", f"see {f'ichformer {group}'.strip()} --help"
+    if not words:
+        raise InputError("a command is missing", where=where, mend=see)
+    if words[0] not in known:
+        near = nearest(words[0], known)
+        raise InputError(
+            f"there is no command {one_line(words[0], max_chars=60)!r}",
+            where=where,
+            mend=f"perhaps you meant {near}; {see}" if near else see,
+        )
+    return words[0]

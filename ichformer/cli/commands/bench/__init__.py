@@ -1,0 +1,1 @@
+"""Measures how fast this machine prepares scans, feeds a training and trains."""

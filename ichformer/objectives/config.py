@@ -1,0 +1,101 @@
+"""The settings of an objective. No JAX."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from ichformer.ct.windows import WINDOWS, Window
+from ichformer.errors import InputError, one_line
+from ichformer.settings import check_ranges, check_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """What is optimised.
+
+    Attributes:
+      name: What is trained: "classification" of slices and scans; "mae", a masked autoencoder that learns from scans
+        without labels; or the name of an objective of a plugin.
+      windows: Names of the display windows that become the channels of the input, of brain, subdural, soft_tissue,
+        bone, stroke and the ranges hu_0_20, hu_20_40, hu_40_60, hu_60_80 and hu_80_100.
+      neighbours: Number of neighbouring slices on either side that come as further channels. 1 is the "2.5-D" input of
+        the winners of RSNA 2019. With 0 a slice comes alone.
+      labels: For classification, the labels and targets to train. Each label has to have positives and negatives among
+        the training scans or slices, each target two different values. By default all that have them are trained, and
+        the training says which are left out.
+      scan_weight: For classification, the weight of the loss of scans beside the loss of slices, which has the weight
+        1.
+      loss: For classification, the loss of each label: "bce" (binary cross-entropy), "focal" (Lin et al. 2017),
+        "asymmetric" (Ridnik et al. 2021) or "logit_adjusted" (Menon et al. 2021). Try the last three for rare labels:
+        "focal" and "asymmetric" give less weight to what is classified well already, "logit_adjusted" trains scores for
+        positives and negatives that are equally frequent.
+      positive_weight: For classification with "bce", the weight of a positive beside a negative. A value above 1 raises
+        the sensitivity and the number of false alarms.
+      target_loss: For classification, the loss of each regression target, standardised by its mean and spread in
+        training: "smooth_l1" (squared for small errors, absolute for large ones), "l1" (absolute) or "l2" (squared).
+      mask_ratio: For mae, the share of the patches of a slice that is hidden, 0 to 1.
+      decoder_width: For mae, the number of features of the decoder.
+      decoder_depth: For mae, the number of blocks of the decoder.
+    """
+
+    name: str = "classification"
+    windows: tuple[str, ...] = ("brain", "subdural", "bone")
+    neighbours: int = 0
+    labels: tuple[str, ...] = ()
+    scan_weight: float = 1.0
+    loss: Literal["bce", "focal", "asymmetric", "logit_adjusted"] = "bce"
+    positive_weight: float = 1.0
+    target_loss: Literal["smooth_l1", "l1", "l2"] = "smooth_l1"
+    mask_ratio: float = 0.75
+    decoder_width: int = 128
+    decoder_depth: int = 2
+
+    def __post_init__(self) -> None:
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "--objective.")
+        if unknown := [name for name in self.windows if name not in WINDOWS]:
+            raise InputError(
+                f"there is no window {one_line(unknown[0])!r}",
+                where="--objective.windows",
+                mend=f"choose of {', '.join(WINDOWS)}",
+            )
+        for what, names in (("windows", self.windows), ("labels", self.labels)):
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                raise InputError(
+                    f"names {one_line(twice[0])} twice", where=f"--objective.{what}", mend="name each once"
+                )
+        if self.positive_weight != 1 and self.loss != "bce":
+            raise InputError('goes with "bce" only', where="--objective.positive-weight", mend="leave it out")
+        width = self.decoder_width
+        check_ranges(
+            "--objective.",
+            ("windows", self.windows, bool(self.windows), "at least one window"),
+            ("windows", len(self.windows), len(self.windows) <= 16, "at most 16 windows"),
+            (
+                "neighbours",
+                self.neighbours,
+                0 <= self.neighbours <= 32,
+                "0 for the slice alone, 1 for one on either side, at most 32",
+            ),
+            ("scan_weight", self.scan_weight, self.scan_weight >= 0, "a number of 0 or more"),
+            ("positive_weight", self.positive_weight, self.positive_weight > 0, "a number above 0"),
+            ("mask_ratio", self.mask_ratio, 0 < self.mask_ratio < 1, "a number above 0 and below 1"),
+            (
+                "decoder_width",
+                width,
+                4 <= width <= 8192 and width % (4 if width < 64 else 32) == 0,
+                "a multiple of 32, at most 8192",
+            ),
+            ("decoder_depth", self.decoder_depth, 1 <= self.decoder_depth <= 128, "1 to 128 blocks"),
+        )
+
+    @property
+    def display_windows(self) -> tuple[Window, ...]:
+        """The windows that ``windows`` names."""
+        return tuple(WINDOWS[name] for name in self.windows)
+
+    @property
+    def channels(self) -> str:
+        """What the channels of the input are, in words."""
+        beside = f" of the slice and {self.neighbours} on either side" if self.neighbours else ""
+        return f"windows {', '.join(self.windows)}{beside}"

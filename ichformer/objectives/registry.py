@@ -1,0 +1,66 @@
+"""Objectives by name: those of the package, and those that others register."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar, overload
+
+import flax.linen as nn
+
+from ichformer.labels import LabelSet
+from ichformer.objectives.base import Objective
+from ichformer.objectives.config import ObjectiveConfig
+from ichformer.registry import Registry
+
+BuildObjective = Callable[[nn.Module, ObjectiveConfig, LabelSet], Objective]
+"""From the model that the settings name, the settings and the label set of the scans to the objective."""
+
+Build = TypeVar("Build", bound=BuildObjective)
+
+
+def _own() -> Mapping[str, BuildObjective]:
+    from ichformer.objectives.classification import build_classification
+    from ichformer.objectives.mae import build_masked_slices
+
+    return {"classification": build_classification, "mae": build_masked_slices}
+
+
+OBJECTIVES: Registry[BuildObjective] = Registry("objective", _own)
+"""Every objective by the name that ``--objective.name`` takes."""
+
+
+@overload
+def register_objective(build: Build, /) -> Build: ...
+@overload
+def register_objective(*, name: str | None = None) -> Callable[[Build], Build]: ...
+def register_objective(build: Build | None = None, /, *, name: str | None = None) -> Build | Callable[[Build], Build]:
+    """Makes an objective known by name, to ``ichformer.train`` and to ``--objective.name``.
+
+    An objective that is a ``Classification`` with another loss gives a run that evaluates and predicts like any other.
+
+    Example:
+      >>> from dataclasses import dataclass
+      >>> from ichformer.objectives.classification import Classification
+      >>> @dataclass(frozen=True, kw_only=True)
+      ... class ScansOnly(Classification):
+      ...     def loss(self, params, batch, rng, train):
+      ...         total, weight, metrics = super().loss(params, batch, rng, train)
+      ...         return metrics["scan_loss"][0], weight, metrics
+      >>> @register_objective
+      ... def scans_only(model, settings, label_set):
+      ...     return ScansOnly(model=model, windows=settings.display_windows)
+      >>> "scans_only" in OBJECTIVES
+      True
+
+    Args:
+      build: a function ``build(model, settings, label_set)`` that returns an ``objectives.base.Objective``.
+        ``settings`` is the ``ObjectiveConfig`` of the run.
+      name: what to call it; the name of ``build`` by default.
+
+    Raises:
+      InputError: another objective has that name, or it is no name.
+    """
+
+    def register(build: Build) -> Build:
+        OBJECTIVES.add(name or build.__name__, build, maker=build)
+        return build
+
+    return register if build is None else register(build)

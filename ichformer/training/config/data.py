@@ -1,0 +1,40 @@
+"""The settings of what a training reads."""
+
+from dataclasses import dataclass, field
+
+from ichformer.pipeline.augmentation.augment import Augmentation
+from ichformer.settings import check_ranges, check_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which scans, and how they come.
+
+    Attributes:
+      store: Folder of the store, as `ichformer prepare` wrote it.
+      split: Split of the store to train on.
+      batch_size: Scans in a step, over all devices. Lower it where memory runs out.
+      num_slices: Slices that are taken of a scan in training. A shorter scan is padded. A longer scan gives a random
+        run of neighbouring slices. If only whole scans are labelled, it gives every k-th slice of the whole scan in
+        place of that. More slices show more of a scan, and take more memory and time.
+      num_workers: Number of processes that read and augment scans. 0 reads in the training process. Raise it where the
+        metric input_bound says that steps wait for batches.
+      augmentation: How scans are changed at random in training.
+    """
+
+    store: str
+    split: str = "train"
+    batch_size: int = 8
+    num_slices: int = 24
+    num_workers: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        """InputError for a value that is not of its type or outside its range."""
+        check_settings(self, "--data.")
+        check_ranges(
+            "--data.",
+            ("batch_size", self.batch_size, 1 <= self.batch_size <= 1 << 20, "1 to 1048576 scans"),
+            ("num_slices", self.num_slices, 1 <= self.num_slices <= 10_000, "1 to 10000 slices"),
+            ("num_workers", self.num_workers, 0 <= self.num_workers <= 1024, "0 to 1024 processes"),
+        )

@@ -1,0 +1,175 @@
+"""Training from end to end: check for leakage, train, freeze thresholds and the out-of-distribution score."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from ichformer.cohorts.leakage import check_leakage
+from ichformer.ct.windows import WINDOWS
+from ichformer.errors import InputError, one_line
+from ichformer.evaluation.ood import OOD_NAME
+from ichformer.inference.trained import open_trained
+from ichformer.objectives.base import Objective
+from ichformer.objectives.classification import Classification
+from ichformer.objectives.config import ObjectiveConfig
+from ichformer.pipeline.augmentation.sample import Change
+from ichformer.pipeline.store.records import Store
+from ichformer.settings import make_settings, perhaps
+from ichformer.training.build import Given, build_objective, configured_model, make_given
+from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
+from ichformer.training.runs.needs import name_of
+from ichformer.training.trainer import train as train_only
+from ichformer.workflows.evaluate_run import fix_frozen, freeze_ood
+from ichformer.workflows.frozen import keep_frozen
+from ichformer.workflows.trained_model import TrainedModel
+
+_NESTED = {"data": DataConfig, "optim": OptimConfig, "parallel": ParallelConfig}
+
+
+def train(
+    store: Store | str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    model: str | nn.Module | ModelConfig | Mapping[str, Any] | None = None,
+    objective: str | Objective | ObjectiveConfig | Mapping[str, Any] | None = None,
+    augment: Change | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> TrainedModel | None:
+    """Trains a model into a run's folder, or goes on where an earlier call was interrupted.
+
+    Where the store has a split "val", thresholds and the out-of-distribution score are frozen on it afterwards.
+
+    Example:
+      >>> import ichformer as ich
+      >>> run = ich.train(store, model="slice_vit_nano", out="run", steps=2, data={"batch_size": 4, "num_slices": 4},
+      ...                 optim={"learning_rate": 3e-4}, progress=False)  # doctest: +SKIP
+      >>> run.predict(volume).scan_scores["any"]  # doctest: +SKIP
+      0.41
+
+    Args:
+      store: prepared scans: a store or its folder.
+      out: the run's folder.
+      model: a name of ``list_models()``; a module that obeys ``models.contract.Classifier``; or settings, such as
+        ``{"name": "slice_vit_s", "dropout": 0.1}``.
+      objective: a name; an ``objectives.base.Objective``, whose field ``model`` may be None and then gets the model; or
+        settings, such as ``{"loss": "focal"}``. A classifier by default.
+      augment: a function of a ``Sample`` and a NumPy generator that returns a changed ``Sample``. It follows the random
+        changes of ``data={"augmentation": ...}``.
+      progress: show a bar with an ETA on standard error, and before it what is known of the labels.
+      settings: further fields of ``training.config.TrainConfig``: ``steps=1000``, ``seed=1`` ...; ``data``, ``optim``
+        and ``parallel`` take a dictionary of some of their fields.
+
+    Returns:
+      The run, opened; None where the objective is no classifier, and in one of several processes.
+
+    Raises:
+      InputError: a setting that is not there or not of its type, scans that are in two splits, or what
+        ``training.trainer.train`` refuses.
+    """
+    config, given = _settings(store, model, objective, augment, settings)
+    train_and_freeze(config, Path(out), given=given, progress=progress)
+    if jax.process_count() > 1 or not _is_classifier(config, Store.open(config.data.store), given):
+        return None
+    return TrainedModel(run=open_trained(out, dataclasses.replace(given, augment=None)))
+
+
+def train_and_freeze(
+    config: TrainConfig, run: Path | str, *, given: Given = Given(), progress: bool = True
+) -> dict[str, float]:
+    """Trains with a whole configuration, then freezes thresholds and the out-of-distribution score on "val".
+
+    That is done where the run is a classifier and there is such a split. Several processes only train: the first
+    evaluation of the run fixes the thresholds, in one process.
+
+    Args:
+      config: the settings.
+      run: the run's folder.
+      given: objects in place of what the settings name.
+      progress: see ``train``.
+
+    Returns:
+      The last metrics that were written.
+
+    Raises:
+      InputError: see ``train``.
+    """
+    run = Path(run)
+    store = Store.open(config.data.store)
+    split = store.index["split"]
+    check_leakage(store.index[split == config.data.split], store.index[~split.isin(["", config.data.split])])
+    written = train_only(config, run, given=given, progress=progress)
+    (run / OOD_NAME).unlink(missing_ok=True)  # it would be of other parameters
+    if jax.process_count() == 1 and "val" in set(split) and _is_classifier(config, store, given):
+        trained = open_trained(run, dataclasses.replace(given, augment=None))
+        keep_frozen(fix_frozen(trained, store), trained)
+        freeze_ood(trained, store, train=config.data.split)
+    return written
+
+
+def _is_classifier(config: TrainConfig, store: Store, given: Given) -> bool:
+    return isinstance(build_objective(config, store.label_set, given), Classification)
+
+
+def _settings(
+    store: Store | str | os.PathLike[str], model: Any, objective: Any, augment: Change | None, settings: dict[str, Any]
+) -> tuple[TrainConfig, Given]:
+    """The configuration and the objects that the arguments of ``train`` mean."""
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    if wrong := sorted(settings.keys() - fields):
+        raise InputError(f"there is no setting {one_line(wrong[0])!r}", where="train", mend=_hint(wrong[0], fields))
+    folder = os.fspath(store.path if isinstance(store, Store) else store)
+    nested = {
+        "data": make_settings(DataConfig, settings.pop("data", None), where="data", store=folder),
+        **{name: make_settings(_NESTED[name], settings.pop(name, None), where=name) for name in ("optim", "parallel")},
+    }
+    model, objective = ({"name": one} if isinstance(one, str) else one for one in (model, objective))
+    if is_named_model := isinstance(model, Mapping | ModelConfig):
+        model = make_settings(ModelConfig, model, where="model")
+    if objective is not None and not isinstance(objective, Mapping | ObjectiveConfig):
+        given = make_given(configured_model(model) if is_named_model else model, objective, augment)
+        objective = given.objective
+        model, objective = ModelConfig(name=name_of(getattr(objective, "model", objective))), _described(objective)
+    elif model is not None and not is_named_model:
+        given, model = make_given(model, None, augment), ModelConfig(name=name_of(model))
+    else:
+        given = Given(augment=augment)
+    config = TrainConfig(
+        model=make_settings(ModelConfig, model, where="model"),
+        objective=make_settings(ObjectiveConfig, objective, where="objective"),
+        **nested,  # type: ignore[arg-type]
+        **settings,
+    )
+    return config, given
+
+
+def _described(objective: Any) -> ObjectiveConfig:
+    """What a configuration says of an objective that is given as an object: its class and what it sees of a scan."""
+    names = {window: name for name, window in WINDOWS.items()}
+    windows = getattr(objective, "windows", None)
+    if windows is None:
+        return ObjectiveConfig(name=name_of(objective))
+    if unknown := [window for window in windows if window not in names]:
+        raise InputError(
+            f"{one_line(unknown[0])} has no name",
+            where="objective.windows",
+            mend="take windows of ichformer.ct.windows.WINDOWS",
+        )
+    return ObjectiveConfig(
+        name=name_of(objective),
+        windows=tuple(names[window] for window in windows),
+        neighbours=getattr(objective, "neighbours", 0),
+    )
+
+
+def _hint(wrong: str, fields: set[str]) -> str:
+    """Where a setting may be that ``TrainConfig`` does not have."""
+    for name, kind in {**_NESTED, "model": ModelConfig, "objective": ObjectiveConfig}.items():
+        if wrong in {field.name for field in dataclasses.fields(kind)}:
+            return f"give it as {name}={{{wrong!r}: ...}}"
+    return f"{perhaps(wrong, fields)}choose of {', '.join(sorted(fields))}"

@@ -1,0 +1,230 @@
+"""A run or an ensemble, opened for use from Python: predict, explain, features, evaluate."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import flax.linen as nn
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from ichformer.ct.geometry.regrid import slice_offsets_mm
+from ichformer.ct.volume import Volume
+from ichformer.errors import InputError, one_line
+from ichformer.evaluation.scorable import Reason, check_numbers, why_not_scored
+from ichformer.evaluation.summary import Summary
+from ichformer.evaluation.thresholds import THRESHOLDS_NAME, read_thresholds
+from ichformer.explain.heat_map import heat_map_in_full
+from ichformer.inference.scoring import score
+from ichformer.inference.trained import Trained, open_trained
+from ichformer.objectives.base import Objective
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.recipe import prepare_volume
+from ichformer.pipeline.store.records import Store
+from ichformer.settings import check_known
+from ichformer.training.build import make_given
+from ichformer.training.runs.outputs import OutputLevel
+from ichformer.workflows.evaluate_run import evaluate
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ScanPrediction:
+    """The scores of one scan.
+
+    Attributes:
+      scan_scores: label -> probability for the whole scan. It holds the labels that the run was trained for, and is
+        empty where the scan cannot be scored.
+      slice_scores: label -> probability of each slice of the volume, float32 [S]; likewise.
+      not_scored: why the scan cannot be scored; None where it can be.
+      thresholds: label -> the frozen threshold of the scan's score; empty where the run has none.
+    """
+
+    scan_scores: Mapping[str, float]
+    slice_scores: Mapping[str, Float32[np.ndarray, " s"]]
+    not_scored: Reason | None
+    thresholds: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        """One line for the scan, and one for its slices."""
+        if self.not_scored is not None:
+            return f"ScanPrediction: not scored. {self.not_scored.text}"
+        scan = ", ".join(
+            f"{label} {value:.3f}" + (f" (threshold {self.thresholds[label]:.3f})" if label in self.thresholds else "")
+            for label, value in self.scan_scores.items()
+        )
+        highest = ", ".join(f"{label} {values.argmax() + 1}" for label, values in self.slice_scores.items())
+        return f"ScanPrediction: {scan or 'no scan scores'}\n        highest slice: {highest or 'no slice scores'}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class TrainedModel:
+    """A run or an ensemble, opened for use.
+
+    Attributes:
+      run: its parameters, its settings and its folder.
+    """
+
+    run: Trained
+
+    def __repr__(self) -> str:
+        """Two lines: the model, and what it was trained for."""
+        frozen = "frozen" if (self.run.path / THRESHOLDS_NAME).exists() else "not frozen yet"
+        steps = ", ".join(f"{member.step} steps" for member in self.run.members)
+        return (
+            f"TrainedModel: {one_line(self.run.name)}, {steps}, {one_line(self.run.path)}\n"
+            f"        labels {', '.join(self.labels)}; thresholds {frozen}"
+        )
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.run.path
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of the model's outputs."""
+        return self.run.objective.label_set.columns
+
+    def predict(self, volume: Volume) -> ScanPrediction:
+        """Scores a scan and its slices.
+
+        Args:
+          volume: as ``read_volume`` gives it. It is prepared as the scans of the training were.
+
+        Raises:
+          InputError: it is no ``Volume``, or was read in another way than the run's scans.
+        """
+        prepared = self._prepared(volume)
+        scan, slices, _ = score(self.run.objective, self.run.variables, prepared)
+        reason = why_not_scored(prepared, self.run.prepare) or check_numbers(scan, slices)
+        given = {level: self._given(level) if reason is None else () for level in ("scan", "slice")}
+        place = {label: number for number, label in enumerate(self.labels)}
+        rows = _prepared_slices(volume, prepared, self.run.prepare)
+        return ScanPrediction(
+            scan_scores={label: float(scan[place[label]]) for label in given["scan"]},
+            slice_scores={label: slices[rows, place[label]] for label in given["slice"]},
+            not_scored=reason,
+            thresholds=self._thresholds(),
+        )
+
+    def explain(
+        self, volume: Volume, label: str, *, level: Literal["scan", "slice"] | None = None
+    ) -> Float32[np.ndarray, "s h w"]:
+        """Draws a heat map of a label over a scan: HiResCAM on the scan's own grid, scaled to [0, 1] over the scan.
+
+        Args:
+          volume: as for ``predict``.
+          label: one of ``labels``.
+          level: whose score is explained: that of each slice, or that of the scan where slices were not trained.
+
+        Raises:
+          InputError: there is no such label, it was not trained, or the scan cannot be scored.
+        """
+        check_known("label", label, self.labels)
+        levels: tuple[OutputLevel, ...] = ("slice", "scan") if level is None else (level,)
+        trained = [one for one in levels if label in self._given(one)]
+        if not trained:
+            raise InputError("the run was never trained for this label", where=label, mend="explain another label")
+        prepared = self._prepared(volume)
+        if (reason := why_not_scored(prepared, self.run.prepare)) is not None:
+            raise InputError(f"cannot be scored. {reason.text}", where=volume.source[0], mend="give another scan")
+        return heat_map_in_full(
+            self.run.objective,
+            self.run.variables,
+            prepared,
+            volume,
+            label=label,
+            level=trained[0],
+            rows=_prepared_slices(volume, prepared, self.run.prepare),
+        )
+
+    def features(self, volume: Volume) -> Float32[np.ndarray, " d"]:
+        """The model's features of a scan: the mean over its slices, float32 [D].
+
+        Args:
+          volume: as for ``predict``.
+        """
+        return score(self.run.objective, self.run.variables, self._prepared(volume))[2]
+
+    def evaluate(
+        self,
+        store: Store | str | os.PathLike[str],
+        *,
+        split: str = "test",
+        out: str | os.PathLike[str] | None = None,
+        prevalence: float | None = None,
+    ) -> Summary:
+        """Evaluates the model on a split of a store that it was not trained on.
+
+        Args:
+          store: prepared scans: a store or its folder.
+          split: the split to evaluate.
+          out: folder for the page, the tables and the cards; nothing is written where None.
+          prevalence: also state PPV and NPV at this share of positives.
+
+        Raises:
+          InputError: scans that were prepared in another way or trained on, or a split that is not there.
+        """
+        opened = store if isinstance(store, Store) else Path(store)
+        return evaluate(self.run, opened, None if out is None else Path(out), split=split, prevalence=prevalence)
+
+    def _prepared(self, volume: Any) -> Volume:
+        if not isinstance(volume, Volume):
+            shape = getattr(volume, "shape", None)
+            found = f"{type(volume).__name__}" + ("" if shape is None else f" of shape {list(shape)}")
+            raise InputError(
+                f"expected a Volume, found {one_line(found)}", where="volume", mend="read it with ichformer.read_volume"
+            )
+        wanted = self.run.prepare.missing
+        if wanted != "keep" and volume.audit.missing_slices:
+            raise InputError(
+                f"{volume.audit.missing_slices} slices are missing, and the run's scans were read without gaps",
+                where=volume.source[0],
+                mend=f"read it with ichformer.read_volume(path, missing={wanted!r})",
+            )
+        return prepare_volume(volume, self.run.prepare)
+
+    def _given(self, level: OutputLevel) -> tuple[str, ...]:
+        """The labels whose scores of a level were trained."""
+        outputs = self.run.trained_outputs
+        return tuple(label for label in self.labels if outputs is None or label not in outputs.missing(level))
+
+    def _thresholds(self) -> dict[str, float]:
+        file = self.run.path / THRESHOLDS_NAME
+        if not file.exists():
+            return {}
+        frozen = read_thresholds(file, model=self.run.fingerprint)
+        first = {label: next(iter(frozen.of("scan", label)), None) for label in self._given("scan")}
+        return {label: one.value for label, one in first.items() if one is not None and one.value is not None}
+
+
+def open_run(
+    path: str | os.PathLike[str], *, model: nn.Module | None = None, objective: Objective | None = None
+) -> TrainedModel:
+    """Opens a run or an ensemble for use.
+
+    Example:
+      >>> import ichformer as ich
+      >>> run = ich.open_run("runs/first")  # doctest: +SKIP
+      >>> run.predict(ich.read_volume("scan/")).scan_scores["any"]  # doctest: +SKIP
+      0.93
+
+    Args:
+      path: the folder that ``train`` or ``ichformer train`` wrote, or that of an ensemble.
+      model: the module that the run was trained with, where it was given as an object in place of a name.
+      objective: the objective, likewise.
+
+    Raises:
+      InputError: it is no run, is damaged, is no classifier, or needs a plugin or an object that is not there.
+    """
+    return TrainedModel(run=open_trained(path, make_given(model, objective)))
+
+
+def _prepared_slices(volume: Volume, prepared: Volume, prepare: PrepareConfig) -> Int64[np.ndarray, " s"]:
+    """For each slice of a volume the one of the prepared volume that stands for it: the same, or the nearest."""
+    if prepare.slice_spacing_mm is None:
+        return np.arange(len(volume.hu))
+    nearest = np.rint(slice_offsets_mm(volume) / prepare.slice_spacing_mm).astype(np.int64)
+    return np.minimum(nearest, len(prepared.hu) - 1)

@@ -1,0 +1,79 @@
+"""Preparing a cohort from Python: the command, the notebook and the demo call the same function."""
+
+import pytest
+
+from ichformer.cli import main
+from ichformer.cohorts.registry import COHORTS
+from ichformer.errors import InputError
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.store.records import Store
+from ichformer.testing import tiny_cohort
+from ichformer.workflows.prepare_cohort import format_prepared, prepare
+from tests.stores import prepare_here
+
+CONFIG = PrepareConfig(size=16)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return tiny_cohort(tmp_path_factory.mktemp("prepare") / "cohort", scans=6)
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch):
+    """A pool takes seconds to start."""
+    monkeypatch.setattr(
+        "ichformer.workflows.prepare_cohort.prepare_index",
+        lambda index, out, *, config, **_: prepare_here(index, out, config),
+    )
+
+
+def test_the_result_and_the_command_say_the_same(cohort, tmp_path, capsys):
+    found = prepare("phantom", source=cohort, out=tmp_path / "store", config=CONFIG, seed=3)
+    assert isinstance(found.store, Store)
+    assert found.card == tmp_path / "store" / "card.md"
+    assert found.card.exists()
+    assert (len(found.index), found.rejects, found.unused) == (6, 0, 0)
+    assert set(found.store.index["split"]) == {"train", "val", "test"}
+    assert found.notes == found.warnings == ()
+    main(["prepare", "--dataset", "phantom", "--source", str(cohort), "--out", str(tmp_path / "b"), "--size", "16"])
+    assert capsys.readouterr().out == format_prepared(found).replace(f"{tmp_path}/store", f"{tmp_path}/b") + "\n"
+
+
+def test_splits_by_site_by_fractions_and_of_the_source(cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr("ichformer.workflows.prepare_cohort.write_card", lambda store: store.path / "card.md")
+
+    def split(dataset="phantom", **settings):
+        return prepare(dataset, source=cohort, out=tmp_path / "store", config=CONFIG, **settings)
+
+    held_out = split(hold_out_site="tiny-b", fractions={"train": 0.5, "val": 0.5}).store.index
+    assert set(held_out[held_out["site"] == "tiny-b"]["split"]) == {"test"}
+    others = held_out[held_out["site"] != "tiny-b"]["split"]
+    assert set(others) == {"train", "val"}
+    assert 1 <= (others == "val").sum() <= 2
+    no_val = split(fractions={"train": 0.5, "test": 0.5})
+    assert set(no_val.store.index["split"]) == {"train", "test"}
+    assert any("no scan is in the split val" in warning for warning in no_val.warnings)
+    with pytest.raises(InputError, match="the site that is held out is the test split"):
+        split(hold_out_site="tiny-b", fractions={"train": 1.0})
+
+    def with_split(source, *, cache, labels=None):
+        return COHORTS["phantom"](source, cache=cache, labels=labels).assign(split="test")
+
+    monkeypatch.setattr("ichformer.workflows.prepare_cohort.COHORTS", {"mine": with_split})
+    own = split("mine")  # a cohort that was registered later
+    assert set(own.store.index["split"]) == {"test"}
+    with pytest.raises(InputError, match="a split of its own"):
+        split("mine", fractions={"train": 1.0})
+
+
+def test_what_does_not_fit_is_one_line_and_writes_nothing(cohort, tmp_path):
+    for wrong, message in (
+        ({"dataset": "phantm"}, "there is no cohort 'phantm'; perhaps you meant phantom, or choose one of"),
+        ({"dataset": "phantom", "columns": ("any=ICH",)}, "--columns: goes with --dataset folder only"),
+        ({"dataset": "phantom", "cluster": "tcp://x:1", "workers": 1}, "the cluster has workers of its own"),
+        ({"dataset": "phantom", "hold_out_site": "nowhere"}, "'nowhere' cannot be held out"),
+    ):
+        with pytest.raises(InputError, match=message):
+            prepare(source=cohort, out=tmp_path / "store", **wrong)
+    assert list(tmp_path.iterdir()) == []
