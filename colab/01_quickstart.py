@@ -64,7 +64,8 @@ contact_sheet(volume, "brain", tile_px=128)
 # %%
 from ichformer.evaluation.summary import format_summary
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
-from ichformer.workflows.evaluate_run import evaluate, train_and_freeze
+from ichformer.workflows.evaluate_run import evaluate
+from ichformer.workflows.train_run import train_and_freeze
 
 config = TrainConfig(
     data=DataConfig(store=str(prepared.store.path), num_slices=8), model=ModelConfig(name="slice_vit_nano"), steps=20

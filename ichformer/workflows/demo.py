@@ -11,9 +11,10 @@ from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
-from ichformer.workflows.evaluate_run import evaluate, train_and_freeze
+from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.predict_scans import predict
 from ichformer.workflows.prepare_cohort import prepare
+from ichformer.workflows.train_run import train_and_freeze
 
 UNSEEN_SITE = "elm"
 SCANS, STEPS = 200, 500

@@ -15,12 +15,13 @@ from ichformer.cohorts.folder.adapter import read_folder
 from ichformer.cohorts.leakage import check_leakage
 from ichformer.cohorts.patients import Patients, count_patients
 from ichformer.cohorts.registry import COHORTS
+from ichformer.cohorts.splits import FRACTIONS, split_by_patient, split_warnings
 from ichformer.cohorts.splits import hold_out_site as hold_out
-from ichformer.cohorts.splits import split_by_patient, split_warnings
 from ichformer.cohorts.tables import read_left_out
 from ichformer.ct.io.display import WindowHU
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import path_text, shown
+from ichformer.labels import SIX, LabelSet
 from ichformer.pipeline.preparation.cluster import cluster_executor
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.prepare import prepare as prepare_index
@@ -79,6 +80,8 @@ def prepare(
     out: Path | str,
     labels: Path | str | None = None,
     columns: Sequence[str] = (),
+    label_names: Sequence[str] = (),
+    targets: Sequence[str] = (),
     patient_from: str = "",
     hold_out_site: str = "",
     fractions: Mapping[str, float] | None = None,
@@ -102,6 +105,8 @@ def prepare(
       out: folder of the store.
       labels: tables of labels that do not lie with the scans, such as the CSV of a folder.
       columns: of a folder: what columns of its CSV mean, such as ``("any=ICH", "path=file")``.
+      label_names: of a folder: the columns of its CSV that are labels, in place of the six kinds of haemorrhage.
+      targets: of a folder: the columns of its CSV that are numbers to predict, with the unit in the name.
       patient_from: of a folder: where a scan's patient is known from; see ``cohorts.folder.adapter.read_folder``.
       hold_out_site: name of the site that becomes the test split; the others become train and val.
       fractions: share of the patients by split, such as ``{"train": 0.7, "val": 0.1, "test": 0.2}``, which is the
@@ -122,23 +127,38 @@ def prepare(
     out = Path(out)
     if cluster is not None and workers is not None:
         raise InputError("the cluster has workers of its own", where="--workers", mend="leave it out with --cluster")
-    _check_dataset(dataset, columns=columns, patient_from=patient_from, patient_key=patient_key, with_uids=with_uids)
+    _check_dataset(
+        dataset,
+        columns=columns,
+        label_names=label_names,
+        targets=targets,
+        patient_from=patient_from,
+        patient_key=patient_key,
+        with_uids=with_uids,
+    )
+    if (label_names or targets) and labels is None:
+        where = "--label-names" if label_names else "--targets"
+        raise InputError("goes with a CSV of labels", where=where, mend="name it with --labels")
+    label_set = LabelSet(names=tuple(label_names) or SIX.names, targets=tuple(targets))
     notes: tuple[str, ...] = ()
     with contextlib.ExitStack() as opened:
         if dataset == "folder":
             # The table of slice labels has true names, so it must not stay in the store.
             cache = opened.enter_context(tempfile.TemporaryDirectory(prefix="ichformer-"))
-            folder = read_folder(source, cache=cache, labels=labels, patient_from=patient_from, columns=columns)
+            folder = read_folder(
+                source, cache=cache, labels=labels, patient_from=patient_from, columns=columns, label_set=label_set
+            )
             index, notes = folder.index, folder.notes
         else:
             index = COHORTS[dataset](source, cache=out / "cache", labels=labels)
-        index = _split(index, hold_out_site=hold_out_site, fractions=fractions, seed=seed)
+        index = _split(index, label_set, hold_out_site=hold_out_site, fractions=fractions, seed=seed)
         executor: Executor | None = None
         if cluster is not None:
             executor = opened.enter_context(cluster_executor(cluster))
         store = prepare_index(
             index,
             out,
+            label_set=label_set,
             config=config,
             window_hu=window_hu,
             executor=executor,
@@ -183,19 +203,19 @@ def _check_dataset(dataset: str, **of_folder: object) -> None:
 
 
 def _split(
-    index: pd.DataFrame, *, hold_out_site: str, fractions: Mapping[str, float] | None, seed: int
+    index: pd.DataFrame, label_set: LabelSet, *, hold_out_site: str, fractions: Mapping[str, float] | None, seed: int
 ) -> pd.DataFrame:
     """A copy of the index with its split; InputError where something of the test split is trained on."""
     if hold_out_site:
         if fractions is None:
-            index = hold_out(index, site=hold_out_site, seed=seed)
+            index = hold_out(index, site=hold_out_site, seed=seed, label_set=label_set)
         elif set(fractions) == {"train", "val"}:
-            index = hold_out(index, site=hold_out_site, seed=seed, val_fraction=fractions["val"])
+            index = hold_out(index, site=hold_out_site, seed=seed, val_fraction=fractions["val"], label_set=label_set)
         else:
             mend = 'give "train" and "val": the site that is held out is the test split'
             raise InputError(f"found {dict(fractions)}", where="fractions", mend=mend)
     elif not index["split"].any():
-        index = split_by_patient(index, seed=seed, **({} if fractions is None else {"fractions": fractions}))
+        index = split_by_patient(index, seed=seed, fractions=fractions or FRACTIONS, label_set=label_set)
     elif fractions is not None:
         raise InputError("the source gives a split of its own", where="fractions", mend="leave them out")
     check_leakage(index[index["split"].isin(["train", "val"])], index[index["split"] == "test"])

@@ -39,7 +39,7 @@ def ensemble(
         --data.augmentation.reverse-slices.
       json: Print one JSON object in place of text.
     """
-    from ichformer.inference.ensembles import training_store
+    from ichformer.inference.trained import training_store
     from ichformer.training.process import own_process
     from ichformer.workflows.make_ensemble import format_ensemble, make_ensemble
 

@@ -6,6 +6,7 @@ from typing import Literal
 from ichformer.cli.printing import print_result
 from ichformer.errors import InputError
 from ichformer.files.writing import path_text, shown
+from ichformer.labels import SIX, LabelSet
 
 COMMON = (
     "dataset",
@@ -13,6 +14,8 @@ COMMON = (
     "out",
     "labels",
     "columns",
+    "label-names",
+    "targets",
     "patient-from",
     "example-labels",
     "hold-out-site",
@@ -31,6 +34,8 @@ def prepare(
     out: Path | None = None,
     labels: Path | None = None,
     columns: tuple[str, ...] = (),
+    label_names: tuple[str, ...] = (),
+    targets: tuple[str, ...] = (),
     patient_from: str = "",
     example_labels: Path | None = None,
     size: int = 256,
@@ -58,6 +63,10 @@ def prepare(
         reads.csv, or a folder that holds it and BHX.
       columns: With a folder, what columns of its CSV mean, such as any=ICH path=file. Give it where columns are not
         recognised by their names.
+      label_names: With a folder, the columns of its CSV that are labels (0, 1 or empty), such as bleed fracture. They
+        take the place of the six kinds of haemorrhage.
+      targets: With a folder, the columns of its CSV that are numbers to predict, with the unit in the name, such as
+        volume_ml age_years.
       patient_from: With a folder, where a scan's patient is known from: the word folder for the folder directly below
         the source, or a pattern with one group that fits paths below the source, such as 'sub-([0-9]+)'. The column
         patient of the CSV comes first. By default the PatientID of the DICOM header is taken.
@@ -87,7 +96,7 @@ def prepare(
       json: Print one JSON object in place of text.
     """
     if example_labels is not None:
-        _write_example(dataset, source, example_labels, json=json)
+        _write_example(dataset, source, example_labels, LabelSet(names=label_names or SIX.names, targets=targets), json)
         return
     from ichformer.pipeline.preparation.config import PrepareConfig
     from ichformer.workflows.prepare_cohort import format_prepared
@@ -101,6 +110,8 @@ def prepare(
         out=out,
         labels=labels,
         columns=columns,
+        label_names=label_names,
+        targets=targets,
         patient_from=patient_from,
         hold_out_site=hold_out_site,
         seed=seed,
@@ -116,12 +127,12 @@ def prepare(
     print_result(prepared.to_json(), format_prepared(prepared), as_json=json)
 
 
-def _write_example(dataset: str, source: Path, file: Path, *, json: bool) -> None:
+def _write_example(dataset: str, source: Path, file: Path, label_set: LabelSet, json: bool) -> None:
     from ichformer.cohorts.folder.adapter import write_example_labels
 
     if dataset != "folder":
         raise InputError("goes with --dataset folder only", where="--example-labels", mend="leave it out")
-    n_scans = write_example_labels(source, file)
+    n_scans = write_example_labels(source, file, label_set=label_set)
     text = f"{shown(file)}: a row for each of {n_scans} scans. Fill in the labels (0, 1 or nothing), "
     text += "take out columns that you do not need, and give it as --labels"
     print_result({"example_labels": path_text(file), "scans": n_scans}, text, as_json=json)

@@ -30,7 +30,7 @@ def robustness(
       json: Print one JSON object in place of text.
     """
     from ichformer.evaluation.robustness import format_robustness
-    from ichformer.inference.ensembles import training_store
+    from ichformer.inference.trained import training_store
     from ichformer.training.process import own_process
     from ichformer.workflows.measure_robustness import corruption_benchmark
 

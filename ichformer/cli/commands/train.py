@@ -37,7 +37,7 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, 
       json: Print one JSON object in place of text.
     """
     from ichformer.training.process import own_process
-    from ichformer.workflows.evaluate_run import train_and_freeze
+    from ichformer.workflows.train_run import train_and_freeze
 
     own_process(config.parallel)
     written = train_and_freeze(config, out)
