@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import pandas as pd
 import pytest
 
 from ichformer.pipeline.preparation.config import PrepareConfig
@@ -37,4 +38,7 @@ def test_the_demo_evaluates_on_the_unseen_site_and_reports_its_largest_bleed(tmp
     assert (tmp_path / "demo" / "evaluation" / "evaluation.html").exists()
     assert result.report.is_relative_to(tmp_path / "demo" / "report")
     prediction = json.loads((result.report.parent / "prediction.json").read_text(encoding="utf-8"))
-    assert prediction["series"]
+    bleeds_ml = pd.read_csv(tmp_path / "demo-data" / "cohort" / "contents.csv", index_col="series").filter(like="_ml")
+    unseen = index[index["split"] == "test"].set_index("series")
+    largest = bleeds_ml.loc[unseen.index].sum(axis=1).idxmax()
+    assert len(prediction["slices"]) == unseen.loc[largest, "n_slices"]
