@@ -14,8 +14,8 @@ from ichformer.cohorts.folder.adapter import read_folder
 from ichformer.cohorts.leakage import check_leakage
 from ichformer.cohorts.patients import Patients, count_patients
 from ichformer.cohorts.registry import COHORTS
+from ichformer.cohorts.splits import FRACTIONS, split_by_patient, split_warnings
 from ichformer.cohorts.splits import hold_out_site as hold_out
-from ichformer.cohorts.splits import split_by_patient, split_warnings
 from ichformer.cohorts.tables import read_left_out
 from ichformer.ct.io.display import WindowHU
 from ichformer.errors import InputError
@@ -211,9 +211,7 @@ def _split(
             mend = 'give "train" and "val": the site that is held out is the test split'
             raise InputError(f"found {dict(fractions)}", where="fractions", mend=mend)
     elif not index["split"].any():
-        index = split_by_patient(
-            index, seed=seed, label_set=label_set, **({} if fractions is None else {"fractions": fractions})
-        )
+        index = split_by_patient(index, seed=seed, fractions=fractions or FRACTIONS, label_set=label_set)
     elif fractions is not None:
         raise InputError("the source gives a split of its own", where="fractions", mend="leave them out")
     check_leakage(index[index["split"].isin(["train", "val"])], index[index["split"] == "test"])

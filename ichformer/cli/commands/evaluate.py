@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from ichformer import LABELS
 from ichformer.cli.printing import print_result
 from ichformer.errors import InputError
 from ichformer.files.writing import shown
@@ -17,7 +16,7 @@ def evaluate(
     split: str | None = None,
     thresholds: Path | None = None,
     calibrate_on: Path | None = None,
-    labels: tuple[str, ...] = LABELS,
+    labels: tuple[str, ...] = (),
     prevalence: float | None = None,
     out: Path | None = None,
     json: bool = False,
@@ -34,7 +33,7 @@ def evaluate(
         sensitivity or specificity, unless --calibrate-on is given.
       calibrate_on: With predictions, a table of other patients. The scores are recalibrated on it and, without
         --thresholds, the thresholds are chosen on it.
-      labels: With predictions, the labels to evaluate.
+      labels: With predictions, the labels to evaluate. By default all that have a column of scores.
       prevalence: Also state PPV and NPV for this share of positive patients, from 0 to 1. Set it to the share where the
         model is to be used.
       out: Folder for evaluation.html, metrics.json, predictions.csv, model_card.md and claim.md. By default
@@ -42,13 +41,13 @@ def evaluate(
       json: Print one JSON object in place of text.
     """
     from ichformer.evaluation.summary import format_summary
-    from ichformer.workflows.evaluate_table import judge_file
+    from ichformer.workflows.evaluate_table import evaluate as evaluate_table
 
     if (run is None) == (predictions is None):
         raise InputError("needs a run or --predictions, not both", where="evaluate", mend="name one of them")
     if run is not None:
         given = {"--thresholds": thresholds, "--calibrate-on": calibrate_on}
-        if wrong := [name for name, value in given.items() if value is not None] + ["--labels"] * (labels != LABELS):
+        if wrong := [name for name, value in given.items() if value is not None] + ["--labels"] * bool(labels):
             raise InputError("goes with --predictions only", where=wrong[0], mend="leave it out: a run has its own")
         from ichformer.inference.trained import training_store
         from ichformer.training.process import own_process
@@ -63,13 +62,13 @@ def evaluate(
         if store is not None:
             raise InputError("goes with a run only", where="--store", mend="leave it out")
         out = out or predictions.parent / f"{predictions.stem}-evaluation"
-        summary = judge_file(
+        summary = evaluate_table(
             predictions,
-            out,
+            out=out,
             split=split,
             thresholds=thresholds,
             calibrate_on=calibrate_on,
-            labels=labels,
+            labels=labels or None,
             prevalence=prevalence,
         )
     text = f"{format_summary(summary)}\n\npage: {shown(out / 'evaluation.html')}"

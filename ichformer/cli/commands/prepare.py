@@ -6,6 +6,7 @@ from typing import Literal
 from ichformer.cli.printing import print_result
 from ichformer.errors import InputError
 from ichformer.files.writing import path_text, shown
+from ichformer.labels import SIX, LabelSet
 
 COMMON = (
     "dataset",
@@ -62,8 +63,8 @@ def prepare(
         reads.csv, or a folder that holds it and BHX.
       columns: With a folder, what columns of its CSV mean, such as any=ICH path=file. Give it where columns are not
         recognised by their names.
-      label_names: With a folder, the columns of its CSV that are labels (0, 1 or empty), such as bleed fracture. By
-        default they are the six kinds of haemorrhage.
+      label_names: With a folder, the columns of its CSV that are labels (0, 1 or empty), such as bleed fracture. They
+        take the place of the six kinds of haemorrhage.
       targets: With a folder, the columns of its CSV that are numbers to predict, with the unit in the name, such as
         volume_ml age_years.
       patient_from: With a folder, where a scan's patient is known from: the word folder for the folder directly below
@@ -95,7 +96,7 @@ def prepare(
       json: Print one JSON object in place of text.
     """
     if example_labels is not None:
-        _write_example(dataset, source, example_labels, label_names=label_names, targets=targets, json=json)
+        _write_example(dataset, source, example_labels, LabelSet(names=label_names or SIX.names, targets=targets), json)
         return
     from ichformer.pipeline.preparation.config import PrepareConfig
     from ichformer.workflows.prepare_cohort import format_prepared
@@ -126,21 +127,11 @@ def prepare(
     print_result(prepared.to_json(), format_prepared(prepared), as_json=json)
 
 
-def _write_example(
-    dataset: str,
-    source: Path,
-    file: Path,
-    *,
-    label_names: tuple[str, ...],
-    targets: tuple[str, ...],
-    json: bool,
-) -> None:
+def _write_example(dataset: str, source: Path, file: Path, label_set: LabelSet, json: bool) -> None:
     from ichformer.cohorts.folder.adapter import write_example_labels
-    from ichformer.labels import SIX, LabelSet
 
     if dataset != "folder":
         raise InputError("goes with --dataset folder only", where="--example-labels", mend="leave it out")
-    label_set = LabelSet(names=label_names or SIX.names, targets=targets)
     n_scans = write_example_labels(source, file, label_set=label_set)
     text = f"{shown(file)}: a row for each of {n_scans} scans. Fill in the labels (0, 1 or nothing), "
     text += "take out columns that you do not need, and give it as --labels"
