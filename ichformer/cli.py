@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from ichformer import LABELS
 from ichformer.errors import InputError, Stopped, mendable, one_line
 from ichformer.faults import Fault
 from ichformer.files.writing import appearing_whole, check_folder, path_text, shown
@@ -254,12 +253,12 @@ def evaluate(
     split: str | None = None,
     thresholds: Path | None = None,
     calibrate_on: Path | None = None,
-    labels: tuple[str, ...] = LABELS,
+    labels: tuple[str, ...] = (),
     prevalence: float | None = None,
     out: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Judges a run, or anybody's table of predictions: AUROC and more by slice and scan, with intervals over patients.
+    """Evaluates a run, or any model's table of predictions: AUROC and more by slice and scan, with 95 % intervals.
 
     Args:
       run: the folder of a run or of an ensemble.
@@ -268,22 +267,22 @@ def evaluate(
       store: a run's prepared scans; those of the training by default.
       split: the split to judge; a run's test split, or the only one of the predictions, by default.
       thresholds: with predictions, the thresholds.json that was frozen on other patients.
-      calibrate_on: with predictions, a table of other patients on which calibration is mended and, without
-        --thresholds, thresholds are frozen.
-      labels: with predictions, the labels to judge.
+      calibrate_on: with predictions, a table of other patients on which recalibrations are fitted and, without
+        --thresholds, thresholds are chosen.
+      labels: with predictions, the labels to evaluate; all that have a column of scores by default.
       prevalence: also state PPV and NPV at this share of positives.
       out: folder for evaluation.html, metrics.json, predictions.csv, model_card.md and claim.md; RUN/evaluation, or
         beside the predictions, by default.
       json: print one JSON object.
     """
     from ichformer.evaluation.summary import format_summary
-    from ichformer.workflows.evaluate_table import judge_file
+    from ichformer.workflows.evaluate_table import evaluate as evaluate_table
 
     if (run is None) == (predictions is None):
         raise InputError("needs a run or --predictions, not both", where="evaluate", mend="name one of them")
     if run is not None:
         given = {"--thresholds": thresholds, "--calibrate-on": calibrate_on}
-        if wrong := [name for name, value in given.items() if value is not None] + ["--labels"] * (labels != LABELS):
+        if wrong := [name for name, value in given.items() if value is not None] + ["--labels"] * bool(labels):
             raise InputError("goes with --predictions only", where=wrong[0], mend="leave it out: a run has its own")
         from ichformer.inference.ensembles import training_store
         from ichformer.training.process import own_process
@@ -298,13 +297,13 @@ def evaluate(
         if store is not None:
             raise InputError("goes with a run only", where="--store", mend="leave it out")
         out = out or predictions.parent / f"{predictions.stem}-evaluation"
-        summary = judge_file(
+        summary = evaluate_table(
             predictions,
-            out,
+            out=out,
             split=split,
             thresholds=thresholds,
             calibrate_on=calibrate_on,
-            labels=labels,
+            labels=labels or None,
             prevalence=prevalence,
         )
     _print(summary.to_json(), f"{format_summary(summary)}\n\npage: {shown(out / 'evaluation.html')}", json)
@@ -413,7 +412,7 @@ def compare(
     *,
     split: str | None = None,
     thresholds: tuple[Path, ...] = (),
-    labels: tuple[str, ...] = LABELS,
+    labels: tuple[str, ...] = (),
     margin: float | None = None,
     replicates: int = 2000,
     seed: int = 0,
@@ -425,16 +424,25 @@ def compare(
       tables: the reference and one or more candidates (CSV or Parquet, as for `evaluate --predictions`).
       split: the split to compare on; the only one of the tables by default.
       thresholds: a thresholds.json for each table, in their order, for the rates at frozen thresholds.
-      labels: the labels to compare.
+      labels: the labels to compare; all that have a column of scores by default.
       margin: difference of AUROCs below which a candidate is not inferior.
       replicates: resamples of patients.
       seed: of the resamples.
       json: print one JSON object.
     """
-    from ichformer.evaluation.compare import compare_files, format_comparison
+    from ichformer.evaluation.compare import compare as compare_tables
+    from ichformer.evaluation.comparison.text import format_comparison
 
-    found = compare_files(
-        tables, thresholds=thresholds, split=split, labels=labels, margin=margin, replicates=replicates, seed=seed
+    if len(tables) < 2:
+        raise InputError("needs two models", where="compare", mend="give the tables of at least two")
+    found = compare_tables(
+        *tables,
+        thresholds=thresholds,
+        split=split,
+        labels=labels or None,
+        margin=margin,
+        replicates=replicates,
+        seed=seed,
     )
     _print({"comparisons": [c.to_json() for c in found]}, "\n\n\n".join(map(format_comparison, found)), json)
 

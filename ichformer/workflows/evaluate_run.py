@@ -19,7 +19,8 @@ from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, UNUSUAL, FeatureDistance, describe, fit_ood, read_ood, write_ood
 from ichformer.evaluation.scan_groups import GROUP_COLUMNS, scan_groups
 from ichformer.evaluation.scorable import check_numbers, why_stored_not_scored
-from ichformer.evaluation.summary import Summary
+from ichformer.evaluation.summary import Summary, summarise
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.table import NOT_SCORED, LevelName, columns, score_columns
 from ichformer.evaluation.thresholds import fix_thresholds
 from ichformer.inference.ensembles import Trained, open_trained
@@ -27,13 +28,13 @@ from ichformer.models.contract import scan_features
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.store.records import Store
+from ichformer.reporting.evaluation.folder import write_evaluation
 from ichformer.reporting.evaluation.run_facts import run_facts
 from ichformer.training.config import TrainConfig
 from ichformer.training.runs.outputs import TrainedOutputs
 from ichformer.training.runs.run import Run, seen_scans
 from ichformer.training.sharding.parallel import make_mesh, replicate, shard_batch
 from ichformer.training.trainer import train
-from ichformer.workflows.evaluate_table import judge
 from ichformer.workflows.frozen import Frozen, is_trained_now, keep_frozen, read_frozen
 
 USUAL_NAME = f"within {UNUSUAL:g} % of validation"
@@ -144,7 +145,7 @@ def _given(level: LevelName, scores: np.ndarray, reason: str, outputs: TrainedOu
 
 def fix_frozen(run: Trained, store: Store, split: str = "val") -> Frozen:
     """The run's thresholds on a split; nothing is written."""
-    table = predict_store(run, store, split)
+    table = check_table(predict_store(run, store, split), labels=LABELS)
     thresholds = dataclasses.replace(fix_thresholds(table), model=run.fingerprint)
     return Frozen(thresholds=thresholds, validation=table)
 
@@ -198,7 +199,7 @@ def evaluate(
     prevalence: float | None = None,
     replicates: int = 2000,
 ) -> Summary:
-    """Judges a run or an ensemble on a split and writes ``judge.FILES`` into ``out``.
+    """Judges a run or an ensemble on a split and writes ``folder.FILES`` into ``out``.
 
     Thresholds, and the predictions that calibration is mended on, come from the run. A run that has none yet gets them
     from the store's split "val"; where there is no such split, it is judged without thresholds, and that is said.
@@ -210,22 +211,23 @@ def evaluate(
     run, store = open_to_judge(run_path, store_path, split)
     frozen, remarks = _frozen(run, store)
     validation = None if frozen is None else frozen.validation
-    fixed_on = None if validation is None else set(validation["patient"])
+    fixed_on = None if validation is None else validation.patients
     table, features = predict_and_embed(run, store, split)
     if (run.path / OOD_NAME).exists() and not is_trained_now(run):
         table = with_familiarity(table, read_ood(run.path / OOD_NAME, model=run.fingerprint).percentiles(features))
-    return judge(
-        table,
-        out,
+    checked = check_table(table, labels=LABELS)
+    summary = summarise(
+        checked,
         thresholds=None if frozen is None else frozen.thresholds,
         # Where judged patients fixed the thresholds, the summary says so, and there is nothing to mend on.
-        validation=None if fixed_on is None or fixed_on & set(table["patient"]) else validation,
+        validation=None if fixed_on is None or fixed_on & checked.patients else validation,
         fixed_on=fixed_on,
         prevalence=prevalence,
-        facts=run_facts(run, store, split),
         replicates=replicates,
         remarks=(*remarks, *_patient_remarks(run, store, split)),
     )
+    write_evaluation(summary, checked, out, facts=run_facts(run, store, split))
+    return summary
 
 
 def _frozen(run: Trained, store: Store) -> tuple[Frozen | None, tuple[str, ...]]:
