@@ -200,12 +200,12 @@ def _warnings(found: tuple[LevelSummary, ...], missing: Sequence[NotScored]) -> 
                 f"{name}: AUROCs of sites or subgroups with fewer than {FEW_POSITIVES} positive patients are "
                 "unreliable: " + ", ".join(f"by {by} {few} of {n}" for by, (few, n) in parts_by.items() if few) + "."
             )
-        for pooled in level.pooled_sites:
-            if pooled.left_out:
-                yield (
-                    f"{name}, {pooled.label}: the pooled AUROC leaves out sites where it cannot be estimated or has no "
-                    f"spread: {', '.join(pooled.left_out)}."
-                )
+        if left_out := [(pooled.label, pooled.left_out) for pooled in level.pooled_sites if pooled.left_out]:
+            yield (
+                f"{name}: pooled AUROCs leave out sites where the AUROC is not estimable or has no spread: "
+                + "; ".join(f"{label} without {', '.join(sites)}" for label, sites in left_out)
+                + "."
+            )
 
 
 def _few(parts: tuple[Stratum, ...]) -> tuple[int, int]:
