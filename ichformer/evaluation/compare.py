@@ -53,7 +53,7 @@ def compare(
     margin: float | None = None,
     replicates: int = 2000,
     seed: int = 0,
-    labels: tuple[str, ...] | None = None,
+    labels: str | Sequence[str] | None = None,
 ) -> tuple[Comparison, ...]:
     """Compare the predictions of one or more models with those of a reference model, on the same scans.
 
@@ -63,7 +63,7 @@ def compare(
     Args:
       reference: predictions of the model that the others are compared with: a DataFrame, or a CSV or Parquet file.
       candidates: predictions of the other models, for the same rows with the same labels.
-      names: of the models; by default those of the files, "model A", "model B" ... for DataFrames.
+      names: of the models; by default those of the files, and "model 1", "model 2" ... for DataFrames.
       split: the split to compare on; the only one of the tables by default.
       thresholds: frozen thresholds or their files, one for each table in their order, or none.
       margin: of non-inferiority, as a difference of AUROCs above 0.
@@ -98,15 +98,12 @@ def compare(
 
 
 def _names(sources: Sequence[Source], names: Sequence[str]) -> tuple[str, ...]:
-    """The names of the models: those that were given, or those of the files, or letters."""
+    """The names of the models: those that were given, or those of the files, or numbers."""
     if not names:
-        files = [isinstance(source, str | os.PathLike) for source in sources]
-        names = [
-            Path(source).stem if isinstance(source, str | os.PathLike) else f"model {chr(ord('A') + i)}"
-            for i, source in enumerate(sources)
-        ]
-        if len(set(names)) < len(names) and all(files):
-            names = [str(source) for source in sources]
+        paths = [Path(source) if isinstance(source, str | os.PathLike) else None for source in sources]
+        names = [f"model {i}" if path is None else path.stem for i, path in enumerate(paths, start=1)]
+        if len(set(names)) < len(names):
+            names = [f"model {i}" if path is None else str(path) for i, path in enumerate(paths, start=1)]
     if len(names) != len(sources):
         raise InputError(f"{len(names)} for {len(sources)} tables", where="names", mend="give one for each")
     if len(set(names)) < len(names):

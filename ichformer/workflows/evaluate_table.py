@@ -1,7 +1,7 @@
 """Evaluate a table of predictions of any model, from a DataFrame or a file to the figures and the page."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ichformer.errors import InputError
@@ -26,7 +26,7 @@ def evaluate(
     split: str | None = None,
     thresholds: Thresholds | str | os.PathLike[str] | None = None,
     calibrate_on: Source | None = None,
-    labels: tuple[str, ...] | None = None,
+    labels: str | Sequence[str] | None = None,
     prevalence: float | None = None,
     facts: Facts | None = None,
     replicates: int = 2000,
@@ -100,4 +100,4 @@ def _refuse_to_replace(sources: Iterable[object], out: str | os.PathLike[str], n
     written = {(Path(out) / name).resolve() for name in names}
     for source in sources:
         if isinstance(source, str | os.PathLike) and Path(source).resolve() in written:
-            raise InputError("would be replaced by what is written", where=source, mend="name another folder by --out")
+            raise InputError("would be replaced by what is written", where=source, mend="name another folder")

@@ -33,6 +33,7 @@ def test_a_data_frame_of_a_patient_a_label_and_a_score_is_enough(plain, tmp_path
     wins = np.subtract.outer(SCORES[TRUTH == 1], SCORES[TRUTH == 0])
     assert area(plain) == pytest.approx(np.mean((wins > 0) + (wins == 0) / 2))
     plain.to_csv(tmp_path / "table.csv", index=False)
+    assert area(plain, labels="bleed") == area(plain, labels=["bleed"]) == area(plain)
     assert area(tmp_path / "table.csv") == area(str(tmp_path / "table.csv")) == area(plain)
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
@@ -66,6 +67,7 @@ def test_a_table_that_pandas_read_is_as_good_as_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda t: t.to_dict("list"), "predictions: is a dict; give a pandas DataFrame, or the path of a CSV"),
         (lambda t: t.drop(columns="patient"), "predictions: no column patient; add it"),
         (lambda t: t.drop(columns="bleed"), "predictions: no column bleed; add it"),
         (
@@ -116,10 +118,10 @@ def test_a_split_is_chosen_of_a_data_frame_and_its_weights_are_checked(plain):
         evaluate(both.assign(weight=(both["split"] == "val").astype(float)), split="test")
 
 
-def test_data_frames_are_compared_by_letters_and_files_by_their_names(plain, tmp_path):
+def test_data_frames_are_compared_by_numbers_and_files_by_their_names(plain, tmp_path):
     worse = plain.assign(score_bleed=1 - plain["score_bleed"])
     (found,) = compare(worse, plain, replicates=2)
-    assert (found.reference, found.candidate) == ("model A", "model B")
+    assert (found.reference, found.candidate) == ("model 1", "model 2")
     label = found.levels[0].labels[0]
     assert label.auroc.value == pytest.approx(area(plain) - area(worse))
     plain.to_csv(tmp_path / "new.csv", index=False)
@@ -127,7 +129,7 @@ def test_data_frames_are_compared_by_letters_and_files_by_their_names(plain, tmp
     assert (first.candidate, second.candidate) == ("new", "newer")
     assert first.levels == second.levels
     (named,) = compare(worse, str(tmp_path / "new.csv"), replicates=2)
-    assert (named.reference, named.candidate) == ("model A", "new")
+    assert (named.reference, named.candidate) == ("model 1", "new")
     with pytest.raises(InputError, match="names: 1 for 2 tables"):
         compare(worse, plain, names=("a",))
 

@@ -167,7 +167,7 @@ def test_models_are_compared_with_the_same_weights_only(table):
         sk.roc_auc_score(level.labels[:, 5], level.scores[:, 5], sample_weight=level.weights), abs=1e-9
     )
     assert any_slice.auroc.value == pytest.approx(any_slice.candidate_auroc - any_slice.reference_auroc, abs=1e-9)
-    with pytest.raises(InputError, match="model B: weights differ from those in model A"):
+    with pytest.raises(InputError, match="model 2: weights differ from those in model 1"):
         compare(worse, table.assign(weight=1.0))
 
 

@@ -39,12 +39,18 @@ def check_table(
       where: what to call the table in an error.
 
     Raises:
-      InputError: the table has no column of scores, or ``checks.check_predictions`` objects.
+      InputError: it is no DataFrame, it has no column of scores, or ``checks.check_predictions`` objects.
     """
     if isinstance(table, CheckedTable):
         if labels is None or labels == table.labels:
             return table
         table = table.rows
+    if not isinstance(table, pd.DataFrame):
+        raise InputError(
+            f"is a {type(table).__name__}",
+            where=where,
+            mend="give a pandas DataFrame, or the path of a CSV or Parquet file",
+        )
     if labels is None:
         labels = scored_labels([str(name) for name in table.columns], where=where)
     check_labels(labels)

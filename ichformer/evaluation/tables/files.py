@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -39,19 +40,25 @@ _NOT_ZERO = re.compile(r"^[^eE]*[1-9]")
 
 
 def open_table(
-    source: Source, *, labels: tuple[str, ...] | None = None, split: str | None = None, where: object = "predictions"
+    source: Source,
+    *,
+    labels: str | Sequence[str] | None = None,
+    split: str | None = None,
+    where: object = "predictions",
 ) -> CheckedTable:
     """Check a table of predictions that is a DataFrame or a file, and choose the rows of a split.
 
     Args:
       source: a DataFrame (``check_table``), a table that was checked before, or a file (``read_predictions``).
-      labels: the labels to evaluate; all that have scores where None.
+      labels: the label or labels to evaluate; all that have scores where None.
       split: the split to evaluate; all rows where None.
       where: what to call a DataFrame in an error; a file is called by its path.
 
     Raises:
       InputError: the table cannot be read, is faulty, or has no row of the split.
     """
+    if labels is not None:
+        labels = (labels,) if isinstance(labels, str) else tuple(labels)
     if isinstance(source, str | os.PathLike):
         return choose_split(read_predictions(source, labels=labels), split, where=source)
     return choose_split(check_table(source, labels=labels, where=where), split, where=where)

@@ -97,7 +97,9 @@ def point_tables(level: LevelSummary, prevalence: float | None) -> list[Table]:
         rows = [_point_cells(name, point, prevalence) for name, point in points]
         rows.append([*_mean_cells(mean), *[""] * (len(header) - 8)])
         rows.append(_point_cells("micro", level.micro.operating_points[i], prevalence))
-        tables.append(Table(caption=f"At thresholds by the rule {one_line(mean.rule)}", header=header, rows=rows, opened=i == 0))
+        tables.append(
+            Table(caption=f"At thresholds by the rule {one_line(mean.rule)}", header=header, rows=rows, opened=i == 0)
+        )
     return tables
 
 
