@@ -19,7 +19,7 @@ from ichformer.statistics.bootstrap import check_draws
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What ``compare`` found.
+    """The comparison of one candidate with the reference.
 
     Attributes:
       reference: name of the model that the other is compared with.

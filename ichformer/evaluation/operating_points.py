@@ -199,7 +199,7 @@ def _turned(interval: Interval) -> Interval:
 
 
 def _correlation(calls: _Calls, sensitivity: float, specificity: float) -> float:
-    """Of the errors of sensitivity and of 1 - specificity: both may rest on rows of the same patients."""
+    """Correlation of the errors of sensitivity and of 1 - specificity: both may rest on rows of the same patients."""
     called = _called(calls).astype(np.float64)
     n_patients = int(calls.patients.max()) + 1
     of_class = []

@@ -164,7 +164,7 @@ class LevelSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What ``summarise`` found.
+    """Every figure of an evaluation, and the warnings that go with them.
 
     Attributes:
       split: the split that was evaluated, "" where the table names none.

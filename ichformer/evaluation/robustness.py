@@ -121,7 +121,7 @@ class Unfamiliar:
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """What ``summarise_robustness`` found.
+    """Every figure of a corruption benchmark.
 
     Attributes:
       label: whose AUROC it is.
@@ -238,7 +238,7 @@ def _loss(resampled: Resampled, at: Integer[np.ndarray, " some"], n_patients: in
 
 
 def format_robustness(found: Robustness) -> str:
-    """Print one table for each level: the loss of AUROC by corruption and severity, and its mean with an interval."""
+    """Format the loss of AUROC by corruption and severity, and its mean with an interval, as a table for each level."""
     blocks = [_format_level(level, found) for level in found.levels]
     notes = [bootstrap_note(found.replicates, found.seed)]
     if found.ood:

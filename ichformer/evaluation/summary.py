@@ -215,7 +215,7 @@ def _few(parts: tuple[Stratum, ...]) -> tuple[int, int]:
 
 
 def format_summary(summary: Summary) -> str:
-    """Print one aligned table for each level, with the number of positives beside every figure.
+    """Format a summary as aligned tables, one for each level, with the number of positives beside every figure.
 
     Sensitivity and specificity are those at the thresholds of the first rule. The JSON file has those of the others.
     """

@@ -147,7 +147,7 @@ def reliability_curve(
 
 
 def _known_patients(labels: Vector, patients: Patients | None, weights: Vector | None) -> Int64[np.ndarray, " known"]:
-    """Of the rows that ``known_rows`` keeps."""
+    """The patients of the rows that ``known_rows`` keeps."""
     patients = np.arange(labels.size, dtype=np.int64) if patients is None else patients
     return patients[~np.isnan(labels) & (True if weights is None else weights > 0)]
 

@@ -158,7 +158,7 @@ def _tails(confidence: float) -> Float64[np.ndarray, "2"]:
 
 
 def _degrees(found: AurocCovariance) -> float:
-    """Of freedom of a variance that rests on the patients of two classes: those of the smaller."""
+    """Degrees of freedom of a variance that rests on two classes of patients: those of the smaller class."""
     return max(1.0, min(found.positive_patients, found.negative_patients) - 1)
 
 

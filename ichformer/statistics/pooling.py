@@ -98,7 +98,10 @@ def _mean(values: Sites, weights: Sites) -> float:
 
 
 def _typical(variances: Sites) -> float:
-    """Of the sites' variances, so that I² of the variance between sites by DerSimonian and Laird is 1 - (k - 1) / Q."""
+    """The typical variance of a site.
+
+    With it, I² of the variance between sites by DerSimonian and Laird is 1 - (k - 1) / Q.
+    """
     weights = 1 / variances
     return float((variances.size - 1) * weights.sum() / (weights.sum() ** 2 - np.sum(weights**2)))
 

@@ -8,7 +8,10 @@ from ichformer.evaluation.summary import FEW, FEW_POSITIVES, NOT_ESTIMABLE, alig
 
 
 def format_comparison(comparison: Comparison) -> str:
-    """Print one aligned table for each level. Rates are those at the thresholds of the first rule; the JSON has all."""
+    """Format a comparison as aligned tables, one for each level.
+
+    Rates are those at the thresholds of the first rule. The JSON has those of all rules.
+    """
     blocks = [f"{one_line(comparison.candidate)} minus {one_line(comparison.reference)} (differences)"]
     for level in comparison.levels:
         header = ["label", "positive", "reference", "candidate", "AUROC difference", "p (Holm)"]
