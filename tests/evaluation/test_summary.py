@@ -127,8 +127,8 @@ def test_few_positives_and_thresholds_of_the_same_split_are_warned_of(table):
     rare = table.assign(epidural=np.where(table["patient"].isin(["test1", "test2"]), 1.0, 0.0))
     rare["any"] = rare[list(LABELS)].max(axis=1)
     found = evaluate(rare, thresholds=fix_thresholds(check_table(table)), replicates=50)
-    assert any(w.startswith("slice level") and "fewer than 10" in w and "epidural (2)" in w for w in found.warnings)
-    assert any("a split of the same name (test): if on these" in warning for warning in found.warnings)
+    assert any(w.startswith("Slice level") and "fewer than 10" in w and "epidural (2)" in w for w in found.warnings)
+    assert any("a split of the same name (test). If it had the same patients" in warning for warning in found.warnings)
 
 
 def test_thresholds_that_are_missing_or_weak_are_warned_of(table, thresholds):
