@@ -129,7 +129,7 @@ def test_a_run_says_truly_where_it_started_and_which_checkpoint_it_is(folder):
     facts = run_facts(replace(run, config=config, step=1500, facts={"pretrained": pretrained}), store, "test")
     assert facts.initialisation == "weights dinov2.safetensors, SHA-256 c0ffee, the rest random"
     assert facts.selection == (
-        'parameters of step 1500, the smallest loss on the split "val", looked at every 500 steps'
+        'parameters of step 1500, the smallest loss on the split "val", which was evaluated every 500 steps'
     )
 
 
