@@ -69,6 +69,25 @@ def test_nothing_flows_back_up(room):
     assert wrong == []
 
 
+ON_ARRAYS = {"ichformer.errors", "ichformer.statistics", "numpy", "scipy", "sklearn", "jaxtyping"}
+ON_TABLES = ON_ARRAYS | {
+    *("ichformer", "ichformer.labels", "ichformer.evaluation", "ichformer.files", "ichformer.cohorts"),
+    *("ichformer.ct", "ichformer.pipeline", "pandas", "pyarrow", "msgspec"),
+}
+
+
+@pytest.mark.parametrize(("room", "allowed"), [("statistics", ON_ARRAYS), ("evaluation", ON_TABLES)])
+def test_figures_are_made_without_models(room, allowed):
+    """On arrays alone in ``statistics``, on tables and stores in ``evaluation``: no JAX, no training, no workflow."""
+    wrong = [
+        f"{file.relative_to(PACKAGE)} imports {name}"
+        for file in (PACKAGE / room).rglob("*.py")
+        for name in imported(file)
+        if ".".join(name.split(".")[: 1 + name.startswith("ichformer.")]) not in {*allowed, *sys.stdlib_module_names}
+    ]
+    assert wrong == []
+
+
 def test_experiments_are_imported_by_nobody_and_orbax_by_one_file():
     files = {file: imported(file) for file in PACKAGE.rglob("*.py")}
     assert [file for file, names in files.items() if any(n.split(".")[0] == "experiments" for n in names)] == []

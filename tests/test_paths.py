@@ -26,7 +26,7 @@ from ichformer.training.runs import run
 from ichformer.workflows import cross_validate as folds
 from ichformer.workflows import demo
 from ichformer.workflows import evaluate_run as predictions
-from ichformer.workflows import evaluate_table as judge
+from ichformer.workflows import evaluate_table as tables
 from ichformer.workflows import leave_one_site_out as across_sites
 from ichformer.workflows import make_ensemble as ensembling
 from ichformer.workflows import measure_robustness as robustness_run
@@ -39,16 +39,14 @@ ENTRIES: list[Callable[..., Any]] = [
     *(index.read_index, index.write_index, scans.find_scans, scans.read_volume, cohort.write_phantom_cohort),
     *(testing.tiny_cohort, preparation.prepare, records.Store.open, resplit.resplit, loop.train, run.Run.open),
     *(run.start_run, run.seen_scans, trained.open_trained, trained.training_store, ensemble.open_members),
+    *(training.train, training.train_and_freeze, opened.open_run, predictions.evaluate, predictions.open_to_judge),
     *(
-        training.train,
-        training.train_and_freeze,
-        opened.open_run,
-        predictions.evaluate,
-        predictions.open_to_judge,
-        judge.judge,
-        judge.judge_file,
+        tables.evaluate,
+        compare.compare,
+        across_sites.leave_one_site_out,
+        folds.cross_validate,
+        ensembling.make_ensemble,
     ),
-    *(compare.compare_files, across_sites.leave_one_site_out, folds.cross_validate, ensembling.make_ensemble),
     *(robustness_run.corruption_benchmark, table_files.read_predictions, table_files.write_predictions),
     *(thresholds.read_thresholds, thresholds.write_thresholds, predict.predict, demo.demo, loader.bench_loader),
     *(prepare.bench_prepare, load.load_weights, pretrained.load_pretrained),

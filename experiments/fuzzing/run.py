@@ -15,6 +15,7 @@ from experiments.fuzzing.zips import zip_field
 from ichformer import LABELS
 from ichformer.cohorts.index import COLUMNS
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, read_ood, write_ood
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, read_thresholds, write_thresholds
 from ichformer.inference.ensemble_folder import write_ensemble
 from ichformer.inference.ensembles import assemble
@@ -50,7 +51,7 @@ def write_bases(folder: Path, source: Source) -> None:
     (run / LABELS_NAME).write_text(json.dumps(trained))
     rng = np.random.default_rng(0)
     write_ood(fit_ood(rng.normal(size=(9, 4)), rng.normal(size=(5, 4))), run / OOD_NAME)
-    write_thresholds(fix_thresholds(predictions_of(rng, split="val")), run / THRESHOLDS_NAME)
+    write_thresholds(fix_thresholds(check_table(predictions_of(rng, split="val"))), run / THRESHOLDS_NAME)
     note_scans(run, source.index.assign(pixels="0" * 32, patient_key="")[list(SEEN_COLUMNS)])
     member = Run.open(run)
     write_ensemble(

@@ -15,10 +15,10 @@ from ichformer.cohorts.folder.adapter import read_folder
 from ichformer.cohorts.index import read_index, write_index
 from ichformer.cohorts.tables import read_slice_table
 from ichformer.ct.io.dicom.series import find_series
-from ichformer.evaluation.summary import summarise
-from ichformer.evaluation.tables.files import read_predictions, write_predictions
+from ichformer.evaluation.tables.files import write_predictions
 from ichformer.evaluation.tables.table import columns
-from ichformer.workflows.evaluate_table import FILES, judge_file
+from ichformer.reporting.evaluation.folder import FILES
+from ichformer.workflows.evaluate_table import evaluate
 
 _CELLS = (
     *(
@@ -206,7 +206,7 @@ def break_table(rng: np.random.Generator, folder: Path) -> str:
 
 
 def read_table(folder: Path) -> None:
-    """As the command that takes such a table reads it; what is judged has to be written whole."""
+    """As the command that takes such a table reads it; what is evaluated has to be written whole."""
     (file,) = [*folder.glob("*.csv"), *folder.glob("*.parquet")]
     match file.name:
         case "index.csv":
@@ -216,8 +216,8 @@ def read_table(folder: Path) -> None:
         case "labels.csv":
             read_folder(folder / "scans", cache=folder / "cache", labels=file)
         case _:
-            summarise(read_predictions(file), replicates=20)
-            judge_file(file, folder / "out", replicates=20, labels=("any",))  # most of its time goes into plots
+            evaluate(file, labels=LABELS, replicates=20)
+            evaluate(file, out=folder / "out", replicates=20, labels=("any",))  # most of its time goes into plots
             assert {written.name for written in (folder / "out").iterdir()} == set(FILES)
 
 

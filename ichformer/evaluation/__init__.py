@@ -1,1 +1,1 @@
-"""How good a model is, with honest intervals. NumPy, SciPy and scikit-learn, no JAX."""
+"""Evaluation of tables of predictions: every figure with its interval. It imports no JAX."""

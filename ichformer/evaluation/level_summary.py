@@ -26,10 +26,10 @@ from ichformer.statistics.intervals import bca, effective_number, jackknife_log
 from ichformer.statistics.metrics import Vector, cross_entropy, label_weights
 
 MAX_GROUP_COLUMNS = 30
-"""Of more columns of subgroups than this the first ones have figures."""
+"""Of more columns of subgroups than this, only the first ones have figures."""
 
 MAX_FALSE_POSITIVE_RATE = 0.2
-"""Up to which the partial AUROC is taken: a list that is read by people bears no more false alarms."""
+"""The partial AUROC is taken up to this rate: people who read a work list accept no more false alarms."""
 
 
 def summarise_level(
@@ -41,7 +41,7 @@ def summarise_level(
     replicates: int,
     seed: int,
 ) -> LevelSummary:
-    """The figures of one level; see ``summary.summarise`` for the arguments and for how the intervals are made."""
+    """Compute the figures of one level. ``summary.summarise`` explains the arguments and the intervals."""
     n_patients = int(level.patients.max()) + 1
     k = len(labels)
     resampled = bootstrap(
@@ -106,7 +106,7 @@ def _check_thresholds(frozen: Sequence[tuple[Threshold, ...]], labels: tuple[str
             raise InputError(
                 f"label {one_line(label)} has thresholds for {found}, {one_line(labels[0])} for {rules[0]}",
                 where="thresholds",
-                mend="fix them for every label by the same rules",
+                mend="choose them for every label by the same rules",
             )
 
 

@@ -1,6 +1,6 @@
-"""How unlike its training a scan looks: the Mahalanobis distance of its features, and what is usual.
+"""Out-of-distribution score: the Mahalanobis distance of a scan's features from those of the training scans.
 
-The features are those of the model beside those of the picture (``picture_features``): a model learns not to see noise.
+The features are those of the model and those of the picture (``picture_features``), as a model learns to ignore noise.
 
 Sources: Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks,
 NeurIPS 2018; one mean for all classes, which works as well: Kamoi, Kobayashi, Why is the Mahalanobis Distance Effective
@@ -25,10 +25,10 @@ from ichformer.evaluation.thresholds import check_model
 from ichformer.files.writing import read_bytes, write_bytes
 
 UNUSUAL = 95.0
-"""Percentile from which on a scan is said to lie outside what the model was trained on."""
+"""Percentile of the distance from which on a scan counts as unlike the training scans."""
 
 OOD_NAME = "ood.npz"
-"""What a run's folder calls what its training looked like."""
+"""The file in the folder of a run with the distribution of its training scans."""
 
 _FORMAT = "ichformer ood 2"
 _ARRAYS = ("mean", "scale", "precision", "usual")
@@ -36,7 +36,7 @@ _ARRAYS = ("mean", "scale", "precision", "usual")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureDistance:
-    """What training scans look like to a model.
+    """The distribution of the features of training scans, and the usual distances from it.
 
     Attributes:
       mean: [d] of the training scans' features.
@@ -68,9 +68,9 @@ class FeatureDistance:
         return np.sqrt(np.maximum(np.einsum("ni,ij,nj->n", away, self.precision, away), 0))
 
     def percentiles(self, features: Float64[np.ndarray, "scans d"]) -> Float64[np.ndarray, " scans"]:
-        """Share of validation scans, in percent, that are more like the training; ties count half.
+        """Share of validation scans, in percent, that are closer to the training scans. Ties count half.
 
-        100 is further away than every one of them. On scans like those, values are spread evenly from 0 to 100.
+        100 means farther away than every validation scan. On scans like those, values spread evenly from 0 to 100.
         """
         found = self.distances(features)
         below = np.searchsorted(self.usual, found, "left") + np.searchsorted(self.usual, found, "right")
@@ -80,7 +80,7 @@ class FeatureDistance:
 def describe(
     features: Float[np.ndarray, " d"], hu: Int16[np.ndarray, "s h w"], spacing_mm: tuple[float, float, float]
 ) -> Float64[np.ndarray, " described"]:
-    """One scan as ``fit_ood`` and ``FeatureDistance`` take it.
+    """Features of one scan, as ``fit_ood`` and ``FeatureDistance`` take them.
 
     Args:
       features: of the model, over the scan (``models.contract.scan_features``).
@@ -91,10 +91,9 @@ def describe(
 
 
 def fit_ood(train: Float64[np.ndarray, "scans d"], reference: Float64[np.ndarray, "others d"]) -> FeatureDistance:
-    """Fit the distance on training scans and note how far scans usually are that were not trained on.
+    """Fit the distance on training scans, and measure how far other scans usually are.
 
-    Training scans themselves lie closer than any new scan, the more so the fewer they are, so they cannot be the
-    measure.
+    Training scans lie closer than any new scan, the more so the fewer they are, so they cannot be the measure.
 
     Raises:
       ValueError: fewer than two training scans, no others, or features that are no numbers.
@@ -111,7 +110,7 @@ def fit_ood(train: Float64[np.ndarray, "scans d"], reference: Float64[np.ndarray
 
 
 def write_ood(distance: FeatureDistance, path: Path) -> None:
-    """The whole file or none of it."""
+    """Write the distance into a file, whole or not at all."""
     buffer = io.BytesIO()
     arrays = {name: getattr(distance, name) for name in _ARRAYS}
     np.savez(buffer, format=np.array(_FORMAT), model=np.array(distance.model), **arrays)
@@ -119,7 +118,7 @@ def write_ood(distance: FeatureDistance, path: Path) -> None:
 
 
 def read_ood(path: Path, *, model: str = "") -> FeatureDistance:
-    """The inverse of ``write_ood``.
+    """Read what ``write_ood`` wrote.
 
     Args:
       path: the file.
@@ -136,7 +135,7 @@ def read_ood(path: Path, *, model: str = "") -> FeatureDistance:
             raise InputError(f"unpacks to more than {_MAX_BYTES:,} bytes", where=path, mend=_MEND)
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             found = _text(file["format"])
-            told = _text(file["model"]) if "model" in file else ""
+            fitted_for = _text(file["model"]) if "model" in file else ""
             arrays = {name: file[name] for name in _ARRAYS}
     except _UNREADABLE as error:
         raise InputError(f"cannot be read ({type(error).__name__})", where=path, mend=_MEND) from None
@@ -148,9 +147,9 @@ def read_ood(path: Path, *, model: str = "") -> FeatureDistance:
     for name, array in arrays.items():
         sound = sound and array.dtype == np.float64 and array.shape == shapes[name] and bool(np.isfinite(array).all())
     if not sound or (arrays["scale"] <= 0).any() or (np.diff(arrays["usual"]) < 0).any():
-        raise InputError("its arrays make no sense", where=path, mend=_MEND)
-    check_model(told, model, where=path, mend=_MEND)
-    return FeatureDistance(**arrays, model=told)
+        raise InputError("its arrays do not fit together", where=path, mend=_MEND)
+    check_model(fitted_for, model, where=path, mend=_MEND)
+    return FeatureDistance(**arrays, model=fitted_for)
 
 
 def _text(array: np.ndarray) -> str:
@@ -160,7 +159,7 @@ def _text(array: np.ndarray) -> str:
 
 
 _MAX_BYTES = 1 << 29
-"""Of the file, and of what is in it: 8,000 features make an array of this size, and the largest models have 2,000."""
+"""Largest size of the file and of its arrays: it holds 8,000 features, and the largest models have 2,000."""
 
 # What NumPy and zipfile raise for files that are cut, scrambled, encrypted or of another kind.
 _UNREADABLE = (

@@ -1,4 +1,4 @@
-"""The figures at frozen thresholds: of one label, of all pairs of rows and labels, and means over labels."""
+"""The figures at given thresholds: of each label, of all pairs of rows and labels, and means over labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,12 +46,12 @@ def level_points(
     replicates: int,
     seed: int,
 ) -> LevelPoints:
-    """Every figure at frozen thresholds.
+    """Compute every figure at thresholds that were chosen before.
 
     Args:
       level: the rows.
       thresholds: of each label, one for each rule in the same order.
-      prevalence: to restate PPV and NPV at.
+      prevalence: share of positives at which PPV and NPV are stated too.
       replicates: resamples of patients behind the intervals of F1, MCC and the means.
       seed: of the resamples.
     """
@@ -199,7 +199,7 @@ def _turned(interval: Interval) -> Interval:
 
 
 def _correlation(calls: _Calls, sensitivity: float, specificity: float) -> float:
-    """Of the errors of sensitivity and of 1 - specificity: both may rest on rows of the same patients."""
+    """Correlation of the errors of sensitivity and of 1 - specificity: both may rest on rows of the same patients."""
     called = _called(calls).astype(np.float64)
     n_patients = int(calls.patients.max()) + 1
     of_class = []

@@ -1,6 +1,6 @@
-"""What a prepared scan looks like before any model sees it: noise, sharpness, HU, extent.
+"""Features of a prepared scan that need no model: noise, sharpness, HU, extent.
 
-A model's features are trained to see blood through noise and kernels, so they say little of these.
+A model learns to see blood through noise and kernels, so its own features say little about these.
 """
 
 import numpy as np
@@ -18,13 +18,15 @@ PICTURE_FEATURES = (
 _SOFT_HU = (-20, 120)
 _BONE_HU, _METAL_HU, _AIR_HU = 300, 2500, -500
 _MAX_SLICES = 24
-"""More slices than these are thinned out: the features are means over them."""
+"""Of more slices than this, every second, third ... is taken, as the features are means over them."""
 
 
 def picture_features(
     hu: Int16[np.ndarray, "s h w"], spacing_mm: tuple[float, float, float]
 ) -> Float64[np.ndarray, " features"]:
-    """``PICTURE_FEATURES`` of one scan; sizes and noise as logarithms, so that twice as much is one step everywhere.
+    """Compute the ``PICTURE_FEATURES`` of one scan.
+
+    Sizes and noise are logarithms, so that twice as much is one step everywhere.
 
     Noise is the median distance of a voxel of soft tissue from the mean of its four neighbours in the plane, which does
     not see slow changes nor few edges; "fine" is what is left of it against the mean over 3 x 3 voxels. Slice to slice

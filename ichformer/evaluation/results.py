@@ -23,14 +23,14 @@ NOTHING = Estimate(value=None, interval=None)
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """The figures at a threshold that was frozen before.
+    """The figures at a threshold that was chosen before.
 
     Attributes:
-      rule: that fixed it.
+      rule: by which it was chosen.
       threshold: None where there is none, and for all labels together, as each has its own.
       sensitivity, specificity, ppv, npv: shares of rows, with intervals for patients.
       f1, mcc: as in ``metrics.Confusion``, with bootstrap intervals.
-      positive_likelihood_ratio, negative_likelihood_ratio: the same; an end that may be infinite is no interval.
+      positive_likelihood_ratio, negative_likelihood_ratio: without an interval where one of its ends may be infinite.
       ppv_at_prevalence, npv_at_prevalence: at the summary's ``prevalence``, ``NOTHING`` where none was named.
     """
 
@@ -63,9 +63,11 @@ class MeanPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSummary:
-    """The figures of one label: ``n`` known rows, of which ``n_positive`` of ``n_positive_patients`` are positive.
+    """The figures of one label on ``n`` rows with a known label, ``n_positive`` of them positive.
 
-    ``partial_auroc`` is up to a false positive rate of ``summary.MAX_FALSE_POSITIVE_RATE``.
+    These are of ``n_positive_patients`` patients.
+
+    ``partial_auroc`` is up to a false positive rate of ``level_summary.MAX_FALSE_POSITIVE_RATE``.
     """
 
     label: str
@@ -105,19 +107,19 @@ class Stratum:
 
 @dataclass(frozen=True, kw_only=True)
 class PooledAuroc:
-    """The AUROC of one label over the sites, with random effects; see ``pooling.Pooled``.
+    """The AUROC of one label pooled over the sites with random effects; see ``pooling.Pooled``.
 
     Attributes:
-      label: which.
-      sites: how many went in; those whose AUROC or its variance is not estimable did not.
-      left_out: the others.
+      label: which label.
+      sites: how many sites were pooled.
+      left_out: sites whose AUROC or its variance is not estimable.
       value: mean over sites; None with fewer than two.
       interval: of the mean.
       prediction: of the AUROC at a new site.
       i2: share of the variation that lies between sites.
       tau2: variance between sites, of log odds.
       q_p_value: of Cochran's Q.
-      weights: of the sites that went in, by name.
+      weights: of the sites that were pooled, by name.
     """
 
     label: str
@@ -136,9 +138,9 @@ class PooledAuroc:
 class LevelSummary:
     """The figures of one level. Macro figures are not estimable where one label's is not.
 
-    ``micro`` takes every pair of a row and a label as a row. ``sites`` and ``subgroups`` (by the name of what sorts
-    them) are empty where the table names none; a subgroup that holds every row is left out. Counts are of rows,
-    whatever their weights; ``n_effective`` equal rows would tell as much as these.
+    ``micro`` takes every pair of a row and a label as a row. ``sites`` and ``subgroups`` (by the name of their column)
+    are empty where the table names none. A subgroup that holds every row is left out. Counts are of rows, whatever
+    their weights; ``n_effective`` is the number of rows of equal weight that would say as much.
     """
 
     level: LevelName
@@ -191,18 +193,18 @@ class TargetSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What ``summarise`` found.
+    """Every figure of an evaluation, and the warnings that go with them.
 
     Attributes:
-      split: the split that was judged, "" where the table names none.
-      thresholds_from: the split that fixed the thresholds; None where none were given.
+      split: the split that was evaluated, "" where the table names none.
+      thresholds_from: the split on which the thresholds were chosen; None where none were given.
       prevalence: at which PPV and NPV are restated; None where none was named.
       replicates: resamples of patients behind each bootstrap interval.
       seed: of the resamples.
       levels: slices, where there are any with scores, and scans.
       not_scored: rows that have no score and are in no figure, with the reasons.
-      calibration: of each level and label, as the scores are and as they are after mending them on validation.
-      warnings: what a reader of the figures has to know.
+      calibration: of each level and label, before and after recalibration on validation.
+      warnings: what a reader of the figures has to know, in sentences.
       targets: of each level and regression target; empty where the table has none.
     """
 

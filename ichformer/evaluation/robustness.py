@@ -1,4 +1,4 @@
-"""How much of a model's AUROC is left where scans are worse than those it was trained on."""
+"""Robustness: the AUROC that a model loses on corrupted scans."""
 
 import zlib
 from collections.abc import Iterator, Mapping
@@ -6,19 +6,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Integer
 
-from ichformer import LABELS
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES, Severity, corrupt
 from ichformer.ct.geometry.spacing import labels_of_slabs
 from ichformer.errors import one_line
 from ichformer.evaluation.results import Estimate
 from ichformer.evaluation.subgroups import auroc_estimate
+from ichformer.evaluation.summary import bootstrap_note
 from ichformer.evaluation.tables.not_scored import NotScored, not_scored
-from ichformer.evaluation.tables.table import Level, LevelName, levels
-from ichformer.evaluation.thresholds import only_split
-from ichformer.labels import LabelSet
+from ichformer.evaluation.tables.table import CheckedTable, Level, LevelName, levels, only_split
 from ichformer.pipeline.store.records import PreparedScan, Store
 from ichformer.statistics.bootstrap import Resampled, auroc_statistic, bootstrap
 from ichformer.statistics.intervals import bca
@@ -30,11 +27,11 @@ Key = tuple[str, Severity]
 
 @dataclass(frozen=True, kw_only=True)
 class CorruptedStore(Store):
-    """A store whose scans are made worse as they are read; its index stays that of the clean ones.
+    """A store whose scans are corrupted as they are read. Its index stays that of the clean scans.
 
-    The scans are corrupted as the model would see them, after preparation: framed, straightened and on the store's
-    grid. So ``tilt`` stands for a tilt that nobody removed and ``field_of_view`` for a head that was not found, and of
-    noise and sharpness only what the store's pixels can hold.
+    The scans are corrupted after preparation: framed, straightened and on the store's grid, as the model sees them. So
+    ``tilt`` stands for a tilt that was not removed, and ``field_of_view`` for a head that was not found. Noise and
+    sharpness change only as far as the store's pixels can hold it.
 
     Attributes:
       corruption: a name of ``ct.corruptions.CORRUPTIONS``.
@@ -47,7 +44,7 @@ class CorruptedStore(Store):
     seed: int
 
     def read(self, row: int, *, slices: Any = None) -> PreparedScan:
-        """One scan made worse, whole: it may have fewer slices than the index says, never more."""
+        """Read a whole scan and corrupt it. It may have fewer slices than the index says, never more."""
         if slices is not None:
             raise ValueError("a corrupted scan is read whole")
         scan = super().read(row)
@@ -62,7 +59,7 @@ class CorruptedStore(Store):
 
 
 def corrupted(store: Store, key: Key, *, seed: int = 0) -> CorruptedStore:
-    """The store with a corruption over it."""
+    """The store with a corruption that is applied as scans are read."""
     return CorruptedStore(
         path=store.path,
         config=store.config,
@@ -113,13 +110,13 @@ class LevelRobustness:
 
 @dataclass(frozen=True, kw_only=True)
 class Unfamiliar:
-    """What the out-of-distribution score makes of one corruption.
+    """The out-of-distribution score of one corruption.
 
     Attributes:
       corruption: its name, "" for the clean scans.
       severity: 1 to 5, 0 for the clean scans.
-      median_percentile: of the scans' distances among those of validation.
-      auroc: how well the distance tells these scans from the same ones clean; None for the clean ones.
+      median_percentile: median over the scans of the percentile of their distance among those of validation.
+      auroc: how well the distance separates these scans from the same scans clean; None for the clean ones.
     """
 
     corruption: str
@@ -130,16 +127,16 @@ class Unfamiliar:
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """What ``judge_robustness`` found.
+    """Every figure of a corruption benchmark.
 
     Attributes:
       label: whose AUROC it is.
-      split: that was judged.
+      split: the split that was evaluated.
       replicates: resamples of patients behind each interval of a loss.
       seed: of resamples and corruptions.
       levels: slices, where their labels are known, and scans.
       not_scored: rows that have no score and are in no figure, with the reasons.
-      ood: of the out-of-distribution score; empty where the run has none.
+      ood: the out-of-distribution scores; empty where the run has none.
     """
 
     label: str
@@ -155,15 +152,12 @@ class Robustness:
         return asdict(self)
 
 
-def judge_robustness(
-    clean: pd.DataFrame,
-    worse: Mapping[Key, pd.DataFrame],
-    *,
-    replicates: int = 1000,
-    seed: int = 0,
-    labels: tuple[str, ...] = LABELS,
+def summarise_robustness(
+    clean: CheckedTable, worse: Mapping[Key, CheckedTable], *, replicates: int = 1000, seed: int = 0
 ) -> Robustness:
-    """Compare predictions on corrupted scans with those on the same scans clean.
+    """Compare the predictions for corrupted scans with those for the same scans clean.
+
+    The AUROC is that of the label "any" where there is one, or else of the first label.
 
     The loss of AUROC stands for the corruption error of Hendrycks and Dietterich (Benchmarking Neural Network
     Robustness to Common Corruptions and Perturbations, ICLR 2019), whose mean over corruptions and severities is theirs
@@ -171,32 +165,30 @@ def judge_robustness(
     draws patients, clean and corrupted scans together.
 
     Args:
-      clean: predictions of one split, as ``evaluation.table`` describes them.
-      worse: predictions for the same scans corrupted; a model of anybody's.
+      clean: predictions of one split.
+      worse: predictions for the same scans corrupted, by corruption and severity.
       replicates: resamples.
       seed: of the resamples.
-      labels: of the tables. The AUROC is that of "any" where it is one of them, or else of the first.
+
+    Raises:
+      InputError: the table holds several splits.
     """
-    main = LabelSet(names=labels).main
-    column = labels.index(main)
-    found = []
-    for level in levels(clean, labels=labels):
-        others = {
-            key: next(one for one in levels(table, labels=labels) if one.name == level.name)
-            for key, table in worse.items()
-        }
-        found.append(_judge_level(level, others, column, replicates=replicates, seed=seed))
+    split, found = only_split(clean), []
+    column = clean.labels.index("any") if "any" in clean.labels else 0
+    for level in levels(clean):
+        others = {key: next(one for one in levels(table) if one.name == level.name) for key, table in worse.items()}
+        found.append(_summarise_level(level, others, column, replicates=replicates, seed=seed))
     return Robustness(
-        label=main,
-        split=only_split(clean),
+        label=clean.labels[column],
+        split=split,
         replicates=replicates,
         seed=seed,
         levels=tuple(found),
-        not_scored=not_scored(clean, labels=labels),
+        not_scored=not_scored(clean),
     )
 
 
-def _judge_level(
+def _summarise_level(
     level: Level, worse: Mapping[Key, Level], column: int, *, replicates: int, seed: int
 ) -> LevelRobustness:
     n_patients = int(level.patients.max()) + 1
@@ -252,12 +244,13 @@ def _loss(resampled: Resampled, at: Integer[np.ndarray, " some"], n_patients: in
 
 
 def format_robustness(found: Robustness) -> str:
-    """A table a level: the loss of AUROC for each corruption and severity, and its mean with a 95 % interval."""
+    """Format the loss of AUROC by corruption and severity, and its mean with an interval, as a table for each level."""
     blocks = [_format_level(level, found) for level in found.levels]
-    notes = [f"95 % intervals for patients; bootstrap of {found.replicates} replicates, seed {found.seed}"]
+    notes = [bootstrap_note(found.replicates, found.seed)]
     if found.ood:
         notes += [
-            "out-of-distribution score, median percentile among validation; at 5 against clean, AUROC:",
+            "Out-of-distribution score: the median percentile among validation scans at each severity, and the AUROC",
+            "of scans at severity 5 against clean scans:",
             *_format_ood(found.ood),
         ]
     notes += [f"! {missing}" for missing in found.not_scored]

@@ -1,4 +1,4 @@
-"""The subgroups that a prepared scan itself tells: vendor, slice thickness, age, sex, volume of the bleed."""
+"""The subgroups of a prepared scan, from its header and mask: vendor, thickness, age, sex, volume of the bleed."""
 
 import math
 
@@ -8,13 +8,13 @@ from ichformer.cohorts.index import GROUP_PREFIX
 from ichformer.pipeline.store.records import Store, decode_record
 
 VENDORS = ("Canon", "Fujifilm", "GE", "Hitachi", "NeuroLogica", "Neusoft", "Philips", "Siemens", "Toshiba", "UIH")
-"""As their scanners begin the tag Manufacturer, in any case."""
+"""The first word of the DICOM tag Manufacturer, in capitals or not."""
 
 GROUP_COLUMNS = tuple(f"{GROUP_PREFIX}{name}" for name in ("vendor", "thickness", "age", "sex", "bleed_volume"))
 
 
 def scan_groups(store: Store, row: int) -> dict[str, str]:
-    """The groups of one scan by ``GROUP_COLUMNS``, as it lies in the store; "" where it does not tell.
+    """The groups of one scan of a store, by ``GROUP_COLUMNS``; "" where they are not known.
 
     Thickness is the nominal one: thin slices to 1.5 mm, the usual 5 mm and what lies between. Age and sex are those of
     the header; ages are cut at 18, at 50 and at 65, and at 80 as in the ICH score. The bleed's volume is

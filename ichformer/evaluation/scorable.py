@@ -1,4 +1,4 @@
-"""Whether a scan can be scored at all: a score of something that is no head is worse than none."""
+"""Whether a scan may be scored: a score for something that is no head would be worse than none."""
 
 from dataclasses import dataclass, replace
 
@@ -20,17 +20,17 @@ class Reason:
 
 
 NO_BRAIN = Reason(code="no_brain", text="No brain was found in this scan.")
-NO_NUMBER = Reason(code="no_number", text="The model gave something that is no number.")
+NO_NUMBER = Reason(code="no_number", text="The model gave a value that is no number.")
 
 
 def why_not_scored(prepared: Volume, prepare: PrepareConfig) -> Reason | None:
-    """Why a prepared scan must not be scored; None where it may be.
+    """Reason why a prepared scan must not be scored; None where it may be.
 
-    A scan needs a skull with brain in it, whatever the model looks at: a chest, a phantom of plastic or an emptied
-    scan would get a low score, as if it were a head without blood.
+    A scan needs a skull with brain in it. A chest, a phantom of plastic or an empty scan would get a low score, as if
+    it were a head without blood.
 
     Args:
-      prepared: the scan as the model sees it; its audit says what its values are.
+      prepared: the scan as the model sees it, with its audit.
       prepare: how it was prepared. Where only the brain was kept, the skull is gone, and a scan without brain is air.
     """
     if prepare.keep == "brain":
@@ -39,7 +39,7 @@ def why_not_scored(prepared: Volume, prepare: PrepareConfig) -> Reason | None:
 
 
 def why_stored_not_scored(store: Store, row: int, hu: Int16[np.ndarray, "s h w"]) -> Reason | None:
-    """``why_not_scored`` for a scan of a store whose HU were read already; they may have fewer slices than it."""
+    """Reason why a scan of a store must not be scored, from HU that were read already and may have fewer slices."""
     header = store.header(row)
     volume = Volume(
         hu=hu,
@@ -52,5 +52,5 @@ def why_stored_not_scored(store: Store, row: int, hu: Int16[np.ndarray, "s h w"]
 
 
 def check_numbers(*scores: Float[np.ndarray, "..."]) -> Reason | None:
-    """``NO_NUMBER`` where a model's outputs are not all finite."""
+    """The reason ``NO_NUMBER`` where a model's outputs are not all finite, else None."""
     return None if all(np.isfinite(one).all() for one in scores) else NO_NUMBER

@@ -1,4 +1,4 @@
-"""The figures of each site and of each subgroup, and what the sites say together."""
+"""The figures of each site and of each subgroup, and the AUROC pooled over the sites."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,17 +19,18 @@ from ichformer.statistics.pooling import pool
 def strata(
     level: Level, names: Shaped[np.ndarray, " n"], labels: tuple[str, ...], thresholds: Mapping[str, float | None]
 ) -> tuple[Stratum, ...]:
-    """The figures of each part of a level's rows, sorted by name; small sites that are taken together and rows that
-    name none come last.
+    """Compute the figures of each site or subgroup of a level, sorted by name.
+
+    Small sites that are taken together, and rows without a name, come last.
 
     Args:
       level: the rows.
-      names: of the part that each row belongs to; few different ones (``shown_sites``).
+      names: of the site or subgroup of each row, with few different values (``shown_sites``).
       labels: in the order of the level's columns.
-      thresholds: frozen, by label; a label that is missing or None has no sensitivity.
+      thresholds: chosen before, by label; a label that is missing or None has no sensitivity.
 
     Returns:
-      Nothing where no row names its part.
+      Nothing where no row has a name.
     """
     if not any(names):
         return ()
@@ -81,13 +82,13 @@ def _share(success: Bool[np.ndarray, " n"], patients: Int64[np.ndarray, " n"], w
 
 
 def pool_sites(level: Level, labels: tuple[str, ...]) -> tuple[PooledAuroc, ...]:
-    """The AUROC of each label over the level's named sites, pooled as log odds with random effects.
+    """Pool the AUROC of each label over the level's named sites, as log odds with random effects.
 
-    A site goes in where its AUROC and DeLong's interval are estimable and it separates the classes not completely: an
-    AUROC of 1 has no log odds. Its standard error is what the interval stands for, a z-th of its half width (Debray et
-    al., BMJ 2017;356:i6460): DeLong's own is far too small by chance where positives are few and all score high, and
-    such a site would weigh most. No pooling where fewer than two sites are named. Of more than ``MAX_SITES`` only those
-    that have figures of their own are pooled.
+    A site is pooled where its AUROC and DeLong's interval are estimable and it does not separate the classes
+    completely, as an AUROC of 1 has no log odds. Its standard error is the half width of the interval over z (Debray et
+    al., BMJ 2017;356:i6460). DeLong's own error is far too small by chance where positives are few and all score high,
+    and such a site would weigh most. Nothing is pooled where fewer than two sites are named. Of more than ``MAX_SITES``
+    only those that have figures of their own are pooled.
     """
     every = set(level.sites) - {""}
     sites = sorted(every.intersection(shown_sites(level.sites.tolist())))

@@ -1,29 +1,24 @@
-"""One call from a table of predictions to every headline figure, each with its interval and its number of positives."""
+"""Every figure of a table of predictions with its interval, the warnings that go with them, and both as text."""
 
-import os
-import pathlib
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
-import pandas as pd
 
-from ichformer import LABELS
 from ichformer.cohorts.index import MAX_SITES, group_columns
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.level_summary import MAX_GROUP_COLUMNS, summarise_level
 from ichformer.evaluation.recalibration import recalibrate
 from ichformer.evaluation.results import Estimate, LabelSummary, LevelSummary, Stratum, Summary
-from ichformer.evaluation.tables.checks import check_predictions
 from ichformer.evaluation.tables.not_scored import NotScored, check_scored, not_scored
-from ichformer.evaluation.tables.table import levels, score_columns
+from ichformer.evaluation.tables.table import CheckedTable, levels, only_split, score_columns
 from ichformer.evaluation.targets import format_targets, summarise_targets
-from ichformer.evaluation.thresholds import Thresholds, only_split, write_json
+from ichformer.evaluation.thresholds import Thresholds
 from ichformer.statistics.bootstrap import check_draws
 
-__all__ = ["Summary", "format_summary", "summarise", "write_summary"]
+__all__ = ["Summary", "format_summary", "summarise"]
 
 FEW_POSITIVES = 10
-"""Figures that rest on fewer patients with a positive row are marked as unreliable."""
+"""Figures that rest on fewer patients with a positive row than this are marked as unreliable."""
 
 FEW = " †"
 """Beside a figure that rests on positives in fewer than ``FEW_POSITIVES`` patients."""
@@ -36,18 +31,17 @@ UNKNOWN = "(unknown)"
 
 
 def summarise(
-    table: pd.DataFrame,
+    table: CheckedTable,
     *,
     thresholds: Thresholds | None = None,
-    validation: pd.DataFrame | None = None,
+    validation: CheckedTable | None = None,
     fixed_on: Collection[str] | None = None,
     prevalence: float | None = None,
     replicates: int = 2000,
     seed: int = 0,
-    labels: tuple[str, ...] = LABELS,
     remarks: Sequence[str] = (),
 ) -> Summary:
-    """Judge the predictions of one split.
+    """Compute every figure of the predictions of one split.
 
     Every interval is made for patients, not rows: the AUROC's is DeLong's on the logit scale with rows clustered by
     patient (with one row a patient this is DeLong's own); those of shares are Wilson's with the design effect of the
@@ -56,37 +50,35 @@ def summarise(
     calibration are from the sandwich estimator; all others (partial AUROC, average precision, F1, MCC, macro means) are
     from a BCa bootstrap over patients. Where the table has weights, every figure and every interval is weighted.
 
-    A row without a score is left out of every figure of the labels that it has no score for; how many there are, how
-    many of them are positive, and why, stands in the warnings and in ``not_scored``.
+    A row without a score is left out of every figure of the labels that it has no score for. Its number, how many such
+    rows are positive, and the reason are in the warnings and in ``not_scored``.
 
     Args:
-      table: predictions as ``read_predictions`` gives them; the scan level is the maximum over slices where there are
-        no scan rows.
-      thresholds: frozen before, from other patients. Without them no sensitivity is reported: a threshold chosen on
-        the data that it judges flatters.
-      validation: predictions for other patients, on which the ways to mend the calibration are fitted.
-      fixed_on: the patients on whom the thresholds were fixed, where that is known: figures of those patients flatter.
+      table: the predictions. The scan level is the maximum over slices where there are no scan rows.
+      thresholds: chosen before, on other patients. Without them no sensitivity is reported: a threshold that is chosen
+        on the data to evaluate makes the figures too good.
+      validation: predictions for other patients, on which recalibrations are fitted.
+      fixed_on: the patients on whom the thresholds were chosen, where that is known. Figures of those patients are too
+        good, and a warning says so.
       prevalence: share of positives, above 0 and below 1, at which PPV and NPV are stated too.
       replicates: resamples of the bootstrap.
       seed: of the resamples.
-      labels: the labels to judge.
       remarks: what else a reader of the figures has to know; they become warnings.
 
     Raises:
-      InputError: a table is faulty, has no score at all or holds several splits, ``validation`` has a patient of
-        ``table``, or the prevalence is none.
+      InputError: the table has no score at all or holds several splits, ``validation`` has a patient of ``table``, or
+        the prevalence is none.
     """
     if prevalence is not None and not 0 < prevalence < 1:
         raise InputError(f"found {prevalence}", where="prevalence", mend="give a share above 0 and below 1")
     check_draws(replicates=replicates, seed=seed)
-    check_predictions(table, labels=labels)
-    split = only_split(table)
-    check_scored(table, labels=labels)
-    missing = not_scored(table, labels=labels)
-    calibration = recalibrate(validation, table, labels=labels)
+    split, labels = only_split(table), table.labels
+    check_scored(table)
+    missing = not_scored(table)
+    calibration = recalibrate(validation, table)
     found = tuple(
         summarise_level(level, labels, thresholds, prevalence=prevalence, replicates=replicates, seed=seed)
-        for level in levels(table, labels=labels)
+        for level in levels(table)
     )
     return Summary(
         split=split,
@@ -106,93 +98,93 @@ def summarise(
             *_doubtful_scores(found, table),
             *_warnings(found, missing),
         ),
-        targets=summarise_targets(table, labels=labels, replicates=replicates, seed=seed),
+        targets=summarise_targets(table, replicates=replicates, seed=seed),
     )
 
 
-def write_summary(summary: Summary, path: str | os.PathLike[str]) -> pathlib.Path:
-    """Write the summary as JSON, whole or not at all."""
-    return write_json(summary.to_json(), path)
-
-
-def _without_figures(table: pd.DataFrame) -> Iterator[str]:
-    """Of very many sites and columns of subgroups some have no figures of their own."""
-    if (n_sites := table.loc[table["site"] != "", "site"].nunique()) > MAX_SITES:
+def _without_figures(table: CheckedTable) -> Iterator[str]:
+    """Warnings of sites and columns of subgroups that are too many to have figures of their own."""
+    if (n_sites := table.rows.loc[table.rows["site"] != "", "site"].nunique()) > MAX_SITES:
         yield (
-            f"{n_sites} sites: the {MAX_SITES} with the most rows have figures of their own and are pooled, the others "
-            "are shown as one and are not pooled"
+            f"The table has {n_sites} sites. The {MAX_SITES} with the most rows have figures of their own and are "
+            "pooled. The others are shown as one site and are not pooled."
         )
-    if (n_columns := len(group_columns(table))) > MAX_GROUP_COLUMNS:
-        yield f"{n_columns} columns of subgroups: the first {MAX_GROUP_COLUMNS} have figures"
+    if (n_columns := len(group_columns(table.rows))) > MAX_GROUP_COLUMNS:
+        yield f"The table has {n_columns} columns of subgroups. The first {MAX_GROUP_COLUMNS} of them have figures."
 
 
 def _threshold_warnings(
-    table: pd.DataFrame, split: str, thresholds: Thresholds | None, fixed_on: Collection[str] | None
+    table: CheckedTable, split: str, thresholds: Thresholds | None, fixed_on: Collection[str] | None
 ) -> Iterator[str]:
     if thresholds is None:
         return
     if fixed_on is None and split == thresholds.split:
         yield (
-            f"thresholds were fixed on a split of the same name ({split or 'unnamed'}): if on these patients, their "
-            "figures flatter"
+            f"The thresholds were chosen on a split of the same name ({split or 'unnamed'}). If it had the same "
+            "patients, the figures at the thresholds are too good."
         )
-    judged = set(table["patient"])
-    if shared := judged & set(fixed_on or ()):
-        yield f"thresholds were fixed on {len(shared)} of the {len(judged)} judged patients: their figures flatter"
+    if shared := table.patients & set(fixed_on or ()):
+        yield (
+            f"The thresholds were chosen on {len(shared)} of the {len(table.patients)} evaluated patients, so the "
+            "figures at the thresholds are too good."
+        )
 
 
 def _weak_thresholds(found: tuple[LevelSummary, ...], thresholds: Thresholds | None) -> Iterator[str]:
-    """What could not be fixed, and what was fixed on few positives."""
+    """Warnings of thresholds that could not be chosen, or that rest on few positives."""
     if thresholds is None:
         return
     on = f"on split {thresholds.split or '(unnamed)'}"
     for level in found:
+        name = f"{level.level.capitalize()} level"
         if not level.labels[0].operating_points:
-            yield f"{level.level} level: no threshold was fixed for it {on}, so no sensitivity"
+            yield f"{name}: no threshold was chosen for it {on}, so there is no sensitivity."
         for label in level.labels:
             if rules := [point.rule for point in label.operating_points if point.threshold is None]:
-                yield f"{level.level} {label.label}: no threshold {on} for {', '.join(rules)}, so not estimable there"
+                yield f"{name}, {label.label}: no threshold {on} obeys {', '.join(rules)}, so it has no figures."
         fixed = [of_label[0] for label in level.labels if (of_label := thresholds.of(level.level, label.label))]
         if few := [one.label for one in fixed if 0 < one.n_positive < FEW_POSITIVES]:
             yield (
-                f"{level.level} level: thresholds of {', '.join(few)} rest on fewer than {FEW_POSITIVES} positive "
-                f"{level.level}s {on}: unreliable"
+                f"{name}: the thresholds of {', '.join(few)} are unreliable, as they rest on fewer than "
+                f"{FEW_POSITIVES} positive {level.level}s {on}."
             )
 
 
-def _doubtful_scores(found: tuple[LevelSummary, ...], table: pd.DataFrame) -> Iterator[str]:
-    """Scores that are probabilities by their values and still cannot be what was meant."""
+def _doubtful_scores(found: tuple[LevelSummary, ...], table: CheckedTable) -> Iterator[str]:
+    """Warnings of scores that are probabilities by their values and still cannot be what was meant."""
     for level in found:
         for label in level.labels:
             interval = label.auroc.interval
             if interval is not None and interval.high < 0.5:
                 yield (
-                    f"{level.level} {label.label}: the scores rank the wrong way (AUROC {interval.low:.3f} to "
-                    f"{interval.high:.3f}): are they scores of the positive class, and of this label?"
+                    f"{level.level.capitalize()} level, {label.label}: the scores rank the wrong way (AUROC "
+                    f"{interval.low:.3f} to {interval.high:.3f}). Are they scores of the positive class, and of this "
+                    "label?"
                 )
-    for name in score_columns(tuple(label.label for label in found[0].labels) if found else ()):
-        values = np.unique(table[name].dropna().to_numpy(np.float64))
-        if len(table) > 1 and len(values) == 1:
-            yield f"{name}: all scores are {values[0]:g}, so they tell nothing apart"
+    for name in score_columns(table.labels):
+        values = np.unique(table.rows[name].dropna().to_numpy(np.float64))
+        if len(table.rows) > 1 and len(values) == 1:
+            yield f"{name}: all scores are {values[0]:g}, so they separate nothing."
         elif len(values) == 2 and set(values) == {0.0, 1.0}:
-            yield f"{name}: all scores are 0 or 1: they are decisions, so AUROC and calibration say little"
+            yield f"{name}: all scores are 0 or 1. They are decisions, so AUROC and calibration say little."
 
 
 def _warnings(found: tuple[LevelSummary, ...], missing: Sequence[NotScored]) -> Iterator[str]:
     for level in found:
+        name = f"{level.level.capitalize()} level"
         unscored = {one.label for one in missing if one.level == level.level}
         if level.n_effective < 0.999 * level.n:
             yield (
-                f"{level.level} level: rows have weights; the {level.n} rows tell as much as {level.n_effective:.0f} "
-                "that count the same. Counts are of rows"
+                f"{name}: rows have weights. The {level.n} rows say as much as {level.n_effective:.0f} rows of equal "
+                "weight. Counts are of rows."
             )
         if level.derived:
-            yield "no scan rows: a scan's label and score are the maximum over its slices"
+            yield "The table has no scan rows. A scan's label and score are the maximum over its slices."
         for label in level.labels:
             if label.n == 0 and label.label not in unscored:
-                yield f"{level.level} {label.label}: no row has a known label"
+                yield f"{name}, {label.label}: no row has a known label."
             elif label.n and label.n_positive in (0, label.n):
-                yield f"{level.level} {label.label}: one class only, so no AUROC"
+                yield f"{name}, {label.label}: all rows are of one class, so there is no AUROC."
         patients = {
             label.label: label.n_positive_patients
             for label in level.labels
@@ -200,40 +192,41 @@ def _warnings(found: tuple[LevelSummary, ...], missing: Sequence[NotScored]) -> 
         }
         if patients:
             yield (
-                f"{level.level} level, unreliable, as fewer than {FEW_POSITIVES} patients are positive: "
+                f"{name}: figures are unreliable for labels with fewer than {FEW_POSITIVES} positive patients: "
                 + ", ".join(f"{label} ({count})" for label, count in patients.items())
+                + "."
             )
-        parts_by = {name: _few(parts) for name, parts in {"site": level.sites, **level.subgroups}.items()}
+        parts_by = {by: _few(parts) for by, parts in {"site": level.sites, **level.subgroups}.items()}
         if any(few for few, _ in parts_by.values()):
             yield (
-                f"{level.level} level, unreliable, as fewer than {FEW_POSITIVES} patients are positive there: AUROCs "
-                + ", ".join(f"by {name} ({few} of {n})" for name, (few, n) in parts_by.items() if few)
+                f"{name}: AUROCs of sites or subgroups with fewer than {FEW_POSITIVES} positive patients are "
+                "unreliable: " + ", ".join(f"by {by} {few} of {n}" for by, (few, n) in parts_by.items() if few) + "."
             )
-        for pooled in level.pooled_sites:
-            if pooled.left_out:
-                yield (
-                    f"{level.level} {pooled.label}: left out of the pooled AUROC, as it is not estimable there or "
-                    f"without spread: {', '.join(pooled.left_out)}"
-                )
+        if left_out := [(pooled.label, pooled.left_out) for pooled in level.pooled_sites if pooled.left_out]:
+            yield (
+                f"{name}: pooled AUROCs leave out sites where the AUROC is not estimable or has no spread: "
+                + "; ".join(f"{label} without {', '.join(sites)}" for label, sites in left_out)
+                + "."
+            )
 
 
 def _few(parts: tuple[Stratum, ...]) -> tuple[int, int]:
-    """How many AUROCs of sites or subgroups rest on few positives, and of how many."""
+    """How many AUROCs of sites or subgroups rest on few positives, and how many AUROCs there are."""
     found = [label for part in parts for label in part.labels if label.auroc.value is not None]
     return sum(label.n_positive_patients < FEW_POSITIVES for label in found), len(found)
 
 
 def format_summary(summary: Summary) -> str:
-    """An aligned table a level, with the number of positives beside every figure; intervals are 95 %, for patients.
+    """Format a summary as aligned tables, one for each level, with the number of positives beside every figure.
 
-    Of several frozen thresholds the table shows the first rule's; the others are in the JSON file.
+    Sensitivity and specificity are those at the thresholds of the first rule. The JSON file has those of the others.
     """
     split = f" on split {one_line(summary.split)}" if summary.split else ""
     blocks = [_format_level(level, split) for level in summary.levels]
     blocks += [format_targets(summary.targets)] * bool(summary.targets)
-    notes = [f"95 % intervals for patients; bootstrap of {summary.replicates} replicates, seed {summary.seed}"]
+    notes = [bootstrap_note(summary.replicates, summary.seed)]
     if summary.thresholds_from is not None:
-        notes.append(f"thresholds frozen on split {one_line(summary.thresholds_from) or '(unnamed)'}")
+        notes.append(f"Thresholds were chosen on split {one_line(summary.thresholds_from) or '(unnamed)'}.")
     warnings = [f"  ! {one_line(warning, max_chars=600)}" for warning in summary.warnings]
     return "\n\n".join([*blocks, "\n".join([f"  {note}" for note in notes] + warnings)])
 
@@ -265,8 +258,13 @@ def _cells(label: LabelSummary) -> list[str]:
     return cells
 
 
+def bootstrap_note(replicates: int, seed: int) -> str:
+    """The sentence about intervals under a printed table."""
+    return f"Intervals are 95 % intervals over patients. The bootstrap drew {replicates} resamples, seed {seed}."
+
+
 def figure(estimate: Estimate, *, digits: int = 3, signed: bool = False) -> str:
-    """A figure with its interval as it is printed."""
+    """A figure with its interval, as it is printed."""
     if estimate.value is None:
         return NOT_ESTIMABLE
     form = f"+.{digits}f" if signed else f".{digits}f"
@@ -277,7 +275,7 @@ def figure(estimate: Estimate, *, digits: int = 3, signed: bool = False) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table whose first row is its header and whose last its mean."""
+    """The lines of a table whose first row is the header and whose last row is a mean."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     ruler = ["-" * width for width in widths]
     lines = [rows[0], ruler, *rows[1:-1], ruler, rows[-1]]

@@ -7,26 +7,23 @@ import pandas as pd
 
 from ichformer.errors import one_line
 from ichformer.evaluation.results import NOTHING, Estimate, TargetSummary
-from ichformer.evaluation.tables.table import WEIGHT, LevelName, predicted_column, scaled_weights, target_names
+from ichformer.evaluation.tables.table import WEIGHT, CheckedTable, LevelName, predicted_column, scaled_weights
 from ichformer.statistics.bootstrap import Resampled, bootstrap
 from ichformer.statistics.intervals import bca
 from ichformer.statistics.regression import AGREEMENT, agreement_statistic
 
 
-def summarise_targets(
-    table: pd.DataFrame, *, labels: tuple[str, ...], replicates: int, seed: int
-) -> tuple[TargetSummary, ...]:
+def summarise_targets(table: CheckedTable, *, replicates: int, seed: int) -> tuple[TargetSummary, ...]:
     """The figures of every target of a table, at each level where true and predicted values are known.
 
-    Intervals are from a BCa bootstrap over patients. Scans are judged by their own rows; nothing is made of slices.
+    Intervals are from a BCa bootstrap over patients. Scans are evaluated by their own rows; nothing is made of slices.
 
     Args:
-      table: checked predictions of one split; a target ``volume_ml`` is predicted in ``pred_volume_ml``.
-      labels: the labels of the table, which are no targets.
+      table: predictions of one split; a target ``volume_ml`` is predicted in ``pred_volume_ml``.
       replicates: resamples of patients.
       seed: of the resamples.
     """
-    return tuple(_summaries(table, target_names(table, labels), replicates, seed))
+    return tuple(_summaries(table.rows, table.targets, replicates, seed))
 
 
 def _summaries(table: pd.DataFrame, targets: Sequence[str], replicates: int, seed: int) -> Iterator[TargetSummary]:

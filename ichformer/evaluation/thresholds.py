@@ -1,4 +1,4 @@
-"""Thresholds: fixed by rule on validation, frozen, written down, and only then applied to test."""
+"""Thresholds: chosen by a rule on the validation split, written to a file, and applied to other patients."""
 
 import json
 import os
@@ -8,12 +8,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
-import pandas as pd
 
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.tables.checks import check_predictions
-from ichformer.evaluation.tables.table import LevelName, levels
+from ichformer.evaluation.tables.table import CheckedTable, LevelName, levels, only_split
 from ichformer.files.json_files import Count, Line, convert, read_json
 from ichformer.files.writing import write_bytes
 from ichformer.statistics.metrics import Vector, confusion, known_rows
@@ -27,7 +25,7 @@ FORMAT = "ichformer thresholds 1"
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """How a threshold is chosen: the best of the other rate where ``kind`` is at least ``at_least``, or Youden's index.
+    """How a threshold is chosen: it reaches a rate and has the best of the other rate, or the best Youden's index.
 
     Attributes:
       kind: "sensitivity" or "specificity" must reach ``at_least``; "youden" maximises sensitivity + specificity - 1.
@@ -50,7 +48,7 @@ RULES = (
     Rule(kind="specificity", at_least=0.95),
     Rule(kind="youden"),
 )
-"""The rules of the field. The first is the one that a printed summary shows."""
+"""The rules that are usual in the field. A printed summary shows the first one."""
 
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -64,11 +62,11 @@ class Threshold:
     Attributes:
       level: "slice" or "scan".
       label: which label.
-      rule: name of the rule that fixed it.
+      rule: name of the rule by which it was chosen.
       value: None where no threshold obeys the rule, or one class is missing.
-      sensitivity: on the data that fixed it; the honest figure is that on other patients.
-      specificity: the same.
-      n: rows that fixed it.
+      sensitivity: on the data on which it was chosen; on other patients it will be lower.
+      specificity: on the same data.
+      n: rows on which it was chosen.
       n_positive: how many of them are positive.
     """
 
@@ -84,13 +82,13 @@ class Threshold:
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """Every threshold of a model and the split that fixed them.
+    """Every threshold of a model, and the split on which they were chosen.
 
     Attributes:
       split: its name.
-      n_patients: how many patients of it fixed them.
+      n_patients: how many patients it has.
       thresholds: one of each level, label and rule.
-      model: fingerprint of the model whose scores fixed them; "" where that is not known.
+      model: fingerprint of the model whose scores were used; "" where that is not known.
     """
 
     split: Line
@@ -130,21 +128,18 @@ def choose_threshold(labels: Vector, scores: Vector, rule: Rule, weights: Vector
 
 
 _SLACK = 1e-9
-"""Of rates, for what rounding leaves of sums of weights."""
+"""Relative error of a rate that the rounding of sums of weights may leave."""
 
 
-def fix_thresholds(
-    table: pd.DataFrame, *, rules: tuple[Rule, ...] = RULES, labels: tuple[str, ...] = LABELS
-) -> Thresholds:
-    """Fix a threshold for each level, label and rule on the rows of one split, which should be validation.
+def fix_thresholds(table: CheckedTable, *, rules: tuple[Rule, ...] = RULES) -> Thresholds:
+    """Choose a threshold for each level, label and rule on the rows of one split, which should be validation.
 
     Raises:
-      InputError: the table is faulty or holds several splits.
+      InputError: the table holds several splits.
     """
-    check_predictions(table, labels=labels)
-    found = []
-    for level in levels(table, labels=labels):
-        for i, label in enumerate(labels):
+    split, found = only_split(table), []
+    for level in levels(table):
+        for i, label in enumerate(table.labels):
             truth, scores, weights = level.labels[:, i], level.scores[:, i], level.weights
             for rule in rules:
                 value = choose_threshold(truth, scores, rule, weights)
@@ -161,19 +156,7 @@ def fix_thresholds(
                         n_positive=int(np.sum(truth == 1)),
                     )
                 )
-    return Thresholds(split=only_split(table), n_patients=table["patient"].nunique(), thresholds=tuple(found))
-
-
-def only_split(table: pd.DataFrame) -> str:
-    """The split that all rows belong to.
-
-    Raises:
-      InputError: there are several; one figure over them would mean nothing.
-    """
-    names = sorted(table["split"].unique())
-    if len(names) > 1:
-        raise InputError(f"rows of the splits {', '.join(names)}", where="predictions", mend="choose the rows of one")
-    return str(names[0])
+    return Thresholds(split=split, n_patients=len(table.patients), thresholds=tuple(found))
 
 
 def write_thresholds(thresholds: Thresholds, path: str | os.PathLike[str]) -> pathlib.Path:
@@ -184,7 +167,7 @@ def write_thresholds(thresholds: Thresholds, path: str | os.PathLike[str]) -> pa
 
 
 def thresholds_json(thresholds: Thresholds) -> bytes:
-    """What ``write_thresholds`` writes."""
+    """The thresholds as strict JSON, with a sentence that explains them."""
     how = (
         "Chosen by rule on the split named here and frozen; a row is called positive where its score is at least value."
     )
@@ -192,7 +175,7 @@ def thresholds_json(thresholds: Thresholds) -> bytes:
 
 
 def read_thresholds(path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS, model: str = "") -> Thresholds:
-    """Read what ``write_thresholds`` wrote.
+    """Read a file of thresholds.
 
     Args:
       path: the file.
@@ -200,9 +183,9 @@ def read_thresholds(path: str | os.PathLike[str], *, labels: tuple[str, ...] = L
       model: fingerprint of the model that gives these scores; "" where that is not known.
 
     Raises:
-      InputError: the file is something else, holds nothing for any of ``labels``, or was fixed for another model.
+      InputError: the file is something else, holds nothing for any of ``labels``, or is of another model.
     """
-    path, mend = pathlib.Path(path), "it holds no thresholds that can be used: fix them on validation again"
+    path, mend = pathlib.Path(path), "it holds no thresholds that can be used; choose them on validation again"
     values = read_json(path, dict, mend=mend)
     if values.get("format") != FORMAT:
         found = one_line(repr(values.get("format")), max_chars=80)
@@ -210,13 +193,13 @@ def read_thresholds(path: str | os.PathLike[str], *, labels: tuple[str, ...] = L
     thresholds = convert(values, Thresholds, where=path, mend=mend)
     if labels and not {one.label for one in thresholds.thresholds} & set(labels):
         raise InputError(f"holds no threshold for any of {', '.join(labels)}", where=path, mend=mend)
-    check_model(thresholds.model, model, where=path, mend="delete it; `ichformer evaluate` fixes them again")
+    check_model(thresholds.model, model, where=path, mend="delete it; `ichformer evaluate` chooses them again")
     return thresholds
 
 
-def check_model(told: str, model: str, *, where: object, mend: str) -> None:
-    """InputError where a file names the fingerprint of another model; files of earlier versions name none."""
-    if told and model and told != model:
+def check_model(named: str, model: str, *, where: object, mend: str) -> None:
+    """InputError where a file names the fingerprint of another model. Files of earlier versions name none."""
+    if named and model and named != model:
         raise InputError(
             "was made with other weights than this model has, so it says nothing about this model",
             where=where,
@@ -232,5 +215,5 @@ def write_json(value: dict[str, Any], path: str | os.PathLike[str]) -> pathlib.P
 
 
 def json_bytes(value: dict[str, Any]) -> bytes:
-    """Strict JSON (no NaN), for people too."""
+    """Strict JSON (no NaN), indented so that people can read it."""
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

@@ -117,18 +117,43 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Every scan of ``rows`` once, whole and unchanged; the last batch is filled up with scans of weight 0.
 
-    Scans of like length come together, padded to a multiple of ``SLICE_MULTIPLE`` slices.
+    Scans of like length come together, padded to a multiple of ``SLICE_MULTIPLE`` slices. While a batch is used, the
+    next ones are read in threads.
     """
     padded = {int(row): -(-store.n_slices[row] // SLICE_MULTIPLE) * SLICE_MULTIPLE for row in rows}
+    plans = []
     for num_slices in sorted(set(padded.values())):
         same = [row for row in padded if padded[row] == num_slices]
         for first in range(0, len(same), batch_size * hosts):
             # Every host gives as many batches as the others: what they compute together needs all of them.
             own = same[first : first + batch_size * hosts][host::hosts]
-            examples = [_whole_example(row, store.read(row), num_slices) for row in own]
-            filler = examples[-1] if own else _whole_example(same[0], store.read(same[0]), num_slices)
-            examples += [filler._replace(weight=np.float32(0))] * (batch_size - len(examples))
-            yield Batch(*(np.stack(arrays) for arrays in zip(*examples, strict=True)))
+            plans.append(_BatchPlan(rows=own or same[:1], weight=float(bool(own)), num_slices=num_slices))
+    dataset = grain.MapDataset.source(plans).map(_WholeBatch(store=store, batch_size=batch_size))
+    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BatchPlan:
+    """The scans of a batch, the weight of each, and how many slices each is padded to."""
+
+    rows: list[int]
+    weight: float
+    num_slices: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _WholeBatch(grain.transforms.Map):
+    """Reads the scans of a batch whole, and fills the batch up with its last scan at weight 0."""
+
+    store: Store = field(repr=False)
+    batch_size: int
+
+    def map(self, element: _BatchPlan) -> Batch:
+        weight = np.float32(element.weight)
+        read = (_whole_example(row, self.store.read(row), element.num_slices) for row in element.rows)
+        examples = [example._replace(weight=weight) for example in read]
+        examples += [examples[-1]._replace(weight=np.float32(0))] * (self.batch_size - len(examples))
+        return Batch(*(np.stack(arrays) for arrays in zip(*examples, strict=True)))
 
 
 @dataclass(frozen=True, kw_only=True)

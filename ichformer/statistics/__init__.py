@@ -1,1 +1,1 @@
-"""Figures of merit and their intervals, on arrays alone. NumPy, SciPy and scikit-learn."""
+"""Metrics, intervals and tests on arrays alone, with NumPy, SciPy and scikit-learn."""

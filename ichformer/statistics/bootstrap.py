@@ -1,4 +1,4 @@
-"""The bootstrap over patients, vectorised: a statistic is computed from how often each patient was drawn.
+"""Bootstrap over patients: statistics are computed from how often each patient was drawn, many resamples at once.
 
 Nothing is sorted or copied per replicate: the scores are sorted once, and a resample is a weight for each row.
 """
@@ -14,22 +14,22 @@ from ichformer.errors import InputError
 from ichformer.statistics.intervals import sum_by_patient
 
 CHUNK = 16
-"""Replicates that are computed at once: as many as keep a chunk of 20,000 rows inside the cache."""
+"""Replicates that are computed at once: as many as keep a chunk of 20,000 rows inside the processor's cache."""
 
 JACKKNIFE_GROUPS = 1000
-"""With more patients than this, groups of them are left out: the acceleration needs no more."""
+"""With more patients than this, the jackknife leaves out groups of them. The acceleration of BCa needs no more."""
 
 Counts = Float64[np.ndarray, "replicates patients"]
 Vector = Float64[np.ndarray, " n"]
 Weights = Float64[np.ndarray, " n"]
 Statistic = Callable[[Counts], Float64[np.ndarray, "replicates ..."]]
-"""From how often each patient was drawn to the statistic of each replicate, or to several of them in columns; NaN where
-it is not estimable."""
+"""A function from how often each patient was drawn to the statistic of each replicate, or to several statistics in
+columns. NaN where it is not estimable."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Resampled:
-    """Several statistics on the same resamples, so that means over labels and differences have intervals too.
+    """Several statistics on the same resamples, so that means and differences of them have intervals too.
 
     Attributes:
       values: [statistics] on the data.
@@ -49,7 +49,6 @@ def bootstrap(
     n_patients: int,
     replicates: int,
     seed: int,
-    strata: Int64[np.ndarray, " patients"] | None = None,
     jackknife: bool = False,
 ) -> Resampled:
     """Compute ``statistics`` on the data and on resamples of whole patients.
@@ -59,7 +58,6 @@ def bootstrap(
       n_patients: how many patients there are.
       replicates: how many resamples are drawn.
       seed: the resamples are a function of it alone.
-      strata: the stratum of each patient; patients are drawn within strata, so that each keeps its size.
       jackknife: also leave out each patient once (above ``JACKKNIFE_GROUPS`` patients, each group of patients), which
         ``intervals.bca`` needs.
     """
@@ -72,7 +70,7 @@ def bootstrap(
     values = np.column_stack([statistic(np.ones((1, n_patients))) for statistic in statistics])[0]
     return Resampled(
         values=values,
-        replicates=apply(resample(n_patients, replicates=replicates, seed=seed, strata=strata)),
+        replicates=apply(resample(n_patients, replicates=replicates, seed=seed)),
         jackknife=apply(_leave_one_out(n_patients) if jackknife else iter(())),
     )
 
@@ -84,24 +82,19 @@ def _joined(chunks: Iterator[Counts], at_once: int) -> Iterator[Counts]:
 
 
 def check_draws(*, replicates: int, seed: int) -> None:
-    """InputError for a number of resamples or a seed that there is not."""
+    """InputError for fewer than one resample or a negative seed."""
     if replicates < 1:
         raise InputError(f"found {replicates}", where="replicates", mend="take at least 1, better 1000 or more")
     if seed < 0:
         raise InputError(f"found {seed}", where="seed", mend="take a number from 0")
 
 
-def resample(
-    n_patients: int, *, replicates: int, seed: int, strata: Int64[np.ndarray, " patients"] | None = None
-) -> Iterator[Counts]:
+def resample(n_patients: int, *, replicates: int, seed: int) -> Iterator[Counts]:
     """Yield how often each patient was drawn, with replacement, in chunks of replicates."""
     rng = np.random.default_rng(seed)
-    strata = np.zeros(n_patients, np.int64) if strata is None else strata
-    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     for start in range(0, replicates, CHUNK):
         size = min(CHUNK, replicates - start)
-        drawn = np.concatenate([m[rng.integers(0, m.size, (size, m.size))] for m in members], axis=1)
-        drawn += n_patients * np.arange(size)[:, None]
+        drawn = rng.integers(0, n_patients, (size, n_patients)) + n_patients * np.arange(size)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=size * n_patients)
         yield counts.reshape(size, n_patients).astype(np.float64)
 
@@ -117,7 +110,7 @@ def _leave_one_out(n_patients: int) -> Iterator[Counts]:
 def auroc_statistic(
     labels: Vector, scores: Vector, patients: Int64[np.ndarray, " n"], weights: Weights | None = None
 ) -> Statistic:
-    """AUROC, ties counted half. Rows with an unknown label (NaN) are left out.
+    """AUROC, with ties counted half. Rows with an unknown label (NaN) are left out.
 
     Without weights every sum is an integer below 2**53, so the only rounding is that of the last division.
     """
@@ -140,7 +133,10 @@ def partial_auroc_statistic(
     *,
     max_false_positive_rate: float,
 ) -> Statistic:
-    """``metrics.partial_auroc``: up to a false positive rate, 0.5 for chance and 1 for perfect."""
+    """AUROC up to a false positive rate, standardised to 0.5 for chance and 1 for perfect.
+
+    Source: McClish, Medical Decision Making 1989;9:190-195.
+    """
     pairs, end = _Pairs.of(labels, scores, patients, weights), max_false_positive_rate
     # One corner of the curve for each distinct score, the highest first; rows that score the same share a corner.
     positives, negatives = pairs.positive_scores[::-1], pairs.negative_scores[::-1]
@@ -165,8 +161,10 @@ def partial_auroc_statistic(
 def average_precision_statistic(
     labels: Vector, scores: Vector, patients: Int64[np.ndarray, " n"], weights: Weights | None = None
 ) -> Statistic:
-    """Average precision as scikit-learn defines it; NaN also where no negative row was drawn, as it would be 1 whatever
-    the scores. Rows with an unknown label (NaN) are left out."""
+    """Average precision as scikit-learn defines it. Rows with an unknown label (NaN) are left out.
+
+    It is NaN also where no negative row was drawn, as it would be 1 whatever the scores.
+    """
     pairs = _Pairs.of(labels, scores, patients, weights)
 
     def statistic(counts: Counts) -> Float64[np.ndarray, " replicates"]:
@@ -184,7 +182,7 @@ def average_precision_statistic(
 def mean_statistic(
     values: Vector, patients: Int64[np.ndarray, " n"], weights: Weights | None = None, *, n_patients: int
 ) -> Statistic:
-    """Mean of ``values`` over the rows; rows with NaN are left out. A loss, a share of correct calls, a Brier score."""
+    """Mean of ``values`` over the rows, such as a loss or a share of correct calls. Rows with NaN are left out."""
     known = ~np.isnan(values)
     weights = np.ones(values.size) if weights is None else weights
     sums = sum_by_patient((weights * values)[known], patients[known], n_patients)
@@ -208,7 +206,7 @@ def rates_statistic(
     *,
     n_patients: int,
 ) -> Statistic:
-    """``RATES`` of calls, as ``metrics.Confusion`` has them. Rows with an unknown label (NaN) are left out."""
+    """The ``RATES`` of rows that were called positive or not. Rows with an unknown label (NaN) are left out."""
     cells = (called & (labels == 1), called & (labels == 0), ~called & (labels == 0), ~called & (labels == 1))
     sums = np.stack([sum_by_patient(weights * cell, patients, n_patients) for cell in cells], axis=1)
 

@@ -1,4 +1,4 @@
-"""Are the probabilities true? Reliability curve, expected calibration error, slope and intercept."""
+"""Calibration of probabilities: reliability curve, expected calibration error, slope and intercept."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -36,7 +36,7 @@ class Bin:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How well calibrated one label is; None is "not estimable".
+    """Figures of calibration of one label; None is "not estimable".
 
     Attributes:
       n: rows with a known label.
@@ -73,7 +73,7 @@ def measure_calibration(
     *,
     n_bins: int = 10,
 ) -> Calibration:
-    """Every figure of calibration of one label.
+    """Measure every figure of calibration of one label.
 
     Source: Van Calster et al., BMC Medicine 2019;17:230, for what slope and intercept mean.
 
@@ -147,7 +147,7 @@ def reliability_curve(
 
 
 def _known_patients(labels: Vector, patients: Patients | None, weights: Vector | None) -> Int64[np.ndarray, " known"]:
-    """Of the rows that ``known_rows`` keeps."""
+    """The patients of the rows that ``known_rows`` keeps."""
     patients = np.arange(labels.size, dtype=np.int64) if patients is None else patients
     return patients[~np.isnan(labels) & (True if weights is None else weights > 0)]
 

@@ -1,4 +1,4 @@
-"""Curves of one label: ROC, precision against recall, net benefit of decisions, risk against coverage.
+"""Curves of one label: ROC, precision and recall, decision curve (net benefit), risk and coverage.
 
 Every function takes ``labels`` (1, 0, or NaN where unknown: such rows are left out), ``scores`` and, where rows count
 differently, their ``weights``.
@@ -29,8 +29,8 @@ class DecisionCurve:
 
     Attributes:
       thresholds: probabilities from which on a patient would be treated.
-      model: who has at least the threshold as score is treated.
-      treat_all: everybody is treated. Treating nobody has a net benefit of 0.
+      model: net benefit where those are treated whose score is at least the threshold.
+      treat_all: net benefit where everybody is treated. Treating nobody has a net benefit of 0.
     """
 
     thresholds: Float64[np.ndarray, " points"]
@@ -40,10 +40,10 @@ class DecisionCurve:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RiskCoverage:
-    """Share of wrong calls among the rows that the model is surest of.
+    """Share of wrong calls among the rows of which the model is most certain.
 
     Attributes:
-      coverage: ascending to 1: share of the rows that are not handed back to a reader, row by row.
+      coverage: ascending to 1: share of the rows that are not left to a reader, row by row.
       risk: share of them that are called wrongly.
       aurc: mean of the risk over the coverages; lower is better.
     """
@@ -74,7 +74,7 @@ def pr_curve(labels: Vector, scores: Vector, weights: Vector | None = None) -> C
 def decision_curve(
     labels: Vector, scores: Vector, thresholds: Float64[np.ndarray, " points"], weights: Vector | None = None
 ) -> DecisionCurve | None:
-    """Net benefit: true positives a row less false positives a row weighed by the odds of the threshold.
+    """Net benefit: true positives per row minus false positives per row weighted by the odds of the threshold.
 
     Source: Vickers, Elkin, Medical Decision Making 2006;26:565-574.
 
@@ -116,10 +116,10 @@ def _at_least(
 def risk_coverage(
     labels: Vector, scores: Vector, weights: Vector | None = None, *, threshold: float = 0.5
 ) -> RiskCoverage | None:
-    """How the share of wrong calls falls where the model hands back what it is least sure of.
+    """Share of wrong calls where the model leaves the rows of which it is least certain to a reader.
 
-    A row is the surer the farther its log odds lie from those of the threshold. Rows that are equally sure come in
-    random order, and the risk is the mean over these orders.
+    The model is the more certain of a row, the farther its log odds lie from those of the threshold. Rows of equal
+    certainty come in random order, and the risk is the mean over these orders.
 
     Source: Geifman, El-Yaniv, NeurIPS 2017 (curve); Geifman, Uziel, El-Yaniv, ICLR 2019 (AURC).
 
@@ -130,13 +130,13 @@ def risk_coverage(
     if not labels.size:
         return None
     point = np.array([threshold])
-    # Rounded, as 0.1 and 0.9 are equally sure and the last bits of their log odds differ.
-    sureness = np.round(np.abs(logits(scores) - logits(point)), 9)
-    return _risk_coverage((scores >= threshold) != (labels == 1), sureness, weights)
+    # Rounded, as 0.1 and 0.9 are equally certain and the last bits of their log odds differ.
+    certainty = np.round(np.abs(logits(scores) - logits(point)), 9)
+    return _risk_coverage((scores >= threshold) != (labels == 1), certainty, weights)
 
 
-def _risk_coverage(wrong: Bool[np.ndarray, " n"], sureness: Vector, weights: Vector) -> RiskCoverage:
-    _, tied = np.unique(-sureness, return_inverse=True)
+def _risk_coverage(wrong: Bool[np.ndarray, " n"], certainty: Vector, weights: Vector) -> RiskCoverage:
+    _, tied = np.unique(-certainty, return_inverse=True)
     share_wrong = np.bincount(tied, weights=weights * wrong) / np.bincount(tied, weights=weights)
     order = np.argsort(tied, kind="stable")
     weights = weights[order]

@@ -1,4 +1,4 @@
-"""Variance, interval and paired test of AUROCs by structural components, also where rows are clustered by patient.
+"""DeLong's variance, interval and paired test of AUROCs, with rows clustered by patient.
 
 Sources: DeLong, DeLong, Clarke-Pearson, Biometrics 1988;44:837-845; sorting instead of all pairs, O(n log n): Sun, Xu,
 IEEE Signal Processing Letters 2014;21:1389-1393; rows clustered by patient: Obuchowski, Biometrics 1997;53:567-578.
@@ -58,7 +58,7 @@ def delong(
     patients: Patients | None = None,
     weights: Vector | None = None,
 ) -> AurocCovariance | None:
-    """AUROCs and their covariance.
+    """Compute AUROCs and their covariance.
 
     With weights every pair counts by the product of its rows' weights, and the components are those of that estimate:
     its first-order terms, summed by patient.
@@ -158,7 +158,7 @@ def _tails(confidence: float) -> Float64[np.ndarray, "2"]:
 
 
 def _degrees(found: AurocCovariance) -> float:
-    """Of freedom of a variance that rests on the patients of two classes: those of the smaller."""
+    """Degrees of freedom of a variance that rests on two classes of patients: those of the smaller class."""
     return max(1.0, min(found.positive_patients, found.negative_patients) - 1)
 
 

@@ -1,4 +1,4 @@
-"""Weights of an ensemble's members: those that make the log loss on validation smallest."""
+"""Weights of the members of an ensemble that minimise the log loss on validation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from ichformer.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class MemberLogits:
-    """What each member says of a split: rows are slices and scans, each label of a row one logit a member.
+    """Logits of each member for the rows of a split, which are slices and scans.
 
     Attributes:
-      logits: [N,M,6].
-      labels: 0, 1 or NaN (unknown) [N,6].
-      share: what each label's loss counts [N,6]; 0 where it is unknown, 1 in all.
+      logits: [rows, members, labels].
+      labels: [rows, labels] 0, 1 or NaN (unknown).
+      share: [rows, labels] the weight of each label's loss: 0 where the label is unknown; the sum is 1.
     """
 
     logits: Float64[np.ndarray, "n m labels"]
@@ -30,7 +30,7 @@ class MemberLogits:
         return self.loss_and_gradient(weights)[0]
 
     def loss_and_gradient(self, weights: Float64[np.ndarray, "m"]) -> tuple[float, Float64[np.ndarray, "m"]]:
-        """And its gradient."""
+        """The log loss of the members' weighted logits, and its gradient by the weights."""
         labels = np.where(self.share > 0, self.labels, 0.0)
         logits = np.einsum("m,nml->nl", weights, self.logits)
         loss = np.sum(self.share * (np.logaddexp(0, logits) - labels * logits))
@@ -40,7 +40,7 @@ class MemberLogits:
 def shares(
     labels: Float64[np.ndarray, "n labels"], scan: np.ndarray, *, is_scan: np.ndarray, label_weights: Sequence[float]
 ) -> Float64[np.ndarray, "n labels"]:
-    """What each label's loss counts, as in training: each scan the same, half of it by its slices, half by itself.
+    """Weight of each label's loss, as in training: every scan counts the same, half by its slices and half by itself.
 
     Args:
       labels: of slices and scans, NaN where unknown.
@@ -58,11 +58,11 @@ def shares(
 
 
 def fit_weights(found: MemberLogits) -> Float64[np.ndarray, "m"]:
-    """Weights of at least 0 with the sum 1 and the smallest log loss.
+    """Find the weights of at least 0, with the sum 1, that have the smallest log loss.
 
-    A logit is linear in the weights and the log loss convex in a logit, so the problem is convex: one minimum, which
-    SLSQP (Kraft 1988) finds from equal weights. No member can be better alone on these scans; on others that is not
-    promised. Weights under a thousandth become 0.
+    A logit is linear in the weights and the log loss is convex in a logit, so there is one minimum, which SLSQP (Kraft
+    1988) finds from equal weights. No member alone is better on these scans. That is not promised for other scans.
+    Weights under a thousandth become 0.
     """
     count = found.logits.shape[1]
     # SLSQP stops by the absolute change of the value, and a good ensemble's loss is small: relative to the start's.

@@ -1,10 +1,10 @@
-"""Intervals: of proportions, also where rows are clustered by patient, and from bootstrap replicates."""
+"""Confidence intervals of proportions with rows clustered by patient, of ratios, of losses, and from a bootstrap."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 from scipy.stats import t as student
 
 MAX_LOST_SHARE = 0.05
@@ -19,7 +19,7 @@ precision of clustered rows held the truth in 60, 76, 91 and 94 % of 400 trials
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A two-sided interval.
+    """A two-sided confidence interval.
 
     Attributes:
       low: lower end.
@@ -34,24 +34,6 @@ class Interval:
     confidence: float = 0.95
 
 
-def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Interval | None:
-    """Wilson's score interval of a proportion of independent rows, from SciPy; None where n is 0."""
-    return _binomial(successes, n, "wilson", confidence)
-
-
-def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> Interval | None:
-    """Clopper and Pearson's exact interval of a proportion of independent rows, from SciPy; None where n is 0."""
-    return _binomial(successes, n, "exact", confidence)
-
-
-def _binomial(successes: int, n: int, method: str, confidence: float) -> Interval | None:
-    if n == 0:
-        return None
-    found = binomtest(successes, n).proportion_ci(confidence_level=confidence, method=method)
-    name = {"wilson": "Wilson", "exact": "Clopper-Pearson"}[method]
-    return Interval(low=float(found.low), high=float(found.high), method=name, confidence=confidence)
-
-
 def rate_interval(
     success: Bool[np.ndarray, " n"],
     patients: Int64[np.ndarray, " n"],
@@ -59,7 +41,7 @@ def rate_interval(
     *,
     confidence: float = 0.95,
 ) -> Interval | None:
-    """Wilson's interval of the share of rows that are a success; rows are clustered by patient and may have weights.
+    """Wilson's interval of the share of rows that are a success, for rows clustered by patient and with weights.
 
     The number of rows is divided by the design effect. It is the product of that of the weights, the ratio of the
     weighted to the binomial variance of the share, which is below 1 where those rows count little that differ much,
@@ -103,7 +85,7 @@ def rate_interval(
 
 
 def effective_number(weights: Float64[np.ndarray, " n"]) -> float:
-    """How many equal ones tell as much as these: their number where all weights are the same, else less.
+    """The effective number of rows: their number where all weights are the same, and fewer otherwise.
 
     Source: Kish, Survey Sampling 1965, section 11.7.
     """
@@ -111,7 +93,7 @@ def effective_number(weights: Float64[np.ndarray, " n"]) -> float:
 
 
 def effective_patients(patients: Int64[np.ndarray, " n"], weights: Float64[np.ndarray, " n"]) -> float:
-    """``effective_number`` of the patients, each with the mean weight of its rows."""
+    """The effective number of patients, each with the mean weight of its rows (``effective_number``)."""
     _, number, rows = np.unique(patients, return_inverse=True, return_counts=True)
     return effective_number(sum_by_patient(weights, number, rows.size) / rows)
 
@@ -119,7 +101,7 @@ def effective_patients(patients: Int64[np.ndarray, " n"], weights: Float64[np.nd
 def ratio_of_shares(
     above: float, below: float, above_interval: Interval, below_interval: Interval, *, correlation: float
 ) -> tuple[float, float]:
-    """The ends of the interval of ``above / below`` from those of both; infinity where ``below`` may be 0.
+    """Ends of the interval of ``above / below``, from the intervals of both; infinite where ``below`` may be 0.
 
     It keeps its coverage where a share is 0 or 1, in which the usual interval of a likelihood ratio, on the log scale
     (Simel et al., Journal of Clinical Epidemiology 1991;44:763-770), does not exist.
@@ -137,20 +119,6 @@ def ratio_of_shares(
     low = l1 * (2 * a - l1) / (low_cross + low_root) if low_cross + low_root > 0 else 0.0
     high = (high_cross + high_root) / (l2 * (2 * b - l2)) if l2 > 0 else np.inf
     return float(max(0.0, low)), float(high)
-
-
-def percentile(replicates: Float64[np.ndarray, " replicates"], *, confidence: float = 0.95) -> Interval | None:
-    """Percentile bootstrap interval.
-
-    Returns:
-      None where more than ``MAX_LOST_SHARE`` of the replicates are NaN, and where all are the same: then the resamples
-      say nothing about the spread, and an interval of width 0 would be a lie.
-    """
-    kept = _kept(replicates)
-    if kept is None:
-        return None
-    low, high = np.quantile(kept, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(low=float(low), high=float(high), method="percentile bootstrap", confidence=confidence)
 
 
 def bca(
@@ -177,8 +145,8 @@ def bca(
       confidence: of the interval.
 
     Returns:
-      None where ``percentile`` gives None, where bias or acceleration cannot be computed, and with fewer than
-      ``MIN_PATIENTS``.
+      None where more than ``MAX_LOST_SHARE`` of the replicates are NaN; where all are the same, as then the resamples
+      say nothing about the spread; where bias or acceleration cannot be computed; and with fewer than ``MIN_PATIENTS``.
     """
     kept = _kept(replicates)
     if kept is None or np.isnan(jackknife).any() or (n_patients is not None and n_patients < MIN_PATIENTS):

@@ -1,4 +1,4 @@
-"""Figures of merit for one label: None where one cannot be computed, never a wrong number and never a warning.
+"""Metrics of one label: AUROC, Brier score, log loss, and the rates at a threshold. None where one is not estimable.
 
 Every function takes ``labels`` (1, 0, or NaN where unknown: such rows are left out), ``scores`` and, where that makes
 sense, ``weights`` of the rows. A row counts as called positive where its score is at least the threshold.
@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from sklearn.metrics import average_precision_score, roc_auc_score
-
-from ichformer import LABELS
+from sklearn.metrics import roc_auc_score
 
 LOG_LOSS_CLIP = 1e-15
 """Scores are clipped to [clip, 1 - clip] before the logarithm, as the RSNA 2019 competition did."""
@@ -24,8 +22,7 @@ def known_rows(
     """Labels, scores and weights of the rows whose label is known and whose weight is positive.
 
     Raises:
-      ValueError: a weight is negative or no number, or a score is no number. A table that went through
-        ``check_predictions`` has no such score.
+      ValueError: a weight is negative or no number, or the score of such a row is no number.
     """
     weights = np.ones_like(scores) if weights is None else weights
     if not (weights >= 0).all():
@@ -37,35 +34,13 @@ def known_rows(
 
 
 def auroc(labels: Vector, scores: Vector, weights: Vector | None = None) -> float | None:
-    """Area under the ROC curve, ties counted half."""
+    """Area under the ROC curve, with ties counted half. None where one class is missing."""
     labels, scores, weights = known_rows(labels, scores, weights)
     return float(roc_auc_score(labels, scores, sample_weight=weights)) if _both_classes(labels) else None
 
 
-def partial_auroc(
-    labels: Vector, scores: Vector, weights: Vector | None = None, *, max_false_positive_rate: float
-) -> float | None:
-    """Area under the ROC curve up to a false positive rate, standardised to 0.5 for chance and 1 for perfect.
-
-    Source: McClish, Medical Decision Making 1989;9:190-195.
-    """
-    labels, scores, weights = known_rows(labels, scores, weights)
-    if not _both_classes(labels):
-        return None
-    return float(roc_auc_score(labels, scores, sample_weight=weights, max_fpr=max_false_positive_rate))
-
-
-def average_precision(labels: Vector, scores: Vector, weights: Vector | None = None) -> float | None:
-    """Mean precision over the recall steps, without interpolation. Its chance level is the prevalence.
-
-    Without a negative row it would be 1 whatever the scores, and is not estimable.
-    """
-    labels, scores, weights = known_rows(labels, scores, weights)
-    return float(average_precision_score(labels, scores, sample_weight=weights)) if _both_classes(labels) else None
-
-
 def brier(labels: Vector, scores: Vector, weights: Vector | None = None) -> float | None:
-    """Mean squared difference between probability and truth."""
+    """Mean squared difference between the probability and the label."""
     labels, scores, weights = known_rows(labels, scores, weights)
     return float(np.average((scores - labels) ** 2, weights=weights)) if labels.size else None
 
@@ -82,32 +57,15 @@ def log_loss(labels: Vector, scores: Vector, weights: Vector | None = None) -> f
     return float(np.average(cross_entropy(labels, scores), weights=weights)) if labels.size else None
 
 
-def label_weights(names: tuple[str, ...] = LABELS) -> Float64[np.ndarray, " labels"]:
+def label_weights(names: tuple[str, ...]) -> Float64[np.ndarray, " labels"]:
     """The RSNA 2019 weights of the labels, normalised: "any" counts twice as much as each other label."""
     weights = np.array([2.0 if name == "any" else 1.0 for name in names])
     return weights / weights.sum()
 
 
-def weighted_log_loss(
-    labels: Float64[np.ndarray, "n labels"],
-    scores: Float64[np.ndarray, "n labels"],
-    weights: Vector | None = None,
-    *,
-    names: tuple[str, ...] = LABELS,
-) -> float | None:
-    """The score of the RSNA 2019 competition: the weighted mean over labels of the mean binary cross-entropy.
-
-    Unknown labels are left out of their label's mean; None where a label is unknown in every row.
-    """
-    losses = [log_loss(labels[:, i], scores[:, i], weights) for i in range(len(names))]
-    if None in losses:
-        return None
-    return float(np.dot(label_weights(names), np.array(losses, np.float64)))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """Weights of the true and false positives and negatives at one threshold, and every rate that follows from them.
+    """Sums of weights of true and false positives and negatives at one threshold, and the rates that follow from them.
 
     A rate is None where its denominator is 0, and so is a likelihood ratio that would be infinite.
     """
@@ -129,18 +87,13 @@ class Confusion:
 
     @property
     def ppv(self) -> float | None:
-        """Share of the calls that are right (precision), at the prevalence of the data."""
+        """Share of the rows called positive that are positive (precision), at the prevalence of the data."""
         return _ratio(self.tp, self.tp + self.fp)
 
     @property
     def npv(self) -> float | None:
-        """Share of the rows not called that are negative, at the prevalence of the data."""
+        """Share of the rows called negative that are negative, at the prevalence of the data."""
         return _ratio(self.tn, self.tn + self.fn)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of the rows that are right."""
-        return _ratio(self.tp + self.tn, self.tp + self.fp + self.tn + self.fn)
 
     @property
     def f1(self) -> float | None:
@@ -182,7 +135,7 @@ class Confusion:
 
 
 def confusion(labels: Vector, scores: Vector, weights: Vector | None = None, *, threshold: float) -> Confusion:
-    """Count the rows at a threshold."""
+    """Add up the weights of true and false positives and negatives at a threshold."""
     labels, scores, weights = known_rows(labels, scores, weights)
     called, positive = scores >= threshold, labels == 1
     return Confusion(

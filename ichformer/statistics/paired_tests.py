@@ -1,4 +1,7 @@
-"""Is one model better than another on the same patients? (The paired test of AUROCs is ``delong.delong_test``.)"""
+"""Paired tests of two models on the same rows: McNemar's test, Holm's correction, non-inferiority.
+
+The paired test of AUROCs is ``delong.delong_test``.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +14,7 @@ from ichformer.statistics.intervals import Interval, sum_by_patient
 
 @dataclass(frozen=True, kw_only=True)
 class McNemar:
-    """Rows that only the first, and only the second, gets right, and the two-sided p value."""
+    """How many rows only the first and only the second model gets right, and the two-sided p value."""
 
     only_first: int
     only_second: int
@@ -56,7 +59,7 @@ def mcnemar_clustered(
 
 
 def holm(p_values: Float64[np.ndarray, " tests"]) -> Float64[np.ndarray, " tests"]:
-    """P values adjusted for several tests, such as one a label.
+    """Adjust p values for several tests, such as one for each label.
 
     Source: Holm, Scandinavian Journal of Statistics 1979;6:65-70.
     """
@@ -68,7 +71,7 @@ def holm(p_values: Float64[np.ndarray, " tests"]) -> Float64[np.ndarray, " tests
 
 
 def non_inferior(difference: Interval, *, margin: float) -> bool:
-    """Whether a difference (new minus old, higher is better) lies above ``-margin`` with its whole interval."""
+    """Whether the whole interval of a difference (new minus old, higher is better) lies above ``-margin``."""
     if margin <= 0:
         raise ValueError(f"margin must be positive, got {margin}")
     return difference.low > -margin

@@ -1,4 +1,4 @@
-"""A figure of several sites pooled with random effects, and how much the sites differ."""
+"""Random-effects pooling of a figure over several sites, and heterogeneity between them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -42,7 +42,7 @@ class Pooled:
 def pool(
     values: Sites, variances: Sites, *, between: Literal["REML", "DL"] = "REML", confidence: float = 0.95
 ) -> Pooled | None:
-    """Random-effects mean of a figure over sites, with Hartung and Knapp's interval, which suits few sites.
+    """Pool a figure over sites with random effects and Hartung and Knapp's interval, which suits few sites.
 
     Their factor is taken as no less than 1, so that few sites which happen to agree give no interval narrower than the
     usual one. Pool AUROCs and rates as log odds and map the result back.
@@ -98,7 +98,10 @@ def _mean(values: Sites, weights: Sites) -> float:
 
 
 def _typical(variances: Sites) -> float:
-    """Of the sites' variances, so that I² of the variance between sites by DerSimonian and Laird is 1 - (k - 1) / Q."""
+    """The typical variance of a site.
+
+    With it, I² of the variance between sites by DerSimonian and Laird is 1 - (k - 1) / Q.
+    """
     weights = 1 / variances
     return float((variances.size - 1) * weights.sum() / (weights.sum() ** 2 - np.sum(weights**2)))
 

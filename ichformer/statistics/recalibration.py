@@ -1,4 +1,4 @@
-"""Three ways to mend probabilities, fitted on validation: temperature, Platt's scaling, isotonic regression."""
+"""Recalibration of probabilities, fitted on validation: temperature, Platt's scaling, isotonic regression."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Logistic:
 
 @dataclass(frozen=True, kw_only=True)
 class Isotonic:
-    """Recalibration by a rising line through the points ``(x, y)``, constant outside."""
+    """Recalibration by a rising line through the points ``(x, y)``, which is constant outside of them."""
 
     x: tuple[float, ...]
     y: tuple[float, ...]
@@ -35,7 +35,7 @@ class Isotonic:
 
 
 def fit_temperature(labels: Vector, scores: Vector, weights: Vector | None = None) -> Logistic | None:
-    """The one temperature that minimises the log loss.
+    """Fit the temperature that minimises the log loss.
 
     Source: Guo et al., ICML 2017. None where one class is missing or no positive temperature does: every row on its
     right side of 0.5 (the temperature would go to 0), or a score that tells nothing or the opposite.
@@ -54,7 +54,7 @@ def fit_temperature(labels: Vector, scores: Vector, weights: Vector | None = Non
 
 
 def fit_platt(labels: Vector, scores: Vector, weights: Vector | None = None) -> Logistic | None:
-    """Platt's scaling on the logits, with his targets (N+ + 1)/(N+ + 2) and 1/(N- + 2), which keep it finite.
+    """Fit Platt's scaling to the logits, with his targets (N+ + 1)/(N+ + 2) and 1/(N- + 2), which keep it finite.
 
     Source: Platt, Advances in Large Margin Classifiers 1999. None where one class is missing or the score is constant.
     """
@@ -69,7 +69,7 @@ def fit_platt(labels: Vector, scores: Vector, weights: Vector | None = None) -> 
 
 
 def fit_isotonic(labels: Vector, scores: Vector, weights: Vector | None = None) -> Isotonic | None:
-    """Isotonic regression, from scikit-learn. None where one class is missing."""
+    """Fit an isotonic regression with scikit-learn. None where one class is missing."""
     labels, scores, weights = known_rows(labels, scores, weights)
     if not _both(labels):
         return None
@@ -81,5 +81,5 @@ def _both(labels: Vector) -> bool:
     return bool(0 < np.sum(labels == 1) < labels.size)
 
 
-WAYS = {"temperature": fit_temperature, "platt": fit_platt, "isotonic": fit_isotonic}
-"""The ways to mend probabilities, by name."""
+RECALIBRATIONS = {"temperature": fit_temperature, "platt": fit_platt, "isotonic": fit_isotonic}
+"""The functions that fit a recalibration, by name."""

@@ -13,13 +13,14 @@ from ichformer.cohorts.leakage import check_leakage
 from ichformer.cohorts.patients import apart_by_key, count_patients
 from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, UNUSUAL, FeatureDistance, fit_ood, read_ood, write_ood
-from ichformer.evaluation.summary import Summary
+from ichformer.evaluation.summary import Summary, summarise
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.thresholds import fix_thresholds
 from ichformer.inference.trained import Trained, open_trained
 from ichformer.pipeline.store.records import Store
+from ichformer.reporting.evaluation.folder import write_evaluation
 from ichformer.reporting.evaluation.run_facts import run_facts
 from ichformer.training.runs.run import seen_scans
-from ichformer.workflows.evaluate_table import judge
 from ichformer.workflows.frozen import Frozen, is_trained_now, keep_frozen, read_frozen
 from ichformer.workflows.predict_store import predict_and_embed, predict_store, scored_scans, shared_labels
 
@@ -45,9 +46,9 @@ MOST_OOD_SCANS = 512
 
 def fix_frozen(run: Trained, store: Store, split: str = "val") -> Frozen:
     """The run's thresholds on a split; nothing is written."""
-    table = predict_store(run, store, split)
-    fixed = fix_thresholds(table, labels=run.objective.label_set.names)
-    thresholds = dataclasses.replace(fixed, model=run.fingerprint)
+    labels = run.objective.label_set.names
+    table = check_table(predict_store(run, store, split), labels=labels)
+    thresholds = dataclasses.replace(fix_thresholds(table), model=run.fingerprint)
     return Frozen(thresholds=thresholds, validation=table)
 
 
@@ -77,7 +78,7 @@ def evaluate(
     prevalence: float | None = None,
     replicates: int = 2000,
 ) -> Summary:
-    """Evaluates a run or an ensemble on a split; with ``out``, writes ``evaluate_table.FILES`` into that folder.
+    """Evaluates a run or an ensemble on a split; with ``out``, writes ``folder.FILES`` into that folder.
 
     Thresholds, and the predictions that calibration is mended on, come from the run. A run that has none yet gets them
     from the store's split "val"; where there is no such split, it is judged without thresholds, and that is said.
@@ -89,23 +90,26 @@ def evaluate(
     run, store = open_to_judge(run_path, store_path, split)
     frozen, remarks = _frozen(run, store)
     validation = None if frozen is None else frozen.validation
-    fixed_on = None if validation is None else set(validation["patient"])
+    fixed_on = None if validation is None else validation.patients
     table, features = predict_and_embed(run, store, split)
     if (run.path / OOD_NAME).exists() and not is_trained_now(run):
         table = with_familiarity(table, read_ood(run.path / OOD_NAME, model=run.fingerprint).percentiles(features))
-    return judge(
-        table,
-        out,
+    labels = shared_labels(run.objective.label_set, store.label_set).names
+    checked = check_table(table, labels=labels)
+    # Where evaluated patients fixed the thresholds, the summary says so, and nothing is recalibrated on them.
+    others = None if validation is None or validation.patients & checked.patients else validation
+    summary = summarise(
+        checked,
         thresholds=None if frozen is None else frozen.thresholds,
-        # Where judged patients fixed the thresholds, the summary says so, and there is nothing to mend on.
-        validation=None if fixed_on is None or fixed_on & set(table["patient"]) else validation,
+        validation=None if others is None else check_table(others, labels=labels),
         fixed_on=fixed_on,
         prevalence=prevalence,
-        facts=run_facts(run, store, split),
         replicates=replicates,
-        labels=shared_labels(run.objective.label_set, store.label_set).names,
         remarks=(*remarks, *_label_remarks(run, store), *_patient_remarks(run, store, split)),
     )
+    if out is not None:
+        write_evaluation(summary, checked, out, facts=run_facts(run, store, split))
+    return summary
 
 
 def _frozen(run: Trained, store: Store) -> tuple[Frozen | None, tuple[str, ...]]:

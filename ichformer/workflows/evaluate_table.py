@@ -1,136 +1,103 @@
-"""From a table of predictions to everything that is written about it."""
+"""Evaluate a table of predictions of any model, from a DataFrame or a file to the figures and the page."""
 
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
-import pandas as pd
-
-from ichformer import LABELS
 from ichformer.errors import InputError
 from ichformer.evaluation.summary import Summary, summarise
-from ichformer.evaluation.tables.files import predictions_csv, read_predictions
-from ichformer.evaluation.tables.table import choose_split, levels
+from ichformer.evaluation.tables.files import Source, open_table
+from ichformer.evaluation.tables.table import CheckedTable
 from ichformer.evaluation.thresholds import (
     THRESHOLDS_NAME,
     Thresholds,
     fix_thresholds,
-    json_bytes,
     read_thresholds,
     thresholds_json,
 )
-from ichformer.files.sets import write_set
-from ichformer.reporting.evaluation.cards import Facts, claim, model_card
-from ichformer.reporting.evaluation.page import render_page
-
-FILES = ("predictions.csv", "metrics.json", "evaluation.html", "model_card.md", "claim.md")
-"""What ``judge`` writes."""
+from ichformer.reporting.evaluation.cards import Facts
+from ichformer.reporting.evaluation.folder import FILES, write_evaluation
 
 
-def judge(
-    table: pd.DataFrame,
-    out: Path | str | None,
+def evaluate(
+    table: Source,
     *,
-    thresholds: Thresholds | None = None,
-    validation: pd.DataFrame | None = None,
-    fixed_on: Collection[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    split: str | None = None,
+    thresholds: Thresholds | str | os.PathLike[str] | None = None,
+    calibrate_on: Source | None = None,
+    labels: str | Sequence[str] | None = None,
     prevalence: float | None = None,
     facts: Facts | None = None,
     replicates: int = 2000,
     seed: int = 0,
-    labels: tuple[str, ...] = LABELS,
-    remarks: Sequence[str] = (),
-    beside: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Summary:
-    """Summarise predictions and write ``FILES`` into ``out``, all of them or none (``file_sets.write_set``).
+    """Compute AUROC and every other figure of a table of predictions, with 95 % intervals over patients.
 
-    Of the files only ``predictions.csv`` names patients.
+    The table has one row a scan or slice, with the columns ``patient``, a label (0, 1 or empty) and ``score_`` followed
+    by its name (a probability). It may have ``study``, ``series``, ``slice`` (empty in a scan's row), ``site``,
+    ``split``, ``weight``, ``not_scored`` and ``group_...``. See ``evaluation.tables.table``.
+
+    Example:
+      >>> import pandas as pd
+      >>> table = pd.DataFrame(
+      ...     {"patient": ["a", "b", "c", "d"], "any": [0, 0, 1, 1], "score_any": [0.1, 0.4, 0.3, 0.9]}
+      ... )
+      >>> summary = evaluate(table, replicates=10)
+      >>> summary.levels[0].labels[0].auroc.value
+      0.75
 
     Args:
-      table: predictions of one split.
-      out: the folder; made where it is not there. Nothing is written where None.
-      thresholds, validation, fixed_on, prevalence, replicates, seed, labels, remarks: see ``summarise``.
-      facts: what is known about the model.
-      beside: further files that belong to these, by name.
+      table: the predictions: a DataFrame, or the path of a CSV or Parquet file.
+      out: a folder for ``evaluation.html``, ``metrics.json``, ``predictions.csv``, ``model_card.md`` and ``claim.md``.
+        Nothing is written where None.
+      split: the rows to evaluate by their split; all rows, which must be of one split, where None.
+      thresholds: thresholds that were chosen on other patients, or their file. They give sensitivity and specificity.
+      calibrate_on: predictions for other patients, such as the validation split. Recalibrations are fitted on them and,
+        where no thresholds are given, thresholds are chosen on them and written into ``out``.
+      labels: the labels to evaluate; all that have a column of scores where None.
+      prevalence: share of positives at which PPV and NPV are stated too.
+      facts: what is known about the model, for the page and the cards.
+      replicates: resamples of the bootstrap.
+      seed: of the resamples.
 
     Raises:
-      InputError: ``summarise`` objects, ``out`` cannot be written, or another evaluation writes there.
+      InputError: a table or a file is faulty, a patient is in both tables, or a file that is read would be replaced.
     """
+    if out is not None:
+        own = THRESHOLDS_NAME if thresholds is None and calibrate_on is not None else None
+        _refuse_to_replace((table, thresholds, calibrate_on), out, (*FILES, *filter(None, [own])))
+    rows = open_table(table, labels=labels, split=split)
+    validation = None if calibrate_on is None else open_table(calibrate_on, labels=rows.labels, where="calibrate_on")
+    frozen, chosen = _thresholds(thresholds, rows.labels, validation)
     summary = summarise(
-        table,
-        thresholds=thresholds,
+        rows,
+        thresholds=frozen,
         validation=validation,
-        fixed_on=fixed_on,
+        fixed_on=validation.patients if chosen and validation is not None else None,
         prevalence=prevalence,
         replicates=replicates,
         seed=seed,
-        labels=labels,
-        remarks=remarks,
     )
-    if out is None:
-        return summary
-    facts = facts or Facts()
-    title = f"Evaluation of {facts.name}" if facts.name else "Evaluation"
-    pages = {
-        "evaluation.html": render_page(summary, levels(table, labels=labels), title=title, facts=facts.named()),
-        "model_card.md": model_card(facts, summary),
-        "claim.md": claim(facts, summary),
-    }
-    files = {
-        "predictions.csv": predictions_csv(table, labels=labels),
-        **{name: page.encode(errors="backslashreplace") for name, page in pages.items()},
-        **beside,
-        "metrics.json": json_bytes(summary.to_json()),
-    }
-    write_set(files, Path(out), what="evaluation")
+    if out is not None:
+        beside = {THRESHOLDS_NAME: thresholds_json(frozen)} if chosen and frozen is not None else {}
+        name = Path(table).stem if isinstance(table, str | os.PathLike) else ""
+        write_evaluation(summary, rows, Path(out), facts=facts or Facts(name=name), beside=beside)
     return summary
 
 
-def judge_file(
-    predictions: Path | str,
-    out: Path | str,
-    *,
-    split: str | None = None,
-    thresholds: Path | str | None = None,
-    calibrate_on: Path | str | None = None,
-    prevalence: float | None = None,
-    replicates: int = 2000,
-    seed: int = 0,
-    labels: tuple[str, ...] = LABELS,
-) -> Summary:
-    """Judge a file of predictions, of any model, as ``judge`` does.
+def _thresholds(
+    given: Thresholds | str | os.PathLike[str] | None, labels: tuple[str, ...], validation: CheckedTable | None
+) -> tuple[Thresholds | None, bool]:
+    """The thresholds, and whether they were chosen now."""
+    if given is None:
+        return (None, False) if validation is None else (fix_thresholds(validation), True)
+    return (given if isinstance(given, Thresholds) else read_thresholds(given, labels=labels)), False
 
-    Args:
-      predictions: CSV or Parquet.
-      out: the folder for what is written.
-      split: of the rows that are judged; all, which have to be of one split, where None.
-      thresholds: a file of frozen thresholds.
-      calibrate_on: predictions for other patients. Calibration is mended on them, and where there are no thresholds
-        they are fixed on them and written into ``out``.
-      prevalence, replicates, seed, labels: see ``summarise``.
 
-    Raises:
-      InputError: a file is faulty, ``summarise`` objects, or a file that is read would be replaced.
-    """
-    predictions, out = Path(predictions), Path(out)
-    written = {(out / name).resolve() for name in (*FILES, *[THRESHOLDS_NAME] * (thresholds is None))}
-    for file in (predictions, calibrate_on, thresholds):
-        if file is not None and Path(file).resolve() in written:
-            raise InputError("would be replaced by what is written", where=file, mend="name another folder by --out")
-    table = choose_split(read_predictions(predictions, labels=labels), split, where=predictions)
-    validation = None if calibrate_on is None else read_predictions(calibrate_on, labels=labels)
-    frozen = None if thresholds is None else read_thresholds(thresholds, labels=labels)
-    fixed = fix_thresholds(validation, labels=labels) if frozen is None and validation is not None else None
-    return judge(
-        table,
-        out,
-        thresholds=frozen or fixed,
-        validation=validation,
-        fixed_on=None if fixed is None or validation is None else set(validation["patient"]),
-        prevalence=prevalence,
-        facts=Facts(name=predictions.stem),
-        replicates=replicates,
-        seed=seed,
-        labels=labels,
-        beside={} if fixed is None else {THRESHOLDS_NAME: thresholds_json(fixed)},
-    )
+def _refuse_to_replace(sources: Iterable[object], out: str | os.PathLike[str], names: Iterable[str]) -> None:
+    """InputError where a file that is read has the name of one that is written."""
+    written = {(Path(out) / name).resolve() for name in names}
+    for source in sources:
+        if isinstance(source, str | os.PathLike) and Path(source).resolve() in written:
+            raise InputError("would be replaced by what is written", where=source, mend="name another folder")

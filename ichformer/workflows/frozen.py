@@ -3,9 +3,8 @@
 import contextlib
 from dataclasses import dataclass
 
-import pandas as pd
-
 from ichformer.evaluation.tables.files import predictions_csv, read_predictions
+from ichformer.evaluation.tables.table import CheckedTable
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds, thresholds_json
 from ichformer.files.lease import Held, is_held
 from ichformer.files.sets import write_set
@@ -20,7 +19,7 @@ class Frozen:
     """The thresholds of a run, and the predictions that fixed them; None where its folder does not hold them."""
 
     thresholds: Thresholds
-    validation: pd.DataFrame | None
+    validation: CheckedTable | None
 
 
 def is_trained_now(run: Trained) -> bool:
@@ -42,7 +41,7 @@ def keep_frozen(frozen: Frozen, run: Trained) -> None:
     """Writes both into a run's folder, unless it is being trained or another process writes there."""
     assert frozen.validation is not None
     files = {
-        VALIDATION_NAME: predictions_csv(frozen.validation, labels=run.objective.label_set.names),
+        VALIDATION_NAME: predictions_csv(frozen.validation),
         THRESHOLDS_NAME: thresholds_json(frozen.thresholds),
     }
     if not is_trained_now(run):

@@ -13,6 +13,7 @@ from ichformer.errors import InputError, one_line
 from ichformer.evaluation.results import NOTHING, Estimate, LevelSummary, PooledAuroc, Stratum, StratumLabel, Summary
 from ichformer.evaluation.subgroups import pool_sites
 from ichformer.evaluation.summary import aligned, figure
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.files import read_predictions
 from ichformer.evaluation.tables.table import LevelName, levels
 from ichformer.evaluation.thresholds import json_bytes
@@ -84,9 +85,9 @@ def leave_one_site_out(
         own = replace(config, data=replace(config.data, store=str(part.path)))
         train_and_freeze(own, folder / "run", progress=progress)
         summaries[site] = evaluate(folder / "run", part.path, folder / "evaluation", replicates=replicates)
-        tables.append(read_predictions(folder / "evaluation" / "predictions.csv", labels=labels))
+        tables.append(read_predictions(folder / "evaluation" / "predictions.csv", labels=labels).rows)
         folders[site] = folder.name
-    together = levels(pd.concat(tables, ignore_index=True), labels=labels)
+    together = levels(check_table(pd.concat(tables, ignore_index=True), labels=labels))
     found = AcrossSites(
         folders=folders,
         levels=tuple(

@@ -9,7 +9,8 @@ from tqdm import tqdm
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES
 from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, read_ood
-from ichformer.evaluation.robustness import Key, Robustness, Unfamiliar, corrupted, judge_robustness
+from ichformer.evaluation.robustness import Key, Robustness, Unfamiliar, corrupted, summarise_robustness
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.not_scored import check_scored
 from ichformer.evaluation.thresholds import json_bytes
 from ichformer.files.sets import write_set
@@ -67,7 +68,8 @@ def corruption_benchmark(
     if not labels:
         raise InputError("has no label, and this is about AUROC", where=store.path, mend="name a run with labels")
     clean, features = predict_and_embed(run, store, split)
-    check_scored(clean, labels=labels, where=store.path)
+    checked = check_table(clean, labels=labels)
+    check_scored(checked, where=store.path)
     # A scan that cannot be scored clean is left out of every corruption; one that can be is scored however bad it gets.
     unscored, scored = unscored_scans(clean, labels), scored_scans(clean, labels)
     features = features[scored]
@@ -77,10 +79,11 @@ def corruption_benchmark(
     tables, ood = {}, [] if distance is None else [_unfamiliar(("", 0), distance, features, None)]
     for key in tqdm(keys, desc="robustness", unit="corruption", disable=not progress):
         worse = corrupted(store, key, seed=seed)
-        tables[key], features_of_worse = predict_and_embed(run, worse, split, unscored=unscored)
+        predicted, features_of_worse = predict_and_embed(run, worse, split, unscored=unscored)
+        tables[key] = check_table(predicted, labels=labels)
         if distance is not None:
             ood.append(_unfamiliar(key, distance, features_of_worse[scored], features))
-    found = judge_robustness(clean, tables, replicates=replicates, seed=seed, labels=labels)
+    found = summarise_robustness(checked, tables, replicates=replicates, seed=seed)
     found = replace(found, ood=tuple(ood))
     files = {"robustness.png": draw_robustness(found), "robustness.json": json_bytes(found.to_json())}
     write_set(files, out, what="benchmark")

@@ -6,7 +6,9 @@ import pytest
 from scipy.stats import chi2
 
 from ichformer.errors import InputError
-from ichformer.evaluation.compare import compare, format_comparison
+from ichformer.evaluation.compare import compare as compare_tables
+from ichformer.evaluation.comparison.text import format_comparison
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.table import levels
 from ichformer.evaluation.thresholds import fix_thresholds
 from ichformer.statistics.delong import delong_test
@@ -14,6 +16,12 @@ from ichformer.statistics.paired_tests import holm, mcnemar, mcnemar_clustered
 from tests.evaluation.tables import prediction_table
 
 SUBTYPE = "subarachnoid"
+
+
+def compare(tables, *, thresholds=None, **settings):
+    """By the names of the models."""
+    frozen = () if thresholds is None else [thresholds[name] for name in tables if name in thresholds]
+    return compare_tables(*tables.values(), names=tuple(tables), thresholds=frozen, **settings)
 
 
 def with_noise(table, sd, seed=0):
@@ -35,7 +43,11 @@ def tables():
 @pytest.fixture(scope="module")
 def thresholds():
     val = prediction_table("val", n_patients=80, n_slices=4, seed=1)
-    return {"old": fix_thresholds(with_noise(val, 2.0)), "new": fix_thresholds(val), "other": fix_thresholds(val)}
+    return {
+        "old": fix_thresholds(check_table(with_noise(val, 2.0))),
+        "new": fix_thresholds(check_table(val)),
+        "other": fix_thresholds(check_table(val)),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +58,9 @@ def found(tables, thresholds):
 def test_differences_are_those_of_the_parts(tables, found):
     assert [(c.reference, c.candidate) for c in found] == [("old", "new"), ("old", "other")]
     # Tables are sorted by their rows' names before they are laid side by side.
-    old, new = (levels(tables[n].sort_values(["patient", "study", "series", "slice"])) for n in ("old", "new"))
+    old, new = (
+        levels(check_table(tables[n].sort_values(["patient", "study", "series", "slice"]))) for n in ("old", "new")
+    )
     for level, reference, candidate in zip(found[0].levels, old, new, strict=True):
         for i, label in enumerate(level.labels):
             truth = candidate.labels[:, i]
@@ -136,7 +150,7 @@ def test_two_models_without_error_on_a_few_scans_are_not_shown_to_be_equal():
     assert (label.reference_auroc, label.candidate_auroc, label.auroc.value) == (1, 1, 0)
     assert (label.auroc.interval, label.non_inferior) == (None, None)
     assert "+0.000 (no interval) †" in format_comparison(found)
-    assert "† positives in fewer than 10 patients" in format_comparison(found)
+    assert "† marks figures that are unreliable, as fewer than 10 patients are positive" in format_comparison(found)
 
 
 def test_written_as_strict_json_and_printed_in_one_table_a_level(found):
@@ -167,17 +181,22 @@ def other_rules(thresholds):
 
 FAULTS = {
     "needs two models": lambda t, f: compare({"old": t["old"]}),
-    "new: 4 rows are only in old, 0 only here": lambda t, f: compare(
+    "new: its rows are not those in old: 4 rows are only there, 0 only here": lambda t, f: compare(
         {**t, "new": t["new"][t["new"]["patient"] != "test3"]}
     ),
     "labels of 1 rows differ from those in old": lambda t, f: compare(
         {**t, "new": t["new"].assign(any=np.where(t["new"].index == 7, 1 - t["new"]["any"], t["new"]["any"]))}
     ),
-    "no column score_any": lambda t, f: compare({**t, "new": t["new"].drop(columns="score_any")}),
+    "no column score_any": lambda t, f: compare(
+        {**t, "new": t["new"].drop(columns="score_any")}, labels=("subdural", "any")
+    ),
+    "new: has scores for epidural, .* and those in old are for epidural": lambda t, f: compare(
+        {**t, "new": t["new"].drop(columns="score_any")}
+    ),
     "replicates: found 0": lambda t, f: compare(t, replicates=0),
     "seed: found -1": lambda t, f: compare(t, seed=-1),
     "margin: found 0": lambda t, f: compare(t, margin=0.0),
-    "not one for each model": lambda t, f: compare(t, thresholds={"old": f["old"]}),
+    "1 for 3 tables": lambda t, f: compare(t, thresholds={"old": f["old"]}),
     "by the same rules": lambda t, f: compare(t, thresholds=other_rules(f), replicates=2),
     "rows of the splits": lambda t, f: compare(
         {n: x.assign(split=np.where(x["patient"] == "test0", "val", "test")) for n, x in t.items()}

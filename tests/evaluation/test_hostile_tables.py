@@ -10,9 +10,9 @@ import pytest
 
 from ichformer.cohorts import csv_text
 from ichformer.errors import InputError
-from ichformer.evaluation.summary import summarise
 from ichformer.evaluation.tables.files import read_predictions, write_predictions
 from ichformer.evaluation.tables.table import levels
+from ichformer.workflows.evaluate_table import evaluate
 from tests.evaluation.tables import prediction_table
 
 ANY = ("any",)
@@ -30,7 +30,7 @@ def of_weights(weights):
 
 
 def figures(weights):
-    return summarise(of_weights(weights), labels=ANY, replicates=20).to_json()["levels"]
+    return evaluate(of_weights(weights), labels=ANY, replicates=20).to_json()["levels"]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_weights_at_the_ends_of_floats(scale, of_1_3_7):
 @pytest.mark.parametrize("weights", [[1e308, 1e-308], [1.0, 1e-320], [1e10, 1.0]])
 def test_weights_of_which_the_small_ones_would_be_lost_are_refused(tmp_path, weights):
     with pytest.raises(InputError, match=r"column weight: has slice rows of weights from .* differ by a factor"):
-        summarise(of_weights(weights), labels=ANY)
+        evaluate(of_weights(weights), labels=ANY)
     with pytest.raises(InputError, match="differ by a factor"):
         write_predictions(of_weights(weights), tmp_path / "p.csv", labels=ANY)
     assert not list(tmp_path.iterdir())
@@ -76,7 +76,7 @@ def test_numbers_beyond_floats(tmp_path):
         with pytest.raises(InputError, match=f"line 2, column weight: '{text}' is {words}"):
             read_predictions(path, labels=ANY)
     path = written(tmp_path, f"patient,any,score_any\np,-0.0,1e-320\nq,1,-0\nr,0,1e-400\ns,1,0.{'9' * 1000}\n")
-    table = read_predictions(path, labels=ANY)
+    table = read_predictions(path, labels=ANY).rows
     assert table["score_any"].tolist() == [1e-320, 0, 0, 1]
     assert table["any"].tolist() == [0, 1, 0, 1]
     assert not np.signbit(table[["any", "score_any"]].to_numpy()).any()
@@ -90,19 +90,19 @@ def test_hostile_names_go_through_our_files_and_join_with_the_users_own(tmp_path
     table = pd.DataFrame({"patient": [n for n, _ in rows], "series": [n for n, _ in rows], "any": [a for _, a in rows]})
     table = table.assign(study="", slice="", site=table["patient"], split="", score_any=0.5, group_x=table["patient"])
     path = write_predictions(table, tmp_path / "p.csv", labels=ANY)
-    read = read_predictions(path, labels=ANY)
+    read = read_predictions(path, labels=ANY).rows
     assert read["patient"].tolist() == read["site"].tolist() == read["group_x"].tolist() == table["patient"].tolist()
     # The user's table names them as they are.
     users = written(tmp_path, "patient,any,score_any\n=cmd|'/c calc'!A10,0,0.5\n", name="u.csv")
-    assert read_predictions(users, labels=ANY)["patient"][0] == read["patient"][0]
+    assert read_predictions(users, labels=ANY).rows["patient"][0] == read["patient"][0]
     table.to_parquet(tmp_path / "p.parquet")
-    assert read_predictions(tmp_path / "p.parquet", labels=ANY)["patient"].tolist() == table["patient"].tolist()
+    assert read_predictions(tmp_path / "p.parquet", labels=ANY).rows["patient"].tolist() == table["patient"].tolist()
 
 
 def test_a_text_of_a_million_characters_is_refused(tmp_path):
     table = prediction_table(n_patients=3).assign(site="x" * 5000)
     with pytest.raises(InputError, match="column site: has a text of 5,000 characters; give texts of at most 4,096"):
-        summarise(table)
+        evaluate(table)
     path = written(tmp_path, f"patient,site,any,score_any\np,{'x' * 10**6},1,0.5\n")
     with pytest.raises(InputError, match=r"line 2: .*field larger than field limit"):
         read_predictions(path, labels=ANY)
@@ -143,7 +143,7 @@ def parquet(tmp_path, columns, **settings):
 
 def test_columns_that_nobody_asked_for_are_not_read_whatever_they_hold(tmp_path):
     path = parquet(tmp_path, {**GOOD, "other": [[1], [2, 3]], "when": pa.array([0, 1], pa.timestamp("ns", "Mars/X"))})
-    assert read_predictions(path, labels=ANY)["score_any"].tolist() == [0.5, 0.25]
+    assert read_predictions(path, labels=ANY).rows["score_any"].tolist() == [0.5, 0.25]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_columns_that_are_no_texts_and_no_numbers(tmp_path, column, values, word
 
 def test_text_that_its_writer_did_not_call_so_and_timestamps_as_names(tmp_path):
     path = parquet(tmp_path, GOOD | {"patient": pa.array([b"p", b"q"]), "site": pa.array([0, 1], pa.timestamp("s"))})
-    table = read_predictions(path, labels=ANY)
+    table = read_predictions(path, labels=ANY).rows
     assert table["patient"].tolist() == ["p", "q"]
     assert table["site"].tolist() == ["1970-01-01 00:00:00", "1970-01-01 00:00:01"]
 
@@ -199,4 +199,4 @@ def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, seed):
         data[at] = rng.integers(0, 256)
     path.write_bytes(bytes(data[: rng.integers(1, len(data))] if seed % 2 else data))
     with contextlib.suppress(InputError):
-        levels(read_predictions(path, labels=ANY), labels=ANY)
+        levels(read_predictions(path, labels=ANY))

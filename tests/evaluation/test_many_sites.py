@@ -8,8 +8,9 @@ import pytest
 
 from ichformer.cohorts.index import MAX_SITES, shown_sites
 from ichformer.evaluation.level_summary import MAX_GROUP_COLUMNS
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.not_scored import MAX_REASONS, not_scored
-from ichformer.workflows.evaluate_table import judge
+from ichformer.workflows.evaluate_table import evaluate
 from tests.evaluation.tables import prediction_table
 
 ANY = ("any",)
@@ -31,7 +32,7 @@ def test_of_many_sites_the_small_ones_are_one():
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory):
+def evaluated(tmp_path_factory):
     """A table in which nearly every patient has a site of its own, and three sites have many."""
     out = tmp_path_factory.mktemp("many")
     n = 3000
@@ -42,11 +43,11 @@ def judged(tmp_path_factory):
     table = pd.DataFrame({"patient": [f"p{i}" for i in range(n)], "site": site, "any": truth, **groups})
     score = 1 / (1 + np.exp(2 - 2 * truth - rng.normal(size=n)))
     table = table.assign(study="", series="", slice="", split="", score_any=score)
-    return out, judge(table, out, labels=ANY, replicates=4), table
+    return out, evaluate(table, out=out, labels=ANY, replicates=4), table
 
 
-def test_every_row_is_in_one_site_and_large_ones_are_pooled(judged):
-    _, summary, table = judged
+def test_every_row_is_in_one_site_and_large_ones_are_pooled(evaluated):
+    _, summary, table = evaluated
     (level,) = summary.levels
     names = [site.name for site in level.sites]
     assert names[:3] == ["large 0", "large 1", "large 2"]
@@ -61,12 +62,14 @@ def test_every_row_is_in_one_site_and_large_ones_are_pooled(judged):
     assert len(level.subgroups) == MAX_GROUP_COLUMNS
 
 
-def test_it_is_said_and_the_files_stay_small(judged):
-    out, summary, _ = judged
-    assert f"2403 sites: the {MAX_SITES} with the most rows have figures of their own and are pooled" in " ".join(
-        summary.warnings
+def test_it_is_said_and_the_files_stay_small(evaluated):
+    out, summary, _ = evaluated
+    assert (
+        f"The table has 2403 sites. The {MAX_SITES} with the most rows have figures of their own and are pooled."
+        in " ".join(summary.warnings)
     )
-    said = f"{MAX_GROUP_COLUMNS + 5} columns of subgroups: the first {MAX_GROUP_COLUMNS} have figures"
+    n = MAX_GROUP_COLUMNS
+    said = f"The table has {n + 5} columns of subgroups. The first {n} of them have figures."
     assert said in summary.warnings
     assert said in json.loads((out / "metrics.json").read_text())["warnings"]
     page = (out / "evaluation.html").read_text(encoding="utf-8")
@@ -80,7 +83,7 @@ def test_reasons_without_end_are_counted_together():
     number = np.arange(len(table))
     reason = np.where(number < 50, "No brain was found.", [f"reason {i}" for i in number])
     table[names] = np.nan
-    found = [one for one in not_scored(table.assign(not_scored=reason)) if one.level == "slice"]
+    found = [one for one in not_scored(check_table(table.assign(not_scored=reason))) if one.level == "slice"]
     assert len(found) == MAX_REASONS + 1
     assert sum(one.n for one in found) == 200
     assert {one.reason: one.n for one in found}["No brain was found."] == 50

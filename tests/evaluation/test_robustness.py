@@ -15,8 +15,9 @@ from ichformer.cohorts.registry import COHORTS
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES
 from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, read_ood
-from ichformer.evaluation.robustness import Key, corrupted, format_robustness, judge_robustness
-from ichformer.evaluation.tables.table import columns
+from ichformer.evaluation.robustness import Key, corrupted, format_robustness, summarise_robustness
+from ichformer.evaluation.tables.checked import check_table
+from ichformer.evaluation.tables.table import CheckedTable, columns
 from ichformer.pipeline.store.records import Store
 from ichformer.statistics.metrics import auroc
 from ichformer.testing import tiny_cohort
@@ -30,14 +31,14 @@ from tests.stores import prepare_here
 SPLITS = ("train", "train", "val", "test")
 
 
-def table(scores: np.ndarray, truth: np.ndarray, *, slices: bool = True) -> pd.DataFrame:
+def table(scores: np.ndarray, truth: np.ndarray, *, slices: bool = True) -> CheckedTable:
     """Scans [n] and, where wanted, three slices of each, the second with the scan's label and score."""
     rows = []
     for i, (score, label) in enumerate(zip(scores, truth, strict=True)):
         ids = {"patient": f"p{i // 2}", "study": "", "series": f"s{i}", "site": "", "split": "test"}
         for name, y, p in [("", label, score)] + slices * [("0", 0.0, 0.1), ("1", label, score), ("2", 0.0, 0.2)]:
             rows.append({**ids, "slice": name} | dict.fromkeys(LABELS, y) | {f"score_{one}": p for one in LABELS})
-    return pd.DataFrame(rows, columns=columns())
+    return check_table(pd.DataFrame(rows, columns=columns()))
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_losses_are_differences_of_scikit_learns_aurocs(truth):
         key: np.clip(clean + rng.normal(0, 0.1 * key[1], 60), 0, 1)
         for key in [("tilt", severity) for severity in SEVERITIES] + [("metal", 1), ("metal", 5)]
     }
-    found = judge_robustness(table(clean, truth), {k: table(v, truth) for k, v in worse.items()}, replicates=300)
+    found = summarise_robustness(table(clean, truth), {k: table(v, truth) for k, v in worse.items()}, replicates=300)
     assert [level.level for level in found.levels] == ["slice", "scan"]
     scans = found.levels[1]
     assert (scans.n, scans.n_positive, scans.n_positive_patients) == (60, 30, 30)
@@ -72,24 +73,24 @@ def test_losses_are_differences_of_scikit_learns_aurocs(truth):
 
 def test_scores_that_did_not_change_lose_nothing_and_have_no_interval_of_width_0(truth):
     scores = np.random.default_rng(0).uniform(size=60)
-    found = judge_robustness(table(scores, truth), {("metal", 1): table(scores, truth)}, replicates=100)
+    found = summarise_robustness(table(scores, truth), {("metal", 1): table(scores, truth)}, replicates=100)
     for level in found.levels:
         assert level.cells[0].loss.value == 0
         assert level.cells[0].loss.interval is None
 
 
-def test_one_class_is_not_estimable_and_fewer_slices_are_judged_as_they_are(truth):
+def test_one_class_is_not_estimable_and_fewer_slices_are_evaluated_as_they_are(truth):
     scores = np.random.default_rng(0).uniform(size=60)
-    found = judge_robustness(table(scores, truth * 0), {("tilt", 1): table(scores, truth * 0)}, replicates=50)
+    found = summarise_robustness(table(scores, truth * 0), {("tilt", 1): table(scores, truth * 0)}, replicates=50)
     assert found.levels[1].clean.value is None
     assert found.levels[1].mean_loss.value is None
     assert "not estimable" in format_robustness(found)
     json.dumps(found.to_json(), allow_nan=False)
     fewer = table(scores, truth)
-    fewer = fewer[fewer["slice"] != "2"]
-    found = judge_robustness(table(scores, truth), {("missing_slices", 5): fewer}, replicates=50)
+    fewer = check_table(fewer.rows[fewer.rows["slice"] != "2"])
+    found = summarise_robustness(table(scores, truth), {("missing_slices", 5): fewer}, replicates=50)
     assert found.levels[0].n == 180
-    kept = fewer[fewer["slice"] != ""]
+    kept = fewer.rows[fewer.rows["slice"] != ""]
     assert found.levels[0].cells[0].auroc.value == pytest.approx(roc_auc_score(kept["any"], kept["score_any"]))
 
 

@@ -100,7 +100,7 @@ def test_the_run_is_judged_without_thresholds_and_says_why(folder, tmp_path):
         ("scan", "", 1),
         ("scan", "epidural", scans - 1),
     }
-    assert read_predictions(tmp_path / "predictions.csv")[NOT_SCORED].ne("").sum() > scans
+    assert read_predictions(tmp_path / "predictions.csv").rows[NOT_SCORED].ne("").sum() > scans
 
 
 def test_robustness_needs_neither_masks_nor_validation(folder, tmp_path):

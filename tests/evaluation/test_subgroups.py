@@ -11,12 +11,13 @@ from scipy.stats import norm, t
 
 from ichformer.errors import InputError
 from ichformer.evaluation.subgroups import pool_sites
-from ichformer.evaluation.summary import summarise
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.table import levels
 from ichformer.evaluation.thresholds import fix_thresholds
 from ichformer.statistics.delong import auroc_interval, delong
 from ichformer.statistics.metrics import auroc
 from ichformer.statistics.pooling import pool
+from ichformer.workflows.evaluate_table import evaluate
 from tests.evaluation.tables import prediction_table
 
 
@@ -38,21 +39,21 @@ def table():
 
 @pytest.fixture(scope="module")
 def thresholds():
-    return fix_thresholds(prediction_table("val", n_patients=120, n_slices=5, seed=1))
+    return fix_thresholds(check_table(prediction_table("val", n_patients=120, n_slices=5, seed=1)))
 
 
 @pytest.fixture(scope="module")
 def found(table, thresholds):
-    return summarise(table, thresholds=thresholds, prevalence=0.1, replicates=50)
+    return evaluate(table, thresholds=thresholds, prevalence=0.1, replicates=50)
 
 
 @pytest.mark.slow
-def test_each_site_and_group_is_judged_as_if_it_were_alone(table, thresholds, found):
+def test_each_site_and_group_is_evaluated_as_if_it_were_alone(table, thresholds, found):
     for name, parts in (("site", found.levels[0].sites), ("group_sex", found.levels[0].subgroups["sex"])):
         named = sorted(set(table[name]) - {""})
         assert [part.name for part in parts] == [*named, *[""] * (name == "group_sex")]
         for part in parts:
-            alone = summarise(table[table[name] == part.name], thresholds=thresholds, replicates=5)
+            alone = evaluate(table[table[name] == part.name], thresholds=thresholds, replicates=5)
             assert (part.n, part.n_patients) == (alone.levels[0].n, alone.levels[0].n_patients)
             for ours, theirs in zip(part.labels, alone.levels[0].labels, strict=True):
                 assert (ours.n, ours.n_positive) == (theirs.n, theirs.n_positive)
@@ -66,7 +67,7 @@ def test_each_site_and_group_is_judged_as_if_it_were_alone(table, thresholds, fo
 
 
 def test_sites_are_pooled_as_log_odds(table, found):
-    slices = levels(table)[0]
+    slices = levels(check_table(table))[0]
     values, variances = [], []
     for site in sorted(set(table["site"])):
         rows = slices.sites == site
@@ -90,8 +91,11 @@ def test_a_site_that_cannot_be_pooled_is_left_out_by_name_and_warned_of(found):
     pooled = found.levels[0].pooled_sites[0]
     assert (pooled.sites, pooled.left_out) == (3, ("site 0",))
     assert found.levels[0].sites[0].labels[0].auroc.value is None
-    assert any(w.startswith("slice epidural: left out of the pooled AUROC") and "site 0" in w for w in found.warnings)
-    assert any(w.startswith("slice level") and "fewer than 10" in w and "by site (" in w for w in found.warnings)
+    assert any(
+        w.startswith("Slice level: pooled AUROCs leave out sites") and "epidural without site 0" in w
+        for w in found.warnings
+    )
+    assert any(w.startswith("Slice level") and "fewer than 10" in w and "by site " in w for w in found.warnings)
 
 
 def test_a_site_of_three_positives_that_score_high_by_chance_does_not_weigh_most():
@@ -103,7 +107,7 @@ def test_a_site_of_three_positives_that_score_high_by_chance_does_not_weigh_most
     ids, sites = np.arange(500).astype(str), np.repeat([*"abc"], [200, 100, 200])
     table = pd.DataFrame({"patient": ids, "any": truth, "score_any": scores, "site": sites})
     table = table.assign(**dict.fromkeys(("study", "series", "slice", "split"), ""))
-    (level,) = levels(table, labels=("any",))
+    (level,) = levels(check_table(table, labels=("any",)))
     rows = level.sites == "b"
     assert delong(level.labels[rows, 0], level.scores[rows, 0][None]).covariance[0, 0] < 1e-3
     (pooled,) = pool_sites(level, ("any",))
@@ -114,17 +118,17 @@ def test_a_site_of_three_positives_that_score_high_by_chance_does_not_weigh_most
 @pytest.mark.slow
 def test_a_perfect_or_single_site_is_not_pooled(table):
     perfect = table.assign(score_any=np.where(table["site"] == "site 1", table["any"], table["score_any"]))
-    pooled = summarise(perfect, replicates=5).levels[0].pooled_sites[5]
+    pooled = evaluate(perfect, replicates=5).levels[0].pooled_sites[5]
     assert pooled.left_out == ("site 1",)
-    one = summarise(table[table["site"] == "site 1"], replicates=5).levels[0]
+    one = evaluate(table[table["site"] == "site 1"], replicates=5).levels[0]
     assert one.pooled_sites == ()
     assert len(one.sites) == 1
-    nameless = summarise(table.assign(site=""), replicates=5).levels[0]
+    nameless = evaluate(table.assign(site=""), replicates=5).levels[0]
     assert (nameless.sites, nameless.pooled_sites) == ((), ())
 
 
 def test_micro_figures_take_every_pair_of_row_and_label_as_a_row(table, thresholds, found):
-    for level, seen in zip(levels(table), found.levels, strict=True):
+    for level, seen in zip(levels(check_table(table)), found.levels, strict=True):
         truth, scores = level.labels.ravel(), level.scores.ravel()
         micro = seen.micro
         assert micro.auroc.value == pytest.approx(
@@ -174,7 +178,7 @@ def test_points_have_every_rate_and_are_restated_at_the_prevalence(found):
 def test_a_prevalence_is_a_share(table):
     for wrong in (0.0, 1.0, 10.0, float("nan")):
         with pytest.raises(InputError, match="prevalence"):
-            summarise(table, prevalence=wrong, replicates=5)
+            evaluate(table, prevalence=wrong, replicates=5)
 
 
 @pytest.mark.parametrize(
@@ -188,18 +192,18 @@ def test_a_prevalence_is_a_share(table):
 )
 def test_sites_and_groups_that_make_no_sense_are_refused(message, change):
     with pytest.raises(InputError, match=message):
-        summarise(prediction_table(n_patients=40, n_slices=2).assign(**change), replicates=2)
+        evaluate(prediction_table(n_patients=40, n_slices=2).assign(**change), replicates=2)
 
 
 def test_rules_have_to_be_the_same_for_every_label(table, thresholds):
     lacking = replace(thresholds, thresholds=thresholds.thresholds[1:])
     with pytest.raises(InputError, match="by the same rules"):
-        summarise(table, thresholds=lacking, replicates=2)
+        evaluate(table, thresholds=lacking, replicates=2)
 
 
 @pytest.mark.parametrize("names", [["", "", "a", "b", "b", "a"], [""] * 6])
 def test_no_row_is_lost_between_the_groups(names):
     table = prediction_table(n_patients=6, n_slices=2)
     of = dict(zip([f"test{k}" for k in range(6)], names, strict=True))
-    found = summarise(table.assign(group_x=table["patient"].map(of)), replicates=2).levels[0]
+    found = evaluate(table.assign(group_x=table["patient"].map(of)), replicates=2).levels[0]
     assert sum(part.n for part in found.subgroups.get("x", ())) == (12 if any(names) else 0)

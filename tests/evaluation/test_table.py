@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from ichformer import LABELS
 from ichformer.errors import InputError
-from ichformer.evaluation.tables.checks import check_predictions
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.files import read_predictions, write_predictions
-from ichformer.evaluation.tables.table import columns, levels
+from ichformer.evaluation.tables.table import CheckedTable, columns, levels
 from tests.evaluation.tables import prediction_table, with_scan_rows
 
 
@@ -22,18 +22,18 @@ def test_reading_gives_back_what_was_written_to_the_bit(tmp_path):
     table["patient"] = "NA" + table["patient"]
     table.loc[0, "score_any"] = 0.1 + 0.2
     path = write_predictions(table, tmp_path / "predictions.csv")
-    pd.testing.assert_frame_equal(read_predictions(path), table)
+    pd.testing.assert_frame_equal(read_predictions(path).rows, table)
     assert [p.name for p in tmp_path.iterdir()] == ["predictions.csv"]
 
 
 def test_other_peoples_tables_need_a_patient_labels_and_scores_only(tmp_path):
     path = tmp_path / "other.csv"
     path.write_bytes("\ufeffpatient, any,score_any,age\nNora ,1,0.5,70\n007,,1e-3,80\n".encode())
-    table = read_predictions(path, labels=("any",))
+    table = read_predictions(path, labels=("any",)).rows
     assert list(table) == columns(("any",))
     assert list(table["patient"]) == ["Nora", "007"]
     np.testing.assert_array_equal(table["any"], [1, np.nan])
-    (scan,) = levels(table, labels=("any",))
+    (scan,) = levels(check_table(table, labels=("any",)))
     assert (scan.name, scan.derived, scan.labels.shape) == ("scan", False, (2, 1))
 
 
@@ -42,14 +42,14 @@ def test_parquet_says_the_same_as_csv(tmp_path):
     table.loc[3, "epidural"] = np.nan
     table.to_parquet(tmp_path / "predictions.parquet")
     pd.testing.assert_frame_equal(
-        read_predictions(tmp_path / "predictions.parquet"),
-        read_predictions(write_predictions(table, tmp_path / "predictions.csv")),
+        read_predictions(tmp_path / "predictions.parquet").rows,
+        read_predictions(write_predictions(table, tmp_path / "predictions.csv")).rows,
     )
     # Whole numbers for patients, truth values for labels, and no file of that kind.
     pd.DataFrame({"patient": [7, 8], "any": [True, None], "score_any": [0.1 + 0.2, 0.5]}).to_parquet(
         tmp_path / "a.parquet"
     )
-    found = read_predictions(tmp_path / "a.parquet", labels=("any",))
+    found = read_predictions(tmp_path / "a.parquet", labels=("any",)).rows
     assert (list(found["patient"]), found["score_any"][0]) == (["7", "8"], 0.1 + 0.2)
     np.testing.assert_array_equal(found["any"], [1, np.nan])
     # Decimals of a database, and a scan's row whose number of the slice is NaN.
@@ -58,7 +58,7 @@ def test_parquet_says_the_same_as_csv(tmp_path):
     pyarrow.parquet.write_table(
         pyarrow.Table.from_pandas(other).append_column("slice", numbers), tmp_path / "other.parquet"
     )
-    found = read_predictions(tmp_path / "other.parquet", labels=("any",))
+    found = read_predictions(tmp_path / "other.parquet", labels=("any",)).rows
     assert (list(found["slice"]), list(found["score_any"])) == (["0.0", ""], [0.5, 0.25])
     (tmp_path / "no.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
@@ -69,10 +69,10 @@ def test_what_r_does_not_know_is_unknown_in_names_too(tmp_path):
     """R writes NA: a scan's row is no slice of the name NA, and rows without a patient are not one patient."""
     path = tmp_path / "r.csv"
     path.write_text('"patient","slice","site","any","score_any"\n"a",1,NA,1,0.5\n"a",2,NA,NA,0.2\n"a",NA,NA,1,0.9\n')
-    table = read_predictions(path, labels=("any",))
+    table = read_predictions(path, labels=("any",)).rows
     assert list(table["slice"]) == ["1", "2", ""]
     assert set(table["site"]) == {""}
-    slices, scans = levels(table, labels=("any",))
+    slices, scans = levels(check_table(table, labels=("any",)))
     assert (slices.patients.size, scans.patients.size, scans.derived) == (2, 1, False)
     path.write_text("patient,any,score_any\na,1,0.5\nNA,1,0.5\n")
     with pytest.raises(InputError, match="column patient: is empty or NA"):
@@ -87,13 +87,12 @@ def test_parquet_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
 
 def test_groups_are_read_and_written(tmp_path):
     table = prediction_table(n_patients=3).assign(group_sex="F")
-    found = read_predictions(write_predictions(table, tmp_path / "predictions.csv"))
+    found = read_predictions(write_predictions(table, tmp_path / "predictions.csv")).rows
     pd.testing.assert_frame_equal(found, table)
-    assert [list(set(level.groups["sex"])) for level in levels(found)] == [["F"], ["F"]]
+    assert [list(set(level.groups["sex"])) for level in levels(check_table(found))] == [["F"], ["F"]]
 
 
 FAULTS = {
-    "no column score_any": lambda t: t.drop(columns="score_any"),
     "no column epidural": lambda t: t.drop(columns="epidural"),
     "no rows": lambda t: t.iloc[:0],
     "score 1.5 for patient test0, slice 0": lambda t: t.assign(score_any=1.5),
@@ -108,7 +107,7 @@ FAULTS = {
         split=["val" if p == "test0" and s == "0" else "test" for p, s in zip(t["patient"], t["slice"], strict=True)]
     ),
     "column patient: is empty": lambda t: t.assign(patient=""),
-    "column slice: has values that are no text": lambda t: t.assign(slice=range(len(t))),
+    "column slice: has values that are no text": lambda t: t.assign(slice=np.arange(len(t)) + 0.5),
     "patient test1, slice 0 has no row for its scan": lambda t: with_scan_rows(t).drop(index=len(t) + 1),
 }
 
@@ -116,10 +115,10 @@ FAULTS = {
 @pytest.mark.parametrize("message", FAULTS)
 def test_a_table_that_would_lead_to_a_wrong_figure_is_refused(message, tmp_path):
     good = prediction_table(n_patients=3)
-    check_predictions(good)
+    check_table(good)
     faulty = FAULTS[message](good)
     with pytest.raises(InputError, match=message):
-        check_predictions(faulty)
+        check_table(faulty)
     with pytest.raises(InputError, match=message):
         write_predictions(faulty, tmp_path / "predictions.csv")
     assert not list(tmp_path.iterdir())
@@ -163,7 +162,7 @@ SUBTYPES_AND_ANY = ("subdural", "any")
 def test_separators_and_decimal_commas(tmp_path, text):
     path = tmp_path / "predictions.csv"
     path.write_text(text)
-    table = read_predictions(path, labels=SUBTYPES_AND_ANY)
+    table = read_predictions(path, labels=SUBTYPES_AND_ANY).rows
     assert table["score_subdural"].tolist() == [0.25, 1]
     assert table["score_any"].tolist() == [0.5, 0.25]
     assert table["any"].tolist() == [1, 0]
@@ -184,15 +183,15 @@ def test_faults_with_their_lines(tmp_path, rows, words):
         read_predictions(path, labels=SUBTYPES_AND_ANY)
 
 
-def test_any_may_be_positive_alone_or_unknown_and_counts_only_where_it_is_judged(tmp_path):
+def test_any_may_be_positive_alone_or_unknown_and_counts_only_where_it_is_evaluated(tmp_path):
     path = tmp_path / "predictions.csv"
     path.write_text("patient,subdural,any,score_subdural,score_any\na,0,1,0.5,0.5\nb,1,,0.5,0.5\nc,,0,0.5,0.5\n")
-    assert len(read_predictions(path, labels=SUBTYPES_AND_ANY)) == 3
+    assert len(read_predictions(path, labels=SUBTYPES_AND_ANY).rows) == 3
     path.write_text("patient,subdural,any,score_subdural\na,1,0,0.5\n")
-    assert len(read_predictions(path, labels=("subdural",))) == 1
+    assert len(read_predictions(path, labels=("subdural",)).rows) == 1
     table = prediction_table(n_patients=3, n_slices=2).assign(any=0.0, subdural=1.0)
     with pytest.raises(InputError, match="any is 0 but subdural is 1 for patient test0, slice 0, 6 such in all"):
-        check_predictions(table, labels=SUBTYPES_AND_ANY)
+        check_table(table, labels=SUBTYPES_AND_ANY)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -204,7 +203,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_scan_is_the_maximum_over_its_slices_and_unknown_where_that_could_change_it(truth, column):
     slices = prediction_table(n_patients=2, n_slices=len(truth))
     slices[LABELS[column]] = np.tile(np.array(truth), 2)
-    _, scan = levels(slices)
+    _, scan = levels(CheckedTable(rows=slices, labels=LABELS))  # "any" need not go with the subtypes here
     expected = 1.0 if 1.0 in truth else np.nan if np.isnan(truth).any() else 0.0
     np.testing.assert_array_equal(scan.labels[:, column], [expected] * 2)
     scores = slices["score_any"].to_numpy().reshape(2, -1)
@@ -215,7 +214,7 @@ def test_a_scan_is_the_maximum_over_its_slices_and_unknown_where_that_could_chan
 def test_scan_rows_that_are_there_are_used_and_patients_are_numbered():
     table = with_scan_rows(prediction_table(n_patients=12, n_slices=2))
     shuffled = table.sample(frac=1, random_state=0)
-    slices, scans = levels(shuffled)
+    slices, scans = levels(check_table(shuffled))
     assert (slices.name, scans.name, scans.derived) == ("slice", "scan", False)
     assert (len(slices.labels), len(scans.labels)) == (24, 12)
     for level, rows in ((slices, shuffled[shuffled["slice"] != ""]), (scans, shuffled[shuffled["slice"] == ""])):
@@ -225,5 +224,5 @@ def test_scan_rows_that_are_there_are_used_and_patients_are_numbered():
 
 def test_a_patient_of_several_studies_is_one_patient():
     table = prediction_table(n_patients=4, n_slices=1).assign(study=["a", "b", "a", "b"], patient=["p", "p", "q", "q"])
-    _, scan = levels(table)
+    _, scan = levels(check_table(table))
     np.testing.assert_array_equal(scan.patients, [0, 0, 1, 1])

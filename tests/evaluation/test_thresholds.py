@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ichformer.errors import InputError
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.thresholds import (
     RULES,
     Rule,
@@ -45,7 +46,7 @@ def test_nine_of_ten_is_a_sensitivity_of_090():
 
 
 def test_thresholds_are_fixed_on_one_split_written_and_read_back(tmp_path):
-    found = fix_thresholds(prediction_table("val"))
+    found = fix_thresholds(check_table(prediction_table("val")))
     assert (found.split, found.n_patients) == ("val", 60)
     assert [t.rule for t in found.of("scan", "any")] == [
         "sensitivity>=0.90",
@@ -63,19 +64,21 @@ def test_thresholds_are_fixed_on_one_split_written_and_read_back(tmp_path):
 
 def test_a_label_without_positives_has_no_threshold():
     table = prediction_table("val").assign(epidural=0.0)
-    assert {t.value for t in fix_thresholds(table).of("slice", "epidural")} == {None}
+    assert {t.value for t in fix_thresholds(check_table(table)).of("slice", "epidural")} == {None}
 
 
 def test_rows_of_two_splits_are_refused():
     table = prediction_table("val")
     table.loc[table["patient"] == "val0", "split"] = "test"
     with pytest.raises(InputError, match="rows of the splits test, val"):
-        fix_thresholds(table)
+        fix_thresholds(check_table(table))
 
 
 @pytest.mark.parametrize("value", ["0.5", float("nan"), float("inf"), -0.1, 1.5, True, [0.5]])
 def test_a_value_that_is_no_probability_is_refused(tmp_path, value):
-    path = write_thresholds(fix_thresholds(prediction_table("val", n_patients=20)), tmp_path / "thresholds.json")
+    path = write_thresholds(
+        fix_thresholds(check_table(prediction_table("val", n_patients=20))), tmp_path / "thresholds.json"
+    )
     written = json.loads(path.read_text())
     written["thresholds"][3]["value"] = value
     path.write_text(json.dumps(written))

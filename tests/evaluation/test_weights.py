@@ -13,7 +13,8 @@ from scipy.special import logit
 
 from ichformer.errors import InputError
 from ichformer.evaluation.compare import compare
-from ichformer.evaluation.summary import format_summary, summarise
+from ichformer.evaluation.summary import format_summary
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.files import read_predictions, write_predictions
 from ichformer.evaluation.tables.table import levels
 from ichformer.evaluation.thresholds import RULES, choose_threshold, fix_thresholds
@@ -24,6 +25,7 @@ from ichformer.statistics.delong import auroc_interval, delong
 from ichformer.statistics.intervals import bca, effective_number, rate_interval
 from ichformer.statistics.metrics import auroc
 from ichformer.statistics.recalibration import fit_temperature
+from ichformer.workflows.evaluate_table import evaluate
 from tests.evaluation.tables import prediction_table, with_scan_rows
 from tests.statistics.strategies import rows
 from tests.statistics.test_coverage import TRIALS, Population, held_as_promised
@@ -43,16 +45,17 @@ def table():
 
 @pytest.fixture(scope="module")
 def thresholds():
-    return fix_thresholds(weighted(prediction_table("val", n_patients=80, n_slices=5, prevalence=0.15, seed=1)))
+    table = prediction_table("val", n_patients=80, n_slices=5, prevalence=0.15, seed=1)
+    return fix_thresholds(check_table(weighted(table)))
 
 
 @pytest.fixture(scope="module")
 def found(table, thresholds):
-    return summarise(table, thresholds=thresholds, prevalence=0.2, replicates=100)
+    return evaluate(table, thresholds=thresholds, prevalence=0.2, replicates=100)
 
 
 def test_every_figure_is_scikit_learns_with_sample_weight(table, thresholds, found):
-    for level, seen in zip(levels(table), found.levels, strict=True):
+    for level, seen in zip(levels(check_table(table)), found.levels, strict=True):
         w = level.weights
         assert level.weighted
         for i, label in enumerate(seen.labels):
@@ -97,36 +100,36 @@ def numbers(value):
 
 
 def test_only_the_ratios_of_weights_matter(table, thresholds, found):
-    doubled = summarise(table.assign(weight=7 * table["weight"]), thresholds=thresholds, prevalence=0.2, replicates=100)
+    doubled = evaluate(table.assign(weight=7 * table["weight"]), thresholds=thresholds, prevalence=0.2, replicates=100)
     np.testing.assert_allclose(numbers(asdict(doubled)), numbers(asdict(found)), rtol=1e-7, atol=1e-9)
 
 
 def test_equal_weights_are_none(table):
     plain = table.drop(columns="weight")
-    one, other = (summarise(t, replicates=30) for t in (plain, plain.assign(weight=2.5)))
+    one, other = (evaluate(t, replicates=30) for t in (plain, plain.assign(weight=2.5)))
     np.testing.assert_allclose(numbers(asdict(one)), numbers(asdict(other)), rtol=1e-9, atol=1e-12)
     assert one.warnings == other.warnings
 
 
 def test_rows_without_weight_are_no_rows(table):
     nobody = table["patient"].isin(["test3", "test7", "test11"])
-    silent = summarise(table.assign(weight=table["weight"].where(~nobody, 0.0)), replicates=30)
-    assert silent == summarise(table[~nobody], replicates=30)
+    silent = evaluate(table.assign(weight=table["weight"].where(~nobody, 0.0)), replicates=30)
+    assert silent == evaluate(table[~nobody], replicates=30)
     assert silent.levels[0].n_patients == 77
 
 
 def test_weights_are_said_and_counts_stay_counts(found):
     text = format_summary(found)
-    assert "slice level: rows have weights; the 400 rows tell as much as" in text
+    assert "Slice level: rows have weights. The 400 rows say as much as" in text
     label = found.levels[0].labels[5]
     assert f"{label.n_positive}/400" in text
 
 
 def test_weights_are_read_and_written(table, tmp_path):
     path = write_predictions(table, tmp_path / "predictions.csv")
-    pd.testing.assert_frame_equal(read_predictions(path), table)
+    pd.testing.assert_frame_equal(read_predictions(path).rows, table)
     table.to_parquet(tmp_path / "predictions.parquet")
-    pd.testing.assert_frame_equal(read_predictions(tmp_path / "predictions.parquet"), table)
+    pd.testing.assert_frame_equal(read_predictions(tmp_path / "predictions.parquet").rows, table)
 
 
 FAULTS = {
@@ -148,24 +151,24 @@ def with_weight_of_scans(table, weight):
 @pytest.mark.parametrize("message", FAULTS)
 def test_weights_that_make_no_sense_are_refused(table, message):
     with pytest.raises(InputError, match=message):
-        summarise(FAULTS[message](table), replicates=2)
+        evaluate(FAULTS[message](table), replicates=2)
 
 
 def test_a_label_cannot_be_named_weight(table):
     with pytest.raises(InputError, match="label weight"):
-        summarise(table, labels=("weight",))
+        evaluate(table, labels=("weight",))
 
 
 def test_models_are_compared_with_the_same_weights_only(table):
     worse = table.assign(score_any=1 - table["score_any"])
-    (found,) = compare({"a": worse, "b": table}, replicates=20)
-    any_slice, level = found.levels[0].labels[5], levels(table)[0]
+    (found,) = compare(worse, table, replicates=20)
+    any_slice, level = found.levels[0].labels[5], levels(check_table(table))[0]
     assert any_slice.candidate_auroc == pytest.approx(
         sk.roc_auc_score(level.labels[:, 5], level.scores[:, 5], sample_weight=level.weights), abs=1e-9
     )
     assert any_slice.auroc.value == pytest.approx(any_slice.candidate_auroc - any_slice.reference_auroc, abs=1e-9)
-    with pytest.raises(InputError, match="b: weights differ from those in a"):
-        compare({"a": worse, "b": table.assign(weight=1.0)})
+    with pytest.raises(InputError, match="model 2: weights differ from those in model 1"):
+        compare(worse, table.assign(weight=1.0))
 
 
 @settings(max_examples=20)

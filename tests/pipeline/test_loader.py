@@ -1,7 +1,8 @@
 """Batch k is a function of the seed and of k, however many processes and hosts read it; evaluation sees all once."""
 
 import itertools
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -251,3 +252,64 @@ def test_evaluation_gives_each_scan_once_and_whole(store, hosts):
 def test_the_last_batch_is_filled_up_with_weight_0(store):
     (batch,) = evaluation_batches(store, rows=np.array([2]), batch_size=4)
     np.testing.assert_array_equal(batch.weight, [1, 0, 0, 0])
+
+
+def one_after_the_other(store: Store, rows: Iterable[int], batch_size: int) -> Iterator[Batch]:
+    """Evaluation batches as they were read before there was a thread for it."""
+    padded = {int(row): -(-store.n_slices[row] // SLICE_MULTIPLE) * SLICE_MULTIPLE for row in rows}
+    for num_slices in sorted(set(padded.values())):
+        same = [row for row in padded if padded[row] == num_slices]
+        for first in range(0, len(same), batch_size):
+            scans = [(row, store.read(row)) for row in same[first : first + batch_size]]
+            weights = [1.0] * len(scans) + [0.0] * (batch_size - len(scans))
+            scans += scans[-1:] * (batch_size - len(scans))
+
+            def stacked(values: Iterable[np.ndarray], fill: float, n: int = num_slices) -> np.ndarray:
+                return np.stack(
+                    [np.concatenate([v, np.full((n - len(v), *v.shape[1:]), fill, v.dtype)]) for v in values]
+                )
+
+            yield Batch(
+                hu=stacked([scan.volume.hu for _, scan in scans], AIR_HU),
+                slice_mask=stacked([np.ones(len(scan.volume.hu), bool) for _, scan in scans], False),
+                spacing_mm=np.array([scan.volume.spacing_mm for _, scan in scans], np.float32),
+                slice_labels=stacked([scan.slice_labels.astype(np.float32) for _, scan in scans], np.nan),
+                scan_labels=np.stack([scan.scan_labels.astype(np.float32) for _, scan in scans]),
+                weight=np.array(weights, np.float32),
+                row=np.array([row for row, _ in scans], np.int32),
+            )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_batches_that_are_read_ahead_are_those_read_one_after_the_other_to_the_bit(store, batch_size):
+    rows = np.array([6, 0, 1, 4, 7, 2])
+    found = list(evaluation_batches(store, rows=rows, batch_size=batch_size))
+    assert_same(found, one_after_the_other(store, rows, batch_size))
+    for name in Batch._fields:
+        assert {getattr(batch, name).dtype for batch in found} == {
+            getattr(batch, name).dtype for batch in one_after_the_other(store, rows, batch_size)
+        }
+    assert list(evaluation_batches(store, rows=rows[:0], batch_size=batch_size)) == []
+
+
+def test_the_next_batch_is_read_while_one_is_used_and_an_error_comes_in_its_turn(store, monkeypatch):
+    rows, read, ahead = np.arange(8), [], threading.Event()
+    order = [int(batch.row[0]) for batch in evaluation_batches(store, rows=rows, batch_size=1)]
+
+    def broken(self: Store, row: int, **settings: Any) -> Any:
+        read.append(row)
+        if len(read) > 1:
+            ahead.set()
+        if row == order[3]:
+            raise InputError("is damaged", where="shard", mend="prepare it again")
+        return original(self, row, **settings)
+
+    original = Store.read
+    monkeypatch.setattr(Store, "read", broken)
+    batches = evaluation_batches(store, rows=rows, batch_size=1)
+    seen = [int(next(batches).row[0])]
+    assert ahead.wait(600)
+    seen += [int(next(batches).row[0]) for _ in range(2)]
+    with pytest.raises(InputError, match="shard: is damaged; prepare it again"):
+        next(batches)
+    assert seen == order[:3]

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ichformer.errors import InputError
 from ichformer.evaluation.recalibration import recalibrate
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.statistics.calibration import expected_calibration_error, measure_calibration, reliability_curve
 from ichformer.statistics.metrics import brier, log_loss
 from ichformer.statistics.recalibration import fit_isotonic, fit_platt, fit_temperature
@@ -131,24 +132,24 @@ def test_what_cannot_be_mended_is_not_estimable(drawn):
     assert temperature is None or (both and temperature.slope > 0)
     for found in (temperature, fit_platt(labels, scores), fit_isotonic(labels, scores)):
         if found is not None:
-            mended = found.apply(np.linspace(0, 1, 11))
-            assert ((mended >= 0) & (mended <= 1)).all()
+            applied = found.apply(np.linspace(0, 1, 11))
+            assert ((applied >= 0) & (applied <= 1)).all()
 
 
 def test_recalibration_is_fitted_on_validation_and_measured_on_test():
     validation, test = prediction_table("val", seed=1).assign(epidural=0.0), prediction_table("test", seed=2)
-    found = {(c.level, c.label): c for c in recalibrate(validation, test)}
+    found = {(c.level, c.label): c for c in recalibrate(check_table(validation), check_table(test))}
     assert len(found) == 12
     assert set(found["slice", "epidural"].after.values()) == {None}
     any_slice = found["slice", "any"]
     truth, scores = (test[name].to_numpy() for name in ("any", "score_any"))
-    mended = fit_platt(*(validation[name].to_numpy() for name in ("any", "score_any"))).apply(scores)
+    recalibrated = fit_platt(*(validation[name].to_numpy() for name in ("any", "score_any"))).apply(scores)
     patients = pd.factorize(test["patient"], sort=True)[0]
     assert any_slice.before == measure_calibration(truth, scores, patients)
-    assert any_slice.after["platt"] == measure_calibration(truth, mended, patients)
+    assert any_slice.after["platt"] == measure_calibration(truth, recalibrated, patients)
     assert any_slice.after["platt"].log_loss < any_slice.before.log_loss
     with pytest.raises(InputError, match="60 patients are in both"):
-        recalibrate(test.assign(split="val"), test)
+        recalibrate(check_table(test.assign(split="val")), check_table(test))
 
 
 def test_scores_of_0_and_1_have_an_intercept_although_newtons_method_flies_off():

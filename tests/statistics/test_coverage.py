@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import sklearn.metrics as sk
 from scipy.special import expit, logit
 from scipy.stats import binom, norm
 
@@ -15,8 +16,8 @@ from ichformer.statistics import bootstrap as b
 from ichformer.statistics import intervals
 from ichformer.statistics.calibration import measure_calibration
 from ichformer.statistics.delong import auroc_interval, delong_test
-from ichformer.statistics.intervals import bca, jackknife_log, percentile, rate_interval
-from ichformer.statistics.metrics import Confusion, average_precision, cross_entropy, partial_auroc
+from ichformer.statistics.intervals import Interval, bca, jackknife_log, rate_interval
+from ichformer.statistics.metrics import Confusion, cross_entropy
 from tests.typecheck import unchecked
 
 TRIALS = [pytest.param(100, marks=pytest.mark.slow), pytest.param(1000, marks=pytest.mark.full(minutes=1))]
@@ -76,11 +77,11 @@ class Population:
 def of_a_million(prevalence, distance):
     """What has no formula."""
     labels, scores, _ = Population(n=1_000_000, prevalence=prevalence, distance=distance).draw(0)
-    precision, loss = average_precision(labels, scores), cross_entropy(labels, scores).mean()
+    precision, loss = sk.average_precision_score(labels, scores), cross_entropy(labels, scores).mean()
     return {
         "intercept": measure_calibration(labels, scores).intercept,
         "Brier": np.mean((scores - labels) ** 2),
-        "partial auroc": partial_auroc(labels, scores, max_false_positive_rate=0.2),
+        "partial auroc": sk.roc_auc_score(labels, scores, max_fpr=0.2),
         "average precision": precision,
         "percentile average precision": precision,
         "log loss": loss,
@@ -149,6 +150,12 @@ def resampled(labels, scores, patients):
         "log loss": jackknife_log(float(found.values[2]), found.jackknife[:, 2]),
         "percentile average precision": percentile(found.replicates[:, 1]),
     } | {name: bca(float(value), drawn, left_out, n_patients=n_patients) for name, value, drawn, left_out in each}
+
+
+def percentile(replicates):
+    """The interval that textbooks show first."""
+    low, high = np.nanquantile(replicates, [0.025, 0.975])
+    return Interval(low=float(low), high=float(high), method="percentile bootstrap")
 
 
 def held_as_promised(share, trials):

@@ -10,7 +10,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from ichformer.statistics.calibration import measure_calibration
-from ichformer.statistics.intervals import clopper_pearson, wilson
+from ichformer.statistics.intervals import rate_interval
 from ichformer.statistics.paired_tests import holm, mcnemar, mcnemar_clustered
 from ichformer.statistics.pooling import pool
 
@@ -29,9 +29,8 @@ def test_mcnemar_and_holm(seed):
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 9), (3, 9), (9, 9), (70, 400)])
 def test_intervals_of_shares(successes, n):
-    for ours, name in ((wilson, "wilson"), (clopper_pearson, "beta")):
-        found = ours(successes, n)
-        assert (found.low, found.high) == pytest.approx(proportion_confint(successes, n, method=name), abs=1e-9)
+    found = rate_interval(np.arange(n) < successes, np.arange(n))
+    assert (found.low, found.high) == pytest.approx(proportion_confint(successes, n, method="wilson"), abs=1e-9)
 
 
 def test_slope_and_intercept_of_the_calibration():

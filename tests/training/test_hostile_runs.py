@@ -13,6 +13,7 @@ import pytest
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, read_ood, write_ood
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, read_thresholds, write_thresholds
 from ichformer.inference.ensembles import ENSEMBLE_NAME
 from ichformer.inference.trained import open_trained
@@ -207,15 +208,17 @@ def test_values_of_other_types_and_out_of_bounds(name, way, value, said, tmp_pat
     ],
 )
 def test_thresholds(way, value, said, tmp_path):
-    path = write_thresholds(fix_thresholds(prediction_table("val", n_patients=20)), tmp_path / THRESHOLDS_NAME)
+    path = write_thresholds(
+        fix_thresholds(check_table(prediction_table("val", n_patients=20))), tmp_path / THRESHOLDS_NAME
+    )
     assert said in refused(read_thresholds, path, json.dumps(changed(json.loads(path.read_text()), way, value)))
 
 
 def test_thresholds_of_other_labels_and_of_another_model(tmp_path):
     table = prediction_table("val", n_patients=20)
-    path = write_thresholds(fix_thresholds(table), tmp_path / THRESHOLDS_NAME)
+    path = write_thresholds(fix_thresholds(check_table(table)), tmp_path / THRESHOLDS_NAME)
     assert read_thresholds(path, model="a").thresholds  # of an earlier version, which did not say whose they are
-    found = dataclasses.replace(fix_thresholds(table), model="a")
+    found = dataclasses.replace(fix_thresholds(check_table(table)), model="a")
     write_thresholds(found, path)
     assert read_thresholds(path, model="a") == found
     with pytest.raises(InputError, match="was made with other weights than this model has"):

@@ -20,6 +20,7 @@ from ichformer.cohorts.splits import hold_out_site
 from ichformer.cohorts.tables import write_table
 from ichformer.ct.io.nifti import slice_names
 from ichformer.ct.phantom.cohort import write_phantom_cohort
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.table import levels
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.prepare import prepare
@@ -111,7 +112,7 @@ def auroc_of_unseen(index: pd.DataFrame, folder: Path) -> float:
     # On one device, as the demo itself runs: the eight emulated ones of the tests share two cores and are slower.
     plain = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     subprocess.run([sys.executable, "-c", TRAIN, str(store.path), str(folder / "run")], check=True, env=plain)
-    (_, scans) = levels(predict_store(Run.open(folder / "run"), store, "test"))
+    (_, scans) = levels(check_table(predict_store(Run.open(folder / "run"), store, "test")))
     assert scans.name == "scan"
     return float(roc_auc_score(scans.labels[:, -1], scans.scores[:, -1]))
 
@@ -128,7 +129,7 @@ def auroc_of_heads(index: pd.DataFrame, folder: Path) -> float:
         ema_decay=0.95,
     )
     train(config, folder / "run", progress=False)
-    (_, scans) = levels(predict_store(Run.open(folder / "run"), store, "test"))
+    (_, scans) = levels(check_table(predict_store(Run.open(folder / "run"), store, "test")))
     assert scans.name == "scan"
     return float(roc_auc_score(scans.labels[:, -1], scans.scores[:, -1]))
 

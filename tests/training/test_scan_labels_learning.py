@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from ichformer.cohorts.registry import COHORTS
 from ichformer.ct.phantom.acquisition.sites import SITES
 from ichformer.ct.phantom.make import make_phantom
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.table import levels
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
@@ -68,7 +69,7 @@ def test_slice_vit_learns_from_labels_of_scans_with_defaults(store, tmp_path):
     assert "Not trained: epidural (known of 0 positive and 12 negative scans" in done.stderr
     known = json.loads(Path(tmp_path / "run" / "labels.json").read_text())
     assert known["trained"] == {"slice": [], "scan": ["intraparenchymal", "any"]}
-    (_, scans) = levels(predict_store(Run.open(tmp_path / "run"), store, "train"))
+    (_, scans) = levels(check_table(predict_store(Run.open(tmp_path / "run"), store, "train")))
     aurocs = [float(roc_auc_score(scans.labels[:, i], scans.scores[:, i])) for i in (1, -1)]
     print(f"AUROC of the training scans: {aurocs}")
     assert aurocs == [1.0, 1.0]

@@ -9,9 +9,9 @@ from ichformer.evaluation.ood import OOD_NAME
 from ichformer.evaluation.tables.files import read_predictions
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, write_thresholds
 from ichformer.files.lease import hold
+from ichformer.reporting.evaluation.folder import FILES
 from ichformer.training.runs.run import Run
 from ichformer.workflows.evaluate_run import STILL_TRAINED, evaluate
-from ichformer.workflows.evaluate_table import FILES
 from ichformer.workflows.frozen import VALIDATION_NAME, is_trained_now
 
 
@@ -44,7 +44,7 @@ def test_nothing_is_kept_in_a_run_that_is_being_trained(run, tiny_store, tmp_pat
     assert (run / THRESHOLDS_NAME).read_bytes() == as_written
     assert names(tmp_path / "out") == set(FILES)
     assert STILL_TRAINED in json.loads((tmp_path / "out" / "metrics.json").read_text())["warnings"]
-    assert "group_familiarity" not in read_predictions(tmp_path / "out" / "predictions.csv")
+    assert "group_familiarity" not in read_predictions(tmp_path / "out" / "predictions.csv").rows
 
 
 def test_after_the_training_thresholds_and_what_fixed_them_are_kept_together(run, tiny_store, tmp_path):

@@ -15,13 +15,13 @@ from ichformer.evaluation.scan_groups import GROUP_COLUMNS
 from ichformer.evaluation.tables.files import read_predictions
 from ichformer.pipeline.store.records import Store
 from ichformer.pipeline.store.resplit import resplit
+from ichformer.reporting.evaluation.folder import FILES
 from ichformer.reporting.evaluation.run_facts import run_facts
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
 from ichformer.training.runs.outputs import TrainedOutputs
 from ichformer.training.runs.run import Run, note_scans, seen_scans
 from ichformer.workflows.cross_validate import CrossValidation, format_cross_validation, spread
 from ichformer.workflows.evaluate_run import UNUSUAL_NAME, USUAL_NAME, evaluate
-from ichformer.workflows.evaluate_table import FILES
 from ichformer.workflows.frozen import VALIDATION_NAME
 from ichformer.workflows.leave_one_site_out import leave_one_site_out
 from ichformer.workflows.train_run import train_and_freeze
@@ -51,19 +51,19 @@ def test_everything_is_written_with_what_the_run_and_the_scans_know(folder, tmp_
     evaluate(folder / "run", folder / "store", out, replicates=20)
     found = json.loads((out / "metrics.json").read_text())
     assert {path.name for path in out.iterdir()} == set(FILES)
-    table, index = read_predictions(out / "predictions.csv"), Store.open(folder / "store").index
+    table, index = read_predictions(out / "predictions.csv").rows, Store.open(folder / "store").index
     assert set(table["patient"]) == {f"phantom/{name}" for name in index.loc[index["split"] == "test", "patient"]}
     assert set(GROUP_COLUMNS) < set(table)
     scans = table[table["slice"] == ""]
     assert set(scans["group_thickness"]) == {"over 4 mm"}
     assert set(scans["group_sex"]) <= {"female", "male", ""}
     assert set(scans["group_familiarity"]) <= {USUAL_NAME, UNUSUAL_NAME}
-    assert not [warning for warning in found["warnings"] if "flatter" in warning]
+    assert not [warning for warning in found["warnings"] if "too good" in warning]
     # A mask is empty where and only where there is no bleed.
     pd.testing.assert_series_equal(scans["group_bleed_volume"] == "none", scans["any"] == 0, check_names=False)
     groups = {part["name"]: part["n"] for part in found["levels"][1]["subgroups"]["bleed_volume"]}
     assert groups == scans["group_bleed_volume"].value_counts().to_dict()
-    # Calibration was mended on the validation that the run kept.
+    # Recalibrations were fitted on the validation that the run kept.
     assert (folder / "run" / VALIDATION_NAME).exists()
     assert all(set(label["after"]) == {"temperature", "platt", "isotonic"} for label in found["calibration"])
     claim = (out / "claim.md").read_text()
@@ -91,7 +91,7 @@ def test_guessed_patients_are_said_everywhere_and_never_checked(folder, tmp_path
         assert "which was checked" not in text, name
     assert any(said in warning and "two splits" in warning for warning in summary.warnings)
     # The subgroups of the store's index are those of the page, before what the headers say.
-    table = read_predictions(out / "predictions.csv")
+    table = read_predictions(out / "predictions.csv").rows
     assert set(table["group_scanner"]) <= {"old", "new"}
     assert set(table["group_sex"]) == {"X"}
     assert "scanner" in summary.levels[1].subgroups
@@ -130,7 +130,7 @@ def test_a_run_says_truly_where_it_started_and_which_checkpoint_it_is(folder):
     facts = run_facts(replace(run, config=config, step=1500, facts={"pretrained": pretrained}), store, "test")
     assert facts.initialisation == "weights dinov2.safetensors, SHA-256 c0ffee, the rest random"
     assert facts.selection == (
-        'parameters of step 1500, the smallest loss on the split "val", looked at every 500 steps'
+        'parameters of step 1500, the smallest loss on the split "val", which was evaluated every 500 steps'
     )
 
 
@@ -210,7 +210,7 @@ def test_each_site_is_judged_by_a_run_that_never_saw_it(folder, tmp_path, capsys
     assert found["folders"] == {"tiny-a": "site-00", "tiny-b": "site-01"}
     of_site = store.index.groupby("site")["series"].agg(set)
     for site, name in found["folders"].items():
-        judged = read_predictions(out / name / "evaluation" / "predictions.csv")
+        judged = read_predictions(out / name / "evaluation" / "predictions.csv").rows
         assert set(judged["series"]) == of_site[site]
         assert not set(seen_scans(out / name / "run")["series"]) & of_site[site]
         alone = json.loads((out / name / "evaluation" / "metrics.json").read_text())["levels"][1]
@@ -232,7 +232,7 @@ def test_each_patient_is_judged_by_runs_that_never_saw_them(folder, tmp_path, ca
     assert found["folders"] == [f"fold-0{fold}/seed-{seed}" for fold in (0, 1) for seed in (3, 4)[:seeds]]
     judged = []
     for name in found["folders"]:
-        table = read_predictions(out / name / "evaluation" / "predictions.csv")
+        table = read_predictions(out / name / "evaluation" / "predictions.csv").rows
         assert not set(seen_scans(out / name / "run")["series"]) & set(table["series"])
         judged += sorted(set(table["series"]))
     assert sorted(judged) == sorted(seeds * store.index["series"].tolist())

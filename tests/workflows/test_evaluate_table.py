@@ -11,12 +11,14 @@ import pytest
 
 from ichformer.cli import main
 from ichformer.errors import InputError
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.files import write_predictions
 from ichformer.evaluation.thresholds import fix_thresholds, read_thresholds, write_thresholds
 from ichformer.reporting.evaluation.cards import TO_FILL, Facts, known
 from ichformer.reporting.evaluation.checklists import CLAIM, TRIPOD_AI
+from ichformer.reporting.evaluation.folder import FILES
 from ichformer.statistics.metrics import auroc
-from ichformer.workflows.evaluate_table import FILES, judge
+from ichformer.workflows.evaluate_table import evaluate
 from tests.evaluation.tables import prediction_table
 from tests.evaluation.test_subgroups import spread_out
 
@@ -56,11 +58,11 @@ def validation():
 
 @pytest.fixture(scope="module")
 def written(table, validation, tmp_path_factory):
-    out = tmp_path_factory.mktemp("judge") / "deep" / "out"
+    out = tmp_path_factory.mktemp("evaluation") / "deep" / "out"
     facts = Facts(name="our model", model="hybrid, 1 parameter", code="commit abc")
-    thresholds = fix_thresholds(validation)
-    summary = judge(
-        table, out, thresholds=thresholds, validation=validation, prevalence=0.1, facts=facts, replicates=50
+    thresholds = fix_thresholds(check_table(validation))
+    summary = evaluate(
+        table, out=out, thresholds=thresholds, calibrate_on=validation, prevalence=0.1, facts=facts, replicates=50
     )
     return out, summary
 
@@ -108,7 +110,7 @@ def test_the_page_shows_the_figures(written, table):
 
 def test_figures_of_few_positives_are_marked(table, tmp_path):
     rare = table.assign(epidural=np.where(table["patient"].isin(["ZQXtest1", "ZQXtest2"]), 1.0, 0.0))
-    summary = judge(rare, tmp_path / "out", replicates=10, labels=("epidural",))
+    summary = evaluate(rare, out=tmp_path / "out", replicates=10, labels=("epidural",))
     words = Parsed((tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")).words
     label = summary.levels[0].labels[0]
     assert sum(word.startswith(f"{label.auroc.value:.3f} (") and word.endswith("†") for word in words) >= 1
@@ -129,7 +131,7 @@ def test_hostile_names_stay_text_everywhere(table, tmp_path):
     hostile["site"] = np.where(hostile["site"] == "site 1", HOSTILE, "日本 $x_1$")
     hostile[f"group_{HOSTILE}"] = np.where(hostile["patient"] < "ZQXtest3", HOSTILE, "b")
     out = tmp_path / "out"
-    judge(hostile, out, labels=(HOSTILE, "epidural"), facts=Facts(name=HOSTILE, data=HOSTILE), replicates=10)
+    evaluate(hostile, out=out, labels=(HOSTILE, "epidural"), facts=Facts(name=HOSTILE, data=HOSTILE), replicates=10)
     page = Parsed((out / "evaluation.html").read_text(encoding="utf-8"))
     assert not {tag for tag, _ in page.elements} & MAY_RUN_OR_LOAD
     assert all(attrs["src"].startswith("data:") for tag, attrs in page.elements if tag == "img")
@@ -170,13 +172,13 @@ def test_the_check_lists_are_whole_and_filled_with_what_is_known(written):
 
 def test_nothing_is_written_where_the_table_is_faulty(table, validation, tmp_path):
     with pytest.raises(InputError, match="score 2"):
-        judge(table.assign(score_any=2.0), tmp_path / "out")
+        evaluate(table.assign(score_any=2.0), out=tmp_path / "out")
     with pytest.raises(InputError, match="60 patients are in both"):
-        judge(table, tmp_path / "out", validation=table.assign(split="val"))
+        evaluate(table, out=tmp_path / "out", calibrate_on=table.assign(split="val"))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot be written"):
-        judge(table, tmp_path / "file", replicates=2, labels=("any",))
+        evaluate(table, out=tmp_path / "file", replicates=2, labels=("any",))
 
 
 # The command line.
@@ -188,7 +190,7 @@ def files(table, validation, tmp_path):
     write_predictions(table, tmp_path / "model.csv")
     write_predictions(table.assign(score_any=1 - table["score_any"]), tmp_path / "worse.csv")
     write_predictions(validation, tmp_path / "val.csv")
-    write_thresholds(fix_thresholds(validation), tmp_path / "thresholds.json")
+    write_thresholds(fix_thresholds(check_table(validation)), tmp_path / "thresholds.json")
     return tmp_path
 
 
@@ -246,7 +248,7 @@ def test_bad_use_is_one_line(capsys, files):
     assert "cannot be read" in refused(capsys, "evaluate", "--predictions", ".")
     assert "in both tables" in refused(capsys, "evaluate", "--predictions", model, "--calibrate-on", model)
     assert "needs two models" in refused(capsys, "compare", model)
-    assert "rows are only in model" in refused(capsys, "compare", model, val)
+    assert "its rows are not those in model" in refused(capsys, "compare", model, val)
     assert "stands there twice" in refused(capsys, "compare", model, model)
     assert "1 for 2 tables" in refused(capsys, "compare", model, val, "--thresholds", files / "thresholds.json")
     assert sorted(path.name for path in files.iterdir()) == ["model.csv", "thresholds.json", "val.csv", "worse.csv"]

@@ -1,1 +1,1 @@
-"""The table of predictions: what it holds, how it is checked, read and written."""
+"""The table of predictions: its columns, its checks, and how it is read and written."""

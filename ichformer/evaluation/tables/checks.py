@@ -1,4 +1,4 @@
-"""What a table of predictions must be: everything that would lead to a wrong figure is refused."""
+"""The checks of a table of predictions: everything that would lead to a wrong figure is refused."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ from ichformer.evaluation.tables.table import (
 )
 
 MAX_TEXT_CHARS = 4096
-"""Of an id, a site, a group or a reason: as many as a path may have."""
+"""The longest id, site, group or reason: as many characters as a path may have."""
 
 MAX_WEIGHT_RATIO = 1e9
-"""Of the largest weight of a level to the smallest above 0: sums of weights further apart lose the small ones."""
+"""The largest weight of a level over the smallest above 0. Sums of weights further apart lose the small ones."""
 
 
 def check_columns(names: Sequence[str], needed: Sequence[str], *, where: object) -> None:
-    """InputError where one of the columns of a table is missing, or has the name of another."""
+    """InputError where one of the columns of a table is missing, or two have the same name."""
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(
             f"names a column twice: {one_line(twice[0])!r}", where=where, mend="give every column its own name"
@@ -42,18 +42,18 @@ def check_columns(names: Sequence[str], needed: Sequence[str], *, where: object)
     there = set(names)
     if missing := [name for name in needed if name not in there]:
         raise InputError(
-            f"no column {', '.join(missing)}",
+            f"no column {', '.join(map(one_line, missing))}",
             where=where,
-            mend=f"add it, or name fewer labels; found {', '.join(names[:50]) or 'none'}",
+            mend=f"add it, or name fewer labels; found {', '.join(map(one_line, names[:50])) or 'none'}",
         )
 
 
-def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, where: object = "predictions") -> None:
-    """Refuse a table that would lead to a wrong figure.
+def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...], where: object) -> None:
+    """Refuse a table that would lead to a wrong figure. ``checked.check_table`` calls this, once for each table.
 
     Args:
       table: one row a slice or scan, with the columns that ``columns(labels)`` names.
-      labels: the labels to judge; other people's models may have fewer than six.
+      labels: the labels to evaluate; other people's models may have fewer or others than the six.
       where: what to call the table in the error.
 
     Raises:
@@ -66,10 +66,7 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
         longer than ``MAX_TEXT_CHARS``.
     """
     targets = target_names(table, labels)
-    if not (labels or targets) or len(set(labels)) < len(labels):
-        raise InputError(f"found {' '.join(labels) or 'none'}", where="labels", mend="name one or more, each once")
-    if reserved := set(labels) & {*ID_COLUMNS, WEIGHT, NOT_SCORED}:
-        raise InputError("means something else", where=f"label {min(reserved)}", mend="give the label another name")
+    check_labels(labels, targets)
     check_columns(list(table), columns(labels), where=where)
     if table.empty:
         raise InputError("no rows", where=where, mend="give at least one scan or slice")
@@ -94,7 +91,7 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
     _check_not_scored(table, labels, where)
     _check_any(table, labels, where)
     if WEIGHT in table:
-        _check_weights(table, where)
+        check_weights(table, where=where)
     for name in groups:
         if table[name].nunique() > MAX_GROUPS:
             raise InputError(
@@ -109,6 +106,14 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, 
             raise InputError(
                 f"two values for {_name(table, several)}", where=f"{where}, column {one_line(name)}", mend="give one"
             )
+
+
+def check_labels(labels: tuple[str, ...], targets: tuple[str, ...] = ()) -> None:
+    """InputError for no label and no target, a label named twice, or one whose name is that of another column."""
+    if not (labels or targets) or len(set(labels)) < len(labels):
+        raise InputError(f"found {' '.join(labels) or 'none'}", where="labels", mend="name one or more, each once")
+    if reserved := set(labels) & {*ID_COLUMNS, WEIGHT, NOT_SCORED}:
+        raise InputError("means something else", where=f"label {min(reserved)}", mend="give the label another name")
 
 
 def _check_spelling(table: pd.DataFrame, where: object) -> None:
@@ -184,7 +189,8 @@ def _check_any(table: pd.DataFrame, labels: tuple[str, ...], where: object) -> N
         )
 
 
-def _check_weights(table: pd.DataFrame, where: object) -> None:
+def check_weights(table: pd.DataFrame, *, where: object) -> None:
+    """InputError where weights are no numbers from 0, are all 0 on a level, or differ too much to be added."""
     column = f"{where}, column {WEIGHT}"
     if not pd.api.types.is_numeric_dtype(table[WEIGHT]):
         raise InputError("holds something else than numbers", where=column, mend="give numbers")
@@ -222,7 +228,7 @@ def _check_rows(table: pd.DataFrame, where: object) -> None:
         raise InputError(
             f"two rows for {_name(table, twice)}, {np.sum(twice)} such in all",
             where=where,
-            mend="keep one row for each patient, study, series and slice",
+            mend="keep one row for each patient, study, series and slice, or add the columns that tell them apart",
         )
     splits = table[["patient", "split"]].drop_duplicates()
     shared = splits[splits.duplicated("patient", keep=False)]

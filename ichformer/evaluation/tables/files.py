@@ -3,31 +3,37 @@
 import os
 import pathlib
 import re
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from ichformer import LABELS
 from ichformer.cohorts.csv_text import line_of, read_numbers, read_text_table
 from ichformer.cohorts.index import group_columns
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.tables.checks import check_columns, check_predictions
+from ichformer.evaluation.tables.checked import check_table, choose_split, scored_labels
+from ichformer.evaluation.tables.checks import check_columns
 from ichformer.evaluation.tables.parquet import read_parquet
 from ichformer.evaluation.tables.table import (
     ID_COLUMNS,
     NOT_SCORED,
     WEIGHT,
+    CheckedTable,
+    needed_columns,
     predicted_column,
     score_column,
-    table_columns,
     target_names,
 )
 from ichformer.files.csv_fields import csv_bytes
 from ichformer.files.writing import write_bytes
 
+Source: TypeAlias = pd.DataFrame | CheckedTable | str | os.PathLike[str]
+"""A table of predictions as people give it: a DataFrame, or the path of a CSV or Parquet file."""
+
 _UNKNOWN = ["", "nan", "NaN", "NA"]
-"""How NumPy, pandas and R write what is not known."""
+"""How NumPy, pandas and R write a missing value."""
 
 _DECIMAL_COMMA = re.compile(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$")
 """A number as spreadsheets of many countries write it, in files that commas do not separate."""
@@ -35,7 +41,32 @@ _DECIMAL_COMMA = re.compile(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$")
 _NOT_ZERO = re.compile(r"^[^eE]*[1-9]")
 
 
-def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS) -> pd.DataFrame:
+def open_table(
+    source: Source,
+    *,
+    labels: str | Sequence[str] | None = None,
+    split: str | None = None,
+    where: object = "predictions",
+) -> CheckedTable:
+    """Check a table of predictions that is a DataFrame or a file, and choose the rows of a split.
+
+    Args:
+      source: a DataFrame (``check_table``), a table that was checked before, or a file (``read_predictions``).
+      labels: the label or labels to evaluate; all that have scores where None.
+      split: the split to evaluate; all rows where None.
+      where: what to call a DataFrame in an error; a file is called by its path.
+
+    Raises:
+      InputError: the table cannot be read, is faulty, or has no row of the split.
+    """
+    if labels is not None:
+        labels = (labels,) if isinstance(labels, str) else tuple(labels)
+    if isinstance(source, str | os.PathLike):
+        return choose_split(read_predictions(source, labels=labels), split, where=source)
+    return choose_split(check_table(source, labels=labels, where=where), split, where=where)
+
+
+def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] | None = None) -> CheckedTable:
     """Read and check a file of predictions: CSV (``read_text_table``), or Parquet (extra ``parquet``) by its name.
 
     Columns of ``ID_COLUMNS`` other than ``patient`` may be missing and are then empty; ``weight``, ``not_scored`` and
@@ -44,27 +75,29 @@ def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] = 
     it. Where semicolons or tabs separate the fields, numbers may have a decimal comma. Only plain decimal numbers are
     numbers (``csv_fields.is_number``).
 
+    Args:
+      path: the file.
+      labels: the labels to evaluate; all that have a column of scores where None.
+
     Raises:
-      InputError: the file cannot be read, or ``check_predictions`` objects.
+      InputError: the file cannot be read, or ``check_table`` objects.
     """
-    needed = ["patient", *labels, *map(score_column, labels)]
     if pathlib.Path(path).suffix == ".parquet":
-        table, decimal_comma = read_parquet(path, needed=needed, wanted={*ID_COLUMNS, WEIGHT, NOT_SCORED}), False
+        wanted = {*ID_COLUMNS, WEIGHT, NOT_SCORED}
+        table, decimal_comma = read_parquet(path, labels=labels, wanted=wanted), False
     else:
         read = read_text_table(pathlib.Path(path))
         table, decimal_comma = read.rows, read.separator != ","
     table = table.rename(columns=str.strip)
-    check_columns(list(table), needed, where=path)
+    labels = scored_labels(list(table), where=path) if labels is None else labels
+    check_columns(list(table), needed_columns(labels), where=path)
     table = table.apply(lambda column: column.str.strip())
     targets = target_names(table, labels)
     numeric = [*labels, *map(score_column, labels), *targets, *map(predicted_column, targets), WEIGHT]
-    absent = [name for name in ID_COLUMNS if name not in table]
     numbers = {name: _numbers(table, name, path, decimal_comma=decimal_comma) for name in numeric if name in table}
     names = [name for name in (*ID_COLUMNS, NOT_SCORED, *group_columns(table)) if name in table]
     named = {name: table[name].mask(table[name].isin(_UNKNOWN), "") for name in names}
-    table = table.assign(**dict.fromkeys(absent, ""), **named, **numbers)
-    check_predictions(table, labels=labels, where=path)
-    return table[table_columns(table, labels)].reset_index(drop=True)
+    return check_table(pd.DataFrame({**named, **numbers}, index=table.index), labels=labels, where=path)
 
 
 def _numbers(table: pd.DataFrame, name: str, path: object, *, decimal_comma: bool) -> Float64[np.ndarray, " n"]:
@@ -88,15 +121,14 @@ def _numbers(table: pd.DataFrame, name: str, path: object, *, decimal_comma: boo
 
 
 def write_predictions(
-    table: pd.DataFrame, path: str | os.PathLike[str], *, labels: tuple[str, ...] = LABELS
+    table: pd.DataFrame | CheckedTable, path: str | os.PathLike[str], *, labels: tuple[str, ...] | None = None
 ) -> pathlib.Path:
-    """Check ``table`` and write it as CSV, whole or not at all; reading it back gives the same bits."""
+    """Check a table and write it as CSV, whole or not at all. Reading it back gives the same bits."""
     path = pathlib.Path(path)
-    write_bytes(predictions_csv(table, labels=labels), path)
+    write_bytes(predictions_csv(check_table(table, labels=labels)), path)
     return path
 
 
-def predictions_csv(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS) -> bytes:
-    """What ``write_predictions`` writes: the checked table as CSV (``csv_fields.csv_bytes``)."""
-    check_predictions(table, labels=labels)
-    return csv_bytes({name: table[name].tolist() for name in table_columns(table, labels)})
+def predictions_csv(table: CheckedTable) -> bytes:
+    """A table as CSV, with plain fields only (``csv_fields.csv_bytes``)."""
+    return csv_bytes({str(name): table.rows[name].tolist() for name in table.rows})

@@ -1,15 +1,14 @@
-"""What a table of predictions has no score for, and why: it is counted, said and in no figure."""
+"""The rows of a table that have no score, counted by their reasons. They are in no figure."""
 
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Shaped
 
-from ichformer import LABELS
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.tables.table import (
+    CheckedTable,
     LevelName,
     output_columns,
     reasons_of,
@@ -18,7 +17,7 @@ from ichformer.evaluation.tables.table import (
 )
 
 MAX_REASONS = 20
-"""Of more reasons than this the rarest are counted as one."""
+"""Where there are more reasons than this, the rarest are counted as one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,20 +41,20 @@ class NotScored:
     n_level: int
 
     def __str__(self) -> str:
-        of = f"{self.level} {self.label}" if self.label else f"{self.level} level"
+        of = f"{self.level.capitalize()} level" + (f", {self.label}" if self.label else "")
         if self.n == self.n_level:
             return f"{of}: not scored. {self.reason}"
-        said = f"{of}: {self.n} of {self.n_level} {self.level}s were not scored and are in no figure"
-        return f"{said}, {self.n_positive} positive ones among them. {self.reason}"
+        said = f"{of}: {self.n} of {self.n_level} {self.level}s were not scored and are in no figure."
+        return f"{said} {self.n_positive} of them are positive. {self.reason}"
 
 
-def not_scored(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS) -> tuple[NotScored, ...]:
-    """What has no score in a checked table, and why: by level, then whole rows before single labels."""
-    found = []
-    for name, rows in rows_of_levels(table, labels)[0].items():
+def not_scored(table: CheckedTable) -> tuple[NotScored, ...]:
+    """Count the rows without a score by level, label and reason. Rows without any score come first."""
+    found, labels = [], table.labels
+    for name, rows in rows_of_levels(table)[0].items():
         missing, reasons = rows[score_columns(labels)].isna().to_numpy(), reasons_of(rows)
         truth = rows[list(labels)].to_numpy()
-        whole = rows[output_columns(table, labels)].isna().to_numpy().all(1)
+        whole = rows[output_columns(table.rows, labels)].isna().to_numpy().all(1)
         columns = {"": (whole, (truth == 1).any(1))}
         columns |= {label: (missing[:, i] & ~whole, truth[:, i] == 1) for i, label in enumerate(labels)}
         for label, (lacks, positive) in columns.items():
@@ -69,7 +68,7 @@ def not_scored(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS) -> tupl
 
 
 def _shown_reasons(reasons: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
-    """The reason of each row, the most frequent ones as they are, all others as one."""
+    """The reason of each row: the most frequent reasons as they are, all others as one."""
     counts = Counter(reasons.tolist())
     if len(counts) <= MAX_REASONS:
         return reasons
@@ -78,8 +77,8 @@ def _shown_reasons(reasons: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"
     return np.array([reason if reason in own else other for reason in reasons], object)
 
 
-def check_scored(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, where: object = "predictions") -> None:
-    """InputError where a checked table has no score at all: there is nothing to judge."""
-    if table[output_columns(table, labels)].isna().to_numpy().all():
-        reasons = "; ".join(map(one_line, dict.fromkeys(_shown_reasons(reasons_of(table)))))
-        raise InputError(f"not one row was scored ({reasons})", where=where, mend="judge scans that the model can read")
+def check_scored(table: CheckedTable, *, where: object = "predictions") -> None:
+    """InputError where a table has no score at all."""
+    if table.rows[output_columns(table.rows, table.labels)].isna().to_numpy().all():
+        reasons = "; ".join(map(one_line, dict.fromkeys(_shown_reasons(reasons_of(table.rows)))))
+        raise InputError(f"not one row was scored ({reasons})", where=where, mend="give scans that the model can read")

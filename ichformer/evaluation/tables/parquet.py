@@ -1,7 +1,7 @@
-"""A Parquet file as a table of text, so that what follows is the same as for CSV."""
+"""Read a Parquet file as a table of text, so that it is checked as a CSV file is."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -9,26 +9,30 @@ import pandas as pd
 from ichformer.cohorts.csv_text import MAX_BYTES, MAX_FIELD_CHARS, check_size
 from ichformer.cohorts.index import GROUP_PREFIX
 from ichformer.errors import InputError, one_line
+from ichformer.evaluation.tables.checked import scored_labels
 from ichformer.evaluation.tables.checks import check_columns
+from ichformer.evaluation.tables.table import needed_columns
 
 _ROWS_AT_ONCE = 2**16
 
 
-def read_parquet(path: str | os.PathLike[str], *, needed: Sequence[str], wanted: Collection[str]) -> pd.DataFrame:
-    """The wanted columns of a Parquet file and those of subgroups, every value as text, "" where there is none.
+def read_parquet(
+    path: str | os.PathLike[str], *, labels: tuple[str, ...] | None, wanted: Collection[str]
+) -> pd.DataFrame:
+    """Read the columns of labels, scores and subgroups of a Parquet file: every value as text, "" where it is missing.
 
     Other columns are not read, whatever they hold. What a file says of its size is checked before anything is unpacked,
     and what comes out is counted: a few bytes may stand for a long text in a million rows.
 
     Args:
       path: the file.
-      needed: names of columns that have to be there, blanks around them aside.
-      wanted: names of others.
+      labels: the labels to read; all that have a column of scores where None.
+      wanted: names of further columns, which may be missing.
 
     Raises:
       InputError: pyarrow is missing, the file is no Parquet or damaged, a column is missing or there twice, a column
-        that is read holds lists or structures, or it
-        is too large (``csv_text.MAX_BYTES``, ``MAX_FIELDS``, ``MAX_FIELD_CHARS``).
+        that is read holds lists or structures, or it is too large
+        (``csv_text.MAX_BYTES``, ``MAX_FIELDS``, ``MAX_FIELD_CHARS``).
     """
     try:
         import pyarrow.parquet
@@ -39,7 +43,9 @@ def read_parquet(path: str | os.PathLike[str], *, needed: Sequence[str], wanted:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             every = file.schema_arrow.names
-            check_columns([name.strip() for name in every], needed, where=path)
+            stripped = [name.strip() for name in every]
+            needed = needed_columns(scored_labels(stripped, where=path) if labels is None else labels)
+            check_columns(stripped, needed, where=path)
             names = [name for name in every if _is_wanted(name, {*needed, *wanted})]
             _check(file, names, path)
         found: dict[str, list[str]] = {name: [] for name in names}

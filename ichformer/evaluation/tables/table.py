@@ -1,10 +1,10 @@
-"""The table of predictions: what any model, ours or anybody's, is judged from.
+"""The table of predictions, from which a model of any library is evaluated, and its rows as arrays.
 
-One row a slice, and one row a scan with an empty ``slice``. Where no scan rows are there, a scan's label and score are
-the maximum over its slices. A column ``weight`` says how much a row counts. Columns named ``group_...`` (``group_sex``,
-``group_age``) sort the scans into subgroups. A column ``not_scored`` says why scores of a row are missing: a scan in
-which no brain was found has a reason in place of scores, and is in no figure. A column ``pred_volume_ml`` holds
-predictions of the quantity in the column ``volume_ml``, a regression target.
+It has one row for each slice, and one row for each scan, whose ``slice`` is empty. Where there are no scan rows, a
+scan's label and score are the maximum over its slices. A column ``weight`` says how much a row counts. Columns named
+``group_...`` (``group_sex``, ``group_age``) sort the scans into subgroups. A column ``not_scored`` says why a row has
+no score: a scan in which no brain was found has a reason in place of scores, and is in no figure. A column
+``pred_volume_ml`` holds predictions of the quantity in the column ``volume_ml``, a regression target.
 """
 
 from collections.abc import Mapping
@@ -23,27 +23,66 @@ ID_COLUMNS = ("patient", "study", "series", "slice", "site", "split")
 """Columns of text. ``slice`` is empty in rows that are about a whole scan; only ``patient`` may never be empty."""
 
 WEIGHT = "weight"
-"""A column of numbers from 0, such as one over the chance that the row was sampled; without it all rows count the same.
-Only ratios matter: every figure stays as it is where all weights are doubled."""
+"""A column of numbers from 0, such as one over the chance that the row was sampled. Without it all rows count the same.
+Only ratios of weights matter: every figure stays the same where all weights are doubled."""
 
 NOT_SCORED = "not_scored"
 """A column of text: why a row has no score for some or all labels, "" where it has every score."""
 
 PREDICTED_PREFIX = "pred_"
-"""Of the names of columns with predicted quantities."""
+"""The name of a column of predicted quantities begins with it, the name of the target follows."""
+
+SCORE_PREFIX = "score_"
+"""The name of a column of scores begins with it, the name of the label follows."""
 
 ROW_ID = ["patient", "study", "series", "slice"]
-"""The columns that tell the rows apart."""
+"""The columns that identify a row."""
 
 SCAN_ID = ROW_ID[:-1]
-"""Those that tell the scans apart."""
+"""The columns that identify a scan."""
 
 LevelName = Literal["slice", "scan"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class CheckedTable:
+    """A table of predictions that was checked once (``checked.check_table``), so that nobody checks it again.
+
+    Attributes:
+      rows: one row a slice or scan, with the columns that ``table_columns`` names and no others.
+      labels: the labels to evaluate, each with a column of labels and a column of scores.
+    """
+
+    rows: pd.DataFrame
+    labels: tuple[str, ...]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The regression targets that the rows have predictions of."""
+        return target_names(self.rows, self.labels)
+
+    @property
+    def patients(self) -> set[str]:
+        """The patients that the rows belong to."""
+        return set(self.rows["patient"])
+
+
+def only_split(table: CheckedTable, *, where: object = "predictions") -> str:
+    """The split that all rows of a table belong to, "" where it names none.
+
+    Raises:
+      InputError: there are several; one figure over them would mean nothing.
+    """
+    names = sorted(table.rows["split"].unique())
+    if len(names) > 1:
+        found = ", ".join(map(one_line, names))
+        raise InputError(f"rows of the splits {found}", where=where, mend="choose the rows of one")
+    return str(names[0])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Level:
-    """The rows of one level as arrays; rows without any score are left out.
+    """The rows of one level as arrays. Rows without any score are left out.
 
     Attributes:
       name: "slice" or "scan".
@@ -67,18 +106,23 @@ class Level:
 
     @property
     def weighted(self) -> bool:
-        """Whether rows count differently."""
+        """Whether rows have different weights."""
         return bool((self.weights != self.weights[0]).any())
 
 
 def score_column(label: str) -> str:
     """Name of the column with the scores of ``label``."""
-    return f"score_{label}"
+    return f"{SCORE_PREFIX}{label}"
 
 
 def score_columns(labels: tuple[str, ...] = LABELS) -> list[str]:
     """Names of the columns with scores, in the order of ``labels``."""
     return [score_column(label) for label in labels]
+
+
+def needed_columns(labels: tuple[str, ...]) -> list[str]:
+    """The columns without which a table cannot be evaluated."""
+    return ["patient", *labels, *score_columns(labels)]
 
 
 def predicted_column(target: str) -> str:
@@ -102,21 +146,10 @@ def columns(labels: tuple[str, ...] = LABELS) -> list[str]:
 
 
 def table_columns(table: pd.DataFrame, labels: tuple[str, ...] = LABELS) -> list[str]:
-    """The columns of a table that count, in order."""
+    """The columns of a table that an evaluation uses, in order."""
     optional = [name for name in (WEIGHT, NOT_SCORED) if name in table]
     targets = target_names(table, labels)
     return [*columns(labels), *targets, *map(predicted_column, targets), *optional, *group_columns(table)]
-
-
-def choose_split(table: pd.DataFrame, split: str | None, *, where: object) -> pd.DataFrame:
-    """The rows of a split; all rows where None is named. InputError where there are none."""
-    if split is None:
-        return table
-    rows = table[table["split"] == split]
-    if rows.empty:
-        found = ", ".join(sorted(map(one_line, set(table["split"]))))
-        raise InputError(f"no row of the split {split!r}", where=where, mend=f"it has: {found or '(unnamed)'}")
-    return rows.reset_index(drop=True)
 
 
 def reasons_of(table: pd.DataFrame) -> Shaped[np.ndarray, " n"]:
@@ -124,22 +157,25 @@ def reasons_of(table: pd.DataFrame) -> Shaped[np.ndarray, " n"]:
     return table[NOT_SCORED].to_numpy(object) if NOT_SCORED in table else np.full(len(table), "", object)
 
 
-def levels(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS) -> tuple[Level, ...]:
-    """The slice level and the scan level of a checked table, each where it has a row with a score."""
-    rows_of, derived = rows_of_levels(table, labels)
-    scored = {name: rows[rows[score_columns(labels)].notna().any(axis=1)] for name, rows in rows_of.items()}
+def levels(table: CheckedTable) -> tuple[Level, ...]:
+    """The slice level and the scan level of a table, each where it has a row with a score."""
+    rows_of, derived = rows_of_levels(table)
+    names = score_columns(table.labels)
+    scored = {name: rows[rows[names].notna().any(axis=1)] for name, rows in rows_of.items()}
     return tuple(
-        _level(name, rows, labels, derived=derived and name == "scan") for name, rows in scored.items() if len(rows)
+        _level(name, rows, table.labels, derived=derived and name == "scan")
+        for name, rows in scored.items()
+        if len(rows)
     )
 
 
-def rows_of_levels(table: pd.DataFrame, labels: tuple[str, ...]) -> tuple[dict[LevelName, pd.DataFrame], bool]:
-    """The rows that count by level, and whether the scans were made as the maximum over slices."""
-    is_scan = table["slice"] == ""
-    slices, scans = table[~is_scan], table[is_scan]
+def rows_of_levels(table: CheckedTable) -> tuple[dict[LevelName, pd.DataFrame], bool]:
+    """The rows of each level, and whether the scans were made as the maximum over slices."""
+    is_scan = table.rows["slice"] == ""
+    slices, scans = table.rows[~is_scan], table.rows[is_scan]
     derived = scans.empty
     found: dict[LevelName, pd.DataFrame] = {} if slices.empty else {"slice": slices}
-    found["scan"] = _maximum(slices, labels) if derived else scans
+    found["scan"] = _maximum(slices, table.labels) if derived else scans
     # A row of no weight is no row: neither it nor its patient is counted.
     return {name: rows[rows[WEIGHT] > 0] if WEIGHT in rows else rows for name, rows in found.items()}, derived
 

@@ -1,1 +1,1 @@
-"""The page and the cards of an evaluation."""
+"""The page and the cards of an evaluation, and the folder that holds them."""

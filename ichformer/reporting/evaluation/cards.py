@@ -1,4 +1,4 @@
-"""A model card and check-lists for a paper, filled with what a run and its evaluation know; people fill the rest."""
+"""A model card and check-lists for a paper, filled with what is known from a run and its evaluation."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ from ichformer.evaluation.summary import UNKNOWN, figure
 from ichformer.reporting.evaluation.checklists import CLAIM, TRIPOD_AI, Item
 
 TO_FILL = "to be filled by the authors"
-"""Stands where only people know."""
+"""The text of an entry that only people can fill in."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known about a model and its data, in words; "" where nothing is.
+    """What is known about a model and its data, in words; "" where nothing is known.
 
     Attributes:
       name: of the model.
@@ -30,8 +30,8 @@ class Facts:
       initialisation: what it started from.
       selection: which of the parameters seen in training it has.
       ensemble: of what and how, or that there is none.
-      missing: what was done about slices that are missing.
-      imbalance: what was done about rare labels.
+      missing: how missing slices were handled.
+      imbalance: how rare labels were handled.
       software: versions.
       hardware: of the training.
       code: the commit.
@@ -55,12 +55,12 @@ class Facts:
     code: str = ""
 
     def named(self) -> dict[str, str]:
-        """What is known, by name."""
+        """The facts that are known, by name."""
         return {f.name.capitalize(): getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}
 
 
 def model_card(facts: Facts, summary: Summary) -> str:
-    """A model card in Markdown (after Mitchell et al., FAT* 2019), with this evaluation's figures."""
+    """Write a model card in Markdown (after Mitchell et al., FAT* 2019) with the figures of an evaluation."""
     known = facts.named()
     lines = [
         f"# Model card: {_cell(facts.name) or TO_FILL}",
@@ -81,7 +81,7 @@ def model_card(facts: Facts, summary: Summary) -> str:
         "## Intended use",
         "",
         "- Users and purpose: " + TO_FILL,
-        "- Out of scope: diagnosis, and any use on patients without a study that says what it is worth there",
+        "- Out of scope: diagnosis, and any use on patients without a study that shows its benefit there",
         "",
         "## Data",
         "",
@@ -106,16 +106,16 @@ def model_card(facts: Facts, summary: Summary) -> str:
 
 
 def claim(facts: Facts, summary: Summary) -> str:
-    """CLAIM 2024 and TRIPOD+AI as tables in Markdown, filled as far as the run knows."""
+    """Write CLAIM 2024 and TRIPOD+AI as tables in Markdown, filled with what is known."""
     found = known(facts, summary)
     lines = [
         "# Check-lists for a paper",
         "",
-        "The numbers are those of the check-lists, the titles are in our own words; what each item asks stands there:",
-        "CLAIM 2024 (Tejani et al., Radiology: Artificial Intelligence 2024;6(4):e240300, doi:10.1148/ryai.240300) and",
-        "TRIPOD+AI (Collins et al., BMJ 2024;385:e078378, doi:10.1136/bmj-2023-078378; D: of a study that develops a",
-        "model, E: of one that evaluates it, else of both). What is filled in comes from the run and its evaluation:",
-        "it is a start and may be less than an item asks. Check it.",
+        "The numbers are those of the check-lists. The titles are in our own words, so read what each item asks in the",
+        "originals: CLAIM 2024 (Tejani et al., Radiology: Artificial Intelligence 2024;6(4):e240300,",
+        "doi:10.1148/ryai.240300) and TRIPOD+AI (Collins et al., BMJ 2024;385:e078378, doi:10.1136/bmj-2023-078378).",
+        "D marks items for a study that develops a model, E for a study that evaluates one, and no letter for both.",
+        "What is filled in comes from the run and its evaluation. It may be less than an item asks, so check it.",
         "",
         "## CLAIM 2024",
         "",
@@ -129,7 +129,7 @@ def claim(facts: Facts, summary: Summary) -> str:
 
 
 def known(facts: Facts, summary: Summary) -> dict[str, str]:
-    """What the items can be filled with, by the name in ``Item.knows``; names that are missing are not known."""
+    """The texts that fill the items, by the name in ``Item.knows``. Names of unknown facts are missing."""
     scans = summary.levels[-1]
     labels = ", ".join(label.label for label in scans.labels)
     numbers = "; ".join(
@@ -154,7 +154,11 @@ def known(facts: Facts, summary: Summary) -> dict[str, str]:
         "metrics": (
             "AUROC, partial AUROC, average precision, weighted log loss (RSNA 2019), Brier score, slope, intercept and "
             "expected error of calibration, risk-coverage and decision curves"
-            + ("" if summary.thresholds_from is None else "; sensitivity, specificity, PPV, NPV at frozen thresholds")
+            + (
+                ""
+                if summary.thresholds_from is None
+                else "; sensitivity, specificity, PPV, NPV at thresholds that were chosen before"
+            )
         ),
         "uncertainty": (
             "95 % intervals over patients: DeLong clustered by patient (AUROC), Wilson with a design effect (shares), "
@@ -190,11 +194,11 @@ def _accuracy(level: LevelSummary) -> str:
 
 def _strata(level: LevelSummary) -> str:
     parts = ["site"] * bool(level.sites) + list(level.subgroups)
-    return f"Figures by {', '.join(parts)} in evaluation.html" if parts else ""
+    return f"Figures by {', '.join(parts)} are in evaluation.html" if parts else ""
 
 
 def _characteristics(summary: Summary) -> str:
-    """How many scans of the judged split are in each subgroup."""
+    """The number of scans of the evaluated split in each subgroup."""
     groups = summary.levels[-1].subgroups
     said = [
         f"{name}: {', '.join(f'{part.name or UNKNOWN} {part.n}' for part in parts)}" for name, parts in groups.items()
@@ -209,17 +213,19 @@ def _heterogeneity(level: LevelSummary) -> str:
 
 
 def _output(summary: Summary) -> str:
-    said = "A probability for each label"
-    return said if summary.thresholds_from is None else f"{said}; thresholds frozen on split {summary.thresholds_from}"
+    output = "A probability for each label"
+    if summary.thresholds_from is None:
+        return output
+    return f"{output}; thresholds were chosen on split {summary.thresholds_from or '(unnamed)'}"
 
 
 def _recalibration(summary: Summary) -> str:
-    ways = {way for label in summary.calibration for way in label.after}
-    return f"Calibration measured as it is and after {', '.join(sorted(ways))}, fitted on validation" if ways else ""
+    names = sorted({name for label in summary.calibration for name in label.after})
+    return f"Calibration was measured as given and after {', '.join(names)}, fitted on validation" if names else ""
 
 
 def _figures(level: LevelSummary) -> list[str]:
-    """Those without a threshold and, where there is one, sensitivity and specificity at the first rule."""
+    """The table of figures: those without a threshold, and sensitivity and specificity at the first rule."""
     header, rows = [level.level, "positive", "AUROC", "average precision"], []
     rules = [point.rule for point in level.labels[0].operating_points[:1]]
     header += [f"{rate} at {_cell(rule)}" for rule in rules for rate in ("sensitivity", "specificity")]
@@ -244,5 +250,5 @@ def _checklist(items: Sequence[Item], found: Mapping[str, str]) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """Foreign text that stays text in Markdown and in whatever renders it."""
+    """A text from outside, escaped so that it stays text in Markdown."""
     return re.sub(r"([\\`*_{}\[\]<>|#!~$&])", r"\\\1", one_line(text, max_chars=1500))

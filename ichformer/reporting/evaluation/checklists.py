@@ -1,8 +1,8 @@
-"""Check-lists for papers, each item by its number and a short title of our own: what a run can say for itself.
+"""Check-lists for papers: the number of each item, a short title of our own, and what a run can fill in.
 
 Sources: CLAIM 2024, Tejani et al., Radiology: Artificial Intelligence 2024;6(4):e240300, doi:10.1148/ryai.240300, 44
 items; TRIPOD+AI, Collins et al., BMJ 2024;385:e078378, doi:10.1136/bmj-2023-078378, 27 items in 52 parts. Numbers and
-subjects were held against both lists; the titles are ours and say less than the items ask, so look there.
+subjects were checked against both lists. The titles are ours and say less than the items ask.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Item:
-    """One item.
+    """One item of a check-list.
 
     Attributes:
       number: in the list.
       title: what it is about, in short.
-      knows: name of what a run may know of it (``cards.known``), "" where only people can.
-      study: "D" where TRIPOD+AI asks it only of a study that develops a model, "E" of one that evaluates it.
+      knows: name of the fact that fills it in (``cards.known``), "" where only people can.
+      study: "D" where TRIPOD+AI asks it only of a study that develops a model, "E" only of one that evaluates a model.
     """
 
     number: str

@@ -21,19 +21,19 @@ from ichformer.reporting.evaluation import page_tables as tables
 from ichformer.reporting.evaluation.plots import Plot, level_plots
 
 _HERE = Path(__file__).parent
-_FEW = f"† positives in fewer than {FEW_POSITIVES} patients: unreliable."
+_FEW = f"† marks figures that are unreliable, as fewer than {FEW_POSITIVES} patients are positive."
 _POOLED = (
-    "Sites are pooled as log odds of the AUROC, each with the error that its interval stands for: random effects, "
-    "REML, Hartung and Knapp's interval, I² from tau²."
+    "Sites are pooled as log odds of the AUROC, each with the standard error that follows from its interval. The model "
+    "has random effects (REML) and Hartung and Knapp's interval. I² is computed from tau²."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Section:
-    """What the page shows of one level."""
+    """What the page shows of one level, from top to bottom."""
 
     title: str
-    said: str
+    note: str
     headline: tables.Table
     points: Sequence[tables.Table] = ()
     plots: Sequence[Plot] = ()
@@ -43,16 +43,16 @@ class _Section:
 
 
 def render_page(summary: Summary, levels: Sequence[Level], *, title: str, facts: Mapping[str, str]) -> str:
-    """The page as text.
+    """Render the page of an evaluation as HTML.
 
-    Every foreign text (labels, sites, groups, facts) is made printable and escaped; no patient is named. A content
+    Every text from outside (labels, sites, groups, facts) is made printable and escaped. No patient is named. A content
     security policy forbids the page to load or to run anything.
 
     Args:
       summary: all figures.
       levels: the rows behind them, for the curves, in the summary's order.
       title: of the page.
-      facts: what is to be said about the model and its data, name -> value.
+      facts: what is known about the model and its data, by name.
     """
     return _render(
         title=title,
@@ -71,17 +71,21 @@ def render_page(summary: Summary, levels: Sequence[Level], *, title: str, facts:
 def render_sites_page(
     parts: Sequence[tuple[LevelName, Sequence[Stratum], Sequence[PooledAuroc]]], *, title: str
 ) -> str:
-    """The page of sites that were left out in turn: for each level the sites and the pooled AUROCs."""
+    """Render the page of a training that left out each site in turn: the sites and the pooled AUROC of each level."""
     sections = [
         _Section(
             title=f"{level.capitalize()}s",
-            said="Each site is judged by a run that was trained without it.",
+            note="Each site is evaluated with a run that was trained without it.",
             headline=tables.strata_table("By site", sites, opened=True),
             forests=tables.forests(sites, pooled),
         )
         for level, sites, pooled in parts
     ]
-    notes = [_POOLED, _FEW, "Sensitivity and specificity are at the first rule, each run at its own frozen threshold."]
+    notes = [
+        _POOLED,
+        _FEW,
+        "Sensitivity and specificity are at the thresholds of the first rule, which are those of each run.",
+    ]
     return _render(title=title, subtitle="", warnings=[], facts={}, levels=sections, targets=[], notes=notes)
 
 
@@ -108,11 +112,11 @@ def _section(level: Level, found: LevelSummary, summary: Summary, calibration: S
     first = {label.label: label.operating_points[0].threshold for label in found.labels if label.operating_points}
     strata = [tables.strata_table("By site", found.sites)] if found.sites else []
     strata += [tables.strata_table(f"By {one_line(name)}", parts) for name, parts in found.subgroups.items()]
-    said = f"{found.n} {found.level}s of {found.n_patients} patients"
-    said += ", made as the maximum over slices" if found.derived else ""
+    rows = f"{found.n} {found.level}s of {found.n_patients} patients"
+    rows += ", made as the maximum over slices" if found.derived else ""
     return _Section(
         title=f"{found.level.capitalize()}s",
-        said=f"{said}. Weighted log loss (RSNA 2019) {figure(found.weighted_log_loss, digits=4)}.",
+        note=f"{rows}. Weighted log loss (RSNA 2019) {figure(found.weighted_log_loss, digits=4)}.",
         headline=tables.headline(found),
         points=tables.point_tables(found, summary.prevalence),
         plots=level_plots(level, [label.label for label in found.labels], calibration, first),
@@ -124,35 +128,42 @@ def _section(level: Level, found: LevelSummary, summary: Summary, calibration: S
 
 def _notes(summary: Summary) -> list[str]:
     intervals = (
-        "Intervals are 95 % intervals over patients: DeLong's on the logit scale with rows clustered by patient for "
-        "the AUROC, Wilson's with a design effect for shares, MOVER from these for likelihood ratios and what follows "
-        "from them, the jackknife on the log scale for losses, the sandwich estimator for slope and intercept of the "
-        "calibration, a BCa bootstrap for all others. They are not corrected for the number of labels."
+        "Intervals are 95 % intervals over patients. Those of the AUROC are DeLong's on the logit scale, with rows "
+        "clustered by patient. Those of shares are Wilson's with a design effect. Those of likelihood ratios, and of "
+        "PPV and NPV at a prevalence, follow from these by MOVER. Those of losses are from the jackknife on the log "
+        "scale. Those of slope and intercept of the calibration are from the sandwich estimator. All others are from a "
+        "BCa bootstrap. Intervals are not corrected for the number of labels."
     )
     areas = (
-        f"The partial AUROC is up to a false positive rate of {MAX_FALSE_POSITIVE_RATE:g}, 0.5 for chance and 1 for "
-        "perfect. Micro figures take every pair of a row and a label as a row."
+        f"The partial AUROC is taken up to a false positive rate of {MAX_FALSE_POSITIVE_RATE:g}. It is 0.5 for chance "
+        "and 1 for perfect scores. Micro figures take every pair of a row and a label as a row."
     )
-    risk = "hands back what lies nearest to its threshold in log odds (to 0.5 where there is none)."
+    risk = (
+        "Risk and coverage: the model leaves the rows whose scores lie nearest to its threshold to a reader. Distances "
+        "are in log odds. The threshold is 0.5 where there is none."
+    )
     notes = [
         intervals,
         f"The bootstrap drew {summary.replicates} resamples of patients, seed {summary.seed}.",
         areas,
         _FEW,
-        f"Risk and coverage: the model {risk}",
-        "Calibration is drawn over bins of equal mass; the bars are intervals over patients.",
+        risk,
+        "Calibration is drawn over bins with equal numbers of rows. The bars are intervals over patients.",
         _POOLED,
     ]
     if summary.thresholds_from is None:
-        notes.append("No thresholds were given, so no sensitivity is reported: one chosen on these data would flatter.")
+        notes.append(
+            "No thresholds were given, so no sensitivity is reported. A threshold that is chosen on the data to "
+            "evaluate makes it too good."
+        )
     else:
-        notes.append(f"Thresholds were frozen on split {one_line(summary.thresholds_from) or '(unnamed)'}.")
+        notes.append(f"Thresholds were chosen on split {one_line(summary.thresholds_from) or '(unnamed)'}.")
     if summary.targets:
         notes.append(
-            "Errors of targets are absolute, in the unit of each. The bias is the mean of predicted less true values; "
-            "the limits of agreement are 1.96 standard deviations on either side of it (Bland and Altman 1986). Lin's "
+            "Errors of targets are absolute, in the unit of each. The bias is the mean of predicted less true values. "
+            "The limits of agreement are 1.96 standard deviations on either side of it (Bland and Altman 1986). Lin's "
             "CCC is the concordance correlation. Their intervals are from a BCa bootstrap."
         )
     if not any(label.after for label in summary.calibration):
-        notes.append("No predictions for validation were given, so the calibration is shown as it is only.")
+        notes.append("No predictions for validation were given, so there is no calibration after recalibration.")
     return notes

@@ -1,10 +1,10 @@
-"""The tables and forests of the page as plain text, cell by cell."""
+"""The tables and forest plots of the page, as plain text in cells."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ichformer.errors import one_line
-from ichformer.evaluation.recalibration import LabelCalibration
+from ichformer.evaluation.recalibration import AS_GIVEN, LabelCalibration
 from ichformer.evaluation.results import (
     Estimate,
     LabelSummary,
@@ -25,7 +25,7 @@ from ichformer.statistics.intervals import Interval
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A caption, names of the columns and rows of cells; the first cell of a row is its name."""
+    """A table: its caption, the names of its columns, and rows of cells, of which the first names the row."""
 
     caption: str
     header: Sequence[str]
@@ -35,12 +35,15 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class ForestRow:
-    """A site, the pooled mean or the prediction; places run from 0 to 100 along the axis, None where unknown."""
+    """One row of a forest plot: a site, the pooled mean or the prediction for a new site.
+
+    Places run from 0 to 100 along the axis; None where they are unknown.
+    """
 
     kind: str
     name: str
     positives: str
-    said: str
+    figure: str
     weight: str
     low: float | None
     value: float | None
@@ -50,16 +53,16 @@ class ForestRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Forest:
-    """The sites' AUROCs of one label."""
+    """The forest plot of one label: the AUROC of each site and the pooled AUROC."""
 
     label: str
     axis_low: str
     rows: Sequence[ForestRow]
-    said: str
+    note: str
 
 
 def headline(level: LevelSummary) -> Table:
-    """The figures without a threshold."""
+    """The table of the figures that need no threshold."""
     rows = [_headline_cells(label) for label in (*level.labels, level.micro)]
     macro = [
         *("macro mean", "", figure(level.macro_auroc), figure(level.macro_partial_auroc)),
@@ -87,7 +90,7 @@ def _headline_cells(label: LabelSummary) -> list[str]:
 
 
 def point_tables(level: LevelSummary, prevalence: float | None) -> list[Table]:
-    """One table a frozen rule, the first of them open."""
+    """One table for each rule of thresholds, of which the first is open."""
     header = ["label", "threshold", "sensitivity", "specificity", "PPV", "NPV", "F1", "MCC", "LR+", "LR-"]
     if prevalence is not None:
         header += [f"PPV at {prevalence:g}", f"NPV at {prevalence:g}"]
@@ -97,7 +100,9 @@ def point_tables(level: LevelSummary, prevalence: float | None) -> list[Table]:
         rows = [_point_cells(name, point, prevalence) for name, point in points]
         rows.append([*_mean_cells(mean), *[""] * (len(header) - 8)])
         rows.append(_point_cells("micro", level.micro.operating_points[i], prevalence))
-        tables.append(Table(caption=f"At {one_line(mean.rule)}", header=header, rows=rows, opened=i == 0))
+        tables.append(
+            Table(caption=f"At thresholds by the rule {one_line(mean.rule)}", header=header, rows=rows, opened=i == 0)
+        )
     return tables
 
 
@@ -116,12 +121,12 @@ def _mean_cells(mean: MeanPoint) -> list[str]:
 
 
 def calibration_table(found: Sequence[LabelCalibration]) -> Table:
-    """Calibration of each label, as it is and after each way."""
+    """The table of the calibration of each label, before and after each recalibration."""
     rows = []
     for label in found:
-        for way, calibration in {"as it is": label.before, **label.after}.items():
-            name = one_line(label.label) if way == "as it is" else ""
-            rows.append([name, way, *_calibration_cells(calibration)])
+        for scores, calibration in {AS_GIVEN: label.before, **label.after}.items():
+            name = one_line(label.label) if scores == AS_GIVEN else ""
+            rows.append([name, scores, *_calibration_cells(calibration)])
     header = ("label", "scores", "slope", "intercept", "ECE, equal mass", "ECE, equal width", "Brier", "log loss")
     return Table(caption="Calibration", header=header, rows=rows)
 
@@ -150,7 +155,7 @@ def target_tables(found: Sequence[TargetSummary]) -> list[Table]:
 
 
 def strata_table(caption: str, parts: Sequence[Stratum], *, opened: bool = False) -> Table:
-    """Sites or subgroups, label by label."""
+    """The table of sites or subgroups, label by label."""
     has_rates = any(label.sensitivity.value is not None for part in parts for label in part.labels)
     header = ["label", "", "positive", "patients", "AUROC", *["sensitivity", "specificity"] * has_rates]
     rows = []
@@ -171,7 +176,7 @@ def _of_stratum(label: StratumLabel, estimate: Estimate) -> str:
 
 
 def forests(sites: Sequence[Stratum], pooled: Sequence[PooledAuroc]) -> list[Forest]:
-    """A forest a label, where sites were pooled."""
+    """One forest plot for each label, where sites were pooled."""
     return [_forest(of_label, sites, i) for i, of_label in enumerate(pooled)]
 
 
@@ -189,24 +194,24 @@ def _forest(pooled: PooledAuroc, sites: Sequence[Stratum], column: int) -> Fores
         _forest_row("site", name, _of_stratum(label, label.auroc), label.auroc, place, pooled.weights.get(name), label)
         for name, label in labels.items()
     ]
-    said = f"{pooled.sites} sites pooled" if pooled.value is not None else "fewer than two sites can be pooled"
+    note = f"{pooled.sites} sites pooled" if pooled.value is not None else "Fewer than two sites can be pooled"
     if pooled.value is not None and pooled.i2 is not None and pooled.q_p_value is not None:
         mean = Estimate(value=pooled.value, interval=pooled.interval)
         rows.append(_forest_row("pooled", "pooled", figure(mean), mean, place))
-        said += f"; I² {100 * pooled.i2:.0f} %, tau² {pooled.tau2:.3f}, Q p = {pooled.q_p_value:.3f}"
+        note += f"; I² {100 * pooled.i2:.0f} %, tau² {pooled.tau2:.3f}, Q p = {pooled.q_p_value:.3f}"
     if pooled.prediction is not None:
         new = Estimate(value=pooled.value, interval=pooled.prediction)
         low, high = pooled.prediction.low, pooled.prediction.high
         rows.append(_forest_row("prediction", "a new site", f"{low:.3f}-{high:.3f}", new, place))
     if pooled.left_out:
-        said += f"; left out: {', '.join(map(one_line, pooled.left_out))}"
-    return Forest(label=one_line(pooled.label), axis_low=f"{axis_low:.1f}", rows=rows, said=said)
+        note += f"; left out: {', '.join(map(one_line, pooled.left_out))}"
+    return Forest(label=one_line(pooled.label), axis_low=f"{axis_low:.1f}", rows=rows, note=f"{note}.")
 
 
 def _forest_row(
     kind: str,
     name: str,
-    said: str,
+    figures: str,
     estimate: Estimate,
     place: Callable[[float], float],
     weight: float | None = None,
@@ -217,7 +222,7 @@ def _forest_row(
         kind=kind,
         name=one_line(name),
         positives="" if label is None else f"{label.n_positive}/{label.n}",
-        said=said,
+        figure=figures,
         weight="" if weight is None else f"{100 * weight:.0f} %",
         low=None if interval is None else max(0.0, place(interval.low)),
         value=None if estimate.value is None else max(0.0, place(estimate.value)),

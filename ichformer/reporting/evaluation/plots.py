@@ -1,4 +1,4 @@
-"""Plots of one level as SVG inside data URIs. They name labels and nothing else of a table."""
+"""Plots of one level as SVG images in data URIs. Of a table they name the labels only."""
 
 import base64
 import io
@@ -12,13 +12,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ichformer.errors import one_line
-from ichformer.evaluation.recalibration import LabelCalibration
+from ichformer.evaluation.recalibration import AS_GIVEN, LabelCalibration
 from ichformer.evaluation.tables.table import Level
 from ichformer.statistics.calibration import Calibration
 from ichformer.statistics.curves import Curve, decision_curve, pr_curve, risk_coverage, roc_curve
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")
-"""Okabe and Ito's, which people with a colour deficiency can tell apart."""
+"""The colours of Okabe and Ito, which people with a colour vision deficiency can tell apart."""
 
 _STYLE = {
     "font.size": 9,
@@ -33,12 +33,12 @@ _STYLE = {
     "text.parse_math": False,  # a dollar in a label is a dollar
 }
 _THRESHOLDS = np.arange(0.01, 0.6, 0.01)
-_WAYS = {"as it is": "#000000", "temperature": "#0072b2", "platt": "#d55e00", "isotonic": "#009e73"}
+_SCORES = {AS_GIVEN: "#000000", "temperature": "#0072b2", "platt": "#d55e00", "isotonic": "#009e73"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A picture with what it shows in words."""
+    """A picture, and a text that says what it shows."""
 
     title: str
     text: str
@@ -52,13 +52,13 @@ def level_plots(
     calibration: Sequence[LabelCalibration],
     thresholds: Mapping[str, float | None],
 ) -> list[Plot]:
-    """ROC, precision-recall, risk-coverage, calibration and decision curves of one level.
+    """Draw the ROC, precision-recall, risk-coverage, calibration and decision curves of one level.
 
     Args:
       level: the rows.
       labels: in the order of its columns.
       calibration: of this level's labels, in their order.
-      thresholds: frozen ones, from which the risk-coverage curve measures how sure a call is; 0.5 for other labels.
+      thresholds: by label. The risk-coverage curve measures the certainty of a call from them; 0.5 for other labels.
     """
     columns = [(truth, scores, level.weights) for truth, scores in zip(level.labels.T, level.scores.T, strict=True)]
     names = [one_line(label, max_chars=24) for label in labels]
@@ -72,7 +72,7 @@ def level_plots(
         _curves("Precision and recall", "recall", "precision", names, [pr_curve(*c) for c in columns]),
         _curves(
             "Risk and coverage",
-            "coverage: share that is not handed back",
+            "coverage: share that is not left to a reader",
             "risk: share of wrong calls",
             [f"{n}, AURC {r.aurc:.3f}" if r else n for n, r in zip(names, risks, strict=True)],
             [None if r is None else Curve(x=r.coverage, y=r.risk) for r in risks],
@@ -114,11 +114,11 @@ def _curves(
         axes.set_yticks([tick for tick in axes.get_yticks() if -0.001 < tick < 1.001])  # they are shares
         axes.legend(fontsize=8)
 
-    return _plot(title, f"{title}: {y} against {x}, one curve a label", draw, size=(3.8, 3.5), wide=False)
+    return _plot(title, f"{title}: {y} against {x}, one curve for each label", draw, size=(3.8, 3.5), wide=False)
 
 
 def _thin(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    """The points that can be told apart in print, first and last ones kept."""
+    """The points that differ at the resolution of a picture, with the first and the last."""
     rounded = np.round(np.column_stack([curve.x, curve.y]), 3)
     changed = np.any(np.diff(rounded, axis=0) != 0, axis=1)
     keep = np.concatenate([[True], changed])
@@ -145,16 +145,16 @@ def _small_multiples(
             figure.legend(handles, said, loc="outside upper right", ncols=len(said), fontsize=8)
 
     return _plot(
-        title, f"{title}: {y} against {x}, one picture a label", draw, size=(11.4, 0.5 + 2.5 * rows), wide=True
+        title, f"{title}: {y} against {x}, one picture for each label", draw, size=(11.4, 0.5 + 2.5 * rows), wide=True
     )
 
 
 def _draw_calibration(found: LabelCalibration) -> Callable[[Any], None]:
-    ways: dict[str, Calibration | None] = {"as it is": found.before, **found.after}
+    every: dict[str, Calibration | None] = {AS_GIVEN: found.before, **found.after}
 
     def draw(axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color="#8a929c", lw=0.8, ls=":")
-        for name, calibration in ways.items():
+        for name, calibration in every.items():
             bins = () if calibration is None else calibration.curve
             # Equal scores make bins of which several share their place.
             axes.plot(
@@ -163,7 +163,7 @@ def _draw_calibration(found: LabelCalibration) -> Callable[[Any], None]:
                 "o-",
                 ms=3,
                 lw=1.2,
-                color=_WAYS[name],
+                color=_SCORES[name],
                 label=name,
             )
         for b in found.before.curve:

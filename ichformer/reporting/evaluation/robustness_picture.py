@@ -9,9 +9,9 @@ from ichformer.evaluation.robustness import LevelRobustness, Robustness
 
 
 def draw_robustness(found: Robustness) -> bytes:
-    """A PNG: one panel a level, corruptions by severities, coloured by the AUROC that is lost, which stands in them.
+    """Draw the AUROC that is lost as a PNG, with one panel for each level and a cell for each corruption and severity.
 
-    White is no loss, red a loss, blue a gain; grey is not estimable. All panels have one scale.
+    White is no loss, red is a loss, blue is a gain and grey is not estimable. All panels have the same scale.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What a run knows about itself, in words for the page and the cards."""
+"""What is known about a run, in words for the page and the cards."""
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -23,22 +23,22 @@ _MISSING: dict[Missing, str] = {
 
 
 def run_facts(run: Trained, store: Store, split: str) -> Facts:
-    """The facts of a run, or of an ensemble and its members, that is judged on a split of a store."""
+    """The facts of a run, or of an ensemble and its members, that is evaluated on a split of a store."""
     parameters = sum(leaf.size for leaf in jax.tree.leaves(run.params))
-    judged = store.index[store.index["split"] == split]
-    origins = _some(set(judged["origin"]))
-    sites = _some(set(judged["site"]) - {""})
+    evaluated = store.index[store.index["split"] == split]
+    origins = _some(set(evaluated["origin"]))
+    sites = _some(set(evaluated["site"]) - {""})
     seen = seen_scans(run.path)
     trained = "" if seen is None else f"trained on {len(seen)} series of {count_patients(seen).n_patients} patients; "
-    patients = count_patients(judged)
+    patients = count_patients(evaluated)
     return Facts(
         name=run.name,
         model=f"{run.name}, {parameters:,} parameters",
         preprocessing=f"prepared with {_said(store.config)}; {_of_each(run, lambda m: m.config.objective.channels)}",
-        data=f"judged on scans of {origins}" + (f", sites {sites}" if sites else ""),
-        partitions=f"{trained}judged on {len(judged)} series of {patients.n_patients} patients (split {split})",
-        patients=f"judged scans: {patients.known_from()}",
-        disjoint="" if seen is None else same_nobody(seen, judged),
+        data=f"evaluated on scans of {origins}" + (f", sites {sites}" if sites else ""),
+        partitions=f"{trained}evaluated on {len(evaluated)} series of {patients.n_patients} patients (split {split})",
+        patients=f"evaluated scans: {patients.known_from()}",
+        disjoint="" if seen is None else same_nobody(seen, evaluated),
         training=_of_each(run, _training),
         initialisation=_of_each(run, _initialisation),
         # An ensemble may hold any of a run's checkpoints, or their mean.
@@ -61,13 +61,13 @@ def run_facts(run: Trained, store: Store, split: str) -> Facts:
 
 
 def _some(names: Collection[str]) -> str:
-    """Names in a row, the first twenty of many."""
+    """A list of names, cut after the first twenty."""
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(sorted(names)[:20]) + more
 
 
 def _of_each(run: Trained, said: Callable[[Run], str]) -> str:
-    """What is said of each member, once where it is the same."""
+    """The text about each member, once where it is the same for all."""
     return "; ".join(dict.fromkeys(filter(None, map(said, run.members))))
 
 
@@ -94,7 +94,7 @@ def _initialisation(run: Run) -> str:
 def _selection(run: Run) -> str:
     config = run.config
     kept = f"averaged parameters (decay {config.ema_decay:g})" if config.ema_decay else "parameters"
-    smallest = f', the smallest loss on the split "val", looked at every {config.evaluate_every} steps'
+    smallest = f', the smallest loss on the split "val", which was evaluated every {config.evaluate_every} steps'
     return f"{kept} of step {run.step}{smallest if config.evaluate_every else ''}"
 
 

@@ -1,4 +1,7 @@
-"""Two models on one level of a table, without the correction over labels. Differences are candidate minus reference."""
+"""Comparison of two models on one level of a table, before p values are corrected over the labels.
+
+All differences are candidate minus reference.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,10 +30,10 @@ Frozen = Mapping[str, Sequence[Threshold]]
 
 @dataclass(frozen=True, kw_only=True)
 class RateComparison:
-    """Sensitivities or specificities of two models, each at its own frozen threshold by the same rule.
+    """Sensitivities or specificities of two models, each at its own threshold, which was chosen by the same rule.
 
     Attributes:
-      rule: that fixed the thresholds.
+      rule: by which the thresholds were chosen.
       rate: "sensitivity" (among the positives) or "specificity" (among the negatives).
       reference, candidate: the rates.
       difference: with its bootstrap interval.
@@ -179,7 +182,7 @@ def _pairs(
         raise InputError(
             f"rules {rules[0]} and {rules[1]} for {one_line(label)}",
             where="thresholds",
-            mend="fix those of both models by the same rules",
+            mend="choose those of both models by the same rules",
         )
     truth, found = reference.labels[:, column], []
     for first, second in zip(*of_label, strict=True):
