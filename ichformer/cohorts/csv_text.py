@@ -1,4 +1,4 @@
-"""A table as people save it: its encoding, its separator, and the line of the file on which each row begins."""
+"""Reads a CSV table as people save it: any usual encoding and separator, with the line of each row."""
 
 import codecs
 import csv
@@ -59,7 +59,9 @@ class TextTable:
 
 
 def read_text_table(path: Path) -> TextTable:
-    """A table with a header, in UTF-8 or UTF-16, separated by commas, semicolons or tabs. Blank rows are skipped.
+    """Reads a table with a header, in UTF-8 or UTF-16, separated by commas, semicolons or tabs.
+
+    Blank rows are skipped and counted.
 
     The separator is the one that a first line "sep=;" names, or else that of the three that stands most often in the
     header, outside of quotes. Blanks around the names of columns do not belong to them.
@@ -138,7 +140,7 @@ class _Lines(Iterator[str]):
 
 
 def check_size(n_columns: int, n_rows: int, *, where: object) -> None:
-    """InputError for a table of more than ``MAX_COLUMNS`` or ``MAX_FIELDS``."""
+    """Raises InputError for a table of more than ``MAX_COLUMNS`` or ``MAX_FIELDS``."""
     if n_columns > MAX_COLUMNS:
         raise InputError(f"has {n_columns:,} columns, more than {MAX_COLUMNS:,}", where=where, mend=_SMALLER)
     if n_columns * n_rows > MAX_FIELDS:
@@ -159,13 +161,13 @@ def _read_fields(fields: list[str], where: str) -> list[str]:
 
 
 def read_numbers(texts: pd.Series) -> Float64[np.ndarray, " n"]:
-    """Fields as numbers, to the nearest double; NaN for all that is no plain decimal number (``is_number``)."""
+    """Converts fields to numbers, to the nearest double; NaN for all but plain decimal numbers (``is_number``)."""
     values = {text: float(text) if is_number(text.strip()) else np.nan for text in set(texts)}
     return np.array([values[text] for text in texts], np.float64) + 0.0  # there is no -0
 
 
 def line_of(table: pd.DataFrame, row: int) -> str:
-    """Where the row at this position stands, " line 7"; "" for a table that was not read by ``read_text_table``."""
+    """Returns the line of a row, as " line 7"; "" for a table that was not read by ``read_text_table``."""
     return f" line {table.index[row]}" if table.index.name == LINE else ""
 
 

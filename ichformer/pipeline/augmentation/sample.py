@@ -1,4 +1,4 @@
-"""A scan, or a run of its slices, on its way through the random changes: pixels and all that has to move with them."""
+"""The sample that random changes work on: pixels of a scan, or of some slices, and all that moves with them."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int16, UInt8
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """What a change takes and gives back; it never writes into the arrays it was given.
+    """Slices of a scan with their labels. A random change returns a new one and never writes into its arrays.
 
     Attributes:
       hu: [S,H,W].
