@@ -17,7 +17,6 @@ from ichformer.labels import MAX_TARGET, SIX, LabelSet
 
 SPLITS = ("train", "val", "test")
 PATH_COLUMNS = ("path", "slice_labels", "mask", "boxes")
-TEXT_COLUMNS = ("cohort", "site", "patient", "study", "series", "split", "origin")
 
 
 def index_columns(label_set: LabelSet = SIX) -> tuple[str, ...]:

@@ -173,7 +173,7 @@ class Store:
             )
         if not found.entries:
             raise InputError(
-                "the store holds no scan", where=path, mend="see rejects.csv, mend the input, prepare again"
+                "the store holds no scan", where=path, mend="see rejects.csv, correct the input, prepare again"
             )
         naming, labels = found.naming, list(found.label_set.columns)
         index = pd.DataFrame(found.entries)
