@@ -21,8 +21,8 @@ LINE = "line"
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-"""What an Excel workbook begins with: a ZIP archive (.xlsx) or an OLE file (.xls)."""
+_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+"""What ZIP archives begin with, Excel's .xlsx among them, and what Excel's older .xls begins with."""
 
 _SAID = re.compile(r"sep=([,;\t])\r?\n?")
 """The first line of files that Excel wrote, or reads, with a separator of its own."""
@@ -184,8 +184,9 @@ def _decoded(path: Path) -> str:
         raise InputError(f"cannot be read ({reason})", where=path, mend="name a CSV file") from None
     if len(data) > MAX_BYTES:
         raise InputError(f"holds more than {MAX_BYTES >> 20} MiB", where=path, mend=_SMALLER)
-    if data.startswith(_WORKBOOKS):
-        raise InputError("is an Excel workbook", where=path, mend='save it as "CSV UTF-8" in Excel, and name that file')
+    if data.startswith((_ZIP, _OLE)):
+        kind = "a ZIP archive" if data.startswith(_ZIP) and b"xl/" not in data else "an Excel workbook"
+        raise InputError(f"is {kind}, not a CSV table", where=path, mend='save the table as "CSV UTF-8" and name that')
     mark = next((mark for mark in _BYTE_ORDER_MARKS if data.startswith(mark)), b"")
     encoding = _BYTE_ORDER_MARKS.get(mark, "utf-8")
     try:
