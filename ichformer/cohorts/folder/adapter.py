@@ -74,8 +74,9 @@ def read_folder(
     """
     source, found = Path(source), _found(source)
     given = parse_columns(columns, label_set)
-    if given and labels is None:
-        raise InputError("goes with a CSV of labels", where="--columns", mend="name it with --labels")
+    asked = {"--columns": bool(given), "--label-names": label_set.names != SIX.names, "--targets": label_set.targets}
+    if labels is None and (alone := [option for option, value in asked.items() if value]):
+        raise InputError("goes with a CSV of labels", where=alone[0], mend="name it with --labels")
     scans = named_series(found)
     owners = find_owners(scans, source, patient_from)
     taken = Counter(path for scan in scans.values() for path in (*_paths(scan, source), *set(_short(scan, source))))
