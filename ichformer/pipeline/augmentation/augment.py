@@ -33,7 +33,7 @@ class Augmentation:
       drop_slices: chance of each slice to be missing.
       reverse_slices: chance that the slices come from top to bottom.
       cutout: largest side of a rectangle of air, as a part of the picture's side, at most 0.25. Where a mask shows that
-        it hides a bleed, the slice's positive labels and all its targets become unknown.
+        it hides a bleed, the slice's positive labels become unknown.
       mixup: both parameters of the beta distribution that a batch's share of mixing is drawn from.
 
     A scan of which a part is missing is positive only if a slice that is left is. Where labels or targets are known of
