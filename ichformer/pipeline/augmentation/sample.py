@@ -1,4 +1,4 @@
-"""The sample that random changes work on: pixels of a scan, or of some slices, and all that moves with them."""
+"""A scan, or a run of its slices, on its way through the random changes: pixels and all that has to move with them."""
 
 from dataclasses import dataclass
 
@@ -14,15 +14,15 @@ class Sample:
       hu: [S,H,W].
       spacing_mm: (z, y, x).
       slice_labels: [S,L] in the order of ``LabelSet.columns``, NaN where unknown.
+      num_targets: the last so many columns of ``slice_labels`` are targets, not labels.
       mask: [S,H,W], 0 for no bleed; None where there is none.
       boxes: one row a box: slice, top, left, bottom, right, label (its place in ``LABELS``); None where there are none.
         Edges are in pixels from the upper left corner of the picture, so that a box round all of it is 0, 0, H, W.
-      num_targets: the last so many columns of ``slice_labels`` are targets, not labels.
     """
 
     hu: Int16[np.ndarray, "s h w"]
     spacing_mm: tuple[float, float, float]
     slice_labels: Float32[np.ndarray, "s labels"]
+    num_targets: int = 0
     mask: UInt8[np.ndarray, "s h w"] | None = None
     boxes: Float32[np.ndarray, "n 6"] | None = None
-    num_targets: int = 0
