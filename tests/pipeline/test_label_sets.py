@@ -29,6 +29,7 @@ from ichformer.pipeline.store.card import write_card
 from ichformer.pipeline.store.index_file import read_store_index
 from ichformer.pipeline.store.records import Store, decode_record, encode_record
 from ichformer.pipeline.store.resplit import resplit
+from ichformer.privacy.scrub import scrub
 from tests.scan_labels import Given, store_of
 from tests.stores import prepare_here
 
@@ -172,6 +173,17 @@ def test_copies_and_corrupted_scans_keep_them(store, tmp_path):
     copy = resplit(store, store.index["split"].replace("val", "test"), tmp_path / "other")
     assert copy.label_set == OWN
     np.testing.assert_array_equal(corrupted(store, ("dose_noise", 1)).read(1).slice_labels[:, 2], [7.0] * 4)
+
+
+def test_a_scrubbed_copy_keeps_them(store, tmp_path):
+    scrub(store.path, tmp_path / "copy")
+    copied = Store.open(tmp_path / "copy")
+    assert copied.label_set == OWN
+    for name in OWN.columns:
+        assert sorted(copied.index[name].dropna()) == sorted(store.index[name].dropna())
+    found = [copied.read(row) for row in range(5)]
+    areas = sorted(value for scan in found for value in scan.slice_labels[:, 2] if not np.isnan(value))
+    assert areas == [0.0, 0.0, 2.5, 7.0, 7.0, 7.0, 7.0]
 
 
 def test_the_recipe_resamples_labels_and_targets(store):
