@@ -71,7 +71,7 @@ class Augmentation:
 
 
 def augment(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
-    """A changed copy in the plane and in its HU; all slices change alike, noise apart.
+    """Returns a copy that is changed in the plane and in its HU; all slices change alike, except for noise.
 
     What happens to the stack of slices is decided before they are read (``slabs.py``), and mixing takes a whole batch
     (``mixup.py``). A change that is switched off draws no number, but for the five that have always drawn theirs: so
