@@ -144,12 +144,18 @@ def test_what_is_known_is_counted(store):
     known = known_labels(store, "train", num_slices=4)
     assert list(known.counts) == ["bleed", "fracture"]
     assert (known.counts["bleed"].positive_slices, known.counts["bleed"].negative_slices) == (1, 7)
-    assert known.targets == {
-        "area_mm2": TargetCounts(known_scans=0, known_slices=7, lowest=0.0, median=7.0, highest=7.0),
-        "age_years": TargetCounts(known_scans=2, known_slices=0, lowest=6.0, median=35.0, highest=64.0),
-    }
-    nothing = known_labels(store, "val", num_slices=4).targets["area_mm2"]
-    assert nothing == TargetCounts(known_scans=0, known_slices=0, lowest=None, median=None, highest=None)
+    none = {"known_scans": 0, "known_slices": 0, "scan_mean": 0, "slice_mean": 0, "scan_spread": 0, "slice_spread": 0}
+    area, age = known.targets["area_mm2"], known.targets["age_years"]
+    values = np.array([0, 2.5, 0, 7, 7, 7, 7])
+    changed = {"known_slices": 7, "slice_mean": area.slice_mean, "slice_spread": area.slice_spread}
+    assert area == TargetCounts(**none | changed, lowest=0.0, median=7.0, highest=7.0)
+    assert (area.slice_mean, area.slice_spread) == pytest.approx((values.mean(), values.std()))
+    changed = {"known_scans": 2, "scan_mean": 35, "scan_spread": 29}
+    assert age == TargetCounts(**none | changed, lowest=6.0, median=35.0, highest=64.0)
+    of_val = known_labels(store, "val", num_slices=4).targets
+    nothing = of_val["area_mm2"]
+    assert nothing == TargetCounts(**none, lowest=None, median=None, highest=None)
+    assert (of_val["age_years"].scan_mean, of_val["age_years"].scan_spread) == (-1.5, 0)
     assert not nothing.is_known
     json.dumps(known.to_json(), allow_nan=False)
     lines = [line.split() for line in format_known_labels(known).splitlines()]
