@@ -174,9 +174,6 @@ def prepare(
     }
     if dataset != "folder" and (wrong := [name for name, value in of_folder.items() if value]):
         raise InputError("goes with --dataset folder only", where=wrong[0], mend="leave it out")
-    if (label_names or targets) and labels is None and example_labels is None:
-        where = "--label-names" if label_names else "--targets"
-        raise InputError("goes with a CSV of labels", where=where, mend="name it with --labels")
     label_set = LabelSet(names=label_names or SIX.names, targets=targets)
     if example_labels is not None:
         n_scans = write_example_labels(source, example_labels, label_set=label_set)

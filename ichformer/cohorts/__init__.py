@@ -1,1 +1,1 @@
-"""Public sets of head CT under one schema: where scans lie, what is known of them, how they are split. No JAX."""
+"""Public and private sets of head CT under one schema: paths, labels, patients and splits. No JAX."""

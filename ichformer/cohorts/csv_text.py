@@ -1,4 +1,4 @@
-"""A table as people save it: its encoding, its separator, and the line of the file on which each row begins."""
+"""Reads a CSV table as people save it: any usual encoding and separator, with the line of each row."""
 
 import codecs
 import csv
@@ -21,8 +21,8 @@ LINE = "line"
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-"""What an Excel workbook begins with: a ZIP archive (.xlsx) or an OLE file (.xls)."""
+_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+"""What ZIP archives begin with, Excel's .xlsx among them, and what Excel's older .xls begins with."""
 
 _SAID = re.compile(r"sep=([,;\t])\r?\n?")
 """The first line of files that Excel wrote, or reads, with a separator of its own."""
@@ -59,7 +59,9 @@ class TextTable:
 
 
 def read_text_table(path: Path) -> TextTable:
-    """A table with a header, in UTF-8 or UTF-16, separated by commas, semicolons or tabs. Blank rows are skipped.
+    """Reads a table with a header, in UTF-8 or UTF-16, separated by commas, semicolons or tabs.
+
+    Blank rows are skipped and counted.
 
     The separator is the one that a first line "sep=;" names, or else that of the three that stands most often in the
     header, outside of quotes. Blanks around the names of columns do not belong to them.
@@ -138,7 +140,7 @@ class _Lines(Iterator[str]):
 
 
 def check_size(n_columns: int, n_rows: int, *, where: object) -> None:
-    """InputError for a table of more than ``MAX_COLUMNS`` or ``MAX_FIELDS``."""
+    """Raises InputError for a table of more than ``MAX_COLUMNS`` or ``MAX_FIELDS``."""
     if n_columns > MAX_COLUMNS:
         raise InputError(f"has {n_columns:,} columns, more than {MAX_COLUMNS:,}", where=where, mend=_SMALLER)
     if n_columns * n_rows > MAX_FIELDS:
@@ -159,13 +161,13 @@ def _read_fields(fields: list[str], where: str) -> list[str]:
 
 
 def read_numbers(texts: pd.Series) -> Float64[np.ndarray, " n"]:
-    """Fields as numbers, to the nearest double; NaN for all that is no plain decimal number (``is_number``)."""
+    """Converts fields to numbers, to the nearest double; NaN for all but plain decimal numbers (``is_number``)."""
     values = {text: float(text) if is_number(text.strip()) else np.nan for text in set(texts)}
     return np.array([values[text] for text in texts], np.float64) + 0.0  # there is no -0
 
 
 def line_of(table: pd.DataFrame, row: int) -> str:
-    """Where the row at this position stands, " line 7"; "" for a table that was not read by ``read_text_table``."""
+    """Returns the line of a row, as " line 7"; "" for a table that was not read by ``read_text_table``."""
     return f" line {table.index[row]}" if table.index.name == LINE else ""
 
 
@@ -182,8 +184,9 @@ def _decoded(path: Path) -> str:
         raise InputError(f"cannot be read ({reason})", where=path, mend="name a CSV file") from None
     if len(data) > MAX_BYTES:
         raise InputError(f"holds more than {MAX_BYTES >> 20} MiB", where=path, mend=_SMALLER)
-    if data.startswith(_WORKBOOKS):
-        raise InputError("is an Excel workbook", where=path, mend='save it as "CSV UTF-8" in Excel, and name that file')
+    if data.startswith((_ZIP, _OLE)):
+        kind = "a ZIP archive" if data.startswith(_ZIP) and b"xl/" not in data else "an Excel workbook"
+        raise InputError(f"is {kind}, not a CSV table", where=path, mend='save the table as "CSV UTF-8" and name that')
     mark = next((mark for mark in _BYTE_ORDER_MARKS if data.startswith(mark)), b"")
     encoding = _BYTE_ORDER_MARKS.get(mark, "utf-8")
     try:

@@ -17,11 +17,10 @@ from ichformer.labels import MAX_TARGET, SIX, LabelSet
 
 SPLITS = ("train", "val", "test")
 PATH_COLUMNS = ("path", "slice_labels", "mask", "boxes")
-TEXT_COLUMNS = ("cohort", "site", "patient", "study", "series", "split", "origin")
 
 
 def index_columns(label_set: LabelSet = SIX) -> tuple[str, ...]:
-    """The columns of a Study index with these labels and targets, in their order.
+    """Returns the columns of a Study index with these labels and targets, in their order.
 
     ``series`` is unique; ``patient_source`` is one of ``patients.PATIENT_SOURCES`` and says how the patient is known;
     ``path`` is the series' folder or file; ``slice_labels`` is a table of labels by slice (``tables.SLICE_KEYS``);
@@ -52,12 +51,12 @@ _REQUIRED = ("cohort", "patient", "series", "path", "origin")
 
 
 def group_columns(columns: Iterable[object]) -> list[str]:
-    """Those of the columns of a table that sort its scans into subgroups; a table is its columns."""
+    """Returns the columns of a table that sort its scans into subgroups."""
     return [name for name in columns if isinstance(name, str) and name.startswith(GROUP_PREFIX)]
 
 
 def shown_sites(sites: Sequence[str]) -> list[str]:
-    """The site of each row as figures show it: of more than ``MAX_SITES`` the smallest are one, "other (12 sites)".
+    """Returns each row's site for figures: of more than ``MAX_SITES``, the smallest become "other (12 sites)".
 
     "" is no site and stays.
     """
@@ -71,12 +70,12 @@ def shown_sites(sites: Sequence[str]) -> list[str]:
 
 
 def is_other_sites(name: str) -> bool:
-    """Whether a name may be that of many sites (``shown_sites``)."""
+    """Returns whether a name stands for many sites, as ``shown_sites`` writes it."""
     return re.fullmatch(r"other \([0-9]+ sites\)", name) is not None
 
 
 def make_index(rows: Iterable[Mapping[str, object]], *, label_set: LabelSet = SIX) -> pd.DataFrame:
-    """A checked index from rows that name what they know.
+    """Builds a checked Study index from rows.
 
     Columns that a row leaves out are "" or NaN; a ``patient_source`` that it leaves out is "unknown". An unknown "any"
     is filled in where the subtypes tell it. Columns of ``GROUP_PREFIX`` follow ``index_columns``, sorted.
@@ -98,7 +97,7 @@ def make_index(rows: Iterable[Mapping[str, object]], *, label_set: LabelSet = SI
 
 
 def check_index(index: pd.DataFrame, *, label_set: LabelSet = SIX, where: object = "Study index") -> pd.DataFrame:
-    """The index itself, if it keeps the schema of this label set.
+    """Returns the index itself if it follows the schema of this label set.
 
     "any" may be 1 while every subtype is 0: readers can agree that there is a bleed and differ on which (CQ500).
 
@@ -145,7 +144,7 @@ def check_index(index: pd.DataFrame, *, label_set: LabelSet = SIX, where: object
 
 
 def read_index(path: Path | str, *, label_set: LabelSet = SIX) -> pd.DataFrame:
-    """The index from a CSV file; relative paths in it start at the file's folder.
+    """Reads an index from a CSV file; relative paths in it start at the file's folder.
 
     A file without the column ``patient_source`` does not say how patients are known, so they are "unknown".
     """
@@ -163,7 +162,7 @@ def read_index(path: Path | str, *, label_set: LabelSet = SIX) -> pd.DataFrame:
 
 
 def write_index(index: pd.DataFrame, path: Path | str, *, label_set: LabelSet = SIX) -> None:
-    """Write the index as a CSV file.
+    """Writes an index as a CSV file.
 
     Paths below the file's folder become relative, so that both can be moved together.
     """

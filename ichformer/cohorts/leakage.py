@@ -1,4 +1,4 @@
-"""Whether anything of a test set has been trained on: patients, pixels, and sets that were made from one another."""
+"""Finds leakage: patients, pixels or derived sets that are both in training and in test."""
 
 import re
 from collections.abc import Iterable
@@ -25,12 +25,12 @@ _MENDS = {
 
 
 def leaks(train: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
-    """Why each row of the training set must not be there, "" where it may.
+    """Returns for each row of a training set why it leaks into a test set; "" where it does not.
 
     ``train[leaks(train, test) == ""]`` is what can be trained on. The reasons, of which the first that holds is given:
     "patient" and "study" of one origin are in both; "series" of any is; "pixels" are, as far as both have that column
     (``with_pixels``, or the index of a store); "origin": the test set holds scans of an origin that is related to the
-    row's, as BHSD is to RSNA 2019, but has names of its own, so that patients cannot be told apart.
+    row's, as BHSD is to RSNA 2019, but has names of its own, so that nobody can say which patients are the same.
 
     Stores of two keys call one patient by two names, and only pixels tell (``patients.apart_by_key``).
 
@@ -50,7 +50,7 @@ def leaks(train: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
 
 
 def check_leakage(train: pd.DataFrame, test: pd.DataFrame) -> None:
-    """InputError if a row of the training set leaks into the test set; see ``leaks``."""
+    """Raises InputError if a row of the training set leaks into the test set; see ``leaks``."""
     reasons = leaks(train, test)
     for kind, mend in _MENDS.items():
         leaking = train[reasons == kind]
@@ -65,7 +65,7 @@ def check_leakage(train: pd.DataFrame, test: pd.DataFrame) -> None:
 
 
 def with_pixels(index: pd.DataFrame) -> pd.DataFrame:
-    """A copy of the index with a column ``pixels``, the ``ct.fingerprint`` of each series, for ``leaks``.
+    """Adds a column ``pixels`` to an index: the ``ct.fingerprint`` of each series, for ``leaks``.
 
     Reads every series, in parallel; "" where one cannot be read. A store's index has the column already.
     """
@@ -81,7 +81,7 @@ def _pixels(place: Place) -> str:
 
 
 def _keys(index: pd.DataFrame, kind: str) -> list[set[str]]:
-    """What each row is known by."""
+    """Returns the names of each row that must not occur in the other set: its patient, study, series or pixels."""
     if kind == "pixels":
         return [set(said.split()) for said in index["pixels"]] if kind in index else [set()] * len(index)
     if kind == "series":
@@ -90,7 +90,7 @@ def _keys(index: pd.DataFrame, kind: str) -> list[set[str]]:
 
 
 def _relatives(origin: str, others: Iterable[str]) -> set[str]:
-    """Other origins whose scans come from the same set."""
+    """Returns the other origins whose scans come from the same set."""
     return {other for other in others if other != origin and _root(other) == _root(origin)}
 
 

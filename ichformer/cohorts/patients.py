@@ -1,4 +1,4 @@
-"""How the patient of each scan is known, and what has to be said where nobody knows.
+"""Records how the patient of each scan is known, and warns where the patient is uncertain.
 
 Splits, leakage and every interval rest on the patient. Where the patient was guessed, nobody may say that two splits
 share no patient.
@@ -48,7 +48,7 @@ class Patients:
 
     @property
     def certain(self) -> bool:
-        """Whether the patient of every scan is known."""
+        """Whether the patient of every scan is known for certain."""
         return not set(UNCERTAIN) & self.scans_by_source.keys()
 
     def known_from(self) -> str:
@@ -62,7 +62,7 @@ class Patients:
         return f"patients {'; '.join(reversed(said))}" if said else ""
 
     def warnings(self) -> Iterator[str]:
-        """What a user has to know before trusting a split by patient; nothing where every patient is known."""
+        """Yields warnings about a split by patient; nothing where every patient is known."""
         n_ids, n_scans, n_studies = self.shared
         if n_ids:
             yield (
@@ -80,7 +80,7 @@ class Patients:
 
 
 def count_patients(index: pd.DataFrame) -> Patients:
-    """The patients of a Study index, of the index of a store, or of the scans that a run has seen."""
+    """Counts the patients of a Study index, of the index of a store, or of the scans that a run has seen."""
     counts = index["patient_source"].value_counts()
     shared = index[index["patient_source"] == "shared"]
     return Patients(
@@ -95,42 +95,42 @@ def _distinct(index: pd.DataFrame, column: str) -> int:
     return len(index[["origin", column]].drop_duplicates())
 
 
-def apart_by_key(trained: pd.DataFrame, judged: pd.DataFrame) -> str:
-    """Why the patients of two sets of scans cannot be compared; "" where they can be.
+def apart_by_key(trained: pd.DataFrame, evaluated: pd.DataFrame) -> str:
+    """Returns why the patients of two sets of scans cannot be compared; "" where they can be.
 
     A store gives patients pseudonyms by a key (column ``patient_key``, "" for published names). One person has two of
     them under two keys, and another one again where an earlier ichformer named the patients of the same origin.
     """
-    one, other = _keys(trained), _keys(judged)
+    one, other = _keys(trained), _keys(evaluated)
     for (origin, key), (other_origin, other_key) in itertools.product(one, other):
         if key != other_key and (origin == other_origin or (key and other_key)):
             said = [f"the key {own}" if own else "no key" for own in (key, other_key)]
             return (
-                f"the patients cannot be compared, as training scans were named with {said[0]}, judged ones with "
+                f"the patients cannot be compared, as training scans were named with {said[0]}, evaluated ones with "
                 f"{said[1]}: prepare both with one key (prepare --patient-key)"
             )
     return ""
 
 
 def _keys(index: pd.DataFrame) -> list[tuple[str, str]]:
-    """Each origin with each key that its patients are named with."""
+    """Returns each origin with each key that its patients are named with."""
     keys = index["patient_key"] if "patient_key" in index else pd.Series("", index=index.index)
     return sorted(set(zip(index["origin"], keys, strict=True)))
 
 
-def same_nobody(trained: pd.DataFrame, judged: pd.DataFrame) -> str:
-    """What can be said of two sets of scans that ``leakage.check_leakage`` let pass.
+def same_nobody(trained: pd.DataFrame, evaluated: pd.DataFrame) -> str:
+    """Describes in words whether two sets of scans share patients, after ``leakage.check_leakage`` passed.
 
     Only where the patient of every scan is known, and named with one key, it says that they share no patient and that
     this was checked.
     """
-    sides = {"training": count_patients(trained), "judged": count_patients(judged)}
+    sides = {"training": count_patients(trained), "evaluated": count_patients(evaluated)}
     said = [f"{name}: {side.known_from()}" for name, side in sides.items() if not side.certain]
-    if apart := apart_by_key(trained, judged):
+    if apart := apart_by_key(trained, evaluated):
         found = "They share no pixels"
     elif said:
         found = "They share no series, no pixels, and no patient or study of the same name"
     else:
-        return "training and judged scans share no patient, study, series or pixels, which was checked"
+        return "training and evaluated scans share no patient, study, series or pixels, which was checked"
     reasons = "; ".join([*[apart] * bool(apart), *said])
-    return f"it is not known whether training and judged scans share a patient; {reasons}. {found}"
+    return f"it is not known whether training and evaluated scans share a patient; {reasons}. {found}"

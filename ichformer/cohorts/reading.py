@@ -1,4 +1,4 @@
-"""From a row of the Study index to the Volume that it names."""
+"""Reads the Volume that a row of the Study index names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Place:
 
 
 def places(index: pd.DataFrame) -> Sequence[Place]:
-    """The place of each row, in the order of the index."""
+    """Returns the place of each row, in the order of the index."""
     files: dict[str, dict[str, tuple[str, ...]]] = {}
     for path in sorted(set(index["slice_labels"]) - {""}):
         table = read_table(text_path(path), columns=("series", "file"))
@@ -38,7 +38,7 @@ def places(index: pd.DataFrame) -> Sequence[Place]:
 
 
 def read_place(place: Place, *, missing: Missing = "keep", window_hu: WindowHU | None = None) -> Volume:
-    """The volume, as ``ct.scans.read_volume`` reads it; InputError where it cannot."""
+    """Reads the volume of a place with ``ct.io.scans.read_volume``; InputError where that is not possible."""
     path = text_path(place.path)
     if place.files:
         files = [path / text_path(name) for name in place.files]

@@ -1,4 +1,4 @@
-"""One name for a patient whom tables and headers spell in several ways."""
+"""Finds the names of patients that differ only in their spelling."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def one_spelling(names: Iterable[str]) -> dict[str, str]:
-    """Each name -> the one that stands for all that differ from it only as spreadsheets and people change names.
+    """Maps each name to one spelling, the same for all names that differ only as spreadsheets and people change them.
 
     These are case, blanks, letters composed in another way (Unicode NFKC), characters that nobody sees, and, in names
     that are numbers, zeros at the front and ".0" at the end. To take two people for one costs a little power; to take

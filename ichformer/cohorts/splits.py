@@ -1,4 +1,4 @@
-"""Splits by patient and by site."""
+"""Splits an index by patient and by site."""
 
 import hashlib
 import math
@@ -17,7 +17,7 @@ FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 def split_by_patient(
     index: pd.DataFrame, *, seed: int, fractions: Mapping[str, float] = FRACTIONS, label_set: LabelSet = SIX
 ) -> pd.DataFrame:
-    """A copy of the index with ``split`` set, all series of a patient in the same one.
+    """Returns a copy of the index with ``split`` set, all series of a patient in the same split.
 
     Patients are dealt out label by label, the rarest first, each to the split that lacks most of that label (iterative
     stratification, Sechidis et al. 2011, with the order of labels fixed). The order of patients is a hash of seed and
@@ -27,7 +27,7 @@ def split_by_patient(
       index: Study index.
       seed: another seed, another split.
       fractions: of the patients, by split; they add up to 1.
-      label_set: of the index; its labels are divided evenly, its targets are not looked at.
+      label_set: of the index; its labels are divided evenly, its targets do not matter.
     """
     if (
         set(fractions) - set(SPLITS)
@@ -44,7 +44,7 @@ def split_by_patient(
 def folds_by_patient(
     index: pd.DataFrame, *, folds: int, seed: int, val_fraction: float = 0.15, label_set: LabelSet = SIX
 ) -> Iterator[pd.DataFrame]:
-    """Copies of the index in each of which another ``folds``-th of the patients is "test".
+    """Yields copies of the index in each of which another ``folds``-th of the patients is "test".
 
     Every series is in the test of one fold; the other patients are divided into "train" and "val". All parts are
     stratified as in ``split_by_patient``. InputError for fewer than two folds, or fewer patients than folds.
@@ -67,7 +67,7 @@ def folds_by_patient(
 def hold_out_site(
     index: pd.DataFrame, *, site: str, seed: int, val_fraction: float = 0.15, label_set: LabelSet = SIX
 ) -> pd.DataFrame:
-    """A copy of the index with one site as test, the others as train and val by patient.
+    """Returns a copy of the index with one site as test, the others as train and val by patient.
 
     Series of other sites whose patient was also seen at the site get no split: they would leak into the test.
     """
@@ -93,13 +93,13 @@ def hold_out_site(
 def leave_one_site_out(
     index: pd.DataFrame, *, seed: int, val_fraction: float = 0.15, label_set: LabelSet = SIX
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each site in turn as test, as ``hold_out_site`` has it; series without a site are only trained on."""
+    """Yields each site with ``hold_out_site`` of it; series without a site are only trained on."""
     for site in sorted(set(index["site"]) - {""}):
         yield site, hold_out_site(index, site=site, seed=seed, val_fraction=val_fraction, label_set=label_set)
 
 
 def split_warnings(index: pd.DataFrame) -> Iterator[str]:
-    """What a user should know about the splits of an index: those that are empty, and scans that are in none."""
+    """Yields warnings about the splits of an index: empty splits, and scans that are in no split."""
     counts = {split: int((index["split"] == split).sum()) for split in SPLITS}
     if empty := [split for split in SPLITS if not counts[split]]:
         n_patients = _patients(index).nunique()

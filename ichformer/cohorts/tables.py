@@ -1,4 +1,4 @@
-"""CSV files read strictly as text and written whole or not at all."""
+"""Reads CSV files strictly, as text, and writes them whole or not at all."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -36,7 +36,7 @@ _LABEL_VALUES = {"": np.nan, "0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
 
 
 def read_table(path: Path, *, columns: Collection[str]) -> pd.DataFrame:
-    """A CSV file with a header, every field as text as it stands; see ``csv_text.read_text_table``.
+    """Reads a CSV file with a header, every field as text; see ``csv_text.read_text_table``.
 
     Args:
       path: the file.
@@ -58,7 +58,7 @@ def read_table(path: Path, *, columns: Collection[str]) -> pd.DataFrame:
 
 
 def parse_labels(table: pd.DataFrame, *, where: Path, label_set: LabelSet = SIX) -> Float64[np.ndarray, "rows labels"]:
-    """The labels and targets of a table of text, NaN where a field is empty.
+    """Converts the labels and targets of a table of text to numbers, NaN where a field is empty.
 
     Raises:
       InputError: a label that is not 0, 1 or nothing; a target that is no number (``read_target``) or nothing.
@@ -84,13 +84,13 @@ def parse_labels(table: pd.DataFrame, *, where: Path, label_set: LabelSet = SIX)
 
 
 def read_target(text: str) -> float:
-    """The number of a field; NaN for all that is no plain decimal number up to ``MAX_TARGET`` in size."""
+    """Converts a field to a number; NaN for all but plain decimal numbers up to ``MAX_TARGET`` in size."""
     value = float(text) if is_number(text) else np.nan
     return value + 0.0 if abs(value) <= MAX_TARGET else np.nan  # there is no -0
 
 
 def read_slice_table(path: Path, *, label_set: LabelSet = SIX) -> pd.DataFrame:
-    """A table of slice labels: ``SLICE_KEYS``, then labels and targets as float, NaN where unknown.
+    """Reads a table of slice labels: ``SLICE_KEYS``, then labels and targets as float, NaN where unknown.
 
     Raises:
       InputError: a label that is not 0, 1 or nothing, a target that is no number; "any" of 0 beside a positive subtype.
@@ -109,7 +109,7 @@ def read_slice_table(path: Path, *, label_set: LabelSet = SIX) -> pd.DataFrame:
 
 
 def read_box_table(path: Path) -> pd.DataFrame:
-    """A table with ``BOX_COLUMNS``, places and sizes as float.
+    """Reads a table with ``BOX_COLUMNS``, places and sizes as float.
 
     Raises:
       InputError: a label that is none of ``BOX_LABELS``, a place that is no number, a box without area.
@@ -132,36 +132,36 @@ def read_box_table(path: Path) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV (``csv_fields.write_csv``): labels as 0, 1 or nothing, other numbers with 9 digits."""
+    """Writes a table as CSV (``csv_fields.write_csv``): labels as 0, 1 or nothing, other numbers with 9 digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_csv({name: table[name].tolist() for name in table}, path, float_format=".9g")
 
 
 def scan_labels(slice_labels: Float64[np.ndarray, "s labels"]) -> Float64[np.ndarray, "labels"]:
-    """The maximum over the slices: 1 where one is positive, 0 where all are known to be negative, NaN otherwise."""
+    """Returns the maximum over slices: 1 where one is positive, 0 where all are known negative, NaN otherwise."""
     return np.where((slice_labels == 1).any(0), 1.0, np.where((slice_labels == 0).all(0), 0.0, np.nan))
 
 
 def fill_any(
     labels: Float64[np.ndarray, "rows labels"], label_set: LabelSet = SIX
 ) -> Float64[np.ndarray, "rows labels"]:
-    """A copy in which "any" is known wherever the subtypes tell it; in a set without subtypes nothing is filled in."""
+    """Returns a copy with "any" filled in wherever it follows from the subtypes; without subtypes nothing changes."""
     if not label_set.has_subtypes:
         return labels.copy()
     subtypes, stated = labels[:, :_ANY], labels[:, _ANY]
-    told = np.where((subtypes == 1).any(1), 1.0, np.where((subtypes == 0).all(1), 0.0, np.nan))
-    return np.column_stack([subtypes, np.where(np.isnan(stated), told, stated), labels[:, _ANY + 1 :]])
+    implied = np.where((subtypes == 1).any(1), 1.0, np.where((subtypes == 0).all(1), 0.0, np.nan))
+    return np.column_stack([subtypes, np.where(np.isnan(stated), implied, stated), labels[:, _ANY + 1 :]])
 
 
 def contradicts(labels: Float64[np.ndarray, "rows labels"], label_set: LabelSet = SIX) -> Bool[np.ndarray, " rows"]:
-    """Rows whose "any" is 0 although a subtype is 1; none in a set without subtypes."""
+    """Returns which rows have an "any" of 0 although a subtype is 1; none in a set without subtypes."""
     if not label_set.has_subtypes:
         return np.zeros(len(labels), bool)
     return np.asarray((labels[:, _ANY] == 0) & (labels[:, :_ANY] == 1).any(1), bool)
 
 
 def find_below(source: Path, names: Collection[str]) -> Path | None:
-    """The first of some files or folders that lies in the source or, as archives unpack, one folder deeper."""
+    """Returns the first of some names that lies in the source or, as archives unpack, one folder deeper."""
     for name in names:
         for path in (source / name, *sorted(source.glob(f"*/{name}"))):
             if path.exists():
@@ -170,7 +170,7 @@ def find_below(source: Path, names: Collection[str]) -> Path | None:
 
 
 def write_left_out(reasons: Mapping[str, str], path: Path) -> None:
-    """A table of what an adapter had to leave out and why; none where nothing was."""
+    """Writes the table of what an adapter left out and why; no file where nothing was left out."""
     if reasons:
         write_table(pd.DataFrame({"name": list(reasons), "reason": list(reasons.values())}), path)
     else:
@@ -178,7 +178,7 @@ def write_left_out(reasons: Mapping[str, str], path: Path) -> None:
 
 
 def read_left_out(path: Path) -> dict[str, str]:
-    """What ``write_left_out`` wrote, if it did."""
+    """Reads what ``write_left_out`` wrote; empty where there is no such file."""
     if not path.exists():
         return {}
     table = read_table(path, columns=("name", "reason"))

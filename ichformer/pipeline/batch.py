@@ -1,4 +1,4 @@
-"""What travels from the loader to the device."""
+"""The batch that travels from the loader to the device."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""What is known of the labels of a split, as the loader will give them, and which scans it has to show whole."""
+"""Counts the known labels of a split, as the loader gives them, and finds the scans that are read whole."""
 
 import functools
 from dataclasses import asdict, dataclass
@@ -24,17 +24,17 @@ class LabelCounts:
 
     @property
     def is_known(self) -> bool:
-        """Of any scan or slice."""
+        """Whether anything is known of any scan or slice."""
         return any(asdict(self).values())
 
     @property
     def has_both_scans(self) -> bool:
-        """Positive and negative ones."""
+        """Whether positive and negative scans are known."""
         return self.positive_scans > 0 and self.negative_scans > 0
 
     @property
     def has_both_slices(self) -> bool:
-        """Positive and negative ones."""
+        """Whether positive and negative slices are known."""
         return self.positive_slices > 0 and self.negative_slices > 0
 
 
@@ -61,7 +61,7 @@ class TargetCounts:
 
     @property
     def is_known(self) -> bool:
-        """Of any scan or slice."""
+        """Whether anything is known of any scan or slice."""
         return self.known_scans > 0 or self.known_slices > 0
 
 
@@ -93,11 +93,11 @@ class KnownLabels:
 
 
 def whole_rows(store: Store, split: str) -> frozenset[int]:
-    """The rows of a split whose scans have to be seen whole (``slabs.plan_whole``), so that their labels stay true.
+    """Returns the rows of scans that have to be read whole (``slabs.plan_whole``) so that their labels stay true.
 
     A positive scan needs it where no slice is known to show the bleed and some slices are unknown: of a run of its
-    slices nobody could say whether it bleeds. All scans of the same origin are then seen alike. Otherwise positive
-    scans would be told from negative ones, whose slices are all known to be negative, by the distance of their slices.
+    slices nobody could say whether it bleeds. All scans of the same origin are then read alike. Otherwise the
+    distance of slices would show which scans are positive, as slices of negative scans are all known to be negative.
 
     A scan whose target is known needs it too: a volume is that of the whole scan.
     """
@@ -111,7 +111,7 @@ def whole_rows(store: Store, split: str) -> frozenset[int]:
 
 
 def known_labels(store: Store, split: str, *, num_slices: int) -> KnownLabels:
-    """How many scans and slices of a split are known positive and negative, as the loader will give them.
+    """Counts the scans and slices of a split that are known positive and negative, as the loader gives them.
 
     A scan counts as positive where a training example of it can be: where it is seen whole, or a slice is known to be.
     A slice counts once, however many slices an example takes. Dropped slices and other random changes are left out.
@@ -125,9 +125,9 @@ def known_labels(store: Store, split: str, *, num_slices: int) -> KnownLabels:
     rows, whole = store.rows(split), whole_rows(store, split)
     n_slices = np.asarray(store.n_slices)[rows]
     is_whole = np.array([row in whole for row in rows.tolist()])
-    told = np.where(positive > 0, 1.0, np.where(negative == n_slices[:, None], 0.0, np.nan))
-    told = np.where(labels == 0, 0.0, told)
-    scans = np.where((is_whole | (n_slices <= num_slices))[:, None], labels, told)
+    of_slices = np.where(positive > 0, 1.0, np.where(negative == n_slices[:, None], 0.0, np.nan))
+    of_slices = np.where(labels == 0, 0.0, of_slices)
+    scans = np.where((is_whole | (n_slices <= num_slices))[:, None], labels, of_slices)
     counts = {
         name: LabelCounts(
             positive_scans=int((scans[:, i] == 1).sum()),
@@ -154,7 +154,7 @@ def known_labels(store: Store, split: str, *, num_slices: int) -> KnownLabels:
 
 
 def format_known_labels(known: KnownLabels) -> str:
-    """A table for the terminal, and how scans without labels of their slices are seen."""
+    """Formats the counts as a table for the terminal, and says how scans without labels of slices are read."""
     lines = [f"labels known in the split {one_line(known.split)!r}, {known.n_scans} scans:"]
     lines.append(_row("", "scans with", "without", "slices with", "without"))
     for name, count in known.counts.items():
@@ -221,7 +221,7 @@ def _labels_and_slices(
     Int[np.ndarray, "n labels"],
     list[Float[np.ndarray, "m"]],
 ]:
-    """What is known of the scans and slices of a split.
+    """Collects what is known of the scans and slices of a split.
 
     The labels of each scan; how many of its slices are known positive and negative for each label; for each target its
     known values of slices. From what preparation noted of each scan; a record is opened only where nothing was noted.

@@ -1,4 +1,4 @@
-"""From the store to batches, with Grain: batch k is a function of (seed, k) and of nothing else."""
+"""Reads batches from a store, with Grain: batch k is a function of (seed, k) and of nothing else."""
 
 import math
 import zlib
@@ -51,7 +51,7 @@ def training_batches(
     host: int = 0,
     hosts: int = 1,
 ) -> grain.DatasetIterator:
-    """Endless batches for training, shuffled anew in every epoch.
+    """Returns endless batches for training, shuffled anew in every epoch.
 
     A scan gives a random run of its slices. Where labels or targets are known of whole scans only, it is seen whole or
     evenly thinned instead (``known_labels.whole_rows``), so that its labels stay true.
@@ -113,7 +113,7 @@ def _start_worker(number: int, count: int) -> None:  # noqa: ARG001 - Grain says
 def evaluation_batches(
     store: Store, *, rows: np.ndarray, batch_size: int, host: int = 0, hosts: int = 1
 ) -> Iterator[Batch]:
-    """Every scan of ``rows`` once, whole and unchanged; the last batch is filled up with scans of weight 0.
+    """Yields every scan of ``rows`` once, whole and unchanged; scans of weight 0 fill up the last batch.
 
     Scans of like length come together, padded to a multiple of ``SLICE_MULTIPLE`` slices.
     """
@@ -149,12 +149,12 @@ class TrainingExample(grain.transforms.RandomMap):
     whole: frozenset[int] = field(default=frozenset(), repr=False)
 
     def random_map(self, element: int, rng: np.random.Generator) -> Batch:
-        """One scan of a batch, without the batch axis; ``element`` is its row in the store's index."""
+        """Returns one scan of a batch, without the batch axis; ``element`` is its row in the store's index."""
         plan = self.plan(element, rng)
         return self.build(element, self.store.read(element, slices=plan.taken), plan, rng)
 
     def plan(self, row: int, rng: np.random.Generator) -> SlicePlan:
-        """Which slices are read, and what becomes of them."""
+        """Chooses which slices are read, and what becomes of them."""
         changes = self.augmentation
         n_slices = self.store.n_slices[row]
         options: dict[str, Any] = {
@@ -168,7 +168,7 @@ class TrainingExample(grain.transforms.RandomMap):
         return plan_slices(n_slices, rng, drop=changes.drop_slices, **options)
 
     def build(self, row: int, scan: PreparedScan, plan: SlicePlan, rng: np.random.Generator) -> Batch:
-        """The example of the slices that were planned and read."""
+        """Makes the example of the slices that were chosen and read."""
         changes = replace(self.augmentation, cutout=0.0) if plan.is_whole else self.augmentation
         # A mask does not travel to the device: it is moved along only where a hole may hide what it shows.
         run = arrange(_as_sample(scan, mask=changes.cutout > 0), plan)
@@ -203,7 +203,7 @@ def _as_sample(scan: PreparedScan, *, mask: bool) -> Sample:
 
 
 def _pad(sample: Sample, num_slices: int) -> Sample:
-    """With slices of air that nothing is known of, up to ``num_slices``."""
+    """Adds slices of air with unknown labels, up to ``num_slices``."""
     rest = (0, num_slices - len(sample.hu))
     return replace(
         sample,
@@ -232,7 +232,7 @@ def _example(row: int, sample: Sample, scan_labels: np.ndarray, *, n_slices: int
 
 
 def _labels_of_run(scan_labels: np.ndarray, slice_labels: np.ndarray, *, num_targets: int) -> np.ndarray:
-    """The scan labels as far as a run of slices says so: a scan that bleeds elsewhere is not positive for this run.
+    """Returns the scan labels of a run of slices: a scan that bleeds elsewhere is not positive for this run.
 
     Unknown where a slice is unknown and none positive in a positive scan. Targets of the scan are unknown of a run.
     """

@@ -87,7 +87,9 @@ def cross_validate(
     store = Store.open(config.data.store)
     numbers = tuple(range(config.seed, config.seed + seeds))
     summaries: dict[str, Summary] = {}
-    for fold, index in enumerate(folds_by_patient(store.index, folds=folds, seed=split_seed)):
+    for fold, index in enumerate(
+        folds_by_patient(store.index, folds=folds, seed=split_seed, label_set=store.label_set)
+    ):
         part = resplit(store, index["split"], out / f"fold-{fold:02d}" / "store")
         for seed in numbers:
             name = f"fold-{fold:02d}/seed-{seed}"

@@ -76,7 +76,7 @@ def leave_one_site_out(
     labels = store.label_set.names
     summaries: dict[str, Summary] = {}
     tables, folders = [], {}
-    for number, (site, index) in enumerate(hold_out_each(store.index, seed=split_seed)):
+    for number, (site, index) in enumerate(hold_out_each(store.index, seed=split_seed, label_set=store.label_set)):
         # A site's name is foreign text and no name for a folder.
         folder = out / f"site-{number:02d}"
         part = resplit(store, index["split"], folder / "store")

@@ -61,7 +61,11 @@ def test_lines_are_those_of_the_file(tmp_path, end):
         (b'a,b\n1,"2\n', "line 2: is no CSV table"),
         ("a,b\n1,2\nKöln,3\n".encode("latin-1"), "line 3: is no CSV table in UTF-8: byte 0xf6"),
         (b"a,b\n" + b"x" * 200_000 + b",1\n", "is no CSV table"),
-        (b"PK\x03\x04\x14\x00", r't\.csv: is an Excel workbook; save it as "CSV UTF-8" in Excel, and name that file'),
+        (
+            b"PK\x03\x04\x14\x00",
+            r't\.csv: is a ZIP archive, not a CSV table; save the table as "CSV UTF-8" and name that',
+        ),
+        (b"PK\x03\x04\x14\x00" + bytes(20) + b"xl/workbook.xml", "is an Excel workbook, not a CSV table"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Excel workbook"),
     ],
 )

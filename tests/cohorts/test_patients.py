@@ -226,7 +226,7 @@ def test_checked_is_said_only_where_every_patient_is_known():
             said = same_nobody(*sides)
             assert ("which was checked" in said) == (source not in UNCERTAIN)
             assert (PATIENT_SOURCES[source] in said) == (source in UNCERTAIN)
-    assert "judged: patients guessed from file names (1 of 2 scans); known from" in same_nobody(
+    assert "evaluated: patients guessed from file names (1 of 2 scans); known from" in same_nobody(
         table("header"), table("header", "guessed")
     )
 

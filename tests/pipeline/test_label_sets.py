@@ -29,6 +29,7 @@ from ichformer.pipeline.store.card import write_card
 from ichformer.pipeline.store.index_file import read_store_index
 from ichformer.pipeline.store.records import Store, decode_record, encode_record
 from ichformer.pipeline.store.resplit import resplit
+from ichformer.privacy.scrub import scrub
 from tests.scan_labels import Given, store_of
 from tests.stores import prepare_here
 
@@ -140,22 +141,25 @@ def test_targets_mix_as_the_pictures_do(store):
     assert np.isnan(mix_batch(batch, 0.75).scan_labels[:, 3]).all()
 
 
+def found_of(target: TargetCounts) -> tuple:
+    return target.known_scans, target.known_slices, target.lowest, target.median, target.highest
+
+
 def test_what_is_known_is_counted(store):
     known = known_labels(store, "train", num_slices=4)
     assert list(known.counts) == ["bleed", "fracture"]
     assert (known.counts["bleed"].positive_slices, known.counts["bleed"].negative_slices) == (1, 7)
-    none = {"known_scans": 0, "known_slices": 0, "scan_mean": 0, "slice_mean": 0, "scan_spread": 0, "slice_spread": 0}
+    assert found_of(known.targets["area_mm2"]) == (0, 7, 0.0, 7.0, 7.0)
+    assert found_of(known.targets["age_years"]) == (2, 0, 6.0, 35.0, 64.0)
+    nothing = known_labels(store, "val", num_slices=4).targets["area_mm2"]
+    assert found_of(nothing) == (0, 0, None, None, None)
     area, age = known.targets["area_mm2"], known.targets["age_years"]
     values = np.array([0, 2.5, 0, 7, 7, 7, 7])
-    changed = {"known_slices": 7, "slice_mean": area.slice_mean, "slice_spread": area.slice_spread}
-    assert area == TargetCounts(**none | changed, lowest=0.0, median=7.0, highest=7.0)
     assert (area.slice_mean, area.slice_spread) == pytest.approx((values.mean(), values.std()))
-    changed = {"known_scans": 2, "scan_mean": 35, "scan_spread": 29}
-    assert age == TargetCounts(**none | changed, lowest=6.0, median=35.0, highest=64.0)
-    of_val = known_labels(store, "val", num_slices=4).targets
-    nothing = of_val["area_mm2"]
-    assert nothing == TargetCounts(**none, lowest=None, median=None, highest=None)
-    assert (of_val["age_years"].scan_mean, of_val["age_years"].scan_spread) == (-1.5, 0)
+    assert (area.scan_mean, area.scan_spread) == (0, 0)
+    assert (age.scan_mean, age.scan_spread) == (35, 29)
+    age_of_val = known_labels(store, "val", num_slices=4).targets["age_years"]
+    assert (age_of_val.scan_mean, age_of_val.scan_spread) == (-1.5, 0)
     assert not nothing.is_known
     json.dumps(known.to_json(), allow_nan=False)
     lines = [line.split() for line in format_known_labels(known).splitlines()]
@@ -176,6 +180,17 @@ def test_copies_and_corrupted_scans_keep_them(store, tmp_path):
     copy = resplit(store, store.index["split"].replace("val", "test"), tmp_path / "other")
     assert copy.label_set == OWN
     np.testing.assert_array_equal(corrupted(store, ("dose_noise", 1)).read(1).slice_labels[:, 2], [7.0] * 4)
+
+
+def test_a_scrubbed_copy_keeps_them(store, tmp_path):
+    scrub(store.path, tmp_path / "copy")
+    copied = Store.open(tmp_path / "copy")
+    assert copied.label_set == OWN
+    for name in OWN.columns:
+        assert sorted(copied.index[name].dropna()) == sorted(store.index[name].dropna())
+    found = [copied.read(row) for row in range(5)]
+    areas = sorted(value for scan in found for value in scan.slice_labels[:, 2] if not np.isnan(value))
+    assert areas == [0.0, 0.0, 2.5, 7.0, 7.0, 7.0, 7.0]
 
 
 def test_the_recipe_resamples_labels_and_targets(store):

@@ -30,7 +30,7 @@ _UNLABELLED = {"anybleed": 1.0, "nobleed": 0.0}
 
 
 def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
-    """Study index of ``label_192`` and, where it is there, ``unlabel_2000``.
+    """Returns the Study index of ``label_192`` and, where it is there, ``unlabel_2000``.
 
     Masks hold 1 to 5 for the subtypes in the order of ``LABELS`` (``dataset.json`` of the set). Of the scans without a
     mask "any" is known, and that no slice bleeds where none does. ``bhsd_slices.csv``, ``bhsd_no_bleed_slices.csv``

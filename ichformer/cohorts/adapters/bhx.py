@@ -39,12 +39,12 @@ _MAX_CHARS = 500
 
 
 def find_boxes(folder: Path) -> Path | None:
-    """The table that is wanted most of those in the folder or one folder deeper."""
+    """Returns the best table of boxes in the folder or one folder deeper."""
     return find_below(folder, FILES)
 
 
 def read_boxes(path: Path) -> pd.DataFrame:
-    """A table of BHX with the columns ``study`` and ``tables.BOX_COLUMNS``, as it comes; old bleeds are "chronic".
+    """Reads a table of BHX with the columns ``study`` and ``tables.BOX_COLUMNS``; old bleeds are "chronic".
 
     An image is known by its three UIDs together: slices of CQ500 can share a SOPInstanceUID.
 

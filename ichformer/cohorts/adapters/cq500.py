@@ -1,7 +1,7 @@
 """CQ500: 491 head CT studies from New Delhi with the reads of three radiologists, and the boxes of BHX where they are.
 
 Chilamkurthy et al., Lancet 392 (2018), http://headctstudy.qure.ai/dataset; CC BY-NC-SA 4.0. Studies were taken in two
-batches: B1 is consecutive, B2 was enriched with bleeds, so they are told as sites and belong reported apart.
+batches: B1 is consecutive, B2 was enriched with bleeds, so they are two sites and should be reported separately.
 """
 
 import os
@@ -37,7 +37,7 @@ _STUDY = re.compile(r"CQ500[ _-]?CT[ _-]?(\d+)(?!\d)", re.IGNORECASE)
 
 
 def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
-    """Study index: one series of each study, the non-contrast soft-kernel axial one (``ct.selection.select_series``).
+    """Returns the Study index: one non-contrast soft-kernel axial series a study (``ct.selection.select_series``).
 
     A scan's labels are what two of three readers say. A slice is negative for what the scan is negative for, and
     positive where BHX has an acute box; where the two contradict each other, and elsewhere, it is unknown.
@@ -205,7 +205,7 @@ def _choose(study: str) -> _Choice | str:
 
 
 def _slice_labels(
-    slices: tuple[str, ...], told: Float64[np.ndarray, "labels"], boxes: pd.DataFrame
+    slices: tuple[str, ...], known: Float64[np.ndarray, "labels"], boxes: pd.DataFrame
 ) -> Float64[np.ndarray, "s labels"]:
     """What scan labels and boxes tell of each slice; NaN where nothing does, or where they contradict each other."""
     boxed = np.zeros((len(slices), len(LABELS)), bool)
@@ -213,4 +213,4 @@ def _slice_labels(
     for name, label in zip(boxes["slice"], boxes["label"], strict=True):
         if label in LABELS:
             boxed[row_of[name], [LABELS.index(label), -1]] = True
-    return np.where(boxed, np.where(told == 0, np.nan, 1.0), np.where(told == 0, 0.0, np.nan))
+    return np.where(boxed, np.where(known == 0, np.nan, 1.0), np.where(known == 0, 0.0, np.nan))

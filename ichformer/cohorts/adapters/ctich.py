@@ -32,7 +32,7 @@ _NO_BLEED = "No_Hemorrhage"
 
 
 def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
-    """Study index; every slice that the CSV names has labels, a scan's own are the maximum over its slices.
+    """Returns the Study index; the CSV labels slices, and a scan's labels are the maximum over its slices.
 
     Masks are 255 where there is blood, of whatever kind. ``ctich_slices.csv`` and, where rows and scan do not fit
     together, ``ctich_left_out.csv`` are written to ``cache``. Rows without a scan and scans without rows are allowed:
@@ -53,14 +53,14 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     if folder is None or not scans or csv is None:
         what = _CSV if scans else "ct_scans/049.nii or the like"
         raise InputError(f"holds no {what}", where=source, mend="name the folder of CT-ICH 1.3.1")
-    told = _read_labels(csv)
+    known = _read_labels(csv)
     table_path = cache / "ctich_slices.csv"
     rows, tables, left_out = [], [], {}
     for name, path in scans.items():
         series = f"ctich-{name}"
         try:
             names = slice_names(path)
-            by_slice = _labels_of(names, told.get(int(name), {}), where=csv)
+            by_slice = _labels_of(names, known.get(int(name), {}), where=csv)
         except InputError as error:
             left_out[series] = str(error)
             continue
@@ -92,7 +92,7 @@ def _read_labels(path: Path) -> dict[int, dict[int, np.ndarray]]:
     keys = [_numbers(table, name, where=path) for name in ("PatientNumber", "SliceNumber")]
     values = parse_labels(table, where=path)
     no_bleed = parse_labels(table.assign(any=table[_NO_BLEED]), where=path)[:, -1]
-    told: dict[int, dict[int, np.ndarray]] = {}
+    known: dict[int, dict[int, np.ndarray]] = {}
     for row, (patient, number) in enumerate(zip(*keys, strict=True)):
         if patient is None and number is None:
             continue  # rows of nothing but commas
@@ -102,9 +102,9 @@ def _read_labels(path: Path) -> dict[int, dict[int, np.ndarray]]:
         if (values[row] == 1).any() and no_bleed[row] == 1:
             raise InputError("says a subtype and No_Hemorrhage", where=where, mend="correct the line or take it out")
         labels = fill_any(np.append(values[row, :-1], 1 - no_bleed[row])[None])[0]
-        if not np.array_equal(told.setdefault(patient, {}).setdefault(number, labels), labels, equal_nan=True):
+        if not np.array_equal(known.setdefault(patient, {}).setdefault(number, labels), labels, equal_nan=True):
             raise InputError("contradicts an earlier line", where=where, mend="keep one of them")
-    return told
+    return known
 
 
 def _numbers(table: pd.DataFrame, name: str, *, where: Path) -> list[int | None]:
@@ -120,14 +120,14 @@ def _numbers(table: pd.DataFrame, name: str, *, where: Path) -> list[int | None]
     return [int(text) if text else None for text in texts]
 
 
-def _labels_of(names: tuple[str, ...], told: dict[int, np.ndarray], *, where: Path) -> Float64[np.ndarray, "s labels"]:
+def _labels_of(names: tuple[str, ...], known: dict[int, np.ndarray], *, where: Path) -> Float64[np.ndarray, "s labels"]:
     """The labels of slices by their names, ``049.nii#1``; SliceNumber counts the slices of the file from 1."""
     numbers = [int(name.rsplit("#", 1)[1]) for name in names]
-    if beyond := sorted(set(told) - set(numbers)):
+    if beyond := sorted(set(known) - set(numbers)):
         raise InputError(
             f"SliceNumber {beyond[0]}, but {names[0].rsplit('#', 1)[0]} has {len(names)} slices",
             where=where,
             mend="use both of one set",
         )
     unknown = np.full(len(LABELS), np.nan)
-    return np.stack([told.get(number, unknown) for number in numbers])
+    return np.stack([known.get(number, unknown) for number in numbers])

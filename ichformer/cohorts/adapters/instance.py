@@ -17,8 +17,9 @@ from ichformer.errors import InputError
 
 
 def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
-    """Study index of the training part; "any" of slices and scans is known, the subtypes only where there is no bleed.
+    """Returns the Study index of the training part.
 
+    "any" of slices and scans is known, the subtypes only where there is no bleed.
     Each scan is taken for a patient's only one, which is a guess: the set says nothing of patients. Masks are 1 where
     there is blood. ``instance_slices.csv`` and, where a mask does not fit, ``instance_left_out.csv`` are written to
     ``cache``.

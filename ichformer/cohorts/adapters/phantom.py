@@ -9,7 +9,7 @@ from ichformer.errors import InputError
 
 
 def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:  # noqa: ARG001
-    """Study index of phantoms: the ``studies.csv`` in their folder.
+    """Returns the Study index of phantoms: the ``studies.csv`` in their folder.
 
     Args:
       source: the folder.

@@ -30,7 +30,7 @@ _CHUNK = 2000
 
 
 def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
-    """Study index of the training part; every series has slice labels, its own are the maximum over its slices.
+    """Returns the Study index of the training part; labels of a series are the maximum over its slices.
 
     The headers of all files are read once, in parallel, and kept in ``cache`` as ``rsna2019_headers.csv``; later calls
     read those of new files only. Files without labels and labels without files are allowed, so that a part of the set

@@ -18,13 +18,13 @@ from ichformer.process.workers import map_processes
 
 
 def nifti_files(folder: Path) -> dict[str, Path]:
-    """The NIfTI files of a folder by name without suffix, in their order."""
+    """Lists the NIfTI files of a folder by name without suffix, in their order."""
     files = {path.name.removesuffix(".gz").removesuffix(".nii"): path for path in sorted(folder.iterdir())}
     return {name: path for name, path in files.items() if path.name.endswith(NIFTI_SUFFIXES)}
 
 
 def slice_values(mask: Path, scan: Path) -> list[frozenset[int]]:
-    """The values other than 0 on each slice of a mask, in the order of the scan's Volume.
+    """Returns the values other than 0 on each slice of a mask, in the order of the scan's Volume.
 
     Raises:
       InputError: no NIfTI file, a mask that does not lie on the scan (shape, or a corner more than half a voxel off),
@@ -63,7 +63,7 @@ def label_by_masks(
     desc: str,
     table_path: Path,
 ) -> tuple[list[dict[str, object]], dict[str, str]]:
-    """Rows of the Study index with ``path`` and ``mask``, to which the labels of their masks are added.
+    """Returns rows of the Study index with ``path`` and ``mask``, to which the labels of their masks are added.
 
     Args:
       rows: of the index.
@@ -85,15 +85,15 @@ def label_by_masks(
             continue
         by_slice = fill_any(np.array([labels_of(values) for values in said], np.float64))
         tables.append(slice_table(series, slice_names(text_path(str(row["path"]))), by_slice))
-        told = dict(zip(LABELS, scan_labels(by_slice).tolist(), strict=True))
-        labelled.append({**row, **told, "slice_labels": str(table_path.absolute())})
+        known = dict(zip(LABELS, scan_labels(by_slice).tolist(), strict=True))
+        labelled.append({**row, **known, "slice_labels": str(table_path.absolute())})
     if tables:
         write_table(pd.concat(tables), table_path)
     return labelled, left_out
 
 
 def refuse_none(labelled: Sequence[object], left_out: Mapping[str, str], *, where: Path) -> None:
-    """InputError where no scan could be labelled, with the first reason."""
+    """Raises InputError where no scan could be labelled, with the first reason."""
     if not labelled:
         raise InputError(
             f"no scan has a mask that fits; the first: {next(iter(left_out.values()))}", where=where, mend="unpack both"

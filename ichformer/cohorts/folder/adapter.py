@@ -1,4 +1,4 @@
-"""Any folder of scans, with a CSV of labels or without."""
+"""Makes a Study index of any folder of scans, with a CSV of labels or without."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from ichformer.cohorts.folder.columns import parse_columns
-from ichformer.cohorts.folder.labels import Told, read_labels
+from ichformer.cohorts.folder.labels import CsvLabels, read_labels
 from ichformer.cohorts.folder.matching import Labelled
 from ichformer.cohorts.folder.patients import Owner, find_owners, series_cut_by_spelling
 from ichformer.cohorts.index import make_index
@@ -27,7 +27,7 @@ from ichformer.labels import SIX, LabelSet
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
-    """A folder as a cohort.
+    """A folder of scans as a cohort.
 
     Attributes:
       index: its Study index.
@@ -39,7 +39,7 @@ class Folder:
 
 
 def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
-    """Study index of all series below a folder; see ``read_folder``."""
+    """Returns the Study index of all series below a folder; see ``read_folder``."""
     return read_folder(source, cache=cache, labels=labels).index
 
 
@@ -52,7 +52,7 @@ def read_folder(
     columns: Sequence[str] = (),
     label_set: LabelSet = SIX,
 ) -> Folder:
-    """All series below a folder.
+    """Finds all series below a folder and reads the CSV of their labels.
 
     A patient is what the column ``patient`` of the CSV says, else ``patient_from``, else the PatientID of the header;
     where there is none, each study, or else each scan, is taken for a patient's only one, and the index says that this
@@ -74,8 +74,9 @@ def read_folder(
     """
     source, found = Path(source), _found(source)
     given = parse_columns(columns, label_set)
-    if given and labels is None:
-        raise InputError("goes with a CSV of labels", where="--columns", mend="name it with --labels")
+    asked = {"--columns": bool(given), "--label-names": label_set.names != SIX.names, "--targets": label_set.targets}
+    if labels is None and (alone := [option for option, value in asked.items() if value]):
+        raise InputError("goes with a CSV of labels", where=alone[0], mend="name it with --labels")
     scans = named_series(found)
     owners = find_owners(scans, source, patient_from)
     taken = Counter(path for scan in scans.values() for path in (*_paths(scan, source), *set(_short(scan, source))))
@@ -93,10 +94,10 @@ def read_folder(
             "patient": set() if owner.source in ("guessed", "study") else {owner.name, _patient(owner.name)},
         }
         keyed.append(Labelled(series=name, keys=keys, slices=_slice_names(scan)))
-    told = Told(rows={}, lines={}, notes=())
+    found_labels = CsvLabels(rows={}, lines={}, notes=())
     if labels is not None:
-        told = read_labels(Path(labels), keyed, cache=Path(cache), columns=given, label_set=label_set)
-        for name, said in told.rows.items():
+        found_labels = read_labels(Path(labels), keyed, cache=Path(cache), columns=given, label_set=label_set)
+        for name, said in found_labels.rows.items():
             rows[name] |= said
             if "patient" in said:
                 # A CSV that was made from the headers knows no more than they do.
@@ -106,8 +107,8 @@ def read_folder(
     for name, owner in owners.items():
         rows[name] |= {"patient": _patient(spelled[owner.name]), "patient_source": owner.source}
     if labels is not None:
-        _refuse_torn(rows, told, source, where=Path(labels))
-    notes = [*_set_aside(found), *told.notes]
+        _refuse_torn(rows, found_labels, source, where=Path(labels))
+    notes = [*_set_aside(found), *found_labels.notes]
     if n_other := sum(name != known for name, known in spelled.items()):
         notes.append(f"names of patients that differ in case, blanks or zeros only, taken for the same one: {n_other}")
     if n_cut := series_cut_by_spelling(scans.values()):
@@ -119,7 +120,7 @@ def read_folder(
 
 
 def write_example_labels(source: Path | str, out: Path | str, *, label_set: LabelSet = SIX) -> int:
-    """Write a CSV with a row for each scan below a folder, to be filled in; InputError where there is none.
+    """Writes a CSV with a row for each scan below a folder, to be filled in; InputError where there is no scan.
 
     A scan is named by its path and, where two lie in one place, by its SeriesInstanceUID too.
 
@@ -145,7 +146,7 @@ def write_example_labels(source: Path | str, out: Path | str, *, label_set: Labe
 
 
 def named_series(found: Found[Scan]) -> dict[str, Scan]:
-    """Series by a name that is unique: their UID, or a hash of their files' names.
+    """Gives each series a unique name: its UID, or a hash of its files' names.
 
     Where that repeats, a hash of the slices is added. It does not depend on what else was found, so that a series has
     the same name when its own folder is read again.
@@ -199,11 +200,11 @@ def _short(scan: Scan, source: Path) -> Iterator[str]:
         yield re.sub(r"\.nii(\.gz)?$", "", below, flags=re.IGNORECASE)
 
 
-def _refuse_torn(rows: Mapping[str, Mapping[str, object]], told: Told, source: Path, *, where: Path) -> None:
-    """InputError where the CSV puts a patient into two splits, with the lines."""
+def _refuse_torn(rows: Mapping[str, Mapping[str, object]], csv: CsvLabels, source: Path, *, where: Path) -> None:
+    """Raises InputError where the CSV puts a patient into two splits, with the lines."""
     first: dict[object, tuple[str, int, str]] = {}
     torn = []
-    for name, line in sorted(told.lines.items(), key=lambda item: item[1]):
+    for name, line in sorted(csv.lines.items(), key=lambda item: item[1]):
         row = rows[name]
         split, patient = str(row.get("split", "")), (row["origin"], row["patient"])
         path = one_line(text_path(str(row["path"])).relative_to(source.absolute()).as_posix(), max_chars=60)
@@ -238,7 +239,7 @@ def _slice_names(scan: Scan) -> dict[str, str]:
 
 
 def _patient(name: str) -> str:
-    """What the index calls a patient; a name that is such a hash already stays."""
+    """Returns the name of a patient in the index, a hash; a name that is such a hash already stays."""
     return name if re.fullmatch(r"P-[0-9a-f]{12}", name) else "P-" + _hash(name)
 
 

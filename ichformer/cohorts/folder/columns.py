@@ -1,4 +1,4 @@
-"""What the columns of a CSV of labels mean, whatever people call them."""
+"""Finds out what the columns of a CSV of labels mean, by the names that people usually give them."""
 
 import difflib
 import re
@@ -49,13 +49,13 @@ _VAGUE = {
 
 
 def all_meanings(label_set: LabelSet = SIX) -> tuple[str, ...]:
-    """All that a column can mean, but for a subgroup (``GROUP_PREFIX``)."""
+    """Returns all that a column can mean, except subgroups (``GROUP_PREFIX``)."""
     return (*KEYS, "slice", *ATTRIBUTES[2:], *label_set.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """What the columns of a table mean.
+    """The meaning of each column of a table.
 
     Attributes:
       meanings: of each column: one of ``all_meanings``, a name that begins with ``GROUP_PREFIX``, or ``LEFT_OUT``.
@@ -69,7 +69,7 @@ class Columns:
 
 
 def parse_columns(given: Sequence[str], label_set: LabelSet = SIX) -> dict[str, str]:
-    """``("any=ICH", "path=file")`` as what is meant -> the name of the column; InputError for anything else."""
+    """Parses ``("any=ICH", "path=file")`` into the column of each meaning; InputError for anything else."""
     said: dict[str, str] = {}
     meanings = all_meanings(label_set)
     for text in given:
@@ -87,7 +87,7 @@ def parse_columns(given: Sequence[str], label_set: LabelSet = SIX) -> dict[str, 
 
 
 def name_columns(names: Sequence[str], given: Mapping[str, str], label_set: LabelSet = SIX) -> Columns:
-    """The meaning of each column of a header.
+    """Finds the meaning of each column of a header.
 
     Names are compared without case, blanks and signs. A name that nobody knows sorts scans into subgroups, unless it is
     so near to a known one that it may be mistyped, or names a person. The six labels have synonyms; every label and

@@ -1,4 +1,4 @@
-"""The fields of a CSV of labels as values: 0, 1 and numbers, however people write them."""
+"""Reads the fields of a CSV of labels: 0, 1 and numbers, in the spellings that people use."""
 
 import posixpath
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _NO_PATIENT = {*_UNKNOWN, "none", "anonymous", "anonymised"}
 
 
 def read_fields(rows: pd.DataFrame, meanings: Sequence[str], problems: list[str], label_set: LabelSet) -> pd.DataFrame:
-    """The columns that mean something, by their meaning, without blanks at either end.
+    """Returns the columns that mean something, by their meaning, without blanks at either end.
 
     Columns of ``columns.all_meanings`` that are not there are "".
     """
@@ -57,7 +57,7 @@ def _normal_path(text: str) -> str:
 
 
 def read_values(table: pd.DataFrame, problems: list[str], label_set: LabelSet) -> Float64[np.ndarray, "rows labels"]:
-    """The labels and targets of each row, NaN where unknown; "any" is known where the subtypes tell it.
+    """Returns the labels and targets of each row, NaN where unknown; "any" is known where it follows from subtypes.
 
     Args:
       table: the fields by their meaning (``read_fields``).

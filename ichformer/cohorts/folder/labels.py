@@ -1,4 +1,4 @@
-"""A CSV of labels, written by people, laid over the scans of a folder."""
+"""Reads a CSV of labels and assigns its rows to the scans of a folder."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +23,8 @@ _MOST_SHOWN = 700
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a CSV says.
+class CsvLabels:
+    """What a CSV says of the scans of a folder.
 
     Attributes:
       rows: by series what the CSV says of it, by columns of the index; ``patient`` as it stands in the CSV.
@@ -44,8 +44,8 @@ def read_labels(
     cache: Path,
     columns: Mapping[str, str],
     label_set: LabelSet = SIX,
-) -> Told:
-    """Labels and whatever else the CSV says of the series that it names.
+) -> CsvLabels:
+    """Reads the labels and whatever else a CSV says of the scans of a folder.
 
     A row says which scan it is about by ``path``, ``series`` or both; in a table without these by ``study``, else by
     ``patient``, and then it goes to each of their series. It has labels and may have ``ATTRIBUTES`` (origin: the set
@@ -98,7 +98,7 @@ def read_labels(
         notes.append(
             f"{len(several)} rows label more than one scan each (up to {max(several)}), as their {keys[0]} does"
         )
-    told: dict[str, dict[str, object]] = {}
+    of_series: dict[str, dict[str, object]] = {}
     slice_tables = []
     for scan in scans:
         if scan.series not in rows_of:
@@ -115,14 +115,14 @@ def read_labels(
             of_scan = _of_scan(slice_tables[-1], known.get(""), label_set)
         else:
             of_scan = known[""]
-        told[scan.series] = said | dict(zip(label_set.columns, of_scan.tolist(), strict=True))
+        of_series[scan.series] = said | dict(zip(label_set.columns, of_scan.tolist(), strict=True))
     if by_slice:
         write_table(pd.concat(slice_tables), cache / "slice_labels.csv")
         for name in label_set.targets:
-            if all(pd.isna(row[name]) for row in told.values()):
+            if all(pd.isna(row[name]) for row in of_series.values()):
                 notes.append(f"{name} is known of slices only: add rows without a slice that say it of the scans")
     lines = {series: int(table.index[min(own.values())]) for series, own in rows_of.items()}
-    return Told(rows=told, lines=lines, notes=tuple(notes))
+    return CsvLabels(rows=of_series, lines=lines, notes=tuple(notes))
 
 
 def _disagreements(own: pd.DataFrame, series: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Which scan or slice of a folder each row of a CSV of labels is about."""
+"""Finds the scan or slice that each row of a CSV of labels is about."""
 
 import difflib
 import itertools
@@ -31,7 +31,7 @@ class Labelled:
 
 
 def scan_keys(meanings: Sequence[str]) -> tuple[str, ...]:
-    """The columns that say which scan a row is about."""
+    """Returns the columns that say which scan a row is about."""
     exact = tuple(key for key in ("path", "series") if key in meanings)
     return exact or tuple(key for key in KEYS if key in meanings)[:1]
 
@@ -46,7 +46,7 @@ def match_rows(
     *,
     scan_rows: bool,
 ) -> dict[str, dict[str, int]]:
-    """The row that is about each scan or slice: by series, then by slice, "" for the scan itself.
+    """Finds the row of each scan or slice: by series, then by slice, "" for the scan itself.
 
     A path may also start at the CSV's ``folder``. A scan without a SeriesInstanceUID is known by its path alone.
 

@@ -1,4 +1,4 @@
-"""Whose the scans of a folder are."""
+"""Finds the patient of each scan of a folder."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -20,14 +20,14 @@ _NOBODY = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """The patient of a scan: a name that is one patient's, and its ``patients.PATIENT_SOURCES``."""
+    """The patient of a scan: the name, and how it is known (``patients.PATIENT_SOURCES``)."""
 
     name: str
     source: str
 
 
 def find_owners(scans: Mapping[str, Scan], source: Path, patient_from: str) -> dict[str, Owner]:
-    """The patient of each scan.
+    """Finds the patient of each scan.
 
     Args:
       scans: by their name.
@@ -56,7 +56,7 @@ def find_owners(scans: Mapping[str, Scan], source: Path, patient_from: str) -> d
 
 
 def series_cut_by_spelling(scans: Iterable[Scan]) -> int:
-    """How many series are read in parts because their files spell one PatientID in several ways."""
+    """Counts the series that are read in parts because their files spell one PatientID in several ways."""
     spellings: dict[tuple[str, str], set[str]] = {}
     for scan in scans:
         if isinstance(scan, Series) and scan.uid and scan.headers[0].patient_id:

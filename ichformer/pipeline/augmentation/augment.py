@@ -33,7 +33,7 @@ class Augmentation:
       drop_slices: chance of each slice to be missing.
       reverse_slices: chance that the slices come from top to bottom.
       cutout: largest side of a rectangle of air, as a part of the picture's side, at most 0.25. Where a mask shows that
-        it hides a bleed, the slice's positive labels and all its targets become unknown.
+        it hides a bleed, the slice's positive labels become unknown.
       mixup: both parameters of the beta distribution that a batch's share of mixing is drawn from.
 
     A scan of which a part is missing is positive only if a slice that is left is. Where labels or targets are known of
@@ -67,7 +67,7 @@ class Augmentation:
 
 
 def augment(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
-    """A changed copy in the plane and in its HU; all slices change alike, noise apart.
+    """Returns a copy that is changed in the plane and in its HU; all slices change alike, except for noise.
 
     What happens to the stack of slices is decided before they are read (``slabs.py``), and mixing takes a whole batch
     (``mixup.py``). A change that is switched off draws no number, but for the five that have always drawn theirs: so

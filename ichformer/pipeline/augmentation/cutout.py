@@ -1,4 +1,4 @@
-"""A rectangle of air through all slices, so that no one place decides; labels never claim what it hides.
+"""Cutout: a rectangle of air through all slices; labels never claim what it hides.
 
 DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017.
 """
@@ -16,14 +16,14 @@ LARGEST_SIDE = 0.25
 
 
 def random_hole(shape: tuple[int, ...], rng: np.random.Generator, *, side: float) -> tuple[slice, slice]:
-    """Rows and columns of a rectangle inside the picture, each side up to ``side`` of the picture's."""
+    """Draws rows and columns of a rectangle inside the picture, each side up to ``side`` of the picture's."""
     rows, columns = (max(1, round(side * size * rng.random())) for size in shape)
     top, left = rng.integers(0, shape[0] - rows + 1), rng.integers(0, shape[1] - columns + 1)
     return slice(int(top), int(top) + rows), slice(int(left), int(left) + columns)
 
 
 def cut_out(sample: Sample, hole: tuple[slice, slice]) -> Sample:
-    """Air in the hole, no mask there, and no box of which more than half is hidden.
+    """Fills the hole with air, clears the mask there, and drops boxes of which more than half is hidden.
 
     In a slice where the hole hides more than half of what the mask or one of the boxes shows of a bleed, the positive
     labels become unknown, and so do all targets. Where there is neither mask nor box all of them stay: hence

@@ -10,7 +10,7 @@ from ichformer.pipeline.augmentation.sample import Sample
 
 
 def flip(sample: Sample) -> Sample:
-    """Left and right change places."""
+    """Mirrors a sample: left and right change places."""
     boxes = sample.boxes
     if boxes is not None:
         boxes = boxes.copy()
@@ -22,7 +22,7 @@ def flip(sample: Sample) -> Sample:
 def random_affine(
     shape: tuple[int, ...], rng: np.random.Generator, *, rotate_deg: float, scale: float, shift: float
 ) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "2"]]:
-    """Where a pixel of the new picture comes from: ``matrix @ (h, w) + offset``, turning about the middle."""
+    """Draws where pixels of the new picture come from: ``matrix @ (h, w) + offset``, turned about the middle."""
     angle = np.deg2rad(rotate_deg * rng.uniform(-1, 1))
     size = 1 + scale * rng.uniform(-1, 1)
     matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / size
@@ -34,7 +34,7 @@ def random_affine(
 def move_hu(
     hu: Int16[np.ndarray, "s h w"], matrix: Float[np.ndarray, "2 2"], offset: Float[np.ndarray, "2"]
 ) -> Float32[np.ndarray, "s h w"]:
-    """Bilinear, one set of weights for all slices; what comes from outside the picture is air."""
+    """Moves HU with bilinear interpolation, the same for all slices; outside the picture is air."""
     h, w = hu.shape[1:]
     row, column = _origins((h, w), matrix, offset)
     row, column = np.clip(row, -1, h), np.clip(column, -1, w)
@@ -64,7 +64,7 @@ def move_hu(
 def move_mask(
     mask: UInt8[np.ndarray, "s h w"], matrix: Float[np.ndarray, "2 2"], offset: Float[np.ndarray, "2"]
 ) -> UInt8[np.ndarray, "s h w"]:
-    """The nearest voxel's value; 0 outside the picture."""
+    """Moves a mask by the nearest voxel; 0 outside the picture."""
     h, w = mask.shape[1:]
     row, column = np.rint(_origins((h, w), matrix, offset)).astype(int)
     inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
@@ -78,7 +78,7 @@ def move_boxes(
     offset: Float[np.ndarray, "2"],
     shape: tuple[int, ...],
 ) -> Float32[np.ndarray, "m 6"]:
-    """The upright boxes round the turned ones, cut at the picture's edges; those that left it are gone."""
+    """Returns upright boxes round the turned ones, cut at the picture's edges; boxes outside are dropped."""
     corners = boxes[:, [[1, 2], [1, 4], [3, 2], [3, 4]]].astype(np.float64)
     # Edges count from the picture's corner, the matrix from the middle of its first pixel.
     turned = (corners - 0.5 - offset) @ np.linalg.inv(matrix).T + 0.5

@@ -5,7 +5,7 @@ from jaxtyping import Float32
 
 
 def change_kernel(hu: Float32[np.ndarray, "s h w"], amount: float) -> Float32[np.ndarray, "s h w"]:
-    """Towards a softer reconstruction kernel for a positive ``amount``, a sharper one for a negative.
+    """Simulates a softer reconstruction kernel for a positive ``amount``, a sharper one for a negative.
 
     The difference to the picture blurred by a Gaussian of one pixel is taken away in part: 1 leaves the blurred
     picture, -1 doubles its finest detail (unsharp masking). Its noise becomes coarser or finer, as with a kernel.
@@ -17,14 +17,14 @@ def change_kernel(hu: Float32[np.ndarray, "s h w"], amount: float) -> Float32[np
 
 
 def change_gain(hu: Float32[np.ndarray, "s h w"], change: float) -> Float32[np.ndarray, "s h w"]:
-    """Contrasts grow by ``change`` as with another tube voltage; water stays at 0 HU."""
+    """Scales contrasts by 1 + ``change``, as another tube voltage does; water stays at 0 HU."""
     return hu * np.float32(1 + change)
 
 
 def add_noise(
     hu: Float32[np.ndarray, "s h w"], rng: np.random.Generator, *, noise_hu: float, offset_hu: float
 ) -> Float32[np.ndarray, "s h w"]:
-    """White noise of a random standard deviation up to ``noise_hu``, and one shift of all HU by up to ``offset_hu``."""
+    """Adds white noise of a random deviation up to ``noise_hu``, and shifts all HU by up to ``offset_hu``."""
     noise = rng.standard_normal(hu.shape, np.float32)
     noise *= noise_hu * rng.random()
     noise += np.float32(offset_hu * rng.uniform(-1, 1))

@@ -11,7 +11,7 @@ from ichformer.pipeline.batch import Batch
 
 
 def mix_batch(batch: Batch, share: float) -> Batch:
-    """``share`` of each scan and 1 - ``share`` of the one half a batch further on; ``row`` stays that of the first.
+    """Mixes each scan with the one half a batch further on, by ``share``; ``row`` stays that of the first.
 
     Labels mix as the pictures do and are unknown where either is. A slice that only one of the two has is its own,
     unmixed, and so are its labels.

@@ -8,21 +8,21 @@ from jaxtyping import Float32, Int16, UInt8
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """What a change takes and gives back; it never writes into the arrays it was given.
+    """Slices of a scan with their labels. A random change returns a new one and never writes into its arrays.
 
     Attributes:
       hu: [S,H,W].
       spacing_mm: (z, y, x).
       slice_labels: [S,L] in the order of ``LabelSet.columns``, NaN where unknown.
+      num_targets: the last so many columns of ``slice_labels`` are targets, not labels.
       mask: [S,H,W], 0 for no bleed; None where there is none.
       boxes: one row a box: slice, top, left, bottom, right, label (its place in ``LABELS``); None where there are none.
         Edges are in pixels from the upper left corner of the picture, so that a box round all of it is 0, 0, H, W.
-      num_targets: the last so many columns of ``slice_labels`` are targets, not labels.
     """
 
     hu: Int16[np.ndarray, "s h w"]
     spacing_mm: tuple[float, float, float]
     slice_labels: Float32[np.ndarray, "s labels"]
+    num_targets: int = 0
     mask: UInt8[np.ndarray, "s h w"] | None = None
     boxes: Float32[np.ndarray, "n 6"] | None = None
-    num_targets: int = 0

@@ -1,4 +1,4 @@
-"""Changes of the stack of slices: which are read, which come together as one thicker slice, in which order."""
+"""Chooses which slices of a scan are read, merged into thicker ones and reversed."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from ichformer.pipeline.augmentation.sample import Sample
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SlicePlan:
-    """What is taken of a stack, decided before a pixel is read.
+    """The choice of slices of a scan, made before a pixel is read.
 
     Attributes:
       taken: the slices to read, ascending; ``per_slab`` neighbours in turn become one.
@@ -38,13 +38,13 @@ def plan_slices(
     drop: float,
     reverse: float,
 ) -> SlicePlan:
-    """A random run of up to ``num_slices`` neighbouring slices, or slabs of them; a setting of 0 draws nothing.
+    """Chooses a random run of up to ``num_slices`` neighbouring slices or slabs; a setting of 0 draws nothing.
 
     Args:
       n_slices: of the scan.
       rng: of this sample.
       num_slices: most slices that come out.
-      spacing_z_mm: from slice to slice; looked at where ``thicken_mm`` is not 0.
+      spacing_z_mm: from slice to slice; used where ``thicken_mm`` is not 0.
       thicken_mm: largest spacing that neighbours may come together to.
       drop: chance of each slice to be missing; one always stays.
       reverse: chance that the order is turned round.
@@ -62,7 +62,7 @@ def plan_slices(
 def plan_whole(
     n_slices: int, rng: np.random.Generator, *, num_slices: int, spacing_z_mm: float, thicken_mm: float, reverse: float
 ) -> SlicePlan:
-    """The whole scan in up to ``num_slices`` slices: all of them, or every k-th with a random start and the least k.
+    """Chooses all slices of a scan, or every k-th from a random start with the least k for ``num_slices``.
 
     For scans that only have labels of their own: a run of neighbouring slices may miss the bleed that a scan's label
     speaks of. Slices between two that are taken are missed too, so a bleed that is shorter than k slices is seen in
@@ -88,7 +88,7 @@ def plan_whole(
 
 
 def arrange(sample: Sample, plan: SlicePlan) -> Sample:
-    """The sample of the slices ``plan.taken``, as the plan wants it."""
+    """Merges and reverses the slices ``plan.taken`` of a sample as the plan says."""
     if plan.per_slab > 1:
         sample = thicken(sample, plan.per_slab)
     if plan.every > 1 and (plan.per_slab > 1 or len(plan.taken) == 1):
@@ -99,7 +99,7 @@ def arrange(sample: Sample, plan: SlicePlan) -> Sample:
 
 
 def thicken(sample: Sample, per_slab: int) -> Sample:
-    """Every ``per_slab`` neighbours as their mean, which is what a scanner's thicker slice is.
+    """Merges every ``per_slab`` neighbours into their mean, which is what a scanner's thicker slice is.
 
     A slab's label is the largest of its slices', unknown where one is unknown and none positive; so is its mask. Its
     target is that of its slices where they agree, else unknown: nobody can say whether the numbers of slices add up.
@@ -124,7 +124,7 @@ def thicken(sample: Sample, per_slab: int) -> Sample:
 
 
 def reverse_slices(sample: Sample) -> Sample:
-    """The last slice first."""
+    """Reverses the order of the slices."""
     boxes = sample.boxes
     if boxes is not None:
         boxes = boxes.copy()

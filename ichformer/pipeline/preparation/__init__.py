@@ -1,1 +1,1 @@
-"""From a Study index to a store."""
+"""Prepares the scans of a Study index into a store."""

@@ -1,7 +1,8 @@
-"""A Dask cluster as the executor of ``prepare``. Its workers see the same files at the same paths.
+"""Runs ``prepare`` on a Dask cluster, whose workers see the same files at the same paths.
 
-This process only dials: it opens no port. Dask trusts its peers (see docs/cluster.md), so the address is always one
-that the user names, and encryption is what Dask's own configuration says (``distributed.comm.tls``).
+This process only connects to the scheduler: it opens no port. Dask trusts its peers (see docs/cluster.md), so the
+address is always one that the user names, and encryption is what Dask's own configuration says
+(``distributed.comm.tls``).
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from ichformer.pipeline.store.header import RECORD_VERSION
 
 @contextlib.contextmanager
 def cluster_executor(address: str, *, timeout_s: float = 10.0) -> Iterator[Executor]:
-    """The executor of a running Dask cluster, as long as the context lasts; the cluster itself is left as it is.
+    """Opens an executor on a running Dask cluster for the time of the context; the cluster is left as it is.
 
     Args:
       address: the scheduler's, such as ``tcp://10.0.0.1:8786``; ``tls://`` needs the certificates that are named in
@@ -59,7 +60,7 @@ def cluster_executor(address: str, *, timeout_s: float = 10.0) -> Iterator[Execu
 
 
 def installed() -> tuple[str, int, int]:
-    """What a record depends on, on the worker that is asked: versions of ichformer, its records and its recipe."""
+    """Returns the versions of ichformer, its records and its recipe on the worker that is asked."""
     return __version__, RECORD_VERSION, RECIPE_VERSION
 
 

@@ -1,4 +1,4 @@
-"""How scans are brought to one form: apart from ``prepare``, so that training does not import what reads scans."""
+"""The settings of a preparation, apart from ``prepare`` so that training does not import what reads scans."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -13,7 +13,7 @@ Keep = Literal["head", "brain"]
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
-    """How scans are brought to one form.
+    """The settings that bring scans to one form.
 
     Attributes:
       size: rows and columns of every slice.
@@ -46,7 +46,7 @@ class PrepareConfig:
 
 
 def check_prepare(values: dict[str, Any], *, where: object, mend: str) -> PrepareConfig:
-    """The configuration in a run or a store; InputError where a setting is not of its type, or is not known here.
+    """Reads the configuration in a run or a store; InputError for a setting of another type or an unknown one.
 
     A setting that this version does not know would be left out, and scans would be prepared in another way.
     """

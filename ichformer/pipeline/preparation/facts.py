@@ -1,4 +1,4 @@
-"""What the data card says of one scan, found out where its shard is written."""
+"""Collects what the data card says of one scan, when its shard is written."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -50,7 +50,7 @@ class ScanFacts:
 
 
 def describe_scan(scan: PreparedScan) -> ScanFacts:
-    """The facts of a prepared scan; every voxel is counted."""
+    """Describes a prepared scan; every voxel is counted."""
     volume, counts = scan.volume, count_slices(scan.slice_labels, scan.label_set)
     thickness_mm = volume.audit.thickness_mm
     return ScanFacts(
@@ -74,7 +74,7 @@ class SliceCounts(NamedTuple):
 
 
 def count_slices(slice_labels: Float32[np.ndarray, "s labels"], label_set: LabelSet) -> SliceCounts:
-    """How many slices are positive and negative for each label, and the known values of each target."""
+    """Counts the slices that are positive and negative for each label, and collects the values of each target."""
     labels, targets = np.split(slice_labels, [len(label_set.names)], axis=1)
     return SliceCounts(
         positive=tuple((labels == 1).sum(0).tolist()),
@@ -84,7 +84,7 @@ def count_slices(slice_labels: Float32[np.ndarray, "s labels"], label_set: Label
 
 
 def complete_facts(store: Store, known: Mapping[str, ScanFacts] = MappingProxyType({})) -> list[ScanFacts]:
-    """The facts of every scan of a store, in the order of its index; kept in its ``scans.jsonl``.
+    """Returns the facts of every scan of a store, in the order of its index, and writes its ``scans.jsonl``.
 
     Args:
       store: any; the shards of those scans are read whose facts are neither known nor in ``scans.jsonl``.
@@ -110,7 +110,7 @@ def _to_json(facts: ScanFacts) -> dict[str, Any]:
 
 
 def read_facts(path: Path, keys: Collection[str], label_set: LabelSet = SIX) -> dict[str, ScanFacts]:
-    """What a ``scans.jsonl`` says of the scans whose records have these SHA-256.
+    """Reads what a ``scans.jsonl`` says of the scans whose records have these SHA-256.
 
     Lines that are damaged or of something else are left out, and all of them where there is no such file or it is much
     larger than ``keys`` explain: whoever reads it finds the facts out again.

@@ -1,4 +1,4 @@
-"""A mask from a NIfTI file, on the grid of its series."""
+"""Reads a mask from a NIfTI file, on the grid of its series."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ichformer.files.writing import text_path
 
 
 def read_mask(path: Path | str, volume: Volume) -> UInt8[np.ndarray, "s h w"]:
-    """Voxel labels that lie on ``volume`` as it was read, before any preparation.
+    """Reads voxel labels that lie on ``volume`` as it was read, before any preparation.
 
     Raises:
       InputError: no NIfTI file, another grid than the volume's (shape, or more than half a voxel off), or values that

@@ -1,4 +1,4 @@
-"""From a Study index to a store: every series read, brought to one size, and written as a record, once."""
+"""Prepares a store from a Study index: reads every series, brings it to one size and writes it as a record."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def prepare(
     with_uids: bool = False,
     progress: bool = True,
 ) -> Store:
-    """Prepare every series of the index that is not in the store yet.
+    """Prepares every series of the index that is not in the store yet.
 
     A series that cannot be read goes to ``rejects.csv`` with the reason. Interrupted and called again, it goes on where
     it was: a shard is there whole or not at all. The same input and key give the same bytes.

@@ -1,4 +1,4 @@
-"""What is done to a scan before a model sees it: one recipe, for stores and for predictions alike."""
+"""The recipe by which scans are prepared for a model, the same for stores and for predictions."""
 
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ RECIPE_VERSION = 2
 
 
 def prepare_scan(scan: PreparedScan, config: PrepareConfig) -> PreparedScan:
-    """The scan as a model sees it: straightened, its slices evened, its head framed, in this order.
+    """Prepares a scan for a model: removes the tilt, evens the slices and frames the head, in this order.
 
     The labels of the slices and the mask stay in step with the volume.
     """
@@ -37,13 +37,13 @@ def prepare_scan(scan: PreparedScan, config: PrepareConfig) -> PreparedScan:
 
 
 def prepare_volume(volume: Volume, config: PrepareConfig) -> Volume:
-    """``prepare_scan`` for a volume of which nothing else is known."""
+    """Prepares a volume of which nothing else is known with ``prepare_scan``."""
     unknown = np.full((len(volume.hu) + 1, len(SIX.columns)), np.nan, np.float32)
     return prepare_scan(PreparedScan(volume=volume, slice_labels=unknown[1:], scan_labels=unknown[0]), config).volume
 
 
 def even_volume(volume: Volume, config: PrepareConfig) -> Volume:
-    """The scan in full with the slices that a model sees: the volume itself unless they are resampled.
+    """Returns the full scan with the slices that a model sees: the volume itself unless they are resampled.
 
     Preparing it gives what preparing ``volume`` gives.
     """

@@ -1,4 +1,4 @@
-"""What is said of series that a store leaves out: in its ``rejects.csv``, and to whoever prepares it."""
+"""Reports series that a store leaves out: in its ``rejects.csv`` and on the terminal."""
 
 import itertools
 import os
@@ -53,12 +53,12 @@ class Reject:
 
 
 def full_reason(error: Exception, path: Path) -> str:
-    """Why a series is left out, in one line that may name files."""
+    """Returns why a series is left out, in one line that may name files."""
     return one_line(explain_failure(error, where=path), max_chars=1200)
 
 
 def reason_without_names(error: Exception, path: Path) -> str:
-    """Why a series is left out, in one line without names of files, UIDs or words of a header.
+    """Returns why a series is left out, in one line without names of files, UIDs or words of a header.
 
     Args:
       error: the reason.
@@ -71,7 +71,7 @@ def reason_without_names(error: Exception, path: Path) -> str:
 
 
 def hide_names(text: str, path: Path) -> str:
-    """A text without the names on the way to a scan and in it, other files, UIDs, and what is quoted."""
+    """Takes out of a text the names on the path of a scan and in it, other files, UIDs, and what is quoted."""
     for name in sorted(_names(path), key=len, reverse=True):
         text = re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", "...", text)
     for pattern, stands_for in _HIDDEN:
@@ -89,7 +89,7 @@ def _names(path: Path) -> set[str]:
 
 
 def write_rejects(rejects: Sequence[Reject], paths: Sequence[str], out: Path) -> None:
-    """The table ``rejects.csv``.
+    """Writes the table ``rejects.csv``.
 
     Args:
       rejects: what was left out.
@@ -113,7 +113,7 @@ def write_rejects(rejects: Sequence[Reject], paths: Sequence[str], out: Path) ->
 
 
 def say_rejects(rejects: Sequence[Reject]) -> None:
-    """Names on standard error the series whose files the table does not name: whoever prepares may see them."""
+    """Prints to standard error the series whose files the table does not name: whoever prepares may see them."""
     hidden = [reject.reason for reject in sorted(rejects, key=lambda r: r.number) if reject.reason_without_names]
     for reason in hidden[:_MOST_SHOWN]:
         print(f"left out: {one_line(reason, max_chars=600)}", file=sys.stderr)  # noqa: T201

@@ -1,4 +1,4 @@
-"""One series made into its shard, or the reason why it is left out: what a worker of the preparation does."""
+"""Makes the shard of one series, or finds the reason why it is left out: the work of one process."""
 
 import contextlib
 import hashlib
@@ -37,7 +37,7 @@ FACTS = {
 
 
 def check_outcome(outcome: object, task: Task) -> None:
-    """InputError where a worker says what none of ours says: those of a cluster may be other programs elsewhere."""
+    """Raises InputError for an answer that no worker of ours gives: workers of a cluster may be other programs."""
     match outcome:
         case (dict() as facts, ScanFacts()) if {name: type(value) for name, value in facts.items()} == FACTS:
             if has_size(task, facts["bytes"]):
@@ -55,7 +55,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def prepare_one(task: Task) -> tuple[dict[str, Any], ScanFacts] | Reject:
-    """What index and card say of the task's shard, made unless it is there; or why the series is left out."""
+    """Makes the shard of a task unless it is there; returns what index and card say of it, or why it is left out."""
     with _ONE_AT_A_TIME:
         return _shard_orreject_task(task)
 
@@ -86,7 +86,7 @@ def _shard_orreject_task(task: Task) -> tuple[dict[str, Any], ScanFacts] | Rejec
 
 
 def reject_task(task: Task, error: Exception) -> Reject:
-    """What is said of a task that cannot be done."""
+    """Returns the report of a series that is left out because of an error."""
     return Reject(
         name=task.name,
         number=task.number,
@@ -146,6 +146,6 @@ def _facts_of(path: Path, record: bytes, scan: PreparedScan) -> tuple[dict[str, 
 
 
 def has_size(task: Task, n_bytes: int) -> bool:
-    """Whether the task's shard is there with this number of bytes."""
+    """Returns whether the shard of a task is there with this number of bytes."""
     path = shard_path(task.out, task.shard)
     return path.is_file() and path.stat().st_size == n_bytes

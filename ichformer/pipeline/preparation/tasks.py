@@ -1,4 +1,4 @@
-"""What ``prepare`` has to do: one task a series, with all that a worker needs for it."""
+"""Lists the work of ``prepare``: one task a series, with all that a worker needs for it."""
 
 import hashlib
 import hmac
@@ -85,7 +85,7 @@ class Task:
 
 
 def list_tasks(opened: Opened, config: PrepareConfig, window_hu: WindowHU | None) -> Iterator[Task]:
-    """One task a row of the index, in its order; InputError where a table of slice labels lacks a series."""
+    """Yields one task a row of the index, in its order; InputError where a table of slice labels lacks a series."""
     index, label_set = opened.index, opened.label_set
     paths = sorted(set(index["slice_labels"]) - {""})
     tables = {path: read_slice_table(text_path(path), label_set=label_set) for path in paths}

@@ -1,4 +1,4 @@
-"""Many independent tasks on an executor, where one that kills its worker does not stop the rest."""
+"""Runs many independent tasks on an executor; a task that kills its worker does not stop the others."""
 
 import os
 import sys
@@ -107,7 +107,7 @@ def _in_pool(
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes as ``run_all`` starts them, on one thread each."""
+    """Starts processes as ``run_all`` does, on one thread each."""
     return process_pool(workers, initializer=_start_worker)
 
 

@@ -1,4 +1,4 @@
-"""The data card of a store: what is in it, in numbers and pictures, for whoever trains on it. It names no patient."""
+"""Writes the data card of a store: its contents in numbers and pictures, without naming a patient."""
 
 import hashlib
 import re
@@ -28,7 +28,7 @@ _MAX_REASONS = 20
 
 
 def write_card(store: Store) -> Path:
-    """Write ``card.md`` and its pictures (``card/``) into a store; the same store gives the same bytes.
+    """Writes ``card.md`` and its pictures (``card/``) into a store; the same store gives the same bytes.
 
     Returns:
       The card.

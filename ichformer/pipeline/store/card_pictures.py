@@ -1,4 +1,4 @@
-"""The pictures of the data card, as the bytes of PNG files."""
+"""Draws the pictures of the data card, as the bytes of PNG files."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ _BRAIN_HU = (-40, 120)
 
 
 def draw_geometry(scans: Sequence[ScanFacts], n_slices: Sequence[int]) -> bytes:
-    """Histograms over scans: slices, distance between them, thickness, and how they lean."""
+    """Draws histograms over scans: number of slices, their distance, thickness and lean."""
     panels = (
         ("slices", n_slices),
         ("between slices (mm)", [scan.spacing_mm[0] for scan in scans]),
@@ -32,7 +32,7 @@ def draw_geometry(scans: Sequence[ScanFacts], n_slices: Sequence[int]) -> bytes:
 
 
 def draw_hu(scans: Sequence[ScanFacts], sites: Sequence[str]) -> bytes:
-    """Share of voxels for each HU, a line for each site: the whole range, and where brain and blood lie."""
+    """Draws the share of voxels for each HU, a line for each site: the whole range, and that of brain and blood."""
     largest = [site for site, _ in sorted(Counter(sites).items(), key=lambda item: (-item[1], item[0]))[:_MAX_SITES]]
     counts: dict[str, Any] = {site: np.zeros(len(EDGES_HU)) for site in sorted(largest)}
     for scan, site in zip(scans, sites, strict=True):

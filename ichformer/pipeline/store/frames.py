@@ -1,4 +1,4 @@
-"""One slice of pixels as a compressed frame and back, without loss.
+"""Compresses slices of pixels as frames, without loss.
 
 The HU of a slice are stored as their high bytes, then their low bytes, in one Zstandard frame: high bytes hardly change
 from pixel to pixel, and one addition of two planes is all that is left to do after Zstandard. Differences between
@@ -17,14 +17,14 @@ _LEVEL = 5  # level 9 makes scans less than 1 % smaller in twice the time; both 
 
 
 def compress_hu(pixels: Int16[np.ndarray, "h w"]) -> bytes:
-    """One slice of HU as a frame."""
+    """Compresses one slice of HU into a frame."""
     stored = np.ascontiguousarray(pixels).view(np.uint16)
     planes = np.stack([stored >> 8, stored & 0xFF]).astype(np.uint8)
     return _compressor().compress(planes.tobytes())
 
 
 def decompress_hu(frames: Iterable[bytes], out: Int16[np.ndarray, "s h w"]) -> None:
-    """Writes the slices of ``compress_hu`` into ``out``; ``zstandard.ZstdError`` if damaged or of another size."""
+    """Decompresses frames of HU into ``out``; ``zstandard.ZstdError`` if damaged or of another size."""
     decompressor = zstandard.ZstdDecompressor()
     for frame, stored in zip(frames, out.view(np.uint16), strict=True):
         planes = np.frombuffer(_decompress(decompressor, frame, stored.nbytes), np.uint8)
@@ -35,12 +35,12 @@ def decompress_hu(frames: Iterable[bytes], out: Int16[np.ndarray, "s h w"]) -> N
 
 
 def compress_mask(pixels: UInt8[np.ndarray, "h w"]) -> bytes:
-    """One slice of a mask as a frame."""
+    """Compresses one slice of a mask into a frame."""
     return _compressor().compress(pixels.tobytes())
 
 
 def decompress_mask(frames: Iterable[bytes], out: UInt8[np.ndarray, "s h w"]) -> None:
-    """Writes the slices of ``compress_mask`` into ``out``; ``zstandard.ZstdError`` as in ``decompress_hu``."""
+    """Decompresses frames of a mask into ``out``; ``zstandard.ZstdError`` as in ``decompress_hu``."""
     decompressor = zstandard.ZstdDecompressor()
     for frame, pixels in zip(frames, out, strict=True):
         pixels[...] = np.frombuffer(_decompress(decompressor, frame, pixels.nbytes), np.uint8).reshape(pixels.shape)

@@ -1,4 +1,4 @@
-"""The header of a record: checked bytes before the frames, which say all about a scan but its pixels.
+"""Reads and writes the header of a record: checked bytes with all that is known of a scan but its pixels.
 
 ``b"ICHR"``, version (u16), length of the text (u32), its CRC-32 (u32), all little-endian; then the text, JSON.
 """
@@ -63,7 +63,7 @@ class RecordHeader:
 
 
 def write_header(header: RecordHeader) -> bytes:
-    """The header as bytes; the same header always gives the same."""
+    """Writes a header as bytes; the same header always gives the same bytes."""
     values = asdict(header) | {
         "codec": CODEC,
         "spacing_mm": [float(v) for v in header.spacing_mm],
@@ -80,7 +80,7 @@ def write_header(header: RecordHeader) -> bytes:
 
 
 def read_header(data: bytes, *, where: object) -> tuple[RecordHeader, int]:
-    """The header of a record and where its first frame begins; InputError for whatever is wrong with it."""
+    """Reads the header of a record and where its first frame begins; InputError for whatever is wrong with it."""
 
     def refuse(what: str) -> InputError:
         return InputError(what, where=where, mend=_MEND)

@@ -1,4 +1,4 @@
-"""The file ``index.json`` of a store: how it was prepared, how its scans are called, and one entry for each of them."""
+"""Reads and writes ``index.json`` of a store: its preparation, labels, naming, and one entry for each scan."""
 
 import functools
 import os
@@ -34,7 +34,7 @@ _MEND = "the store is damaged: run prepare again"
 
 @dataclass(frozen=True, kw_only=True)
 class StoreIndex:
-    """What an ``index.json`` says.
+    """The contents of an ``index.json``.
 
     Attributes:
       config: the configuration of the preparation, as plain values.
@@ -50,7 +50,7 @@ class StoreIndex:
 
 
 def read_store_index(path: Path) -> StoreIndex:
-    """The checked contents of an ``index.json``.
+    """Reads and checks an ``index.json``.
 
     An earlier ichformer did not record how patients are known: the ``patient_source`` of such entries is "unknown".
 
@@ -75,7 +75,7 @@ def read_store_index(path: Path) -> StoreIndex:
 
 
 def index_values(index: StoreIndex) -> dict[str, Any]:
-    """What is written into an ``index.json``; of the six labels it says nothing but the entries."""
+    """Returns the values for an ``index.json``; a store of the six labels does not name them."""
     is_default = index.label_set.is_default
     values: dict[str, Any] = {"schema": STORE_VERSION if is_default else OWN_LABELS_VERSION, "config": index.config}
     values |= {} if is_default else {"label_set": asdict(index.label_set)}
@@ -84,7 +84,7 @@ def index_values(index: StoreIndex) -> dict[str, Any]:
 
 
 def read_index_values(path: Path) -> dict[str, Any]:
-    """All values of an ``index.json`` of a version that is read here, as they stand there."""
+    """Reads all values of an ``index.json`` as they stand there; InputError for a version that is not known."""
     if not path.exists():
         raise InputError("this is no store: it has no index.json", where=path.parent, mend="run prepare first")
     shards = path.parent / SHARD_FOLDER

@@ -1,4 +1,4 @@
-"""How a store calls patients, studies and series: by pseudonyms that only the store's own key can make.
+"""Gives patients, studies and series pseudonyms that only the store's own key can make.
 
 A pseudonym is a keyed hash (HMAC-SHA-256, RFC 2104). A plain hash of a patient's number can be undone by hashing all
 numbers there are; without the key this one cannot. The key lies in the store's folder and nowhere else.
@@ -48,12 +48,12 @@ class Naming:
 
 
 def is_private(cohorts: pd.Series) -> pd.Series:
-    """Which scans are no published ones, so that their names may tell who somebody is."""
+    """Returns which scans are not published, so that their names may identify a person."""
     return ~cohorts.isin(PUBLISHED)
 
 
 def with_pseudonyms(index: pd.DataFrame, key: bytes, *, with_uids: bool) -> pd.DataFrame:
-    """A copy of a Study index in which private scans have pseudonyms for patient, study and series.
+    """Returns a copy of a Study index in which private scans have pseudonyms for patient, study and series.
 
     Args:
       index: Study index with true names.
@@ -67,7 +67,7 @@ def with_pseudonyms(index: pd.DataFrame, key: bytes, *, with_uids: bool) -> pd.D
 
 
 def pseudonym(name: str, kind: str, key: bytes) -> str:
-    """A name's pseudonym; "" stays "".
+    """Returns the pseudonym of a name; "" stays "".
 
     Args:
       name: true name.
@@ -81,12 +81,12 @@ def pseudonym(name: str, kind: str, key: bytes) -> str:
 
 
 def key_id(key: bytes) -> str:
-    """Eight digits that tell keys apart and say nothing else of them."""
+    """Returns eight digits that distinguish keys and disclose nothing else of them."""
     return hashlib.sha256(b"ichformer patient key:" + key).hexdigest()[:8]
 
 
 def read_key(path: Path) -> bytes:
-    """The key in a file; InputError where it holds none."""
+    """Reads the key in a file; InputError where it holds none."""
     try:
         with path.open("rb") as file:
             text = file.read(_MOST_BYTES).decode("ascii", errors="replace").strip()
@@ -102,7 +102,7 @@ def read_key(path: Path) -> bytes:
 
 
 def write_key(key: bytes, folder: Path) -> None:
-    """The key as a new file that only its owner may read."""
+    """Writes the key as a new file that only its owner may read."""
     path = folder / KEY_NAME
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -114,7 +114,7 @@ def write_key(key: bytes, folder: Path) -> None:
 
 
 def choose_key(folder: Path, *, given: Path | None, with_uids: bool, recorded: Naming | None) -> tuple[bytes, Naming]:
-    """The key of a store that is made or gone on with, written into its folder if it is not there; and its naming.
+    """Chooses the key of a new or continued store, writes it into its folder, and returns it with the naming.
 
     Args:
       folder: of the store.

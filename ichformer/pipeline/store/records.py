@@ -62,7 +62,7 @@ class PreparedScan:
 
 
 def encode_record(scan: PreparedScan) -> bytes:
-    """The bytes of one record; the same scan always gives the same bytes."""
+    """Encodes a scan as one record; the same scan always gives the same bytes."""
     volume = scan.volume
     frames = [compress_hu(pixels) for pixels in volume.hu]
     mask_frames = [] if scan.mask is None else [compress_mask(pixels) for pixels in scan.mask]
@@ -86,7 +86,7 @@ def encode_record(scan: PreparedScan) -> bytes:
 def decode_record(
     data: bytes, *, slices: Sequence[int] | Integer[np.ndarray, "n"] | None = None, where: object = "record"
 ) -> PreparedScan:
-    """The inverse of ``encode_record``, without loss.
+    """Decodes a record, without loss.
 
     Args:
       data: one record.
@@ -164,7 +164,7 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | str) -> "Store":
-        """The store in a folder; InputError where its index makes no sense or a shard is not there in full."""
+        """Opens the store in a folder; InputError where its index makes no sense or a shard is not there in full."""
         path = Path(path)
         found = read_store_index(path / INDEX_NAME)
         if found.entries is None:
@@ -173,7 +173,7 @@ class Store:
             )
         if not found.entries:
             raise InputError(
-                "the store holds no scan", where=path, mend="see rejects.csv, mend the input, prepare again"
+                "the store holds no scan", where=path, mend="see rejects.csv, correct the input, prepare again"
             )
         naming, labels = found.naming, list(found.label_set.columns)
         index = pd.DataFrame(found.entries)
@@ -190,7 +190,7 @@ class Store:
         return cls(path=path, config=found.config, index=index, naming=naming, label_set=found.label_set)
 
     def rows(self, split: str) -> Int64[np.ndarray, "n"]:
-        """The rows of ``index`` that belong to a split."""
+        """Returns the rows of ``index`` that belong to a split; InputError where there is none."""
         rows = np.flatnonzero((self.index["split"] == split).to_numpy()).astype(np.int64)
         if not len(rows):
             splits = ", ".join(sorted(set(self.index["split"])))
@@ -201,7 +201,7 @@ class Store:
 
     @cached_property
     def n_slices(self) -> list[int]:
-        """Of every row."""
+        """The number of slices of every row."""
         return self.index["n_slices"].tolist()
 
     @cached_property
@@ -213,7 +213,7 @@ class Store:
         return self.index["sha256"].tolist()
 
     def record(self, row: int) -> bytes:
-        """The bytes of one scan, checked against the hash in the index."""
+        """Reads the bytes of one scan and checks them against the hash in the index."""
         path = self._paths[row]
         data = read_shard(Path(path))
         if hashlib.sha256(data).hexdigest() != self._hashes[row]:
@@ -221,13 +221,13 @@ class Store:
         return data
 
     def read(self, row: int, *, slices: Sequence[int] | Integer[np.ndarray, "n"] | None = None) -> PreparedScan:
-        """One scan, or some of its slices (see ``decode_record``)."""
+        """Reads one scan, or some of its slices (see ``decode_record``)."""
         scan = decode_record(self.record(row), slices=slices, where=self._paths[row])
         self._check_labels(scan.label_set, row)
         return scan
 
     def header(self, row: int) -> RecordHeader:
-        """All about one scan but its pixels."""
+        """Reads all that is known of one scan but its pixels."""
         header = read_header(self.record(row), where=self._paths[row])[0]
         self._check_labels(header.label_set, row)
         return header
@@ -238,7 +238,7 @@ class Store:
 
 
 def shard_path(store: Path, shard: str) -> Path:
-    """Where a shard lies."""
+    """Returns the path of a shard."""
     return store / SHARD_FOLDER / shard
 
 
@@ -252,7 +252,7 @@ def _orders(index: pd.DataFrame, naming: Naming) -> pd.Series:
 
 
 def read_shard(path: Path) -> bytes:
-    """The one record of a shard; InputError where it is missing or damaged."""
+    """Reads the one record of a shard; InputError where it is missing or damaged."""
     try:
         reader = ArrayRecordReader(os.fsencode(path), "readahead_buffer_size:0,max_parallelism:0")
         try:

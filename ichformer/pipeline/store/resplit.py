@@ -1,4 +1,4 @@
-"""A store under other splits, without its scans being copied or prepared again."""
+"""Makes a store with other splits, without copying or preparing its scans again."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from ichformer.pipeline.store.records import Store
 
 
 def resplit(store: Store, splits: pd.Series, out: Path | str) -> Store:
-    """A store in the folder ``out`` that links to the shards of another one and has splits of its own.
+    """Makes a store in the folder ``out`` that links to the shards of another one and has splits of its own.
 
     It is of use as long as the first store stays where it is.
 
