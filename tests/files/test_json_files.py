@@ -90,7 +90,7 @@ DEEP = "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1)
         ('{"count": 1.5}', "count: Expected int, got float"),
         ('{"count": -1}', "count: Expected int >= 0"),
         ('{"count": 1, "inner": {"names": ["a", 1]}}', "inner.names[1]: Expected str, got int"),
-        ('{"count": 1, "label": "brain"}', "label: Expected str matching regex"),
+        ('{"count": 1, "label": "Brain"}', "label: Expected str matching regex"),
         ('{"count": 1, "label": "any\\n"}', "label: Expected str matching regex"),
         ('{"count": 7}', "f.json, --count: 7 is out of range; take another"),
         ('{"count": 1, "count": 2}', "holds the key 'count' twice in one object"),

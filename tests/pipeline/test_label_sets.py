@@ -153,6 +153,13 @@ def test_what_is_known_is_counted(store):
     assert found_of(known.targets["age_years"]) == (2, 0, 6.0, 35.0, 64.0)
     nothing = known_labels(store, "val", num_slices=4).targets["area_mm2"]
     assert found_of(nothing) == (0, 0, None, None, None)
+    area, age = known.targets["area_mm2"], known.targets["age_years"]
+    values = np.array([0, 2.5, 0, 7, 7, 7, 7])
+    assert (area.slice_mean, area.slice_spread) == pytest.approx((values.mean(), values.std()))
+    assert (area.scan_mean, area.scan_spread) == (0, 0)
+    assert (age.scan_mean, age.scan_spread) == (35, 29)
+    age_of_val = known_labels(store, "val", num_slices=4).targets["age_years"]
+    assert (age_of_val.scan_mean, age_of_val.scan_spread) == (-1.5, 0)
     assert not nothing.is_known
     json.dumps(known.to_json(), allow_nan=False)
     lines = [line.split() for line in format_known_labels(known).splitlines()]
