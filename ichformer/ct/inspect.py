@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from ichformer.ct.audit import Note
-from ichformer.ct.io.dicom.series import Found, Series, nothing_found
+from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.display import WindowHU
+from ichformer.ct.io.found import Found, nothing_found
 from ichformer.ct.io.scans import Scan, find_scans, read_volume
 from ichformer.ct.selection import choices
 from ichformer.errors import InputError, one_line

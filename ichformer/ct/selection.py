@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from ichformer.ct.contrast import contrast_said, plain_words
-from ichformer.ct.io.dicom.headers import ACQUISITION_TAGS, Header
-from ichformer.ct.io.dicom.series import Found, Series, nothing_found
+from ichformer.ct.io.dicom.elements import ACQUISITION_TAGS
+from ichformer.ct.io.dicom.headers import Header
+from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.dicom.slices import SAME_POSITION_MM, are_interleaved
+from ichformer.ct.io.found import Found, nothing_found
 from ichformer.errors import InputError
 
 REFUSAL_CODES: dict[str, str] = {

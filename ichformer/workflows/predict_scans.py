@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from ichformer import LABELS, __version__
 from ichformer.ct.io.archives import open_file
-from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.display import WindowHU
 from ichformer.ct.io.scans import Scan, read_volume

@@ -15,7 +15,6 @@ from ichformer.ct.audit import Audit
 from ichformer.ct.geometry.orientation import lps_order, oblique_of, orient_lps, slice_normal, tilt_of
 from ichformer.ct.io.archives import file_size, is_file, open_file
 from ichformer.ct.io.headless import Headless
-from ichformer.ct.io.nibabel_log import heard_from_nibabel
 from ichformer.ct.io.nifti_affine import read_affine
 from ichformer.ct.io.pixels.hounsfield import read_as_signed
 from ichformer.ct.limits import MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO, check_grid
@@ -23,6 +22,7 @@ from ichformer.ct.plausibility import check_values
 from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import path_text
+from ichformer.process.quiet import collected_log
 
 _MOST_DEFLATED = 1032
 """No deflate stream grows more than this (zlib, Technical Details), so a header that claims more lies."""
@@ -172,7 +172,7 @@ def _load(path: Path) -> tuple[Any, bool, list[str]]:
         unpacked.seek(0)
         kind = nib.Nifti2Image if 540 in size else nib.Nifti1Image
         holder = nib.FileHolder(fileobj=unpacked)
-        with heard_from_nibabel() as repairs:
+        with collected_log("nibabel.global") as repairs:
             image = kind.from_file_map({"header": holder, "image": holder})
             if image.ndim > 3 and set(image.shape[3:]) == {1}:
                 image = kind(image.dataobj.reshape(image.shape[:3]), None, image.header)

@@ -11,9 +11,9 @@ from jaxtyping import UInt8, UInt16
 from PIL import ExifTags, Image, ImageOps
 
 from ichformer.ct.io.archives import file_size, open_file
-from ichformer.ct.io.silent import silent_log, silent_stderr
 from ichformer.ct.limits import MAX_SIDE, MAX_VOXELS
 from ichformer.errors import InputError, one_line
+from ichformer.process.quiet import silent_log, silent_stderr
 
 Grey = UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]
 

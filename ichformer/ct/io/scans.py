@@ -5,8 +5,9 @@ from pathlib import Path
 
 from ichformer.ct.geometry.missing import Missing
 from ichformer.ct.io.dicom.reader import read_series
-from ichformer.ct.io.dicom.series import Found, Series, find_series, nothing_found
+from ichformer.ct.io.dicom.series import Series, find_series
 from ichformer.ct.io.display import WindowHU
+from ichformer.ct.io.found import Found, nothing_found
 from ichformer.ct.io.nifti import NiftiFile, read_nifti
 from ichformer.ct.io.pictures import PictureStack, order_pictures, read_pictures
 from ichformer.ct.volume import Volume

@@ -12,7 +12,7 @@ from pydicom.fileset import FileSet
 
 from ichformer.ct.inspect import inspect_path
 from ichformer.ct.io.archives import is_archive, list_archive, open_file
-from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.io.dicom.series import find_series
 from ichformer.ct.io.members import MAX_MEMBER_BYTES
 from ichformer.ct.io.scans import read_volume

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import pydicom
 
 from ichformer.ct.io.archives import file_size, open_file
+from ichformer.ct.io.dicom.dicom_file import MAX_BYTES, DicomFile
 from ichformer.ct.io.dicom.enhanced import frame_alone
-from ichformer.ct.io.dicom.headers import MAX_BYTES, DicomFile, Header
-from ichformer.ct.io.pixels.hounsfield import check_pixels, read_stored
+from ichformer.ct.io.dicom.headers import Header
+from ichformer.ct.io.pixels.stored import check_pixels, read_stored
 from ichformer.ct.limits import MAX_SIDE
 from ichformer.errors import InputError
 

@@ -6,7 +6,7 @@ import pydicom
 from pydicom.multival import MultiValue
 
 from ichformer.ct.io.archives import is_archive, is_file, list_archive, open_file
-from ichformer.ct.io.dicom.headers import DicomFile, quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import DicomFile, quiet_pydicom
 from ichformer.errors import InputError, one_line
 
 

@@ -24,7 +24,7 @@ from jaxtyping import Integer
 from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import pixel_array
 
-from ichformer.ct.io.dicom.headers import DicomFile, quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import DicomFile, quiet_pydicom
 from ichformer.ct.io.pixels.codestream import check_rle, check_stream
 from ichformer.ct.io.pixels.fragments import frame_stream
 
