@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ichformer.ct.inspect import inspect_path
+from ichformer.ct.inspect import inspect_found
 from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.io.dicom.series import find_series
-from ichformer.ct.io.scans import read_volume
+from ichformer.ct.io.scans import find_scans, read_volume
 from ichformer.errors import InputError
 from tests.ct.builders import dataset, ramp, tilted, write_series
 
@@ -298,7 +298,7 @@ def test_mutated_bytes_give_a_volume_or_an_input_error(tmp_path_factory, seed, c
         del data[source.randrange(132, len(data)) :]
     files[1].write_bytes(data)
     try:
-        report = inspect_path(folder)
+        report = inspect_found(find_scans(folder))
     except InputError as error:
         texts = [str(error)]
     else:
