@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ichformer.ct.anatomy.coverage import note_head
 from ichformer.ct.audit import Note
 from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.display import WindowHU
@@ -24,8 +25,8 @@ def inspect_found(found: Found[Scan], *, window_hu: WindowHU | None = None) -> d
       spacing_mm [z,y,x], tilt_deg, missing_slices, hu_min, hu_max, kernel, description, warnings``. A warning is
       ``"code: text"`` with the codes of ``AUDIT_CODES``. ``choice`` is ``"chosen: why"`` for the one series of its
       study to look for blood in, else ``"code: text"`` with the codes of ``selection.REFUSAL_CODES``, or "" where
-      there is nothing to choose by. A series that cannot be read has the warning ``unreadable: ...``, or ``failed: ...`` where
-      that is a fault of ichformer, and None for what is unknown. Each file that was set aside has ``path`` and
+      there is nothing to choose by. A series that cannot be read has the warning ``unreadable: ...``, or
+      ``failed: ...`` where that is a fault of ichformer, and None for what is unknown. Each file that was set aside has ``path`` and
       ``reason``, which is ``"code: text"`` with the codes of ``SET_ASIDE_CODES``.
 
     Raises:
@@ -82,7 +83,7 @@ def format_inspection(inspection: dict[str, Any]) -> str:
 
 
 def _report(series: Scan, window_hu: WindowHU | None) -> dict[str, Any]:
-    volume = read_volume(series, window_hu=window_hu)
+    volume = note_head(read_volume(series, window_hu=window_hu))
     return {
         "path": one_line(series.path, max_chars=400),
         "modality": volume.audit.modality,

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int16
 
 from ichformer.ct.audit import Audit
-from ichformer.ct.geometry.orientation import lps_order, oblique_of, orient_lps, slice_normal, tilt_of
+from ichformer.ct.geometry.orientation import are_square, lps_order, oblique_of, orient_lps, slice_normal, tilt_of
 from ichformer.ct.io.archives import file_size, is_file, open_file
 from ichformer.ct.io.headless import Headless
 from ichformer.ct.io.nifti_affine import read_affine
@@ -83,6 +83,11 @@ def read_nifti(path: Path | str) -> Volume:
         (air > 0, "padding_repaired", f"{air} voxels that were no numbers or below {AIR_HU} HU set to {AIR_HU}"),
         (clipped > 0, "hu_clipped", f"{clipped} voxels above 32767 HU"),
         (is_wrapped, "sign_repaired", "unsigned values above 32767 were read as negative ones"),
+        (
+            not are_square(row_mm, column_mm),
+            "pixels_not_square",
+            f"rows are {row_mm:.3f} mm apart and columns {column_mm:.3f} mm, as no scanner has them",
+        ),
         *((True, note.code, note.text) for note in check_values(hu, n_below=air, where=path, mend=_MEND)),
     ]
     tilt_deg, oblique_deg = tilt_of(oriented), oblique_of(oriented)

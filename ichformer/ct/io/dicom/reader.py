@@ -1,13 +1,16 @@
 """A DICOM series as a Volume: sorted and spaced along its normal, in HU, oriented, with all it took in the audit."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
 
+from ichformer.ct.audit import Note
 from ichformer.ct.geometry.missing import Missing, interpolate_missing
 from ichformer.ct.geometry.orientation import orient_lps
 from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
+from ichformer.ct.io.dicom.headers import Header
 from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.dicom.series_audit import audit_series
 from ichformer.ct.io.dicom.slices import Stack, are_interleaved, describe_steps, stack_slices
@@ -58,6 +61,7 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
             repairs.append(repair)
     source = tuple(header.sop_uid or path_text(header.path.name) for header in headers)
     doubts = check_values(hu, n_below=sum(r.padded for r in repairs), where=series.path, mend=_EXPORT)
+    _refuse_negative_slope(headers, doubts, where=series.path)
     as_found = stack
     if stack.missing and missing == "interpolate":
         hu, source, stack = interpolate_missing(hu, source, stack, where=series.path)
@@ -171,6 +175,21 @@ def _stack(series: Series, plane: Float64[np.ndarray, "2 3"]) -> Stack:
             mend=_ONE_SCAN,
         )
     return stack
+
+
+def _refuse_negative_slope(headers: Sequence[Header], doubts: Sequence[Note], *, where: object) -> None:
+    """Raise InputError where values are turned upside down and do not look like HU.
+
+    No scanner writes such a slope. Where air, soft tissue and bone lie where they should all the same, it is believed.
+    """
+    slope = min(header.slope or 0 for header in headers)
+    doubt = next((note.text for note in doubts if note.code == "range_suspicious"), "")
+    if slope < 0 and doubt:
+        raise InputError(
+            f"RescaleSlope (0028,1053) is {slope:g}, which turns the values upside down; {doubt}",
+            where=where,
+            mend=_EXPORT,
+        )
 
 
 def _farthest(series: Series, stack: Stack) -> Path:

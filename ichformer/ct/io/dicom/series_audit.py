@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from ichformer.ct.audit import Audit, Note
-from ichformer.ct.geometry.orientation import oblique_of, tilt_of
+from ichformer.ct.geometry.orientation import are_square, oblique_of, tilt_of
+from ichformer.ct.io.dicom.elements import ACQUISITION_TAGS
 from ichformer.ct.io.dicom.headers import Header
 from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.dicom.slices import Stack, describe_steps
@@ -20,6 +21,8 @@ _LEVEL_DEG, _SAME_SPACING = 0.05, 1e-3
 
 _STEP_MM = 0.1
 """A smaller step of SliceLocation is rounding."""
+
+_FRAME_OF_REFERENCE = list(ACQUISITION_TAGS).index("FrameOfReferenceUID")
 
 
 def _is_another_order(headers: Sequence[Header]) -> bool:
@@ -93,6 +96,19 @@ def audit_series(
         wavers_deg > _LEVEL_DEG or spread > _SAME_SPACING,
         "geometry_varies",
         f"orientation varies by {wavers_deg:.2f} degrees and pixel spacing by {spread:.1%}; the median was taken",
+    )
+    frames_of_reference = {header.acquisition[_FRAME_OF_REFERENCE] for header in headers}
+    note(
+        len(frames_of_reference) > 1,
+        "frame_of_reference_varies",
+        f"{len(frames_of_reference)} values of FrameOfReferenceUID (0020,0052) within the stack: the scanner does not "
+        "say that their positions belong together",
+    )
+    row_mm, column_mm = np.median([header.spacing_mm for header in headers], axis=0)
+    note(
+        not are_square(row_mm, column_mm),
+        "pixels_not_square",
+        f"rows are {row_mm:.3f} mm apart and columns {column_mm:.3f} mm (PixelSpacing), as no scanner has them",
     )
     note(
         bool(doubtful),
