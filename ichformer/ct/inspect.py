@@ -21,12 +21,12 @@ def inspect_found(found: Found[Scan], *, window_hu: WindowHU | None = None) -> d
       window_hu: for display pictures, the HU that black and white stand for; estimated where None.
 
     Returns:
-      ``{"series": [...], "set_aside": [...]}``. Each series has ``path, modality, n_slices, shape [S,H,W],
-      spacing_mm [z,y,x], tilt_deg, missing_slices, hu_min, hu_max, kernel, description, warnings``. A warning is
-      ``"code: text"`` with the codes of ``AUDIT_CODES``. ``choice`` is ``"chosen: why"`` for the one series of its
-      study to look for blood in, else ``"code: text"`` with the codes of ``selection.REFUSAL_CODES``, or "" where
-      there is nothing to choose by. A series that cannot be read has the warning ``unreadable: ...``, or
-      ``failed: ...`` where that is a fault of ichformer, and None for what is unknown. Each file that was set aside has ``path`` and
+      ``{"series": [...], "set_aside": [...]}``. Each series has ``path, modality, n_slices, shape [S,H,W], spacing_mm
+      [z,y,x], tilt_deg, missing_slices, hu_min, hu_max, kernel, description, warnings, choice``. A warning is ``"code:
+      text"`` with the codes of ``AUDIT_CODES``. The choice is ``"chosen: why"`` for the one series of its study to
+      look for blood in, else ``"code: text"`` with the codes of ``selection.REFUSAL_CODES``, or "" where there is
+      nothing to choose by. A series that cannot be read has the warning ``unreadable: ...``, or ``failed: ...`` where
+      that is a fault of ichformer, and None for what is unknown. Each file that was set aside has ``path`` and
       ``reason``, which is ``"code: text"`` with the codes of ``SET_ASIDE_CODES``.
 
     Raises:

@@ -24,7 +24,7 @@ def test_a_series_is_reported_with_every_key_as_plain_json(tmp_path):
         "modality": "CT",
         "n_slices": 4,
         "shape": [4, 12, 10],
-        "spacing_mm": [5, 0.5, 0.4],
+        "spacing_mm": [5, 0.5, 0.5],
         "tilt_deg": 0,
         "missing_slices": 0,
         "hu_min": -1000,

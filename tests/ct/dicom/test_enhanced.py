@@ -60,7 +60,8 @@ def test_frames_are_slices_wherever_their_geometry_stands(tmp_path, sop, is_shar
     volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.hu, stored - 1024)
     assert volume.spacing_mm == (5, 0.5, 0.4)
-    assert (volume.audit.thickness_mm, volume.audit.kernel, volume.audit.notes) == (5, "H31s", ())
+    assert (volume.audit.thickness_mm, volume.audit.kernel) == (5, "H31s")
+    assert [note.code for note in volume.audit.notes] == ["pixels_not_square"]
     assert volume.source == ("1.2.3.1#2", "1.2.3.1#5", "1.2.3.1#4", "1.2.3.1#1", "1.2.3.1#3")
     assert inspect_found(find_scans(tmp_path))["series"][0]["n_slices"] == 5
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int16
 
 from ichformer.ct.audit import Note
 from ichformer.ct.geometry.missing import Missing, interpolate_missing
@@ -21,6 +21,9 @@ from ichformer.ct.plausibility import check_values
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import path_text
+
+_DENSE_HU = 500
+"""Above it is bone or metal; below its negative is air."""
 
 _NO_TAG = (
     "no study, patient, acquisition, voltage, time, kernel, thickness, image type or folder tells them apart, "
@@ -61,7 +64,7 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
             repairs.append(repair)
     source = tuple(header.sop_uid or path_text(header.path.name) for header in headers)
     doubts = check_values(hu, n_below=sum(r.padded for r in repairs), where=series.path, mend=_EXPORT)
-    _refuse_negative_slope(headers, doubts, where=series.path)
+    _refuse_negative_slope(headers, hu, doubts, where=series.path)
     as_found = stack
     if stack.missing and missing == "interpolate":
         hu, source, stack = interpolate_missing(hu, source, stack, where=series.path)
@@ -177,16 +180,22 @@ def _stack(series: Series, plane: Float64[np.ndarray, "2 3"]) -> Stack:
     return stack
 
 
-def _refuse_negative_slope(headers: Sequence[Header], doubts: Sequence[Note], *, where: object) -> None:
+def _refuse_negative_slope(
+    headers: Sequence[Header], hu: Int16[np.ndarray, "s h w"], doubts: Sequence[Note], *, where: object
+) -> None:
     """Raise InputError where values are turned upside down and do not look like HU.
 
     No scanner writes such a slope. Where air, soft tissue and bone lie where they should all the same, it is believed.
     """
     slope = min(header.slope or 0 for header in headers)
+    if slope >= 0:
+        return
     doubt = next((note.text for note in doubts if note.code == "range_suspicious"), "")
-    if slope < 0 and doubt:
+    if np.count_nonzero(hu > _DENSE_HU) > np.count_nonzero(hu < -_DENSE_HU):
+        doubt = "more of it is as dense as bone than as thin as air"
+    if doubt:
         raise InputError(
-            f"RescaleSlope (0028,1053) is {slope:g}, which turns the values upside down; {doubt}",
+            f"RescaleSlope (0028,1053) is {slope:g}, which turns the values upside down: {doubt}",
             where=where,
             mend=_EXPORT,
         )
