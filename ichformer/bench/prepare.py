@@ -1,4 +1,4 @@
-"""How fast series become shards, and what the time goes into."""
+"""How fast series are prepared as shards, and where the time goes."""
 
 import os
 import tempfile
@@ -31,7 +31,7 @@ _SAMPLED = 8
 
 
 def bench_prepare(source: Path | str, *, workers: int | None = None) -> dict[str, Any]:
-    """Prepares all DICOM series below a folder with the default ``PrepareConfig`` into a store that is thrown away.
+    """Time the preparation of all DICOM series below a folder into a store that is thrown away.
 
     Args:
       source: folder of DICOM series; only read.

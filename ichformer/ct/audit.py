@@ -1,4 +1,4 @@
-"""What a reader found out about a series and what it did about it: stable codes with readable texts."""
+"""The audit of a scan: what its reader found and what it did about it, as stable codes with readable texts."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -83,7 +83,7 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What a reader found out about a series. Holds no identity: no names, dates, institutions or accession numbers.
+    """What a reader found in a series. It holds no identity: no names, dates, institutions or accession numbers.
 
     Attributes:
       modality: DICOM Modality, or "" where the format has none.
@@ -121,7 +121,7 @@ class Audit:
         return replace(self, notes=(*self.notes, Note(code=code, text=text)), **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; NaN becomes None."""
+        """The audit as plain values for JSON; NaN becomes None."""
         values = asdict(self)
         if np.isnan(self.thickness_mm):
             values["thickness_mm"] = None

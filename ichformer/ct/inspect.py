@@ -1,4 +1,4 @@
-"""What a folder holds and what is odd about it, as plain values and as text for a terminal."""
+"""What a folder holds and what is unusual about it, as plain values and as text for a terminal."""
 
 from typing import Any
 

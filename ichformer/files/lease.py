@@ -1,4 +1,4 @@
-"""One process at a time in a folder: a lease, a small file that its holder keeps fresh while it works there.
+"""A lease keeps a folder for one process: a small file that its holder refreshes while it works there.
 
 A lease is known by its number, ``.lease.1``, ``.lease.2``; the highest counts. A number is made with a hard link, which
 only one of several can succeed in, on network file systems too. Who finds the highest one abandoned makes the next, so
@@ -29,7 +29,7 @@ BEAT_S = 10.0
 BOUND_S = 60.0
 """A lease that was not refreshed for so long is abandoned: some missed beats, for a busy machine or file system."""
 
-_LOOKS, _BETWEEN_LOOKS_S = 5, 0.1
+_TRIES, _BETWEEN_TRIES_S = 5, 0.1
 
 
 class Held(InputError):  # noqa: N818 - like Stopped
@@ -48,7 +48,7 @@ class Lease:
         self._thread.start()
 
     def confirm(self) -> None:
-        """Asked before something is written: costs next to nothing unless the last beat is long ago.
+        """Check that the lease is still ours; call it before something is written. It costs next to nothing.
 
         Raises:
           InputError: the lease is no longer ours, as this process was suspended for long, or the folder is gone.
@@ -70,7 +70,7 @@ class Lease:
         )
 
     def release(self) -> None:
-        """Ends the beat and takes the file away, if it is still ours."""
+        """Stop refreshing the lease, and delete its file if it is still ours."""
         self._stop.set()
         self._thread.join()
         with contextlib.suppress(OSError):
@@ -85,7 +85,7 @@ class Lease:
                     return
 
     def _is_ours(self) -> bool:
-        """Whether it is, with a sign of life if so."""
+        """Whether the lease is still ours; refreshes it if so."""
         began = _clock()
         ours = read_holder(self._path) == self._holder and self._is_highest()
         if ours:
@@ -95,11 +95,11 @@ class Lease:
         return ours
 
     def _is_highest(self) -> bool:
-        """Whether no higher number stays: one that appears for a moment is of a process that steps back (``_take``)."""
-        for _ in range(_LOOKS):
+        """Whether no higher number stays; one that appears for a moment belongs to a process that withdraws."""
+        for _ in range(_TRIES):
             if max(lease_numbers(self._folder), default=None) == self._number:
                 return True
-            time.sleep(_BETWEEN_LOOKS_S)
+            time.sleep(_BETWEEN_TRIES_S)
         return False
 
 
@@ -112,7 +112,7 @@ def hold(
     beat_s: float = BEAT_S,
     bound_s: float = BOUND_S,
 ) -> Iterator[Lease]:
-    """Inside, this process alone works in ``folder``, which is made where it is not there.
+    """Keep ``folder`` for this process inside the block; the folder is made where it is missing.
 
     An abandoned lease is taken over. Where the holder cannot be seen from here, it is watched: at its first sign of
     life this process is refused; after ``bound_s`` of silence it takes over, and what it waits for is said on standard
@@ -148,7 +148,7 @@ def hold(
 def is_held(folder: Path, *, what: str, bound_s: float = BOUND_S) -> bool:
     """Whether a process does this work in a folder: whether there is a lease for it that is not abandoned.
 
-    One look: where the holder's machine is another, its clock has to be right to ``bound_s``.
+    The lease is read once: where the holder is another machine, its clock has to be right to ``bound_s``.
     """
     numbers = lease_numbers(folder)
     if not numbers:
@@ -177,7 +177,7 @@ def _take(folder: Path, what: str, is_told_to_stop: Callable[[], bool], beat_s: 
         others = {number: mark for number, mark in marks_in(folder).items() if number != latest + 1}
         if others.items() <= before.items():
             break
-        # The last holder ended in order while we looked, and another began: at 1, or at a number that we found
+        # The last holder ended in order meanwhile, and another began: at 1, or at a number that we found
         # abandoned, as numbers come again. Who sees that steps back.
         lease_path(folder, latest + 1).unlink(missing_ok=True)
         time.sleep(random.uniform(0, 0.5))
@@ -194,7 +194,7 @@ def _take(folder: Path, what: str, is_told_to_stop: Callable[[], bool], beat_s: 
 def _wait_until_abandoned(
     folder: Path, number: int, is_told_to_stop: Callable[[], bool], beat_s: float, bound_s: float
 ) -> None:
-    """Returns when the lease is abandoned or gone; InputError when it is alive."""
+    """Wait until a lease is abandoned or gone; raise InputError when it is alive."""
     path = lease_path(folder, number)
     holder, mark = read_holder(path), mark_of(path)
     if mark is None or (holder is not None and is_dead(holder)):
@@ -239,5 +239,5 @@ def _name(holder: Holder | None) -> str:
 
 
 def _clock() -> float:
-    """Seconds that go on while the machine sleeps, and that nobody sets back."""
+    """A clock in seconds that runs on while the machine sleeps and is never set back."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -1,4 +1,4 @@
-"""What the greys of display pictures stand for: which end is bone, where black and white lie, and which window it was.
+"""The HU that greys of display pictures stand for: which end is bone, where black and white are, which window.
 
 A picture does not say its window, but two tissues of known HU are in every head: brain and the fluid in it. The window
 is the usual one under which both come out right. That is an estimate: windows that are much alike, such as 40/80 and
@@ -52,7 +52,7 @@ _MISFIT = 9.0
 """Three standard deviations."""
 
 _SLICES, _FINE_MM, _WIDE = 12, 1.0, 0.7
-"""As many slices are looked at, each on its own, in pixels of about that size; those are used whose inside is nearly as
+"""So many slices are examined, each on its own, in pixels of about that size; those are used whose inside is nearly as
 large as the largest."""
 
 _DEEP_MM, _SMOOTH_MM = 5.0, 1.5

@@ -1,4 +1,4 @@
-"""What lies under a path: the series that were found, and the files that belong to none of them, with the reason."""
+"""What was found under a path: series, and files that were set aside, each with a reason."""
 
 from dataclasses import dataclass
 from pathlib import Path

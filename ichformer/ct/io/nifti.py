@@ -1,4 +1,4 @@
-"""A NIfTI file as a Volume: in HU, oriented, with what its header leaves open in the audit."""
+"""Reading a NIfTI file as a Volume: in HU, oriented, with an audit of what its header leaves open."""
 
 import gzip
 import math

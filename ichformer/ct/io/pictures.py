@@ -1,4 +1,4 @@
-"""Display pictures (PNG, JPEG, TIFF) as a Volume: greys turned back into the HU that they show."""
+"""Reading display pictures (PNG, JPEG, TIFF) as a Volume: greys become the HU that they show."""
 
 import itertools
 import re
@@ -42,7 +42,7 @@ class PictureStack(Headless):
 
 
 def order_pictures(files: Sequence[Path]) -> tuple[Path, ...]:
-    """By name, numbers by their value: 2.png before 10.png."""
+    """Sort picture files by name, with numbers by their value: 2.png before 10.png."""
     return tuple(sorted(files, key=lambda file: _runs(file.name)))
 
 

@@ -1,4 +1,4 @@
-"""One way in: whatever a path holds, DICOM, NIfTI or pictures, found as scans and read as Volumes."""
+"""The entry point for reading: scans under a path (DICOM, NIfTI or pictures), each read as a Volume."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -94,7 +94,7 @@ def write_cohort(
     confounders: float = 0.0,
     small: float = 0.0,
 ) -> Path:
-    """``write_phantom_cohort`` for sites of one's own."""
+    """``write_phantom_cohort`` for your own sites."""
     _check(scans=scans, seed=seed, workers=workers, prevalence=prevalence, confounders=confounders, small=small)
     out = Path(out)
     about = {

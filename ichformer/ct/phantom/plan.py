@@ -12,7 +12,7 @@ from ichformer.ct.phantom.findings.confounders import CONFOUNDERS, LASTING
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What scan ``number`` of a cohort is; the cohort's size plays no part in it."""
+    """What scan ``number`` of a cohort shows; it does not depend on the cohort's size."""
 
     number: int
     first_of_patient: int
@@ -31,7 +31,7 @@ def plan_scan(
     confounders: float = 0.0,
     small: float = 0.0,
 ) -> Order:
-    """Site in turn; every sixth round of the sites scans the patients of the round before again; the rest by chance."""
+    """Draw site, patient, bleeds and confounders of one scan; every sixth round of sites repeats its patients."""
     rng = np.random.default_rng([seed, number, 2])
     is_second = number // len(sites) % 6 == 5
     subtypes: tuple[str, ...] = ()

@@ -59,7 +59,7 @@ def write_scan(out: Path, seed: int, order: Order) -> Written:
 
 
 class _Place(NamedTuple):
-    """What a series is called and where it lies; ``files`` are "" where they are all of the folder."""
+    """Names and place of a written series; ``files`` are "" where they are all files of the folder."""
 
     patient: str
     study: str
@@ -80,7 +80,7 @@ def _write_full(phantom: Phantom, out: Path, seed: int, order: Order) -> _Place:
 
 
 def _write_rsna(phantom: Phantom, out: Path, seed: int, order: Order) -> _Place:
-    """All slices of all patients lie in one folder, as in RSNA 2019."""
+    """Write a scan as RSNA 2019 holds it: the slices of all patients lie in one folder."""
     patient = rsna_name(seed, order.first_of_patient, "patient", digits=8)
     study, series = (rsna_name(seed, order.number, level, digits=10) for level in ("study", "series"))
     path = Path("dicom") / order.site.name

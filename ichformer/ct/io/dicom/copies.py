@@ -1,4 +1,4 @@
-"""Files that hold one slice again: true copies, which have the same pixels, and broken ones beside a whole one."""
+"""Files that hold the same slice twice: copies with the same pixels, and broken files beside a whole one."""
 
 import hashlib
 import io
@@ -36,7 +36,7 @@ def broken_copies(headers: Sequence[Header]) -> dict[Header, Header]:
 
 
 def pixels_hash(header: Header) -> str:
-    """A hash of the slice's pixels, as they are coded, of what turns them into HU and of what they are said to be.
+    """A hash of a slice's coded pixels, of its rescaling to HU and of its pixel format.
 
     "" where they are cut short, or larger than a slice is.
     """

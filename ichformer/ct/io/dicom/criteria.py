@@ -1,4 +1,4 @@
-"""What may tell the slices of one stack from those of another: a label for each slice and each tag."""
+"""Tags that may separate the slices of one stack from those of another: a label for each slice and tag."""
 
 import math
 from collections.abc import Callable, Hashable, Sequence
@@ -10,7 +10,7 @@ from ichformer.ct.io.dicom.headers import Header
 
 
 def find_criteria(headers: Sequence[Header], *, with_place: bool) -> dict[str, list[Hashable]]:
-    """Name -> the label that it gives to each slice, for what differs; the most trusted first, none twice."""
+    """For each tag that differs, the label that it gives to each slice; the most trusted first, none twice."""
     readers: dict[str, Callable[[Header], Hashable]] = {
         "StudyInstanceUID": lambda header: header.study_uid,
         "PatientID": lambda header: header.patient_id,
@@ -58,7 +58,7 @@ def number_or_text(text: str) -> Hashable:
 
 
 def _thickness_classes(headers: Sequence[Header]) -> list[Hashable]:
-    """Thicknesses that differ by less than 10 % are one: consoles compute them from steps of the table."""
+    """The thickness class of each slice; thicknesses within 10 % are one class, as consoles compute them."""
     named: dict[float | None, Hashable] = {None: ""}
     last = None
     for thickness_mm in sorted({header.thickness_mm for header in headers if header.thickness_mm is not None}):

@@ -25,7 +25,7 @@ GE_BIG_ENDIAN_PIXELS = UID("1.2.840.113619.5.2")
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Read what breaks the letter of the standard without a warning for each value: the audit says what matters."""
+    """Let pydicom read what breaks the standard without a warning for each value; the audit says what matters."""
     with silent_log("pydicom"), warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield
@@ -47,7 +47,7 @@ class DicomFile(io.BufferedReader):
         self._reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Next bytes; never asks for more than are left, as Python takes memory before it looks."""
+        """The next bytes; never asks for more than are left, as Python takes the memory first."""
         self._reads += 1
         if self._reads > MAX_READS:
             raise ValueError("it has millions of elements")
@@ -63,7 +63,7 @@ class DicomFile(io.BufferedReader):
 
 
 def transfer_syntax(dataset: Dataset) -> UID:
-    """The dataset's transfer syntax, taken from how it could be parsed where a file has no meta header (PS3.10)."""
+    """The transfer syntax of a data set; where a file has no meta header (PS3.10), as it could be parsed."""
     named = getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID")
     if named:
         return UID(str(named))
@@ -77,7 +77,7 @@ _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
 
 def find_plain_pixels(file: io.BufferedIOBase, syntax: UID) -> int | None:
-    """Where the value of PixelData starts, if the file stands before it and it is plain (PS3.5 7.1, A.1 and A.2)."""
+    """Offset of uncompressed PixelData that follows in the file; None where it is coded (PS3.5 7.1, A.1, A.2)."""
     start = file.read(12)
     if syntax in (pydicom.uid.ImplicitVRLittleEndian, GE_BIG_ENDIAN_PIXELS) and start[:4] == _PIXEL_DATA:
         return file.tell() - 4

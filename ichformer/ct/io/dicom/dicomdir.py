@@ -13,7 +13,7 @@ from ichformer.errors import InputError, one_line
 def listed_files(path: Path) -> tuple[list[Path], list[str]]:
     """The files of a DICOMDIR's records that are there, and the names of those that are not.
 
-    Names are looked for without regard to case, since discs are copied to systems that change it. A name that would
+    Names are matched without regard to case, since discs are copied to systems that change it. A name that would
     lead out of the DICOMDIR's folder counts as not there.
 
     Raises:

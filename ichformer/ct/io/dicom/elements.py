@@ -38,7 +38,7 @@ _CONTRAST_TAGS = ("ContrastBolusVolume", "ContrastBolusTotalDose", "ContrastFlow
 
 
 class _Decimals(NamedTuple):
-    """How many numbers belong into a decimal tag, and what is possible there."""
+    """How many numbers a decimal tag holds, and the range that they may have."""
 
     how_many: int
     low: float
@@ -101,7 +101,7 @@ def contrast_agent_of(dataset: Dataset) -> str:
 
 
 def contrast_given_of(dataset: Dataset) -> tuple[str, ...]:
-    """The other contrast tags that say that a medium was given, such as "ContrastBolusVolume 80"."""
+    """The contrast tags, other than the agent, that say that a medium was given: "ContrastBolusVolume 80"."""
     return tuple(f"{name} {text}" for name in _CONTRAST_TAGS if _is_given(text := text_of(dataset, name)))
 
 
@@ -114,7 +114,7 @@ def _is_given(text: str) -> bool:
 
 
 def parse_age_years(text: str) -> float | None:
-    """An age string (PS3.5 6.2): three digits and D, W, M or Y. Whoever is older than 90 may be known by the age."""
+    """Years of an age string (PS3.5 6.2: three digits and D, W, M or Y); at most 90, as higher ages identify."""
     found = re.fullmatch(r"(\d{3})([DWMY])", text.upper())
     if found is None:
         return None
@@ -160,7 +160,7 @@ def parts_of(dataset: Dataset, keyword: str) -> list[str]:
 
 
 def padding_of(dataset: Dataset, keyword: str) -> int | None:
-    """A value of padding; its VR is US or SS (PS3.6), and writers confuse the two, so the sign follows the pixels."""
+    """A padding value; writers confuse its VRs US and SS (PS3.6), so its sign follows the pixels."""
     value, bits = integer_of(dataset, keyword), 16
     if value is None:
         return None

@@ -37,7 +37,7 @@ _LOSSY_SYNTAXES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55,
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What one file says of itself. Text is printable, numbers are finite; what is absent or nonsense is "" or None.
+    """The tags of one file. Text is printable, numbers are finite; what is absent or invalid is "" or None.
 
     Attributes:
       path: the file.
@@ -110,7 +110,7 @@ class Header:
     decimal_comma: bool
 
     def said(self, keyword: str) -> str:
-        """What stands in a decimal tag that holds no usable number, and what belongs there; "absent" where it is."""
+        """The text of a decimal tag that holds no usable number, with what belongs there; "absent" where it is."""
         found = [text for name, text in self.invalid if name == keyword]
         return f"{found[0]!r}, where {DECIMAL_TAGS[keyword]} should stand" if found else "absent"
 

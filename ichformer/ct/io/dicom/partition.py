@@ -65,7 +65,7 @@ class Part:
 
 
 def partition(headers: Sequence[Header]) -> list[Part]:
-    """Part slices that share patient, study, series, size, orientation and pixel spacing into stacks.
+    """Divide slices that share patient, study, series, size, orientation and pixel spacing into stacks.
 
     Two pictures at one position, or two grids of positions in each other, are several stacks: what tells them apart is
     looked for among ``ACQUISITION_TAGS``, kernel, thickness, image type, description, folder and more, one or up to
@@ -95,7 +95,7 @@ def partition(headers: Sequence[Header]) -> list[Part]:
 
 
 class _Slices:
-    """Positions and pixels of some slices, looked at once."""
+    """Positions and pixel hashes of some slices, computed once."""
 
     def __init__(self, headers: Sequence[Header]):
         self.headers = headers
@@ -112,23 +112,23 @@ class _Slices:
         self.picture = [pixels_hash(h) if shared[p] else "" for h, p in zip(headers, self.place, strict=True)]
 
     def is_sound(self, part: Sequence[int]) -> bool:
-        """One picture at each position, but for copies, and steps of one protocol."""
+        """Whether each position has one picture (copies aside) and the steps are those of one protocol."""
         if any(len(pictures) > 1 for pictures in self._pictures(part).values()):
             return False
         return is_one_protocol(self.steps_mm(part))
 
     def steps_mm(self, part: Sequence[int]) -> Float64[np.ndarray, "steps"]:
-        """Between the positions of a part, from one end to the other."""
+        """Distances between the positions of a part, from one end to the other."""
         mm = np.sort(self.along_mm[list(part)])
         steps = np.diff(mm)
         return steps[steps > SAME_POSITION_MM]
 
     def fills(self, part: Sequence[int]) -> bool:
-        """The slices are as thick as they are far apart, so that nothing is bare between them; False if unknown."""
+        """Whether the slices are as thick as they are far apart, with no gap between them; False if unknown."""
         return bool(self._pitch(part) <= 1.1)
 
     def crowds(self, part: Sequence[int]) -> bool:
-        """The slices are so much thicker than their distance that half of them would do; False if unknown."""
+        """Whether the slices overlap so much that half of them would do; False if unknown."""
         return bool(self._pitch(part) <= 0.75)
 
     def _pitch(self, part: Sequence[int]) -> float:
@@ -141,6 +141,7 @@ class _Slices:
         return float(min(high for _, high in ends) - max(low for low, _ in ends))
 
     def part(self, part: Sequence[int], told_apart: str, time_points: int) -> Part:
+        """These slices as a ``Part``, with copies of a slice apart."""
         seen: set[tuple[int, str]] = set()
         kept: list[Header] = []
         copies: list[Header] = []
@@ -159,7 +160,7 @@ class _Slices:
 
 
 def _told_apart(slices: _Slices) -> tuple[tuple[str, ...], list[Hashable]] | None:
-    """What parts a plausible stack all the same: two that lie in each other and each fill their stretch."""
+    """What divides a plausible stack all the same: two stacks that overlap and each fill their stretch."""
     thickest_mm = float(np.nanmax([0.0, *slices.thickness_mm]))
     everything = range(len(slices.headers))
     crowds, fills = slices.crowds(everything), slices.fills(everything)
@@ -178,7 +179,7 @@ def _told_apart(slices: _Slices) -> tuple[tuple[str, ...], list[Hashable]] | Non
 
 
 def _pulled_apart(slices: _Slices) -> tuple[tuple[str, ...], list[Hashable]] | None:
-    """What parts slices that are no plausible stack into some that are."""
+    """What divides slices that are no plausible stack into stacks that are."""
     criteria = find_criteria(slices.headers, with_place=True)
     found: list[tuple[tuple[str, ...], list[Hashable]]] = []
     for count in range(1, _MAX_COMBINED + 1):
@@ -202,13 +203,13 @@ def _are_stacks(slices: _Slices, parts: list[list[int]]) -> bool:
 
 
 def _lie_in_each_other(slices: _Slices, parts: list[list[int]]) -> bool:
-    """All parts cover one stretch: parts that follow each other are pieces of a stack."""
+    """Whether all parts cover one stretch; parts that follow each other are pieces of one stack."""
     stacks = [part for part in parts if len(part) >= _MIN_SLICES]
     return len(parts) > 1 and bool(stacks) and slices.shared_mm(stacks) > -SAME_POSITION_MM
 
 
 def _passes(slices: _Slices, name: str) -> list[Hashable]:
-    """In the order of a time or a number: a new part wherever the way up or down the stack ends.
+    """Labels by the order of a time or number: a new part begins wherever the run up or down the stack ends.
 
     Slices of one time or number are taken together. Empty where the order says nothing.
     """
@@ -251,7 +252,7 @@ def _grouped(headers: Sequence[Header], labels: Sequence[Hashable]) -> list[list
 
 
 def _said(names: tuple[str, ...], header: Header, number: int, count: int) -> str:
-    """By what a part is told from the others, in words that name no patient."""
+    """A text that says what separates a part from the others, without naming a patient."""
     values = {
         **dict(zip(ACQUISITION_TAGS, header.acquisition, strict=True)),
         "ConvolutionKernel": header.kernel,

@@ -16,7 +16,7 @@ _SAME_SPACING = 0.005
 def by_patient(headers: list[Header]) -> list[list[Header]]:
     """Group slices by StudyInstanceUID and PatientID; a slice without one belongs to the only one that there is.
 
-    An ID that is another one in each slice was made by an anonymiser and tells nothing, so it is not looked at.
+    An ID that is another one in each slice was made by an anonymiser and tells nothing, so it is not used.
     """
     columns = []
     for ids in ([header.study_uid for header in headers], [header.patient_id for header in headers]):

@@ -1,4 +1,4 @@
-"""A DICOM series as a Volume: sorted and spaced along its normal, in HU, oriented, with all it took in the audit."""
+"""Reading a DICOM series as a Volume: sorted along its normal, in HU, oriented, with an audit."""
 
 from collections.abc import Sequence
 from pathlib import Path

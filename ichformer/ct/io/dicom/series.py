@@ -1,4 +1,4 @@
-"""Finding DICOM series: everything under a path, told apart, and what is no head CT set aside with a reason."""
+"""Finding DICOM series under a path; files that show no head CT are set aside with a reason."""
 
 import os
 from collections.abc import Iterable
@@ -177,7 +177,7 @@ def _series_of(alike: list[Header]) -> list[Series]:
 
 
 def _say_planes(series: Iterable[Series]) -> list[Series]:
-    """Say of stacks of one SeriesInstanceUID that they differ in size, orientation or pixel spacing.
+    """Note in stacks of one SeriesInstanceUID that they differ in size, orientation or pixel spacing.
 
     A head may be scanned in two blocks, tilted below and straight above, and each block is a stack of its own. Whoever
     gets one of them should know that there is another.

@@ -161,7 +161,7 @@ def audit_series(
 
 
 def _spread(headers: list[Header]) -> tuple[float, float]:
-    """How far orientations lie from each other, in degrees, and pixel spacings, as a part of themselves."""
+    """Spread of the orientations in degrees, and of the pixel spacings as a share."""
     axes = np.array([header.orientation for header in headers]).reshape(-1, 2, 3)
     apart = np.linalg.norm(np.ptp(axes, axis=0), axis=1).max()
     spacing_mm = np.array([header.spacing_mm for header in headers])

@@ -1,4 +1,4 @@
-"""The pixels of one DICOM file as Hounsfield units: decoding, rescaling, and the repairs that real files need."""
+"""Stored values as Hounsfield units: rescaling, and the repairs that real files need."""
 
 from typing import NamedTuple
 

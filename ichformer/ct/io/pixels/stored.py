@@ -74,7 +74,7 @@ def check_pixels(header: Header) -> None:
 def check_packing(headers: Sequence[Header], *, where: object) -> None:
     """Refuse a series whose pixels become implausibly many, before memory is taken: a decompression bomb.
 
-    A slice of air alone shrinks to almost nothing, so the series is judged as a whole.
+    A slice of air alone shrinks to almost nothing, so the series is checked as a whole.
 
     Raises:
       InputError: compressed pixels that become more than ``MOST_UNPACKED_BYTES`` and ``MOST_UNPACKED_RATIO`` times what
@@ -108,7 +108,7 @@ def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
         pixels = (decode if is_compressed else decode_here)(_slice_alone(header), header.transfer_syntax)
         if pixels.shape != (header.rows, header.columns):
             raise ValueError(f"decoded to {pixels.dtype} {list(pixels.shape)}")
-    except Exception as error:  # decoders raise whatever they stumble over
+    except Exception as error:  # decoders raise all kinds of exceptions
         name = pydicom.uid.UID(header.transfer_syntax).name
         raise InputError(
             f"PixelData (7FE0,0010), coded as {one_line(name, max_chars=80)}, cannot be decoded "
