@@ -47,7 +47,7 @@ def check_folder(folder: Path) -> None:
     if not nearest.is_dir():
         raise InputError("is there and is no folder", where=nearest, mend=mend)
     if nearest != folder and not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError("cannot be written to", where=nearest, mend=f"get the right to it, or {mend}")
+        raise InputError("cannot be written to", where=nearest, mend=f"get permission for it, or {mend}")
 
 
 def check_utf8(path: Path) -> None:
