@@ -21,6 +21,7 @@ from ichformer.training.checkpoints.files import (
     check_files,
     check_index,
     forget_place,
+    none_readable,
     read_loss,
     seal,
     steps_in,
