@@ -1,4 +1,4 @@
-"""The exceptions that end a command: input that its user can mend, a stop that was asked for. How text is quoted."""
+"""The exceptions that end a command (bad input, a stop that was asked for), and how text is quoted in messages."""
 
 import contextlib
 import errno
@@ -11,21 +11,21 @@ _REFUSALS = {
     errno.EDQUOT: "make room in your quota",
     errno.EFBIG: "raise the limit on the size of a file (ulimit -f)",
     errno.EROFS: "make it writable or name another place",
-    errno.EACCES: "get the right to it or name another place",
-    errno.EPERM: "get the right to it or name another place",
+    errno.EACCES: "get permission for it or name another place",
+    errno.EPERM: "get permission for it or name another place",
     errno.ENOTDIR: "name a place inside a folder",
     errno.EISDIR: "name a file",
     errno.ENAMETOOLONG: "name a shorter path",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
-    errno.EIO: "look after the disk",
+    errno.EIO: "check the disk",
     errno.EAGAIN: "raise the limit on processes and threads (ulimit -u), or end others",
     errno.ENOMEM: "free memory",
     errno.ENFILE: "end programs that hold many files open",
     errno.ELOOP: "name a path whose links do not lead round in a circle",
     errno.EBUSY: "end what uses it",
-    errno.ESTALE: "look after the network file system",
+    errno.ESTALE: "check the network file system",
 }
-"""What the system refuses, by its error number, and what a user can do about it. Other numbers are faults of ours."""
+"""What the system refuses, by error number, and what a user can do about it. Other numbers are faults of ours."""
 
 
 def one_line(text: object, *, max_chars: int = 200) -> str:
@@ -38,7 +38,7 @@ def one_line(text: object, *, max_chars: int = 200) -> str:
 
 
 def escaped(text: str) -> str:
-    """``one_line`` of the whole text, however long it is: a path has to be copied from what is printed."""
+    """``text`` with control characters escaped and never cut, as a path has to be copied from what is printed."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
@@ -63,12 +63,12 @@ class InputError(Exception):
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong
-    """Whoever runs this process wants it back (SIGTERM): everything is saved, and the same command goes on."""
+    """The process was asked to stop (SIGTERM): everything is saved, and the same command goes on."""
 
 
 @contextlib.contextmanager
 def mendable(where: object = "this machine") -> Iterator[None]:
-    """Inside, what the system refuses (no room, no right) raises an ``InputError`` with the mend; other errors pass.
+    """Turn what the system refuses in the block (no room, no right) into an ``InputError``; other errors pass.
 
     Where the working directory was deleted, nothing relative is found any more, and that is said instead.
 

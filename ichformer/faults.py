@@ -1,6 +1,6 @@
-"""Faults of ours, met while one of many things is worked on: said in one line, so that the others go on.
+"""Faults of ours while one of many things is worked on: reported in one line, so that the others go on.
 
-A fault is never said to be bad input: whoever reads it could look for a mend in vain.
+A fault is never reported as bad input, as its reader could do nothing about it.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ class Fault(Exception):  # noqa: N818 - the field's word
 
 
 def explain_failure(error: Exception, *, where: object) -> InputError | Fault:
-    """What to say of an exception that ended the work on one thing, whatever it is.
+    """The message for an exception that ended the work on one thing, whatever it is.
 
     Args:
       error: that was caught.

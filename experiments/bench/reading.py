@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ichformer.ct.geometry.regrid import remove_tilt
 from ichformer.ct.geometry.spacing import even_slices
-from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.io.scans import find_scans, read_volume
 
 SPACING_MM = 4.0

@@ -13,7 +13,7 @@ from pydicom.dataelem import RawDataElement
 
 from experiments.fuzzing.kind import Kind, Source
 from experiments.fuzzing.mutations import HUGE, Mutation, append, by_name, special_or_any
-from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.io.dicom.series import find_series
 from ichformer.ct.io.scans import find_scans, read_volume
 from ichformer.errors import InputError

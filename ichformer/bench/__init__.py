@@ -1,1 +1,1 @@
-"""How fast the parts that feed a training are, on this machine; each function gives a dict of figures."""
+"""Benchmarks on this machine; each function returns a dict of figures."""

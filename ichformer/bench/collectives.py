@@ -1,4 +1,4 @@
-"""What devices send each other in a compiled step, read from the text of its optimised HLO module."""
+"""The collectives of a compiled step, read from the text of its optimised HLO module."""
 
 import re
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ class Instruction:
 
     @property
     def operands(self) -> tuple[str, ...]:
-        """Names of what it reads."""
+        """Names of the operands."""
         return tuple(re.findall(r"%([\w.\-]+)", self.rest.partition("), ")[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collective:
-    """One exchange.
+    """One collective: an exchange between devices.
 
     Attributes:
       kind: "all-gather", "all-reduce", "reduce-scatter", "all-to-all" or "collective-permute".
@@ -79,7 +79,7 @@ def computations(hlo: str) -> tuple[dict[str, list[Instruction]], str]:
 
 
 def collectives(hlo: str, *, devices: int) -> list[Collective]:
-    """The exchanges of a compiled module; those in a loop count as often as it turns.
+    """The collectives of a compiled module; those in a loop count as often as it runs.
 
     Args:
       hlo: ``compiled.as_text()``.

@@ -1,4 +1,4 @@
-"""How fast batches come out of a store, and what the time goes into."""
+"""How fast batches are read from a store, and where the time goes."""
 
 import itertools
 import time
@@ -26,7 +26,7 @@ def bench_loader(
     batch_size: int = 8,
     num_slices: int = 24,
 ) -> dict[str, Any]:
-    """Draws training batches as fast as they come, with nothing else to do and the default ``Augmentation``.
+    """Measure how fast training batches are read with the default ``Augmentation`` and nothing else to do.
 
     Args:
       store: folder that ``ichformer prepare`` wrote.

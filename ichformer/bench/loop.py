@@ -1,4 +1,4 @@
-"""What the loop adds to the steps: around one that does nothing, and beside the compiled step of a model."""
+"""The time that the training loop adds to its steps: with an empty step, and with that of a model."""
 
 import dataclasses
 import functools
@@ -38,7 +38,7 @@ _IDLE_STEPS = 2000
 def bench_loop(
     model: str, *, batch_size: int = 8, num_slices: int = 8, size: int = 64, steps: int = 20, rounds: int = 20
 ) -> dict[str, Any]:
-    """Times ``training.stepping.run_steps`` as ``ichformer train`` runs it, from batches that are read already.
+    """Time ``training.stepping.run_steps`` as ``ichformer train`` runs it, on batches that are read already.
 
     Metrics are written every 10 steps (``TrainConfig.log_every``), and nothing is saved in the time that counts. The
     step that does nothing gets scans of one slice of 8 x 8 pixels, so that next to no time goes into copying them.
@@ -129,7 +129,7 @@ class _Ticks:
         self.at_s: list[float] = []
 
     def write(self, step: int, metrics: dict[str, float]) -> None:  # noqa: ARG002 - a Writer
-        """Now."""
+        """Note the time."""
         self.at_s.append(time.perf_counter())
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How fast series become shards, and what the time goes into."""
+"""How fast series are prepared as shards, and where the time goes."""
 
 import os
 import tempfile
@@ -14,10 +14,10 @@ import pydicom
 from ichformer import LABELS
 from ichformer.cohorts.folder import adapter as folder
 from ichformer.ct.io.archives import file_size, open_file
-from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.io.dicom.reader import read_series
 from ichformer.ct.io.dicom.series import Series, group_files
-from ichformer.ct.io.pixels.hounsfield import read_stored
+from ichformer.ct.io.pixels.stored import read_stored
 from ichformer.ct.io.scans import find_scans
 from ichformer.errors import InputError
 from ichformer.pipeline.preparation.config import PrepareConfig
@@ -31,7 +31,7 @@ _SAMPLED = 8
 
 
 def bench_prepare(source: Path | str, *, workers: int | None = None) -> dict[str, Any]:
-    """Prepares all DICOM series below a folder with the default ``PrepareConfig`` into a store that is thrown away.
+    """Time the preparation of all DICOM series below a folder into a store that is thrown away.
 
     Args:
       source: folder of DICOM series; only read.

@@ -1,4 +1,4 @@
-"""How a training will scale: what devices send each other, read from the compiled step, and a prediction from it."""
+"""How a training will scale: a prediction from the collectives of the compiled step."""
 
 import contextlib
 import functools
@@ -62,7 +62,7 @@ def bench_scaling(
     size: int = 256,
     dtype: Dtype = "float32",
 ) -> dict[str, Any]:
-    """Compiles the step for each number of devices, with the same scans on each, and predicts; nothing is trained.
+    """Compile the step for each number of devices and predict its efficiency; nothing is trained.
 
     A step computes for ``t = 3 F / (MFU peak)`` seconds, where F are the operations of the forward pass over a device's
     scans (a gradient costs two more), and sends for ``c = B / link``, where B are the bytes that a device sends
@@ -135,7 +135,7 @@ def bench_scaling(
 
 
 def read_counts(text: str) -> tuple[int, ...]:
-    """Numbers with commas between them; InputError for anything else."""
+    """Parse numbers separated by commas; InputError for anything else."""
     words = text.split(",")
     if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
         raise InputError(f"found {text!r}", where="--scaling", mend="give numbers of devices such as 1,2,4,8")

@@ -1,4 +1,4 @@
-"""How fast a model trains on this machine: scans and operations a second, memory, and the wait for the compiler."""
+"""How fast a model trains on this machine: scans and operations a second, memory, and time to compile."""
 
 import functools
 import time
@@ -52,7 +52,7 @@ def bench_train(
     dtype: Dtype = "float32",
     steps: int = 10,
 ) -> dict[str, Any]:
-    """Trains on scans of noise that are on the device already: what the model costs, and nothing else.
+    """Time training on scans of noise that are on the device already, so that the model alone is measured.
 
     Args:
       model: a name of ``ichformer models``.

@@ -1,4 +1,4 @@
-"""What a reader found out about a series and what it did about it: stable codes with readable texts."""
+"""The audit of a scan: what its reader found and what it did about it, as stable codes with readable texts."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -19,9 +19,12 @@ AUDIT_CODES: dict[str, str] = {
     "duplicates_dropped": "files that hold the same slice again, with the same pixels, were left out",
     "dynamic": "a volume of a time series, such as perfusion, taken while contrast medium runs through",
     "failed": "the series could not be read because of a fault of ichformer; the text says which",
+    "frame_of_reference_varies": "FrameOfReferenceUID changes within the series, so positions may not belong together",
     "geometry_varies": "orientation or pixel spacing varies slightly within the stack; the median was taken",
     "greys_inverted": "a display picture with black bone and white air; its greys were turned round",
+    "head_cut_off": "the brain goes on beyond the lowest or the highest slice, so a part of the head is not shown",
     "head_not_found": "no head could be made out; the middle of the picture was framed",
+    "head_size_doubtful": "the brain is smaller or larger than any, so the distances in the file are wrong",
     "header_repaired": "a value in a NIfTI header that cannot be was replaced, as nibabel does it",
     "high_bit_unusual": "HighBit is not BitsStored - 1; values were taken from the bits it names, where these are used",
     "hu_clipped": "values above what 16 bits hold were cut to 32767",
@@ -38,6 +41,7 @@ AUDIT_CODES: dict[str, str] = {
     "padding_repaired": "padding and values below -1024 HU were set to -1024",
     "picture_transparent": "a display picture is transparent in places, which were taken as black",
     "picture_turned": "a display picture was turned as the orientation in the file says",
+    "pixels_not_square": "rows and columns are not equally far apart, which scanners do not write",
     "range_suspicious": "air, bone or soft tissue is not where it is in HU, so the values may be something else",
     "reoriented": "rows or columns were flipped or exchanged to run anterior to posterior and right to left",
     "rescale_type_absent": "RescaleType is absent; the rescaled values were taken as HU",
@@ -79,7 +83,7 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What a reader found out about a series. Holds no identity: no names, dates, institutions or accession numbers.
+    """What a reader found in a series. It holds no identity: no names, dates, institutions or accession numbers.
 
     Attributes:
       modality: DICOM Modality, or "" where the format has none.
@@ -117,7 +121,7 @@ class Audit:
         return replace(self, notes=(*self.notes, Note(code=code, text=text)), **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; NaN becomes None."""
+        """The audit as plain values for JSON; NaN becomes None."""
         values = asdict(self)
         if np.isnan(self.thickness_mm):
             values["thickness_mm"] = None

@@ -1,4 +1,4 @@
-"""A contact sheet: every slice of a scan on one picture, to look at."""
+"""A contact sheet: every slice of a scan in one picture."""
 
 import math
 

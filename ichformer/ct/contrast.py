@@ -60,7 +60,7 @@ _NONE_GIVEN = re.compile(
 
 
 def contrast_said(header: Header) -> str | None:
-    """What says that contrast medium was given; None where nothing does.
+    """The tag or word that says that contrast medium was given; None where there is none.
 
     ContrastBolusAgent (0018,0010) or the agent's code, then volume, dose, flow rate and route of administration, then
     the words of SeriesDescription, or of ProtocolName where there is none. "No contrast", in any of the fields, is no
@@ -79,7 +79,7 @@ def contrast_said(header: Header) -> str | None:
 
 
 def contrast_in_words(text: str) -> str | None:
-    """The word of a series' name that says contrast medium; None where none does, or where it is denied."""
+    """The word in a series' name that means contrast medium; None where there is none, or where it is negated."""
     words = plain_words(text)
     if both := _match(_BOTH, words):
         return both
@@ -90,7 +90,7 @@ def contrast_in_words(text: str) -> str | None:
 
 
 def plain_words(text: str) -> str:
-    """Lower case without accents, parted by single spaces; "W/O" is "without", "C-" "plain" and "+C" "c+"."""
+    """A text in lower case, without accents, with single spaces; "W/O" becomes "without", "C-" "plain", "+C" "c+"."""
     letters = unicodedata.normalize("NFKD", text[:_LIMIT].casefold())
     lower = "".join(letter for letter in letters if not unicodedata.combining(letter))
     lower = unicodedata.normalize("NFC", lower)

@@ -1,4 +1,4 @@
-"""What a scan's pixels are known by, whatever file they lie in and however they are called."""
+"""A hash of a scan's pixels that does not depend on the file format or on names."""
 
 import hashlib
 
@@ -16,7 +16,7 @@ _MIN_VALUES = 32
 
 
 def fingerprint(hu: Int16[np.ndarray, "s h w"]) -> str:
-    """Up to ``KEPT`` hashes, parted by spaces: scans that have slices in common have hashes in common.
+    """Up to ``KEPT`` hashes, separated by spaces; scans that share slices share hashes.
 
     A slice's hash is that of how often each value from -100 to 1000 HU occurs in it. So it stays the same in another
     format, turned or flipped, with other padding or a wider margin; it does not survive resampling or noise. Of the

@@ -1,42 +1,38 @@
-"""What a folder holds and what is odd about it, as plain values and as text for a terminal."""
+"""What a folder holds and what is unusual about it, as plain values and as text for a terminal."""
 
-from pathlib import Path
 from typing import Any
 
+from ichformer.ct.anatomy.coverage import note_head
 from ichformer.ct.audit import Note
-from ichformer.ct.io.dicom.series import Found, Series, nothing_found
+from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.display import WindowHU
-from ichformer.ct.io.scans import Scan, find_scans, read_volume
+from ichformer.ct.io.found import Found, nothing_found
+from ichformer.ct.io.scans import Scan, read_volume
 from ichformer.ct.selection import choices
 from ichformer.errors import InputError, one_line
 from ichformer.faults import Fault, explain_failure
 
 
-def inspect_path(path: Path | str, *, window_hu: WindowHU | None = None) -> dict[str, Any]:
-    """Read every series under a file or folder and say what was found.
+def inspect_found(found: Found[Scan], *, window_hu: WindowHU | None = None) -> dict[str, Any]:
+    """Read every series that ``find_scans`` found and report what is in it, as plain values for JSON.
 
     Args:
-      path: a file or folder.
+      found: of ``find_scans``.
       window_hu: for display pictures, the HU that black and white stand for; estimated where None.
 
     Returns:
-      ``{"series": [...], "set_aside": [...]}`` of plain JSON values. Each series has ``path, modality, n_slices, shape
-      [S,H,W], spacing_mm [z,y,x], tilt_deg, missing_slices, hu_min, hu_max, kernel, description, warnings``, the last
-      being ``"code: text"`` with the codes of ``AUDIT_CODES``, and ``choice``: ``"chosen: why"`` for the one of its
-      study to look for blood in, else ``"code: text"`` with the codes of ``selection.REFUSAL_CODES`` ("" where there is
-      nothing to choose by). A series that cannot be read has the warning
-      ``unreadable: ...``, or ``failed: ...`` where that is a fault of ichformer, and None for what is unknown. Each
-      file set aside has ``path`` and ``reason`` (``"code: text"``, codes of ``SET_ASIDE_CODES``).
+      ``{"series": [...], "set_aside": [...]}``. Each series has ``path, modality, n_slices, shape [S,H,W], spacing_mm
+      [z,y,x], tilt_deg, missing_slices, hu_min, hu_max, kernel, description, warnings, choice``. A warning is ``"code:
+      text"`` with the codes of ``AUDIT_CODES``. The choice is ``"chosen: why"`` for the one series of its study to
+      look for blood in, else ``"code: text"`` with the codes of ``selection.REFUSAL_CODES``, or "" where there is
+      nothing to choose by. A series that cannot be read has the warning ``unreadable: ...``, or ``failed: ...`` where
+      that is a fault of ichformer, and None for what is unknown. Each file that was set aside has ``path`` and
+      ``reason``, which is ``"code: text"`` with the codes of ``SET_ASIDE_CODES``.
 
     Raises:
       InputError: nothing readable is there.
       Fault: nothing could be read, and that is a fault of ours.
     """
-    return inspect_found(find_scans(path), window_hu=window_hu)
-
-
-def inspect_found(found: Found[Scan], *, window_hu: WindowHU | None = None) -> dict[str, Any]:
-    """``inspect_path`` for what was found already."""
     reports, said = [], choices(found)
     errors: list[InputError | Fault] = []
     for series in found.series:
@@ -56,7 +52,7 @@ def inspect_found(found: Found[Scan], *, window_hu: WindowHU | None = None) -> d
 
 
 def format_inspection(inspection: dict[str, Any]) -> str:
-    """The result of ``inspect_path`` as text for a terminal: a block for each series, reasons counted."""
+    """The result of ``inspect_found`` as text for a terminal: a block for each series, reasons counted."""
     lines = []
     for series in inspection["series"]:
         what = " ".join(part for part in (series["modality"], series["description"]) if part)
@@ -87,7 +83,7 @@ def format_inspection(inspection: dict[str, Any]) -> str:
 
 
 def _report(series: Scan, window_hu: WindowHU | None) -> dict[str, Any]:
-    volume = read_volume(series, window_hu=window_hu)
+    volume = note_head(read_volume(series, window_hu=window_hu))
     return {
         "path": one_line(series.path, max_chars=400),
         "modality": volume.audit.modality,
@@ -126,6 +122,6 @@ def _refuse(found: Found[Scan], errors: list[InputError | Fault]) -> None:
         raise InputError(
             f"none of {len(errors)} series can be read; the first: {errors[0]}",
             where=found.path,
-            mend="mend or leave out what is named",
+            mend="correct or leave out what is named",
         )
     raise nothing_found(found)

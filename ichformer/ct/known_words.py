@@ -58,7 +58,7 @@ _QUOTING = ("kernel_varies", "series_divided")
 
 
 def known_words(text: str) -> str:
-    """The words of a text that are on the list, kernels such as "H30s" and lengths such as "5 mm", parted by blanks."""
+    """The words of a text that are on the list, kernels such as "H30s" and lengths such as "5 mm", joined by blanks."""
     kept = []
     for match in _TOKEN.finditer(text[:_MAX_CHARS]):
         if match.lastgroup != "word" or match[0].casefold() in _WORDS:

@@ -1,4 +1,4 @@
-"""Which numbers of a header are believed, and how large a grid may be: one place for every format and every command.
+"""Limits on the numbers of a header and on the size of a grid, for every format and every command.
 
 Headers are hostile, and options are mistyped. A number that no scanner writes is refused when it is read, and every
 grid whose size comes from a header or an option is checked before memory is taken for it.

@@ -20,7 +20,7 @@ _SOFT_HU = (-130, 150)
 """Fat to contrast-filled blood: where most of what is neither air nor bone lies, in a plastic head too."""
 
 _TISSUE_HU, _TISSUE_SHARE = (-700, 1000), 0.01
-"""Where tissue is looked for, above inflated lung, and how much of it a scan has to hold."""
+"""Where tissue is expected, above inflated lung, and how much of it a scan has to hold."""
 
 _DENSE_HU, _DENSE_SHARE = 3000, 0.15
 """Enamel ends at about 3000 HU; metal and its streaks fill far less of a scan."""
@@ -41,7 +41,7 @@ _PEAK_HU, _PEAK_SHARE, _PEAK_RATIO = 150, 0.05, 3
 """Soft tissue is a peak of this width, holds at least this part, and stands out from both its sides by this factor."""
 
 _FEWEST = 10_000
-"""Voxels from which parts of the whole are judged."""
+"""Shares are only computed from so many voxels on."""
 
 _SAMPLE = 300_000
 _OFFSET = 1 << 15
@@ -62,7 +62,7 @@ class _Histogram(NamedTuple):
 
 
 def check_values(hu: Int16[np.ndarray, "s h w"], *, n_below: int, where: object, mend: str) -> tuple[Note, ...]:
-    """Notes about values that are unusual for HU; none for a head in HU.
+    """Notes about values that are unusual for HU; a head in HU gets none.
 
     A scan without air (a stripped brain, a narrow field of view), without bone or without soft tissue is noted as
     ``range_suspicious``; slices of a single value between others, as failed exports leave them, as ``blank_slices``;

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from ichformer.ct.contrast import contrast_said, plain_words
-from ichformer.ct.io.dicom.headers import ACQUISITION_TAGS, Header
-from ichformer.ct.io.dicom.series import Found, Series, nothing_found
+from ichformer.ct.io.dicom.elements import ACQUISITION_TAGS
+from ichformer.ct.io.dicom.headers import Header
+from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.dicom.slices import SAME_POSITION_MM, are_interleaved
+from ichformer.ct.io.found import Found, nothing_found
 from ichformer.errors import InputError
 
 REFUSAL_CODES: dict[str, str] = {
@@ -138,7 +140,7 @@ def select_series(found: Found[Series]) -> Selection:
 def choices(found: Found[Any]) -> dict[Series, str]:
     """For every DICOM series ``"chosen: why"`` or the reason against it; one is chosen in each study where one fits.
 
-    Anonymisers give one StudyInstanceUID to several patients, so each patient's study is looked at by itself.
+    Anonymisers give one StudyInstanceUID to several patients, so each patient's study is considered by itself.
     """
     studies: dict[tuple[str, str], list[Series]] = {}
     for series in found.series:
@@ -213,7 +215,7 @@ def _is_monoenergetic(header: Header) -> bool:
 
 
 def _kev(header: Header) -> int | None:
-    """The energy of a monoenergetic picture; None where none is said."""
+    """The energy in keV of a monoenergetic picture; None where the header names none."""
     found = re.search(
         r"(\d{2,3})[ _]?kev", " ".join((plain_words(header.description), *header.image_type)), re.IGNORECASE
     )
@@ -291,6 +293,6 @@ def _coverage_mm(series: Series) -> float:
 
 
 def _thickness_mm(series: Series) -> float:
-    """SliceThickness; the median step between slices where it is absent. SpacingBetweenSlices can be nonsense."""
+    """SliceThickness, or the median step between slices where it is absent; SpacingBetweenSlices is unreliable."""
     said = [header.thickness_mm for header in series.headers if header.thickness_mm]
     return float(np.median(said if said else np.diff(_along_mm(series))))

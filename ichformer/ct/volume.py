@@ -1,4 +1,4 @@
-"""A head CT as the rest of the library sees it: HU, geometry, and what was found and done on the way in."""
+"""A head CT in memory: HU, geometry, and the audit of how it was read."""
 
 from dataclasses import dataclass, field
 

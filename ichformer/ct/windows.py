@@ -1,4 +1,4 @@
-"""Display windows: the one function that turns HU into what a model or an eye sees, for NumPy and for JAX alike."""
+"""Display windows: the one function that turns HU into the channels of a model or a picture, in NumPy and JAX."""
 
 from dataclasses import dataclass
 from types import ModuleType

@@ -1,1 +1,1 @@
-"""How files are read and written: whole or not at all, with bounds on what is believed."""
+"""Reading and writing files: whole or not at all, with bounds on what is believed."""

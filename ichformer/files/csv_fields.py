@@ -48,7 +48,7 @@ def is_number(text: str) -> bool:
 
 
 def written_field(text: str) -> str:
-    """A text as it stands in a CSV file; ``read_field`` gives it back."""
+    """A text as a field of a CSV file; ``read_field`` is the inverse."""
     if is_number(text):
         return text
     shown = _CODE_POINT.sub(lambda found: "<U+003C>" * _is_escape(found) + found[0][_is_escape(found) :], text)
@@ -59,13 +59,13 @@ def written_field(text: str) -> str:
 
 
 def read_field(field: str) -> str:
-    """What ``written_field`` was given; a field that it did not change stays as it is."""
+    """The inverse of ``written_field``; a field that it did not change stays as it is."""
     text = field[1:] if _WRITTEN_FORMULA.match(field) else field
     return _CODE_POINT.sub(lambda found: chr(int(found[1], 16)) if _is_escape(found) else found[0], text)
 
 
 def may_be_changed(text: str) -> bool:
-    """False where ``read_field`` would give back every field of a file as it is, so that none has to be looked at."""
+    """False where ``read_field`` would give back every field of a file as it is, so that none has to be checked."""
     return "'" in text or "<U+" in text
 
 

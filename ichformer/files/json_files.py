@@ -1,4 +1,4 @@
-"""The one way to read JSON: sizes are bounded, values are checked against a type, and whatever is wrong is one line.
+"""The one place where JSON is read: sizes are bounded, and values are checked against a type.
 
 Runs, stores and ensembles come from other people, and disks fail, so nothing in such a file can be believed: not how
 large it is, how deep its lists are nested, how many digits a number has, nor of which type a value is.
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 def read_json(path: Path, kind: type[T], *, mend: str, max_bytes: int = MAX_BYTES, allow_nan: bool = False) -> T:
-    """The JSON of a file as a value of ``kind``.
+    """Read the JSON of a file as a value of ``kind``.
 
     Args:
       path: the file.

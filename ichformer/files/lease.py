@@ -1,4 +1,4 @@
-"""One process at a time in a folder: a lease, a small file that its holder keeps fresh while it works there.
+"""A lease keeps a folder for one process: a small file that its holder refreshes while it works there.
 
 A lease is known by its number, ``.lease.1``, ``.lease.2``; the highest counts. A number is made with a hard link, which
 only one of several can succeed in, on network file systems too. Who finds the highest one abandoned makes the next, so
@@ -10,23 +10,18 @@ nothing, as those of two machines may differ.
 """
 
 import contextlib
-import errno
-import json
 import math
 import os
 import random
-import re
-import socket
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ichformer.errors import InputError, Stopped, mendable, one_line
-from ichformer.files.json_files import parse_json
+from ichformer.files.holder import Holder, is_dead, is_on_this_machine, this_process
+from ichformer.files.lease_files import lease_numbers, lease_path, make_lease, mark_of, marks_in, read_holder
 
 BEAT_S = 10.0
 """Between two refreshments of a lease."""
@@ -34,33 +29,7 @@ BEAT_S = 10.0
 BOUND_S = 60.0
 """A lease that was not refreshed for so long is abandoned: some missed beats, for a busy machine or file system."""
 
-_NAME = re.compile(r"\.lease\.(\d{1,9})")
-_MAX_BYTES = 10_000
-_LOOKS, _BETWEEN_LOOKS_S = 5, 0.1
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Holder:
-    """Who holds a lease.
-
-    Attributes:
-      what: its work, in one word, such as "training".
-      host: name of its machine, for messages.
-      machine: where its process can be seen: the start of the machine and the PID namespace; "" where not known.
-      pid: of its process.
-      started: start of that process in clock ticks, which tells it from a later one of the same number; "" not known.
-      since: when it took the lease, in universal time.
-      token: random; no other lease has it.
-    """
-
-    what: str
-    host: str
-    machine: str
-    pid: int
-    started: str
-    since: str
-    token: str
+_TRIES, _BETWEEN_TRIES_S = 5, 0.1
 
 
 class Held(InputError):  # noqa: N818 - like Stopped
@@ -71,7 +40,7 @@ class Lease:
     """A lease that this process holds; see ``hold``."""
 
     def __init__(self, folder: Path, number: int, holder: Holder, *, beat_s: float):
-        self._folder, self._path, self._holder, self._beat_s = folder, _path(folder, number), holder, beat_s
+        self._folder, self._path, self._holder, self._beat_s = folder, lease_path(folder, number), holder, beat_s
         self._number, self._confirmed = number, _clock()
         self._stop = threading.Event()
         # A daemon: it never keeps a process alive.
@@ -79,14 +48,14 @@ class Lease:
         self._thread.start()
 
     def confirm(self) -> None:
-        """Asked before something is written: costs next to nothing unless the last beat is long ago.
+        """Check that the lease is still ours; call it before something is written. It costs next to nothing.
 
         Raises:
           InputError: the lease is no longer ours, as this process was suspended for long, or the folder is gone.
         """
         if _clock() - self._confirmed <= 2 * self._beat_s or self._is_ours():
             return
-        now = max(_numbers(self._folder), default=None)
+        now = max(lease_numbers(self._folder), default=None)
         if now is None:
             raise InputError(
                 f"the lease of this {self._holder.what} is gone, so another may work there",
@@ -95,17 +64,17 @@ class Lease:
             )
         raise InputError(
             f"this {self._holder.what} gave no sign of life for too long, "
-            f"and {_name(_read(_path(self._folder, now)))} took the folder over",
+            f"and {_name(read_holder(lease_path(self._folder, now)))} took the folder over",
             where=self._folder,
             mend="let that one go on; this one can be started again when it has ended",
         )
 
     def release(self) -> None:
-        """Ends the beat and takes the file away, if it is still ours."""
+        """Stop refreshing the lease, and delete its file if it is still ours."""
         self._stop.set()
         self._thread.join()
         with contextlib.suppress(OSError):
-            if _read(self._path) == self._holder:
+            if read_holder(self._path) == self._holder:
                 self._path.unlink()
 
     def _beat(self) -> None:
@@ -116,9 +85,9 @@ class Lease:
                     return
 
     def _is_ours(self) -> bool:
-        """Whether it is, with a sign of life if so."""
+        """Whether the lease is still ours; refreshes it if so."""
         began = _clock()
-        ours = _read(self._path) == self._holder and self._is_highest()
+        ours = read_holder(self._path) == self._holder and self._is_highest()
         if ours:
             with contextlib.suppress(FileNotFoundError):
                 os.utime(self._path)  # writes no data, so that a full disk does not matter
@@ -126,11 +95,11 @@ class Lease:
         return ours
 
     def _is_highest(self) -> bool:
-        """Whether no higher number stays: one that appears for a moment is of a process that steps back (``_take``)."""
-        for _ in range(_LOOKS):
-            if max(_numbers(self._folder), default=None) == self._number:
+        """Whether no higher number stays; one that appears for a moment belongs to a process that withdraws."""
+        for _ in range(_TRIES):
+            if max(lease_numbers(self._folder), default=None) == self._number:
                 return True
-            time.sleep(_BETWEEN_LOOKS_S)
+            time.sleep(_BETWEEN_TRIES_S)
         return False
 
 
@@ -143,7 +112,7 @@ def hold(
     beat_s: float = BEAT_S,
     bound_s: float = BOUND_S,
 ) -> Iterator[Lease]:
-    """Inside, this process alone works in ``folder``, which is made where it is not there.
+    """Keep ``folder`` for this process inside the block; the folder is made where it is missing.
 
     An abandoned lease is taken over. Where the holder cannot be seen from here, it is watched: at its first sign of
     life this process is refused; after ``bound_s`` of silence it takes over, and what it waits for is said on standard
@@ -179,44 +148,44 @@ def hold(
 def is_held(folder: Path, *, what: str, bound_s: float = BOUND_S) -> bool:
     """Whether a process does this work in a folder: whether there is a lease for it that is not abandoned.
 
-    One look: where the holder's machine is another, its clock has to be right to ``bound_s``.
+    The lease is read once: where the holder is another machine, its clock has to be right to ``bound_s``.
     """
-    numbers = _numbers(folder)
+    numbers = lease_numbers(folder)
     if not numbers:
         return False
-    path = _path(folder, max(numbers))
-    holder, mark = _read(path), _mark(path)
-    if mark is None or holder is None or holder.what != what or _is_dead(holder):
+    path = lease_path(folder, max(numbers))
+    holder, mark = read_holder(path), mark_of(path)
+    if mark is None or holder is None or holder.what != what or is_dead(holder):
         return False
-    return _is_seen_from_here(holder) or time.time() - mark[0] / 1e9 < bound_s
+    return is_on_this_machine(holder) or time.time() - mark[0] / 1e9 < bound_s
 
 
 def is_lease(path: Path) -> bool:
-    """Whether a file in a folder is a lease or on its way to be one, and not part of what lies there."""
+    """Whether a file in a folder is a lease, or on its way to be one, and not part of what the folder holds."""
     return path.name.startswith(".lease.")
 
 
 def _take(folder: Path, what: str, is_told_to_stop: Callable[[], bool], beat_s: float, bound_s: float) -> Lease:
-    me = _myself(what)
+    me = this_process(what)
     while True:
-        before = _marks(folder)
+        before = marks_in(folder)
         latest = max(before, default=0)
         if latest:
             _wait_until_abandoned(folder, latest, is_told_to_stop, beat_s, bound_s)
-        if not _make(_path(folder, latest + 1), me):
+        if not make_lease(lease_path(folder, latest + 1), me):
             continue  # another was faster
-        others = {number: mark for number, mark in _marks(folder).items() if number != latest + 1}
+        others = {number: mark for number, mark in marks_in(folder).items() if number != latest + 1}
         if others.items() <= before.items():
             break
-        # The last holder ended in order while we looked, and another began: at 1, or at a number that we found
+        # The last holder ended in order meanwhile, and another began: at 1, or at a number that we found
         # abandoned, as numbers come again. Who sees that steps back.
-        _path(folder, latest + 1).unlink(missing_ok=True)
+        lease_path(folder, latest + 1).unlink(missing_ok=True)
         time.sleep(random.uniform(0, 0.5))
     lease = Lease(folder, latest + 1, me, beat_s=beat_s)
     for number in before:
-        _path(folder, number).unlink(missing_ok=True)
+        lease_path(folder, number).unlink(missing_ok=True)
     for begun in folder.glob(".lease.*.tmp"):
-        mark = _mark(begun)
+        mark = mark_of(begun)
         if mark is not None and time.time() - mark[0] / 1e9 > bound_s:
             begun.unlink(missing_ok=True)  # left by one that was killed
     return lease
@@ -225,13 +194,13 @@ def _take(folder: Path, what: str, is_told_to_stop: Callable[[], bool], beat_s: 
 def _wait_until_abandoned(
     folder: Path, number: int, is_told_to_stop: Callable[[], bool], beat_s: float, bound_s: float
 ) -> None:
-    """Returns when the lease is abandoned or gone; InputError when it is alive."""
-    path = _path(folder, number)
-    holder, mark = _read(path), _mark(path)
-    if mark is None or (holder is not None and _is_dead(holder)):
+    """Wait until a lease is abandoned or gone; raise InputError when it is alive."""
+    path = lease_path(folder, number)
+    holder, mark = read_holder(path), mark_of(path)
+    if mark is None or (holder is not None and is_dead(holder)):
         return
     age_s = time.time() - mark[0] / 1e9
-    if holder is not None and _is_seen_from_here(holder) and age_s < bound_s:
+    if holder is not None and is_on_this_machine(holder) and age_s < bound_s:
         raise _refusal(folder, holder)
     # One that seems long abandoned is watched for two beats only: the clock that says so may be wrong.
     watch_s = 2 * beat_s if age_s > 10 * bound_s else bound_s
@@ -246,11 +215,11 @@ def _wait_until_abandoned(
         if is_told_to_stop():
             raise Stopped(f"stopped while waiting for {_name(holder)}; the same command goes on")
         time.sleep(min(0.2, beat_s / 4))
-        now = _mark(path)
+        now = mark_of(path)
         if now is None:
             return
         if now != mark:
-            raise _refusal(folder, _read(path))
+            raise _refusal(folder, read_holder(path))
 
 
 def _refusal(folder: Path, holder: Holder | None) -> Held:
@@ -269,126 +238,6 @@ def _name(holder: Holder | None) -> str:
     return f"another {what} (process {holder.pid} on {host})"
 
 
-def _make(path: Path, holder: Holder) -> bool:
-    """The lease's file with all that is in it, or False where there is one."""
-    temporary = path.with_name(f".lease.{holder.token}.tmp")
-    data = (json.dumps(asdict(holder)) + "\n").encode()
-    try:
-        temporary.write_bytes(data)
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        # A file system without links: for a moment the file is empty, and then nobody can tell whose it is.
-        try:
-            with path.open("xb") as file:
-                file.write(data)
-        except FileExistsError:
-            return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def _read(path: Path) -> Holder | None:
-    """Whose lease it is; None where it is gone or does not say.
-
-    Raises:
-      OSError: a file system that does not answer now, which says nothing of the lease.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES)
-        return parse_json(data, Holder, where=path, mend="delete it where nothing works in the folder")
-    except (FileNotFoundError, InputError):
-        return None
-
-
-def _mark(path: Path) -> tuple[int, int] | None:
-    """What changes with every sign of life; None where the file is gone."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_mtime_ns, found.st_ino
-
-
-def _path(folder: Path, number: int) -> Path:
-    return folder / f".lease.{number}"
-
-
-def _numbers(folder: Path) -> set[int]:
-    """Of the leases in a folder; none where it is gone."""
-    try:
-        return {int(found[1]) for name in os.listdir(folder) if (found := _NAME.fullmatch(name))}
-    except FileNotFoundError:
-        return set()
-
-
-def _marks(folder: Path) -> dict[int, tuple[int, int]]:
-    """The mark of each lease in a folder."""
-    marks = {number: _mark(_path(folder, number)) for number in _numbers(folder)}
-    return {number: mark for number, mark in marks.items() if mark is not None}
-
-
-def _myself(what: str) -> Holder:
-    pid = os.getpid()
-    return Holder(
-        what=what,
-        host=socket.gethostname(),
-        machine=_machine(),
-        pid=pid,
-        started=(_process(pid) or ("", ""))[1],
-        since=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
-        token=uuid.uuid4().hex,
-    )
-
-
-def _is_seen_from_here(holder: Holder) -> bool:
-    return holder.machine == _machine() != ""
-
-
-def _is_dead(holder: Holder) -> bool:
-    """Whether it can be seen from here that its process is gone, or that its number is another's by now."""
-    if not _is_seen_from_here(holder):
-        return False
-    found = _process(holder.pid)
-    if found is None:
-        return not _is_there(holder.pid)
-    return found[0] in "ZX" or found[1] != holder.started
-
-
-def _is_there(pid: int) -> bool:
-    """Whether a process has this number; /proc may be mounted so that it hides those of other users (hidepid)."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError, ValueError):
-        return True
-    return True
-
-
-def _machine() -> str:
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-def _process(pid: int) -> tuple[str, str] | None:
-    """State and start of a process (proc(5), ``/proc/pid/stat``, fields 3 and 22); None where there is none."""
-    try:
-        # The second field is the name in brackets, in which anything may stand.
-        after = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return after[0], after[19]
-
-
 def _clock() -> float:
-    """Seconds that go on while the machine sleeps, and that nobody sets back."""
+    """A clock in seconds that runs on while the machine sleeps and is never set back."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

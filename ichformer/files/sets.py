@@ -1,4 +1,4 @@
-"""Files that belong together: a folder holds those of one evaluation or of the next one, never some of each.
+"""Sets of files: a folder holds all files of one evaluation or all of the next, never some of each.
 
 All files are first written into a folder of their own inside it. Then that folder gets its final name in one step, and
 only then do the old files go and the new ones take their places. Whoever is killed before that step leaves the old set
@@ -56,7 +56,7 @@ def write_set(files: Mapping[str, bytes], folder: Path, *, what: str) -> None:
 
 
 def _move_in(folder: Path) -> None:
-    """Puts the files of a complete set into their places, also where an earlier process was killed while it did so."""
+    """Move the files of a complete set into place, also where an earlier process was killed while it did so."""
     complete = folder / _COMPLETE
     if not complete.is_dir():
         return
@@ -71,7 +71,7 @@ def _move_in(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """Inside, the folder is or comes to be there; what was made of it is gone again where it stays empty."""
+    """Make the folder for the block; what was made is removed again where it stays empty."""
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield

@@ -1,4 +1,4 @@
-"""Writing files so that a reader finds the whole of one or none."""
+"""Writing files so that a reader finds the whole file or none."""
 
 import contextlib
 import os
@@ -22,19 +22,19 @@ def path_text(path: Path | str) -> str:
 
 
 def shown(path: Path | str) -> str:
-    """A path as one printable line, whole, for who reads what a command prints."""
+    """A path as one printable line, in full, for what a command prints."""
     return escaped(str(path))
 
 
 def text_path(text: str) -> Path:
-    """The path that ``path_text`` made into text; a path that is there as it stands stays as it is."""
+    """The inverse of ``path_text``; a path that exists as it is written stays as it is."""
     if text.isascii() or os.path.lexists(text):
         return Path(text)
     return Path(text.translate({private: lone for lone, private in _LONE_BYTES.items()}))
 
 
 def check_folder(folder: Path) -> None:
-    """Looks whether a folder is there or can be made, before work begins whose result it shall hold.
+    """Check that a folder exists or can be made, before work begins whose result goes there.
 
     Raises:
       InputError: it, or the nearest of its parents that is there, is a file, a device or a link to nothing; or the
@@ -47,11 +47,11 @@ def check_folder(folder: Path) -> None:
     if not nearest.is_dir():
         raise InputError("is there and is no folder", where=nearest, mend=mend)
     if nearest != folder and not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError("cannot be written to", where=nearest, mend=f"get the right to it, or {mend}")
+        raise InputError("cannot be written to", where=nearest, mend=f"get permission for it, or {mend}")
 
 
 def check_utf8(path: Path) -> None:
-    """InputError where the name is no UTF-8: TensorStore, which writes checkpoints, takes no other."""
+    """Raise InputError where a name is not UTF-8, as TensorStore, which writes checkpoints, needs."""
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
@@ -61,7 +61,7 @@ def check_utf8(path: Path) -> None:
 
 
 def read_bytes(path: Path, *, max_bytes: int, mend: str) -> bytes:
-    """All of a regular file. Pipes and devices, which may wait or go on for ever, are refused, and so are large files.
+    """Read a regular file. Large files are refused, and so are pipes and devices, which may never end.
 
     Args:
       path: the file.
@@ -87,7 +87,7 @@ def read_bytes(path: Path, *, max_bytes: int, mend: str) -> bytes:
 
 
 def write_text(text: str, path: Path) -> None:
-    """The whole file or none of it, in UTF-8; its folder has to be there.
+    """Write a text file in UTF-8, whole or not at all; its folder has to exist.
 
     Bytes of file names that are no UTF-8 become escapes; text from which a file has to be found needs ``path_text``.
     """
@@ -102,7 +102,7 @@ def write_bytes(data: bytes, path: Path) -> None:
 
 @contextlib.contextmanager
 def appearing_whole(path: Path) -> Iterator[Path]:
-    """A place to write to beside ``path``; at the end the file moves there, or is gone where an error ends it.
+    """A temporary file beside ``path``: it moves there at the end, or is deleted where an error ends the block.
 
     Where ``path`` is a link, the file that it leads to is replaced, and the link stays.
 
@@ -126,7 +126,7 @@ def appearing_whole(path: Path) -> Iterator[Path]:
 
 
 def append_bytes(data: bytes, path: Path) -> None:
-    """All of ``data`` at the end of the file, which is made where it is not there, or none of it."""
+    """Append all of ``data`` to a file, or none of it; the file is made where it is missing."""
     size = path.stat().st_size if path.exists() else 0
     with _named(path):
         try:
@@ -140,7 +140,7 @@ def append_bytes(data: bytes, path: Path) -> None:
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """An OSError from inside names the file: a full disk is met in writing, where Python does not say which it was."""
+    """Name the file in an OSError from the block, as Python does not say which file met a full disk."""
     try:
         yield
     except OSError as error:

@@ -1,1 +1,1 @@
-"""What a copy of a folder would disclose, and a copy without it."""
+"""What a copy of a folder would disclose about patients and machines, and a copy without that."""

@@ -29,7 +29,7 @@ DISCLOSURE_CODES: Mapping[str, str] = {
     "name": "patients, studies or series by true names, or by hashes that can be undone, not by pseudonyms",
     "path": "paths of this machine, which may hold the name of its user",
     "uid": "DICOM UIDs of studies, series or slices, by which scans can be found in an archive",
-    "unread": "what could not be looked into",
+    "unread": "what could not be read",
 }
 """Stable code of everything that a copy may disclose -> what it means."""
 
@@ -58,7 +58,7 @@ ID_COLUMNS = ("patient", "study", "series")
 
 @dataclass(frozen=True, kw_only=True)
 class Disclosure:
-    """What one file would disclose: a code of ``DISCLOSURE_CODES``, how often, and the first example."""
+    """What one file would disclose: a code of ``DISCLOSURE_CODES``, how often, and an example."""
 
     file: str
     code: str
@@ -70,16 +70,16 @@ class Disclosure:
             raise ValueError(f"{self.code!r} is not documented in DISCLOSURE_CODES")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """The disclosure as plain values for JSON."""
         return asdict(self)
 
 
 def find_disclosures(folder: Path | str) -> list[Disclosure]:
-    """Everything in a folder that says who a patient is or whose machine it comes from, file by file.
+    """Find everything in a folder that tells who a patient is or whose machine it comes from.
 
     Names, UIDs and folders of published sets (``pseudonyms.PUBLISHED``) disclose nothing. Ages in years, sexes, labels,
     sites and subgroups are kept on purpose, as are the hashes of pixels, by which whoever has a scan knows it again.
-    What is drawn in the pixels is not looked at.
+    What is drawn in the pixels is not checked.
 
     Raises:
       InputError: the folder is not there, or is none.
@@ -104,7 +104,7 @@ def find_disclosures(folder: Path | str) -> list[Disclosure]:
 def format_disclosures(found: list[Disclosure]) -> str:
     """A line for each file and kind, and what the kinds mean."""
     if not found:
-        return "Nothing was found that says who a patient is. Pixels were not looked at: see docs/privacy.md."
+        return "Nothing was found that says who a patient is. Pixels were not checked: see docs/privacy.md."
     lines = []
     for one in found:
         example = f", such as {one.example}" if one.example else ""

@@ -1,4 +1,4 @@
-"""A copy of a store or a run without what says who a patient is or whose machine it came from."""
+"""Copying a store or a run without what tells who a patient is or whose machine it came from."""
 
 import hashlib
 import hmac
@@ -52,7 +52,7 @@ _BLOB = re.compile(r"([A-Za-z0-9+/=]{100,})")
 
 
 def scrub(folder: Path | str, out: Path | str, *, patient_key: Path | str | None = None) -> list[Disclosure]:
-    """Copies a folder without what ``find_disclosures`` finds in it, as far as that can be taken out.
+    """Copy a folder without what ``find_disclosures`` finds in it, as far as that can be removed.
 
     The key, leases, traces and tables of the adapters stay away. Names that are no pseudonyms become pseudonyms, by the
     key of the store, ``patient_key`` or, where there is neither, one that is made and forgotten. Absolute paths keep

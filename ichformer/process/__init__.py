@@ -1,1 +1,1 @@
-"""What a command does with its own process: workers, streams, Ctrl-C, messages of libraries, memory."""
+"""The process of a command: workers, standard streams, Ctrl-C, messages of libraries, memory."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 def end_at_ctrl_c() -> None:
-    """From now on Ctrl-C ends the process at once and without a word, with exit code 130.
+    """Make Ctrl-C end the process at once, without a message, with exit code 130.
 
     For the time before and after a command's work: nothing is half done, and libraries that are being imported, or
     Python when it ends, answer ``KeyboardInterrupt`` with a traceback. A handler of somebody else stays.
@@ -18,7 +18,7 @@ def end_at_ctrl_c() -> None:
 
 @contextmanager
 def raising_at_ctrl_c() -> Iterator[None]:
-    """After ``end_at_ctrl_c``: inside, Ctrl-C raises ``KeyboardInterrupt`` again."""
+    """Make Ctrl-C raise ``KeyboardInterrupt`` again inside the block, after ``end_at_ctrl_c``."""
     if is_ours := signal.getsignal(signal.SIGINT) is _end_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -1,4 +1,4 @@
-"""Memory of arrays that come and go: kept from one to the next."""
+"""Keeping freed memory, so that arrays that come and go do not ask the system for it each time."""
 
 import ctypes
 import sys
@@ -8,7 +8,7 @@ _NEVER, _NONE = 2**31 - 1, 0
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep what is freed, for the rest of the process; systems without glibc are left as they are.
+    """Make glibc keep freed memory for the rest of the process; without glibc nothing changes.
 
     It gives large arrays back to the system and asks for them anew each time, and the pages that the system then clears
     are up to half of the time of a training step on a CPU, a sixth of that of a phantom. What is kept belongs to the

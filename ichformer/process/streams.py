@@ -1,4 +1,4 @@
-"""The standard streams of a command: no terminal, pipe or disk behind them ends its work with a traceback."""
+"""The standard streams of a command: whatever is behind them, its work does not end with a traceback."""
 
 import contextlib
 import io
@@ -10,7 +10,7 @@ from ichformer.errors import InputError, escaped
 
 
 def own_streams() -> None:
-    """Prepares the standard streams; call it first, and only from a program that owns its process.
+    """Prepare the standard streams; call it first, and only from a program that owns its process.
 
     - Characters that the terminal's encoding lacks are written as escapes, such as ``\\u20ac``.
     - A descriptor that is closed is opened on the null device. Otherwise the next file that is opened would take its
@@ -34,7 +34,10 @@ def own_streams() -> None:
 
 
 class _Dropping(io.FileIO):
+    """A file that drops what cannot be written."""
+
     def write(self, data: bytes, /) -> int:  # type: ignore[override]
+        """Write, or drop the bytes where the system refuses them."""
         with contextlib.suppress(OSError):
             super().write(data)
         return len(data)
@@ -46,7 +49,7 @@ def _text(file: io.FileIO, *, encoding: str) -> io.TextIOWrapper:
 
 @contextlib.contextmanager
 def delivered() -> Iterator[None]:
-    """At the end, what was printed inside has been taken by whatever is behind standard output.
+    """Make sure at the end of the block that what it printed was written to standard output.
 
     Raises:
       InputError: it was not, as the disk behind it is full or the terminal gone.

@@ -1,4 +1,4 @@
-"""One function over many things, in processes, with a bar; and what every worker process does first."""
+"""Worker processes: one function mapped over many things with a progress bar."""
 
 import multiprocessing
 import os
@@ -31,7 +31,7 @@ def map_processes(
     workers: int | None = None,
     progress: bool = True,
 ) -> Iterator[R]:
-    """What the function makes of each thing, in order, with a bar and an ETA on standard error.
+    """Map a function over things in processes: results in order, a bar and an ETA on standard error.
 
     Where it ends early, by Ctrl-C or by an error, what was not begun is left.
 
@@ -67,7 +67,7 @@ def _pool(workers: int) -> Iterator[Callable[..., Iterator]]:
 
 
 def process_pool(workers: int, *, initializer: Callable[[], None]) -> ProcessPoolExecutor:
-    """Processes that know nothing of this one's threads.
+    """A pool of processes that are spawned, so that they share no threads with this one.
 
     Args:
       workers: how many.
@@ -83,7 +83,7 @@ def process_pool(workers: int, *, initializer: Callable[[], None]) -> ProcessPoo
 
 
 def check_shared_memory() -> None:
-    """InputError where the system has no shared memory for the semaphores by which processes share a queue."""
+    """Raise InputError where the system has no shared memory for the semaphores of a process pool."""
     try:
         multiprocessing.get_context("spawn").Lock()
     except (OSError, NotImplementedError, ImportError) as error:
@@ -96,15 +96,18 @@ def check_shared_memory() -> None:
 
 
 class _Pool(ProcessPoolExecutor):
+    """A pool whose processes start without noticing Ctrl-C."""
+
     def submit(self, *args: Any, **kwargs: Any) -> Future:
+        """``ProcessPoolExecutor.submit``, which may start a process."""
         with _started_without_ctrl_c():
             return super().submit(*args, **kwargs)
 
 
 def start_worker() -> None:
-    """What every worker process does first.
+    """Prepare a worker process; every worker calls it first.
 
-    Ctrl-C reaches all processes of a terminal; only the parent heeds it, and lets the work in hand finish. Where the
+    Ctrl-C reaches all processes of a terminal; only the parent acts on it, and lets the work in hand finish. Where the
     parent is killed, its workers end with it: nobody would take what they make.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -118,7 +121,7 @@ def start_worker() -> None:
 
 @contextmanager
 def _started_without_ctrl_c() -> Iterator[None]:
-    """A process that is started inside notices no Ctrl-C, not even before it comes to ``start_worker``.
+    """Let processes that start in the block ignore Ctrl-C, even before they come to ``start_worker``.
 
     For this process, a Ctrl-C that comes inside takes effect at the end.
     """
@@ -136,7 +139,7 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP end the process as an exception does: what is half done is cleared up.
+    """Let SIGTERM and SIGHUP raise an exception in the block, so that unfinished work is cleaned up.
 
     A handler of somebody else, such as ``nohup``, stays. Outside the main thread nothing changes.
 

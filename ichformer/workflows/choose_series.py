@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ichformer.ct.io.dicom.series import Series, SetAside, nothing_found
+from ichformer.ct.io.dicom.series import Series
+from ichformer.ct.io.found import SetAside, nothing_found
 from ichformer.ct.io.scans import Scan, find_scans
 from ichformer.ct.known_words import known_words
 from ichformer.ct.selection import REFUSAL_CODES, choices

@@ -12,8 +12,9 @@ import pydicom
 from jaxtyping import Float
 
 from ichformer import __version__
+from ichformer.ct.anatomy.coverage import note_head
 from ichformer.ct.io.archives import open_file
-from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.display import WindowHU
 from ichformer.ct.io.scans import Scan, read_volume
@@ -120,7 +121,7 @@ def _predict_one(
     taken: set[str],
 ) -> SeriesPrediction:
     """One series read, scored and written; the name of its folder is added to ``taken``."""
-    volume = read_volume(wanted.scan, missing=run.prepare.missing, window_hu=window_hu)
+    volume = note_head(read_volume(wanted.scan, missing=run.prepare.missing, window_hu=window_hu))
     volume = even_volume(replace(volume, audit=without_free_text(volume.audit)), run.prepare)
     identity = _identity(wanted.scan) if with_identity else {}
     reading = _read(run, thresholds, usual, volume, doubt=wanted.doubt, identity=identity)

@@ -41,7 +41,7 @@ def dataset(
         "SliceThickness": 5,
         "ImagePositionPatient": [f"{v:.6f}" for v in position_mm],
         "ImageOrientationPatient": [f"{v:.9f}" for v in orientation],
-        "PixelSpacing": [0.5, 0.4],
+        "PixelSpacing": [0.5, 0.5],
         "Rows": stored.shape[0],
         "Columns": stored.shape[1],
         "SamplesPerPixel": 1,

@@ -15,9 +15,9 @@ from ichformer.ct.anatomy.brain import brain_mask
 from ichformer.ct.contact_sheet import contact_sheet
 from ichformer.ct.geometry.regrid import frame_head, remove_tilt
 from ichformer.ct.geometry.spacing import even_slices
-from ichformer.ct.inspect import inspect_path
+from ichformer.ct.inspect import inspect_found
 from ichformer.ct.io.dicom.series import find_series
-from ichformer.ct.io.scans import read_volume
+from ichformer.ct.io.scans import find_scans, read_volume
 from ichformer.ct.limits import MAX_SIDE, check_extent, check_grid
 from ichformer.ct.selection import choices
 from ichformer.errors import InputError
@@ -292,7 +292,7 @@ def test_inspect_goes_on_where_one_series_fails(tmp_path, monkeypatch):
         return read(series, **options)
 
     monkeypatch.setattr(module, "read_volume", fails)
-    first, second = inspect_path(tmp_path)["series"]
+    first, second = inspect_found(find_scans(tmp_path))["series"]
     (warning,) = first["warnings"]
     assert warning.startswith("failed: ")
     assert "a fault of ichformer (ZeroDivisionError in ichformer/ct/inspect.py, line " in warning

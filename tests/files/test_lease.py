@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from ichformer.errors import InputError, Stopped
+from ichformer.files import holder as holders
 from ichformer.files import lease as module
-from ichformer.files.lease import Holder, hold, is_lease
+from ichformer.files.holder import Holder
+from ichformer.files.lease import hold, is_lease
 
 BEAT_S, BOUND_S = 0.05, 0.3
 
@@ -111,7 +113,7 @@ def test_another_process_is_refused_while_it_lives_and_not_once_it_was_killed(tm
     holder.send_signal(signal.SIGKILL)
     # Nobody has waited for it yet: it is a zombie, which the system still lists.
     deadline = time.monotonic() + 60
-    while module._process(holder.pid)[0] != "Z":
+    while holders._process(holder.pid)[0] != "Z":
         assert time.monotonic() < deadline
         time.sleep(0.01)
     with hold(tmp_path / "run", what="training"):
@@ -121,7 +123,7 @@ def test_another_process_is_refused_while_it_lives_and_not_once_it_was_killed(tm
 
 
 def test_a_process_number_that_another_process_has_by_now_holds_nothing(tmp_path):
-    mine = module._myself("training")
+    mine = holders.this_process("training")
     left_by(dataclasses.replace(mine, started="1"), tmp_path)
     with hold(tmp_path, what="training"):
         assert leases(tmp_path) == [".lease.2"]
@@ -129,7 +131,7 @@ def test_a_process_number_that_another_process_has_by_now_holds_nothing(tmp_path
 
 def test_a_process_that_proc_hides_lives_all_the_same(tmp_path, holder, monkeypatch):
     """With hidepid, /proc lists no processes of other users, who may share the folder."""
-    monkeypatch.setattr(module, "_process", lambda pid: None)
+    monkeypatch.setattr(holders, "_process", lambda pid: None)
     with pytest.raises(InputError, match=f"process {holder.pid} on"), hold(tmp_path / "run", what="training"):
         pass
     assert leases(tmp_path / "run") == [".lease.1"]
@@ -214,7 +216,7 @@ def take(folder: Path, count: int, ready, results) -> None:
 
 def test_of_many_that_take_over_at_once_one_wins(tmp_path):
     """Time after time, from a dead process's lease and from none."""
-    dead = dataclasses.replace(module._myself("training"), started="1")
+    dead = dataclasses.replace(holders.this_process("training"), started="1")
     left_by(dead, tmp_path, number=3)
     left_by(dead, tmp_path, number=7)
     context = multiprocessing.get_context("fork") if "jax" not in sys.modules else multiprocessing.get_context("spawn")
@@ -331,7 +333,7 @@ def test_a_look_tells_whether_a_work_is_done_there(tmp_path):
         assert module.is_held(tmp_path, what="training")
         assert not module.is_held(tmp_path, what="evaluation")
     assert not module.is_held(tmp_path, what="training")
-    ours = module._myself("training")
+    ours = holders.this_process("training")
     left_by(dataclasses.replace(ours, started="1"), tmp_path, number=1)  # dead
     assert not module.is_held(tmp_path, what="training")
     elsewhere = dataclasses.replace(ours, machine="another")

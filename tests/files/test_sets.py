@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ichformer.errors import InputError
-from ichformer.files import sets as file_sets
+from ichformer.files import sets
 from ichformer.files.lease import hold
 from ichformer.files.sets import write_set
 
@@ -40,7 +40,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.files.test_sets import CALLS, files
-from ichformer import file_sets
+from ichformer.files import sets
 folder, kill_at, count = Path(sys.argv[1]), int(sys.argv[2]), 0
 def watched(owner, name):
     original = getattr(owner, name)
@@ -54,7 +54,7 @@ def watched(owner, name):
     setattr(owner, name, call)
 for name, owner in CALLS:
     watched(owner, name)
-file_sets.write_set(files("new"), folder, what="evaluation")
+sets.write_set(files("new"), folder, what="evaluation")
 """
 
 
@@ -66,7 +66,7 @@ def test_whoever_is_killed_leaves_files_of_one_set_and_the_next_begins_clean(tmp
     found = {name: data for name, data in there_files(tmp_path).items() if name in NAMES}
     assert set(found.items()) <= set(files("old").items()) or set(found.items()) <= set(files("new").items())
     with hold(tmp_path, what="test"):
-        file_sets._move_in(tmp_path)
+        sets._move_in(tmp_path)
     assert {n: d for n, d in there_files(tmp_path).items() if n in NAMES} in (files("old"), files("new"))
     write_set(files("newest"), tmp_path, what="evaluation")
     assert there(tmp_path) == files("newest")

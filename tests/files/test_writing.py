@@ -65,7 +65,7 @@ def test_bytes_are_appended(tmp_path):
     [
         (OSError(errno.ENOSPC, "full", "a/b"), "a/b: No space left on device; make room on the disk"),
         (OSError(errno.EROFS, "read"), "runs/c: Read-only file system; make it writable or name another place"),
-        (PermissionError(errno.EACCES, "no", "a/b"), "a/b: Permission denied; get the right to it"),
+        (PermissionError(errno.EACCES, "no", "a/b"), "a/b: Permission denied; get permission for it"),
         # As TensorStore 0.1.80 raises it.
         (
             ValueError("RESOURCE_EXHAUSTED: Error writing: [OS error 28: ENOSPC No space left on device]"),
@@ -144,7 +144,7 @@ def test_where_no_folder_can_be_made_is_said_before_the_work(tmp_path):
 
 def test_a_folder_that_cannot_be_made_for_want_of_rights(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda place, mode: False)  # whoever runs these tests may be allowed all
-    with pytest.raises(InputError, match="cannot be written to; get the right to it"):
+    with pytest.raises(InputError, match="cannot be written to; get permission for it"):
         check_folder(tmp_path / "new")
     check_folder(tmp_path)  # a finished run is only read
 

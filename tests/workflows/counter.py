@@ -64,5 +64,6 @@ def write_head(folder: Path, *, degrees: float = 18.0, step_mm: float = 5.0, **t
     for s, radius in enumerate((0, 0, 0, 0, 7, 10, 14, 10, 7, 0, 0)):
         hu[s, np.hypot(rows - HOTTEST[1], columns - HOTTEST[2]) < radius] = 70
     heights_mm = [step_mm * s for s in range(11)]
-    write_series(folder, hu + 1024, heights_mm, orientation=tilted(degrees), **tags)
+    tags = {"PixelSpacing": [0.5, 0.4], "orientation": tilted(degrees)} | tags
+    write_series(folder, hu + 1024, heights_mm, **tags)
     return folder

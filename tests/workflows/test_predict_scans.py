@@ -49,8 +49,10 @@ def test_writes_a_page_and_the_same_as_numbers(run: Run, tmp_path: Path) -> None
     assert set(bloody) <= set(range(5, 10))
     assert values["scan"]["any"] == max(entry["scores"]["any"] for entry in values["slices"])
     assert values["scan"]["epidural"] == pytest.approx(1 / (1 + np.exp(5)), abs=1e-5)
-    assert [note["code"] for note in values["audit"]["notes"]] == ["tilt", "tilt_removed"]
+    found = [note["code"] for note in values["audit"]["notes"]]
+    assert found == ["tilt", "pixels_not_square", "head_cut_off", "head_size_doubtful", "tilt_removed"]
     page = only.report.read_text()
+    assert "a part of the head is not in this scan" in page
     assert len(blobs(page, "hu")) == 11
     # A map for "any" and for every subtype that is likely, not for the others.
     assert set(re.findall(r'id="heat-(\w+)"', page)) == set(LABELS) - {"epidural"}

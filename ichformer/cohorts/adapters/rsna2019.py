@@ -17,7 +17,7 @@ from jaxtyping import Float64
 from ichformer import LABELS
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.tables import SLICE_COLUMNS, find_below, read_table, scan_labels, write_table
-from ichformer.ct.io.dicom.headers import DicomFile, quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import DicomFile, quiet_pydicom
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import path_text, text_path
 from ichformer.process.workers import map_processes

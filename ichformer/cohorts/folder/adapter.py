@@ -17,7 +17,8 @@ from ichformer.cohorts.folder.patients import Owner, find_owners, series_cut_by_
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.spelling import one_spelling
 from ichformer.cohorts.tables import write_table
-from ichformer.ct.io.dicom.series import Found, Series
+from ichformer.ct.io.dicom.series import Series
+from ichformer.ct.io.found import Found
 from ichformer.ct.io.nifti import NiftiFile, slice_names
 from ichformer.ct.io.scans import Scan, find_scans
 from ichformer.errors import InputError, one_line

@@ -1,4 +1,4 @@
-"""What lies inside the skull: brain, fluid and any blood; and a scan with nothing else left.
+"""The inside of the skull (brain, fluid and any blood), and a scan in which nothing else is left.
 
 The recipe is the usual one (threshold, cut thin bridges, keep the largest part, fill; Muschelli et al., NeuroImage
 2015;114:379-385, do it with FSL), with one step more: before anything is cut, the openings of the skull are closed
@@ -30,7 +30,7 @@ _NO_BRAIN_HU = -55
 _BRAIN_HU = 35
 
 _WHITE, _WHITE_SHARE = 0.9, 0.5
-"""In a display picture bone is the window's white: it is looked for in the upper tenth of the window, which leaves room
+"""In a display picture bone is the window's white: it is searched in the upper tenth of the window, which leaves room
 for the noise of JPEG, and a cell is bone where half of its voxels are that white."""
 
 _PIECE_MM, _SUTURE_MM = 20.0, 8.0
@@ -126,7 +126,7 @@ def keep_brain(volume: Volume, mask: Bool[np.ndarray, "s h w"] | None = None) ->
 
 
 def _edge_of_bone(volume: Volume, mask: Bool[np.ndarray, "s h w"]) -> Bool[np.ndarray, "s h w"]:
-    """What is outside or, in the plane, not far from there and joined to it by voxels denser than a clot."""
+    """Voxels outside, and those near them in the same slice that dense voxels join to the outside."""
     cross = ndimage.generate_binary_structure(3, 1)
     cross[[0, 2]] = False
     width = math.ceil(_EDGE_MM / min(volume.spacing_mm[1:]))
@@ -136,7 +136,7 @@ def _edge_of_bone(volume: Volume, mask: Bool[np.ndarray, "s h w"]) -> Bool[np.nd
 
 
 def _white_hu(volume: Volume) -> float | None:
-    """From which HU on a voxel of a display picture is white; None where bone has HU of its own."""
+    """The HU above which a voxel of a display picture is white; None where bone has its own HU."""
     window = volume.audit.window_hu
     if window is None or window[1] > _BONE_HU:
         return None
@@ -172,7 +172,7 @@ def _inside(
 
 
 def _filled(inside: Bool[np.ndarray, "s h w"], cell_mm: tuple[float, ...]) -> Bool[np.ndarray, "s h w"]:
-    """Closed over narrow gaps and without holes."""
+    """The inside with narrow gaps closed and holes filled."""
     wide = ndimage.distance_transform_edt(~inside, cell_mm) <= _GAP_MM
     closed = inside | (ndimage.distance_transform_edt(wide, cell_mm) > _GAP_MM)
     # Calcium in the first or the last slice is enclosed too, as far as the scan tells.

@@ -1,4 +1,4 @@
-"""Where the head is in the picture: its bounding box, whatever table and headrest lie around it."""
+"""The bounding box of the head in its slices, without the table and the headrest around it."""
 
 import math
 
@@ -14,7 +14,7 @@ _THIN_MM = 10.0
 """Radius of the opening that removes shells of table and headrest, which are up to about 15 mm thick."""
 
 _SMALL_MM3 = 1e6
-"""A head of a litre or less is looked at again; a newborn's has about half of that, an adult's four."""
+"""A head of a litre or less is searched again, with hollows filled. A newborn's has half of that, an adult's four."""
 
 _MAX_SLICES = 48
 

@@ -1,4 +1,4 @@
-"""Where the skull is open, and how far its inside reaches there.
+"""The openings of the skull, and how far its inside reaches in each of them.
 
 Seen from a point deep in the brain, a craniotomy or a fontanelle is a set of directions in which there is no bone, and
 the foramen magnum a narrow one in which the bone lies farther off than all round. Both are closed as the bone round
@@ -25,7 +25,7 @@ _WINDOW_DEG = 11.0
 has 13 x 11."""
 
 _DOWN_DEG = 50.0
-"""The foramen magnum is looked for so far round the direction of the feet: heads are bent and gantries tilted."""
+"""The foramen magnum is searched so far round the direction of the feet: heads are bent and gantries tilted."""
 
 _RECESS_MM, _STUMP_MM = 12.0, 8.0
 """What is deeper than its neighbourhood by the first is a canal, of which the second is kept."""
@@ -52,14 +52,14 @@ class Rays:
 
     @property
     def meets_bone(self) -> Bool[np.ndarray, "n"]:
-        """Whether there is bone at all."""
+        """Whether each ray meets bone."""
         return np.isfinite(self.bone_mm)
 
     @property
     def enclosed(self) -> float:
         """Part of the rays that meet bone, of those that meet it or leave the picture at a side."""
-        judged = self.meets_bone | self.sideways
-        return float(self.meets_bone[judged].mean()) if judged.any() else 0.0
+        counted = self.meets_bone | self.sideways
+        return float(self.meets_bone[counted].mean()) if counted.any() else 0.0
 
 
 def cast_rays(

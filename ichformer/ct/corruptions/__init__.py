@@ -1,4 +1,4 @@
-"""Scans made worse on purpose, to measure how far a model holds: ten corruptions of five severities."""
+"""Corruptions: scans made worse on purpose, to measure how robust a model is."""
 
 from ichformer.ct.corruptions.base import Scan
 from ichformer.ct.corruptions.registry import (

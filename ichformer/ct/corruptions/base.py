@@ -1,4 +1,4 @@
-"""What every corruption takes and gives back."""
+"""The scan that every corruption takes and returns."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ MAX_HU = 3071
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scan:
-    """A volume on its way through corruptions, with all that has to stay in step.
+    """A volume that corruptions change, with the labels and steps that have to stay in step with it.
 
     Attributes:
       volume: the scan.
@@ -34,5 +34,5 @@ class Scan:
 
 
 def start(volume: Volume, mask: UInt8[np.ndarray, "s h w"] | None = None) -> Scan:
-    """A scan that nothing has been done to."""
+    """A scan as it is before any corruption."""
     return Scan(volume=volume, mask=mask, weights=np.eye(len(volume.hu)))

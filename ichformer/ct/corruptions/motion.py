@@ -24,7 +24,7 @@ _NO_STREAK_HU = AIR_HU + 100
 
 
 def motion(scan: Scan, shift_mm: float, rng: np.random.Generator) -> Scan:
-    """The head slides by up to ``shift_mm`` and turns, in two runs of slices, and lies still again.
+    """Motion: in two runs of slices the head slides by up to ``shift_mm`` and turns.
 
     It is on its way while each slice of a run is taken, so a slice is put together from three poses, each seen from its
     part of the turn. What a parallel beam measures from one side are the values on one line through the origin of the

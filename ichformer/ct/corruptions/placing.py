@@ -13,7 +13,7 @@ from ichformer.ct.volume import AIR_HU
 
 
 def tilt(scan: Scan, degrees: float, rng: np.random.Generator) -> Scan:
-    """Leaves the shear of a gantry in that leans ``degrees`` forward or backward: every slice slips along its rows.
+    """Shear the stack as a gantry tilted by ``degrees`` does: every slice is shifted within its plane.
 
     The affine follows, so ``geometry.remove_tilt`` undoes it: the fault is that nobody has. The middle slice stays, the
     picture keeps its size, and what slips out of it is lost.

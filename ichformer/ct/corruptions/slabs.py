@@ -32,7 +32,7 @@ def thickness(scan: Scan, factor: float, rng: np.random.Generator) -> Scan:
 
 
 def missing_slices(scan: Scan, share: float, rng: np.random.Generator) -> Scan:
-    """Leaves out a share of the slices, anywhere, at least one; two stay. The steps between the others say so."""
+    """Remove a share of the slices at random places: at least one goes, and two stay."""
     count = len(scan.volume.hu)
     lost = min(max(1, round(share * count)), max(0, count - 2))
     fewer = _take(scan, np.sort(rng.permutation(count)[lost:]))
@@ -41,7 +41,7 @@ def missing_slices(scan: Scan, share: float, rng: np.random.Generator) -> Scan:
 
 
 def _take(scan: Scan, kept: Int64[np.ndarray, " kept"]) -> Scan:
-    """Some of the slices, in their order, where they were."""
+    """Some of the slices, in order, at their own positions."""
     volume = scan.volume
     affine, dz_mm, steps_mm = geometry_of_some(volume.affine, slice_offsets_mm(volume)[kept], volume.spacing_mm[0])
     taken = replace(

@@ -1,4 +1,4 @@
-"""Corruptions that live in the spatial frequencies of a slice: quantum noise and the reconstruction kernel."""
+"""Corruptions of a slice's spatial frequencies: quantum noise and the reconstruction kernel."""
 
 import numpy as np
 import scipy.fft
@@ -23,7 +23,7 @@ _BODY_MM = 25.0
 
 
 def dose_noise(scan: Scan, sigma_hu: float, rng: np.random.Generator) -> Scan:
-    """Adds the correlated noise of filtered back projection.
+    """Add the correlated noise of filtered back projection.
 
     Its power is that of ramp-filtered projections behind a soft kernel, ``f exp(-(f / peak)^2 / 2)`` (Kak and Slaney,
     Principles of Computerized Tomographic Imaging, 1988, section 5.2.3, for the ramp), scaled so that all frequencies

@@ -1,1 +1,1 @@
-"""Grids of voxels and how one becomes another."""
+"""Grids of voxels, and how one is resampled to another."""

@@ -1,4 +1,4 @@
-"""Slices that are missing from a stack: kept as gaps, refused, or interpolated."""
+"""Slices that are missing from a stack: they are kept as gaps, refused or interpolated."""
 
 from dataclasses import replace
 from typing import Literal

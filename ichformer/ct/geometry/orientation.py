@@ -1,4 +1,4 @@
-"""How a grid of voxels lies in the patient: axes, tilt, and turning any grid to the order of the house."""
+"""How a grid of voxels lies in the patient: its axes and tilt, and how any grid is turned to LPS order."""
 
 import itertools
 import math
@@ -36,8 +36,13 @@ def orient_lps(
     return np.ascontiguousarray(grid), affine @ turn
 
 
+def are_square(row_mm: float, column_mm: float) -> bool:
+    """Whether rows are as far apart as columns, within 1 %: every CT scanner reconstructs square pixels."""
+    return bool(abs(row_mm - column_mm) <= 0.01 * max(row_mm, column_mm))
+
+
 def lps_order(affine: Float64[np.ndarray, "4 4"]) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """Which axes of a grid become slices, rows and columns, and whether each already runs the way of the house."""
+    """Which axes of a grid become slices, rows and columns, and whether each already runs in LPS order."""
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     cosines = LPS_AXES.T @ axes
     order = max(itertools.permutations(range(3)), key=lambda p: sum(abs(cosines[t, a]) for t, a in enumerate(p)))

@@ -28,7 +28,7 @@ def slice_offsets_mm(volume: Volume) -> Float64[np.ndarray, "s"]:
 
 
 def slice_origins_mm(volume: Volume) -> Float64[np.ndarray, "s 3"]:
-    """Where voxel (0, 0) of every slice lies in the patient, LPS, true for uneven steps too."""
+    """Position of voxel (0, 0) of every slice in the patient (LPS, mm), for uneven steps too."""
     return _origins_mm(volume.affine, slice_offsets_mm(volume))
 
 
@@ -147,7 +147,7 @@ def resample_plane(
     shape: tuple[int, int],
     mask: Shaped[np.ndarray, "s h w"] | None = None,
 ) -> tuple[Volume, Shaped[np.ndarray, "s h2 w2"] | None]:
-    """Other rows and columns of the same slices: the first at ``start``, the next ``step`` further.
+    """Resample the rows and columns of every slice: the first at ``start``, the next ``step`` further.
 
     Shrinking goes through a triangle filter, so that noise and bone do not alias. What lies outside the picture is
     -1024 HU.

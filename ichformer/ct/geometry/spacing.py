@@ -1,4 +1,4 @@
-"""Slices of uneven distance onto an even grid along their normal."""
+"""Slices at uneven distances resampled to an even grid along their normal."""
 
 from dataclasses import replace
 

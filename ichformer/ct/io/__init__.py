@@ -1,1 +1,1 @@
-"""Files in: DICOM, NIfTI, pictures and archives of them."""
+"""Reading files: DICOM, NIfTI, pictures, and archives of them."""

@@ -33,7 +33,7 @@ def is_archive(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file of that path, be it inside an archive."""
+    """Whether there is a file at this path; it may lie in an archive."""
     if path.is_file():
         return True
     archive, inner = _split(path)
@@ -57,7 +57,7 @@ def list_archive(path: Path) -> tuple[list[Path], list[NameOut]]:
 
 
 def open_file(path: Path) -> io.BufferedIOBase:
-    """A file to read from, be it inside an archive; OSError or InputError where there is none."""
+    """Open a file for reading; it may lie in an archive. Raises OSError or InputError where there is none."""
     archive, inner = (None, "") if path.is_file() else _split(path)
     if archive is None:
         return path.open("rb")
@@ -65,7 +65,7 @@ def open_file(path: Path) -> io.BufferedIOBase:
 
 
 def read_start(path: Path, n_bytes: int) -> bytes:
-    """The first bytes of a file; of one inside an archive no more is unpacked than that."""
+    """The first bytes of a file; of a file in an archive no more is unpacked."""
     archive, inner = (None, "") if path.is_file() else _split(path)
     if archive is None:
         with path.open("rb") as file:
@@ -74,7 +74,7 @@ def read_start(path: Path, n_bytes: int) -> bytes:
 
 
 def file_size(path: Path) -> int:
-    """Bytes of a file, be it inside an archive."""
+    """Size of a file in bytes; it may lie in an archive."""
     archive, inner = (None, "") if path.is_file() else _split(path)
     return path.stat().st_size if archive is None else _open(archive).sizes[inner]
 

@@ -34,7 +34,7 @@ def list_files(path: Path) -> tuple[list[Path], list[LeftOut]]:
 
 
 def _walk(root: Path) -> tuple[list[Path], list[LeftOut]]:
-    """Links come last, those to files last of all, so that a file is listed under its own name where it has one."""
+    """Walk a folder; links come last, so that a file is listed under its own name where it has one."""
     files: list[tuple[Path, str]] = []
     left_out: list[LeftOut] = []
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""What the greys of display pictures stand for: which end is bone, where black and white lie, and which window it was.
+"""The HU that greys of display pictures stand for: which end is bone, where black and white are, which window.
 
 A picture does not say its window, but two tissues of known HU are in every head: brain and the fluid in it. The window
 is the usual one under which both come out right. That is an estimate: windows that are much alike, such as 40/80 and
@@ -52,11 +52,15 @@ _MISFIT = 9.0
 """Three standard deviations."""
 
 _SLICES, _FINE_MM, _WIDE = 12, 1.0, 0.7
-"""As many slices are looked at, each on its own, in pixels of about that size; those are used whose inside is nearly as
+"""So many slices are examined, each on its own, in pixels of about that size; those are used whose inside is nearly as
 large as the largest."""
 
 _DEEP_MM, _SMOOTH_MM = 5.0, 1.5
 """Greys are taken so far from the skull, and smoothed, so that noise makes no fluid."""
+
+_VARIES = 0.07
+"""Brain whose grey differs by more of the scale between the slices of one scan was shown in several windows. Through
+the heads of CT-ICH it differs by 0.03 at most, from the brain window to the subdural one by 0.15."""
 
 _NEAR_END = 8 / 255
 """Black and white that are so near to the ends of the scale are the ends."""
@@ -138,13 +142,14 @@ def read_display(
     pixel_mm *= every
     sample = [pictures[i][::every, ::every] for i in chosen]
     inverted, black, white, inside = _levels_and_inside(sample, pixel_mm)
+    greys = np.stack(sample).astype(np.float32) / np.float32(np.iinfo(sample[0].dtype).max)
+    levels = (((1 - greys if inverted else greys) - black) / (white - black)).clip(0, 1)
+    varies = _several_windows(levels, inside, pixel_mm)
     if window_hu is not None:
-        return Display(inverted=inverted, black=0.0, white=1.0, window_hu=window_hu, origin="given", doubt="")
+        return Display(inverted=inverted, black=0.0, white=1.0, window_hu=window_hu, origin="given", doubt=varies)
     if not inside.any():
         doubt = "no brain was found in it to estimate the window by"
         return Display(inverted=False, black=0.0, white=1.0, window_hu=BRAIN_WINDOW_HU, origin="assumed", doubt=doubt)
-    greys = np.stack(sample).astype(np.float32) / np.float32(np.iinfo(sample[0].dtype).max)
-    levels = (((1 - greys if inverted else greys) - black) / (white - black)).clip(0, 1)
     brain, fluid, spread = _landmarks(levels, inside, pixel_mm)
     estimated = min(_USUAL, key=lambda window: _misfit(window, brain, fluid) + _USUAL[window])
     if white < _WHITE or spread * (estimated[1] - estimated[0]) < _LEAST_SPREAD_HU:
@@ -154,7 +159,7 @@ def read_display(
             mend=f"{_GIVE}, or export the brain window",
         )
     misfit = _misfit(estimated, brain, fluid)
-    doubt = "" if misfit <= _MISFIT else "no usual window fits the greys of brain and fluid well"
+    doubt = varies or ("" if misfit <= _MISFIT else "no usual window fits the greys of brain and fluid well")
     return Display(inverted=inverted, black=black, white=white, window_hu=estimated, origin="estimated", doubt=doubt)
 
 
@@ -256,13 +261,29 @@ def _landmarks(
     levels: Float32[np.ndarray, "s h w"], inside: Bool[np.ndarray, "s h w"], pixel_mm: float
 ) -> tuple[float, float, float]:
     """Grey of brain, of fluid, and how far apart the greys inside are, without noise and without the skull's edge."""
+    values = np.concatenate(_deep_greys(levels, inside, pixel_mm))
+    darkest, brain, brightest = np.percentile(values, [1, 50, 90])
+    return float(brain), float(darkest), float(brightest - darkest)
+
+
+def _several_windows(levels: Float32[np.ndarray, "s h w"], inside: Bool[np.ndarray, "s h w"], pixel_mm: float) -> str:
+    """Doubt that the slices were not all shown in one window; "" where the brain is equally bright in all of them."""
+    brain = [float(np.median(values)) for values in _deep_greys(levels, inside, pixel_mm)] if inside.any() else [0.0]
+    if max(brain) - min(brain) <= _VARIES:
+        return ""
+    return f"the grey of brain differs by {max(brain) - min(brain):.0%} of the scale from slice to slice"
+
+
+def _deep_greys(
+    levels: Float32[np.ndarray, "s h w"], inside: Bool[np.ndarray, "s h w"], pixel_mm: float
+) -> list[Float32[np.ndarray, "n"]]:
+    """The greys inside each slice whose inside is large, smoothed, away from the skull."""
     area = inside.sum((1, 2))
     values = []
     for level, mask in zip(levels[area >= _WIDE * area.max()], inside[area >= _WIDE * area.max()], strict=True):
         deep = ndimage.distance_transform_edt(mask) * pixel_mm > _DEEP_MM
         values.append(ndimage.gaussian_filter(level, _SMOOTH_MM / pixel_mm)[deep if deep.any() else mask])
-    darkest, brain, brightest = np.percentile(np.concatenate(values), [1, 50, 90])
-    return float(brain), float(darkest), float(brightest - darkest)
+    return values
 
 
 def _misfit(window: WindowHU, brain: float, fluid: float) -> float:

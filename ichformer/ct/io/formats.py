@@ -1,4 +1,4 @@
-"""What a file that is not DICOM is, by its content first and by its name where the content does not tell."""
+"""The format of a file that is not DICOM: by its content, or by its name where the content does not tell."""
 
 import zlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What scans without a DICOM header have in common: nothing that names them."""
+"""What scans without a DICOM header have in common: no UIDs and no text."""
 
 from typing import ClassVar
 

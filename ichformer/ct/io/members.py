@@ -44,7 +44,7 @@ class NameOut(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Archive:
-    """Sizes by safe name, how to read the first bytes of one (None: all), and the names that are only told."""
+    """The members of an archive: sizes by safe name, how to read them, and the names that are not read."""
 
     sizes: dict[str, int]
     left_out: tuple[NameOut, ...]
@@ -65,7 +65,7 @@ def read_directory(archive: Path) -> Archive:
             opened = _open_tar(_uncompressed(archive), archive)
     except InputError:
         raise
-    except Exception as error:  # both modules raise whatever they stumble over
+    except Exception as error:  # both modules raise all kinds of exceptions
         raise InputError(
             f"the archive cannot be read ({type(error).__name__}: {one_line(error)})",
             where=archive,
@@ -162,7 +162,7 @@ class _TarHeaders(io.BufferedReader):
         self._left = _MAX_TAR_HEADER_BYTES
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Next bytes; ValueError for headers of more than ``_MAX_TAR_HEADER_BYTES`` in all."""
+        """The next bytes; ValueError for headers of more than ``_MAX_TAR_HEADER_BYTES`` in all."""
         if not self.are_read and size is not None and size > 2048:
             self._left -= size
             if self._left < 0:
@@ -172,7 +172,7 @@ class _TarHeaders(io.BufferedReader):
 
 @contextlib.contextmanager
 def _readable(name: str, sizes: Mapping[str, int], archive: Path) -> Iterator[None]:
-    """Inside, whatever goes wrong with a member is an InputError that names it; so is a member that is too large."""
+    """Turn whatever goes wrong with a member in the block, or its size, into an InputError that names it."""
     if name not in sizes:
         raise InputError(f"holds nothing called {one_line(name)}", where=archive, mend="name what is in it")
     if sizes[name] > MAX_MEMBER_BYTES:
@@ -242,7 +242,7 @@ def _uncompressed(archive: Path) -> io.FileIO:
 
 
 def opener_of(start: bytes) -> Callable[..., io.BufferedIOBase] | None:
-    """What opens a file that begins so, if it is compressed by gzip, bzip2 or xz."""
+    """The function that opens a file with these first bytes, if it is compressed by gzip, bzip2 or xz."""
     for magic, opener in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open)):
         if start.startswith(magic):
             return opener

@@ -1,4 +1,4 @@
-"""A NIfTI file as a Volume: in HU, oriented, with what its header leaves open in the audit."""
+"""Reading a NIfTI file as a Volume: in HU, oriented, with an audit of what its header leaves open."""
 
 import gzip
 import math
@@ -12,10 +12,9 @@ import numpy as np
 from jaxtyping import Float64, Int16
 
 from ichformer.ct.audit import Audit
-from ichformer.ct.geometry.orientation import lps_order, oblique_of, orient_lps, slice_normal, tilt_of
+from ichformer.ct.geometry.orientation import are_square, lps_order, oblique_of, orient_lps, slice_normal, tilt_of
 from ichformer.ct.io.archives import file_size, is_file, open_file
 from ichformer.ct.io.headless import Headless
-from ichformer.ct.io.nibabel_log import heard_from_nibabel
 from ichformer.ct.io.nifti_affine import read_affine
 from ichformer.ct.io.pixels.hounsfield import read_as_signed
 from ichformer.ct.limits import MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO, check_grid
@@ -23,6 +22,7 @@ from ichformer.ct.plausibility import check_values
 from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import path_text
+from ichformer.process.quiet import collected_log
 
 _MOST_DEFLATED = 1032
 """No deflate stream grows more than this (zlib, Technical Details), so a header that claims more lies."""
@@ -83,6 +83,11 @@ def read_nifti(path: Path | str) -> Volume:
         (air > 0, "padding_repaired", f"{air} voxels that were no numbers or below {AIR_HU} HU set to {AIR_HU}"),
         (clipped > 0, "hu_clipped", f"{clipped} voxels above 32767 HU"),
         (is_wrapped, "sign_repaired", "unsigned values above 32767 were read as negative ones"),
+        (
+            not are_square(row_mm, column_mm),
+            "pixels_not_square",
+            f"rows are {row_mm:.3f} mm apart and columns {column_mm:.3f} mm, as no scanner has them",
+        ),
         *((True, note.code, note.text) for note in check_values(hu, n_below=air, where=path, mend=_MEND)),
     ]
     tilt_deg, oblique_deg = tilt_of(oriented), oblique_of(oriented)
@@ -172,7 +177,7 @@ def _load(path: Path) -> tuple[Any, bool, list[str]]:
         unpacked.seek(0)
         kind = nib.Nifti2Image if 540 in size else nib.Nifti1Image
         holder = nib.FileHolder(fileobj=unpacked)
-        with heard_from_nibabel() as repairs:
+        with collected_log("nibabel.global") as repairs:
             image = kind.from_file_map({"header": holder, "image": holder})
             if image.ndim > 3 and set(image.shape[3:]) == {1}:
                 image = kind(image.dataobj.reshape(image.shape[:3]), None, image.header)

@@ -125,7 +125,7 @@ def _qform(header: Any) -> Float64[np.ndarray, "4 4"] | None:
 
 
 def _is_usable(affine: Float64[np.ndarray, "4 4"]) -> bool:
-    """Finite and invertible, with axes that are not nearly parallel."""
+    """Whether an affine is finite and invertible, and no two of its axes are nearly parallel."""
     if not np.isfinite(affine).all() or np.abs(affine).max() > 1e30:
         return False
     lengths = _lengths(affine)
@@ -133,7 +133,7 @@ def _is_usable(affine: Float64[np.ndarray, "4 4"]) -> bool:
 
 
 def _is_set(lengths: Float64[np.ndarray, "3"]) -> bool:
-    """Lengths other than the 1 x 1 x 1 of an empty header."""
+    """Whether lengths were set: an empty header has 1 x 1 x 1."""
     return bool(np.isfinite(lengths).all() and (lengths > 0).all() and not np.allclose(lengths, 1, rtol=_SAME))
 
 

@@ -1,4 +1,4 @@
-"""The greys of a picture file, page by page: Pillow decodes it, and is held to what a slice can be."""
+"""The greys of a picture file, page by page, decoded by Pillow within the bounds of what a slice can be."""
 
 import contextlib
 import io
@@ -11,9 +11,9 @@ from jaxtyping import UInt8, UInt16
 from PIL import ExifTags, Image, ImageOps
 
 from ichformer.ct.io.archives import file_size, open_file
-from ichformer.ct.io.silent import silent_log, silent_stderr
 from ichformer.ct.limits import MAX_SIDE, MAX_VOXELS
 from ichformer.errors import InputError, one_line
+from ichformer.process.quiet import silent_log, silent_stderr
 
 Grey = UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]
 
@@ -62,7 +62,7 @@ def read_pages(file: Path) -> Pages:
             return _read(image, file)
     except InputError:
         raise
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over
+    except Exception as error:  # Pillow's decoders raise all kinds of exceptions
         raise InputError(
             f"cannot be read as a picture ({type(error).__name__}: {one_line(error)})", where=file, mend="copy it again"
         ) from None
@@ -79,7 +79,7 @@ def _read(image: Image.Image, file: Path) -> Pages:
 
 
 def _count_pages(image: Image.Image, file: Path) -> int:
-    """How many there are; InputError where they are too many or too large, before any is decoded."""
+    """How many pages there are; InputError where they are too many or too large, before any is decoded."""
     n_pixels = 0
     for number in range(_MAX_PAGES + 1):
         try:

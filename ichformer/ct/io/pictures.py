@@ -1,8 +1,9 @@
-"""Display pictures (PNG, JPEG, TIFF) as a Volume: greys turned back into the HU that they show."""
+"""Reading display pictures (PNG, JPEG, TIFF) as a Volume: greys become the HU that they show."""
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class PictureStack(Headless):
 
 
 def order_pictures(files: Sequence[Path]) -> tuple[Path, ...]:
-    """By name, numbers by their value: 2.png before 10.png."""
+    """Sort picture files by name, with numbers by their value: 2.png before 10.png."""
     return tuple(sorted(files, key=lambda file: _runs(file.name)))
 
 
@@ -111,7 +112,7 @@ def read_pictures(stack: PictureStack, *, window_hu: WindowHU | None = None) -> 
 
 
 def _refuse_several_scans(stack: PictureStack) -> None:
-    """InputError where names count the same slices more than once: ``a_001.png`` beside ``b_001.png``.
+    """Raise InputError where names count the same slices more than once: ``a_001.png`` beside ``b_001.png``.
 
     Two people's slices in one stack would look like one head.
     """
@@ -119,15 +120,32 @@ def _refuse_several_scans(stack: PictureStack) -> None:
     for file in stack.files:
         if found := re.fullmatch(r"(.*?)([0-9]+)([^0-9]*)", file.stem):
             numbers.setdefault(f"{found[1]}#{found[3]}", {})[int(found[2])] = file
-    long = [each for each in numbers.values() if len(each) >= _COUNTED]
-    for first, second in itertools.combinations(long, 2):
-        if len(both := sorted(first.keys() & second.keys())) >= _COUNTED:
+    series = list(numbers.values())
+    for first, second in pairs_to_compare([each.keys() for each in series], least=_COUNTED):
+        if len(both := sorted(series[first].keys() & series[second].keys())) >= _COUNTED:
+            names = [one_line(series[at][both[0]].name, max_chars=60) for at in (first, second)]
             raise InputError(
-                f"holds the slices of several scans, such as {one_line(first[both[0]].name, max_chars=60)} and "
-                f"{one_line(second[both[0]].name, max_chars=60)}",
+                f"holds the slices of several scans, such as {names[0]} and {names[1]}",
                 where=stack.path,
                 mend="keep one scan a folder, in one window and without masks",
             )
+
+
+def pairs_to_compare(sets: Sequence[Set[int]], *, least: int) -> Iterator[tuple[int, int]]:
+    """Every pair of sets that may have ``least`` numbers in common, and few others.
+
+    Of the numbers that two sets share, take the one that the fewest sets hold: ``least - 1`` others follow it in both
+    sets, in the order of how many sets hold them. So only sets that share a number which is not among their
+    ``least - 1`` commonest ones need to be compared (prefix filtering; Chaudhuri, Ganti and Kaushik, ICDE 2006).
+    """
+    how_many = Counter(itertools.chain.from_iterable(sets))
+    holders: dict[int, list[int]] = defaultdict(list)
+    for at, numbers in enumerate(sets):
+        rarest = sorted(numbers, key=lambda number: (how_many[number], number))[: max(0, len(numbers) - least + 1)]
+        for other in sorted({other for number in rarest for other in holders[number]}):
+            yield other, at
+        for number in rarest:
+            holders[number].append(at)
 
 
 def _size(grey: Grey) -> str:

@@ -1,12 +1,13 @@
-"""One way in: whatever a path holds, DICOM, NIfTI or pictures, found as scans and read as Volumes."""
+"""The entry point for reading: scans under a path (DICOM, NIfTI or pictures), each read as a Volume."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from ichformer.ct.geometry.missing import Missing
 from ichformer.ct.io.dicom.reader import read_series
-from ichformer.ct.io.dicom.series import Found, Series, find_series, nothing_found
+from ichformer.ct.io.dicom.series import Series, find_series
 from ichformer.ct.io.display import WindowHU
+from ichformer.ct.io.found import Found, nothing_found
 from ichformer.ct.io.nifti import NiftiFile, read_nifti
 from ichformer.ct.io.pictures import PictureStack, order_pictures, read_pictures
 from ichformer.ct.volume import Volume

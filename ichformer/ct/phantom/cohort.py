@@ -6,20 +6,14 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ichformer import LABELS, SUBTYPES
 from ichformer.ct.phantom.acquisition.sites import DEFAULT_SITES, SITES, Site
-from ichformer.ct.phantom.findings.confounders import CONFOUNDERS, LASTING
-from ichformer.ct.phantom.make import Phantom, make_phantom
-from ichformer.ct.phantom.rsna import rsna_name, write_rsna_series
-from ichformer.ct.phantom.write import uid, write_mask, write_series
+from ichformer.ct.phantom.findings.confounders import CONFOUNDERS
+from ichformer.ct.phantom.plan import plan_scan
+from ichformer.ct.phantom.scan import Row, write_scan
 from ichformer.errors import InputError
 from ichformer.files.csv_fields import write_csv
 from ichformer.files.json_files import read_json
@@ -37,52 +31,6 @@ _STUDY_COLUMNS = (
 )
 _SLICE_COLUMNS = ("series", "slice", "file", *LABELS)
 _CONTENT_COLUMNS = ("series", *(f"{name}_ml" for name in SUBTYPES), *CONFOUNDERS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What scan ``number`` of a cohort is; the cohort's size plays no part in it."""
-
-    number: int
-    first_of_patient: int
-    site: Site
-    subtypes: tuple[str, ...]
-    small: tuple[str, ...] = ()
-    confounders: tuple[str, ...] = ()
-
-
-def plan_scan(
-    number: int,
-    *,
-    seed: int,
-    sites: Sequence[Site],
-    prevalence: float,
-    confounders: float = 0.0,
-    small: float = 0.0,
-) -> Order:
-    """Site in turn; every sixth round of the sites scans the patients of the round before again; the rest by chance."""
-    rng = np.random.default_rng([seed, number, 2])
-    is_second = number // len(sites) % 6 == 5
-    subtypes: tuple[str, ...] = ()
-    if rng.random() < prevalence:
-        count = rng.choice([1, 2, 3], p=[0.6, 0.28, 0.12])
-        chosen = rng.choice(len(SUBTYPES), size=count, replace=False, p=[0.2, 0.22, 0.18, 0.2, 0.2])
-        subtypes = tuple(SUBTYPES[k] for k in sorted(chosen))
-    first = number - len(sites) if is_second else number
-    # From generators of their own: with confounders or without, the bleeds stay as they are.
-    of_patient, of_scan, of_size = (
-        np.random.default_rng([seed, of, stream]) for of, stream in ((first, 6), (number, 7), (number, 8))
-    )
-    lasting, passing = of_patient.random(len(CONFOUNDERS)), of_scan.random(len(CONFOUNDERS))
-    drawn = zip(CONFOUNDERS, lasting, passing, strict=True)
-    return Order(
-        number=number,
-        first_of_patient=first,
-        site=sites[number % len(sites)],
-        subtypes=subtypes,
-        small=tuple(name for name, u in zip(SUBTYPES, of_size.random(len(SUBTYPES)), strict=True) if u < small),
-        confounders=tuple(name for name, a, b in drawn if (a if name in LASTING else b) < confounders),
-    )
 
 
 def write_phantom_cohort(
@@ -146,7 +94,7 @@ def write_cohort(
     confounders: float = 0.0,
     small: float = 0.0,
 ) -> Path:
-    """``write_phantom_cohort`` for sites of one's own."""
+    """``write_phantom_cohort`` for your own sites."""
     _check(scans=scans, seed=seed, workers=workers, prevalence=prevalence, confounders=confounders, small=small)
     out = Path(out)
     about = {
@@ -223,89 +171,6 @@ def _is_there(out: Path, about: dict[str, object]) -> bool:
     if found != about:
         raise InputError("holds another phantom cohort", where=out, mend="remove it or choose another folder")
     return True
-
-
-Row = dict[str, object]
-
-
-class Written(NamedTuple):
-    """The rows of one scan in the cohort's tables."""
-
-    study: Row
-    slices: list[Row]
-    content: Row
-
-
-def write_scan(out: Path, seed: int, order: Order) -> Written:
-    """Write one scan below ``out``."""
-    # One thread: the workers share the cores, and sums in another order would round otherwise.
-    with threadpool_limits(1):
-        phantom = make_phantom(
-            _stream(seed, order.number),
-            head_seed=_stream(seed, order.first_of_patient),
-            subtypes=order.subtypes,
-            site=order.site,
-            confounders=order.confounders,
-            small=order.small,
-        )
-    write = _write_rsna if order.site.header == "rsna2019" else _write_full
-    patient, study, series, place, instances, files = write(phantom, out, seed, order)
-    mask = Path("masks") / f"{series}.nii.gz"
-    write_mask(phantom.mask, phantom.volume.affine, out / mask)
-    row: Row = {
-        "cohort": "phantom", "site": order.site.name, "patient": patient, "study": study, "series": series,
-        "path": place.as_posix(), "split": "", **_as_labels(phantom.scan_labels), "slice_labels": "slice_labels.csv",
-        "mask": mask.as_posix(), "boxes": "", "origin": "phantom",
-    }  # fmt: skip
-    slices: list[Row] = [
-        {"series": series, "slice": instance, "file": file, **_as_labels(labels)}
-        for instance, file, labels in zip(instances, files, phantom.slice_labels, strict=True)
-    ]
-    volumes_ml = phantom.blood_ml.sum(axis=0)
-    content: Row = {
-        "series": series,
-        **{f"{name}_ml": f"{ml:.2f}" for name, ml in zip(SUBTYPES, volumes_ml, strict=True)},
-        **{name: int(name in order.confounders) for name in CONFOUNDERS},
-    }
-    return Written(row, slices, content)
-
-
-class _Place(NamedTuple):
-    """What a series is called and where it lies; ``files`` are "" where they are all of the folder."""
-
-    patient: str
-    study: str
-    series: str
-    path: Path
-    instances: tuple[str, ...]
-    files: tuple[str, ...]
-
-
-def _write_full(phantom: Phantom, out: Path, seed: int, order: Order) -> _Place:
-    patient = f"phantom-{seed}-{order.first_of_patient:05d}"
-    study, series = uid(seed, order.number, "study"), uid(seed, order.number, "series")
-    visit = 1 + (order.number != order.first_of_patient)
-    path = Path("dicom") / patient / f"study-{visit}" / "series-1"
-    name = f"PHANTOM^{order.first_of_patient}"
-    instances = write_series(phantom, out / path, patient=patient, name=name, study=study, series=series)
-    return _Place(patient, study, series, path, instances, ("",) * len(instances))
-
-
-def _write_rsna(phantom: Phantom, out: Path, seed: int, order: Order) -> _Place:
-    """All slices of all patients lie in one folder, as in RSNA 2019."""
-    patient = rsna_name(seed, order.first_of_patient, "patient", digits=8)
-    study, series = (rsna_name(seed, order.number, level, digits=10) for level in ("study", "series"))
-    path = Path("dicom") / order.site.name
-    instances = write_rsna_series(phantom, out / path, patient=patient, study=study, series=series)
-    return _Place(patient, study, series, path, instances, tuple(f"{instance}.dcm" for instance in instances))
-
-
-def _stream(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
-
-
-def _as_labels(labels: np.ndarray) -> dict[str, object]:
-    return {name: int(value) for name, value in zip(LABELS, labels, strict=True)}
 
 
 def _write_table(path: Path, names: Sequence[str], rows: Iterable[Row]) -> None:

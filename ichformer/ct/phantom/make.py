@@ -50,20 +50,20 @@ class Phantom:
 
     @property
     def blood_ml(self) -> Float[np.ndarray, "s 5"]:
-        """Blood of each subtype in each slice."""
+        """Millilitres of blood of each subtype in each slice."""
         z, y, x = self.volume.spacing_mm
         counts = np.stack([(self.mask == 1 + k).sum(axis=(1, 2)) for k in range(len(SUBTYPES))], axis=1)
         return counts * (z * y * x / 1000)
 
     @property
     def slice_labels(self) -> Bool[np.ndarray, "s 6"]:
-        """In the order of ``LABELS``: at least ``POSITIVE_ML`` of the subtype; "any" is the maximum."""
+        """Labels of each slice: whether it shows at least ``POSITIVE_ML`` of the subtype; "any" is the maximum."""
         positive = self.blood_ml >= POSITIVE_ML
         return np.concatenate([positive, positive.any(axis=1, keepdims=True)], axis=1)
 
     @property
     def scan_labels(self) -> Bool[np.ndarray, "6"]:
-        """The maximum over the slices."""
+        """Labels of the scan: the maximum over its slices."""
         return np.asarray(self.slice_labels.any(axis=0))
 
 

@@ -1,4 +1,4 @@
-"""A phantom as RSNA 2019 holds its scans: what is left of a header, and values wrapped at 12 bits.
+"""Writing a phantom as RSNA 2019 holds its scans: few tags, and values that wrap at 12 bits.
 
 The set's quirks: no SOPClassUID, InstanceNumber, thickness or tilt; UIDs that are none (``ID_...``); windows with
 several values; a flat folder; and, in part of it, unsigned 12-bit values of HU that wrapped at 4096 under an intercept
@@ -12,7 +12,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.phantom.make import Phantom
 from ichformer.ct.phantom.write import decimals, save_dataset, slice_origins
 
@@ -24,7 +24,7 @@ def rsna_name(*parts: object, digits: int) -> str:
 
 
 def write_rsna_series(phantom: Phantom, folder: Path, *, patient: str, study: str, series: str) -> tuple[str, ...]:
-    """One file a slice, called by its SOPInstanceUID, in a folder that other series may share.
+    """Write one file a slice, named by its SOPInstanceUID, into a folder that other series may share.
 
     Args:
       phantom: what to write; of a site without values below -1000 HU.

@@ -1,4 +1,4 @@
-"""A phantom as files: a legal DICOM series, and its mask as NIfTI."""
+"""Writing a phantom: a legal DICOM series, and its mask as NIfTI."""
 
 import gzip
 import io
@@ -18,14 +18,14 @@ from ichformer.files.writing import write_bytes
 
 
 def uid(*parts: object) -> str:
-    """A UID that is the same whenever the parts are."""
+    """A UID that depends on the given parts alone."""
     return str(generate_uid(entropy_srcs=["ichformer phantom", *map(str, parts)]))
 
 
 def write_series(
     phantom: Phantom, folder: Path, *, patient: str, name: str, study: str, series: str
 ) -> tuple[str, ...]:
-    """One file a slice, ``0001.dcm`` and so on, from inferior to superior.
+    """Write one file a slice, ``0001.dcm`` and so on, from inferior to superior.
 
     Args:
       phantom: what to write.
@@ -55,7 +55,7 @@ def write_series(
 
 
 def write_mask(mask: UInt8[np.ndarray, "s h w"], affine: Float64[np.ndarray, "4 4"], path: Path) -> None:
-    """The mask as NIfTI, axes (column, row, slice), with the RAS affine that lays it over the series."""
+    """Write the mask as NIfTI, axes (column, row, slice), with the RAS affine of the series."""
     to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
     reorder = np.eye(4)[[2, 1, 0, 3]]
     image = nibabel.Nifti1Image(mask.transpose(2, 1, 0), to_ras @ affine @ reorder)
@@ -67,7 +67,7 @@ def write_mask(mask: UInt8[np.ndarray, "s h w"], affine: Float64[np.ndarray, "4 
 
 
 def save_dataset(dataset: Dataset, path: Path, *, enforce_file_format: bool) -> None:
-    """The file, encoded before the disk is asked: pydicom hides what a full disk says in an error of its own."""
+    """Write a DICOM file; it is encoded first, as pydicom hides the error of a full disk."""
     encoded = io.BytesIO()
     dataset.save_as(encoded, enforce_file_format=enforce_file_format)
     write_bytes(encoded.getvalue(), path)

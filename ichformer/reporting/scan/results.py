@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ichformer.ct.io.dicom.series import SetAside
+from ichformer.ct.io.found import SetAside
 from ichformer.reporting.scan.page import Familiarity
 
 LEFT_OUT_CODES: dict[str, str] = {

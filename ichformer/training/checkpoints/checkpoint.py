@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import gc
-import logging
 import os
 import sys
 import warnings
@@ -16,7 +15,17 @@ from orbax.checkpoint import v1 as ocp
 
 from ichformer.errors import InputError, mendable, one_line
 from ichformer.files.writing import check_utf8
-from ichformer.training.checkpoints.files import BEST_BY, check_files, check_index, read_loss, seal, steps_in
+from ichformer.process.quiet import silent_log
+from ichformer.training.checkpoints.files import (
+    BEST_BY,
+    check_files,
+    check_index,
+    forget_place,
+    none_readable,
+    read_loss,
+    seal,
+    steps_in,
+)
 from ichformer.training.sharding.hosts import on_first_host, true_on_all_hosts
 from ichformer.training.state import TrainState
 
@@ -148,7 +157,7 @@ class Checkpoints:
             step, response = saving
             response.result()
             if jax.process_index() == 0:
-                _forget_place(self._folder / str(step))
+                forget_place(self._folder / str(step))
                 seal(self._folder / str(step))
 
     def _steps(self, until: int | None) -> list[int]:
@@ -192,7 +201,7 @@ class Checkpoints:
                 if is_whole:
                     return step, found
                 reason = "another host could not read it"
-        raise _none_readable(self._folder, reason)
+        raise none_readable(self._folder, reason)
 
     def _refuse_another_model(self, step: int, params: Any) -> None:
         """InputError where a checkpoint is whole and its parameters are not those that ``params`` has."""
@@ -222,7 +231,7 @@ class Checkpoints:
                 reason = str(error)
                 _say(step, reason)
         if unlisted and unlisted == steps:
-            raise _none_readable(self._folder, reason)
+            raise none_readable(self._folder, reason)
         if unlisted:
             self._put_aside(unlisted)
 
@@ -249,23 +258,13 @@ def _say(step: int, reason: str) -> None:
     print(f"the checkpoint of step {step} cannot be read: {reason}", file=sys.stderr)  # noqa: T201
 
 
-def _none_readable(folder: Path, reason: str) -> InputError:
-    return InputError(
-        f"no checkpoint can be read ({reason})",
-        where=folder,
-        mend="restore the folder from a copy, or train into a new one",
-    )
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Inside, what Orbax prints of its threads when a file is damaged is left out: it raises it as well."""
-    log, unraisable = logging.getLogger("absl"), sys.unraisablehook
-    level = log.level
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
     try:
-        log.setLevel(logging.CRITICAL)
-        sys.unraisablehook = lambda _: None
-        with warnings.catch_warnings():
+        with silent_log("absl"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             try:
                 yield
@@ -273,15 +272,7 @@ def _quiet() -> Iterator[None]:
                 gc.collect()  # coroutines that nobody waited for would say so later
                 raise
     finally:
-        log.setLevel(level)
         sys.unraisablehook = unraisable
-
-
-def _forget_place(checkpoint: Path) -> None:
-    """Takes out of a file of a checkpoint where that lay, and so the user's name; Orbax never reads it."""
-    with contextlib.suppress(OSError):  # the disk is full: nothing is lost
-        for file in checkpoint.rglob("commit_success.txt"):
-            file.write_text("Checkpoint commit was successful\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

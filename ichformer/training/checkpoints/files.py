@@ -4,6 +4,7 @@ Orbax keeps no checksum of the arrays, so one bit that a disk flips would change
 JSON of any checkpoint ends the reading of all of them where it is damaged.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -125,3 +126,19 @@ def _names(checkpoint: Path) -> list[str]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def forget_place(checkpoint: Path) -> None:
+    """Remove from a checkpoint the path where it was written, as it holds the user's name; Orbax never reads it."""
+    with contextlib.suppress(OSError):  # the disk is full: nothing is lost
+        for file in checkpoint.rglob("commit_success.txt"):
+            file.write_text("Checkpoint commit was successful\n", encoding="utf-8")
+
+
+def none_readable(folder: Path, reason: str) -> InputError:
+    """The error for a run of which no checkpoint can be read, with the reason of the last one."""
+    return InputError(
+        f"no checkpoint can be read ({reason})",
+        where=folder,
+        mend="restore the folder from a copy, or train into a new one",
+    )

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ichformer.ct.inspect import inspect_path
-from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.inspect import inspect_found
+from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.io.dicom.series import find_series
-from ichformer.ct.io.scans import read_volume
+from ichformer.ct.io.scans import find_scans, read_volume
 from ichformer.errors import InputError
 from tests.ct.builders import dataset, ramp, tilted, write_series
 
@@ -21,14 +21,15 @@ def noted(volume) -> dict[str, str]:
 def test_slices_are_sorted_by_position_whatever_the_names_and_numbers_say(tmp_path):
     stored = ramp(5)
     for i, place in enumerate([3, 0, 4, 2, 1]):
-        made = dataset(stored[place], position_mm=(1, 2, 5.0 * place), sop_uid=f"1.2.{place}", InstanceNumber=9 - i)
+        tags = {"InstanceNumber": 9 - i, "PixelSpacing": [0.5, 0.4]}
+        made = dataset(stored[place], position_mm=(1, 2, 5.0 * place), sop_uid=f"1.2.{place}", **tags)
         pydicom.dcmwrite(tmp_path / f"{i}", made)
     volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.hu, stored - 1024)
     assert volume.source == ("1.2.0", "1.2.1", "1.2.2", "1.2.3", "1.2.4")
     assert volume.spacing_mm == (5, 0.5, 0.4)
     np.testing.assert_allclose(volume.affine @ [2, 3, 4, 1], [1 + 4 * 0.4, 2 + 3 * 0.5, 10, 1])
-    assert volume.audit.notes == ()
+    assert noted(volume).keys() == {"pixels_not_square"}
     assert volume.audit.thickness_mm == 5
 
 
@@ -226,6 +227,7 @@ def test_slices_may_differ_in_their_rescaling(tmp_path):
         ({"LossyImageCompression": "01"}, "lossy"),
         ({"RescaleType": None}, "rescale_type_absent"),
         ({"RescaleSlope": 4.5}, "steps_coarse"),
+        ({"PixelSpacing": [0.5, 0.49]}, "pixels_not_square"),
     ],
 )
 def test_what_limits_the_values_is_noted(tmp_path, tags, code):
@@ -298,7 +300,7 @@ def test_mutated_bytes_give_a_volume_or_an_input_error(tmp_path_factory, seed, c
         del data[source.randrange(132, len(data)) :]
     files[1].write_bytes(data)
     try:
-        report = inspect_path(folder)
+        report = inspect_found(find_scans(folder))
     except InputError as error:
         texts = [str(error)]
     else:

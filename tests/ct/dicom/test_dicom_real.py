@@ -6,8 +6,10 @@ import pytest
 from scipy import ndimage
 
 from ichformer.ct.geometry.regrid import remove_tilt
-from ichformer.ct.io.dicom.headers import quiet_pydicom, read_header
-from ichformer.ct.io.pixels.hounsfield import codestream_mismatch, read_stored, to_hu
+from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
+from ichformer.ct.io.dicom.headers import read_header
+from ichformer.ct.io.pixels.hounsfield import to_hu
+from ichformer.ct.io.pixels.stored import codestream_mismatch, read_stored
 from ichformer.ct.io.scans import read_volume
 from ichformer.errors import InputError
 

@@ -6,9 +6,9 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from ichformer.ct.inspect import inspect_path
+from ichformer.ct.inspect import inspect_found
 from ichformer.ct.io.dicom.series import find_series
-from ichformer.ct.io.scans import read_volume
+from ichformer.ct.io.scans import find_scans, read_volume
 from ichformer.ct.selection import choices
 from ichformer.errors import InputError
 from tests.ct.builders import dataset, ramp
@@ -60,9 +60,10 @@ def test_frames_are_slices_wherever_their_geometry_stands(tmp_path, sop, is_shar
     volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.hu, stored - 1024)
     assert volume.spacing_mm == (5, 0.5, 0.4)
-    assert (volume.audit.thickness_mm, volume.audit.kernel, volume.audit.notes) == (5, "H31s", ())
+    assert (volume.audit.thickness_mm, volume.audit.kernel) == (5, "H31s")
+    assert [note.code for note in volume.audit.notes] == ["pixels_not_square"]
     assert volume.source == ("1.2.3.1#2", "1.2.3.1#5", "1.2.3.1#4", "1.2.3.1#1", "1.2.3.1#3")
-    assert inspect_path(tmp_path)["series"][0]["n_slices"] == 5
+    assert inspect_found(find_scans(tmp_path))["series"][0]["n_slices"] == 5
 
 
 def test_a_frame_has_its_own_rescaling(tmp_path):

@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ichformer.ct.io.nibabel_log import heard_from_nibabel
 from ichformer.ct.io.nifti import read_nifti
+from ichformer.process.quiet import collected_log
 from tests.ct.io.test_nifti import head, noted, write
 
 
@@ -46,7 +46,7 @@ def test_a_unit_that_does_not_exist_is_an_unknown_one(tmp_path, code):
 def test_nibabel_speaks_to_others_as_before(caplog):
     logger = nib.imageglobals.logger
     before = logger.handlers[:], logger.propagate, logger.level
-    with heard_from_nibabel() as said:
+    with collected_log("nibabel.global") as said:
         logger.warning("odd\x1b[31m")
         logger.warning("odd\x1b[31m")
         logger.info("a detail")

@@ -48,7 +48,7 @@ def test_a_decimal_comma_is_read_as_a_point_and_noted(tmp_path):
     volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.hu, hu)
     assert volume.spacing_mm == (5, 0.5, 0.4)
-    assert [note.code for note in volume.audit.notes] == ["decimal_comma"]
+    assert [note.code for note in volume.audit.notes] == ["pixels_not_square", "decimal_comma"]
 
 
 @pytest.mark.parametrize(

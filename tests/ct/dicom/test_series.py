@@ -3,8 +3,9 @@ import pathlib
 import pydicom
 import pytest
 
-from ichformer.ct.inspect import inspect_path
+from ichformer.ct.inspect import inspect_found
 from ichformer.ct.io.dicom.series import find_series
+from ichformer.ct.io.scans import find_scans
 from ichformer.errors import InputError
 from tests.ct.builders import dataset, ramp, tilted, write_series
 
@@ -66,14 +67,14 @@ def test_what_is_no_slice_of_a_head_is_set_aside_with_a_reason(tmp_path):
     }
     assert codes(found)["broken"] in {"unreadable", "no_picture"}
     with pytest.raises(InputError, match="no CT series among 10 files"):
-        inspect_path(tmp_path)
+        inspect_found(find_scans(tmp_path))
 
 
 def test_a_path_that_is_not_there_and_an_empty_folder_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         find_series(tmp_path / "none")
     with pytest.raises(InputError, match="holds no files"):
-        inspect_path(tmp_path)
+        inspect_found(find_scans(tmp_path))
 
 
 def test_a_file_that_cannot_be_opened_is_set_aside(tmp_path, monkeypatch):
@@ -91,7 +92,7 @@ def test_a_file_that_cannot_be_opened_is_set_aside(tmp_path, monkeypatch):
 def test_hostile_text_becomes_printable(tmp_path):
     hostile = {"SeriesDescription": "a\x1b[31mred\u202e", "ConvolutionKernel": "H\n31"}
     write_series(tmp_path, ramp(), SpecificCharacterSet="ISO_IR 192", **hostile)
-    (report,) = inspect_path(tmp_path)["series"]
+    (report,) = inspect_found(find_scans(tmp_path))["series"]
     assert report["description"].isprintable()
     assert report["kernel"] == "H\\n31"
 

@@ -233,6 +233,6 @@ def test_functional_groups_of_endless_empty_items(tmp_path, monkeypatch):
         read_volume(tmp_path)
     end = b"\xfe\xff\xdd\xe0\0\0\0\0"
     (tmp_path / "e.dcm").write_bytes(data[:start] + b"\xff" * 4 + items + end + behind)
-    monkeypatch.setattr("ichformer.ct.io.dicom.headers.MAX_READS", 2000)
+    monkeypatch.setattr("ichformer.ct.io.dicom.dicom_file.MAX_READS", 2000)
     with pytest.raises(InputError, match="has a broken DICOM header"):  # pydicom says it in other words
         read_volume(tmp_path)

@@ -10,12 +10,12 @@ import pydicom
 import pytest
 from pydicom.fileset import FileSet
 
-from ichformer.ct.inspect import inspect_path
+from ichformer.ct.inspect import inspect_found
 from ichformer.ct.io.archives import is_archive, list_archive, open_file
-from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.io.dicom.series import find_series
 from ichformer.ct.io.members import MAX_MEMBER_BYTES
-from ichformer.ct.io.scans import read_volume
+from ichformer.ct.io.scans import find_scans, read_volume
 from ichformer.errors import InputError
 from tests.ct.builders import ramp, write_series
 
@@ -45,7 +45,7 @@ def test_an_archive_is_read_like_its_folder(study, tmp_path, name):
     pack(study, archive)
     if name.startswith("no_suffix"):
         archive = archive.rename(tmp_path / "no_suffix")
-    plain, packed = inspect_path(study), inspect_path(archive)
+    plain, packed = inspect_found(find_scans(study)), inspect_found(find_scans(archive))
     for one, other in zip(plain["series"], packed["series"], strict=True):
         assert other.pop("path") == one.pop("path").replace(str(study), str(archive))
         assert one == other
@@ -85,7 +85,7 @@ def test_names_that_lead_out_of_an_archive_are_never_followed(tmp_path):
     assert [name for name, *_ in left_out] == ["../secret", "/etc/passwd", "a/../../secret", "link"]
     assert [file.code for file in find_series(archive).set_aside] == ["unsafe_name"] * 3 + ["broken_link"]
     with pytest.raises(InputError, match="no CT series among 4 files"):
-        inspect_path(archive)
+        inspect_found(find_scans(archive))
 
 
 def test_a_bomb_is_refused_before_memory_is_taken(tmp_path):

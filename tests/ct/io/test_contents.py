@@ -16,7 +16,7 @@ from PIL import Image
 from ichformer.cohorts.folder.adapter import load
 from ichformer.cohorts.index import read_index, write_index
 from ichformer.cohorts.reading import places, read_place
-from ichformer.ct.inspect import inspect_path
+from ichformer.ct.inspect import inspect_found
 from ichformer.ct.io.contents import list_files
 from ichformer.ct.io.scans import find_scans, read_volume
 from ichformer.errors import InputError
@@ -193,7 +193,7 @@ def test_other_formats_are_refused_in_one_line_that_says_what_to_do(tmp_path, na
     (tmp_path / name).write_bytes(content)
     for path in (tmp_path, tmp_path / name):
         with pytest.raises(InputError, match=words):
-            inspect_path(path)
+            inspect_found(find_scans(path))
 
 
 def test_misnamed_files_are_read_as_what_they_are(tmp_path):
@@ -219,7 +219,7 @@ def test_archives_in_archives_are_said(tmp_path):
         file.writestr("patient1.tgz", tar.getvalue())
     assert asides(tmp_path / "all.zip") == {"patient0.zip": "archive", "patient1.tgz": "archive"}
     with pytest.raises(InputError, match="an archive inside an archive: unpack the outer one"):
-        inspect_path(tmp_path / "all.zip")
+        inspect_found(find_scans(tmp_path / "all.zip"))
 
 
 @pytest.mark.parametrize("kind", ["dicom", "dicom without UIDs", "NIfTI", "pictures"])

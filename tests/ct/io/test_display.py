@@ -227,3 +227,14 @@ def test_a_ring_of_bone_as_small_as_a_vertebra_is_no_skull(tmp_path):
     volume = read_pictures(saved(tmp_path, grey[None]))
     assert not brain_mask(volume).any()
     assert "window_doubtful" in codes(volume)
+
+
+@pytest.mark.parametrize("given", [None, (0, 80)])
+def test_windows_that_differ_from_slice_to_slice_are_noted(tmp_path, given):
+    chosen = slice(widest() - 4, widest() + 4)
+    greys = shown((0, 80), chosen)
+    alike = read_pictures(saved(tmp_path, greys), window_hu=given)
+    assert "window_doubtful" not in codes(alike)
+    greys[::2] = shown((-20, 180), chosen)[::2]
+    mixed = read_pictures(saved(tmp_path, greys), window_hu=given)
+    assert "from slice to slice" in {note.code: note.text for note in mixed.audit.notes}["window_doubtful"]

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ichformer.ct.io.dicom.headers import MAX_BYTES, DicomFile, read_header
+from ichformer.ct.io.dicom.dicom_file import MAX_BYTES, DicomFile
+from ichformer.ct.io.dicom.headers import read_header
 from ichformer.ct.io.pixels import decoding
 from ichformer.ct.io.pixels.codestream import stream_size
-from ichformer.ct.io.pixels.hounsfield import read_stored
+from ichformer.ct.io.pixels.stored import read_stored
 from ichformer.ct.io.scans import read_volume
 from ichformer.errors import InputError
 from tests.ct.builders import ramp, write_series

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ichformer.ct.io.pictures import PictureStack, order_pictures, read_pictures
+from ichformer.ct.io.pictures import PictureStack, order_pictures, pairs_to_compare, read_pictures
 from ichformer.ct.io.scans import find_scans, read_volume
 from ichformer.ct.windows import WINDOWS, apply_windows
 from ichformer.errors import InputError
@@ -139,3 +139,23 @@ def test_names_that_count_on_are_one_stack(tmp_path):
     for number in range(1, 9):
         write(tmp_path / f"{'lower' if number < 5 else 'upper'}_{number}.png", head())
     assert read_volume(tmp_path).hu.shape[0] == 8
+
+
+def test_thousands_of_series_of_names_need_few_comparisons():
+    """Series whose numbers follow on each other, or which share the two commonest ones, are not compared."""
+    count = 5_000
+    one_after_the_other = [{3 * i, 3 * i + 1, 3 * i + 2} for i in range(count)]
+    share_two = [{-1, -2, 2 * i, 2 * i + 1} for i in range(count)]
+    for sets in (one_after_the_other, share_two):
+        assert list(pairs_to_compare(sets, least=3)) == []
+        pairs = list(pairs_to_compare([*sets, sets[17]], least=3))
+        assert pairs == [(17, count)]
+
+
+def test_all_pairs_that_share_three_numbers_are_compared():
+    rng = np.random.default_rng(0)
+    sets = [set(rng.choice(40, size=rng.integers(1, 9), replace=False).tolist()) for _ in range(200)]
+    compared = set(pairs_to_compare(sets, least=3))
+    wanted = {(i, j) for j in range(200) for i in range(j) if len(sets[i] & sets[j]) >= 3}
+    assert wanted <= compared
+    assert len(compared) < 0.6 * 200 * 199 / 2

@@ -14,7 +14,7 @@ import pytest
 from ichformer import LABELS, SUBTYPES
 from ichformer.cohorts.index import read_index
 from ichformer.cohorts.tables import SLICE_COLUMNS, read_slice_table
-from ichformer.ct.io.dicom.headers import quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.io.dicom.reader import read_series
 from ichformer.ct.io.dicom.series import group_files
 from ichformer.ct.io.scans import read_volume

@@ -13,8 +13,8 @@ import scipy.ndimage as ndi
 from ichformer import SUBTYPES
 from ichformer.ct.phantom import CONFOUNDERS, SITES, Phantom, make_phantom
 from ichformer.ct.phantom.anatomy.head import draw_head
-from ichformer.ct.phantom.cohort import plan_scan
 from ichformer.ct.phantom.findings.confounders import LASTING
+from ichformer.ct.phantom.plan import plan_scan
 from ichformer.testing import TINY_SITES
 
 CLEAN = replace(SITES["alder"], pixels=128, noise_hu=0.0, step_mm=1.8, blur_mm=0.5, edge_boost=0.0)

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from ichformer import LABELS, SUBTYPES
 from ichformer.ct.phantom import POSITIVE_ML, SITES, Phantom, make_phantom
-from ichformer.ct.phantom.cohort import plan_scan
+from ichformer.ct.phantom.plan import plan_scan
 from ichformer.testing import TINY_SITES
 
 # Without noise and offset, so that a voxel tells its tissue.

@@ -1,4 +1,4 @@
-"""Files that hold one slice again: true copies, which have the same pixels, and broken ones beside a whole one."""
+"""Files that hold the same slice twice: copies with the same pixels, and broken files beside a whole one."""
 
 import hashlib
 import io
@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import pydicom
 
 from ichformer.ct.io.archives import file_size, open_file
+from ichformer.ct.io.dicom.dicom_file import MAX_BYTES, DicomFile
 from ichformer.ct.io.dicom.enhanced import frame_alone
-from ichformer.ct.io.dicom.headers import MAX_BYTES, DicomFile, Header
-from ichformer.ct.io.pixels.hounsfield import check_pixels, read_stored
+from ichformer.ct.io.dicom.headers import Header
+from ichformer.ct.io.pixels.stored import check_pixels, read_stored
 from ichformer.ct.limits import MAX_SIDE
 from ichformer.errors import InputError
 
@@ -35,7 +36,7 @@ def broken_copies(headers: Sequence[Header]) -> dict[Header, Header]:
 
 
 def pixels_hash(header: Header) -> str:
-    """A hash of the slice's pixels, as they are coded, of what turns them into HU and of what they are said to be.
+    """A hash of a slice's coded pixels, of its rescaling to HU and of its pixel format.
 
     "" where they are cut short, or larger than a slice is.
     """

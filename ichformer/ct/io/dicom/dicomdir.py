@@ -6,14 +6,14 @@ import pydicom
 from pydicom.multival import MultiValue
 
 from ichformer.ct.io.archives import is_archive, is_file, list_archive, open_file
-from ichformer.ct.io.dicom.headers import DicomFile, quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import DicomFile, quiet_pydicom
 from ichformer.errors import InputError, one_line
 
 
 def listed_files(path: Path) -> tuple[list[Path], list[str]]:
     """The files of a DICOMDIR's records that are there, and the names of those that are not.
 
-    Names are looked for without regard to case, since discs are copied to systems that change it. A name that would
+    Names are matched without regard to case, since discs are copied to systems that change it. A name that would
     lead out of the DICOMDIR's folder counts as not there.
 
     Raises:

@@ -12,7 +12,9 @@ from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
 from ichformer.ct.io.archives import open_file
-from ichformer.ct.io.dicom.headers import HEADER_TAGS, DicomFile, Header, header_of
+from ichformer.ct.io.dicom.dicom_file import DicomFile
+from ichformer.ct.io.dicom.elements import HEADER_TAGS
+from ichformer.ct.io.dicom.headers import Header, header_of
 from ichformer.ct.io.pixels.fragments import frame_stream
 from ichformer.errors import InputError
 

@@ -8,14 +8,16 @@ whole.
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
 from ichformer.ct.io.dicom.copies import pixels_hash
-from ichformer.ct.io.dicom.headers import ACQUISITION_TAGS, Header
+from ichformer.ct.io.dicom.criteria import find_criteria, number_or_text
+from ichformer.ct.io.dicom.elements import ACQUISITION_TAGS
+from ichformer.ct.io.dicom.headers import Header
 from ichformer.ct.io.dicom.slices import SAME_POSITION_MM, is_one_protocol
 
 _MIN_SLICES = 3
@@ -63,7 +65,7 @@ class Part:
 
 
 def partition(headers: Sequence[Header]) -> list[Part]:
-    """Part slices that share patient, study, series, size, orientation and pixel spacing into stacks.
+    """Divide slices that share patient, study, series, size, orientation and pixel spacing into stacks.
 
     Two pictures at one position, or two grids of positions in each other, are several stacks: what tells them apart is
     looked for among ``ACQUISITION_TAGS``, kernel, thickness, image type, description, folder and more, one or up to
@@ -93,7 +95,7 @@ def partition(headers: Sequence[Header]) -> list[Part]:
 
 
 class _Slices:
-    """Positions and pixels of some slices, looked at once."""
+    """Positions and pixel hashes of some slices, computed once."""
 
     def __init__(self, headers: Sequence[Header]):
         self.headers = headers
@@ -110,23 +112,23 @@ class _Slices:
         self.picture = [pixels_hash(h) if shared[p] else "" for h, p in zip(headers, self.place, strict=True)]
 
     def is_sound(self, part: Sequence[int]) -> bool:
-        """One picture at each position, but for copies, and steps of one protocol."""
+        """Whether each position has one picture (copies aside) and the steps are those of one protocol."""
         if any(len(pictures) > 1 for pictures in self._pictures(part).values()):
             return False
         return is_one_protocol(self.steps_mm(part))
 
     def steps_mm(self, part: Sequence[int]) -> Float64[np.ndarray, "steps"]:
-        """Between the positions of a part, from one end to the other."""
+        """Distances between the positions of a part, from one end to the other."""
         mm = np.sort(self.along_mm[list(part)])
         steps = np.diff(mm)
         return steps[steps > SAME_POSITION_MM]
 
     def fills(self, part: Sequence[int]) -> bool:
-        """The slices are as thick as they are far apart, so that nothing is bare between them; False if unknown."""
+        """Whether the slices are as thick as they are far apart, with no gap between them; False if unknown."""
         return bool(self._pitch(part) <= 1.1)
 
     def crowds(self, part: Sequence[int]) -> bool:
-        """The slices are so much thicker than their distance that half of them would do; False if unknown."""
+        """Whether the slices overlap so much that half of them would do; False if unknown."""
         return bool(self._pitch(part) <= 0.75)
 
     def _pitch(self, part: Sequence[int]) -> float:
@@ -139,6 +141,7 @@ class _Slices:
         return float(min(high for _, high in ends) - max(low for low, _ in ends))
 
     def part(self, part: Sequence[int], told_apart: str, time_points: int) -> Part:
+        """These slices as a ``Part``, with copies of a slice apart."""
         seen: set[tuple[int, str]] = set()
         kept: list[Header] = []
         copies: list[Header] = []
@@ -157,11 +160,11 @@ class _Slices:
 
 
 def _told_apart(slices: _Slices) -> tuple[tuple[str, ...], list[Hashable]] | None:
-    """What parts a plausible stack all the same: two that lie in each other and each fill their stretch."""
+    """What divides a plausible stack all the same: two stacks that overlap and each fill their stretch."""
     thickest_mm = float(np.nanmax([0.0, *slices.thickness_mm]))
     everything = range(len(slices.headers))
     crowds, fills = slices.crowds(everything), slices.fills(everything)
-    for name, labels in _criteria(slices.headers, with_place=False).items():
+    for name, labels in find_criteria(slices.headers, with_place=False).items():
         is_partial = "" in labels
         if is_partial:
             labels = [label != "" for label in labels]
@@ -176,8 +179,8 @@ def _told_apart(slices: _Slices) -> tuple[tuple[str, ...], list[Hashable]] | Non
 
 
 def _pulled_apart(slices: _Slices) -> tuple[tuple[str, ...], list[Hashable]] | None:
-    """What parts slices that are no plausible stack into some that are."""
-    criteria = _criteria(slices.headers, with_place=True)
+    """What divides slices that are no plausible stack into stacks that are."""
+    criteria = find_criteria(slices.headers, with_place=True)
     found: list[tuple[tuple[str, ...], list[Hashable]]] = []
     for count in range(1, _MAX_COMBINED + 1):
         for names in itertools.combinations(list(criteria)[: None if count == 1 else _MAX_VARYING], count):
@@ -200,77 +203,18 @@ def _are_stacks(slices: _Slices, parts: list[list[int]]) -> bool:
 
 
 def _lie_in_each_other(slices: _Slices, parts: list[list[int]]) -> bool:
-    """All parts cover one stretch: parts that follow each other are pieces of a stack."""
+    """Whether all parts cover one stretch; parts that follow each other are pieces of one stack."""
     stacks = [part for part in parts if len(part) >= _MIN_SLICES]
     return len(parts) > 1 and bool(stacks) and slices.shared_mm(stacks) > -SAME_POSITION_MM
 
 
-def _criteria(headers: Sequence[Header], *, with_place: bool) -> dict[str, list[Hashable]]:
-    """Name -> the label that it gives to each slice, for what differs; the most trusted first, none twice."""
-    readers: dict[str, Callable[[Header], Hashable]] = {
-        "StudyInstanceUID": lambda header: header.study_uid,
-        "PatientID": lambda header: header.patient_id,
-        "ConvolutionKernel": lambda header: header.kernel,
-        **{name: _acquisition(i) for i, name in enumerate(ACQUISITION_TAGS) if name != "InstanceNumber"},
-        "ImageType": lambda header: header.image_type,
-        "ContrastBolusAgent": lambda header: (header.contrast_agent, *header.contrast_given),
-        "SeriesDescription": lambda header: header.description,
-        "Manufacturer": lambda header: header.manufacturer,
-        "PatientAge": lambda header: header.age_years,
-        "PatientSex": lambda header: header.sex,
-    }
-    if with_place:
-        readers |= {
-            "ImageOrientationPatient": lambda header: tuple(np.round(header.orientation or (), 2)),
-            "PixelSpacing": lambda header: tuple(np.round(header.spacing_mm or (), 3)),
-            "ImagePositionPatient": lambda header: tuple(np.round((header.position_mm or ())[:2], 1)),
-            "folder": lambda header: str(header.path.parent),
-            "TransferSyntaxUID": lambda header: header.transfer_syntax,
-        }
-    criteria: dict[str, list[Hashable]] = {"SliceThickness": _thickness_classes(headers)}
-    criteria |= {name: [read(header) for header in headers] for name, read in readers.items()}
-    seen: set[tuple[int, ...]] = set()
-    differing: dict[str, list[Hashable]] = {}
-    for name, labels in criteria.items():
-        numbers: dict[Hashable, int] = {}
-        same = tuple(numbers.setdefault(label, len(numbers)) for label in labels)
-        if len(numbers) > 1 and same not in seen:
-            seen.add(same)
-            differing[name] = labels
-    return differing
-
-
-def _acquisition(which: int) -> Callable[[Header], Hashable]:
-    return lambda header: _number_or_text(header.acquisition[which])
-
-
-def _number_or_text(text: str) -> Hashable:
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return number if math.isfinite(number) else text
-
-
-def _thickness_classes(headers: Sequence[Header]) -> list[Hashable]:
-    """Thicknesses that differ by less than 10 % are one: consoles compute them from steps of the table."""
-    named: dict[float | None, Hashable] = {None: ""}
-    last = None
-    for thickness_mm in sorted({header.thickness_mm for header in headers if header.thickness_mm is not None}):
-        if last is None or thickness_mm > 1.1 * last:
-            first = thickness_mm
-        named[thickness_mm] = first
-        last = thickness_mm
-    return [named[header.thickness_mm] for header in headers]
-
-
 def _passes(slices: _Slices, name: str) -> list[Hashable]:
-    """In the order of a time or a number: a new part wherever the way up or down the stack ends.
+    """Labels by the order of a time or number: a new part begins wherever the run up or down the stack ends.
 
     Slices of one time or number are taken together. Empty where the order says nothing.
     """
     which = list(ACQUISITION_TAGS).index(name)
-    values = [_number_or_text(header.acquisition[which]) for header in slices.headers]
+    values = [number_or_text(header.acquisition[which]) for header in slices.headers]
     if not all(isinstance(value, float) for value in values):
         return []
     labels: list[Hashable] = [0] * len(values)
@@ -308,7 +252,7 @@ def _grouped(headers: Sequence[Header], labels: Sequence[Hashable]) -> list[list
 
 
 def _said(names: tuple[str, ...], header: Header, number: int, count: int) -> str:
-    """By what a part is told from the others, in words that name no patient."""
+    """A text that says what separates a part from the others, without naming a patient."""
     values = {
         **dict(zip(ACQUISITION_TAGS, header.acquisition, strict=True)),
         "ConvolutionKernel": header.kernel,

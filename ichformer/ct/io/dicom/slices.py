@@ -20,7 +20,7 @@ _WHOLE = 0.07
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """How slices lie on each other.
+    """The order and the distances of the slices of one stack.
 
     Attributes:
       order: which of the given slices are kept, from one end of the normal to the other.
@@ -47,14 +47,14 @@ class Stack:
 
     @property
     def is_even(self) -> bool:
-        """All steps are the same."""
+        """Whether all steps are the same, as far as headers round them."""
         return bool(np.ptp(self.steps_mm) <= 2 * _EVEN_FRACTION * self.spacing_mm)
 
 
 def stack_slices(
     positions_mm: Float64[np.ndarray, "n 3"], normal: Float64[np.ndarray, "3"], thickness_mm: Float64[np.ndarray, "n"]
 ) -> Stack | None:
-    """Sort slices along their normal and look at the steps between them.
+    """Sort slices along their normal and measure the steps between them.
 
     Args:
       positions_mm: a corner of each slice (ImagePositionPatient), in any order.
@@ -87,7 +87,7 @@ def stack_slices(
 
 
 def median_step(steps_mm: Float64[np.ndarray, "steps"]) -> float:
-    """The lower median, so that it is one of the steps."""
+    """The lower median of the steps, which is one of them."""
     return float(np.sort(steps_mm)[(len(steps_mm) - 1) // 2])
 
 
@@ -117,7 +117,7 @@ def is_one_protocol(steps_mm: Float64[np.ndarray, "steps"]) -> bool:
 
 
 def are_interleaved(steps_mm: Float64[np.ndarray, "steps"], thickness_mm: float) -> bool:
-    """Whether several stacks lie in each other: steps that are not those of one scan, and slices that crowd.
+    """Whether several stacks are interleaved: the steps are not those of one scan, and slices overlap.
 
     Slices crowd that are nearer than 0.6 of their thickness or, where that is unknown, of what most steps are. A stack
     of which many slices are missing has steps that are whole multiples of one, so it is none.
@@ -160,7 +160,7 @@ def geometry_of_some(
 
 
 def _count_missing(steps_mm: Float64[np.ndarray, "steps"], thickness_mm: Float64[np.ndarray, "s"]) -> tuple[int, ...]:
-    """For every step the slices that would fit into it, judged by the steps beside it and by how thick the slices are.
+    """For every step the slices that would fit into it, from the steps beside it and the thickness of the slices.
 
     A step is measured in thicknesses of the slices that it joins, where all are known. Three equal steps or more that
     follow each other are what was scanned there. Any other step is a gap where it is a whole number of what was scanned

@@ -1,4 +1,4 @@
-"""What a JPEG, JPEG-LS, JPEG 2000 or RLE code stream says of itself, held against the header.
+"""Checks of JPEG, JPEG-LS, JPEG 2000 and RLE code streams against the DICOM header.
 
 Decoders believe a stream and take memory for it. Where it is cut short or has other bits than the header says, some of
 them return a picture all the same, half of it grey or wrapped.

@@ -1,4 +1,4 @@
-"""Compressed pixels, decoded by a process of its own: decoders in C++ abort, crash or loop on broken code streams.
+"""Decoding compressed pixels in a separate process, as decoders in C++ crash or loop on broken code streams.
 
 The process is started at the first compressed slice and serves all others. It is told a transfer syntax and a length as
 a line of JSON, with the file behind it, and answers with a line of JSON and the pixels as they lie in memory.
@@ -24,7 +24,7 @@ from jaxtyping import Integer
 from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import pixel_array
 
-from ichformer.ct.io.dicom.headers import DicomFile, quiet_pydicom
+from ichformer.ct.io.dicom.dicom_file import DicomFile, quiet_pydicom
 from ichformer.ct.io.pixels.codestream import check_rle, check_stream
 from ichformer.ct.io.pixels.fragments import frame_stream
 
@@ -69,7 +69,7 @@ def decode(data: bytes, syntax: str, *, all_bits: bool = False) -> Integer[np.nd
 
 
 def decode_here(data: bytes, syntax: str, *, all_bits: bool = False) -> Integer[np.ndarray, "..."]:
-    """``decode`` in this process; raises whatever pydicom and its decoders stumble over."""
+    """``decode`` in this process; raises whatever pydicom and its decoders raise."""
     dataset = pydicom.dcmread(DicomFile(io.BytesIO(data)), force=True)
     dataset.file_meta.TransferSyntaxUID = uid = pydicom.uid.UID(syntax)
     if all_bits:
@@ -92,7 +92,7 @@ def decode_here(data: bytes, syntax: str, *, all_bits: bool = False) -> Integer[
 
 
 def say(error: Exception) -> str:
-    """What a decoder stumbled over, with the kind of exception where its text does not stand alone."""
+    """Why a decoder failed, with the kind of exception where its text is not clear alone."""
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
@@ -157,7 +157,7 @@ def _serve() -> None:
                 raise ValueError(f"its code stream is damaged ({found[0]})")
             pixels = stored.tobytes()
             answer = {"dtype": stored.dtype.str, "shape": stored.shape, "bytes": len(pixels)}
-        except Exception as error:  # decoders raise whatever they stumble over
+        except Exception as error:  # decoders raise all kinds of exceptions
             answer = {"error": say(error)[:2000]}
         answers.write(json.dumps(answer).encode() + b"\n" + pixels)
         with contextlib.suppress(BrokenPipeError):

@@ -55,7 +55,7 @@ class Projector:
 
 
 def angles_rad() -> Float[np.ndarray, "angles"]:
-    """Of the rays' normal against the x axis; never 45 degrees, where whole diagonals of pixels beat with the bins."""
+    """Angles between the rays' normal and the x axis; never 45 degrees, where diagonals alias with the bins."""
     return (np.arange(ANGLES) + 0.5) * (np.pi / ANGLES)
 
 

@@ -72,7 +72,7 @@ def average(values: Float[np.ndarray, "i k j"], stack: Stack) -> Float[np.ndarra
 
 
 def to_pixels(values: Float[np.ndarray, "i s j"], stack: Stack) -> Float[np.ndarray, "s h w"]:
-    """Linear interpolation in the plane; 0 outside the grid."""
+    """The anatomy at the pixels of the slices, by linear interpolation in the plane; 0 outside the grid."""
     columns = values @ linear_weights(stack.columns_mm, stack.grid.x_mm.astype(np.float64)).T
     rows = linear_weights(stack.rows_mm, stack.grid_rows_mm)
     flat = rows @ columns.reshape(len(columns), -1)
@@ -95,7 +95,7 @@ def acquire(
     *,
     added_hu: Float[np.ndarray, "s h w"] | None,
 ) -> Float[np.ndarray, "s h w"]:
-    """What the scanner shows of the anatomy: partial volume, hardening, point spread, noise, calibration; HU.
+    """The slices that a scanner makes of the anatomy, in HU: partial volume, hardening, point spread, noise.
 
     ``added_hu`` are artefacts to lay over the slices before the kernel.
     """

@@ -48,7 +48,7 @@ class Site:
 
     @property
     def lowest_hu(self) -> int:
-        """What air and everything outside the circle is at least."""
+        """The lowest HU of air, and of everything outside the reconstructed circle."""
         return -1000 if self.header == "rsna2019" else -1024
 
 

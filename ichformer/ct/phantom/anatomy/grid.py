@@ -111,7 +111,7 @@ class Grid:
 
 
 def bounds(inside: Bool[np.ndarray, "i k j"]) -> Box:
-    """The box of all that is inside."""
+    """The smallest box that holds everything inside a mask."""
     rows, slices, columns = (_span(np.logical_or.reduce(inside, axes)) for axes in ((1, 2), (0, 2), (0, 1)))
     return rows, slices, columns
 

@@ -109,7 +109,7 @@ def place(head: Head, grid: Grid) -> Points:
 
 
 def place_brain(head: Head, grid: Grid, push: Float[np.ndarray, "3 cz cy cx"]) -> Points:
-    """The same for the brain, which ``push`` (mm, on the lattice) moves along itself."""
+    """``place`` for the brain, which ``push`` (mm, on the lattice) displaces."""
     return Points(*(grid.spread(axis) for axis in head.lattice_mm() + head.wobble - push))
 
 

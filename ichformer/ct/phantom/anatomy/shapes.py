@@ -18,7 +18,7 @@ class Points(NamedTuple):
     z: Float[np.ndarray, "i k j"]
 
     def at(self, box: tuple[slice, slice, slice]) -> "Points":
-        """The part inside ``box``."""
+        """The points inside ``box``."""
         return Points(self.x[box], self.y[box], self.z[box])
 
 

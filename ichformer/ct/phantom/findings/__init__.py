@@ -1,1 +1,1 @@
-"""What is found in the head of a phantom: bleeds, and what looks like them."""
+"""Findings in the head of a phantom: bleeds, and what looks like them."""

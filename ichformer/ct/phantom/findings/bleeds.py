@@ -1,4 +1,4 @@
-"""Bleeds: what is drawn for each subtype, and where.
+"""Bleeds: the shapes of each subtype, and where they lie.
 
 Signs follow the textbook: an epidural haematoma is a lens under one bone, a subdural one a crescent over a hemisphere;
 parenchymal blood is a ragged ball with a rim of oedema; blood in the ventricles lies at the back with a level, or fills

@@ -1,4 +1,4 @@
-"""Confounders: what looks like blood, or hides it, and is none.
+"""Confounders: findings that look like blood or hide it.
 
 What changes the head itself becomes parameters of the ``Head``; what is laid over it, or made by the scanner, a
 ``Signs``. Bleeds are drawn apart from all of this, so that no confounder moves a label.
