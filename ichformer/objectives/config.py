@@ -15,7 +15,7 @@ class ObjectiveConfig:
 
     Attributes:
       name: What is trained: "classification" of slices and scans; "mae", a masked autoencoder that learns from scans
-        without labels; or the name of an objective of a plugin.
+        without labels; or an objective of a plugin.
       windows: Names of the display windows that become the channels of the input, of brain, subdural, soft_tissue,
         bone, stroke and the ranges hu_0_20, hu_20_40, hu_40_60, hu_60_80 and hu_80_100.
       neighbours: Number of neighbouring slices on either side that come as further channels. 1 is the "2.5-D" input of
@@ -26,13 +26,13 @@ class ObjectiveConfig:
       scan_weight: For classification, the weight of the loss of scans beside the loss of slices, which has the weight
         1.
       loss: For classification, the loss of each label: "bce" (binary cross-entropy), "focal" (Lin et al. 2017),
-        "asymmetric" (Ridnik et al. 2021) or "logit_adjusted" (Menon et al. 2021). Try the last three for rare labels:
-        "focal" and "asymmetric" give less weight to what is classified well already, "logit_adjusted" trains scores for
-        positives and negatives that are equally frequent.
+        "asymmetric" (Ridnik et al. 2021) or "logit_adjusted" (Menon et al. 2021). The last three are for rare labels:
+        "focal" and "asymmetric" give less weight to what is classified well already, "logit_adjusted" trains scores as
+        if positives and negatives were equally frequent.
       positive_weight: For classification with "bce", the weight of a positive beside a negative. A value above 1 raises
         the sensitivity and the number of false alarms.
-      target_loss: For classification, the loss of each regression target, standardised by its mean and spread in
-        training: "smooth_l1" (squared for small errors, absolute for large ones), "l1" (absolute) or "l2" (squared).
+      target_loss: For classification, the loss of each regression target, which is standardised by its mean and spread
+        in training: "smooth_l1" (squared for small errors, absolute for large ones), "l1" (absolute) or "l2" (squared).
       mask_ratio: For mae, the share of the patches of a slice that is hidden, 0 to 1.
       decoder_width: For mae, the number of features of the decoder.
       decoder_depth: For mae, the number of blocks of the decoder.

@@ -35,8 +35,7 @@ class Augmentation:
       reverse_slices: Chance that the slices come from top to bottom, 0 to 1. Set it where the order of slices is not
         known.
       cutout: Largest side of a rectangle that is replaced by air, as a share of the side of the picture, at most 0.25.
-        If a mask shows that it hides a bleed, the positive labels and all targets of the slice become
-        unknown.
+        If a mask shows that it hides a bleed, the positive labels of the slice and all its targets become unknown.
       mixup: Both parameters of the beta distribution that a batch draws its share of mixing from, such as 0.2. Two
         scans and their labels are then averaged with this share.
 
