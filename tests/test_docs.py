@@ -9,6 +9,9 @@ import yaml
 
 from ichformer import __version__
 from ichformer.cli.parsing import parse
+from ichformer.models.registry import registered_models
+from ichformer.objectives.registry import OBJECTIVES
+from tests.registries import forget_after
 
 ROOT = pathlib.Path(__file__).parents[1]
 README, RESULTS = ROOT / "README.md", ROOT / "experiments" / "RESULTS.md"
@@ -84,19 +87,46 @@ def test_the_citation_names_this_version():
     assert citation["authors"] == [{"name": "The ichformer founders"}]
 
 
+def snippets(page: pathlib.Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
 @pytest.mark.slow
 def test_readme_as_a_library(tiny_run, tiny_store, tmp_path, monkeypatch, capsys):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "first").symlink_to(tiny_run)
+    (tmp_path / "store").symlink_to(tiny_store)
     series = next(path.parent for path in sorted((tiny_store.parent / "cohort").rglob("*.dcm")))
     (tmp_path / "scan").symlink_to(series)
     monkeypatch.chdir(tmp_path)
-    (snippet,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (snippet,) = snippets(README)
     names: dict = {}
     exec(compile(snippet, "README.md", "exec"), names)
-    assert "(" in capsys.readouterr().out
-    slices = len(names["volume"].hu)
-    assert names["scan_scores"].shape == (6,)
-    assert names["slice_scores"].shape == (slices, 6)
-    assert names["heat"].shape[0] == slices
-    assert 0 <= names["scan_scores"].min() <= names["scan_scores"].max() <= 1
+    volume, prediction = names["volume"], names["prediction"]
+    assert repr(volume) in capsys.readouterr().out
+    assert "any" in prediction.scan_scores
+    assert prediction.slice_scores["any"].shape == (len(volume.hu),)
+    assert names["heat"].shape == volume.hu.shape
+    assert [level.level for level in names["summary"].levels] == ["slice", "scan"]
+    assert (tmp_path / "evaluation" / "evaluation.html").is_file()
+
+
+@pytest.mark.slow
+def test_what_extending_shows_is_trained(tiny_store, tmp_path, monkeypatch):
+    forget_after(monkeypatch, registered_models(), OBJECTIVES)
+    names: dict = {"__name__": "extending"}
+    for snippet in snippets(ROOT / "docs" / "extending.md"):
+        exec(compile(snippet, "extending.md", "exec"), names)
+    run = names["ich"].train(
+        tiny_store,
+        model="brightness",
+        objective="scans_count_twice",
+        augment=names["darken"],
+        out=tmp_path / "run",
+        steps=2,
+        data={"batch_size": 8, "num_slices": 4},
+        progress=False,
+    )
+    assert run.labels == names["ich"].LABELS
+    assert type(run.run.objective).__name__ == "ScansCountTwice"
+    assert names["ich"].open_run(tmp_path / "run").run.step == 2

@@ -156,6 +156,13 @@ def test_the_loss_of_labels_and_targets_is_their_mean():
     np.testing.assert_allclose(adjusted, np.log1p(np.exp(-1.0 + 1.5)), rtol=1e-5)
 
 
+def test_the_six_labels_keep_their_weights_beside_targets():
+    model = create_model("slice_vit_nano", depth=1)
+    beside = Classification(model=model, windows=(WINDOWS["brain"],), label_set=LabelSet(targets=("volume_ml",)))
+    assert beside.weights == (*LABEL_WEIGHTS, 1.0)
+    assert own().weights == (1.0,) * 4
+
+
 def test_targets_without_their_scale_are_refused():
     objective = Classification(
         model=create_model("slice_vit_nano", depth=1, labels=OWN.columns), windows=(WINDOWS["brain"],), label_set=OWN

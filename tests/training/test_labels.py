@@ -170,6 +170,23 @@ def test_a_named_label_is_trained_alone(by_scan):
     assert "Not trained: epidural" in format_labels(known, objective)
 
 
+def test_the_log_odds_are_measured_where_the_loss_needs_them(by_scan):
+    config = config_of(by_scan, loss="logit_adjusted")
+    objective, known = for_known_labels(build_objective(config), config, by_scan)
+    count = known.counts["any"]
+    expected = np.log(count.positive_scans / count.negative_scans)
+    assert objective.scan_statistics.log_odds[LABELS.index("any")] == pytest.approx(expected)
+    assert objective.slice_statistics.log_odds == (0.0,) * 6  # no slice is known
+    plain = config_of(by_scan)
+    assert for_known_labels(build_objective(plain), plain, by_scan)[0].scan_statistics is None
+
+
+def test_a_label_that_the_store_does_not_have_is_refused(by_scan):
+    error = refused(by_scan, labels=("stroke",))
+    assert error.where == "--objective.labels"
+    assert "there is no label 'stroke'" in str(error)
+
+
 def test_a_level_of_one_kind_alone_has_no_loss(tmp_path):
     """Slices of negative scans alone would teach the slices' own layer to say no to everything."""
     given = [

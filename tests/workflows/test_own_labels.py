@@ -114,6 +114,7 @@ def test_an_evaluation_follows_the_label_set(own, tmp_path):
     assert json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["targets"][-1]["target"] == "volume_ml"
     page = (tmp_path / "evaluation" / "evaluation.html").read_text()
     assert "Targets, scan level" in page
+    assert "Mean log loss of the labels" in page
     assert "epidural" not in page + (tmp_path / "evaluation" / "model_card.md").read_text()
 
 
