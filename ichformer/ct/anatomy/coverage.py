@@ -15,9 +15,9 @@ from ichformer.ct.io.dicom.slices import offsets_of
 from ichformer.ct.volume import Volume
 
 _CUT_SHARE = 0.4
-"""A whole head ends in slices that show less of the brain than this part of its largest area. In 41 patients of CT-ICH
-the highest slice of a whole head shows 20 % at most, and the lowest one 30 %: there some scans begin above the foramen
-magnum."""
+"""A whole head ends in slices that show less of the brain than this part of its largest area. Of the 41 patients of
+CT-ICH that were tried, none of 38 whole heads reaches it, though some scans begin above the foramen magnum; three whose
+slices are out of order do."""
 
 _LONG_MM, _HIGH_MM = (80.0, 250.0), (50.0, 230.0)
 """From a premature child to the largest hydrocephalus: the longer side of the brain's largest section, and its height
