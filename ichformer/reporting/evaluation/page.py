@@ -112,21 +112,13 @@ def _section(level: Level, found: LevelSummary, summary: Summary, calibration: S
     first = {label.label: label.operating_points[0].threshold for label in found.labels if label.operating_points}
     strata = [tables.strata_table("By site", found.sites)] if found.sites else []
     strata += [tables.strata_table(f"By {one_line(name)}", parts) for name, parts in found.subgroups.items()]
-<<<<<<< HEAD
     rows = f"{found.n} {found.level}s of {found.n_patients} patients"
     rows += ", made as the maximum over slices" if found.derived else ""
-    return _Section(
-        title=f"{found.level.capitalize()}s",
-        note=f"{rows}. Weighted log loss (RSNA 2019) {figure(found.weighted_log_loss, digits=4)}.",
-=======
-    said = f"{found.n} {found.level}s of {found.n_patients} patients"
-    said += ", made as the maximum over slices" if found.derived else ""
     has_any = any(label.label == "any" for label in found.labels)  # which counts twice in RSNA 2019
     loss = "Weighted log loss (RSNA 2019)" if has_any else "Mean log loss of the labels"
     return _Section(
         title=f"{found.level.capitalize()}s",
-        said=f"{said}. {loss} {figure(found.weighted_log_loss, digits=4)}.",
->>>>>>> labels-model
+        note=f"{rows}. {loss} {figure(found.weighted_log_loss, digits=4)}.",
         headline=tables.headline(found),
         points=tables.point_tables(found, summary.prevalence),
         plots=level_plots(level, [label.label for label in found.labels], calibration, first),
