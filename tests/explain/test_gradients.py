@@ -7,6 +7,7 @@ from jax import Array
 from scipy import ndimage
 
 from ichformer import LABELS
+from ichformer.errors import InputError
 from ichformer.explain.faithfulness import pointing_game
 from ichformer.explain.gradients import for_display, grad_cam, hires_cam, upsample
 from ichformer.models.contract import CAM_LAYER, Prediction
@@ -66,6 +67,21 @@ class BrightestPatch(nn.Module):
 def inputs(seed: int = 0, b: int = 2, s: int = 3) -> tuple[Array, Array, Array]:
     x = jax.random.uniform(jax.random.key(seed), (b, s, SIZE, SIZE, 3))
     return x, jnp.ones((b, s), bool), jnp.ones((b, 3), jnp.float32)
+
+
+def test_a_label_may_be_named() -> None:
+    model, (x, mask, spacing_mm) = PlantedBlob(), inputs(b=1, s=1)
+    named, numbered = (
+        hires_cam(model, {}, x, mask, spacing_mm, label=label, level="scan") for label in ("intraparenchymal", 1)
+    )
+    np.testing.assert_array_equal(named, numbered)
+    assert named.max() > 0
+    with pytest.raises(
+        InputError, match="subduraal: there is no such label; perhaps you meant subdural, or choose one"
+    ):
+        grad_cam(model, {}, x, mask, spacing_mm, label="subduraal", level="scan")
+    with pytest.raises(InputError, match="label: found 6; give 0 to 5, or a label by its name"):
+        grad_cam(model, {}, x, mask, spacing_mm, label=6, level="scan")
 
 
 def test_equals_cam_for_a_pooled_linear_head() -> None:
