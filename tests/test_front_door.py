@@ -128,7 +128,7 @@ def test_the_examples_of_all_names_run(folder):
         own = finder.find(value, name, module=sys.modules[value.__module__]) if callable(value) else []
         assert any(test.examples for test in own) or f"ich.{name}" in shown, f"{name} has no example"
     runner.run(package)
-    for name in ("create_model", "list_models"):
+    for name in ("create_model", "list_models", "prepare", "train", "open_run"):
         for test in finder.find(getattr(ich, name), name, module=sys.modules[getattr(ich, name).__module__]):
             runner.run(test)
     assert runner.summarize() == (0, runner.tries)

@@ -25,8 +25,9 @@ def prepare(
 
     Example:
       >>> import ichformer as ich
-      >>> store = ich.prepare("folder", source="scans/", labels="labels.csv", out="store")  # doctest: +SKIP
-      >>> run = ich.train(store, model="slice_vit_s", out="runs/a")  # doctest: +SKIP
+      >>> store = ich.prepare("folder", source="scans/", labels="labels.csv", out="store", progress=False)
+      >>> len(store.rows("train")) > len(store.rows("test"))
+      True
 
     Args:
       dataset: the cohort: "folder" for scans of your own, or a name such as "cq500" or that of a plugin.

@@ -47,10 +47,10 @@ def train(
 
     Example:
       >>> import ichformer as ich
-      >>> run = ich.train(store, model="slice_vit_nano", out="run", steps=2, data={"batch_size": 4, "num_slices": 4},
-      ...                 optim={"learning_rate": 3e-4}, progress=False)  # doctest: +SKIP
-      >>> run.predict(volume).scan_scores["any"]  # doctest: +SKIP
-      0.41
+      >>> store = ich.Store.open("store")
+      >>> run = ich.train(store, model="hybrid_nano", out="runs/first", progress=False)
+      >>> run.predict(ich.read_volume("scan/")).not_scored is None
+      True
 
     Args:
       store: prepared scans: a store or its folder.

@@ -34,9 +34,9 @@ class ScanPrediction:
     """The scores of one scan.
 
     Attributes:
-      scan_scores: label -> probability for the whole scan. It holds the labels that the run was trained for, and is
-        empty where the scan cannot be scored.
-      slice_scores: label -> probability of each slice of the volume, float32 [S]; likewise.
+      scan_scores: label -> probability for the whole scan, regression target -> value in its unit. It holds those that
+        the run was trained for, and is empty where the scan cannot be scored.
+      slice_scores: label or target -> that of each slice of the volume, float32 [S]; likewise.
       not_scored: why the scan cannot be scored; None where it can be.
       thresholds: label -> the frozen threshold of the scan's score; empty where the run has none.
     """
@@ -207,9 +207,10 @@ def open_run(
 
     Example:
       >>> import ichformer as ich
-      >>> run = ich.open_run("runs/first")  # doctest: +SKIP
-      >>> run.predict(ich.read_volume("scan/")).scan_scores["any"]  # doctest: +SKIP
-      0.93
+      >>> run = ich.open_run("runs/first")
+      >>> prediction = run.predict(ich.read_volume("scan/"))
+      >>> 0 < prediction.scan_scores["any"] < 1
+      True
 
     Args:
       path: the folder that ``train`` or ``ichformer train`` wrote, or that of an ensemble.
