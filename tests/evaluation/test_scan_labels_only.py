@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         facts={"prepare": asdict(CONFIG), TRAINED_NAME: reached.to_json()},
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "open", classmethod(lambda cls, path: made))
+        patch.setattr(Run, "open", classmethod(lambda cls, path, given=None: made))
         yield folder
 
 

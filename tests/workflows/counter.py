@@ -50,7 +50,7 @@ def open_counter(path: Path, monkeypatch: pytest.MonkeyPatch, **facts: object) -
         step=7,
         facts={"commit": "abc123", "versions": {"ichformer": "0.1.0"}, **facts},
     )
-    monkeypatch.setattr(Run, "open", classmethod(lambda cls, path: made))
+    monkeypatch.setattr(Run, "open", classmethod(lambda cls, path, given=None: made))
     return made
 
 
