@@ -41,7 +41,6 @@ CONFIGS: list[tuple[Any, dict[str, Any], str]] = [
     (ObjectiveConfig, {"windows": ("brian",)}, "--objective.windows: there is no window 'brian'"),
     (ObjectiveConfig, {"windows": ()}, "--objective.windows: .. is out of range; take at least one"),
     (ObjectiveConfig, {"windows": "brain"}, "--objective.windows: found 'brain'; take a tuple of text"),
-    (ObjectiveConfig, {"labels": ("haemorrhage",)}, "--objective.labels: there is no label 'haemorrhage'"),
     (ObjectiveConfig, {"neighbours": -1}, "--objective.neighbours: -1"),
     (ObjectiveConfig, {"scan_weight": -1.0}, "--objective.scan-weight: -1.0"),
     (ObjectiveConfig, {"windows": ("brain", "bone", "brain")}, "--objective.windows: names brain twice"),
