@@ -39,12 +39,16 @@ class ScanPrediction:
       slice_scores: label or target -> that of each slice of the volume, float32 [S]; likewise.
       not_scored: why the scan cannot be scored; None where it can be.
       thresholds: label -> the frozen threshold of the scan's score; empty where the run has none.
+      scan_targets: target -> the predicted quantity of the whole scan, in the unit that its name says; likewise.
+      slice_targets: target -> the predicted quantity of each slice, float32 [S]; likewise.
     """
 
     scan_scores: Mapping[str, float]
     slice_scores: Mapping[str, Float32[np.ndarray, " s"]]
     not_scored: Reason | None
     thresholds: Mapping[str, float]
+    scan_targets: Mapping[str, float]
+    slice_targets: Mapping[str, Float32[np.ndarray, " s"]]
 
     def __repr__(self) -> str:
         """One line for the scan, and one for its slices."""
@@ -54,6 +58,7 @@ class ScanPrediction:
             f"{label} {value:.3f}" + (f" (threshold {self.thresholds[label]:.3f})" if label in self.thresholds else "")
             for label, value in self.scan_scores.items()
         )
+        scan = ", ".join([scan] * bool(scan) + [f"{target} {value:.3g}" for target, value in self.scan_targets.items()])
         highest = ", ".join(f"{label} {values.argmax() + 1}" for label, values in self.slice_scores.items())
         return f"ScanPrediction: {scan or 'no scan scores'}\n        highest slice: {highest or 'no slice scores'}"
 
@@ -85,7 +90,12 @@ class TrainedModel:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels in the order of the model's outputs."""
-        return self.run.objective.label_set.columns
+        return self.run.objective.label_set.names
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The regression targets, whose outputs follow those of the labels."""
+        return self.run.objective.label_set.targets
 
     def predict(self, volume: Volume) -> ScanPrediction:
         """Scores a scan and its slices.
@@ -100,13 +110,17 @@ class TrainedModel:
         scan, slices, _ = score(self.run.objective, self.run.variables, prepared)
         reason = why_not_scored(prepared, self.run.prepare) or check_numbers(scan, slices)
         given = {level: self._given(level) if reason is None else () for level in ("scan", "slice")}
-        place = {label: number for number, label in enumerate(self.labels)}
         rows = _prepared_slices(volume, prepared, self.run.prepare)
+        places = list(enumerate((*self.labels, *self.targets)))
+        of_scan = {name: float(scan[i]) for i, name in places if name in given["scan"]}
+        of_slices = {name: slices[rows, i] for i, name in places if name in given["slice"]}
         return ScanPrediction(
-            scan_scores={label: float(scan[place[label]]) for label in given["scan"]},
-            slice_scores={label: slices[rows, place[label]] for label in given["slice"]},
+            scan_scores={name: value for name, value in of_scan.items() if name in self.labels},
+            slice_scores={name: values for name, values in of_slices.items() if name in self.labels},
             not_scored=reason,
             thresholds=self._thresholds(),
+            scan_targets={name: value for name, value in of_scan.items() if name in self.targets},
+            slice_targets={name: values for name, values in of_slices.items() if name in self.targets},
         )
 
     def explain(
@@ -187,16 +201,19 @@ class TrainedModel:
         return prepare_volume(volume, self.run.prepare)
 
     def _given(self, level: OutputLevel) -> tuple[str, ...]:
-        """The labels whose scores of a level were trained."""
+        """The labels and targets whose outputs of a level were trained."""
         outputs = self.run.trained_outputs
-        return tuple(label for label in self.labels if outputs is None or label not in outputs.missing(level))
+        names = (*self.labels, *self.targets)
+        return tuple(name for name in names if outputs is None or name not in outputs.missing(level))
 
     def _thresholds(self) -> dict[str, float]:
         file = self.run.path / THRESHOLDS_NAME
         if not file.exists():
             return {}
         frozen = read_thresholds(file, model=self.run.fingerprint)
-        first = {label: next(iter(frozen.of("scan", label)), None) for label in self._given("scan")}
+        first = {
+            label: next(iter(frozen.of("scan", label)), None) for label in self._given("scan") if label in self.labels
+        }
         return {label: one.value for label, one in first.items() if one is not None and one.value is not None}
 
 

@@ -99,7 +99,7 @@ def test_a_training_learns_its_own_labels_and_records_them(own):
 @pytest.mark.slow(minutes=2)
 def test_an_evaluation_follows_the_label_set(own, tmp_path):
     summary = evaluate(own / "run", own / "store", tmp_path / "evaluation", replicates=50)
-    table = read_predictions(tmp_path / "evaluation" / "predictions.csv", labels=OWN.names)
+    table = read_predictions(tmp_path / "evaluation" / "predictions.csv", labels=OWN.names).rows
     outputs = ["bleed", "fracture", "score_bleed", "score_fracture", "volume_ml", "pred_volume_ml"]
     assert [name for name in table if name in outputs] == outputs
     scans = table[table["slice"] == ""]
@@ -188,5 +188,5 @@ def test_an_ensemble_of_one_training_set_keeps_targets(own, tmp_path):
     make_ensemble([own / "run", tmp_path / "copy"], own / "store", tmp_path / "ensemble", weighting="equal")
     evaluate(tmp_path / "ensemble", own / "store", tmp_path / "a", replicates=50)
     evaluate(own / "run", own / "store", tmp_path / "b", replicates=50)
-    one, two = (read_predictions(tmp_path / name / "predictions.csv", labels=OWN.names) for name in "ab")
+    one, two = (read_predictions(tmp_path / name / "predictions.csv", labels=OWN.names).rows for name in "ab")
     np.testing.assert_allclose(one["pred_volume_ml"], two["pred_volume_ml"], rtol=1e-4)
