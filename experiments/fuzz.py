@@ -164,7 +164,7 @@ def _read(kind: str, place: Path) -> dict[str, Any]:
         end = "read"
     except InputError as error:
         text = str(error)
-        is_readable = text.isprintable() and bool(error.what.strip()) and bool(error.mend.strip())
+        is_readable = text.isprintable() and bool(error.what.strip()) and bool(error.fix.strip())
         end = "refused" if is_readable else "unreadable message"
     except Exception as error:
         import traceback

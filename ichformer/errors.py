@@ -50,16 +50,16 @@ class InputError(Exception):
     Args:
       what: what is wrong, with what was found ("Rows is 0", "12 slices lack ImagePositionPatient").
       where: the file, tag, option or column that is meant.
-      mend: what to do about it.
+      fix: what to do about it.
     """
 
-    def __init__(self, what: str, *, where: object, mend: str):
-        self.what, self.where, self.mend = what, one_line(where, max_chars=400), mend
-        super().__init__(one_line(f"{self.where}: {what}; {mend}", max_chars=1200))
+    def __init__(self, what: str, *, where: object, fix: str):
+        self.what, self.where, self.fix = what, one_line(where, max_chars=400), fix
+        super().__init__(one_line(f"{self.where}: {what}; {fix}", max_chars=1200))
 
     def __reduce__(self) -> tuple:
         # Exceptions with keyword-only arguments do not survive the way back from a worker process by themselves.
-        return _rebuild, (self.what, self.where, self.mend)
+        return _rebuild, (self.what, self.where, self.fix)
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong
@@ -67,7 +67,7 @@ class Stopped(Exception):  # noqa: N818 - nothing went wrong
 
 
 @contextlib.contextmanager
-def mendable(where: object = "this machine") -> Iterator[None]:
+def fixable(where: object = "this machine") -> Iterator[None]:
     """Turn what the system refuses in the block (no room, no right) into an ``InputError``; other errors pass.
 
     Where the working directory was deleted, nothing relative is found any more, and that is said instead.
@@ -81,13 +81,13 @@ def mendable(where: object = "this machine") -> Iterator[None]:
         number = _system_number(error)
         if number == errno.ENOENT and not _has_working_directory():
             raise InputError(
-                "the working directory was deleted", where="this shell", mend="change to a folder that is there (cd)"
+                "the working directory was deleted", where="this shell", fix="change to a folder that is there (cd)"
             ) from error
         if number not in _REFUSALS:
             raise
         named = error.filename if isinstance(error, OSError) else None
-        mend = f"{_REFUSALS[number]}, then run the same command again"
-        raise InputError(os.strerror(number), where=named or where, mend=mend) from error
+        fix = f"{_REFUSALS[number]}, then run the same command again"
+        raise InputError(os.strerror(number), where=named or where, fix=fix) from error
 
 
 def _has_working_directory() -> bool:
@@ -106,5 +106,5 @@ def _system_number(error: Exception) -> int | None:
     return int(found[1] or found[2]) if found else None
 
 
-def _rebuild(what: str, where: str, mend: str) -> InputError:
-    return InputError(what, where=where, mend=mend)
+def _rebuild(what: str, where: str, fix: str) -> InputError:
+    return InputError(what, where=where, fix=fix)

@@ -22,14 +22,14 @@ def explain_failure(error: Exception, *, where: object) -> InputError | Fault:
       where: the thing: a file or a series.
 
     Returns:
-      An ``InputError`` where the memory did not suffice, as that can be mended. Otherwise a ``Fault`` that names the
+      An ``InputError`` where the memory did not suffice, as that can be fixed. Otherwise a ``Fault`` that names the
       exception's kind, its text and where in ichformer it rose. An ``InputError`` comes back as it is.
     """
     if isinstance(error, InputError | Fault):
         return error
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # the latter is XLA's
         what = f"needs more memory than there is ({type(error).__name__})"
-        return InputError(what, where=where, mend="use a machine, or a limit, with more memory")
+        return InputError(what, where=where, fix="use a machine, or a limit, with more memory")
     said = f"{type(error).__name__}{_place(error)}: {one_line(error, max_chars=300)}"
     return Fault(f"{one_line(where, max_chars=400)}: a fault of ichformer ({said}); please report this line")
 

@@ -53,25 +53,25 @@ class LabelSet:
     def __post_init__(self) -> None:
         """InputError for names that cannot be columns of a table."""
         if not self.columns:
-            raise InputError("names no label and no target", where="label set", mend="name at least one")
+            raise InputError("names no label and no target", where="label set", fix="name at least one")
         if len(self.columns) > MAX_COLUMNS:
             raise InputError(
-                f"names {len(self.columns):,} columns", where="label set", mend=f"name up to {MAX_COLUMNS}"
+                f"names {len(self.columns):,} columns", where="label set", fix=f"name up to {MAX_COLUMNS}"
             )
         for name in self.columns:
             if not _NAME.fullmatch(name):
                 raise InputError(
                     f"{one_line(name)!r} cannot name a label",
                     where="label set",
-                    mend="use lower-case letters, digits and _, at most 40, beginning with a letter",
+                    fix="use lower-case letters, digits and _, at most 40, beginning with a letter",
                 )
             if name in RESERVED or name.startswith(RESERVED_PREFIXES):
                 raise InputError(
-                    f"{name} is the name of another column of the tables", where="label set", mend="choose another name"
+                    f"{name} is the name of another column of the tables", where="label set", fix="choose another name"
                 )
         if len(set(self.columns)) < len(self.columns):
             twice = next(name for name in self.columns if self.columns.count(name) > 1)
-            raise InputError(f"names {twice} twice", where="label set", mend="name each once")
+            raise InputError(f"names {twice} twice", where="label set", fix="name each once")
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -68,11 +68,11 @@ def load_plugins(modules: Sequence[str]) -> None:
             raise InputError(
                 f"{one_line(repr(module))} is not the name of a module",
                 where="--plugin",
-                mend="give a dotted name without .py, such as my_package.models",
+                fix="give a dotted name without .py, such as my_package.models",
             )
         if (here := os.getcwd()) not in sys.path:
             sys.path.append(here)
-        _import(module, where=f"--plugin {module}", mend="install it, or work in the folder that holds it")
+        _import(module, where=f"--plugin {module}", fix="install it, or work in the folder that holds it")
 
 
 def load_installed_plugins() -> None:
@@ -87,7 +87,7 @@ def load_installed_plugins() -> None:
         _loaded.add(known)  # before it is imported, as it may list models itself
         package = "" if entry.dist is None else entry.dist.name
         try:
-            _import(entry.module, where=f"plugin {one_line(entry.name)}", mend=f"install {package} again or remove it")
+            _import(entry.module, where=f"plugin {one_line(entry.name)}", fix=f"install {package} again or remove it")
         except BaseException:
             _loaded.discard(known)
             raise
@@ -109,14 +109,14 @@ def origin_of(name: str, module: str) -> Origin | None:
     return Origin(name=name, module=module)
 
 
-def _import(module: str, *, where: str, mend: str) -> None:
+def _import(module: str, *, where: str, fix: str) -> None:
     try:
         importlib.import_module(module)
     except Exception as error:  # whatever other people's code raises
         is_absent = isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}.")
         if is_absent:
-            raise InputError(f"there is no module {module}", where=where, mend=mend) from None
+            raise InputError(f"there is no module {module}", where=where, fix=fix) from None
         said = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         raise InputError(
-            f"{module} cannot be imported ({one_line(said, max_chars=400)})", where=where, mend="correct the plugin"
+            f"{module} cannot be imported ({one_line(said, max_chars=400)})", where=where, fix="correct the plugin"
         ) from error

@@ -43,12 +43,12 @@ class Registry(Mapping[str, T], Generic[T]):
             raise InputError(
                 f"{one_line(repr(name))} cannot name a {self._kind}",
                 where="name",
-                mend="use letters, digits, '.', '-' and '_', at most 100",
+                fix="use letters, digits, '.', '-' and '_', at most 100",
             )
         things, place = self._loaded(), (maker.__module__, maker.__qualname__)
         if name in things and self._makers.get(name) != place:
             raise InputError(
-                f"another {self._kind} has this name", where=one_line(name), mend="register it under another name"
+                f"another {self._kind} has this name", where=one_line(name), fix="register it under another name"
             )
         things[name], self._makers[name] = thing, place
 

@@ -41,7 +41,7 @@ def make_settings(kind: type[T], given: Any, *, where: str, **fixed: Any) -> T:
         return dataclasses.replace(given, **fixed) if fixed else given  # type: ignore[type-var]
     if not isinstance(given, Mapping | None):
         raise InputError(
-            f"found {one_line(repr(given))}", where=where, mend=f"give a dictionary or an instance of {kind.__name__}"
+            f"found {one_line(repr(given))}", where=where, fix=f"give a dictionary or an instance of {kind.__name__}"
         )
     values = {**(given or {}), **fixed}
     hints: dict[str, Any] = _hints(kind)  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ def make_settings(kind: type[T], given: Any, *, where: str, **fixed: Any) -> T:
             raise InputError(
                 f"there is no setting {one_line(name)!r}",
                 where=where,
-                mend=f"{perhaps(str(name), hints)}choose of {', '.join(hints)}",
+                fix=f"{perhaps(str(name), hints)}choose of {', '.join(hints)}",
             )
         inner = hints[name]
         if dataclasses.is_dataclass(inner) and isinstance(values[name], Mapping):
@@ -72,7 +72,7 @@ def check_known(kind: str, name: str, known: Iterable[str], *, where: object = "
         raise InputError(
             f"there is no {kind} {one_line(repr(name))}" if where else f"there is no such {kind}",
             where=where or one_line(name),
-            mend=f"{perhaps(name, names)}choose one of {', '.join(names)}",
+            fix=f"{perhaps(name, names)}choose one of {', '.join(names)}",
         )
 
 
@@ -109,7 +109,7 @@ def check_ranges(prefix: str, *settings: tuple[str, object, bool, str]) -> None:
     for name, value, within, meant in settings:
         if not within:
             raise InputError(
-                f"{one_line(repr(value))} is out of range", where=option(prefix, name), mend=f"take {meant}"
+                f"{one_line(repr(value))} is out of range", where=option(prefix, name), fix=f"take {meant}"
             )
 
 
@@ -118,14 +118,14 @@ def option(prefix: str, name: str) -> str:
     return prefix + (name.replace("_", "-") if prefix.startswith("--") else name)
 
 
-def fit(kind: Any, value: Any, *, where: object, mend: str = "") -> Any:
+def fit(kind: Any, value: Any, *, where: object, fix: str = "") -> Any:
     """``value`` as the type ``kind`` has it; InputError where it is none of that type.
 
     Args:
       kind: a class, ``Literal``, a union, or a tuple of these; ``Any`` takes everything.
       value: what was given.
       where: the setting, for the message.
-      mend: what to do; what the type takes by default.
+      fix: what to do; what the type takes by default.
     """
     fitted = _fitted(kind, value)
     if fitted is _UNFIT:
@@ -133,7 +133,7 @@ def fit(kind: Any, value: Any, *, where: object, mend: str = "") -> Any:
         near = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
         perhaps = f"perhaps you meant {near[0]!r}; " if near else ""
         raise InputError(
-            f"found {one_line(repr(value))}", where=where, mend=mend or f"{perhaps}take {_described(kind)}"
+            f"found {one_line(repr(value))}", where=where, fix=fix or f"{perhaps}take {_described(kind)}"
         )
     return fitted
 

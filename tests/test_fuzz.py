@@ -64,7 +64,7 @@ def test_every_mutation_can_be_applied(bases, tmp_path):
 
 
 def unreadable(_):
-    raise InputError("two\nlines" * 2, where="x", mend="")
+    raise InputError("two\nlines" * 2, where="x", fix="")
 
 
 def faulty(_):
@@ -72,7 +72,7 @@ def faulty(_):
 
 
 def hungry(_):
-    raise InputError("Unable to allocate 9 GiB", where="x", mend="none")
+    raise InputError("Unable to allocate 9 GiB", where="x", fix="none")
 
 
 def slow(_):
@@ -83,7 +83,7 @@ def slow(_):
 
 def forgetful(folder):
     (folder / "half").write_text("written")
-    raise InputError("too late", where="x", mend="none")
+    raise InputError("too late", where="x", fix="none")
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ ENTRIES: list[Callable[..., Any]] = [
     *(index.read_index, index.write_index, scans.find_scans, scans.read_volume, cohort.write_phantom_cohort),
     *(testing.tiny_cohort, preparation.prepare, records.Store.open, resplit.resplit, loop.train, run.Run.open),
     *(run.start_run, run.seen_scans, trained.open_trained, trained.training_store, ensemble.open_members),
-    *(training.train, training.train_and_freeze, opened.open_run, predictions.evaluate, predictions.open_to_judge),
+    *(training.train, training.train_and_freeze, opened.open_run, predictions.evaluate, predictions.open_to_evaluate),
     *(
         tables.evaluate,
         compare.compare,

@@ -106,7 +106,7 @@ def test_an_installed_plugin_that_is_broken_is_named_and_tried_again(folder):
             InputError, match=r"plugin example: plugin_broken cannot be imported .ModuleNotFoundError: No"
         ):
             load_installed_plugins()
-    (folder / "plugin_broken.py").write_text("x = 1  # mended\n")
+    (folder / "plugin_broken.py").write_text("x = 1  # fixed\n")
     load_installed_plugins()
     assert sys.modules["plugin_broken"].x == 1
 

@@ -242,7 +242,7 @@ def read_scans(path: Path) -> None:
         except InputError as error:
             errors.append(error)
     if len(errors) == len(found.series):
-        raise errors[0] if errors else InputError("no series", where=path, mend="nothing: this is what was tried")
+        raise errors[0] if errors else InputError("no series", where=path, fix="nothing: this is what was tried")
 
 
 KIND = Kind(name="dicom", share=0.2, write=write_bases, damage=break_series, read=read_scans)

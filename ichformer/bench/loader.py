@@ -48,7 +48,7 @@ def bench_loader(
     for name, value in counts.items():
         least = 0 if name == "workers" else 1
         if value < least:
-            raise InputError(f"found {value}", where=name, mend=f"give {least} or more")
+            raise InputError(f"found {value}", where=name, fix=f"give {least} or more")
     opened = Store.open(store)
     stream = training_batches(
         opened,

@@ -63,7 +63,7 @@ def bench_loop(
     for name, value in counts.items():
         least = {"steps": 20, "rounds": 2}.get(name, 1)
         if value < least:
-            raise InputError(f"found {value}", where=f"--{name}".replace("_", "-"), mend=f"give {least} or more")
+            raise InputError(f"found {value}", where=f"--{name}".replace("_", "-"), fix=f"give {least} or more")
     config = TrainConfig(
         data=DataConfig(store="", batch_size=batch_size, num_slices=num_slices),
         model=ModelConfig(name=model),

@@ -48,12 +48,12 @@ def bench_prepare(source: Path | str, *, workers: int | None = None) -> dict[str
       InputError: no series that can be prepared, or less than one worker.
     """
     if workers is not None and workers < 1:
-        raise InputError(f"found {workers}", where="workers", mend="give 1 or more")
+        raise InputError(f"found {workers}", where="workers", fix="give 1 or more")
     workers = workers or os.cpu_count() or 1
     named = folder.named_series(find_scans(source))
     series = {name: scan for name, scan in named.items() if isinstance(scan, Series)}
     if not series:
-        raise InputError("holds no DICOM series", where=source, mend="name a folder of them")
+        raise InputError("holds no DICOM series", where=source, fix="name a folder of them")
     with tempfile.TemporaryDirectory() as name:
         index = folder.load(source, cache=Path(name) / "cache")
         index = index[index["series"].isin(series)]

@@ -96,7 +96,7 @@ def bench_scaling(
         raise InputError(
             f"{max(counts)} devices are wanted, there are {jax.device_count()}",
             where="--scaling",
-            mend=f"set JAX_PLATFORMS=cpu and JAX_NUM_CPU_DEVICES={max(counts)}: emulated ones compile the same",
+            fix=f"set JAX_PLATFORMS=cpu and JAX_NUM_CPU_DEVICES={max(counts)}: emulated ones compile the same",
         )
     config = TrainConfig(
         data=DataConfig(store="", batch_size=batch_size, num_slices=num_slices),
@@ -138,7 +138,7 @@ def read_counts(text: str) -> tuple[int, ...]:
     """Parse numbers separated by commas; InputError for anything else."""
     words = text.split(",")
     if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise InputError(f"found {text!r}", where="--scaling", mend="give numbers of devices such as 1,2,4,8")
+        raise InputError(f"found {text!r}", where="--scaling", fix="give numbers of devices such as 1,2,4,8")
     return tuple(int(word) for word in words)
 
 

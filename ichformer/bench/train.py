@@ -75,7 +75,7 @@ def bench_train(
     counts = {"batch_size": batch_size, "num_slices": num_slices, "size": size, "steps": steps}
     for name, value in counts.items():
         if value < 1:
-            raise InputError(f"found {value}", where=f"--{name.replace('_', '-')}", mend="give 1 or more")
+            raise InputError(f"found {value}", where=f"--{name.replace('_', '-')}", fix="give 1 or more")
     config = TrainConfig(
         data=DataConfig(store="", batch_size=batch_size, num_slices=num_slices),
         model=ModelConfig(name=model, compute_dtype=dtype),

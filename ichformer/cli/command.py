@@ -90,12 +90,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def _known(words: Sequence[str], known: Sequence[str], *, group: str = "") -> str:
     where, see = group or "command line", f"see {f'ichformer {group}'.strip()} --help"
     if not words:
-        raise InputError("a command is missing", where=where, mend=see)
+        raise InputError("a command is missing", where=where, fix=see)
     if words[0] not in known:
         near = nearest(words[0], known)
         raise InputError(
             f"there is no command {one_line(words[0], max_chars=60)!r}",
             where=where,
-            mend=f"perhaps you meant {near}; {see}" if near else see,
+            fix=f"perhaps you meant {near}; {see}" if near else see,
         )
     return words[0]

@@ -22,10 +22,10 @@ def check_names(command: Command, words: Sequence[str]) -> None:
             f"ichformer {command.name} {'--help-all' if command.common else '--help'}",
         )
         if name == "--plugin":
-            mend = f"it stands before the command: ichformer --plugin MODULE {command.name}"
+            fix = f"it stands before the command: ichformer --plugin MODULE {command.name}"
         else:
-            mend = f"perhaps you meant {near}; see {see}" if near else f"see {see}"
-        raise InputError(f"there is no option {one_line(name, max_chars=60)}", where=command.name, mend=mend)
+            fix = f"perhaps you meant {near}; see {see}" if near else f"see {see}"
+        raise InputError(f"there is no option {one_line(name, max_chars=60)}", where=command.name, fix=fix)
 
 
 def _near_option(name: str, known: Sequence[str]) -> str:
@@ -50,26 +50,26 @@ def explain(text: str, command: Command, words: Sequence[str]) -> InputError:
     plain = " ".join(re.sub(r"[│╰╯─]|-{5,}", " ", plain).split()).partition(" For full helptext")[0].rstrip(".")
     options, see = all_options(command.run), f"see ichformer {command.name} --help"
     if plain.startswith("Missing from") and (lacking := [each for each in options if _is_missing(each, plain)]):
-        return InputError(f"needs {_listed(lacking)}", where=command.name, mend=see)
+        return InputError(f"needs {_listed(lacking)}", where=command.name, fix=see)
     if found := re.match(r"Unrecognized options: (.*)", plain):
         what = f"does not know what to do with {one_line(found[1], max_chars=60)!r}"
-        return InputError(what, where=command.name, mend=see)
+        return InputError(what, where=command.name, fix=see)
     if found := re.match(
         r"(?:invalid choice '(.*)' for|Missing value for|Error parsing)(?: argument)? '?([\w.-]+)", plain
     ):
         option = next((each for each in options if each.name in (found[2], found[2].upper())), None)
         if option is not None:
             return _wrong_value(option, found[1] or " ".join(_given(option, words)), where=command.name, see=see)
-    return InputError(plain, where=command.name, mend=see)
+    return InputError(plain, where=command.name, fix=see)
 
 
 def _wrong_value(option: Option, given: str, *, where: str, see: str) -> InputError:
     where = f"{where}: {option.name}"
     if not given:
-        return InputError(f"needs {_kind(option)}", where=where, mend=see)
+        return InputError(f"needs {_kind(option)}", where=where, fix=see)
     what, near = f"found {one_line(given, max_chars=60)!r}", nearest(given, option.choices)
-    mend = f"{f'perhaps you meant {near}, or ' * bool(near)}give {_kind(option)}; {see}"
-    return InputError(what, where=where, mend=mend)
+    fix = f"{f'perhaps you meant {near}, or ' * bool(near)}give {_kind(option)}; {see}"
+    return InputError(what, where=where, fix=fix)
 
 
 def _is_missing(option: Option, plain: str) -> bool:

@@ -4,7 +4,7 @@ import os
 import sys
 
 from ichformer.cli.parsing import parse
-from ichformer.errors import InputError, Stopped, mendable, one_line
+from ichformer.errors import InputError, Stopped, fixable, one_line
 from ichformer.faults import Fault
 from ichformer.files.writing import check_folder
 from ichformer.process.streams import delivered
@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     or SIGTERM; 1: our fault, or `scrub --check` found something.
     """
     try:
-        with mendable(), ending_in_order():
+        with fixable(), ending_in_order():
             os.getcwd()
             with delivered():  # --help prints
                 command = parse(sys.argv[1:] if arguments is None else arguments)

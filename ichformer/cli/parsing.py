@@ -55,10 +55,10 @@ def _before_the_command(arguments: Sequence[str]) -> tuple[list[str], list[str]]
             raise InputError(
                 f"there is no option {one_line(name, max_chars=60)} before the command",
                 where="command line",
-                mend=f"perhaps you meant {near}" if near else "name the command first; see ichformer --help",
+                fix=f"perhaps you meant {near}" if near else "name the command first; see ichformer --help",
             )
         if not equals and not words:
-            raise InputError("needs the name of a module", where="--plugin", mend="ichformer --plugin MODULE COMMAND")
+            raise InputError("needs the name of a module", where="--plugin", fix="ichformer --plugin MODULE COMMAND")
         plugins.append(value if equals else words.pop(0))
     return plugins, words
 

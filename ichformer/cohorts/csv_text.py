@@ -101,17 +101,17 @@ def read_text_table(path: Path) -> TextTable:
                     f"has not {len(names)} fields, as the header, but {len(row)} (separated by "
                     f"{_SEPARATORS[separator]}s)",
                     where=f"{path} line {line}",
-                    mend="give every row a field for each name, and quote fields that hold the separator",
+                    fix="give every row a field for each name, and quote fields that hold the separator",
                 )
             rows.append(row)
             lines.append(line)
             check_size(len(names), len(rows), where=f"{path} line {line}")
     except csv.Error as error:
         raise InputError(
-            f"is no CSV table ({error})", where=f"{path} line {next_line}", mend="save it as a CSV table in UTF-8"
+            f"is no CSV table ({error})", where=f"{path} line {next_line}", fix="save it as a CSV table in UTF-8"
         ) from None
     if not names:
-        raise InputError("is no CSV table: it is empty", where=path, mend="save it as a CSV table in UTF-8")
+        raise InputError("is no CSV table: it is empty", where=path, fix="save it as a CSV table in UTF-8")
     # As an array of objects: names may stand twice, which a dictionary of columns would hide.
     values = np.empty((len(rows), len(names)), object)
     if rows:
@@ -142,9 +142,9 @@ class _Lines(Iterator[str]):
 def check_size(n_columns: int, n_rows: int, *, where: object) -> None:
     """Raises InputError for a table of more than ``MAX_COLUMNS`` or ``MAX_FIELDS``."""
     if n_columns > MAX_COLUMNS:
-        raise InputError(f"has {n_columns:,} columns, more than {MAX_COLUMNS:,}", where=where, mend=_SMALLER)
+        raise InputError(f"has {n_columns:,} columns, more than {MAX_COLUMNS:,}", where=where, fix=_SMALLER)
     if n_columns * n_rows > MAX_FIELDS:
-        raise InputError(f"has more than {MAX_FIELDS:,} fields", where=where, mend=_SMALLER)
+        raise InputError(f"has more than {MAX_FIELDS:,} fields", where=where, fix=_SMALLER)
 
 
 def _read_fields(fields: list[str], where: str) -> list[str]:
@@ -155,7 +155,7 @@ def _read_fields(fields: list[str], where: str) -> list[str]:
         raise InputError(
             f"holds {one_line(one, max_chars=80)} and {one_line(other, max_chars=80)}, which are read alike",
             where=where,
-            mend="give them names that do not begin with an apostrophe, and no <U+....>",
+            fix="give them names that do not begin with an apostrophe, and no <U+....>",
         )
     return [read[field] for field in fields]
 
@@ -178,15 +178,15 @@ def _decoded(path: Path) -> str:
             while len(data) <= MAX_BYTES and (some := file.read(2**24)):
                 data += some
     except FileNotFoundError:
-        raise InputError("does not exist", where=path, mend="check the path") from None
+        raise InputError("does not exist", where=path, fix="check the path") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot be read ({reason})", where=path, mend="name a CSV file") from None
+        raise InputError(f"cannot be read ({reason})", where=path, fix="name a CSV file") from None
     if len(data) > MAX_BYTES:
-        raise InputError(f"holds more than {MAX_BYTES >> 20} MiB", where=path, mend=_SMALLER)
+        raise InputError(f"holds more than {MAX_BYTES >> 20} MiB", where=path, fix=_SMALLER)
     if data.startswith((_ZIP, _OLE)):
         kind = "a ZIP archive" if data.startswith(_ZIP) and b"xl/" not in data else "an Excel workbook"
-        raise InputError(f"is {kind}, not a CSV table", where=path, mend='save the table as "CSV UTF-8" and name that')
+        raise InputError(f"is {kind}, not a CSV table", where=path, fix='save the table as "CSV UTF-8" and name that')
     mark = next((mark for mark in _BYTE_ORDER_MARKS if data.startswith(mark)), b"")
     encoding = _BYTE_ORDER_MARKS.get(mark, "utf-8")
     try:
@@ -196,7 +196,7 @@ def _decoded(path: Path) -> str:
         raise InputError(
             f"is no CSV table in UTF-8: byte 0x{error.object[error.start]:02x} cannot be decoded",
             where=f"{path} line {len(before)}",
-            mend='save it as "CSV UTF-8"',
+            fix='save it as "CSV UTF-8"',
         ) from None
 
 

@@ -108,15 +108,15 @@ def check_index(index: pd.DataFrame, *, label_set: LabelSet = SIX, where: object
     """
     columns = index_columns(label_set)
     if missing := [name for name in columns if name not in index.columns]:
-        raise InputError(f"lacks the column {missing[0]!r}", where=where, mend=f"it needs {', '.join(columns)}")
+        raise InputError(f"lacks the column {missing[0]!r}", where=where, fix=f"it needs {', '.join(columns)}")
     if not len(index):
-        raise InputError("holds no series", where=where, mend="check the source")
+        raise InputError("holds no series", where=where, fix="check the source")
 
-    def refuse(bad: np.ndarray, column: str, mend: str) -> None:
+    def refuse(bad: np.ndarray, column: str, fix: str) -> None:
         if bad.any():
             row = int(bad.argmax())
             found = one_line(index[column].iloc[row])
-            raise InputError(f"{column} is {found!r}", where=f"{where} row {row + 1}", mend=mend)
+            raise InputError(f"{column} is {found!r}", where=f"{where} row {row + 1}", fix=fix)
 
     for column in _REQUIRED:
         refuse((index[column] == "").to_numpy(), column, f"every series needs its {column}")
@@ -138,7 +138,7 @@ def check_index(index: pd.DataFrame, *, label_set: LabelSet = SIX, where: object
             raise InputError(
                 f"has {n_values} values",
                 where=f"{where} column {one_line(column)}",
-                mend=f"put them into at most {MAX_GROUPS} classes",
+                fix=f"put them into at most {MAX_GROUPS} classes",
             )
     return index
 

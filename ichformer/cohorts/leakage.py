@@ -52,7 +52,7 @@ def leaks(train: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
 def check_leakage(train: pd.DataFrame, test: pd.DataFrame) -> None:
     """Raises InputError if a row of the training set leaks into the test set; see ``leaks``."""
     reasons = leaks(train, test)
-    for kind, mend in _MENDS.items():
+    for kind, fix in _MENDS.items():
         leaking = train[reasons == kind]
         if len(leaking):
             first = leaking.iloc[0]
@@ -60,7 +60,7 @@ def check_leakage(train: pd.DataFrame, test: pd.DataFrame) -> None:
             raise InputError(
                 f"{len(leaking)} of {len(train)} series are in training and in test, such as {example}",
                 where=kind,
-                mend=mend,
+                fix=fix,
             )
 
 

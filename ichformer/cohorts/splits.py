@@ -34,7 +34,7 @@ def split_by_patient(
         or any(v < 0 for v in fractions.values())
         or not math.isclose(sum(fractions.values()), 1)
     ):
-        raise InputError(f"found {dict(fractions)}", where="fractions", mend=f"give {', '.join(SPLITS)}, in all 1")
+        raise InputError(f"found {dict(fractions)}", where="fractions", fix=f"give {', '.join(SPLITS)}, in all 1")
     names = [name for name in fractions if fractions[name] > 0]
     share = np.array([fractions[name] for name in names])
     dealt = _deal(index, share, seed, label_set)
@@ -52,7 +52,7 @@ def folds_by_patient(
     patients = _patients(index).nunique()
     if not 2 <= folds <= patients:
         raise InputError(
-            f"{folds} folds of {patients} patients", where="folds", mend="take at least 2, and as many as patients"
+            f"{folds} folds of {patients} patients", where="folds", fix="take at least 2, and as many as patients"
         )
     dealt = _deal(index, np.full(folds, 1 / folds), seed, label_set)
     fractions = {"train": 1 - val_fraction, "val": val_fraction}
@@ -75,13 +75,13 @@ def hold_out_site(
     if not at_site.any() or at_site.all():
         sites = ", ".join(sorted(set(index["site"])))
         raise InputError(
-            f"{site!r} cannot be held out", where="site", mend=f"choose one of several; there are: {sites}"
+            f"{site!r} cannot be held out", where="site", fix=f"choose one of several; there are: {sites}"
         )
     patients = _patients(index)
     seen = set(patients[at_site])
     elsewhere = np.array([patient not in seen for patient in patients])
     if not elsewhere.any():
-        raise InputError("every patient was seen there", where=f"site {site}", mend="hold out another site")
+        raise InputError("every patient was seen there", where=f"site {site}", fix="hold out another site")
     fractions = {"train": 1 - val_fraction, "val": val_fraction}
     rest = split_by_patient(index[elsewhere], seed=seed, fractions=fractions, label_set=label_set)
     split = pd.Series("", index=index.index)

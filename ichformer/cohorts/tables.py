@@ -51,9 +51,9 @@ def read_table(path: Path, *, columns: Collection[str]) -> pd.DataFrame:
     table = read_text_table(path).rows
     names = list(table.columns)
     if missing := [name for name in columns if name not in names]:
-        raise InputError(f"lacks the column {missing[0]!r}", where=path, mend=f"its columns are {', '.join(names)}")
+        raise InputError(f"lacks the column {missing[0]!r}", where=path, fix=f"its columns are {', '.join(names)}")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise InputError(f"has the column {twice[0]!r} twice", where=path, mend="keep one of them")
+        raise InputError(f"has the column {twice[0]!r} twice", where=path, fix="keep one of them")
     return table
 
 
@@ -77,7 +77,7 @@ def parse_labels(table: pd.DataFrame, *, where: Path, label_set: LabelSet = SIX)
             raise InputError(
                 f"{name} is {found!r}",
                 where=f"{where}{line_of(table, row)}",
-                mend=f"write {'0, 1' if is_label else 'a number'}, or nothing for unknown",
+                fix=f"write {'0, 1' if is_label else 'a number'}, or nothing for unknown",
             )
         columns.append(values)
     return np.stack(columns, axis=1)
@@ -102,7 +102,7 @@ def read_slice_table(path: Path, *, label_set: LabelSet = SIX) -> pd.DataFrame:
         raise InputError(
             "any is 0 beside a subtype that is 1",
             where=f"{path}{line_of(table, int(wrong.argmax()))}",
-            mend="correct the line",
+            fix="correct the line",
         )
     table[list(label_set.columns)] = labels
     return table.reset_index(drop=True)
@@ -121,7 +121,7 @@ def read_box_table(path: Path) -> pd.DataFrame:
             row = int(bad.argmax())
             said = one_line(", ".join(table.iloc[row]))
             raise InputError(
-                f"{what}: {said}", where=f"{path}{line_of(table, row)}", mend="correct the line or take it out"
+                f"{what}: {said}", where=f"{path}{line_of(table, row)}", fix="correct the line or take it out"
             )
 
     refuse(~table["label"].isin(BOX_LABELS).to_numpy(), f"the label is none of {', '.join(BOX_LABELS)}")

@@ -136,4 +136,4 @@ class Audit:
         """
         thickness_mm = values.get("thickness_mm")
         known = values | {"thickness_mm": float("nan") if thickness_mm is None else thickness_mm}
-        return convert(known, cls, where="audit", mend="the store is damaged: run prepare again")
+        return convert(known, cls, where="audit", fix="the store is damaged: run prepare again")

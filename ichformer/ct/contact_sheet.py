@@ -60,7 +60,7 @@ def contact_sheet(
         (3, size[1], size[0]),
         what=f"a contact sheet of {count} slices with tiles of {tile_px} x {height_px} pixels in three colours",
         where=volume.source[0],
-        mend="name a scan of fewer slices, or one whose pixels are nearly square",
+        fix="name a scan of fewer slices, or one whose pixels are nearly square",
         most=_MOST_PX,
     )
     sheet = Image.new("RGB", size)

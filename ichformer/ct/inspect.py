@@ -122,6 +122,6 @@ def _refuse(found: Found[Scan], errors: list[InputError | Fault]) -> None:
         raise InputError(
             f"none of {len(errors)} series can be read; the first: {errors[0]}",
             where=found.path,
-            mend="correct or leave out what is named",
+            fix="correct or leave out what is named",
         )
     raise nothing_found(found)

@@ -36,7 +36,7 @@ MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO = 2**28, 200
 
 
 def check_grid(
-    shape: Sequence[float], *, what: str, where: object, mend: str, most: int = MAX_SIDE, voxels: int = MAX_VOXELS
+    shape: Sequence[float], *, what: str, where: object, fix: str, most: int = MAX_SIDE, voxels: int = MAX_VOXELS
 ) -> None:
     """Refuse a grid that is too large, before memory is taken for it.
 
@@ -44,7 +44,7 @@ def check_grid(
       shape: slices, rows and columns: whole numbers, as floats too where they may be larger than an integer holds.
       what: what makes the grid so large, such as "filling 5000 missing slices": the subject of the message.
       where: the file, series or option that is named.
-      mend: what to do about it.
+      fix: what to do about it.
       most: along any axis.
       voxels: in all.
 
@@ -56,17 +56,17 @@ def check_grid(
         raise InputError(
             f"{what} would need a grid of {size}, where {most} along each axis and {voxels} voxels in all are the most",
             where=where,
-            mend=mend,
+            fix=fix,
         )
 
 
-def check_extent(longest_mm: float, *, where: object, mend: str) -> None:
+def check_extent(longest_mm: float, *, where: object, fix: str) -> None:
     """Refuse a scan that is longer than any scanner's table.
 
     Args:
       longest_mm: of the scan's lengths along its axes the largest.
       where: the file or series that is named.
-      mend: what to do about it.
+      fix: what to do about it.
 
     Raises:
       InputError: more than ``MAX_EXTENT_MM``.
@@ -75,5 +75,5 @@ def check_extent(longest_mm: float, *, where: object, mend: str) -> None:
         raise InputError(
             f"it reaches over {longest_mm / 1000:.3g} m, where {MAX_EXTENT_MM / 1000:g} m are the most",
             where=where,
-            mend=mend,
+            fix=fix,
         )

@@ -61,7 +61,7 @@ class _Histogram(NamedTuple):
         return float(self.counts[slice(*ends)].sum() / self.total)
 
 
-def check_values(hu: Int16[np.ndarray, "s h w"], *, n_below: int, where: object, mend: str) -> tuple[Note, ...]:
+def check_values(hu: Int16[np.ndarray, "s h w"], *, n_below: int, where: object, fix: str) -> tuple[Note, ...]:
     """Notes about values that are unusual for HU; a head in HU gets none.
 
     A scan without air (a stripped brain, a narrow field of view), without bone or without soft tissue is noted as
@@ -72,7 +72,7 @@ def check_values(hu: Int16[np.ndarray, "s h w"], *, n_below: int, where: object,
       hu: the whole scan.
       n_below: voxels that were below -1024 HU, or no numbers, before they were set to it.
       where: the file or series, for messages.
-      mend: what to do about values that are no HU.
+      fix: what to do about values that are no HU.
 
     Raises:
       InputError: a seventh of the scan is denser than enamel; the values are those of a display picture, with many at
@@ -85,9 +85,9 @@ def check_values(hu: Int16[np.ndarray, "s h w"], *, n_below: int, where: object,
     is_airless = lowest >= _AIR_HU
     if (dense := histogram.share(_DENSE_HU, _OFFSET)) > _DENSE_SHARE:
         what = f"{dense:.0%} of its voxels lie above {_DENSE_HU} HU, denser than any bone: their sign or scale is wrong"
-        raise InputError(what, where=where, mend=mend)
+        raise InputError(what, where=where, fix=fix)
     if is_airless.any() and (what := _airless_contradiction(hu[is_airless])):
-        raise InputError(what, where=where, mend=mend)
+        raise InputError(what, where=where, fix=fix)
     notes = []
     if blank := _blank_between(lowest == highest):
         text = (

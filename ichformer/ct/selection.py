@@ -123,7 +123,7 @@ def select_series(found: Found[Series]) -> Selection:
         raise InputError(
             f"none of {len(found.series)} series is a non-contrast soft-kernel axial head ({said[:600]})",
             where=found.path,
-            mend="name the series' own folder if one is right all the same",
+            fix="name the series' own folder if one is right all the same",
         )
     best = min(good, key=_rank)
     thickness_mm, coverage_mm = _thickness_mm(best), _coverage_mm(best)

@@ -80,13 +80,13 @@ def compare(
     """
     sources = (reference, *candidates)
     if not candidates:
-        raise InputError("needs two models", where="compare", mend="give the predictions of two or more")
+        raise InputError("needs two models", where="compare", fix="give the predictions of two or more")
     check_draws(replicates=replicates, seed=seed)
     if margin is not None and not 0 < margin < 1:
-        raise InputError(f"found {margin}", where="margin", mend="give a difference of AUROCs above 0 and below 1")
+        raise InputError(f"found {margin}", where="margin", fix="give a difference of AUROCs above 0 and below 1")
     names = _names(sources, names)
     if thresholds and len(thresholds) != len(sources):
-        raise InputError(f"{len(thresholds)} for {len(sources)} tables", where="thresholds", mend="give one for each")
+        raise InputError(f"{len(thresholds)} for {len(sources)} tables", where="thresholds", fix="give one for each")
     tables = {
         name: open_table(source, labels=labels, split=split, where=name)
         for name, source in zip(names, sources, strict=True)
@@ -105,9 +105,9 @@ def _names(sources: Sequence[Source], names: Sequence[str]) -> tuple[str, ...]:
         if len(set(names)) < len(names):
             names = [f"model {i}" if path is None else str(path) for i, path in enumerate(paths, start=1)]
     if len(names) != len(sources):
-        raise InputError(f"{len(names)} for {len(sources)} tables", where="names", mend="give one for each")
+        raise InputError(f"{len(names)} for {len(sources)} tables", where="names", fix="give one for each")
     if len(set(names)) < len(names):
-        raise InputError("stands there twice", where=max(names, key=names.count), mend="name every table once")
+        raise InputError("stands there twice", where=max(names, key=names.count), fix="name every table once")
     return tuple(names)
 
 

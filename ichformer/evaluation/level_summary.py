@@ -106,7 +106,7 @@ def _check_thresholds(frozen: Sequence[tuple[Threshold, ...]], labels: tuple[str
             raise InputError(
                 f"label {one_line(label)} has thresholds for {found}, {one_line(labels[0])} for {rules[0]}",
                 where="thresholds",
-                mend="choose them for every label by the same rules",
+                fix="choose them for every label by the same rules",
             )
 
 

@@ -62,7 +62,7 @@ class FeatureDistance:
             raise InputError(
                 f"holds {self.mean.size} features, and this model gives {features.shape[1]}: it is of another model",
                 where=OOD_NAME,
-                mend=_MEND,
+                fix=_FIX,
             )
         away = (features - self.mean) / self.scale
         return np.sqrt(np.maximum(np.einsum("ni,ij,nj->n", away, self.precision, away), 0))
@@ -127,28 +127,28 @@ def read_ood(path: Path, *, model: str = "") -> FeatureDistance:
     Raises:
       InputError: the file is something else, or was made for another model.
     """
-    data = read_bytes(path, max_bytes=_MAX_BYTES, mend=_MEND)
+    data = read_bytes(path, max_bytes=_MAX_BYTES, fix=_FIX)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as members:
             size = sum(member.file_size for member in members.infolist())
         if size > _MAX_BYTES:
-            raise InputError(f"unpacks to more than {_MAX_BYTES:,} bytes", where=path, mend=_MEND)
+            raise InputError(f"unpacks to more than {_MAX_BYTES:,} bytes", where=path, fix=_FIX)
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             found = _text(file["format"])
             fitted_for = _text(file["model"]) if "model" in file else ""
             arrays = {name: file[name] for name in _ARRAYS}
     except _UNREADABLE as error:
-        raise InputError(f"cannot be read ({type(error).__name__})", where=path, mend=_MEND) from None
+        raise InputError(f"cannot be read ({type(error).__name__})", where=path, fix=_FIX) from None
     if found != _FORMAT:
-        raise InputError(f"is {one_line(found)!r}, not {_FORMAT!r}", where=path, mend=_MEND)
+        raise InputError(f"is {one_line(found)!r}, not {_FORMAT!r}", where=path, fix=_FIX)
     d = arrays["mean"].size
     shapes = {"mean": (d,), "scale": (d,), "precision": (d, d), "usual": (arrays["usual"].size,)}
     sound = d > 0 and arrays["usual"].size > 0
     for name, array in arrays.items():
         sound = sound and array.dtype == np.float64 and array.shape == shapes[name] and bool(np.isfinite(array).all())
     if not sound or (arrays["scale"] <= 0).any() or (np.diff(arrays["usual"]) < 0).any():
-        raise InputError("its arrays do not fit together", where=path, mend=_MEND)
-    check_model(fitted_for, model, where=path, mend=_MEND)
+        raise InputError("its arrays do not fit together", where=path, fix=_FIX)
+    check_model(fitted_for, model, where=path, fix=_FIX)
     return FeatureDistance(**arrays, model=fitted_for)
 
 
@@ -167,4 +167,4 @@ _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
 
-_MEND = "delete it; `ichformer robustness` makes it again"
+_FIX = "delete it; `ichformer robustness` makes it again"

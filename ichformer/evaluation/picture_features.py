@@ -36,7 +36,7 @@ def picture_features(
       InputError: fewer than three rows or columns.
     """
     if min(hu.shape[1:]) < 3:
-        raise InputError(f"slices of {hu.shape[1]} x {hu.shape[2]} pixels", where="scan", mend="prepare it larger")
+        raise InputError(f"slices of {hu.shape[1]} x {hu.shape[2]} pixels", where="scan", fix="prepare it larger")
     step = -(-len(hu) // _MAX_SLICES)
     every = hu[::step].astype(np.float64)
     inner = every[:, 1:-1, 1:-1]

@@ -45,11 +45,11 @@ def recalibrate(validation: CheckedTable | None, test: CheckedTable) -> tuple[La
             raise InputError(
                 f"has the labels {', '.join(validation.labels)}, test has {', '.join(test.labels)}",
                 where="validation",
-                mend="give tables with the same labels",
+                fix="give tables with the same labels",
             )
         if shared := validation.patients & test.patients:
             raise InputError(
-                f"{len(shared)} patients are in both tables", where="validation and test", mend="split by patient"
+                f"{len(shared)} patients are in both tables", where="validation and test", fix="split by patient"
             )
         fitted_on = {level.name: level for level in levels(validation)}
     found = []

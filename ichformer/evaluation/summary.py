@@ -70,7 +70,7 @@ def summarise(
         the prevalence is none.
     """
     if prevalence is not None and not 0 < prevalence < 1:
-        raise InputError(f"found {prevalence}", where="prevalence", mend="give a share above 0 and below 1")
+        raise InputError(f"found {prevalence}", where="prevalence", fix="give a share above 0 and below 1")
     check_draws(replicates=replicates, seed=seed)
     split, labels = only_split(table), table.labels
     check_scored(table)

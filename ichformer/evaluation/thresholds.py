@@ -185,25 +185,25 @@ def read_thresholds(path: str | os.PathLike[str], *, labels: tuple[str, ...] = L
     Raises:
       InputError: the file is something else, holds nothing for any of ``labels``, or is of another model.
     """
-    path, mend = pathlib.Path(path), "it holds no thresholds that can be used; choose them on validation again"
-    values = read_json(path, dict, mend=mend)
+    path, fix = pathlib.Path(path), "it holds no thresholds that can be used; choose them on validation again"
+    values = read_json(path, dict, fix=fix)
     if values.get("format") != FORMAT:
         found = one_line(repr(values.get("format")), max_chars=80)
-        raise InputError(f"its format is {found}, not {FORMAT!r}", where=path, mend=mend)
-    thresholds = convert(values, Thresholds, where=path, mend=mend)
+        raise InputError(f"its format is {found}, not {FORMAT!r}", where=path, fix=fix)
+    thresholds = convert(values, Thresholds, where=path, fix=fix)
     if labels and not {one.label for one in thresholds.thresholds} & set(labels):
-        raise InputError(f"holds no threshold for any of {', '.join(labels)}", where=path, mend=mend)
-    check_model(thresholds.model, model, where=path, mend="delete it; `ichformer evaluate` chooses them again")
+        raise InputError(f"holds no threshold for any of {', '.join(labels)}", where=path, fix=fix)
+    check_model(thresholds.model, model, where=path, fix="delete it; `ichformer evaluate` chooses them again")
     return thresholds
 
 
-def check_model(named: str, model: str, *, where: object, mend: str) -> None:
+def check_model(named: str, model: str, *, where: object, fix: str) -> None:
     """InputError where a file names the fingerprint of another model. Files of earlier versions name none."""
     if named and model and named != model:
         raise InputError(
             "was made with other weights than this model has, so it says nothing about this model",
             where=where,
-            mend=f"put back the file that belongs here, or {mend}",
+            fix=f"put back the file that belongs here, or {fix}",
         )
 
 

@@ -127,7 +127,7 @@ def _weights(model: nn.Module, label: str | int | Float[Array, "labels"]) -> Flo
         check_known("label", label, labels)
         label = labels.index(label)
     if not 0 <= label < len(labels):
-        raise InputError(f"found {label}", where="label", mend=f"give 0 to {len(labels) - 1}, or a label by its name")
+        raise InputError(f"found {label}", where="label", fix=f"give 0 to {len(labels) - 1}, or a label by its name")
     return jax.nn.one_hot(label, len(labels))
 
 

@@ -34,32 +34,32 @@ Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 T = TypeVar("T")
 
 
-def read_json(path: Path, kind: type[T], *, mend: str, max_bytes: int = MAX_BYTES, allow_nan: bool = False) -> T:
+def read_json(path: Path, kind: type[T], *, fix: str, max_bytes: int = MAX_BYTES, allow_nan: bool = False) -> T:
     """Read the JSON of a file as a value of ``kind``.
 
     Args:
       path: the file.
       kind: what msgspec converts to: a dataclass, a struct, or ``dict`` for any object. Keys that a dataclass or a
         struct does not know are left out.
-      mend: what the user can do about a file that is damaged or of something else.
+      fix: what the user can do about a file that is damaged or of something else.
       max_bytes: the largest size; a larger file is refused before it is read.
       allow_nan: whether NaN and infinities are numbers here.
 
     Raises:
       InputError: the file cannot be read, or ``parse_json`` refuses what is in it.
     """
-    data = read_bytes(path, max_bytes=max_bytes, mend=mend)
-    return parse_json(data, kind, where=path, mend=mend, allow_nan=allow_nan)
+    data = read_bytes(path, max_bytes=max_bytes, fix=fix)
+    return parse_json(data, kind, where=path, fix=fix, allow_nan=allow_nan)
 
 
-def parse_json(data: bytes, kind: type[T], *, where: object, mend: str, allow_nan: bool = False) -> T:
+def parse_json(data: bytes, kind: type[T], *, where: object, fix: str, allow_nan: bool = False) -> T:
     """JSON as a value of ``kind``; the arguments are those of ``read_json``.
 
     Args:
       data: the text, in UTF-8.
       kind: the type.
       where: named in the error.
-      mend: what to do, for the error.
+      fix: what to do, for the error.
       allow_nan: whether NaN and infinities are numbers here.
 
     Raises:
@@ -79,30 +79,30 @@ def parse_json(data: bytes, kind: type[T], *, where: object, mend: str, allow_na
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeDecodeError:
-        raise InputError("is not UTF-8", where=where, mend=mend) from None
+        raise InputError("is not UTF-8", where=where, fix=fix) from None
     except UnicodeEncodeError:
-        raise InputError("holds half a surrogate pair, which is no character", where=where, mend=mend) from None
+        raise InputError("holds half a surrogate pair, which is no character", where=where, fix=fix) from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise InputError(f"is not JSON ({place}: {error.msg})", where=where, mend=mend) from None
+        raise InputError(f"is not JSON ({place}: {error.msg})", where=where, fix=fix) from None
     except RecursionError:
-        raise InputError(_TOO_DEEP, where=where, mend=mend) from None
+        raise InputError(_TOO_DEEP, where=where, fix=fix) from None
     except ValueError as error:
-        raise InputError(str(error), where=where, mend=mend) from None
-    return convert(value, kind, where=where, mend=mend)
+        raise InputError(str(error), where=where, fix=fix) from None
+    return convert(value, kind, where=where, fix=fix)
 
 
-def convert(value: Any, kind: type[T], *, where: object, mend: str) -> T:
+def convert(value: Any, kind: type[T], *, where: object, fix: str) -> T:
     """Parsed JSON as a value of ``kind``; InputError, which names the place in it, where it is of another type."""
     try:
         return msgspec.convert(value, kind)
     except InputError as error:  # of a dataclass that checks its settings itself
-        raise InputError(error.what, where=f"{where}, {error.where}", mend=error.mend) from None
+        raise InputError(error.what, where=f"{where}, {error.where}", fix=error.fix) from None
     except msgspec.ValidationError as error:
         what, _, place = str(error).partition(" - at ")
         inside = place.rpartition("$")[2].strip("`.")
         said = one_line((f"{inside}: {what}" if inside else what).replace("`", ""))
-        raise InputError(f"does not hold what it should ({said})", where=where, mend=mend) from None
+        raise InputError(f"does not hold what it should ({said})", where=where, fix=fix) from None
 
 
 _TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep"

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ichformer.errors import InputError, Stopped, mendable, one_line
+from ichformer.errors import InputError, Stopped, fixable, one_line
 from ichformer.files.holder import Holder, is_dead, is_on_this_machine, this_process
 from ichformer.files.lease_files import lease_numbers, lease_path, make_lease, mark_of, marks_in, read_holder
 
@@ -60,13 +60,13 @@ class Lease:
             raise InputError(
                 f"the lease of this {self._holder.what} is gone, so another may work there",
                 where=self._folder,
-                mend="leave the files .lease.* of a folder alone while it is in use, and start again",
+                fix="leave the files .lease.* of a folder alone while it is in use, and start again",
             )
         raise InputError(
             f"this {self._holder.what} gave no sign of life for too long, "
             f"and {_name(read_holder(lease_path(self._folder, now)))} took the folder over",
             where=self._folder,
-            mend="let that one go on; this one can be started again when it has ended",
+            fix="let that one go on; this one can be started again when it has ended",
         )
 
     def release(self) -> None:
@@ -130,11 +130,11 @@ def hold(
       Stopped: ``is_told_to_stop`` said so while it waited.
     """
     folder = folder.absolute()  # the working directory may change
-    with mendable(folder):
+    with fixable(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            raise InputError("is a file", where=folder, mend="name a folder") from None
+            raise InputError("is a file", where=folder, fix="name a folder") from None
         lease = _take(folder, what, is_told_to_stop, beat_s, bound_s)
     try:
         yield lease
@@ -227,7 +227,7 @@ def _refusal(folder: Path, holder: Holder | None) -> Held:
     return Held(
         f"{_name(holder)} works there{since}",
         where=folder,
-        mend="wait until it ends, end it, or name another folder",
+        fix="wait until it ends, end it, or name another folder",
     )
 
 

@@ -52,7 +52,7 @@ def read_holder(path: Path) -> Holder | None:
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES)
-        return parse_json(data, Holder, where=path, mend="delete it where nothing works in the folder")
+        return parse_json(data, Holder, where=path, fix="delete it where nothing works in the folder")
     except (FileNotFoundError, InputError):
         return None
 

@@ -32,7 +32,7 @@ def write_set(files: Mapping[str, bytes], folder: Path, *, what: str) -> None:
         process writes there.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError("cannot be written: it is a file", where=folder, mend="name a folder")
+        raise InputError("cannot be written: it is a file", where=folder, fix="name a folder")
     with _made(folder), hold(folder, what=what) as lease:
         begun = folder / _BEGUN
         shutil.rmtree(begun, ignore_errors=True)
@@ -40,7 +40,7 @@ def write_set(files: Mapping[str, bytes], folder: Path, *, what: str) -> None:
             _move_in(folder)
             if in_the_way := [name for name in files if (folder / name).is_dir()]:
                 place = folder / in_the_way[0]
-                raise InputError("is a folder", where=place, mend="move it away, or name another folder")
+                raise InputError("is a folder", where=place, fix="move it away, or name another folder")
             begun.mkdir()
             for number, (name, data) in enumerate(files.items()):
                 (begun / f"{number:03d}-{name}").write_bytes(data)
@@ -49,7 +49,7 @@ def write_set(files: Mapping[str, bytes], folder: Path, *, what: str) -> None:
             _move_in(folder)
         except OSError as error:
             raise InputError(
-                f"cannot be written ({error.strerror})", where=folder, mend="name a writable place"
+                f"cannot be written ({error.strerror})", where=folder, fix="name a writable place"
             ) from error
         finally:
             shutil.rmtree(begun, ignore_errors=True)

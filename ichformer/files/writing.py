@@ -41,13 +41,13 @@ def check_folder(folder: Path) -> None:
         folder that it has to be made in cannot be written to.
     """
     nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
-    mend = "name another folder"
+    fix = "name another folder"
     if nearest.is_symlink() and not nearest.exists():
-        raise InputError("is a link to something that is not there", where=nearest, mend=mend)
+        raise InputError("is a link to something that is not there", where=nearest, fix=fix)
     if not nearest.is_dir():
-        raise InputError("is there and is no folder", where=nearest, mend=mend)
+        raise InputError("is there and is no folder", where=nearest, fix=fix)
     if nearest != folder and not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError("cannot be written to", where=nearest, mend=f"get permission for it, or {mend}")
+        raise InputError("cannot be written to", where=nearest, fix=f"get permission for it, or {fix}")
 
 
 def check_utf8(path: Path) -> None:
@@ -56,17 +56,17 @@ def check_utf8(path: Path) -> None:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
         raise InputError(
-            "the name is not valid UTF-8, which checkpoints need", where=path, mend="rename it or name another folder"
+            "the name is not valid UTF-8, which checkpoints need", where=path, fix="rename it or name another folder"
         ) from None
 
 
-def read_bytes(path: Path, *, max_bytes: int, mend: str) -> bytes:
+def read_bytes(path: Path, *, max_bytes: int, fix: str) -> bytes:
     """Read a regular file. Large files are refused, and so are pipes and devices, which may never end.
 
     Args:
       path: the file.
       max_bytes: the largest size; nothing of a larger file is read.
-      mend: what the user can do about it, for the error.
+      fix: what the user can do about it, for the error.
 
     Raises:
       InputError: it is not there, is not a regular file, is larger, or cannot be read.
@@ -76,13 +76,13 @@ def read_bytes(path: Path, *, max_bytes: int, mend: str) -> bytes:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
-                raise InputError("is no regular file", where=path, mend=mend)
+                raise InputError("is no regular file", where=path, fix=fix)
             data = b"" if found.st_size > max_bytes else file.read(max_bytes + 1)
         if max(found.st_size, len(data)) > max_bytes:
-            raise InputError(f"is larger than {max_bytes:,} bytes", where=path, mend=mend)
+            raise InputError(f"is larger than {max_bytes:,} bytes", where=path, fix=fix)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"cannot be read ({reason})", where=path, mend=mend) from None
+        raise InputError(f"cannot be read ({reason})", where=path, fix=fix) from None
     return data
 
 
@@ -113,9 +113,9 @@ def appearing_whole(path: Path) -> Iterator[Path]:
     with _named(path):
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
-            raise InputError("is there and is no file", where=path, mend="name another place")
+            raise InputError("is there and is no file", where=path, fix="name another place")
         if not target.parent.is_dir():
-            raise InputError("its folder is not there", where=path, mend="make the folder, or name another one")
+            raise InputError("its folder is not there", where=path, fix="make the folder, or name another one")
         # A name of its own, as the file's may be as long as a name can be.
         temporary = target.with_name(f".{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
         try:

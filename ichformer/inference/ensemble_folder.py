@@ -72,28 +72,28 @@ def write_ensemble(ensemble: EnsembleRun, facts: dict[str, Any]) -> None:
             new.rename(ensemble.path)
     except OSError as error:
         raise InputError(
-            f"cannot be written ({error.strerror})", where=ensemble.path, mend="name a writable place"
+            f"cannot be written ({error.strerror})", where=ensemble.path, fix="name a writable place"
         ) from None
 
 
 def check_new(path: Path) -> None:
     """InputError where something but an empty folder is at the place of a new ensemble."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError("is there already", where=path, mend="name a new or an empty folder")
+        raise InputError("is there already", where=path, fix="name a new or an empty folder")
 
 
 def read_ensemble(path: Path) -> EnsembleRun:
     """The ensemble in a folder; InputError where it is damaged or of another version."""
     file = path / ENSEMBLE_NAME
-    mend = "the file is damaged: restore it, or make the ensemble again"
-    values = read_json(file, dict, mend=mend)
+    fix = "the file is damaged: restore it, or make the ensemble again"
+    values = read_json(file, dict, fix=fix)
     if values.get("version") != VERSION:
         raise InputError(
             f"is of layout version {values.get('version')!r}, this ichformer reads {VERSION}",
             where=file,
-            mend="use the ichformer that wrote it, or make the ensemble again",
+            fix="use the ichformer that wrote it, or make the ensemble again",
         )
-    found = convert(values, _Values, where=file, mend=mend)
+    found = convert(values, _Values, where=file, fix=fix)
     members = [_read_member(path / member_folder(i), member) for i, member in enumerate(found.members)]
     return assemble(members, [member.weight for member in found.members], found.views, path)
 
@@ -116,16 +116,16 @@ def _read_member(folder: Path, member: _Member) -> Run:
     config, facts = read_config(folder / "config.json"), read_facts(folder / "run.json")
     objective, prepare = recorded_objective(config, facts, where=folder), PrepareConfig(**facts["prepare"])
     file = folder / "params.safetensors"
-    mend = "restore the ensemble, or make it again"
+    fix = "restore the ensemble, or make it again"
     found = read_tensors(file)
     if member.sha256:
         with file.open("rb") as opened:
             if hashlib.file_digest(opened, "sha256").hexdigest() != member.sha256:
-                raise InputError("is not as it was written", where=file, mend=mend)
+                raise InputError("is not as it was written", where=file, fix=fix)
     wanted = jax.eval_shape(lambda: initial_state(objective, config, prepare.size)).params
     shapes = {name: leaf.shape for name, leaf in traverse_util.flatten_dict(wanted, sep="/").items()}
     if not isinstance(objective, Classification) or shapes != {name: leaf.shape for name, leaf in found.items()}:
-        raise InputError("does not fit the config.json beside it", where=file, mend=mend)
+        raise InputError("does not fit the config.json beside it", where=file, fix=fix)
     params = traverse_util.unflatten_dict(found, sep="/")
     return Run(
         path=folder,
@@ -157,9 +157,9 @@ def _seen(member: Run) -> pd.DataFrame:
     seen = seen_scans(member.path)
     if seen is None:
         raise InputError(
-            "keeps no list of the scans it was trained on, and nobody could tell what the ensemble may be judged on",
+            "keeps no list of the scans it was trained on, and nobody could tell what the ensemble may be evaluated on",
             where=member.path,
-            mend="train it again",
+            fix="train it again",
         )
     return seen
 

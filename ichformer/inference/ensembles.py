@@ -85,7 +85,7 @@ def open_members(path: Path | str, snapshots: Snapshots) -> list[Run]:
     """
     path, snapshots = Path(path), fit(Snapshots, snapshots, where="--snapshots")
     if (path / ENSEMBLE_NAME).exists():
-        raise InputError("is an ensemble itself", where=path, mend="name the runs that it was made of")
+        raise InputError("is an ensemble itself", where=path, fix="name the runs that it was made of")
     run = Run.open(path)
     if snapshots == "one":
         return [run]
@@ -116,7 +116,7 @@ def assemble(members: Sequence[Run], weights: Sequence[float], views: tuple[View
             raise InputError(
                 f"prepares its scans otherwise than {first.path}: {said}",
                 where=member.path,
-                mend="ensemble runs of one preparation",
+                fix="ensemble runs of one preparation",
             )
         _check_labels(member, first)
         _check_views(member, views)
@@ -168,7 +168,7 @@ def _check_labels(member: Run, first: Run) -> None:
             f"has the labels {', '.join(theirs.label_set.columns)}, {first.path} has "
             f"{', '.join(ours.label_set.columns)}",
             where=member.path,
-            mend="ensemble runs of one label set",
+            fix="ensemble runs of one label set",
         )
     scales = [
         [(one.means, one.spreads) for one in (o.slice_statistics, o.scan_statistics) if one is not None]
@@ -179,7 +179,7 @@ def _check_labels(member: Run, first: Run) -> None:
             f"was trained on other scans than {first.path}, and standardises {', '.join(ours.label_set.targets)} "
             "differently",
             where=member.path,
-            mend="ensemble runs that were trained on the same scans, or runs without targets",
+            fix="ensemble runs that were trained on the same scans, or runs without targets",
         )
 
 
@@ -192,5 +192,5 @@ def _check_views(member: Run, views: tuple[View, ...]) -> None:
             raise InputError(
                 f"never saw a scan of the view {view!r} in training",
                 where=member.path,
-                mend=f"leave the view out, or train with --data.augmentation.{name}",
+                fix=f"leave the view out, or train with --data.augmentation.{name}",
             )

@@ -29,7 +29,7 @@ def open_trained(path: str | os.PathLike[str], given: Given = Given()) -> Traine
     if not (path / ENSEMBLE_NAME).exists():
         return Run.open(path, given)
     if given != Given():
-        raise InputError("is an ensemble, whose models have names", where=path, mend="leave the objects out")
+        raise InputError("is an ensemble, whose models have names", where=path, fix="leave the objects out")
     return read_ensemble(path)
 
 

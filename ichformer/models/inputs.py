@@ -46,34 +46,34 @@ def check_inputs(x: Any, slice_mask: Any, spacing_mm: Any, *, channels: int | No
     x_shape, mask_shape, spacing_shape = jnp.shape(x), jnp.shape(slice_mask), jnp.shape(spacing_mm)
     expected = "expected [scans, slices, rows, columns, channels]"
     if len(x_shape) != 5:
-        mend = "add the axis of scans: x[None]" if len(x_shape) == 4 else "give x five axes"
-        raise InputError(f"{expected}, found the shape {list(x_shape)}", where="x", mend=mend)
+        fix = "add the axis of scans: x[None]" if len(x_shape) == 4 else "give x five axes"
+        raise InputError(f"{expected}, found the shape {list(x_shape)}", where="x", fix=fix)
     if not jnp.issubdtype(jnp.result_type(x), jnp.floating):
         raise InputError(
             f"expected floating values in [0, 1], found {jnp.result_type(x)}",
             where="x",
-            mend="apply windows to the HU first: ichformer.ct.windows.apply_windows",
+            fix="apply windows to the HU first: ichformer.ct.windows.apply_windows",
         )
     if channels is not None and x_shape[-1] != channels:
         raise InputError(
             f"expected {channels} channels, found {x_shape[-1]} in the shape {list(x_shape)}",
             where="x",
-            mend="give as many windows as the model was made for, or make it with channels=None",
+            fix="give as many windows as the model was made for, or make it with channels=None",
         )
     if mask_shape != x_shape[:2]:
         raise InputError(
             f"expected the shape {list(x_shape[:2])} [scans, slices], found {list(mask_shape)}",
             where="slice_mask",
-            mend="say for each slice of x whether it is real",
+            fix="say for each slice of x whether it is real",
         )
     if jnp.result_type(slice_mask) != jnp.bool_:
         found = jnp.result_type(slice_mask)
-        raise InputError(f"expected bool, found {found}", where="slice_mask", mend="give True and False")
+        raise InputError(f"expected bool, found {found}", where="slice_mask", fix="give True and False")
     if spacing_shape != (x_shape[0], 3):
         raise InputError(
             f"expected the shape {[x_shape[0], 3]}, found {list(spacing_shape)}",
             where="spacing_mm",
-            mend="give each scan the distance of its slices, rows and columns in mm",
+            fix="give each scan the distance of its slices, rows and columns in mm",
         )
 
 
@@ -90,20 +90,20 @@ def check_prediction(prediction: Any, *, scans: int, slices: int, labels: int) -
         raise InputError(
             f"expected a Prediction, found a {type(prediction).__name__}",
             where="model",
-            mend="return ichformer.models.contract.Prediction(slice_logits=, scan_logits=, features=)",
+            fix="return ichformer.models.contract.Prediction(slice_logits=, scan_logits=, features=)",
         )
     for name, wanted in (("slice_logits", [scans, slices, labels]), ("scan_logits", [scans, labels])):
         if (found := list(jnp.shape(getattr(prediction, name)))) != wanted:
             raise InputError(
                 f"expected the shape {wanted}, found {found}",
                 where=f"model, {name}",
-                mend="give a logit for each label of the store, by default the six of ichformer.LABELS",
+                fix="give a logit for each label of the store, by default the six of ichformer.LABELS",
             )
     if "slices" not in prediction.features:
         raise InputError(
             "the features lack 'slices'",
             where="model, features",
-            mend="give one vector a slice: features={'slices': array of [scans, slices, D]}",
+            fix="give one vector a slice: features={'slices': array of [scans, slices, D]}",
         )
 
 
@@ -119,5 +119,5 @@ def refuse_raw_hu(x: Any) -> None:
         raise InputError(
             f"expected values in [0, 1], found {least:g} to {most:g}",
             where="x",
-            mend="apply windows to the HU first: ichformer.ct.windows.apply_windows",
+            fix="apply windows to the HU first: ichformer.ct.windows.apply_windows",
         )

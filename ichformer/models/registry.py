@@ -139,7 +139,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
         raise InputError(
             f"{name} has no such setting",
             where=one_line(wrong[0]),
-            mend=perhaps(wrong[0], known) + f"choose one of {', '.join(sorted(known))}",
+            fix=perhaps(wrong[0], known) + f"choose one of {', '.join(sorted(known))}",
         )
     return entry.build(**{**entry.options, **options})
 

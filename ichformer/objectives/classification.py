@@ -199,7 +199,7 @@ class Classification:
             raise InputError(
                 f"the statistics of the training's {level}s are not known",
                 where=f"Classification.{level}_statistics",
-                mend="give them: targets and the loss logit_adjusted need them",
+                fix="give them: targets and the loss logit_adjusted need them",
             )
         return found
 

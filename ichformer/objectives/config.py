@@ -57,15 +57,15 @@ class ObjectiveConfig:
             raise InputError(
                 f"there is no window {one_line(unknown[0])!r}",
                 where="--objective.windows",
-                mend=f"choose of {', '.join(WINDOWS)}",
+                fix=f"choose of {', '.join(WINDOWS)}",
             )
         for what, names in (("windows", self.windows), ("labels", self.labels)):
             if twice := [name for name, count in Counter(names).items() if count > 1]:
                 raise InputError(
-                    f"names {one_line(twice[0])} twice", where=f"--objective.{what}", mend="name each once"
+                    f"names {one_line(twice[0])} twice", where=f"--objective.{what}", fix="name each once"
                 )
         if self.positive_weight != 1 and self.loss != "bce":
-            raise InputError('goes with "bce" only', where="--objective.positive-weight", mend="leave it out")
+            raise InputError('goes with "bce" only', where="--objective.positive-weight", fix="leave it out")
         width = self.decoder_width
         check_ranges(
             "--objective.",

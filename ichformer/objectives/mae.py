@@ -121,7 +121,7 @@ def build_masked_slices(model: nn.Module, settings: ObjectiveConfig, label_set: 
         raise InputError(
             "the masked autoencoder pretrains the encoder of a slice_vit",
             where="--model.name",
-            mend="name a slice_vit, or take --objective.name classification",
+            fix="name a slice_vit, or take --objective.name classification",
         )
     encoder = model.encoder.clone(parent=None)
     return MaskedSlices(

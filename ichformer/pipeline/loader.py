@@ -76,14 +76,14 @@ def training_batches(
     rows = store.rows(split)
     if batch_size % hosts:
         raise InputError(
-            f"{batch_size} scans cannot be shared by {hosts} hosts", where="batch_size", mend=f"a multiple of {hosts}"
+            f"{batch_size} scans cannot be shared by {hosts} hosts", where="batch_size", fix=f"a multiple of {hosts}"
         )
 
     if augmentation.mixup and batch_size // hosts % 2:
         raise InputError(
             f"mixing takes scans in pairs, a host has {batch_size // hosts}",
             where="batch_size",
-            mend=f"a multiple of {2 * hosts}",
+            fix=f"a multiple of {2 * hosts}",
         )
 
     example = TrainingExample(

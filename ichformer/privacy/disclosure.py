@@ -86,7 +86,7 @@ def find_disclosures(folder: Path | str) -> list[Disclosure]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError("is no folder", where=folder, mend="name the folder of a run or a store")
+        raise InputError("is no folder", where=folder, fix="name the folder of a run or a store")
     found: dict[tuple[str, str], list[str]] = {}
     public = public_names(folder)
     for path in _files(folder):

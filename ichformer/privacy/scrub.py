@@ -72,11 +72,11 @@ def scrub(folder: Path | str, out: Path | str, *, patient_key: Path | str | None
     """
     folder, out = Path(folder), Path(out)
     if not folder.is_dir():
-        raise InputError("is no folder", where=folder, mend="name the folder of a run or a store")
+        raise InputError("is no folder", where=folder, fix="name the folder of a run or a store")
     if out.exists() or out.is_symlink():
-        raise InputError("is there already", where=out, mend="name a new folder for the copy")
+        raise InputError("is there already", where=out, fix="name a new folder for the copy")
     if out.resolve().is_relative_to(folder.resolve()):
-        raise InputError("lies in the folder that is copied", where=out, mend="name a place outside of it")
+        raise InputError("lies in the folder that is copied", where=out, fix="name a place outside of it")
     key = _key(folder, None if patient_key is None else Path(patient_key))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def scrub(folder: Path | str, out: Path | str, *, patient_key: Path | str | None
             left = find_disclosures(copy)
             os.rename(copy, out)
     except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", where=out, mend="name a writable place") from None
+        raise InputError(f"cannot be written ({error.strerror})", where=out, fix="name a writable place") from None
     return left
 
 

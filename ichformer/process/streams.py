@@ -66,7 +66,7 @@ def delivered() -> Iterator[None]:
         raise InputError(
             f"cannot be written to ({error.strerror})",
             where="standard output",
-            mend="direct it to a place that takes it, and run the same command again",
+            fix="direct it to a place that takes it, and run the same command again",
         ) from None
 
 

@@ -91,7 +91,7 @@ def check_shared_memory() -> None:
         raise InputError(
             f"worker processes need shared memory there ({said})",
             where="/dev/shm",
-            mend="mount it, with docker run --shm-size=1g or as a tmpfs, and let it be written to; or use no workers",
+            fix="mount it, with docker run --shm-size=1g or as a tmpfs, and let it be written to; or use no workers",
         ) from error
 
 

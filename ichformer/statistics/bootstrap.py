@@ -84,9 +84,9 @@ def _joined(chunks: Iterator[Counts], at_once: int) -> Iterator[Counts]:
 def check_draws(*, replicates: int, seed: int) -> None:
     """InputError for fewer than one resample or a negative seed."""
     if replicates < 1:
-        raise InputError(f"found {replicates}", where="replicates", mend="take at least 1, better 1000 or more")
+        raise InputError(f"found {replicates}", where="replicates", fix="take at least 1, better 1000 or more")
     if seed < 0:
-        raise InputError(f"found {seed}", where="seed", mend="take a number from 0")
+        raise InputError(f"found {seed}", where="seed", fix="take a number from 0")
 
 
 def resample(n_patients: int, *, replicates: int, seed: int) -> Iterator[Counts]:

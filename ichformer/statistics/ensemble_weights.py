@@ -53,7 +53,7 @@ def shares(
     total = np.bincount(part, weights=known.sum(1))[part]
     share = known / np.where(total > 0, total, 1.0)[:, None]
     if not share.any():
-        raise InputError("no label is known", where="ensemble", mend="name a split with labels")
+        raise InputError("no label is known", where="ensemble", fix="name a split with labels")
     return share / share.sum()
 
 

@@ -53,7 +53,7 @@ def make_given(model: Any, objective: Any, augment: Change | None = None) -> Giv
         raise InputError(
             f"found a {type(model).__name__}",
             where="model",
-            mend="give a name of ichformer.list_models(), an instance of a flax.linen.Module, or settings",
+            fix="give a name of ichformer.list_models(), an instance of a flax.linen.Module, or settings",
         )
     if objective is None:
         return Given(model=model, augment=augment)
@@ -61,13 +61,13 @@ def make_given(model: Any, objective: Any, augment: Change | None = None) -> Giv
         raise InputError(
             f"found {one_line(repr(objective))}, which has no init and loss",
             where="objective",
-            mend="give a name, settings, or an object that obeys ichformer.objectives.base.Objective",
+            fix="give a name, settings, or an object that obeys ichformer.objectives.base.Objective",
         )
     lacks_model = getattr(objective, "model", objective) is None
     if lacks_model == (model is None):
         what = "has no model" if lacks_model else "has a model of its own"
-        mend = "give a module as model=" if lacks_model else "leave model= out"
-        raise InputError(f"the objective {what}", where="objective", mend=mend)
+        fix = "give a module as model=" if lacks_model else "leave model= out"
+        raise InputError(f"the objective {what}", where="objective", fix=fix)
     if lacks_model:
         objective = dataclasses.replace(objective, model=model)  # type: ignore[type-var]
     return Given(objective=objective, augment=augment)
@@ -87,7 +87,7 @@ def build_objective(config: TrainConfig, label_set: LabelSet = SIX, given: Given
             raise InputError(
                 f"scores {', '.join(map(str, labels))}, the store has {', '.join(label_set.columns)}",
                 where="model",
-                mend="make the model with the labels of the store",
+                fix="make the model with the labels of the store",
             )
     return objective
 
@@ -120,7 +120,7 @@ def configured_model(config: ModelConfig, label_set: LabelSet = SIX) -> nn.Modul
     }
     for name in asked.keys() - known:
         raise InputError(
-            f"{config.name} has no such option", where=f"--model.{name.replace('_', '-')}", mend="leave it out"
+            f"{config.name} has no such option", where=f"--model.{name.replace('_', '-')}", fix="leave it out"
         )
     if "labels" in known:
         asked["labels"] = label_set.columns
@@ -128,12 +128,12 @@ def configured_model(config: ModelConfig, label_set: LabelSet = SIX) -> nn.Modul
         raise InputError(
             f"{config.name} has no setting 'labels', so it scores the six labels of ichformer.LABELS only",
             where="--model.name",
-            mend=f"name a model that takes labels; the store has {', '.join(label_set.columns)}",
+            fix=f"name a model that takes labels; the store has {', '.join(label_set.columns)}",
         )
     if config.pretrained:
         asked |= wanted_options(config.name, named_layout(config.pretrained_layout))
     if "dtype" in known:
         asked["dtype"] = jnp.dtype(config.compute_dtype)
     elif config.compute_dtype != "float32":
-        raise InputError(f"{config.name} has no setting 'dtype'", where="--model.compute-dtype", mend="leave it out")
+        raise InputError(f"{config.name} has no setting 'dtype'", where="--model.compute-dtype", fix="leave it out")
     return create_model(config.name, **asked)

@@ -39,7 +39,7 @@ def for_known_labels(objective: Objective, config: TrainConfig, store: Store) ->
         raise InputError(
             f"there is no label {one_line(unknown[0])!r} in {store.path}",
             where="--objective.labels",
-            mend=f"choose of {', '.join(store.label_set.columns)}",
+            fix=f"choose of {', '.join(store.label_set.columns)}",
         )
     in_slices = {name for name, count in known.counts.items() if count.has_both_slices}
     in_slices |= {name for name, count in known.targets.items() if count.slice_spread > 0}
@@ -54,7 +54,7 @@ def for_known_labels(objective: Objective, config: TrainConfig, store: Store) ->
         raise InputError(
             f"no label of any scan or slice is known in the split {known.split!r}",
             where=store.path,
-            mend="prepare the scans with their labels (prepare --labels), or pretrain without: --objective.name mae",
+            fix="prepare the scans with their labels (prepare --labels), or pretrain without: --objective.name mae",
         )
     if lacking and (config.objective.labels or not trained):
         others = [name for name in asked if name in trained]
@@ -62,7 +62,7 @@ def for_known_labels(objective: Objective, config: TrainConfig, store: Store) ->
         raise InputError(
             f"{_said(lacking[-1], counts[lacking[-1]])} in the split {known.split!r}",
             where="--objective.labels" if config.objective.labels else store.path,
-            mend=f"{leave} labelled scans: training needs positives and negatives"
+            fix=f"{leave} labelled scans: training needs positives and negatives"
             + ", and different values of each target" * bool(known.targets),
         )
     objective = dataclasses.replace(objective, slice_labels=slice_labels, scan_labels=scan_labels)
@@ -99,12 +99,12 @@ def as_trained(objective: Classification, run: Path) -> Classification:
     file = run / LABELS_NAME
     if not file.exists():
         return objective
-    mend = "the file is damaged: restore it, or train again"
-    trained = read_json(file, _Labels, mend=mend).trained
+    fix = "the file is damaged: restore it, or train again"
+    trained = read_json(file, _Labels, fix=fix).trained
     try:
         return dataclasses.replace(objective, slice_labels=trained.slice, scan_labels=trained.scan)
     except InputError as error:
-        raise InputError(error.what, where=f"{file}, {error.where}", mend=mend) from None
+        raise InputError(error.what, where=f"{file}, {error.where}", fix=fix) from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

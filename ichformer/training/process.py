@@ -22,7 +22,7 @@ def own_process(parallel: ParallelConfig | None = None) -> None:
       InputError: see ``hosts.join_hosts``; or Linux shows no ``/proc``, without which XLA computes nothing on a CPU.
     """
     if sys.platform == "linux" and not os.path.exists("/proc/cpuinfo"):
-        raise InputError("is not mounted, but XLA needs it", where="/proc", mend="mount -t proc proc /proc")
+        raise InputError("is not mounted, but XLA needs it", where="/proc", fix="mount -t proc proc /proc")
     if parallel is not None:
         join_hosts(parallel)
     keep_memory_of_steps()

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 from tqdm import tqdm
 
-from ichformer.errors import Stopped, mendable
+from ichformer.errors import Stopped, fixable
 from ichformer.pipeline.batch import Batch
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig
@@ -89,7 +89,7 @@ def run_steps(
             return place(next(batches))
 
     try:
-        with mendable(run), bar, Profile(run / "profile", config.profile) as profile:
+        with fixable(run), bar, Profile(run / "profile", config.profile) as profile:
             if first and validation.is_due(first) and not checkpoints.is_validated(first):
                 # An earlier process was stopped during validation.
                 with clock.on("evaluation"):

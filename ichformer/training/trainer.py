@@ -10,7 +10,7 @@ from typing import Any
 import grain
 import jax
 
-from ichformer.errors import Stopped, mendable
+from ichformer.errors import Stopped, fixable
 from ichformer.files.lease import Lease, hold
 from ichformer.files.writing import check_utf8, write_text
 from ichformer.objectives.base import Objective, Params
@@ -86,7 +86,7 @@ def train(
     check_utf8(run)
     join_hosts(config.parallel)
     clock = Clock()
-    with mendable(run), catch_signals() as is_told_to_stop, contextlib.ExitStack() as opened:
+    with fixable(run), catch_signals() as is_told_to_stop, contextlib.ExitStack() as opened:
         with clock.on("start"):
             store = Store.open(config.data.store)
             mesh = make_mesh(config.parallel)

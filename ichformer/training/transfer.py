@@ -57,7 +57,7 @@ def transfer_params(state: TrainState, source: Path, objective: Objective, given
         raise InputError(
             f"no parameter of {config.model.name} ({config.objective.name}) fits this model",
             where=source,
-            mend="name a run of the same model",
+            fix="name a run of the same model",
         )
     print(f"init: parameters of the run {source.name}\n{said}{report}", file=sys.stderr)  # noqa: T201
     return _started(state, params)
@@ -145,7 +145,7 @@ def with_layout(config: TrainConfig, run: Path) -> TrainConfig:
     if not model.pretrained:
         return config
     if config.init_from:
-        raise InputError("a run starts from one thing", where="--init-from", mend="leave it or --model.pretrained out")
+        raise InputError("a run starts from one thing", where="--init-from", fix="leave it or --model.pretrained out")
     if not model.pretrained_layout:
         if (run / "config.json").exists():
             before = read_config(run / "config.json").model

@@ -34,7 +34,7 @@ class Validation:
         self._store, self._mesh, self._batch_size = store, mesh, config.data.batch_size // jax.process_count()
         if self._every and not (store.index["split"] == SPLIT).any():
             raise InputError(
-                f"has no split {SPLIT!r}", where=store.path, mend="prepare it with one, or leave out --evaluate-every"
+                f"has no split {SPLIT!r}", where=store.path, fix="prepare it with one, or leave out --evaluate-every"
             )
         rng = jax.random.key(config.seed)
 

@@ -65,10 +65,10 @@ def cross_validate(
     replicates: int = 2000,
     progress: bool = True,
 ) -> CrossValidation:
-    """Train and judge a run for each fold and seed, each in a folder of its own; run again, it goes on.
+    """Train and evaluate a run for each fold and seed, each in a folder of its own; run again, it goes on.
 
-    Every patient is judged by runs that never saw them: the folds divide the patients, and thresholds are frozen on a
-    part of the others. Writes ``folds.json`` beside ``fold-00/seed-0``, ..., which hold run and evaluation.
+    Every patient is evaluated by runs that never saw them: the folds divide the patients, and thresholds are frozen on
+    a part of the others. Writes ``folds.json`` beside ``fold-00/seed-0``, ..., which hold run and evaluation.
 
     Args:
       config: what each run is told; its seed is the first of the seeds.
@@ -84,7 +84,7 @@ def cross_validate(
     """
     out = Path(out)
     if seeds < 1:
-        raise InputError(f"{seeds} runs of each fold", where="--seeds", mend="take at least 1")
+        raise InputError(f"{seeds} runs of each fold", where="--seeds", fix="take at least 1")
     store = Store.open(config.data.store)
     numbers = tuple(range(config.seed, config.seed + seeds))
     summaries: dict[str, Summary] = {}

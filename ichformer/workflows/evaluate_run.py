@@ -21,8 +21,8 @@ from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.folder import write_evaluation
 from ichformer.reporting.evaluation.run_facts import run_facts
 from ichformer.training.runs.run import seen_scans
-from ichformer.workflows.frozen import Frozen, is_trained_now, keep_frozen, read_frozen
-from ichformer.workflows.predict_store import predict_and_embed, predict_store, scored_scans, shared_labels
+from ichformer.workflows.parts.frozen import Frozen, is_trained_now, keep_frozen, read_frozen
+from ichformer.workflows.parts.predict_store import predict_and_embed, predict_store, scored_scans, shared_labels
 
 USUAL_NAME = f"within {UNUSUAL:g} % of validation"
 UNUSUAL_NAME = f"beyond {UNUSUAL:g} % of validation"
@@ -35,8 +35,8 @@ NO_VALIDATION = (
 """What is said of an evaluation without thresholds."""
 
 STILL_TRAINED = (
-    "the run is still being trained: judged are the parameters of its last checkpoint. Thresholds were fixed for them "
-    "now and are not kept, and there is no out-of-distribution score"
+    "the run is still being trained: the parameters of its last checkpoint were evaluated. Thresholds were fixed for "
+    "them now and are not kept, and there is no out-of-distribution score"
 )
 """What is said of an evaluation beside a training."""
 
@@ -80,14 +80,14 @@ def evaluate(
 ) -> Summary:
     """Evaluates a run or an ensemble on a split; with ``out``, writes ``folder.FILES`` into that folder.
 
-    Thresholds, and the predictions that calibration is mended on, come from the run. A run that has none yet gets them
-    from the store's split "val"; where there is no such split, it is judged without thresholds, and that is said.
+    Thresholds, and the predictions that calibration is fixed on, come from the run. A run that has none yet gets them
+    from the store's split "val"; where there is no such split, it is evaluated without thresholds, and that is said.
 
     Raises:
-      InputError: no run, another preparation than the run's, no such split, thresholds asked of the judged split, or
+      InputError: no run, another preparation than the run's, no such split, thresholds asked of the evaluated split, or
         scans that the run was trained on.
     """
-    run, store = open_to_judge(run_path, store_path, split)
+    run, store = open_to_evaluate(run_path, store_path, split)
     frozen, remarks = _frozen(run, store)
     validation = None if frozen is None else frozen.validation
     fixed_on = None if validation is None else validation.patients
@@ -135,12 +135,12 @@ def _label_remarks(run: Trained, store: Store) -> Iterator[str]:
 
 
 def _patient_remarks(run: Trained, store: Store, split: str) -> Iterator[str]:
-    """What has to be said where it is not known whose the judged scans or those of the training are."""
-    scans = {"judged": store.index.iloc[store.rows(split)], "training": seen_scans(run.path)}
+    """Remarks where it is not known which patients the evaluated scans, or those of the training, belong to."""
+    scans = {"evaluated": store.index.iloc[store.rows(split)], "training": seen_scans(run.path)}
     for name, index in scans.items():
         if index is not None:
             yield from (f"{name} scans: {warning}" for warning in count_patients(index).warnings())
-    if scans["training"] is not None and (apart := apart_by_key(scans["training"], scans["judged"])):
+    if scans["training"] is not None and (apart := apart_by_key(scans["training"], scans["evaluated"])):
         yield apart
 
 
@@ -156,7 +156,9 @@ def with_familiarity(table: pd.DataFrame, percentiles: Float64[np.ndarray, " sca
     return table.assign(**{f"{GROUP_PREFIX}familiarity": table["series"].map(dict(zip(series, names, strict=True)))})
 
 
-def open_to_judge(run_path: Path | str | Trained, store_path: Path | str | Store, split: str) -> tuple[Trained, Store]:
+def open_to_evaluate(
+    run_path: Path | str | Trained, store_path: Path | str | Store, split: str
+) -> tuple[Trained, Store]:
     """A run or an ensemble, and a store to evaluate it on; either may be open already.
 
     Raises:
@@ -166,9 +168,9 @@ def open_to_judge(run_path: Path | str | Trained, store_path: Path | str | Store
     store = Store.open(store_path) if isinstance(store_path, Path | str) else store_path
     check_preparation(run, store)
     shared_labels(run.objective.label_set, store.label_set)
-    judged, seen = store.index.iloc[store.rows(split)], seen_scans(run.path)
+    evaluated, seen = store.index.iloc[store.rows(split)], seen_scans(run.path)
     if seen is not None:
-        check_leakage(seen, judged)
+        check_leakage(seen, evaluated)
     return run, store
 
 
@@ -178,5 +180,5 @@ def check_preparation(run: Trained, store: Store) -> None:
         raise InputError(
             f"was prepared with {store.config}, the run with {dataclasses.asdict(run.prepare)}",
             where=store.path,
-            mend="prepare it as the run's scans were",
+            fix="prepare it as the run's scans were",
         )

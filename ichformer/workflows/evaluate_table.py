@@ -100,4 +100,4 @@ def _refuse_to_replace(sources: Iterable[object], out: str | os.PathLike[str], n
     written = {(Path(out) / name).resolve() for name in names}
     for source in sources:
         if isinstance(source, str | os.PathLike) and Path(source).resolve() in written:
-            raise InputError("would be replaced by what is written", where=source, mend="name another folder")
+            raise InputError("would be replaced by what is written", where=source, fix="name another folder")

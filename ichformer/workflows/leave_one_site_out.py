@@ -28,7 +28,7 @@ from ichformer.workflows.train_run import train_and_freeze
 
 @dataclass(frozen=True, kw_only=True)
 class LevelAcrossSites:
-    """Each site judged by the run that never saw it, and the AUROCs pooled with random effects."""
+    """Each site evaluated by the run that never saw it, and the AUROCs pooled with random effects."""
 
     level: LevelName
     sites: tuple[Stratum, ...]
@@ -50,7 +50,7 @@ class AcrossSites:
 def leave_one_site_out(
     config: TrainConfig, out: Path | str, *, split_seed: int = 0, replicates: int = 2000, progress: bool = True
 ) -> AcrossSites:
-    """Train and judge a run for each site of a store, each in a folder of its own; run again, it goes on.
+    """Train and evaluate a run for each site of a store, each in a folder of its own; run again, it goes on.
 
     The other sites are divided into training and validation by patient, and who was seen at the site as well is left
     out. A figure of a site is that of a model which never saw it; scores of several models are not ranked together.
@@ -73,7 +73,7 @@ def leave_one_site_out(
         raise InputError(
             f"has {n_sites} sites, and each needs a training",
             where=store.path,
-            mend=f"prepare a cohort of 2 to {MAX_SITES} sites",
+            fix=f"prepare a cohort of 2 to {MAX_SITES} sites",
         )
     labels = store.label_set.names
     summaries: dict[str, Summary] = {}

@@ -24,8 +24,8 @@ from ichformer.statistics.ensemble_weights import MemberLogits, fit_weights, sha
 from ichformer.training.runs.run import seen_scans
 from ichformer.training.sharding.parallel import make_mesh, replicate, shard_batch
 from ichformer.workflows.evaluate_run import check_preparation, fix_frozen
-from ichformer.workflows.frozen import keep_frozen
-from ichformer.workflows.predict_store import columns_of_run
+from ichformer.workflows.parts.frozen import keep_frozen
+from ichformer.workflows.parts.predict_store import columns_of_run
 
 Weighting = Literal["fitted", "equal"]
 
@@ -88,7 +88,7 @@ def make_ensemble(
         raise InputError(
             "one run is no ensemble",
             where="ensemble",
-            mend="name more runs, or take --flip, --snapshots members or --snapshots average",
+            fix="name more runs, or take --flip, --snapshots members or --snapshots average",
         )
     ensemble = assemble(members, [1 / len(members)] * len(members), views, out)
     store = Store.open(store_path)
@@ -135,7 +135,7 @@ def _check_twice(runs: Sequence[Path]) -> None:
     places = [run.resolve() for run in runs]
     for run, place in zip(runs, places, strict=True):
         if places.count(place) > 1:
-            raise InputError("is named twice", where=run, mend="name each run once")
+            raise InputError("is named twice", where=run, fix="name each run once")
 
 
 def _member_logits(ensemble: EnsembleRun, store: Store, split: str) -> MemberLogits:
@@ -169,7 +169,7 @@ def _member_logits(ensemble: EnsembleRun, store: Store, split: str) -> MemberLog
             scans += [np.full(real.sum() + 1, len(kinds))]
             kinds += [np.arange(real.sum() + 1) == real.sum()]
     if not logits:
-        raise InputError(f"no scan of the split {split!r} can be scored", where=store.path, mend="name another split")
+        raise InputError(f"no scan of the split {split!r} can be scored", where=store.path, fix="name another split")
     known, weights = np.concatenate(labels).astype(np.float64), ensemble.objective.weights[:count]
     return MemberLogits(
         logits=np.concatenate(logits).astype(np.float64),

@@ -1,4 +1,4 @@
-"""The corruption benchmark of a run: its scans made worse, prepared scan by prepared scan, scored and judged."""
+"""The corruption benchmark of a run: its scans made worse, prepared scan by prepared scan, scored and evaluated."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +19,9 @@ from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.robustness_picture import draw_robustness
 from ichformer.statistics.bootstrap import check_draws
 from ichformer.statistics.metrics import auroc
-from ichformer.workflows.evaluate_run import freeze_ood, open_to_judge
-from ichformer.workflows.frozen import is_trained_now
-from ichformer.workflows.predict_store import predict_and_embed, scored_scans, shared_labels, unscored_scans
+from ichformer.workflows.evaluate_run import freeze_ood, open_to_evaluate
+from ichformer.workflows.parts.frozen import is_trained_now
+from ichformer.workflows.parts.predict_store import predict_and_embed, scored_scans, shared_labels, unscored_scans
 
 
 def corruption_benchmark(
@@ -35,7 +35,7 @@ def corruption_benchmark(
     seed: int = 0,
     progress: bool = True,
 ) -> Robustness:
-    """Judges a run or an ensemble on a split made worse in every way.
+    """Evaluates a run or an ensemble on a split whose scans are corrupted in every way.
 
     Writes ``robustness.json`` and ``robustness.png`` into ``out``.
 
@@ -47,7 +47,7 @@ def corruption_benchmark(
       run_path: the run's folder.
       store_path: prepared scans.
       out: folder for the results.
-      split: the split to judge.
+      split: the split to evaluate.
       corruptions: names of ``CORRUPTIONS``; all where empty.
       replicates: resamples behind the intervals of losses.
       seed: of corruptions and resamples.
@@ -61,12 +61,12 @@ def corruption_benchmark(
     check_draws(replicates=replicates, seed=seed)
     unknown = [name for name in corruptions if name not in CORRUPTIONS]
     if unknown:
-        raise InputError("there is no such corruption", where=unknown[0], mend=f"choose of {', '.join(CORRUPTIONS)}")
-    run, store = open_to_judge(run_path, store_path, split)
+        raise InputError("there is no such corruption", where=unknown[0], fix=f"choose of {', '.join(CORRUPTIONS)}")
+    run, store = open_to_evaluate(run_path, store_path, split)
     distance = _distance(run, store)
     labels = shared_labels(run.objective.label_set, store.label_set).names
     if not labels:
-        raise InputError("has no label, and this is about AUROC", where=store.path, mend="name a run with labels")
+        raise InputError("has no label, and this is about AUROC", where=store.path, fix="name a run with labels")
     clean, features = predict_and_embed(run, store, split)
     checked = check_table(clean, labels=labels)
     check_scored(checked, where=store.path)

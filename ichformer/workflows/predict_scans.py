@@ -42,7 +42,7 @@ from ichformer.reporting.scan.page import Familiarity, Reading, render_page
 from ichformer.reporting.scan.results import LeftOut, PredictionResult, SeriesPrediction
 from ichformer.training.runs.outputs import OutputLevel, describe_outputs
 from ichformer.training.runs.run import Run
-from ichformer.workflows.choose_series import Wanted, choose
+from ichformer.workflows.parts.choose_series import Wanted, choose
 
 _RAISED_WITHOUT_THRESHOLD = 0.5
 _IDENTITY_TAGS = {"Name": "PatientName", "Birth date": "PatientBirthDate", "ID": "PatientID", "Study date": "StudyDate"}
@@ -84,7 +84,7 @@ def predict(
     check_folder(out)
     run = open_trained(run_path)
     if series is not None and all_series:
-        raise InputError("goes with --series or --all-series, not both", where="predict", mend="leave one of them out")
+        raise InputError("goes with --series or --all-series, not both", where="predict", fix="leave one of them out")
     choice = choose(Path(path), series=series, all_series=all_series)
     thresholds = _thresholds(run)
     usual = read_ood(run.path / OOD_NAME, model=run.fingerprint) if (run.path / OOD_NAME).exists() else None
@@ -150,7 +150,7 @@ def _refusal(path: Path, errors: list[Exception]) -> Exception:
     return InputError(
         f"none of {len(errors)} series can be read; the first: {errors[0]}",
         where=path,
-        mend="mend or leave out what is named",
+        fix="fix or leave out what is named",
     )
 
 

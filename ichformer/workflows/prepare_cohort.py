@@ -125,7 +125,7 @@ def prepare(
     """
     out = Path(out)
     if cluster is not None and workers is not None:
-        raise InputError("the cluster has workers of its own", where="--workers", mend="leave it out with --cluster")
+        raise InputError("the cluster has workers of its own", where="--workers", fix="leave it out with --cluster")
     _check_dataset(
         dataset,
         columns=columns,
@@ -137,7 +137,7 @@ def prepare(
     )
     if (label_names or targets) and labels is None:
         where = "--label-names" if label_names else "--targets"
-        raise InputError("goes with a CSV of labels", where=where, mend="name it with --labels")
+        raise InputError("goes with a CSV of labels", where=where, fix="name it with --labels")
     label_set = LabelSet(names=tuple(label_names) or SIX.names, targets=tuple(targets))
     notes: tuple[str, ...] = ()
     with contextlib.ExitStack() as opened:
@@ -195,7 +195,7 @@ def _check_dataset(dataset: str, **of_folder: object) -> None:
     for name, value in of_folder.items():
         if value and dataset != "folder":
             option = f"--{name.replace('_', '-')}"
-            raise InputError("goes with --dataset folder only", where=option, mend="leave it out")
+            raise InputError("goes with --dataset folder only", where=option, fix="leave it out")
 
 
 def _split(
@@ -208,11 +208,11 @@ def _split(
         elif set(fractions) == {"train", "val"}:
             index = hold_out(index, site=hold_out_site, seed=seed, val_fraction=fractions["val"], label_set=label_set)
         else:
-            mend = 'give "train" and "val": the site that is held out is the test split'
-            raise InputError(f"found {dict(fractions)}", where="fractions", mend=mend)
+            fix = 'give "train" and "val": the site that is held out is the test split'
+            raise InputError(f"found {dict(fractions)}", where="fractions", fix=fix)
     elif not index["split"].any():
         index = split_by_patient(index, seed=seed, fractions=fractions or FRACTIONS, label_set=label_set)
     elif fractions is not None:
-        raise InputError("the source gives a split of its own", where="fractions", mend="leave them out")
+        raise InputError("the source gives a split of its own", where="fractions", fix="leave them out")
     check_leakage(index[index["split"].isin(["train", "val"])], index[index["split"] == "test"])
     return index

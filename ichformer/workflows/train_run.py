@@ -25,7 +25,7 @@ from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, Para
 from ichformer.training.runs.needs import name_of
 from ichformer.training.trainer import train as train_only
 from ichformer.workflows.evaluate_run import fix_frozen, freeze_ood
-from ichformer.workflows.frozen import keep_frozen
+from ichformer.workflows.parts.frozen import keep_frozen
 from ichformer.workflows.trained_model import TrainedModel
 
 _NESTED = {"data": DataConfig, "optim": OptimConfig, "parallel": ParallelConfig}
@@ -122,7 +122,7 @@ def _settings(
     """The configuration and the objects that the arguments of ``train`` mean."""
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     if wrong := sorted(settings.keys() - fields):
-        raise InputError(f"there is no setting {one_line(wrong[0])!r}", where="train", mend=_hint(wrong[0], fields))
+        raise InputError(f"there is no setting {one_line(wrong[0])!r}", where="train", fix=_hint(wrong[0], fields))
     folder = os.fspath(store.path if isinstance(store, Store) else store)
     nested = {
         "data": make_settings(DataConfig, settings.pop("data", None), where="data", store=folder),
@@ -158,7 +158,7 @@ def _described(objective: Any) -> ObjectiveConfig:
         raise InputError(
             f"{one_line(unknown[0])} has no name",
             where="objective.windows",
-            mend="take windows of ichformer.ct.windows.WINDOWS",
+            fix="take windows of ichformer.ct.windows.WINDOWS",
         )
     return ObjectiveConfig(
         name=name_of(objective),

@@ -140,10 +140,10 @@ class TrainedModel:
         levels: tuple[OutputLevel, ...] = ("slice", "scan") if level is None else (level,)
         trained = [one for one in levels if label in self._given(one)]
         if not trained:
-            raise InputError("the run was never trained for this label", where=label, mend="explain another label")
+            raise InputError("the run was never trained for this label", where=label, fix="explain another label")
         prepared = self._prepared(volume)
         if (reason := why_not_scored(prepared, self.run.prepare)) is not None:
-            raise InputError(f"cannot be scored. {reason.text}", where=volume.source[0], mend="give another scan")
+            raise InputError(f"cannot be scored. {reason.text}", where=volume.source[0], fix="give another scan")
         return heat_map_in_full(
             self.run.objective,
             self.run.variables,
@@ -189,14 +189,14 @@ class TrainedModel:
             shape = getattr(volume, "shape", None)
             found = f"{type(volume).__name__}" + ("" if shape is None else f" of shape {list(shape)}")
             raise InputError(
-                f"expected a Volume, found {one_line(found)}", where="volume", mend="read it with ichformer.read_volume"
+                f"expected a Volume, found {one_line(found)}", where="volume", fix="read it with ichformer.read_volume"
             )
         wanted = self.run.prepare.missing
         if wanted != "keep" and volume.audit.missing_slices:
             raise InputError(
                 f"{volume.audit.missing_slices} slices are missing, and the run's scans were read without gaps",
                 where=volume.source[0],
-                mend=f"read it with ichformer.read_volume(path, missing={wanted!r})",
+                fix=f"read it with ichformer.read_volume(path, missing={wanted!r})",
             )
         return prepare_volume(volume, self.run.prepare)
 

@@ -232,14 +232,14 @@ def test_cells_of_a_million_voxels_do_not_overflow():
 
 
 def test_grids_and_extents():
-    check_grid((64, MAX_SIDE, MAX_SIDE), what="", where="", mend="")
+    check_grid((64, MAX_SIDE, MAX_SIDE), what="", where="", fix="")
     for wrong in ((65, MAX_SIDE, MAX_SIDE), (1, 1, MAX_SIDE + 1), (1e300, 1, 1), (10**30, 2, 2)):
         with pytest.raises(InputError, match=r"this would need a grid of .* are the most; do that"):
-            check_grid(wrong, what="this", where="here", mend="do that")
-    check_extent(3000, where="", mend="")
+            check_grid(wrong, what="this", where="here", fix="do that")
+    check_extent(3000, where="", fix="")
     for wrong in (3001, np.inf, np.nan):
         with pytest.raises(InputError, match="it reaches over"):
-            check_extent(wrong, where="here", mend="do that")
+            check_extent(wrong, where="here", fix="do that")
 
 
 NUMBERS = st.sampled_from(

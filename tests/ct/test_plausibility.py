@@ -12,7 +12,7 @@ from tests.ct.builders import head_hu, ramp, write_series
 
 def checked(hu, n_below=0) -> dict[str, str]:
     return {
-        note.code: note.text for note in check_values(hu.astype(np.int16), n_below=n_below, where="scan", mend="mend")
+        note.code: note.text for note in check_values(hu.astype(np.int16), n_below=n_below, where="scan", fix="fix")
     }
 
 

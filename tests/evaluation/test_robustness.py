@@ -25,7 +25,7 @@ from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, Para
 from ichformer.training.runs.run import Run
 from ichformer.training.trainer import train
 from ichformer.workflows.evaluate_run import freeze_ood
-from ichformer.workflows.predict_store import predict_and_embed, predict_store
+from ichformer.workflows.parts.predict_store import predict_and_embed, predict_store
 from tests.stores import prepare_here
 
 SPLITS = ("train", "train", "val", "test")
@@ -205,15 +205,15 @@ def test_the_command_writes_json_and_picture_and_freezes_the_score(run, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("option", "value", "mend"),
+    ("option", "value", "fix"),
     [("--corruption", "fog", "metal"), ("--split", "no", "test"), ("--split", "train", "patient")],
 )
-def test_bad_words_are_one_line_and_leave_nothing(run, tmp_path, capsys, option, value, mend):
+def test_bad_words_are_one_line_and_leave_nothing(run, tmp_path, capsys, option, value, fix):
     opened, store = run
     with pytest.raises(SystemExit) as stop:
         main(["robustness", str(opened.path), "--store", str(store.path), "--out", str(tmp_path / "o"), option, value])
     assert stop.value.code == 2
-    assert mend in capsys.readouterr().err
+    assert fix in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
 
 

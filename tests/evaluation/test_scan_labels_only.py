@@ -1,6 +1,7 @@
 """A model whose training knew labels of scans alone, on a store without masks and without validation.
 
-It is judged at scan level, without thresholds, and says why; its slice scores and scans without a brain have no score.
+It is evaluated at scan level, without thresholds, and says why; its slice scores and scans without a brain have
+no score.
 """
 
 import json
@@ -29,7 +30,7 @@ from ichformer.training.transfer import reached_outputs
 from ichformer.workflows.evaluate_run import NO_VALIDATION, evaluate
 from ichformer.workflows.make_ensemble import make_ensemble
 from ichformer.workflows.measure_robustness import corruption_benchmark
-from ichformer.workflows.predict_store import predict_store
+from ichformer.workflows.parts.predict_store import predict_store
 from tests.ct.builders import write_series
 from tests.stores import CONFIG, prepare_here
 

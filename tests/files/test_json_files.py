@@ -37,7 +37,7 @@ class Outer:
 
     def __post_init__(self) -> None:
         if self.count == 7:
-            raise InputError("7 is out of range", where="--count", mend="take another")
+            raise InputError("7 is out of range", where="--count", fix="take another")
 
 
 class Named(msgspec.Struct):
@@ -47,7 +47,7 @@ class Named(msgspec.Struct):
 
 def parse(data: bytes | str, kind: Any = Outer, **options: bool) -> Any:
     data = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    return parse_json(data, kind, where="f.json", mend="restore it", **options)
+    return parse_json(data, kind, where="f.json", fix="restore it", **options)
 
 
 @given(values)
@@ -143,11 +143,11 @@ def test_sizes_are_bounded_before_anything_is_read(tmp_path):
     with path.open("wb") as file:
         file.truncate(1 << 40)  # a hole: no block is taken
     with pytest.raises(InputError, match="is larger than 16,777,216 bytes; restore it"):
-        read_json(path, dict, mend="restore it")
+        read_json(path, dict, fix="restore it")
     path.write_text('{"count": 12}')
-    assert read_json(path, Outer, mend="restore it", max_bytes=13) == Outer(count=12)
+    assert read_json(path, Outer, fix="restore it", max_bytes=13) == Outer(count=12)
     with pytest.raises(InputError, match="is larger than 12 bytes"):
-        read_json(path, Outer, mend="restore it", max_bytes=12)
+        read_json(path, Outer, fix="restore it", max_bytes=12)
 
 
 def test_a_pipe_a_device_and_a_folder_are_no_files(tmp_path):
@@ -163,7 +163,7 @@ def test_a_pipe_a_device_and_a_folder_are_no_files(tmp_path):
         ("a\0b", "cannot be read"),
     ):
         with pytest.raises(InputError, match=said):
-            read_json(Path(f"{tmp_path}/{name}"), dict, mend="restore it")
+            read_json(Path(f"{tmp_path}/{name}"), dict, fix="restore it")
 
 
 def test_nobody_else_reads_json():

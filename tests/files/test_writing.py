@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ichformer.errors import InputError, mendable
+from ichformer.errors import InputError, fixable
 from ichformer.files.writing import (
     append_bytes,
     check_folder,
@@ -74,7 +74,7 @@ def test_bytes_are_appended(tmp_path):
     ],
 )
 def test_what_the_system_refuses_is_said_with_its_mend(error, says):
-    with pytest.raises(InputError) as raised, mendable(Path("runs/c")):
+    with pytest.raises(InputError) as raised, fixable(Path("runs/c")):
         raise error
     assert str(raised.value).startswith(says)
     assert str(raised.value).endswith("then run the same command again")
@@ -91,7 +91,7 @@ def test_what_the_system_refuses_is_said_with_its_mend(error, says):
     ],
 )
 def test_faults_of_ours_stay_what_they_are(error):
-    with pytest.raises(type(error)) as raised, mendable():
+    with pytest.raises(type(error)) as raised, fixable():
         raise error
     assert raised.value is error
 

@@ -301,7 +301,7 @@ def test_the_next_batch_is_read_while_one_is_used_and_an_error_comes_in_its_turn
         if len(read) > 1:
             ahead.set()
         if row == order[3]:
-            raise InputError("is damaged", where="shard", mend="prepare it again")
+            raise InputError("is damaged", where="shard", fix="prepare it again")
         return original(self, row, **settings)
 
     original = Store.read

@@ -60,7 +60,7 @@ def test_who_lost_the_store_leaves_its_index_alone(cohort, tmp_path, monkeypatch
     before = (out / "index.json").read_bytes()
 
     def lost(self):
-        raise InputError("another preparation took the folder over", where=out, mend="let that one go on")
+        raise InputError("another preparation took the folder over", where=out, fix="let that one go on")
 
     monkeypatch.setattr(prepare_module.Lease, "confirm", lost)
     with pytest.raises(InputError, match="took the folder over"):

@@ -39,7 +39,7 @@ def test_an_unforeseen_error_says_its_kind_alone(scan):
     ],
 )
 def test_names_are_taken_out_and_sentences_stay(scan, what, said):
-    error = InputError(what, where=scan / "slices" / "IMG 0001", mend="export it again")
+    error = InputError(what, where=scan / "slices" / "IMG 0001", fix="export it again")
     assert reason_without_names(error, scan) == f"the scan: {said}; export it again"
 
 

@@ -17,7 +17,7 @@ from tests.training.test_recovery import state_of
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoints of steps 2, 4 and 6, of which 4 is the best and 6 was not judged."""
+    """Checkpoints of steps 2, 4 and 6, of which 4 is the best and 6 was not evaluated."""
     folder = tmp_path_factory.mktemp("whole") / "checkpoints"
     checkpoints = Checkpoints(folder, every=2, keep=3)
     for step, loss in ((2, 0.5), (4, 0.25), (6, None)):

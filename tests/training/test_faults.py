@@ -1,4 +1,4 @@
-"""What a disk, a folder or a store refuses is one line with the mend and exit code 2; once mended, the run goes on.
+"""What a disk, a folder or a store refuses is one line with the fix and exit code 2; once fixed, the run goes on.
 
 The command line itself, in processes of its own.
 """

@@ -132,7 +132,7 @@ def test_nothing_is_known_of_any_label(tmp_path):
     store = store_of(tmp_path, [Given(slices=3), Given(slices=3)])
     error = refused(store)
     assert "no label of any scan or slice is known in the split 'train'" in str(error)
-    assert "--labels" in error.mend
+    assert "--labels" in error.fix
     # What needs no labels goes on.
     config = config_of(store, name="mae")
     objective, known = for_known_labels(build_objective(config), config, store)
@@ -147,14 +147,14 @@ def test_scans_of_one_kind_alone_teach_nothing(tmp_path, labels, words):
     error = refused(store)
     assert "any (known of " in str(error)
     assert words in str(error)
-    assert error.mend == "add labelled scans: training needs positives and negatives"
+    assert error.fix == "add labelled scans: training needs positives and negatives"
 
 
 def test_a_label_that_is_asked_for_needs_both(by_scan):
     error = refused(by_scan, labels=("epidural", "subdural", "any"))
     assert error.where == "--objective.labels"
     assert "epidural (known of 0 positive and 4 negative scans, 0 positive and 0 negative slices)" in str(error)
-    assert "--objective.labels subdural any" in error.mend
+    assert "--objective.labels subdural any" in error.fix
     assert "nothing is known of it" in str(refused(by_scan, labels=("subarachnoid",)))
 
 

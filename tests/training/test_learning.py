@@ -28,7 +28,7 @@ from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, 
 from ichformer.training.runs.run import Run
 from ichformer.training.trainer import train
 from ichformer.workflows.demo import PREPARE, SCANS, UNSEEN_SITE
-from ichformer.workflows.predict_store import predict_store
+from ichformer.workflows.parts.predict_store import predict_store
 from tests.stores import prepare_here
 
 # The demo's recipe with fewer steps: enough for either answer.

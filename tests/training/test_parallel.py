@@ -134,7 +134,7 @@ def test_fsdp_holds_a_sixth_at_most_and_gathers_no_optimiser_state():
 
 
 @pytest.mark.parametrize(
-    ("config", "where", "mend"),
+    ("config", "where", "fix"),
     [
         ({"fsdp": 3, "data": 4}, "--parallel", "product is 8"),
         ({"fsdp": 3}, "--parallel", "product is 8"),
@@ -144,11 +144,11 @@ def test_fsdp_holds_a_sixth_at_most_and_gathers_no_optimiser_state():
         ({"mode": "pmap", "fsdp": 2}, "--parallel.mode pmap", "--parallel.mode jit"),
     ],
 )
-def test_what_cannot_be_shared_is_refused(config, where, mend):
+def test_what_cannot_be_shared_is_refused(config, where, fix):
     with pytest.raises(InputError) as error:
         make_mesh(ParallelConfig(**config))
     assert error.value.where == where
-    assert mend in error.value.mend
+    assert fix in error.value.fix
 
 
 def test_parts_of_a_batch_have_to_be_shared_evenly():

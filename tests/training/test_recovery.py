@@ -62,15 +62,15 @@ def kept(run: Path) -> set[str]:
 
 def test_validation_is_the_loss_over_all_scans_of_val(config, whole):
     """Of the averaged parameters of that step: computed once more, scan by scan."""
-    judged = {line["step"]: line["val_loss"] for line in lines(whole) if "val_loss" in line}
-    assert set(judged) == {2, 4}
+    evaluated = {line["step"]: line["val_loss"] for line in lines(whole) if "val_loss" in line}
+    assert set(evaluated) == {2, 4}
     run, store = Run.open(whole), Store.open(config.data.store)
-    assert run.step == min(judged, key=judged.get)
+    assert run.step == min(evaluated, key=evaluated.get)
     total, weight = 0.0, 0.0
     for batch in evaluation_batches(store, rows=store.rows("val"), batch_size=1):
         one, count, _ = run.objective.loss(run.params, jax.tree.map(jnp.asarray, batch), jax.random.key(0), False)
         total, weight = total + float(one), weight + float(count)
-    assert judged[run.step] == pytest.approx(total / weight, rel=1e-5)
+    assert evaluated[run.step] == pytest.approx(total / weight, rel=1e-5)
 
 
 def test_the_folder_tells_of_parameters_goodput_and_profile(whole):

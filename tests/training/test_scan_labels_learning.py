@@ -20,7 +20,7 @@ from ichformer.evaluation.tables.table import levels
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
 from ichformer.training.runs.run import Run
-from ichformer.workflows.predict_store import predict_store
+from ichformer.workflows.parts.predict_store import predict_store
 from tests.stores import prepare_here
 
 SCANS = 12

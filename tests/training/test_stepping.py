@@ -142,7 +142,7 @@ def run(
 
 
 def test_the_order_is_the_one_that_is_promised(tmp_path, monkeypatch):
-    """The next batch is there before validation begins, so that reading goes on while the split "val" is judged."""
+    """The next batch is there before validation begins, so that reading goes on while the split "val" is evaluated."""
     noted = Noted()
     run(tmp_path, noted, monkeypatch, config=dataclasses.replace(CONFIG, evaluate_every=3, steps=4))
     told = [(what, number) for what, number in noted.events if what != "wait"]
@@ -194,7 +194,7 @@ def test_who_lost_the_folder_writes_nothing_more(tmp_path, monkeypatch):
 
     def confirm() -> None:
         if noted.numbers("step")[-1] == 4:
-            raise InputError("another training took the folder over", where="run", mend="let that one go on")
+            raise InputError("another training took the folder over", where="run", fix="let that one go on")
 
     with pytest.raises(InputError, match="took the folder over"):
         run(tmp_path, noted, monkeypatch, config=dataclasses.replace(CONFIG, log_every=1), confirm=confirm)

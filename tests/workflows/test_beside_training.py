@@ -1,4 +1,4 @@
-"""A run that is judged while its training goes on."""
+"""A run that is evaluated while its training goes on."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from ichformer.files.lease import hold
 from ichformer.reporting.evaluation.folder import FILES
 from ichformer.training.runs.run import Run
 from ichformer.workflows.evaluate_run import STILL_TRAINED, evaluate
-from ichformer.workflows.frozen import VALIDATION_NAME, is_trained_now
+from ichformer.workflows.parts.frozen import VALIDATION_NAME, is_trained_now
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A trained run judged on a store: what is written, what the scans tell, and what is refused as leakage."""
+"""A trained run evaluated on a store: what is written, what the scans tell, and what is refused as leakage."""
 
 import json
 import shutil
@@ -22,8 +22,8 @@ from ichformer.training.runs.outputs import TrainedOutputs
 from ichformer.training.runs.run import Run, note_scans, seen_scans
 from ichformer.workflows.cross_validate import CrossValidation, format_cross_validation, spread
 from ichformer.workflows.evaluate_run import UNUSUAL_NAME, USUAL_NAME, evaluate
-from ichformer.workflows.frozen import VALIDATION_NAME
 from ichformer.workflows.leave_one_site_out import leave_one_site_out
+from ichformer.workflows.parts.frozen import VALIDATION_NAME
 from ichformer.workflows.train_run import train_and_freeze
 
 
@@ -177,8 +177,8 @@ def test_nobody_trains_on_a_store_that_leaks(folder, tmp_path):
     store = with_splits(folder, tmp_path / "store", {})
     values = json.loads((store / "index.json").read_text())
     training = next(entry for entry in values["series"] if entry["split"] == "train")
-    judged = next(entry for entry in values["series"] if entry["split"] == "test")
-    judged["patient"] = training["patient"]
+    evaluated = next(entry for entry in values["series"] if entry["split"] == "test")
+    evaluated["patient"] = training["patient"]
     (store / "index.json").write_text(json.dumps(values))
     config = TrainConfig(data=DataConfig(store=str(store)), model=ModelConfig(name="slice_vit_nano"), steps=1)
     with pytest.raises(InputError, match=r"^patient: "):
@@ -210,8 +210,8 @@ def test_each_site_is_judged_by_a_run_that_never_saw_it(folder, tmp_path, capsys
     assert found["folders"] == {"tiny-a": "site-00", "tiny-b": "site-01"}
     of_site = store.index.groupby("site")["series"].agg(set)
     for site, name in found["folders"].items():
-        judged = read_predictions(out / name / "evaluation" / "predictions.csv").rows
-        assert set(judged["series"]) == of_site[site]
+        evaluated = read_predictions(out / name / "evaluation" / "predictions.csv").rows
+        assert set(evaluated["series"]) == of_site[site]
         assert not set(seen_scans(out / name / "run")["series"]) & of_site[site]
         alone = json.loads((out / name / "evaluation" / "metrics.json").read_text())["levels"][1]
         (part,) = (part for part in found["levels"][1]["sites"] if part["name"] == site)
@@ -230,12 +230,12 @@ def test_each_patient_is_judged_by_runs_that_never_saw_them(folder, tmp_path, ca
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads((out / "folds.json").read_text())
     assert found["folders"] == [f"fold-0{fold}/seed-{seed}" for fold in (0, 1) for seed in (3, 4)[:seeds]]
-    judged = []
+    evaluated = []
     for name in found["folders"]:
         table = read_predictions(out / name / "evaluation" / "predictions.csv").rows
         assert not set(seen_scans(out / name / "run")["series"]) & set(table["series"])
-        judged += sorted(set(table["series"]))
-    assert sorted(judged) == sorted(seeds * store.index["series"].tolist())
+        evaluated += sorted(set(table["series"]))
+    assert sorted(evaluated) == sorted(seeds * store.index["series"].tolist())
     (any_auroc,) = (
         one for one in found["spreads"] if (one["level"], one["label"], one["figure"]) == ("scan", "any", "auroc")
     )

@@ -93,7 +93,7 @@ def test_a_fault_is_not_said_to_be_bad_input(
 
 
 def test_what_is_said_of_a_failure() -> None:
-    bad = InputError("is bad", where="here", mend="mend it")
+    bad = InputError("is bad", where="here", fix="fix it")
     assert explain_failure(bad, where="there") is bad
     for error in (MemoryError("no room"), RuntimeError("RESOURCE_EXHAUSTED: Out of memory")):
         said = explain_failure(error, where="there")

@@ -1,4 +1,4 @@
-"""Trained runs made one: weights fitted, judged, predicted with, and what is refused."""
+"""Trained runs made one: weights fitted, evaluated, predicted with, and what is refused."""
 
 import json
 import shutil
@@ -26,8 +26,8 @@ from ichformer.training.runs.run import Run, seen_scans
 from ichformer.training.trainer import train
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.make_ensemble import make_ensemble
+from ichformer.workflows.parts.predict_store import predict_store
 from ichformer.workflows.predict_scans import predict
-from ichformer.workflows.predict_store import predict_store
 from tests.stores import prepare_here
 
 pytestmark = pytest.mark.slow

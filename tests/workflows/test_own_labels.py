@@ -24,8 +24,8 @@ from ichformer.training.runs.run import Run
 from ichformer.training.trainer import train
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.make_ensemble import make_ensemble
+from ichformer.workflows.parts.predict_store import predict_store
 from ichformer.workflows.predict_scans import predict
-from ichformer.workflows.predict_store import predict_store
 from ichformer.workflows.train_run import train_and_freeze
 from tests.stores import prepare_here
 

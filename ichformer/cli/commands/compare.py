@@ -39,7 +39,7 @@ def compare(
     from ichformer.evaluation.comparison.text import format_comparison
 
     if len(tables) < 2:
-        raise InputError("needs two models", where="compare", mend="give the tables of at least two")
+        raise InputError("needs two models", where="compare", fix="give the tables of at least two")
     found = compare_tables(
         *tables,
         thresholds=thresholds,

@@ -45,7 +45,7 @@ def ensemble(
 
     own_process()
     if not runs:
-        raise InputError("names no run", where="ensemble", mend="name the folders of two or more")
+        raise InputError("names no run", where="ensemble", fix="name the folders of two or more")
     made = make_ensemble(
         runs,
         store or training_store(runs[0]),

@@ -44,11 +44,11 @@ def evaluate(
     from ichformer.workflows.evaluate_table import evaluate as evaluate_table
 
     if (run is None) == (predictions is None):
-        raise InputError("needs a run or --predictions, not both", where="evaluate", mend="name one of them")
+        raise InputError("needs a run or --predictions, not both", where="evaluate", fix="name one of them")
     if run is not None:
         given = {"--thresholds": thresholds, "--calibrate-on": calibrate_on}
         if wrong := [name for name, value in given.items() if value is not None] + ["--labels"] * bool(labels):
-            raise InputError("goes with --predictions only", where=wrong[0], mend="leave it out: a run has its own")
+            raise InputError("goes with --predictions only", where=wrong[0], fix="leave it out: a run has its own")
         from ichformer.inference.trained import training_store
         from ichformer.training.process import own_process
         from ichformer.workflows.evaluate_run import evaluate as evaluate_run
@@ -60,7 +60,7 @@ def evaluate(
     else:
         assert predictions is not None
         if store is not None:
-            raise InputError("goes with a run only", where="--store", mend="leave it out")
+            raise InputError("goes with a run only", where="--store", fix="leave it out")
         out = out or predictions.parent / f"{predictions.stem}-evaluation"
         summary = evaluate_table(
             predictions,

@@ -37,7 +37,7 @@ def inspect(
         pairs = zip(scans.series, found["series"], strict=True)
         readable = [(facts["choice"].startswith("chosen"), s) for s, facts in pairs if facts["shape"] is not None]
         if not readable:
-            raise InputError("holds no readable series to draw", where=path, mend="see the warnings without --sheet")
+            raise InputError("holds no readable series to draw", where=path, fix="see the warnings without --sheet")
         _, drawn = max(readable, key=lambda each: each[0])
         with appearing_whole(sheet) as file:
             contact_sheet(read_volume(drawn, window_hu=window)).save(file, format="PNG")

@@ -55,5 +55,5 @@ def predict(
         raise InputError(
             f"{text}; series {result.lost[0].number}: {result.lost[0].text}",
             where=path,
-            mend="the others have their reports",
+            fix="the others have their reports",
         )

@@ -103,7 +103,7 @@ def prepare(
     from ichformer.workflows.prepare_cohort import prepare as prepare_cohort
 
     if out is None:
-        raise InputError("is missing", where="--out", mend="name the store's folder")
+        raise InputError("is missing", where="--out", fix="name the store's folder")
     prepared = prepare_cohort(
         dataset,
         source=source,
@@ -131,7 +131,7 @@ def _write_example(dataset: str, source: Path, file: Path, label_set: LabelSet, 
     from ichformer.cohorts.folder.adapter import write_example_labels
 
     if dataset != "folder":
-        raise InputError("goes with --dataset folder only", where="--example-labels", mend="leave it out")
+        raise InputError("goes with --dataset folder only", where="--example-labels", fix="leave it out")
     n_scans = write_example_labels(source, file, label_set=label_set)
     text = f"{shown(file)}: a row for each of {n_scans} scans. Fill in the labels (0, 1 or nothing), "
     text += "take out columns that you do not need, and give it as --labels"

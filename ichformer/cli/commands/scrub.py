@@ -33,10 +33,10 @@ def scrub(
     from ichformer.privacy.disclosure import find_disclosures, format_disclosures
 
     if check == (out is not None):
-        raise InputError("give one of --check and --out", where="scrub", mend=f"ichformer scrub {folder} --check")
+        raise InputError("give one of --check and --out", where="scrub", fix=f"ichformer scrub {folder} --check")
     if out is None:
         if patient_key is not None:
-            raise InputError("goes with --out", where="--patient-key", mend="leave it out")
+            raise InputError("goes with --out", where="--patient-key", fix="leave it out")
         found = find_disclosures(folder)
     else:
         from ichformer.privacy.scrub import scrub as copy

@@ -47,10 +47,10 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     """
     source, cache = Path(source), Path(cache)
     if labels is not None:
-        raise InputError("the masks of BHSD are its labels", where=labels, mend="leave it out")
+        raise InputError("the masks of BHSD are its labels", where=labels, fix="leave it out")
     images = find_below(source, ("images",))
     if images is None or not nifti_files(images):
-        raise InputError("holds no label_192/images with scans", where=source, mend="unpack label_192.zip there")
+        raise InputError("holds no label_192/images with scans", where=source, fix="unpack label_192.zip there")
     left_out: dict[str, str] = {}
     rows = _rows(nifti_files(images), left_out)
     outlined = [

@@ -58,7 +58,7 @@ def read_boxes(path: Path) -> pd.DataFrame:
         raise InputError(
             f"labelName is {one_line(table['labelName'].iloc[row])!r}",
             where=f"{path}{line_of(table, row)}",
-            mend=f"one of {', '.join(_NAMES)} is expected: download it again",
+            fix=f"one of {', '.join(_NAMES)} is expected: download it again",
         )
     boxes = [_parse_box(text, where=f"{path}{line_of(table, row)}") for row, text in enumerate(table["data"])]
     uids = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "slice": "SOPInstanceUID"}
@@ -81,6 +81,6 @@ def _parse_box(text: str, *, where: str) -> tuple[float, ...]:
         raise InputError(
             f"data is {one_line(text, max_chars=80)!r}, no box",
             where=where,
-            mend="x, y, width and height in pixels are expected: correct the line or take it out",
+            fix="x, y, width and height in pixels are expected: correct the line or take it out",
         ) from None
     return box

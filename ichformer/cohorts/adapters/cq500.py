@@ -62,7 +62,7 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     tables = Path(labels) if labels is not None else source
     reads_path = tables if tables.is_file() else find_below(tables, ("reads.csv",))
     if reads_path is None:
-        raise InputError("holds no reads.csv", where=tables, mend="download it from the page of CQ500, or name it")
+        raise InputError("holds no reads.csv", where=tables, fix="download it from the page of CQ500, or name it")
     reads = _read_reads(reads_path)
     boxes_path = find_boxes(tables) if tables.is_dir() else None
     boxes = read_boxes(boxes_path) if boxes_path else pd.DataFrame(columns=["study", *BOX_COLUMNS])
@@ -75,7 +75,7 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     if not chosen:
         name, reason = next(iter(left_out.items()))
         raise InputError(
-            f"{len(left_out)} studies, none with a series to choose; {name}: {reason}", where=source, mend="check it"
+            f"{len(left_out)} studies, none with a series to choose; {name}: {reason}", where=source, fix="check it"
         )
     write_left_out(left_out, cache / "cq500_left_out.csv")
     considered = [{"name": name, **said} for name, choice in chosen.items() for said in choice.considered]
@@ -126,7 +126,7 @@ def _read_reads(path: Path) -> dict[str, _Read]:
         raise InputError(
             f"{names[column]} is {one_line(said[row, column])!r}",
             where=f"{path}{line_of(table, row)}",
-            mend="a read is 0 or 1: download it again",
+            fix="a read is 0 or 1: download it again",
         )
     votes = (said == "1").reshape(len(table), len(_READERS), len(_FINDINGS))
     votes[:, :, -1] |= votes[:, :, :-1].any(2)
@@ -139,7 +139,7 @@ def _read_reads(path: Path) -> dict[str, _Read]:
             raise InputError(
                 f"found {one_line(called)!r}, Category {one_line(site)!r}",
                 where=f"{path}{line_of(table, row)}",
-                mend="each study stands there once, CQ500-CT-0 and so on, as B1 or B2: download it again",
+                fix="each study stands there once, CQ500-CT-0 and so on, as B1 or B2: download it again",
             )
         reads[name] = _Read(site=site, labels=labels[row])
     return reads
@@ -158,13 +158,13 @@ def _studies(source: Path) -> dict[str, str]:
             if (number := int(match[1])) in found:
                 where = os.path.join(folder, name)
                 raise InputError(
-                    f"study {number} lies there twice", where=where, mend=f"take away one: {found[number]}"
+                    f"study {number} lies there twice", where=where, fix=f"take away one: {found[number]}"
                 )
             found[number] = os.path.join(folder, name)
         below[:] = [name for name in below if not _STUDY.match(name)]  # what lies deeper belongs to the study
     if not folders and not archives:
         raise InputError(
-            "holds no CQ500CT0, CQ500-CT-0.zip or the like", where=source, mend="name the folder into which CQ500 came"
+            "holds no CQ500CT0, CQ500-CT-0.zip or the like", where=source, fix="name the folder into which CQ500 came"
         )
     both = archives | folders
     return {f"CQ500-CT-{number}": both[number] for number in sorted(both)}

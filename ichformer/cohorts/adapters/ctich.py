@@ -52,7 +52,7 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     csv = Path(labels) if labels is not None else find_below(source, (_CSV,))
     if folder is None or not scans or csv is None:
         what = _CSV if scans else "ct_scans/049.nii or the like"
-        raise InputError(f"holds no {what}", where=source, mend="name the folder of CT-ICH 1.3.1")
+        raise InputError(f"holds no {what}", where=source, fix="name the folder of CT-ICH 1.3.1")
     known = _read_labels(csv)
     table_path = cache / "ctich_slices.csv"
     rows, tables, left_out = [], [], {}
@@ -78,7 +78,7 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
         raise InputError(
             f"no scan fits its rows; the first: {next(iter(left_out.values()))}",
             where=source,
-            mend="use both of one set",
+            fix="use both of one set",
         )
     write_table(pd.concat(tables), table_path)
     return make_index(rows)
@@ -98,12 +98,12 @@ def _read_labels(path: Path) -> dict[int, dict[int, np.ndarray]]:
             continue  # rows of nothing but commas
         where = f"{path}{line_of(table, row)}"
         if patient is None or number is None:
-            raise InputError("lacks a patient or a slice", where=where, mend="complete the line or take it out")
+            raise InputError("lacks a patient or a slice", where=where, fix="complete the line or take it out")
         if (values[row] == 1).any() and no_bleed[row] == 1:
-            raise InputError("says a subtype and No_Hemorrhage", where=where, mend="correct the line or take it out")
+            raise InputError("says a subtype and No_Hemorrhage", where=where, fix="correct the line or take it out")
         labels = fill_any(np.append(values[row, :-1], 1 - no_bleed[row])[None])[0]
         if not np.array_equal(known.setdefault(patient, {}).setdefault(number, labels), labels, equal_nan=True):
-            raise InputError("contradicts an earlier line", where=where, mend="keep one of them")
+            raise InputError("contradicts an earlier line", where=where, fix="keep one of them")
     return known
 
 
@@ -115,7 +115,7 @@ def _numbers(table: pd.DataFrame, name: str, *, where: Path) -> list[int | None]
         raise InputError(
             f"{name} is {one_line(table[name].iloc[row])!r}",
             where=f"{where}{line_of(table, row)}",
-            mend="write a number",
+            fix="write a number",
         )
     return [int(text) if text else None for text in texts]
 
@@ -127,7 +127,7 @@ def _labels_of(names: tuple[str, ...], known: dict[int, np.ndarray], *, where: P
         raise InputError(
             f"SliceNumber {beyond[0]}, but {names[0].rsplit('#', 1)[0]} has {len(names)} slices",
             where=where,
-            mend="use both of one set",
+            fix="use both of one set",
         )
     unknown = np.full(len(LABELS), np.nan)
     return np.stack([known.get(number, unknown) for number in numbers])

@@ -34,11 +34,11 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     """
     source, cache = Path(source), Path(cache)
     if labels is not None:
-        raise InputError("the masks of INSTANCE are its labels", where=labels, mend="leave it out")
+        raise InputError("the masks of INSTANCE are its labels", where=labels, fix="leave it out")
     folder = find_below(source, ("data",))
     scans = nifti_files(folder) if folder else {}
     if folder is None or not scans:
-        raise InputError("holds no data/001.nii.gz or the like", where=source, mend="name the folder of train_2")
+        raise InputError("holds no data/001.nii.gz or the like", where=source, fix="name the folder of train_2")
     rows = [
         {"cohort": "instance", "origin": "instance", "patient": f"instance-{name}", "series": f"instance-{name}"}
         | {"patient_source": "guessed", "path": str(path.absolute())}

@@ -17,10 +17,10 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
       labels: not wanted, phantoms come with theirs.
     """
     if labels is not None:
-        raise InputError("phantoms have labels of their own", where=labels, mend="leave it out")
+        raise InputError("phantoms have labels of their own", where=labels, fix="leave it out")
     path = Path(source) / "studies.csv"
     if not path.is_file():
         raise InputError(
-            "holds no studies.csv", where=source, mend="write phantoms there first: ichformer phantom --out"
+            "holds no studies.csv", where=source, fix="write phantoms there first: ichformer phantom --out"
         )
     return read_index(path).assign(patient_source="dataset")

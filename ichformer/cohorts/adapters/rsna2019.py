@@ -52,7 +52,7 @@ def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = N
     position = pd.Series(np.arange(len(names)), index=names).reindex(headers["slice"]).to_numpy()
     if np.isnan(position).all():
         raise InputError(
-            f"labels none of the {len(headers)} files of {folder.name}", where=csv, mend="use both of one set"
+            f"labels none of the {len(headers)} files of {folder.name}", where=csv, fix="use both of one set"
         )
     by_slice = np.full((len(headers), len(LABELS)), np.nan)
     has_label = ~np.isnan(position)
@@ -81,7 +81,7 @@ def _find(source: Path, names: tuple[str, ...]) -> Path:
     raise InputError(
         f"holds no {' or '.join(names)}",
         where=source,
-        mend="name the folder into which the Kaggle archive was unpacked",
+        fix="name the folder into which the Kaggle archive was unpacked",
     )
 
 
@@ -96,7 +96,7 @@ def _read_labels(path: Path) -> tuple[pd.Index, Float64[np.ndarray, "n labels"]]
         if bad.any():
             row = table[bad].iloc[0]
             raise InputError(
-                f"{one_line(row['ID'])},{one_line(row['Label'])} {what}", where=path, mend="download it again"
+                f"{one_line(row['ID'])},{one_line(row['Label'])} {what}", where=path, fix="download it again"
             )
     image, names = pd.factorize(parts.str[0])
     values = np.full((len(names), len(LABELS)), np.nan)
@@ -104,7 +104,7 @@ def _read_labels(path: Path) -> tuple[pd.Index, Float64[np.ndarray, "n labels"]]
     incomplete = np.isnan(values).any(1)
     if incomplete.any():
         name = one_line(names[int(incomplete.argmax())])
-        raise InputError(f"{name} has not all of the six labels", where=path, mend="download it again")
+        raise InputError(f"{name} has not all of the six labels", where=path, fix="download it again")
     return pd.Index(names), values
 
 
@@ -112,7 +112,7 @@ def _headers(folder: Path, cached: Path) -> pd.DataFrame:
     """One row per file: its name, and the identifiers in its header. Sorted by file."""
     files = sorted(path_text(entry.name) for entry in os.scandir(folder) if entry.name.endswith(".dcm"))
     if not files:
-        raise InputError("holds no .dcm files", where=folder, mend="unpack the Kaggle archive")
+        raise InputError("holds no .dcm files", where=folder, fix="unpack the Kaggle archive")
     columns = list(_HEADER_COLUMNS)
     known = (
         read_table(cached, columns=columns)[columns] if cached.exists() else pd.DataFrame(columns=columns, dtype=str)
@@ -124,7 +124,7 @@ def _headers(folder: Path, cached: Path) -> pd.DataFrame:
     rows = list(_read_headers([str(text_path(str(folder / name))) for name in new]))
     for row in rows:
         if not row["series"] or not row["slice"]:
-            raise InputError("has no readable header", where=folder / row["file"], mend="download the file again")
+            raise InputError("has no readable header", where=folder / row["file"], fix="download the file again")
     headers = pd.concat([known, pd.DataFrame(rows, columns=columns)]).sort_values("file", ignore_index=True)
     write_table(headers, cached)
     return headers

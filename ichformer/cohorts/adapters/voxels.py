@@ -34,22 +34,22 @@ def slice_values(mask: Path, scan: Path) -> list[frozenset[int]]:
     (image, affine), (scanned, scan_affine) = open_nifti(mask), open_nifti(scan)
     if image.shape != scanned.shape:
         raise InputError(
-            f"shape {list(image.shape)}, but its scan has {list(scanned.shape)}", where=mask, mend="download both again"
+            f"shape {list(image.shape)}, but its scan has {list(scanned.shape)}", where=mask, fix="download both again"
         )
     last = np.array(image.shape) - 1
     corners = np.array([(i, j, k, 1) for i in (0, last[0]) for j in (0, last[1]) for k in (0, last[2])], np.float64)
     offset_mm = float(np.linalg.norm((corners @ (affine - scan_affine).T)[:, :3], axis=1).max())
     if offset_mm > np.linalg.norm(scan_affine[:3, :3], axis=0).min() / 2:
-        raise InputError(f"lies {offset_mm:.1f} mm off its scan", where=mask, mend="download both again")
+        raise InputError(f"lies {offset_mm:.1f} mm off its scan", where=mask, fix="download both again")
     try:
         voxels = np.asanyarray(image.dataobj)
     except Exception as error:  # nibabel raises whatever it stumbles over
         raise InputError(
             f"its voxels cannot be read ({type(error).__name__}: {one_line(error)})",
             where=mask,
-            mend="download it again",
+            fix="download it again",
         ) from None
-    grid, _ = orient_lps(mask_values(voxels, where=mask, mend="download it again"), affine)
+    grid, _ = orient_lps(mask_values(voxels, where=mask, fix="download it again"), affine)
     return [frozenset(np.flatnonzero(np.bincount(plane.ravel())).tolist()) - {0} for plane in grid]
 
 
@@ -93,7 +93,7 @@ def refuse_none(labelled: Sequence[object], left_out: Mapping[str, str], *, wher
     """Raises InputError where no scan could be labelled, with the first reason."""
     if not labelled:
         raise InputError(
-            f"no scan has a mask that fits; the first: {next(iter(left_out.values()))}", where=where, mend="unpack both"
+            f"no scan has a mask that fits; the first: {next(iter(left_out.values()))}", where=where, fix="unpack both"
         )
 
 

@@ -77,7 +77,7 @@ def read_folder(
     given = parse_columns(columns, label_set)
     asked = {"--columns": bool(given), "--label-names": label_set.names != SIX.names, "--targets": label_set.targets}
     if labels is None and (alone := [option for option, value in asked.items() if value]):
-        raise InputError("goes with a CSV of labels", where=alone[0], mend="name it with --labels")
+        raise InputError("goes with a CSV of labels", where=alone[0], fix="name it with --labels")
     scans = named_series(found)
     owners = find_owners(scans, source, patient_from)
     taken = Counter(path for scan in scans.values() for path in (*_paths(scan, source), *set(_short(scan, source))))
@@ -141,7 +141,7 @@ def write_example_labels(source: Path | str, out: Path | str, *, label_set: Labe
     for name in ("patient", "site", "split", *names):
         table[name] = ""
     if out.exists():
-        raise InputError("is there already", where=out, mend="name another file, so that no labels are lost")
+        raise InputError("is there already", where=out, fix="name another file, so that no labels are lost")
     write_table(table.sort_values(list(table.columns[:2]), ignore_index=True), out)
     return len(table)
 
@@ -175,7 +175,7 @@ def _found(source: Path) -> Found[Scan]:
         raise InputError(
             f"holds no series among {len(found.set_aside)} files{reason}",
             where=source,
-            mend="name a folder of scans",
+            fix="name a folder of scans",
         )
     return found
 
@@ -219,7 +219,7 @@ def _refuse_torn(rows: Mapping[str, Mapping[str, object]], csv: CsvLabels, sourc
         raise InputError(
             f"puts scans of one patient into two splits: {'; '.join(torn[:5])}{more}",
             where=where,
-            mend="put all scans of a patient into one split; names that differ in case, blanks or zeros only are one",
+            fix="put all scans of a patient into one split; names that differ in case, blanks or zeros only are one",
         )
 
 

@@ -78,10 +78,10 @@ def parse_columns(given: Sequence[str], label_set: LabelSet = SIX) -> dict[str, 
             raise InputError(
                 f"found {one_line(text)!r}",
                 where="--columns",
-                mend=f"give MEANING=COLUMN, such as any=ICH; MEANING is one of {', '.join(meanings)} or group_NAME",
+                fix=f"give MEANING=COLUMN, such as any=ICH; MEANING is one of {', '.join(meanings)} or group_NAME",
             )
         if meaning in said:
-            raise InputError(f"names {meaning!r} twice", where="--columns", mend="name it once")
+            raise InputError(f"names {meaning!r} twice", where="--columns", fix="name it once")
         said[meaning] = name
     return said
 

@@ -193,8 +193,8 @@ def _refusal(problems: Sequence[str], header: Sequence[str], path: Path, label_s
     names = one_line(", ".join(header), max_chars=150)
     example = "any" if label_set.has_subtypes else label_set.columns[0]
     numbers = " Targets are numbers with a decimal point, or nothing." * bool(label_set.targets)
-    mend = (
+    fix = (
         f"the header is: {names}. Labels are 0, 1, yes, no, true, false or nothing.{numbers} --columns "
         f"{example}=COLUMN names a column, --example-labels writes an example"
     )
-    return InputError(what, where=path, mend=mend)
+    return InputError(what, where=path, fix=fix)

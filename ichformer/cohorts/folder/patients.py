@@ -94,10 +94,10 @@ def _by_pattern(pattern: str) -> Callable[[PurePosixPath], str]:
         expression = re.compile(pattern)
     except re.error as error:
         raise InputError(
-            f"{one_line(pattern)!r} is no regular expression ({error})", where="--patient-from", mend=_MEND
+            f"{one_line(pattern)!r} is no regular expression ({error})", where="--patient-from", fix=_FIX
         ) from None
     if expression.groups != 1:
-        raise InputError(f"{one_line(pattern)!r} has {expression.groups} groups", where="--patient-from", mend=_MEND)
+        raise InputError(f"{one_line(pattern)!r} has {expression.groups} groups", where="--patient-from", fix=_FIX)
 
     def name_of(below: PurePosixPath) -> str:
         match = expression.search(str(below))
@@ -106,7 +106,7 @@ def _by_pattern(pattern: str) -> Callable[[PurePosixPath], str]:
     return name_of
 
 
-_MEND = r"write folder, or a pattern with one group in brackets, such as 'sub-(\d+)'"
+_FIX = r"write folder, or a pattern with one group in brackets, such as 'sub-(\d+)'"
 
 
 def _one_name(scan: Scan, source: Path, name_of: Callable[[PurePosixPath], str]) -> str:
@@ -116,6 +116,6 @@ def _one_name(scan: Scan, source: Path, name_of: Callable[[PurePosixPath], str])
         name = name_of(below)
         if not name or (first and name != first):
             what = "belongs to another patient than other files of its series" if name else "has no patient by that"
-            raise InputError(f"{what}: {one_line(below)}", where="--patient-from", mend=_MEND)
+            raise InputError(f"{what}: {one_line(below)}", where="--patient-from", fix=_FIX)
         first = name
     return first

@@ -104,7 +104,7 @@ def register_corruption(
       InputError: another corruption has that name, it is no name, or there are not five levels.
     """
     if len(levels) != len(SEVERITIES):
-        raise InputError(f"found {len(levels)} levels", where="levels", mend="give five, of the severities 1 to 5")
+        raise InputError(f"found {len(levels)} levels", where="levels", fix="give five, of the severities 1 to 5")
 
     def register(apply: Apply) -> Apply:
         corruption = Corruption(apply=apply, unit=unit, levels=levels)

@@ -35,7 +35,7 @@ def interpolate_missing(
         (len(hu) + stack.missing, *hu.shape[1:]),
         what=f"filling {stack.missing} missing slices (the longest step is {max(stack.steps_mm):.0f} mm)",
         where=where,
-        mend="leave out the slices that stand apart, or keep the gaps (--missing keep)",
+        fix="leave out the slices that stand apart, or keep the gaps (--missing keep)",
     )
     filled_hu = np.empty((len(hu) + stack.missing, *hu.shape[1:]), np.int16)
     filled_hu[0] = hu[0]

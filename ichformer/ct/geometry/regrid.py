@@ -61,7 +61,7 @@ def remove_tilt(
         raise InputError(
             f"slices lean {tilt_deg:.1f} degrees against their stack",
             where=volume.source[0],
-            mend="export the scan again with its geometry",
+            fix="export the scan again with its geometry",
         )
     normal = slice_normal(volume.affine)
     offsets_mm = slice_offsets_mm(volume)
@@ -77,7 +77,7 @@ def remove_tilt(
         what=f"undoing a lean of {tilt_deg:.1f} degrees over {offsets_mm[-1]:.0f} mm in pixels of "
         f"{volume.spacing_mm[1]:.3g} x {volume.spacing_mm[2]:.3g} mm",
         where=volume.source[0],
-        mend="export the scan again with its geometry",
+        fix="export the scan again with its geometry",
     )
     room = room.astype(int)
 
@@ -131,7 +131,7 @@ def frame_head(
     if field_of_view_mm is None:
         field_of_view_mm = float(((last - first) * spacing_mm).max() + 2 * MARGIN_MM)
     if not 0 < field_of_view_mm <= MAX_EXTENT_MM:
-        raise InputError(f"found {field_of_view_mm}", where="field of view in mm", mend="give 50 to 1000")
+        raise InputError(f"found {field_of_view_mm}", where="field of view in mm", fix="give 50 to 1000")
     step = field_of_view_mm / size / spacing_mm
     start = (first + last) / 2 - (size - 1) / 2 * step
     framed, mask = resample_plane(replace(volume, audit=audit), start=start, step=step, shape=(size, size), mask=mask)
@@ -166,7 +166,7 @@ def resample_plane(
         (len(volume.hu), *shape),
         what=f"{len(volume.hu)} slices of {shape[0]} x {shape[1]} pixels",
         where=volume.source[0],
-        mend="ask for fewer pixels (--size), or name a scan of fewer slices",
+        fix="ask for fewer pixels (--size), or name a scan of fewer slices",
     )
     at = [origin + each * np.arange(size) for origin, each, size in zip(start, step, shape, strict=True)]
     # A new voxel is made of a few old ones, so nearly all weights are 0: dense products take four times as long.

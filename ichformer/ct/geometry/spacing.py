@@ -35,13 +35,13 @@ def even_slices(volume: Volume, spacing_mm: float) -> tuple[Volume, Float64[np.n
         raise ValueError("a tilted stack has to be straightened first")
     offsets_mm = slice_offsets_mm(volume)
     if not 0 < spacing_mm < np.inf:
-        raise InputError(f"found {spacing_mm}", where="slice spacing in mm", mend="give 0.5 to 10")
+        raise InputError(f"found {spacing_mm}", where="slice spacing in mm", fix="give 0.5 to 10")
     count = (offsets_mm[-1] + 1e-3 * spacing_mm) // spacing_mm + 1
     check_grid(
         (count, *volume.hu.shape[1:]),
         what=f"slices every {spacing_mm:g} mm over {offsets_mm[-1]:.0f} mm",
         where=volume.source[0],
-        mend="give a larger slice spacing, or leave it out",
+        fix="give a larger slice spacing, or leave it out",
     )
     count = int(count)
     at_mm = np.arange(count) * spacing_mm

@@ -48,11 +48,11 @@ def list_archive(path: Path) -> tuple[list[Path], list[NameOut]]:
     """
     archive, inner = _split(path)
     if archive is None:
-        raise InputError("does not exist", where=path, mend="name a DICOM file, a folder of them or an archive")
+        raise InputError("does not exist", where=path, fix="name a DICOM file, a folder of them or an archive")
     opened = _open(archive)
     names = [name for name in opened.sizes if inner in ("", name) or name.startswith(f"{inner}/")]
     if inner and not names:
-        raise InputError(f"holds nothing called {one_line(inner)}", where=archive, mend="name what is in it")
+        raise InputError(f"holds nothing called {one_line(inner)}", where=archive, fix="name what is in it")
     return [archive / name for name in sorted(names)], list(opened.left_out)
 
 

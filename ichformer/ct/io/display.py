@@ -156,7 +156,7 @@ def read_display(
         raise InputError(
             "shows bone that is not white, or brain without contrast, as a bone window does",
             where=where,
-            mend=f"{_GIVE}, or export the brain window",
+            fix=f"{_GIVE}, or export the brain window",
         )
     misfit = _misfit(estimated, brain, fluid)
     doubt = varies or ("" if misfit <= _MISFIT else "no usual window fits the greys of brain and fluid well")
@@ -170,7 +170,7 @@ def check_window(window_hu: WindowHU) -> None:
         raise InputError(
             f"{low:g} to {high:g} HU is no window",
             where="--window",
-            mend="give the HU of black and of white, such as 0 80",
+            fix="give the HU of black and of white, such as 0 80",
         )
 
 

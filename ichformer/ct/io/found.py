@@ -60,9 +60,9 @@ class Found(Generic[S]):
 
 def nothing_found(found: Found[Any]) -> InputError:
     """The error for a path without any series: says why its files were set aside."""
-    mend = "name a folder of DICOM slices, a NIfTI file or pictures"
+    fix = "name a folder of DICOM slices, a NIfTI file or pictures"
     if not found.set_aside:
-        return InputError("holds no files", where=found.path, mend=mend)
+        return InputError("holds no files", where=found.path, fix=fix)
     reasons = sorted({str(file) for file in found.set_aside})
     listed = "; ".join(reasons[:3]) + ("; ..." if len(reasons) > 3 else "")
-    return InputError(f"no CT series among {len(found.set_aside)} files ({listed})", where=found.path, mend=mend)
+    return InputError(f"no CT series among {len(found.set_aside)} files ({listed})", where=found.path, fix=fix)

@@ -8,17 +8,17 @@ from jaxtyping import Shaped, UInt8
 from ichformer.errors import InputError
 
 
-def mask_values(voxels: Shaped[np.ndarray, "*grid"], *, where: Any, mend: str) -> UInt8[np.ndarray, "*grid"]:
+def mask_values(voxels: Shaped[np.ndarray, "*grid"], *, where: Any, fix: str) -> UInt8[np.ndarray, "*grid"]:
     """Returns the labels of a mask as uint8, in the order in which they are.
 
     Example:
-      >>> mask_values(np.array([[0.0, 2.0]]), where="mask.nii.gz", mend="save it as whole-numbered labels")
+      >>> mask_values(np.array([[0.0, 2.0]]), where="mask.nii.gz", fix="save it as whole-numbered labels")
       array([[0, 2]], dtype=uint8)
 
     Args:
       voxels: as the file holds them, of any type.
       where: the file, for the error.
-      mend: what to do about other values, for the error.
+      fix: what to do about other values, for the error.
 
     Raises:
       InputError: values that are no whole numbers from 0 to 255: fractions, NaN, complex numbers, colours.
@@ -28,4 +28,4 @@ def mask_values(voxels: Shaped[np.ndarray, "*grid"], *, where: Any, mend: str) -
             labels = voxels.astype(np.uint8)
         if np.array_equal(labels, voxels):
             return labels
-    raise InputError("holds other values than 0 to 255", where=where, mend=mend)
+    raise InputError("holds other values than 0 to 255", where=where, fix=fix)

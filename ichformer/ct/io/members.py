@@ -31,7 +31,7 @@ _BOMB_BYTES, _BOMB_RATIO = 2**28, 200
 _MAX_TAR_HEADER_BYTES = 2**20
 """For all names and attributes of a tar that do not fit into its 512-byte headers by more than a little."""
 
-_MEND = "unpack it and name the folder"
+_FIX = "unpack it and name the folder"
 
 
 class NameOut(NamedTuple):
@@ -69,7 +69,7 @@ def read_directory(archive: Path) -> Archive:
         raise InputError(
             f"the archive cannot be read ({type(error).__name__}: {one_line(error)})",
             where=archive,
-            mend="copy it again",
+            fix="copy it again",
         ) from None
     total = sum(size for size in opened.sizes.values() if size <= MAX_MEMBER_BYTES)
     if _is_bomb(total, archive):
@@ -86,7 +86,7 @@ def _bomb(n_bytes: int, archive: Path) -> InputError:
     return InputError(
         f"would unpack to more than {n_bytes >> 20} MiB, which is over {_BOMB_RATIO} times its own size",
         where=archive,
-        mend=f"if you trust it, {_MEND}",
+        fix=f"if you trust it, {_FIX}",
     )
 
 
@@ -174,17 +174,17 @@ class _TarHeaders(io.BufferedReader):
 def _readable(name: str, sizes: Mapping[str, int], archive: Path) -> Iterator[None]:
     """Turn whatever goes wrong with a member in the block, or its size, into an InputError that names it."""
     if name not in sizes:
-        raise InputError(f"holds nothing called {one_line(name)}", where=archive, mend="name what is in it")
+        raise InputError(f"holds nothing called {one_line(name)}", where=archive, fix="name what is in it")
     if sizes[name] > MAX_MEMBER_BYTES:
         what = f"has {sizes[name]} bytes inside its archive, more than {MAX_MEMBER_BYTES}"
-        raise InputError(what, where=archive / name, mend=_MEND)
+        raise InputError(what, where=archive / name, fix=_FIX)
     try:
         yield
     except Exception as error:  # a damaged or encrypted member: whatever the decompressors raise
         raise InputError(
             f"cannot be read from its archive ({type(error).__name__}: {one_line(error)})",
             where=archive / name,
-            mend=_MEND,
+            fix=_FIX,
         ) from None
 
 
@@ -233,7 +233,7 @@ def _uncompressed(archive: Path) -> io.FileIO:
                 if _is_bomb(unpacked.tell(), archive):
                     raise _bomb(unpacked.tell(), archive)
                 if unpacked.tell() > min(_MAX_UNPACKED_BYTES, shutil.disk_usage(tempfile.gettempdir()).free):
-                    raise InputError(f"unpacks to more than {unpacked.tell()} bytes", where=archive, mend=_MEND)
+                    raise InputError(f"unpacks to more than {unpacked.tell()} bytes", where=archive, fix=_FIX)
         unpacked.seek(0)
     except BaseException:
         unpacked.close()

@@ -31,7 +31,7 @@ _THROUGH_PLANE = 1.5
 """Voxels that are longer than this along one axis than along both others were acquired in slices across that axis."""
 
 _MASK_VALUES = 16
-_MEND = "export the scan again as int16 HU"
+_FIX = "export the scan again as int16 HU"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def read_nifti(path: Path | str) -> Volume:
     image, affine, notes = _open(path)
     shape = image.shape
     if min(shape) < 2:
-        raise InputError(f"has a shape of {list(shape)}, so it is no scan", where=path, mend="name the whole scan")
+        raise InputError(f"has a shape of {list(shape)}, so it is no scan", where=path, fix="name the whole scan")
     grid, rounded, air, clipped, is_wrapped = _read_hu(image, path)
     hu, oriented = orient_lps(grid, affine)
     _check_values(hu, path, is_whole=not rounded)
@@ -73,10 +73,10 @@ def read_nifti(path: Path | str) -> Volume:
     for plane, across_mm, other_mm in (("coronal", row_mm, column_mm), ("sagittal", column_mm, row_mm)):
         if across_mm > _THROUGH_PLANE * max(slice_mm, other_mm):
             raise InputError(
-                f"its slices are {plane}, {across_mm:.1f} mm apart, not axial", where=path, mend="name the axial scan"
+                f"its slices are {plane}, {across_mm:.1f} mm apart, not axial", where=path, fix="name the axial scan"
             )
     if abs(oriented[:3, 1] @ oriented[:3, 2]) > 0.01 * row_mm * column_mm:
-        raise InputError("its rows and columns are not perpendicular", where=path, mend="resample it to a regular grid")
+        raise InputError("its rows and columns are not perpendicular", where=path, fix="resample it to a regular grid")
     notes += [
         (not np.allclose(affine, oriented), "reoriented", "axes were flipped or exchanged"),
         (rounded, "hu_rounded", "values with fractions were rounded to whole HU"),
@@ -88,7 +88,7 @@ def read_nifti(path: Path | str) -> Volume:
             "pixels_not_square",
             f"rows are {row_mm:.3f} mm apart and columns {column_mm:.3f} mm, as no scanner has them",
         ),
-        *((True, note.code, note.text) for note in check_values(hu, n_below=air, where=path, mend=_MEND)),
+        *((True, note.code, note.text) for note in check_values(hu, n_below=air, where=path, fix=_FIX)),
     ]
     tilt_deg, oblique_deg = tilt_of(oriented), oblique_of(oriented)
     notes += [
@@ -135,32 +135,32 @@ def open_nifti(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"]]:
 
 def _open(path: Path) -> tuple[Any, Float64[np.ndarray, "4 4"], list[tuple[bool, str, str]]]:
     if not is_file(path):
-        raise InputError("does not exist", where=path, mend="name a NIfTI file")
+        raise InputError("does not exist", where=path, fix="name a NIfTI file")
     image, is_packed, repairs = _load(path)
     dtype = image.get_data_dtype()
     if image.ndim != 3:
-        raise InputError(f"has a shape of {list(image.shape)}, not three axes", where=path, mend="save one scan a file")
+        raise InputError(f"has a shape of {list(image.shape)}, not three axes", where=path, fix="save one scan a file")
     if dtype.kind not in "iuf":
-        raise InputError(f"holds voxels of {dtype}, not numbers", where=path, mend=_MEND)
+        raise InputError(f"holds voxels of {dtype}, not numbers", where=path, fix=_FIX)
     voxels = math.prod(map(int, image.shape))
     size = file_size(path)
     if voxels < 1:
-        raise InputError(f"its header claims {list(image.shape)} voxels", where=path, mend="export the scan again")
-    check_grid(image.shape, what="what its header claims", where=path, mend="export fewer or smaller slices")
+        raise InputError(f"its header claims {list(image.shape)} voxels", where=path, fix="export the scan again")
+    check_grid(image.shape, what="what its header claims", where=path, fix="export fewer or smaller slices")
     needed = voxels * dtype.itemsize + int(image.dataobj.offset)
     if needed > size * (_MOST_DEFLATED if is_packed else 1):
         raise InputError(
-            f"is cut short: its header claims {list(image.shape)} voxels", where=path, mend="copy the file again"
+            f"is cut short: its header claims {list(image.shape)} voxels", where=path, fix="copy the file again"
         )
     if is_packed and needed > max(MOST_UNPACKED_BYTES, MOST_UNPACKED_RATIO * size):
         raise InputError(
             f"would unpack to {needed >> 20} MiB, which is over {MOST_UNPACKED_RATIO} times its own size",
             where=path,
-            mend="if you trust it, unpack it with gunzip and name that file",
+            fix="if you trust it, unpack it with gunzip and name that file",
         )
     if int(image.dataobj.offset) < image.header.sizeof_hdr:
         raise InputError(
-            f"its vox_offset is {image.dataobj.offset}, inside the header", where=path, mend="export the scan again"
+            f"its vox_offset is {image.dataobj.offset}, inside the header", where=path, fix="export the scan again"
         )
     affine, notes = read_affine(image.header, image.shape, path)
     return image, affine, [*notes, (bool(repairs), "header_repaired", "; ".join(repairs))]
@@ -186,7 +186,7 @@ def _load(path: Path) -> tuple[Any, bool, list[str]]:
     except Exception as error:  # nibabel raises whatever it stumbles over
         stream.close()
         raise InputError(
-            f"cannot be read as NIfTI ({type(error).__name__}: {one_line(error)})", where=path, mend="check the file"
+            f"cannot be read as NIfTI ({type(error).__name__}: {one_line(error)})", where=path, fix="check the file"
         ) from None
     return image, is_packed, repairs
 
@@ -210,7 +210,7 @@ def _read_hu(image: Any, path: Path) -> tuple[Int16[np.ndarray, "i j k"], bool, 
             raise InputError(
                 f"its voxels cannot be read ({type(error).__name__}: {one_line(error)})",
                 where=path,
-                mend="copy the file again",
+                fix="copy the file again",
             ) from None
         if slab.dtype.kind == "f":
             with np.errstate(invalid="ignore"):  # signalling NaN
@@ -232,8 +232,8 @@ def _read_hu(image: Any, path: Path) -> tuple[Int16[np.ndarray, "i j k"], bool, 
 def _check_values(hu: Int16[np.ndarray, "s h w"], path: Path, *, is_whole: bool) -> None:
     low, high = int(hu.min()), int(hu.max())
     if high - low < 2 and not is_whole:
-        raise InputError("holds values from 0 to 1: scaled, not HU", where=path, mend=_MEND)
+        raise InputError("holds values from 0 to 1: scaled, not HU", where=path, fix=_FIX)
     if high == low:
-        raise InputError(f"holds the value {low} only", where=path, mend=_MEND)
+        raise InputError(f"holds the value {low} only", where=path, fix=_FIX)
     if high - low < 256 and len(np.unique(hu)) <= _MASK_VALUES:
-        raise InputError(f"holds {len(np.unique(hu))} different values, like a mask", where=path, mend="name the scan")
+        raise InputError(f"holds {len(np.unique(hu))} different values, like a mask", where=path, fix="name the scan")

@@ -22,7 +22,7 @@ _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 _SAME, _ALIKE = 0.01, 0.25
 """Lengths that differ by less than the first are the same; by more than the second, no one knows which is right."""
 
-_MEND = "correct the header, or convert the scan from DICOM again"
+_FIX = "correct the header, or convert the scan from DICOM again"
 
 Note = tuple[bool, str, str]
 """Whether it is so, a code of ``AUDIT_CODES``, a text."""
@@ -53,16 +53,16 @@ def read_affine(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Float6
         raise InputError(
             f"its voxels lie {_mm(lengths)} apart, where {MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm are possible",
             where=path,
-            mend="correct pixdim, sform and xyzt_units",
+            fix="correct pixdim, sform and xyzt_units",
         )
     corners = np.array([(i, j, k, 1) for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * [*shape, 1]
     if np.abs(corners @ affine.T).max() > MAX_POSITION_MM:
         raise InputError(
             f"its affine places voxels more than {MAX_POSITION_MM / 1000:g} m from the origin",
             where=path,
-            mend=_MEND,
+            fix=_FIX,
         )
-    check_extent(float((lengths * shape).max()), where=path, mend=_MEND)
+    check_extent(float((lengths * shape).max()), where=path, fix=_FIX)
     return affine, [*notes, (_MM_PER_UNIT[units] != 1, "units_converted", f"lengths in {units} were turned into mm")]
 
 
@@ -85,7 +85,7 @@ def _choose(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Float64[np
         return qform, [(has_sform, "affines_differ", "the sform is not invertible: qform taken")]
     own = _lengths(sform)
     if qform is not None and np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
-        raise InputError("its sform and qform mirror each other, so its sides are not known", where=path, mend=_MEND)
+        raise InputError("its sform and qform mirror each other, so its sides are not known", where=path, fix=_FIX)
     if np.allclose(own, pixdim, rtol=_SAME, atol=0):
         return sform, [_differ(sform, qform, shape, has_qform)]
     said = f"sform says {_mm(own)} between voxels, pixdim {_mm(pixdim)}"
@@ -96,7 +96,7 @@ def _choose(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Float64[np
         scaled[:3, :3] *= pixdim / own
         return scaled, [(True, "affines_differ", f"{said}: directions of the sform and lengths of pixdim taken")]
     if _is_set(pixdim) and np.abs(np.log(own / pixdim)).max() > math.log1p(_ALIKE):
-        raise InputError(f"its {said}, and which is right is not known", where=path, mend=_MEND)
+        raise InputError(f"its {said}, and which is right is not known", where=path, fix=_FIX)
     _, code, text = _differ(sform, qform, shape, has_qform)
     return sform, [(True, code, text if qform is not None else f"{said}: sform taken")]
 
@@ -146,4 +146,4 @@ def _mm(lengths: Float64[np.ndarray, "3"]) -> str:
 
 
 def _not_invertible(path: Path) -> InputError:
-    return InputError("its affine (sform or qform) is not invertible", where=path, mend="export the scan again")
+    return InputError("its affine (sform or qform) is not invertible", where=path, fix="export the scan again")

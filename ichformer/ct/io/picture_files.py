@@ -54,7 +54,7 @@ def read_pages(file: Path) -> Pages:
     """
     try:
         if (n_bytes := file_size(file)) > 4 * MAX_VOXELS:
-            raise InputError(f"has {n_bytes} bytes, too many for a picture", where=file, mend=EXPORT)
+            raise InputError(f"has {n_bytes} bytes, too many for a picture", where=file, fix=EXPORT)
         # Pillow asks for as many bytes as a file says. Of what lies in memory it gets no more than there are.
         with open_file(file) as opened:
             data = io.BytesIO(opened.read())
@@ -64,13 +64,13 @@ def read_pages(file: Path) -> Pages:
         raise
     except Exception as error:  # Pillow's decoders raise all kinds of exceptions
         raise InputError(
-            f"cannot be read as a picture ({type(error).__name__}: {one_line(error)})", where=file, mend="copy it again"
+            f"cannot be read as a picture ({type(error).__name__}: {one_line(error)})", where=file, fix="copy it again"
         ) from None
 
 
 def _read(image: Image.Image, file: Path) -> Pages:
     if image.format != "TIFF" and getattr(image, "n_frames", 1) > 1:
-        raise InputError("holds several pictures, such as an animation", where=file, mend="save each as a file")
+        raise InputError("holds several pictures, such as an animation", where=file, fix="save each as a file")
     pages = Pages()
     for number in range(_count_pages(image, file)):
         image.seek(number)
@@ -88,11 +88,11 @@ def _count_pages(image: Image.Image, file: Path) -> int:
             return number
         width, height = image.size
         if max(width, height) > MAX_SIDE:
-            raise InputError(f"is {height} x {width}, more than {MAX_SIDE} a side", where=file, mend=EXPORT)
+            raise InputError(f"is {height} x {width}, more than {MAX_SIDE} a side", where=file, fix=EXPORT)
         n_pixels += width * height
         if n_pixels > MAX_VOXELS:
             break
-    raise InputError(f"has more than {number} pages", where=file, mend="save each slice as a picture of its own")
+    raise InputError(f"has more than {number} pages", where=file, fix="save each slice as a picture of its own")
 
 
 def _grey(page: Image.Image, file: Path, notes: dict[str, str]) -> Grey:
@@ -104,7 +104,7 @@ def _grey(page: Image.Image, file: Path, notes: dict[str, str]) -> Grey:
         return ~values if is_inverted else values
     if page.mode not in ("L", "LA", "P", "PA", "RGB", "RGBA"):
         what = _NO_GREYS.get(page.mode, f"has pixels of mode {page.mode}, so what its values mean is unknown")
-        raise InputError(what, where=file, mend=EXPORT)
+        raise InputError(what, where=file, fix=EXPORT)
     if page.has_transparency_data:
         page = page.convert("RGBA")
         alpha = page.getchannel("A")
@@ -115,7 +115,7 @@ def _grey(page: Image.Image, file: Path, notes: dict[str, str]) -> Grey:
         return np.asarray(page)
     channels = np.asarray(page.convert("RGB"))
     if np.mean(np.ptp(channels.astype(np.int16), axis=2) > _COLOUR) > 0.001:
-        raise InputError("is coloured", where=file, mend=EXPORT)
+        raise InputError("is coloured", where=file, fix=EXPORT)
     return np.asarray(page.convert("RGB").convert("L"))
 
 

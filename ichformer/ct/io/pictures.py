@@ -75,18 +75,18 @@ def read_pictures(stack: PictureStack, *, window_hu: WindowHU | None = None) -> 
                 raise InputError(
                     f"is {_size(grey)}, the one before {_size(slices[0])}",
                     where=file,
-                    mend="keep one scan a folder, or name single pictures",
+                    fix="keep one scan a folder, or name single pictures",
                 )
             slices.append(grey)
             source.append(path_text(file.name) + ("" if number == 1 else f"#{number}"))
             if len(slices) * grey.size > MAX_VOXELS:
-                raise InputError(f"{len(slices)} slices are too many", where=file, mend="keep one scan a folder")
+                raise InputError(f"{len(slices)} slices are too many", where=file, fix="keep one scan a folder")
     full = int(np.iinfo(slices[0].dtype).max)
     if window_hu is None and full > 255 and max(grey.max() for grey in slices) < _USED * full:
         raise InputError(
             f"has 16 bits and no value over {max(int(grey.max()) for grey in slices)}, so what they mean is unknown",
             where=stack.path,
-            mend="give the HU of 0 and of 65535 as --window LOW HIGH, such as -32768 32767 or -1024 64511",
+            fix="give the HU of 0 and of 65535 as --window LOW HIGH, such as -32768 32767 or -1024 64511",
         )
     pixel_mm = ASSUMED_FIELD_MM / max(slices[0].shape)
     display = read_display(slices, pixel_mm, window_hu, where=stack.path)
@@ -127,7 +127,7 @@ def _refuse_several_scans(stack: PictureStack) -> None:
             raise InputError(
                 f"holds the slices of several scans, such as {names[0]} and {names[1]}",
                 where=stack.path,
-                mend="keep one scan a folder, in one window and without masks",
+                fix="keep one scan a folder, in one window and without masks",
             )
 
 

@@ -56,7 +56,7 @@ def read_volume(
       window_hu: for display pictures, the HU that black and white stand for; estimated where None.
 
     Raises:
-      InputError: there is not exactly one scan, or it cannot be read rightly. Names the file, the tag and the mend.
+      InputError: there is not exactly one scan, or it cannot be read rightly. Names the file, the tag and the fix.
     """
     missing = fit(Missing, missing, where="missing")
     if isinstance(source, Path | str):
@@ -66,7 +66,7 @@ def read_volume(
     if isinstance(source, PictureStack):
         return read_pictures(source, window_hu=window_hu)
     if window_hu is not None:
-        raise InputError("is no picture: its values have a scale of their own", where=source.path, mend=_NO_WINDOW)
+        raise InputError("is no picture: its values have a scale of their own", where=source.path, fix=_NO_WINDOW)
     if isinstance(source, NiftiFile):
         return read_nifti(source.path)
     return read_series(source, missing=missing)
@@ -77,5 +77,5 @@ def _only(found: Found[Scan]) -> Scan:
         raise nothing_found(found)
     if len(found.series) > 1:
         names = ", ".join(str(scan.path) for scan in found.series[:4])
-        raise InputError(f"holds {len(found.series)} series ({names})", where=found.path, mend="name one of them")
+        raise InputError(f"holds {len(found.series)} series ({names})", where=found.path, fix="name one of them")
     return found.series[0]

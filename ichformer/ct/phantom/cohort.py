@@ -72,9 +72,9 @@ def write_phantom_cohort(
     """
     names = DEFAULT_SITES if sites is None else sites
     if unknown := [name for name in names if name not in SITES]:
-        raise InputError(f"no site {unknown[0]!r}", where="sites", mend=f"choose from {', '.join(SITES)}")
+        raise InputError(f"no site {unknown[0]!r}", where="sites", fix=f"choose from {', '.join(SITES)}")
     if not names:
-        raise InputError("is empty", where="sites", mend=f"choose from {', '.join(SITES)}")
+        raise InputError("is empty", where="sites", fix=f"choose from {', '.join(SITES)}")
     chosen = tuple(SITES[name] for name in names)
     return write_cohort(
         out, scans=scans, seed=seed, sites=chosen, prevalence=prevalence, confounders=confounders, small=small,
@@ -134,7 +134,7 @@ def _workspace(out: Path) -> Iterator[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot be made ({error.strerror})", where=out, mend="name a folder of your own") from None
+        raise InputError(f"cannot be made ({error.strerror})", where=out, fix="name a folder of your own") from None
     try:
         with hold(folder, what="writing of phantoms"):
             shutil.rmtree(building, ignore_errors=True)
@@ -149,27 +149,27 @@ def _workspace(out: Path) -> Iterator[Path]:
 
 
 def _check(*, scans: int, seed: int, workers: int | None, **shares: float) -> None:
-    for where, is_wrong, found, mend in (
+    for where, is_wrong, found, fix in (
         ("scans", scans < 1, scans, "ask for at least one scan"),
         ("seed", seed < 0, seed, "use 0 or a positive number"),
         ("workers", workers is not None and workers < 1, workers, "use at least one process"),
         *((name, not 0 <= share <= 1, share, "use a share from 0 to 1") for name, share in shares.items()),
     ):
         if is_wrong:
-            raise InputError(f"is {found}", where=where, mend=mend)
+            raise InputError(f"is {found}", where=where, fix=fix)
 
 
 def _is_there(out: Path, about: dict[str, object]) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     try:
-        found = read_json(out / "phantom.json", dict, mend="choose another folder")
+        found = read_json(out / "phantom.json", dict, fix="choose another folder")
     except InputError:
         raise InputError(
-            "is not empty and holds no phantom cohort", where=out, mend="choose a folder that is not there yet"
+            "is not empty and holds no phantom cohort", where=out, fix="choose a folder that is not there yet"
         ) from None
     if found != about:
-        raise InputError("holds another phantom cohort", where=out, mend="remove it or choose another folder")
+        raise InputError("holds another phantom cohort", where=out, fix="remove it or choose another folder")
     return True
 
 

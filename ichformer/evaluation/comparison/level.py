@@ -182,7 +182,7 @@ def _pairs(
         raise InputError(
             f"rules {rules[0]} and {rules[1]} for {one_line(label)}",
             where="thresholds",
-            mend="choose those of both models by the same rules",
+            fix="choose those of both models by the same rules",
         )
     truth, found = reference.labels[:, column], []
     for first, second in zip(*of_label, strict=True):

@@ -65,18 +65,18 @@ def _check_same(first: CheckedTable, table: CheckedTable, those: str, *, where: 
         raise InputError(
             f"has scores for {_listed(table)}, and {those} are for {_listed(first)}",
             where=where,
-            mend="name the labels to compare, which every table must have",
+            fix="name the labels to compare, which every table must have",
         )
     if len(table.rows) != len(first.rows) or (table.rows[ROW_ID].to_numpy() != first.rows[ROW_ID].to_numpy()).any():
         there, here = (set(map(tuple, one.rows[ROW_ID].to_numpy().tolist())) for one in (first, table))
         raise InputError(
             f"its rows are not {those}: {len(there - here)} rows are only there, {len(here - there)} only here",
             where=where,
-            mend="give both models' scores for the same patient, study, series and slice",
+            fix="give both models' scores for the same patient, study, series and slice",
         )
     if (_weights(table) != _weights(first)).any():
         raise InputError(
-            f"weights differ from {those}", where=where, mend="give the rows of both tables the same weights"
+            f"weights differ from {those}", where=where, fix="give the rows of both tables the same weights"
         )
     theirs, ours = (one.rows[list(first.labels)].to_numpy(np.float64) for one in (first, table))
     differing = ~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs))).all(axis=1)
@@ -84,7 +84,7 @@ def _check_same(first: CheckedTable, table: CheckedTable, those: str, *, where: 
         raise InputError(
             f"labels of {differing.sum()} rows differ from {those}",
             where=where,
-            mend="give both tables the same labels",
+            fix="give both tables the same labels",
         )
 
 

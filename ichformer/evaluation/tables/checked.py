@@ -52,7 +52,7 @@ def check_table(
         raise InputError(
             f"is a {type(table).__name__}",
             where=where,
-            mend="give a pandas DataFrame, or the path of a CSV or Parquet file",
+            fix="give a pandas DataFrame, or the path of a CSV or Parquet file",
         )
     if labels is None:
         labels = scored_labels([str(name) for name in table.columns], where=where)
@@ -81,7 +81,7 @@ def scored_labels(names: list[str], *, where: object) -> tuple[str, ...]:
         raise InputError(
             "has no column of scores",
             where=where,
-            mend=f"call the scores of a label X {SCORE_PREFIX}X; found {there}",
+            fix=f"call the scores of a label X {SCORE_PREFIX}X; found {there}",
         )
     known = [label for label in LABELS if label in found]
     return (*known, *[label for label in found if label not in known])
@@ -99,7 +99,7 @@ def choose_split(table: CheckedTable, split: str | None, *, where: object = "pre
     if rows.empty:
         found = ", ".join(sorted(map(one_line, set(table.rows["split"]))))
         raise InputError(
-            f"no row of the split {one_line(split)!r}", where=where, mend=f"it has: {found or '(unnamed)'}"
+            f"no row of the split {one_line(split)!r}", where=where, fix=f"it has: {found or '(unnamed)'}"
         )
     if WEIGHT in rows:
         check_weights(rows, where=where)

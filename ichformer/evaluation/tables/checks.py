@@ -37,14 +37,14 @@ def check_columns(names: Sequence[str], needed: Sequence[str], *, where: object)
     """InputError where one of the columns of a table is missing, or two have the same name."""
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(
-            f"names a column twice: {one_line(twice[0])!r}", where=where, mend="give every column its own name"
+            f"names a column twice: {one_line(twice[0])!r}", where=where, fix="give every column its own name"
         )
     there = set(names)
     if missing := [name for name in needed if name not in there]:
         raise InputError(
             f"no column {', '.join(map(one_line, missing))}",
             where=where,
-            mend=f"add it, or name fewer labels; found {', '.join(map(one_line, names[:50])) or 'none'}",
+            fix=f"add it, or name fewer labels; found {', '.join(map(one_line, names[:50])) or 'none'}",
         )
 
 
@@ -69,20 +69,20 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...], where: ob
     check_labels(labels, targets)
     check_columns(list(table), columns(labels), where=where)
     if table.empty:
-        raise InputError("no rows", where=where, mend="give at least one scan or slice")
+        raise InputError("no rows", where=where, fix="give at least one scan or slice")
     groups = group_columns(table)
     for name in (*ID_COLUMNS, *groups, *[NOT_SCORED] * (NOT_SCORED in table)):
         is_text = table[name].map(lambda value: isinstance(value, str))
         if not is_text.all():
-            raise InputError("has values that are no text", where=f"{where}, column {name}", mend="use '' for unknown")
+            raise InputError("has values that are no text", where=f"{where}, column {name}", fix="use '' for unknown")
         if (longest := int(table[name].str.len().max())) > MAX_TEXT_CHARS:
             raise InputError(
                 f"has a text of {longest:,} characters",
                 where=f"{where}, column {one_line(name)}",
-                mend=f"give texts of at most {MAX_TEXT_CHARS:,}",
+                fix=f"give texts of at most {MAX_TEXT_CHARS:,}",
             )
     if (table["patient"] == "").any():
-        raise InputError("is empty or NA in some rows", where=f"{where}, column patient", mend="name every patient")
+        raise InputError("is empty or NA in some rows", where=f"{where}, column patient", fix="name every patient")
     _check_spelling(table, where)
     for label in labels:
         _check_values(table, label, where)
@@ -97,23 +97,23 @@ def check_predictions(table: pd.DataFrame, *, labels: tuple[str, ...], where: ob
             raise InputError(
                 f"has {table[name].nunique()} values",
                 where=f"{where}, column {one_line(name)}",
-                mend=f"put them into at most {MAX_GROUPS} classes",
+                fix=f"put them into at most {MAX_GROUPS} classes",
             )
     _check_rows(table, where)
     for name in ("site", *groups):
         several = table.groupby(SCAN_ID)[name].transform("nunique").to_numpy() > 1
         if several.any():
             raise InputError(
-                f"two values for {_name(table, several)}", where=f"{where}, column {one_line(name)}", mend="give one"
+                f"two values for {_name(table, several)}", where=f"{where}, column {one_line(name)}", fix="give one"
             )
 
 
 def check_labels(labels: tuple[str, ...], targets: tuple[str, ...] = ()) -> None:
     """InputError for no label and no target, a label named twice, or one whose name is that of another column."""
     if not (labels or targets) or len(set(labels)) < len(labels):
-        raise InputError(f"found {' '.join(labels) or 'none'}", where="labels", mend="name one or more, each once")
+        raise InputError(f"found {' '.join(labels) or 'none'}", where="labels", fix="name one or more, each once")
     if reserved := set(labels) & {*ID_COLUMNS, WEIGHT, NOT_SCORED}:
-        raise InputError("means something else", where=f"label {min(reserved)}", mend="give the label another name")
+        raise InputError("means something else", where=f"label {min(reserved)}", fix="give the label another name")
 
 
 def _check_spelling(table: pd.DataFrame, where: object) -> None:
@@ -124,21 +124,21 @@ def _check_spelling(table: pd.DataFrame, where: object) -> None:
         raise InputError(
             f"spells one patient in several ways, such as {first} and {second}; {len(several)} such in all",
             where=f"{where}, column patient",
-            mend="write each patient in one way; give two people names that differ in more than capitals and blanks",
+            fix="write each patient in one way; give two people names that differ in more than capitals and blanks",
         )
 
 
 def _check_values(table: pd.DataFrame, label: str, where: object) -> None:
     for name in (label, score_column(label)):
         if not pd.api.types.is_numeric_dtype(table[name]):
-            raise InputError("holds something else than numbers", where=f"{where}, column {name}", mend="give numbers")
+            raise InputError("holds something else than numbers", where=f"{where}, column {name}", fix="give numbers")
     truth, score = (table[name].to_numpy(np.float64) for name in (label, score_column(label)))
     wrong = ~(np.isnan(truth) | (truth == 0) | (truth == 1))
     if wrong.any():
         raise InputError(
             f"label {truth[wrong][0]:g} for {_name(table, wrong)}",
             where=f"{where}, column {label}",
-            mend="use 0, 1, or nothing where unknown",
+            fix="use 0, 1, or nothing where unknown",
         )
     excused = np.isnan(score) & (reasons_of(table) != "")
     wrong = ~((score >= 0) & (score <= 1)) & ~excused
@@ -146,7 +146,7 @@ def _check_values(table: pd.DataFrame, label: str, where: object) -> None:
         raise InputError(
             f"score {score[wrong][0]:g} for {_name(table, wrong)}, {np.sum(wrong)} such in all",
             where=f"{where}, column {score_column(label)}",
-            mend=f"give probabilities from 0 to 1, or say in a column {NOT_SCORED} why a row has none",
+            fix=f"give probabilities from 0 to 1, or say in a column {NOT_SCORED} why a row has none",
         )
 
 
@@ -157,7 +157,7 @@ def _check_target(table: pd.DataFrame, target: str, where: object) -> None:
             raise InputError(
                 "holds something else than finite numbers",
                 where=f"{where}, column {one_line(name)}",
-                mend="give numbers, or nothing where unknown",
+                fix="give numbers, or nothing where unknown",
             )
 
 
@@ -168,7 +168,7 @@ def _check_not_scored(table: pd.DataFrame, labels: tuple[str, ...], where: objec
         raise InputError(
             f"says that {_name(table, wrong)} was not scored, but it has every score; {np.sum(wrong)} such in all",
             where=f"{where}, column {NOT_SCORED}",
-            mend="leave the scores of such rows empty, or the reason",
+            fix="leave the scores of such rows empty, or the reason",
         )
 
 
@@ -185,7 +185,7 @@ def _check_any(table: pd.DataFrame, labels: tuple[str, ...], where: object) -> N
             f"{whole} is 0 but {known[int(positive[row].argmax())]} is 1 for {_name(table, wrong)}, {np.sum(wrong)} "
             "such in all",
             where=f"{where}{line_of(table, row)}",
-            mend=f"correct the labels: a scan with a bleed of any subtype has {whole} = 1",
+            fix=f"correct the labels: a scan with a bleed of any subtype has {whole} = 1",
         )
 
 
@@ -193,24 +193,24 @@ def check_weights(table: pd.DataFrame, *, where: object) -> None:
     """InputError where weights are no numbers from 0, are all 0 on a level, or differ too much to be added."""
     column = f"{where}, column {WEIGHT}"
     if not pd.api.types.is_numeric_dtype(table[WEIGHT]):
-        raise InputError("holds something else than numbers", where=column, mend="give numbers")
+        raise InputError("holds something else than numbers", where=column, fix="give numbers")
     weights, is_scan = table[WEIGHT].to_numpy(np.float64), (table["slice"] == "").to_numpy()
     wrong = ~((weights >= 0) & np.isfinite(weights))
     if wrong.any():
         raise InputError(
             f"weight {weights[wrong][0]:g} for {_name(table, wrong)}, {np.sum(wrong)} such in all",
             where=column,
-            mend="give a number from 0 in every row",
+            fix="give a number from 0 in every row",
         )
     for level, rows in (("slice", ~is_scan), ("scan", is_scan)):
         if rows.any() and not weights[rows].any():
-            raise InputError(f"is 0 in every {level} row", where=column, mend="give weights above 0, or no such column")
+            raise InputError(f"is 0 in every {level} row", where=column, fix="give weights above 0, or no such column")
         counting = weights[rows & (weights > 0)]
         if counting.size and MAX_WEIGHT_RATIO * scaled_weights(counting).min() < 1:
             raise InputError(
                 f"has {level} rows of weights from {counting.min():g} to {counting.max():g}",
                 where=column,
-                mend=f"give weights that differ by a factor of less than {MAX_WEIGHT_RATIO:g}, and 0 to rows that do "
+                fix=f"give weights that differ by a factor of less than {MAX_WEIGHT_RATIO:g}, and 0 to rows that do "
                 "not count",
             )
     several = table.groupby(SCAN_ID)[WEIGHT].transform("nunique").to_numpy() > 1
@@ -218,7 +218,7 @@ def check_weights(table: pd.DataFrame, *, where: object) -> None:
         raise InputError(
             f"two values for {_name(table, several)}, whose scan has no row of its own",
             where=column,
-            mend="give the slices of a scan one weight, or add scan rows",
+            fix="give the slices of a scan one weight, or add scan rows",
         )
 
 
@@ -228,7 +228,7 @@ def _check_rows(table: pd.DataFrame, where: object) -> None:
         raise InputError(
             f"two rows for {_name(table, twice)}, {np.sum(twice)} such in all",
             where=where,
-            mend="keep one row for each patient, study, series and slice, or add the columns that tell them apart",
+            fix="keep one row for each patient, study, series and slice, or add the columns that tell them apart",
         )
     splits = table[["patient", "split"]].drop_duplicates()
     shared = splits[splits.duplicated("patient", keep=False)]
@@ -238,7 +238,7 @@ def _check_rows(table: pd.DataFrame, where: object) -> None:
         raise InputError(
             f"patient {patient} is in the splits {found}, {shared['patient'].nunique()} such in all",
             where=where,
-            mend="split by patient",
+            fix="split by patient",
         )
     is_scan = (table["slice"] == "").to_numpy()
     if is_scan.any():
@@ -248,7 +248,7 @@ def _check_rows(table: pd.DataFrame, where: object) -> None:
             raise InputError(
                 f"{_name(table, alone)} has no row for its scan, others have one",
                 where=where,
-                mend="give a scan row (empty slice) for every scan, or for none",
+                fix="give a scan row (empty slice) for every scan, or for none",
             )
 
 

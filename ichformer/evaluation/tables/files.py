@@ -111,7 +111,7 @@ def _numbers(table: pd.DataFrame, name: str, path: object, *, decimal_comma: boo
             row = int(wrong.argmax())
             found = f"{one_line(table[name].iloc[row], max_chars=40)!r} {what}"
             where = f"{path}{line_of(table, row)}, column {one_line(name)}"
-            raise InputError(found, where=where, mend="give numbers, 0 or 1 for labels")
+            raise InputError(found, where=where, fix="give numbers, 0 or 1 for labels")
 
     refuse(np.isnan(values) & ~text.isin(_UNKNOWN).to_numpy(), "is no number")
     refuse(np.isinf(values), "is too large for a number")

@@ -81,4 +81,4 @@ def check_scored(table: CheckedTable, *, where: object = "predictions") -> None:
     """InputError where a table has no score at all."""
     if table.rows[output_columns(table.rows, table.labels)].isna().to_numpy().all():
         reasons = "; ".join(map(one_line, dict.fromkeys(_shown_reasons(reasons_of(table.rows)))))
-        raise InputError(f"not one row was scored ({reasons})", where=where, mend="give scans that the model can read")
+        raise InputError(f"not one row was scored ({reasons})", where=where, fix="give scans that the model can read")

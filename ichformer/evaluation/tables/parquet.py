@@ -38,7 +38,7 @@ def read_parquet(
         import pyarrow.parquet
     except ImportError:
         raise InputError(
-            "pyarrow, which reads Parquet, is missing", where=path, mend="pip install 'ichformer[parquet]', or give CSV"
+            "pyarrow, which reads Parquet, is missing", where=path, fix="pip install 'ichformer[parquet]', or give CSV"
         ) from None
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
@@ -60,7 +60,7 @@ def read_parquet(
                 check_size(len(names), len(found[names[0]]), where=path)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, pyarrow.ArrowException) as error:
         raise InputError(
-            f"cannot be read as Parquet ({error})", where=path, mend="give a Parquet or a CSV file"
+            f"cannot be read as Parquet ({error})", where=path, fix="give a Parquet or a CSV file"
         ) from error
     return pd.DataFrame(found, dtype=str)
 
@@ -79,7 +79,7 @@ def _check(file: Any, names: Collection[str], path: object) -> None:
             raise InputError(
                 f"holds values of the type {one_line(kind, max_chars=60)}",
                 where=f"{path}, column {one_line(name)}",
-                mend="give one value a row",
+                fix="give one value a row",
             )
     about = file.metadata
     check_size(len(names), about.num_rows, where=path)
@@ -92,7 +92,7 @@ def _check(file: Any, names: Collection[str], path: object) -> None:
 
 def _check_bytes(n_bytes: int, path: object) -> None:
     if n_bytes > MAX_BYTES:
-        raise InputError(f"unpacks to more than {MAX_BYTES >> 20} MiB", where=path, mend="take the table apart")
+        raise InputError(f"unpacks to more than {MAX_BYTES >> 20} MiB", where=path, fix="take the table apart")
 
 
 def _texts(column: Any, where: str) -> list[str]:
@@ -113,6 +113,6 @@ def _text(value: object, where: str) -> str:
     text = str(int(value)) if isinstance(value, bool) else str(value)
     if len(text) > MAX_FIELD_CHARS:
         raise InputError(
-            f"has a field of more than {MAX_FIELD_CHARS:,} characters", where=where, mend="give shorter texts"
+            f"has a field of more than {MAX_FIELD_CHARS:,} characters", where=where, fix="give shorter texts"
         )
     return text

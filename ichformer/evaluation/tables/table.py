@@ -76,7 +76,7 @@ def only_split(table: CheckedTable, *, where: object = "predictions") -> str:
     names = sorted(table.rows["split"].unique())
     if len(names) > 1:
         found = ", ".join(map(one_line, names))
-        raise InputError(f"rows of the splits {found}", where=where, mend="choose the rows of one")
+        raise InputError(f"rows of the splits {found}", where=where, fix="choose the rows of one")
     return str(names[0])
 
 

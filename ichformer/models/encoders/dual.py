@@ -41,7 +41,7 @@ class DualEncoder(nn.Module):
             raise InputError(
                 f"the branches' grids differ: {local.shape[1:3]} and {wide.shape[1:3]}",
                 where="DualEncoder",
-                mend="take a patch size that is the stride of the convolutional network",
+                fix="take a patch size that is the stride of the convolutional network",
             )
         return BiFusion(self.width, self.dtype, name="fusion")(local, wide)
 

@@ -146,7 +146,7 @@ class PatchEncoder(CheckedModule):
             raise InputError(
                 f"slices of {x.shape[1]}x{x.shape[2]} cannot be cut into patches of {p}",
                 where="PatchEncoder.patch_size",
-                mend=f"prepare the scans with a size that is a multiple of {p}, or take another model",
+                fix=f"prepare the scans with a size that is a multiple of {p}, or take another model",
             )
         return rows, columns
 

@@ -88,5 +88,5 @@ def build_encoder(name: str, *, norm: Norm = "group", drop_path: float = 0.0, dt
     }
     for option, value in asked.items():
         if option not in {field.name for field in dataclasses.fields(encoder)}:
-            raise InputError(f"this encoder has no {option} to set to {value}", where=name, mend=f"leave {option} out")
+            raise InputError(f"this encoder has no {option} to set to {value}", where=name, fix=f"leave {option} out")
     return encoder.clone(**asked)

@@ -28,7 +28,7 @@ class ScanModel(CheckedModule, kw_only=True):  # type: ignore[call-arg]  # Flax 
         where = f"{type(self).__name__}.labels"
         if not self.labels or len(set(self.labels)) < len(self.labels) or "" in self.labels:
             raise InputError(
-                f"found {one_line(self.labels)}", where=where, mend="give one or more names, each of them once"
+                f"found {one_line(self.labels)}", where=where, fix="give one or more names, each of them once"
             )
 
     @nn.nowrap

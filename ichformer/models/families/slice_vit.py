@@ -61,7 +61,7 @@ def slice_vit(
       channels: of its input; None takes the number that it is first called with.
     """
     if slice_pool == "token" and not class_token:
-        raise InputError("needs class_token=True", where='slice_pool="token"', mend="ask for the class token too")
+        raise InputError("needs class_token=True", where='slice_pool="token"', fix="ask for the class token too")
     encoder = PatchEncoder(
         patch_size,
         width,

@@ -40,7 +40,7 @@ def check_heads(module: nn.Module, num_heads: int, width: int) -> None:
         raise InputError(
             f"{num_heads} heads do not divide a width of {width}",
             where=f"{type(module).__name__}.num_heads",
-            mend=f"take a divisor of {width}",
+            fix=f"take a divisor of {width}",
         )
 
 
@@ -52,7 +52,7 @@ def check_lengths(module: nn.Module, **wanted: int) -> None:
             raise InputError(
                 f"has {len(value)} entries: {value}",
                 where=f"{type(module).__name__}.{name}",
-                mend=f"give {length}: one a stage, or one a merge between two stages",
+                fix=f"give {length}: one a stage, or one a merge between two stages",
             )
 
 

@@ -32,7 +32,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file:
             start = file.read(len(LEGACY_START))
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=path, mend="name a file of weights") from None
+        raise InputError(f"cannot be read ({error.strerror})", where=path, fix="name a file of weights") from None
     if start.startswith(LEGACY_START):
         found = read_torch(path)
     elif start.startswith(b"PK\x03\x04"):
@@ -41,10 +41,10 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         found = _read_safetensors(path)
     else:
         raise InputError(
-            "is neither safetensors, nor .npz, nor written by torch.save", where=path, mend="convert it to safetensors"
+            "is neither safetensors, nor .npz, nor written by torch.save", where=path, fix="convert it to safetensors"
         )
     if not found:
-        raise InputError("holds no tensors", where=path, mend="name a file of weights")
+        raise InputError("holds no tensors", where=path, fix="name a file of weights")
     return {name: _as_float32(array) for name, array in found.items()}
 
 
@@ -57,7 +57,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         with safetensors.safe_open(path, framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
     except (safetensors.SafetensorError, *DAMAGE) as error:
-        raise InputError(f"is damaged ({one_line(error)})", where=path, mend="fetch it again") from None
+        raise InputError(f"is damaged ({one_line(error)})", where=path, fix="fetch it again") from None
 
 
 def _is_npz(path: Path) -> bool:
@@ -76,7 +76,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
                 raise ValueError(f"it would unpack to {total} bytes")
             return {info.filename.removesuffix(".npy"): _read_npy(archive, info) for info in archive.infolist()}
     except DAMAGE as error:
-        raise InputError(f"is damaged ({one_line(error)})", where=path, mend="fetch it again") from None
+        raise InputError(f"is damaged ({one_line(error)})", where=path, fix="fetch it again") from None
 
 
 def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:

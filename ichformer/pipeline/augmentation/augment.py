@@ -65,8 +65,8 @@ class Augmentation:
         for name, value in vars(self).items():
             most = limits.get(name, np.inf)
             if not 0 <= value <= most:
-                mend = f"give 0 to {most:g}" if np.isfinite(most) else "give 0 or more"
-                raise InputError(f"found {value}", where=f"augmentation.{name}", mend=mend)
+                fix = f"give 0 to {most:g}" if np.isfinite(most) else "give 0 or more"
+                raise InputError(f"found {value}", where=f"augmentation.{name}", fix=fix)
 
 
 def augment(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> Sample:

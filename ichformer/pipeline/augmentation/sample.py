@@ -41,7 +41,7 @@ def apply_change(change: Change, sample: Sample, rng: np.random.Generator) -> Sa
     where = f"augment={getattr(change, '__qualname__', type(change).__name__)}"
     if not isinstance(changed, Sample):
         raise InputError(
-            f"gave a {type(changed).__name__}", where=where, mend="return a Sample, such as dataclasses.replace(sample)"
+            f"gave a {type(changed).__name__}", where=where, fix="return a Sample, such as dataclasses.replace(sample)"
         )
     for name in ("hu", "slice_labels"):
         there, wanted = getattr(changed, name), getattr(sample, name)
@@ -49,6 +49,6 @@ def apply_change(change: Change, sample: Sample, rng: np.random.Generator) -> Sa
             raise InputError(
                 f"gave {name} as {there.dtype} of {list(there.shape)}, expected {wanted.dtype} of {list(wanted.shape)}",
                 where=where,
-                mend="keep sizes and dtypes",
+                fix="keep sizes and dtypes",
             )
     return changed

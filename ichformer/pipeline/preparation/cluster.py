@@ -33,7 +33,7 @@ def cluster_executor(address: str, *, timeout_s: float = 10.0) -> Iterator[Execu
         from distributed import Client
     except ImportError:
         raise InputError(
-            "needs Dask distributed, which is not installed", where="cluster", mend="pip install 'ichformer[cluster]'"
+            "needs Dask distributed, which is not installed", where="cluster", fix="pip install 'ichformer[cluster]'"
         ) from None
     try:
         client = Client(address, timeout=timeout_s, set_as_default=False)
@@ -41,13 +41,13 @@ def cluster_executor(address: str, *, timeout_s: float = 10.0) -> Iterator[Execu
         raise InputError(
             f"no Dask scheduler answers there within {timeout_s:g} s ({type(error).__name__}: {one_line(error)})",
             where=address,
-            mend="start one with `dask scheduler` and copy the address that it prints",
+            fix="start one with `dask scheduler` and copy the address that it prints",
         ) from None
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             f"Dask cannot connect to such an address ({one_line(error)})",
             where=address,
-            mend="name one such as tcp://HOST:8786; for tls:// set distributed.comm.tls in Dask's configuration",
+            fix="name one such as tcp://HOST:8786; for tls:// set distributed.comm.tls in Dask's configuration",
         ) from None
     with client:
         _check_workers(client, address)
@@ -55,7 +55,7 @@ def cluster_executor(address: str, *, timeout_s: float = 10.0) -> Iterator[Execu
             yield client.get_executor()
         except CancelledError:
             raise InputError(
-                "the scheduler was lost", where=address, mend="run prepare again: it does only what is missing"
+                "the scheduler was lost", where=address, fix="run prepare again: it does only what is missing"
             ) from None
 
 
@@ -68,12 +68,12 @@ def _check_workers(client: Any, address: str) -> None:
     threads = client.nthreads().values()
     start = f"start them with `dask worker {address} --nthreads 1`, one for each core"
     if not threads:
-        raise InputError("the scheduler has no workers", where=address, mend=start)
+        raise InputError("the scheduler has no workers", where=address, fix=start)
     if max(threads) > 1:
         raise InputError(
             f"a worker has {max(threads)} threads, but one process prepares one series at a time",
             where=address,
-            mend=start,
+            fix=start,
         )
     for worker, answer in client.run(installed, on_error="return").items():
         if answer != installed():
@@ -81,5 +81,5 @@ def _check_workers(client: Any, address: str) -> None:
             raise InputError(
                 f"this worker has another ichformer ({said}, and {installed()} here)",
                 where=one_line(worker),
-                mend=f"install ichformer {__version__} for the Python of every worker, and start the workers again",
+                fix=f"install ichformer {__version__} for the Python of every worker, and start the workers again",
             )

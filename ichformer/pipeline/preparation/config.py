@@ -35,17 +35,17 @@ class PrepareConfig:
         """InputError for a value that is not of its type or outside its range."""
         check_settings(self, "")
         if not 16 <= self.size <= 1024:
-            raise InputError(f"found {self.size}", where="size", mend="give 16 to 1024 rows and columns")
+            raise InputError(f"found {self.size}", where="size", fix="give 16 to 1024 rows and columns")
         if self.field_of_view_mm is not None and not 50 <= self.field_of_view_mm <= 1000:
-            raise InputError(f"found {self.field_of_view_mm}", where="field_of_view_mm", mend="give 50 to 1000 mm")
+            raise InputError(f"found {self.field_of_view_mm}", where="field_of_view_mm", fix="give 50 to 1000 mm")
         if self.slice_spacing_mm is not None:
             if not 0.3 <= self.slice_spacing_mm <= 20:
-                raise InputError(f"found {self.slice_spacing_mm}", where="slice_spacing_mm", mend="give 0.3 to 20 mm")
+                raise InputError(f"found {self.slice_spacing_mm}", where="slice_spacing_mm", fix="give 0.3 to 20 mm")
             if not self.remove_tilt:
-                raise InputError("needs remove_tilt", where="slice_spacing_mm", mend="leave the tilt's removal on")
+                raise InputError("needs remove_tilt", where="slice_spacing_mm", fix="leave the tilt's removal on")
 
 
-def check_prepare(values: dict[str, Any], *, where: object, mend: str) -> PrepareConfig:
+def check_prepare(values: dict[str, Any], *, where: object, fix: str) -> PrepareConfig:
     """Reads the configuration in a run or a store; InputError for a setting of another type or an unknown one.
 
     A setting that this version does not know would be left out, and scans would be prepared in another way.
@@ -53,5 +53,5 @@ def check_prepare(values: dict[str, Any], *, where: object, mend: str) -> Prepar
     known = {field.name for field in fields(PrepareConfig)}
     for name in values:
         if name not in known:
-            raise InputError(f"PrepareConfig has no setting {one_line(name)!r}", where=where, mend=mend)
-    return convert(values, PrepareConfig, where=where, mend=mend)
+            raise InputError(f"PrepareConfig has no setting {one_line(name)!r}", where=where, fix=fix)
+    return convert(values, PrepareConfig, where=where, fix=fix)

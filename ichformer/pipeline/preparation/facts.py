@@ -119,13 +119,13 @@ def read_facts(path: Path, keys: Collection[str], label_set: LabelSet = SIX) -> 
     n_names = len(label_set.names)
     lengths = (n_names, n_names, len(EDGES_HU), len(label_set.targets))
     try:
-        lines = read_bytes(path, max_bytes=MAX_BYTES + _LINE_BYTES * len(wanted), mend="delete it").splitlines()
+        lines = read_bytes(path, max_bytes=MAX_BYTES + _LINE_BYTES * len(wanted), fix="delete it").splitlines()
     except InputError:
         return {}
     for line in lines:
         try:
-            values = parse_json(line, dict, where=path, mend="delete it")
-            facts = convert(values, ScanFacts, where=path, mend="delete it")
+            values = parse_json(line, dict, where=path, fix="delete it")
+            facts = convert(values, ScanFacts, where=path, fix="delete it")
         except InputError:
             continue
         counts = (facts.positive_slices, facts.negative_slices, facts.hu_counts, facts.slice_targets)

@@ -26,7 +26,7 @@ def read_mask(path: Path | str, volume: Volume) -> UInt8[np.ndarray, "s h w"]:
         raise InputError(
             f"shape {list(image.shape)}, but the series has {list(volume.hu.shape)}",
             where=path,
-            mend="use the mask of this series",
+            fix="use the mask of this series",
         )
     try:
         grid, oriented = orient_lps(np.asanyarray(image.dataobj), affine)
@@ -34,12 +34,12 @@ def read_mask(path: Path | str, volume: Volume) -> UInt8[np.ndarray, "s h w"]:
         raise InputError(
             f"its voxels cannot be read ({type(error).__name__}: {one_line(error)})",
             where=path,
-            mend="copy the file again",
+            fix="copy the file again",
         ) from None
     offset_mm = _largest_offset_mm(oriented, volume)
     if grid.shape != volume.hu.shape or offset_mm > min(volume.spacing_mm) / 2:
-        raise InputError(f"lies {offset_mm:.1f} mm off the series", where=path, mend="use the mask of this series")
-    return mask_values(grid, where=path, mend="save it as whole-numbered labels")
+        raise InputError(f"lies {offset_mm:.1f} mm off the series", where=path, fix="use the mask of this series")
+    return mask_values(grid, where=path, fix="save it as whole-numbered labels")
 
 
 def _largest_offset_mm(affine: np.ndarray, volume: Volume) -> float:

@@ -101,7 +101,7 @@ def _prepare_held(
         for task, outcome in outcomes:
             lease.confirm()
             if outcome is None:
-                outcome = reject_task(task, InputError(_KILLED, where=task.path, mend=_LESS))
+                outcome = reject_task(task, InputError(_KILLED, where=task.path, fix=_LESS))
             if isinstance(outcome, Reject):
                 rejects.append(outcome)
                 bar.set_postfix(rejected=len(rejects), refresh=False)
@@ -150,8 +150,8 @@ def _open_folder(
     if earlier is not None:
         for before, now in ((earlier.config, asdict(config)), (asdict(earlier.label_set), asdict(label_set))):
             if before != now:
-                mend = "name another folder, or delete this one"
-                raise InputError(f"the store was made with {before}, not {now}", where=out, mend=mend)
+                fix = "name another folder, or delete this one"
+                raise InputError(f"the store was made with {before}, not {now}", where=out, fix=fix)
     try:
         (out / SHARD_FOLDER).mkdir(parents=True, exist_ok=True)
         key, naming, named = b"", Naming(), index
@@ -162,7 +162,7 @@ def _open_folder(
         if earlier is None:
             _write_index(out, StoreIndex(config=asdict(config), naming=naming, entries=None, label_set=label_set))
     except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", where=out, mend="name a folder of your own") from None
+        raise InputError(f"cannot be written ({error.strerror})", where=out, fix="name a folder of your own") from None
     known = {} if earlier is None else {entry["shard"]: entry for entry in earlier.entries or ()}
     return Opened(out=out, index=index, named=named, key=key, naming=naming, known=known, label_set=label_set)
 

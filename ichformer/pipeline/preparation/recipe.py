@@ -59,7 +59,7 @@ def _framed(
         (len(volume.hu), config.size, config.size),
         what=f"{len(volume.hu)} slices of {config.size} x {config.size} pixels",
         where=volume.source[0],
-        mend="ask for fewer pixels (--size) or for fewer slices (--slice-spacing-mm)",
+        fix="ask for fewer pixels (--size) or for fewer slices (--slice-spacing-mm)",
         voxels=MAX_VOXELS,  # what is more, a record cannot hold
     )
     frame = partial(frame_head, size=config.size, field_of_view_mm=config.field_of_view_mm)

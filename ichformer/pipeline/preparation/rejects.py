@@ -67,7 +67,7 @@ def reason_without_names(error: Exception, path: Path) -> str:
     known = explain_failure(error, where=path)
     if not isinstance(known, InputError):
         return f"the scan: cannot be read, a fault of ichformer ({type(error).__name__}); see `ichformer inspect`"
-    return one_line(f"the scan: {hide_names(f'{known.what}; {known.mend}', path)}", max_chars=1000)
+    return one_line(f"the scan: {hide_names(f'{known.what}; {known.fix}', path)}", max_chars=1000)
 
 
 def hide_names(text: str, path: Path) -> str:

@@ -43,11 +43,11 @@ def check_outcome(outcome: object, task: Task) -> None:
             if has_size(task, facts["bytes"]):
                 return
             what = "a worker says that it wrote this shard, but it is not there in full"
-            mend = "let all workers see the store's folder under the same path, and run the same command again"
+            fix = "let all workers see the store's folder under the same path, and run the same command again"
         case _:
             what = f"a worker answered with something else than facts ({one_line(type(outcome).__name__)})"
-            mend = "give all workers the same ichformer, and run the same command again"
-    raise InputError(what, where=shard_path(task.out, task.shard), mend=mend)
+            fix = "give all workers the same ichformer, and run the same command again"
+    raise InputError(what, where=shard_path(task.out, task.shard), fix=fix)
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -79,7 +79,7 @@ def _shard_orreject_task(task: Task) -> tuple[dict[str, Any], ScanFacts] | Rejec
         writer.close()
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        raise InputError(f"cannot be written ({error})", where=path, mend="free some space and run again") from None
+        raise InputError(f"cannot be written ({error})", where=path, fix="free some space and run again") from None
     finally:
         temporary.unlink(missing_ok=True)
     return _facts_of(path, record, scan)
@@ -104,7 +104,7 @@ def _read_scan(task: Task) -> PreparedScan:
     slice_labels = np.array([task.slice_labels.get(name, unknown) for name in volume.source], np.float32)
     if task.slice_labels and not set(volume.source) & task.slice_labels.keys():
         raise InputError(
-            f"none of its slices has one of the {len(task.slice_labels)} slice labels", where=task.path, mend=_NAMES
+            f"none of its slices has one of the {len(task.slice_labels)} slice labels", where=task.path, fix=_NAMES
         )
     if task.is_private:
         # Numbers of slices, the lowest first, name them well enough within a scan.
@@ -113,7 +113,7 @@ def _read_scan(task: Task) -> PreparedScan:
     scan_labels = np.array(task.scan_labels, np.float32)
     names = slice(len(task.label_set.names))
     if ((slice_labels[:, names] == 1).any(0) & (scan_labels[names] == 0)).any():
-        raise InputError("a slice is positive, the scan is not", where=task.path, mend="correct the labels")
+        raise InputError("a slice is positive, the scan is not", where=task.path, fix="correct the labels")
     scan = PreparedScan(
         volume=volume,
         slice_labels=slice_labels,
@@ -124,7 +124,7 @@ def _read_scan(task: Task) -> PreparedScan:
     )
     scan = prepare_scan(scan, task.config)
     if any(note.code == "brain_not_found" for note in scan.volume.audit.notes):
-        raise InputError("no brain can be found in it", where=task.path, mend="prepare it with keep set to head")
+        raise InputError("no brain can be found in it", where=task.path, fix="prepare it with keep set to head")
     return scan
 
 

@@ -98,7 +98,7 @@ def list_tasks(opened: Opened, config: PrepareConfig, window_hu: WindowHU | None
                 raise InputError(
                     f"has no row of series {one_line(row['series'])}",
                     where=row["slice_labels"],
-                    mend="add its slices, or empty the field slice_labels of that series",
+                    fix="add its slices, or empty the field slice_labels of that series",
                 )
             own = tables[row["slice_labels"]].iloc[rows_of[row["slice_labels"]][row["series"]]]
             labels = map(tuple, own[list(label_set.columns)].to_numpy(np.float64).tolist())

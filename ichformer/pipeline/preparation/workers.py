@@ -74,7 +74,7 @@ def _result(future: Future[Result], executor: Executor) -> Result:
         raise InputError(
             f"a worker of the cluster failed ({type(error).__name__}: {one_line(error)})",
             where="cluster",
-            mend="give all workers the same Python, packages and files, and run the same command again",
+            fix="give all workers the same Python, packages and files, and run the same command again",
         ) from error
 
 
@@ -116,7 +116,7 @@ def _check_start(pool: ProcessPoolExecutor) -> None:
         pool.submit(os.getpid).result()
     except BrokenExecutor:
         raise InputError(
-            "worker processes cannot be started", where="prepare", mend='guard your script: if __name__ == "__main__":'
+            "worker processes cannot be started", where="prepare", fix='guard your script: if __name__ == "__main__":'
         ) from None
 
 

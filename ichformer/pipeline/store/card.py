@@ -224,7 +224,7 @@ def _reasons(path: Path) -> Counter[str]:
 
 
 def _general(reason: str) -> str:
-    """The part of "where: what; mend" in the middle, where there is one."""
+    """The part of "where: what; fix" in the middle, where there is one."""
     what = reason.partition(": ")[2] or reason
     what = what.rpartition("; ")[0] or what
     what = re.sub(r"\S*/\S*", "...", what)

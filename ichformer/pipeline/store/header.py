@@ -31,7 +31,7 @@ _PREFIX = struct.Struct("<4sHII")
 MAX_VOXELS = 1 << 29
 """In a record: 1 GiB of HU, which are 2,000 slices of 512 x 512."""
 
-_MEND = "the store is damaged: run prepare again"
+_FIX = "the store is damaged: run prepare again"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,7 +83,7 @@ def read_header(data: bytes, *, where: object) -> tuple[RecordHeader, int]:
     """Reads the header of a record and where its first frame begins; InputError for whatever is wrong with it."""
 
     def refuse(what: str) -> InputError:
-        return InputError(what, where=where, mend=_MEND)
+        return InputError(what, where=where, fix=_FIX)
 
     if len(data) < _PREFIX.size:
         raise refuse(f"a record of {len(data)} bytes is cut short")
@@ -92,14 +92,14 @@ def read_header(data: bytes, *, where: object) -> tuple[RecordHeader, int]:
         raise refuse("this is no ichformer record")
     if version not in (RECORD_VERSION, OWN_LABELS_VERSION):
         known = f"{RECORD_VERSION} or {OWN_LABELS_VERSION}"
-        raise InputError(f"record version {version} is not {known}", where=where, mend="prepare anew")
+        raise InputError(f"record version {version} is not {known}", where=where, fix="prepare anew")
     start = _PREFIX.size + length
     text = data[_PREFIX.size : start]
     if len(text) != length or zlib.crc32(text) != checksum:
         raise refuse("the record's header is damaged")
     try:
         kind: type[_Header | _OwnHeader] = _Header if version == RECORD_VERSION else _OwnHeader
-        header = _checked(parse_json(text, kind, where=where, mend=_MEND))
+        header = _checked(parse_json(text, kind, where=where, fix=_FIX))
     except ValueError as error:
         raise refuse(f"the record's header makes no sense ({error})") from error
     if start + sum(header.frames) + sum(header.mask_frames) != len(data):

@@ -29,7 +29,7 @@ SHARD_FOLDER = "shards"
 _ENTRY_BYTES = 1 << 14
 """Most of an entry in the index: it takes a thousand, and some more for each column of groups and labels."""
 
-_MEND = "the store is damaged: run prepare again"
+_FIX = "the store is damaged: run prepare again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +60,15 @@ def read_store_index(path: Path) -> StoreIndex:
     values = read_index_values(path)
     label_set = SIX
     if values["schema"] == OWN_LABELS_VERSION:
-        label_set = convert(values, _Labelled, where=path, mend=_MEND).label_set
+        label_set = convert(values, _Labelled, where=path, fix=_FIX).label_set
         if label_set.is_default:
-            raise InputError(f"schema {OWN_LABELS_VERSION} with the six labels", where=path, mend=_MEND)
-    found = convert(values, _index_kind(label_set), where=path, mend=_MEND)
-    check_prepare(found.config, where=path, mend=_MEND)
+            raise InputError(f"schema {OWN_LABELS_VERSION} with the six labels", where=path, fix=_FIX)
+    found = convert(values, _index_kind(label_set), where=path, fix=_FIX)
+    check_prepare(found.config, where=path, fix=_FIX)
     for entry in values["series"] or ():
         entry.setdefault("patient_source", "unknown")
         if any(not isinstance(entry[name], str) for name in group_columns(entry)):
-            raise InputError("a column of groups holds something else than text", where=path, mend=_MEND)
+            raise InputError("a column of groups holds something else than text", where=path, fix=_FIX)
     return StoreIndex(
         config=found.config, naming=found.names or Naming(), entries=values["series"], label_set=label_set
     )
@@ -86,14 +86,14 @@ def index_values(index: StoreIndex) -> dict[str, Any]:
 def read_index_values(path: Path) -> dict[str, Any]:
     """Reads all values of an ``index.json`` as they stand there; InputError for a version that is not known."""
     if not path.exists():
-        raise InputError("this is no store: it has no index.json", where=path.parent, mend="run prepare first")
+        raise InputError("this is no store: it has no index.json", where=path.parent, fix="run prepare first")
     shards = path.parent / SHARD_FOLDER
     n_shards = sum(1 for _ in os.scandir(shards)) if shards.is_dir() else 0
-    values = read_json(path, dict, mend=_MEND, max_bytes=MAX_BYTES + _ENTRY_BYTES * n_shards)
+    values = read_json(path, dict, fix=_FIX, max_bytes=MAX_BYTES + _ENTRY_BYTES * n_shards)
     if values.get("schema") not in (STORE_VERSION, OWN_LABELS_VERSION):
         found = one_line(repr(values.get("schema")), max_chars=40)
         what = f"schema {found}, this ichformer reads {STORE_VERSION} and {OWN_LABELS_VERSION}"
-        raise InputError(what, where=path, mend="prepare anew")
+        raise InputError(what, where=path, fix="prepare anew")
     return values
 
 

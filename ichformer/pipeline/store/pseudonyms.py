@@ -92,11 +92,11 @@ def read_key(path: Path) -> bytes:
             text = file.read(_MOST_BYTES).decode("ascii", errors="replace").strip()
     except OSError as error:
         raise InputError(
-            f"cannot be read ({error.strerror})", where=path, mend=f"name the {KEY_NAME} of a store"
+            f"cannot be read ({error.strerror})", where=path, fix=f"name the {KEY_NAME} of a store"
         ) from None
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise InputError(
-            "holds no key, which is a line of 64 hexadecimal digits", where=path, mend=f"name the {KEY_NAME} of a store"
+            "holds no key, which is a line of 64 hexadecimal digits", where=path, fix=f"name the {KEY_NAME} of a store"
         )
     return bytes.fromhex(text)
 
@@ -130,22 +130,22 @@ def choose_key(folder: Path, *, given: Path | None, with_uids: bool, recorded: N
         raise InputError(
             "holds names of an earlier ichformer: patients by a hash that can be undone, and UIDs",
             where=folder,
-            mend="prepare the scans into another folder, which makes pseudonyms, and delete this one",
+            fix="prepare the scans into another folder, which makes pseudonyms, and delete this one",
         )
     if recorded is not None and recorded.with_uids != with_uids:
         raise InputError(
             f"was prepared with{'' if recorded.with_uids else 'out'} --with-uids",
             where=folder,
-            mend="do the same again, or name another folder",
+            fix="do the same again, or name another folder",
         )
     if there.exists():
         key = read_key(there)
         if given is not None and read_key(given) != key:
-            raise InputError("is another key than that of the store", where=given, mend="leave --patient-key out")
+            raise InputError("is another key than that of the store", where=given, fix="leave --patient-key out")
     elif given is not None:
         key = read_key(given)
     elif recorded is not None:
-        raise InputError("is gone", where=there, mend="restore it, name a copy with --patient-key, or prepare anew")
+        raise InputError("is gone", where=there, fix="restore it, name a copy with --patient-key, or prepare anew")
     else:
         key = secrets.token_bytes(32)
     naming = Naming(patient_key=key_id(key), with_uids=with_uids)
@@ -153,7 +153,7 @@ def choose_key(folder: Path, *, given: Path | None, with_uids: bool, recorded: N
         raise InputError(
             "is another key than that of the store",
             where=there if there.exists() else given,
-            mend="restore the right one, or prepare anew into another folder",
+            fix="restore the right one, or prepare anew into another folder",
         )
     if not there.exists():
         write_key(key, folder)

@@ -29,7 +29,7 @@ from ichformer.pipeline.store.header import RecordHeader, read_header, write_hea
 from ichformer.pipeline.store.index_file import INDEX_NAME, SHARD_FOLDER, read_store_index
 from ichformer.pipeline.store.pseudonyms import Naming, is_private
 
-_MEND = "the store is damaged: run prepare again"
+_FIX = "the store is damaged: run prepare again"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,7 +111,7 @@ def decode_record(
         if mask is not None:
             decompress_mask((data[edges[m] : edges[m + 1]] for m in (n_slices + s for s in taken)), mask)
     except zstandard.ZstdError as error:
-        raise InputError(f"a slice cannot be decompressed ({error})", where=where, mend=_MEND) from error
+        raise InputError(f"a slice cannot be decompressed ({error})", where=where, fix=_FIX) from error
 
     if slices is not None:
         header = _header_of_slices(header, taken)
@@ -169,11 +169,11 @@ class Store:
         found = read_store_index(path / INDEX_NAME)
         if found.entries is None:
             raise InputError(
-                "prepare was interrupted", where=path, mend="run prepare again: it does only what is missing"
+                "prepare was interrupted", where=path, fix="run prepare again: it does only what is missing"
             )
         if not found.entries:
             raise InputError(
-                "the store holds no scan", where=path, mend="see rejects.csv, correct the input, prepare again"
+                "the store holds no scan", where=path, fix="see rejects.csv, correct the input, prepare again"
             )
         naming, labels = found.naming, list(found.label_set.columns)
         index = pd.DataFrame(found.entries)
@@ -186,7 +186,7 @@ class Store:
         for shard, n_bytes in zip(index["shard"], index["bytes"], strict=True):
             shard = shard_path(path, shard)
             if not shard.is_file() or shard.stat().st_size != n_bytes:
-                raise InputError(f"the shard is missing or not of {n_bytes} bytes", where=shard, mend=_MEND)
+                raise InputError(f"the shard is missing or not of {n_bytes} bytes", where=shard, fix=_FIX)
         return cls(path=path, config=found.config, index=index, naming=naming, label_set=found.label_set)
 
     def rows(self, split: str) -> Int64[np.ndarray, "n"]:
@@ -194,7 +194,7 @@ class Store:
         rows = np.flatnonzero((self.index["split"] == split).to_numpy()).astype(np.int64)
         if not len(rows):
             splits = ", ".join(sorted(set(self.index["split"])))
-            raise InputError(f"holds no scan of the split {split!r}", where=self.path, mend=f"it has: {splits}")
+            raise InputError(f"holds no scan of the split {split!r}", where=self.path, fix=f"it has: {splits}")
         return rows
 
     # Columns as lists: looking one scan up in the table takes as long as reading a slice of it.
@@ -217,7 +217,7 @@ class Store:
         path = self._paths[row]
         data = read_shard(Path(path))
         if hashlib.sha256(data).hexdigest() != self._hashes[row]:
-            raise InputError("the shard is not the one that the index describes", where=path, mend=_MEND)
+            raise InputError("the shard is not the one that the index describes", where=path, fix=_FIX)
         return data
 
     def read(self, row: int, *, slices: Sequence[int] | Integer[np.ndarray, "n"] | None = None) -> PreparedScan:
@@ -234,7 +234,7 @@ class Store:
 
     def _check_labels(self, label_set: LabelSet, row: int) -> None:
         if label_set != self.label_set:
-            raise InputError("the shard has other labels than the index", where=self._paths[row], mend=_MEND)
+            raise InputError("the shard has other labels than the index", where=self._paths[row], fix=_FIX)
 
 
 def shard_path(store: Path, shard: str) -> Path:
@@ -260,5 +260,5 @@ def read_shard(path: Path) -> bytes:
         finally:
             reader.close()
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"the shard cannot be read ({error})", where=path, mend=_MEND) from error
+        raise InputError(f"the shard cannot be read ({error})", where=path, fix=_FIX) from error
     return bytes(data)

@@ -37,10 +37,10 @@ def resplit(store: Store, splits: pd.Series, out: Path | str) -> Store:
             # A relative link says nothing of whose machine this is.
             link.symlink_to(os.path.relpath(shards, out.resolve()), target_is_directory=True)
         if link.resolve() != shards:
-            raise InputError("links to the shards of another store", where=out, mend="name another folder")
+            raise InputError("links to the shards of another store", where=out, fix="name another folder")
         if (store.path / FACTS_NAME).is_file():
             write_bytes((store.path / FACTS_NAME).read_bytes(), out / FACTS_NAME)
         write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", out / INDEX_NAME)
     except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", where=out, mend="name another folder") from None
+        raise InputError(f"cannot be written ({error.strerror})", where=out, fix="name another folder") from None
     return Store.open(out)

@@ -23,7 +23,7 @@ FORMAT = "ichformer prediction 2"
 
 _OUR_FORMATS = ("ichformer prediction 1", FORMAT)
 
-_MEND = "name another folder for the reports"
+_FIX = "name another folder for the reports"
 
 
 def folder_name(series: Scan, volume: Volume) -> str:
@@ -54,7 +54,7 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
       InputError: something else is at the place, or it cannot be written to.
     """
     if folder.is_symlink() or (folder.exists() and not _is_ours(folder)):
-        raise InputError("is there and is no earlier prediction", where=folder, mend=_MEND)
+        raise InputError("is there and is no earlier prediction", where=folder, fix=_FIX)
     made = _missing_parents(folder)
     temporary = None
     try:
@@ -69,7 +69,7 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
         os.replace(whole, folder)
     except OSError as error:
         raise InputError(
-            f"cannot be written ({error.strerror})", where=folder, mend="free some space or name another folder"
+            f"cannot be written ({error.strerror})", where=folder, fix="free some space or name another folder"
         ) from None
     finally:
         if temporary is not None:
@@ -89,7 +89,7 @@ def _is_ours(folder: Path) -> bool:
     if names != {REPORT_NAME, NUMBERS_NAME}:
         return False
     try:
-        return read_json(folder / NUMBERS_NAME, dict, mend=_MEND).get("format") in _OUR_FORMATS
+        return read_json(folder / NUMBERS_NAME, dict, fix=_FIX).get("format") in _OUR_FORMATS
     except InputError:
         return False
 

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from ichformer.errors import InputError, mendable, one_line
+from ichformer.errors import InputError, fixable, one_line
 from ichformer.files.writing import check_utf8
 from ichformer.process.quiet import silent_log
 from ichformer.training.checkpoints.files import (
@@ -67,8 +67,8 @@ class Checkpoints:
     @property
     def best_step(self) -> int | None:
         """Steps done in the checkpoint with the smallest ``BEST_BY``, the last of equals; None where none has it."""
-        judged = [(loss, -step) for step, loss in self._losses().items()]
-        return -min(judged)[1] if judged else None
+        validated = [(loss, -step) for step, loss in self._losses().items()]
+        return -min(validated)[1] if validated else None
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -97,7 +97,7 @@ class Checkpoints:
         is_due = force or bool(metrics) or (self._every is not None and step % self._every == 0)
         checkpointer = self._checkpointer
         assert checkpointer is not None, "opened to read"
-        with mendable(self._folder):
+        with fixable(self._folder):
             if is_due or not checkpointer.is_saving_in_progress():
                 self._finish()
             if is_due:
@@ -119,7 +119,7 @@ class Checkpoints:
         Raises:
           InputError: there are checkpoints, but none can be read, or the newest is whole and has other parameters.
         """
-        with mendable(self._folder):
+        with fixable(self._folder):
             self._finish()
         step, found = self._first_readable(self._steps(until), {"state": jax.tree.map(_abstract, state)})
         damaged = [newer for newer in self._steps(until) if newer > step]
@@ -131,8 +131,8 @@ class Checkpoints:
     def restore_params(self, shapes: TrainState, *, step: int | None = None) -> tuple[TrainState, int]:
         """Parameters and averages alone, and the steps they took; the optimiser's state stays on disk.
 
-        Those of ``step``, or the best, or the newest where none was judged. Then a damaged one is passed over for the
-        newest that can be read, and that is said.
+        Those of ``step``, or the best, or the newest where none was validated. Then a damaged one is passed over for
+        the newest that can be read, and that is said.
         """
         wanted = jax.tree.map(_abstract, shapes)
         wanted = dataclasses.replace(wanted, opt_state=jax.tree.map(lambda _: ocp.PLACEHOLDER, wanted.opt_state))
@@ -143,7 +143,7 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for what is being written; InputError where it could not be."""
-        with mendable(self._folder):
+        with fixable(self._folder):
             try:
                 self._finish()
             finally:
@@ -165,7 +165,7 @@ class Checkpoints:
         return [step for step in reversed(self.steps) if until is None or step <= until]
 
     def _losses(self) -> dict[int, float]:
-        """``BEST_BY`` of each checkpoint that was judged, by its step; what cannot be read is said and left out."""
+        """``BEST_BY`` of each checkpoint that was validated, by its step; what cannot be read is said and left out."""
         if self._checkpointer is not None:
             return {each.step: each.metrics[BEST_BY] for each in self._checkpointer.checkpoints if each.metrics}
         found: dict[int, float] = {}
@@ -218,7 +218,7 @@ class Checkpoints:
                 f"{shapes.get(other[0], 'nothing')} there and {wanted.get(other[0], 'nothing')} here"
                 + (f", and so for {len(other) - 1} more" if other[1:] else ""),
                 where=self._folder,
-                mend="take the ichformer whose commit and version the run's run.json names, or train anew",
+                fix="take the ichformer whose commit and version the run's run.json names, or train anew",
             )
 
     def _put_unlisted_aside(self) -> None:

@@ -27,7 +27,7 @@ CHECKSUMS_NAME = "checksums.json"
 
 _METADATA_NAME = "_CHECKPOINT_METADATA"
 _METRICS_NAME = "metrics/metrics"
-_MEND = "restore the checkpoint from a copy, or delete its folder"
+_FIX = "restore the checkpoint from a copy, or delete its folder"
 
 _Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -69,7 +69,7 @@ def read_loss(checkpoint: Path) -> float | None:
     if not path.exists():
         return None
     # The loss of a model that has diverged is no number.
-    return read_json(path, _Metrics, mend=_MEND, allow_nan=True).val_loss
+    return read_json(path, _Metrics, fix=_FIX, allow_nan=True).val_loss
 
 
 def seal(checkpoint: Path) -> None:
@@ -82,7 +82,7 @@ def check_index(checkpoint: Path) -> None:
     """InputError where Orbax could not even list the checkpoint, or would list it with other metrics."""
     path = checkpoint / _METADATA_NAME
     if path.exists():
-        read_json(path, _Metadata, mend=_MEND)
+        read_json(path, _Metadata, fix=_FIX)
     read_loss(checkpoint)
     sums = _read_sums(checkpoint)
     _compare(checkpoint, {name: sums[name] for name in (_METADATA_NAME, _METRICS_NAME) if name in sums})
@@ -93,22 +93,22 @@ def check_files(checkpoint: Path) -> None:
     names, sums = _names(checkpoint), _read_sums(checkpoint)
     # A name could also lead out of the folder.
     if missing := sorted(sums.keys() - set(names)):
-        raise InputError("is missing", where=checkpoint / missing[0], mend=_MEND)
+        raise InputError("is missing", where=checkpoint / missing[0], fix=_FIX)
     check_index(checkpoint)
     _compare(checkpoint, sums)
 
 
 def _read_sums(checkpoint: Path) -> dict[str, str]:
     path = checkpoint / CHECKSUMS_NAME
-    return read_json(path, _Checksums, mend=_MEND).sha256 if path.exists() else {}
+    return read_json(path, _Checksums, fix=_FIX).sha256 if path.exists() else {}
 
 
 def _compare(checkpoint: Path, sums: dict[str, str]) -> None:
     for name, wanted in sums.items():
         if not (checkpoint / name).is_file():
-            raise InputError("is missing", where=checkpoint / name, mend=_MEND)
+            raise InputError("is missing", where=checkpoint / name, fix=_FIX)
         if _sha256(checkpoint / name) != wanted:
-            raise InputError("is not as it was written", where=checkpoint / name, mend=_MEND)
+            raise InputError("is not as it was written", where=checkpoint / name, fix=_FIX)
 
 
 def _names(checkpoint: Path) -> list[str]:
@@ -118,7 +118,7 @@ def _names(checkpoint: Path) -> list[str]:
         for name in names:
             path = Path(folder) / name
             if not path.exists() or not stat.S_ISREG(path.stat().st_mode):
-                raise InputError("is no regular file", where=path, mend=_MEND)
+                raise InputError("is no regular file", where=path, fix=_FIX)
             found.append(path.relative_to(checkpoint).as_posix())
     return sorted(set(found) - {CHECKSUMS_NAME})
 
@@ -140,5 +140,5 @@ def none_readable(folder: Path, reason: str) -> InputError:
     return InputError(
         f"no checkpoint can be read ({reason})",
         where=folder,
-        mend="restore the folder from a copy, or train into a new one",
+        fix="restore the folder from a copy, or train into a new one",
     )

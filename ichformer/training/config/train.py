@@ -113,18 +113,18 @@ def read_config(path: Path) -> TrainConfig:
     path.
     """
     if not path.exists():
-        raise InputError("there is no run here", where=path, mend="name the folder of a run that was trained")
-    mend = "restore the file, or train again into a new folder"
-    values = read_json(path, dict, mend=mend)
+        raise InputError("there is no run here", where=path, fix="name the folder of a run that was trained")
+    fix = "restore the file, or train again into a new folder"
+    values = read_json(path, dict, fix=fix)
     version = values.pop("version", None)
     if version != VERSION:
         raise InputError(
             f"is of layout version {version!r}, this ichformer reads {VERSION}",
             where=path,
-            mend="use the ichformer that wrote it, or train again",
+            fix="use the ichformer that wrote it, or train again",
         )
     _check_names(TrainConfig, values, path)
-    config = convert(values, TrainConfig, where=path, mend=mend)
+    config = convert(values, TrainConfig, where=path, fix=fix)
     store = os.path.normpath(path.parent.resolve() / config.data.store)
     if not config.data.store or not os.path.isdir(store):
         return config
@@ -136,6 +136,6 @@ def _check_names(cls: Any, values: dict[str, Any], where: object) -> None:
     known = typing.get_type_hints(cls)
     for name, value in values.items():
         if name not in known:
-            raise InputError(f"{cls.__name__} has no setting {one_line(name)!r}", where=where, mend="take it out")
+            raise InputError(f"{cls.__name__} has no setting {one_line(name)!r}", where=where, fix="take it out")
         if dataclasses.is_dataclass(known[name]) and isinstance(value, dict):
             _check_names(known[name], value, f"{where}, {name}")

@@ -88,7 +88,7 @@ class WeightsAndBiases:
             import wandb
         except ImportError:
             raise InputError(
-                "wandb is not installed", where="--wandb-project", mend="pip install 'ichformer[wandb]'"
+                "wandb is not installed", where="--wandb-project", fix="pip install 'ichformer[wandb]'"
             ) from None
         self._run = wandb.init(project=project, name=folder.name, id=folder.name, dir=str(folder), resume="allow")
 
@@ -108,7 +108,7 @@ class _Logged(msgspec.Struct):
 def _step(line: bytes) -> float:
     try:
         # A loss that is no number is written as NaN.
-        return parse_json(line, _Logged, where="metrics.jsonl", mend="leave the line out", allow_nan=True).step
+        return parse_json(line, _Logged, where="metrics.jsonl", fix="leave the line out", allow_nan=True).step
     except InputError:
         # The last line of a killed process may be cut off.
         return float("inf")

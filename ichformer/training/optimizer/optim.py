@@ -109,7 +109,7 @@ def _frozen_or_learned(params: Any, patterns: tuple[str, ...]) -> Any:
             raise InputError(
                 f"{pattern!r} matches none of the parameters",
                 where="--optim.freeze",
-                mend=f"name some of them, such as {next(iter(names.values()))!r}; * stands for anything",
+                fix=f"name some of them, such as {next(iter(names.values()))!r}; * stands for anything",
             )
 
     def label(path: tuple[Any, ...], _: Any) -> str:

@@ -26,15 +26,15 @@ class Rollback:
         """
         if bad_in_a_row < self._max_bad_steps:
             return state
-        mend = "lower --optim.learning-rate, look at the labels of the store, and train into a new folder"
+        fix = "lower --optim.learning-rate, look at the labels of the store, and train into a new folder"
         where = f"{self._run}, step {done}"
         before = done - bad_in_a_row
         if not self._checkpoints.has_one(until=before):
-            raise InputError(f"the last {bad_in_a_row} losses leapt or were no numbers", where=where, mend=mend)
+            raise InputError(f"the last {bad_in_a_row} losses leapt or were no numbers", where=where, fix=fix)
         earlier = self._checkpoints.restore(state, until=before)
         step = int(earlier.step)
         if step in self._been:
-            raise InputError(f"updates fail again and again after step {step}", where=where, mend=mend)
+            raise InputError(f"updates fail again and again after step {step}", where=where, fix=fix)
         self._been.add(step)
         print(  # noqa: T201
             f"step {done}: {bad_in_a_row} bad updates in a row, back to the state of step {step}", file=sys.stderr

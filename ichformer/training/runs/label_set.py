@@ -21,7 +21,7 @@ LABEL_SET_FACT = "label_set"
 STATISTICS_FACT = "label_statistics"
 """The field of a run's ``run.json`` with what was measured of its labels; only where its loss needs that."""
 
-_MEND = "the file is damaged: restore it, or train again"
+_FIX = "the file is damaged: restore it, or train again"
 
 
 def label_facts(objective: Objective) -> dict[str, Any]:
@@ -45,11 +45,11 @@ def read_label_set(facts: dict[str, Any], *, where: object) -> LabelSet:
     """
     if (values := facts.get(LABEL_SET_FACT)) is None:
         return SIX
-    found = convert(values, _Names, where=f"{where}, {LABEL_SET_FACT}", mend=_MEND)
+    found = convert(values, _Names, where=f"{where}, {LABEL_SET_FACT}", fix=_FIX)
     try:
         return LabelSet(names=found.names, targets=found.targets)
     except InputError as error:
-        raise InputError(error.what, where=f"{where}, {LABEL_SET_FACT}", mend=_MEND) from None
+        raise InputError(error.what, where=f"{where}, {LABEL_SET_FACT}", fix=_FIX) from None
 
 
 def recorded_objective(
@@ -71,11 +71,11 @@ def recorded_objective(
     if not isinstance(objective, Classification) or (values := facts.get(STATISTICS_FACT)) is None:
         return objective
     where = f"{where}, {STATISTICS_FACT}"
-    found = convert(values, _Levels, where=where, mend=_MEND)
+    found = convert(values, _Levels, where=where, fix=_FIX)
     n_names, n_targets = len(objective.label_set.names), len(objective.label_set.targets)
     for one in (found.slice, found.scan):
         if (len(one.log_odds), len(one.means), len(one.spreads)) != (n_names, n_targets, n_targets):
-            raise InputError("does not fit the label set beside it", where=where, mend=_MEND)
+            raise InputError("does not fit the label set beside it", where=where, fix=_FIX)
     return dataclasses.replace(
         objective,
         slice_statistics=LabelStatistics(**msgspec.structs.asdict(found.slice)),

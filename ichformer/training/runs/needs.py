@@ -20,7 +20,7 @@ NEEDS_FACT = "needs"
 """The field of ``run.json`` with what the run needs; runs of earlier versions lack it and need nothing."""
 
 What = Literal["model", "objective", "augment", "cohort"]
-_MEND = "the file is damaged: restore it, or train again"
+_FIX = "the file is damaged: restore it, or train again"
 
 
 class _Need(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ def check_same_needs(facts: dict[str, Any], needs: list[dict[str, Any]], *, wher
         raise InputError(
             f"the run was begun with another {other[0]} than is given now ({one_line(other[1])} is on one side only)",
             where=where,
-            mend="give the objects that it was begun with, or train into a new folder",
+            fix="give the objects that it was begun with, or train into a new folder",
         )
 
 
@@ -95,21 +95,21 @@ def _check_need(need: _Need, thing: Any, where: object) -> None:
             raise InputError(
                 f"was trained with the {need.what} {name}, which was given as an object",
                 where=where,
-                mend=f"give it again: ichformer.open_run(path, {need.what}=...)",
+                fix=f"give it again: ichformer.open_run(path, {need.what}=...)",
             )
         if (name_of(thing), _settings_sha256(thing)) != (need.name, need.settings_sha256):
             raise InputError(
                 f"was trained with another {need.what} than {name_of(thing)} with the settings that are given",
                 where=where,
-                mend=f"give {name} with the settings of the training",
+                fix=f"give {name} with the settings of the training",
             )
     elif need.name not in (registered_models() if need.what == "model" else OBJECTIVES):
         origin = Origin(name=need.name, module=need.module, distribution=need.distribution, version=need.version)
-        raise InputError(f"needs the {need.what} {name} of a plugin", where=where, mend=origin.how_to_get())
+        raise InputError(f"needs the {need.what} {name} of a plugin", where=where, fix=origin.how_to_get())
 
 
 def _read(facts: dict[str, Any], where: object) -> list[_Need]:
-    return convert({NEEDS_FACT: facts.get(NEEDS_FACT, [])}, _Needs, where=where, mend=_MEND).needs
+    return convert({NEEDS_FACT: facts.get(NEEDS_FACT, [])}, _Needs, where=where, fix=_FIX).needs
 
 
 def _of_object(what: Any, thing: Any) -> _Need:

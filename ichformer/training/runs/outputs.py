@@ -84,11 +84,11 @@ def read_trained(facts: dict[str, Any], *, where: object) -> TrainedOutputs | No
     values, label_set = facts.get(TRAINED_NAME), read_label_set(facts, where=where)
     if values is None:
         return None
-    where, mend = f"{where}, {TRAINED_NAME}", "restore it, or train again"
-    found = convert(values, RecordedOutputs, where=where, mend=mend)
+    where, fix = f"{where}, {TRAINED_NAME}", "restore it, or train again"
+    found = convert(values, RecordedOutputs, where=where, fix=fix)
     if unknown := {*found.slice, *found.scan} - {*label_set.columns}:
         raise InputError(
-            f"does not hold what it should ({min(unknown)} is not in the label set)", where=where, mend=mend
+            f"does not hold what it should ({min(unknown)} is not in the label set)", where=where, fix=fix
         )
     return _ordered(found.slice, found.scan, label_set)
 

@@ -123,7 +123,7 @@ class Run:
             raise InputError(
                 f"was trained for {config.objective.name!r} and gives no labels",
                 where=path,
-                mend="train a classifier from it with --init-from",
+                fix="train a classifier from it with --init-from",
             )
         objective = as_trained(objective, path)
         prepare = read_prepare(path)
@@ -152,11 +152,11 @@ def start_run(path: Path | str, config: TrainConfig, prepare: PrepareConfig, **f
         changed = [name for name, value in _flat(config).items() if value != there.get(name)]
         if changed:
             raise InputError(
-                f"a run with another {', '.join(changed)} is there", where=path, mend="name another folder for this one"
+                f"a run with another {', '.join(changed)} is there", where=path, fix="name another folder for this one"
             )
         return
     if path.exists() and (not path.is_dir() or not all(map(is_lease, path.iterdir()))):
-        raise InputError("is there and is no run", where=path, mend="name a new or an empty folder")
+        raise InputError("is there and is no run", where=path, fix="name a new or an empty folder")
     path.mkdir(parents=True, exist_ok=True)
     # The way from the run is the same after a move, and says nothing of whose machine this is.
     way = way_to_store(config.data.store, path)
@@ -249,7 +249,7 @@ def _load(
                 return [(s.params if s.ema_params is None else s.ema_params, step) for s, step in found]
         finally:
             checkpoints.close()
-    raise InputError("has no checkpoint yet", where=path, mend="let `ichformer train` reach its first one")
+    raise InputError("has no checkpoint yet", where=path, fix="let `ichformer train` reach its first one")
 
 
 def initial_state(objective: Objective, config: TrainConfig, size: int) -> TrainState:
@@ -270,9 +270,9 @@ def initial_state(objective: Objective, config: TrainConfig, size: int) -> Train
 
 def read_facts(path: Path) -> dict[str, Any]:
     """What ``run.json`` holds: the preparation of the scans, commit, versions and hardware."""
-    mend = "the file is missing or damaged: restore it, or train again"
-    facts = read_json(path, dict, mend=mend)
-    check_prepare(convert(facts, _Facts, where=path, mend=mend).prepare, where=path, mend=mend)
+    fix = "the file is missing or damaged: restore it, or train again"
+    facts = read_json(path, dict, fix=fix)
+    check_prepare(convert(facts, _Facts, where=path, fix=fix).prepare, where=path, fix=fix)
     read_trained(facts, where=path)
     return facts
 

@@ -46,5 +46,5 @@ def find_store(told: str, run: Path, way: str) -> Path:
         if os.path.isfile(place / INDEX_NAME):  # False too for a path that no system takes
             return place
     raise InputError(
-        "the store that the run was trained on is not there", where=told, mend="name the folder it is in now (--store)"
+        "the store that the run was trained on is not there", where=told, fix="name the folder it is in now (--store)"
     )

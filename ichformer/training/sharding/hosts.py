@@ -40,11 +40,11 @@ def join_hosts(config: ParallelConfig) -> None:
         raise InputError(
             "needs --parallel.coordinator, --parallel.num-processes and --parallel.process-id together",
             where="--parallel",
-            mend="give all three, or none where Slurm, GKE or a TPU VM names them",
+            fix="give all three, or none where Slurm, GKE or a TPU VM names them",
         )
     if config.coordinator is not None and not re.fullmatch(r".+:\d+", config.coordinator):
         raise InputError(
-            f"found {config.coordinator!r}", where="--parallel.coordinator", mend="give HOST:PORT of the first host"
+            f"found {config.coordinator!r}", where="--parallel.coordinator", fix="give HOST:PORT of the first host"
         )
     if jax.distributed.is_initialized() or (missing and not _launched_as_several()):
         return
@@ -62,7 +62,7 @@ def join_hosts(config: ParallelConfig) -> None:
         raise InputError(
             f"the hosts did not meet: {error}",
             where=config.coordinator or "jax.distributed",
-            mend="start every host with the same coordinator and number, and each with its own process id",
+            fix="start every host with the same coordinator and number, and each with its own process id",
         ) from error
 
 
@@ -87,7 +87,7 @@ def on_first_host(action: Callable[[], None]) -> None:
     if error is not None:
         raise error
     if failed:
-        raise InputError("the first host refused", where=f"host {jax.process_index()}", mend="see what it says")
+        raise InputError("the first host refused", where=f"host {jax.process_index()}", fix="see what it says")
     return None
 
 

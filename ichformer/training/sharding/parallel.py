@@ -35,19 +35,19 @@ def make_mesh(config: ParallelConfig | None = None) -> Mesh:
     shared = {"fsdp": config.fsdp, "tensor": config.tensor, "accumulate": config.accumulate}
     for name, value in shared.items() | ({("data", config.data)} if config.data is not None else set()):
         if value < 1:
-            raise InputError(f"found {value}", where=f"--parallel.{name}", mend="give 1 or more")
+            raise InputError(f"found {value}", where=f"--parallel.{name}", fix="give 1 or more")
     if config.mode == "pmap":
         if config.fsdp * config.tensor > 1:
             raise InputError(
                 "keeps the parameters whole on every device",
                 where="--parallel.mode pmap",
-                mend="leave out --parallel.fsdp and --parallel.tensor, or take --parallel.mode jit",
+                fix="leave out --parallel.fsdp and --parallel.tensor, or take --parallel.mode jit",
             )
         if jax.process_count() > 1:
             raise InputError(
                 f"drives the devices of one host, here are {jax.process_count()}",
                 where="--parallel.mode pmap",
-                mend="take --parallel.mode jit",
+                fix="take --parallel.mode jit",
             )
     devices = jax.devices()
     rest = config.fsdp * config.tensor
@@ -57,13 +57,13 @@ def make_mesh(config: ParallelConfig | None = None) -> Mesh:
         raise InputError(
             f"data {data} x fsdp {config.fsdp} x tensor {config.tensor} are {wanted} devices, there are {len(devices)}",
             where="--parallel",
-            mend=f"choose numbers whose product is {len(devices)}",
+            fix=f"choose numbers whose product is {len(devices)}",
         )
     if jax.local_device_count() % config.tensor:
         raise InputError(
             f"the {jax.local_device_count()} devices of a host cannot be shared by groups of {config.tensor}",
             where="--parallel.tensor",
-            mend="choose a divisor: such a group exchanges far too much to reach over hosts",
+            fix="choose a divisor: such a group exchanges far too much to reach over hosts",
         )
     return jax.make_mesh(
         (data, config.fsdp, config.tensor),
@@ -81,7 +81,7 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, accumulate: int = 1) -> Non
         raise InputError(
             f"{batch_size} scans{parts} cannot be shared by {devices} devices",
             where="--data.batch-size",
-            mend=f"take a multiple of {devices * accumulate}",
+            fix=f"take a multiple of {devices * accumulate}",
         )
 
 

@@ -259,7 +259,7 @@ def test_what_cannot_be_read_rightly_is_refused_by_name(tmp_path, tags, named):
     with pytest.raises(InputError, match=named) as caught:
         read_volume(tmp_path)
     assert caught.value.where.startswith(str(tmp_path))
-    assert caught.value.mend
+    assert caught.value.fix
 
 
 def test_one_slice_and_one_position_are_no_scan(tmp_path):

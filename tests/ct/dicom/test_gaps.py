@@ -1,4 +1,4 @@
-"""Missing slices, judged by what lies beside them."""
+"""Missing slices, evaluated by what lies beside them."""
 
 import numpy as np
 import pytest

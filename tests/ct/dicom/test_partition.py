@@ -163,7 +163,7 @@ def test_what_nothing_tells_apart_is_refused_and_not_chosen(tmp_path, shift_mm):
     (series,) = find_series(tmp_path).series
     with pytest.raises(InputError, match="no study, patient, acquisition, voltage, time") as caught:
         read_volume(series)
-    assert "folder" in caught.value.mend
+    assert "folder" in caught.value.fix
     assert (reason_against(series) or "").startswith("mixed: ")
 
 

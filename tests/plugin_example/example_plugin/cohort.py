@@ -13,7 +13,7 @@ def load(source, *, cache, labels=None):
     """The Study index: a row for each line of ``diagnoses.csv``, which has the columns file, patient and bleed."""
     del cache
     if labels is not None:
-        raise ich.InputError("the labels lie with the scans", where=labels, mend="leave --labels out")
+        raise ich.InputError("the labels lie with the scans", where=labels, fix="leave --labels out")
     table = pd.read_csv(Path(source) / "diagnoses.csv", dtype=str)
     return make_index(
         {

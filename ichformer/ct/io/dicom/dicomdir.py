@@ -27,7 +27,7 @@ def listed_files(path: Path) -> tuple[list[Path], list[str]]:
         raise InputError(
             f"the DICOMDIR cannot be read ({type(error).__name__}: {one_line(error)})",
             where=path,
-            mend="name its folder",
+            fix="name its folder",
         ) from None
     found: list[Path] = []
     missing: list[str] = []

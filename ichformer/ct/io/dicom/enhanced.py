@@ -68,7 +68,7 @@ def frame_headers(header: Header) -> tuple[Header, ...]:
         raise InputError(
             f"has broken functional groups ({type(error).__name__}: {error})",
             where=header.path,
-            mend="copy or export it again, or convert it to one file for each slice (dcuncat or emf2sf does that)",
+            fix="copy or export it again, or convert it to one file for each slice (dcuncat or emf2sf does that)",
         ) from None
 
 

@@ -124,11 +124,11 @@ def read_header(path: Path) -> Header:
     try:
         start = read_start(path, 132)
     except OSError as error:
-        raise InputError(f"cannot be opened ({error.strerror})", where=path, mend="check its permissions") from None
+        raise InputError(f"cannot be opened ({error.strerror})", where=path, fix="check its permissions") from None
     has_preamble = start[128:] == b"DICM"
     # Files without a preamble begin with a tag of group 2 or 8, in either byte order.
     if not has_preamble and start[:2] not in (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02"):
-        raise InputError(NOT_DICOM, where=path, mend="nothing to do if it does not belong to the scan")
+        raise InputError(NOT_DICOM, where=path, fix="nothing to do if it does not belong to the scan")
     try:
         with open_file(path) as opened, DicomFile(opened) as file:
             dataset = pydicom.dcmread(
@@ -138,7 +138,7 @@ def read_header(path: Path) -> Header:
             return header_of(path, dataset, syntax, find_plain_pixels(file, syntax))
     except Exception as error:  # pydicom raises whatever its parser stumbles over
         raise InputError(
-            f"has a broken DICOM header ({type(error).__name__}: {error})", where=path, mend="copy or export it again"
+            f"has a broken DICOM header ({type(error).__name__}: {error})", where=path, fix="copy or export it again"
         ) from None
 
 

@@ -43,7 +43,7 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
 
     Raises:
       InputError: it cannot be read rightly: not CT, not axial, one slice, geometry or rescaling absent, pixels cut
-        short or coded unreadably; or slices are missing and that is refused. Names the file, the tag and the mend.
+        short or coded unreadably; or slices are missing and that is refused. Names the file, the tag and the fix.
     """
     _check(series)
     plane = _plane_axes(series)
@@ -52,7 +52,7 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
         raise InputError(
             f"{stack.missing} slices are missing; steps along the normal: {describe_steps(stack.steps_mm)}",
             where=series.path,
-            mend="export the series again, or have them kept as gaps or interpolated (--missing)",
+            fix="export the series again, or have them kept as gaps or interpolated (--missing)",
         )
     headers = [series.headers[i] for i in stack.order]
     first = headers[0]
@@ -63,7 +63,7 @@ def read_series(series: Series, *, missing: Missing = "keep") -> Volume:
             hu[i], repair = to_hu(read_stored(header), header)
             repairs.append(repair)
     source = tuple(header.sop_uid or path_text(header.path.name) for header in headers)
-    doubts = check_values(hu, n_below=sum(r.padded for r in repairs), where=series.path, mend=_EXPORT)
+    doubts = check_values(hu, n_below=sum(r.padded for r in repairs), where=series.path, fix=_EXPORT)
     _refuse_negative_slope(headers, hu, doubts, where=series.path)
     as_found = stack
     if stack.missing and missing == "interpolate":
@@ -93,7 +93,7 @@ def _check(series: Series) -> None:
         raise InputError(
             f"Modality (0008,0060) is {series.modality or 'absent'}, not CT",
             where=first.path,
-            mend="choose a CT series",
+            fix="choose a CT series",
         )
     for name, tag, values in (
         ("ImagePositionPatient", "(0020,0032)", [h.position_mm for h in headers]),
@@ -105,7 +105,7 @@ def _check(series: Series) -> None:
             raise InputError(
                 f"{len(lacking)} of {len(headers)} slices lack a valid {name} {tag}: it is {lacking[0].said(name)}",
                 where=lacking[0].path,
-                mend=f"{_GEOMETRY}, or leave these files out",
+                fix=f"{_GEOMETRY}, or leave these files out",
             )
     assert first.spacing_mm is not None
     for header in headers:
@@ -114,11 +114,11 @@ def _check(series: Series) -> None:
         (len(headers), first.rows, first.columns),
         what=f"{len(headers)} slices of {first.rows} x {first.columns}",
         where=series.path,
-        mend="export the series with fewer or smaller slices",
+        fix="export the series with fewer or smaller slices",
     )
     check_packing(headers, where=series.path)
     row_mm, column_mm = first.spacing_mm
-    check_extent(max(first.rows * row_mm, first.columns * column_mm), where=first.path, mend=_GEOMETRY)
+    check_extent(max(first.rows * row_mm, first.columns * column_mm), where=first.path, fix=_GEOMETRY)
 
 
 def _plane_axes(series: Series) -> Float64[np.ndarray, "2 3"]:
@@ -131,7 +131,7 @@ def _plane_axes(series: Series) -> Float64[np.ndarray, "2 3"]:
             f"ImageOrientationPatient (0020,0037) {series.headers[0].orientation} is no pair of perpendicular unit "
             "vectors",
             where=path,
-            mend="export the series again",
+            fix="export the series again",
         )
     axes = axes / lengths[:, None]
     normal = np.abs(np.cross(axes[0], axes[1]))
@@ -140,7 +140,7 @@ def _plane_axes(series: Series) -> Float64[np.ndarray, "2 3"]:
         raise InputError(
             f"ImageOrientationPatient (0020,0037) says that the slices are {plane}, not axial",
             where=path,
-            mend="choose the axial series of the study",
+            fix="choose the axial series of the study",
         )
     return axes
 
@@ -153,14 +153,14 @@ def _stack(series: Series, plane: Float64[np.ndarray, "2 3"]) -> Stack:
     if stack is None:
         count = len(series.headers)
         what = "the series has one slice" if count == 1 else f"all {count} slices stand at one ImagePositionPatient"
-        raise InputError(f"{what} (0020,0032), so it is no scan", where=series.path, mend="name the whole series")
-    check_extent(sum(stack.steps_mm), where=_farthest(series, stack), mend=f"leave this file out, or {_GEOMETRY}")
+        raise InputError(f"{what} (0020,0032), so it is no scan", where=series.path, fix="name the whole series")
+    check_extent(sum(stack.steps_mm), where=_farthest(series, stack), fix=f"leave this file out, or {_GEOMETRY}")
     if stack.spacing_mm > MAX_SPACING_MM:
         raise InputError(
             f"its slices stand {stack.spacing_mm:g} mm apart (ImagePositionPatient (0020,0032)), where "
             f"{MAX_SPACING_MM:g} mm are the most",
             where=series.path,
-            mend=_GEOMETRY,
+            fix=_GEOMETRY,
         )
     if stack.duplicates:
         again = series.headers[stack.duplicates[0]]
@@ -168,14 +168,14 @@ def _stack(series: Series, plane: Float64[np.ndarray, "2 3"]) -> Stack:
             f"{len(stack.duplicates)} of {len(series.headers)} slices stand at the ImagePositionPatient (0020,0032) of "
             f"others, but show something else, such as {one_line(again.path.name, max_chars=80)}; {_NO_TAG}",
             where=series.path,
-            mend=_ONE_SCAN,
+            fix=_ONE_SCAN,
         )
     if are_interleaved(np.array(stack.steps_mm), float(np.median(thickness_mm))):
         raise InputError(
             f"two stacks of slices lie in each other (steps of {describe_steps(stack.steps_mm[:4])} and so on); "
             f"{_NO_TAG}",
             where=series.path,
-            mend=_ONE_SCAN,
+            fix=_ONE_SCAN,
         )
     return stack
 
@@ -197,7 +197,7 @@ def _refuse_negative_slope(
         raise InputError(
             f"RescaleSlope (0028,1053) is {slope:g}, which turns the values upside down: {doubt}",
             where=where,
-            mend=_EXPORT,
+            fix=_EXPORT,
         )
 
 

@@ -35,24 +35,24 @@ def check_pixels(header: Header) -> None:
         raise InputError(
             f"Rows (0028,0010) x Columns (0028,0011) is {header.rows} x {header.columns}, more than {MAX_SIDE} a side",
             where=header.path,
-            mend=_EXPORT,
+            fix=_EXPORT,
         )
     if header.bits_allocated not in (8, 16, 32):
         raise InputError(
-            f"BitsAllocated (0028,0100) is {header.bits_allocated}, not 8, 16 or 32", where=header.path, mend=_EXPORT
+            f"BitsAllocated (0028,0100) is {header.bits_allocated}, not 8, 16 or 32", where=header.path, fix=_EXPORT
         )
     if header.bits_stored > header.bits_allocated:
         raise InputError(
             f"BitsStored (0028,0101) is {header.bits_stored}, more than the {header.bits_allocated} of BitsAllocated",
             where=header.path,
-            mend=_EXPORT,
+            fix=_EXPORT,
         )
     found = file_size(header.path)
     if found > MAX_BYTES * header.frames:
         raise InputError(
             f"has {found >> 20} MiB, more than the {MAX_BYTES >> 20} MiB of the largest slice",
             where=header.path,
-            mend=_EXPORT,
+            fix=_EXPORT,
         )
     needed = header.rows * header.columns * header.bits_allocated // 8 * header.frames
     if header.transfer_syntax in _PLAIN_SYNTAXES and found < needed:
@@ -60,7 +60,7 @@ def check_pixels(header: Header) -> None:
             f"PixelData (7FE0,0010) needs {needed} bytes for Rows x Columns of {header.rows} x {header.columns} at "
             f"{header.bits_allocated} bits, but the file has {found}: it is cut short, or its header is wrong",
             where=header.path,
-            mend="copy the file again",
+            fix="copy the file again",
         )
     for name, tag, value in (
         ("RescaleSlope", "(0028,1053)", header.slope),
@@ -68,7 +68,7 @@ def check_pixels(header: Header) -> None:
     ):
         if value is None or (name == "RescaleSlope" and abs(value) < MIN_SLOPE):
             said = header.said(name) if value is None else f"{value:g}"
-            raise InputError(f"{name} {tag} is {said}, so the values are not HU", where=header.path, mend=_EXPORT)
+            raise InputError(f"{name} {tag} is {said}, so the values are not HU", where=header.path, fix=_EXPORT)
 
 
 def check_packing(headers: Sequence[Header], *, where: object) -> None:
@@ -89,7 +89,7 @@ def check_packing(headers: Sequence[Header], *, where: object) -> None:
             f"its {len(headers)} slices would unpack to {unpacked >> 20} MiB, which is over {MOST_UNPACKED_RATIO} "
             "times the size of their files",
             where=where,
-            mend="if you trust them, unpack the files (gdcmconv --raw does that) and name those",
+            fix="if you trust them, unpack the files (gdcmconv --raw does that) and name those",
         )
 
 
@@ -114,7 +114,7 @@ def read_stored(header: Header) -> Integer[np.ndarray, "h w"]:
             f"PixelData (7FE0,0010), coded as {one_line(name, max_chars=80)}, cannot be decoded "
             f"({one_line(say(error), max_chars=300)})",
             where=header.path,
-            mend=f"copy the file again, or {_EXPORT} (gdcmconv --raw and dcmdjpeg do that)",
+            fix=f"copy the file again, or {_EXPORT} (gdcmconv --raw and dcmdjpeg do that)",
         ) from None
     return pixels
 
@@ -184,7 +184,7 @@ def _read_words(header: Header) -> Integer[np.ndarray, "h w"]:
         raise InputError(
             f"PixelData (7FE0,0010) is cut short: {len(data)} bytes, {needed} needed",
             where=header.path,
-            mend="copy the file again",
+            fix="copy the file again",
         )
     order = ">" if header.transfer_syntax == GE_BIG_ENDIAN_PIXELS else "<"
     pixels = np.frombuffer(data, f"{order}{'i2' if header.signed else 'u2'}").reshape(header.rows, header.columns)

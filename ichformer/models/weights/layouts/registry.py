@@ -216,7 +216,7 @@ def named_layout(name: str) -> Layout:
         if layout.name == name:
             return layout
     raise InputError(
-        f"there is no layout {name!r}", where="--model.pretrained-layout", mend="leave it out: the file says it"
+        f"there is no layout {name!r}", where="--model.pretrained-layout", fix="leave it out: the file says it"
     )
 
 
@@ -233,5 +233,5 @@ def recognise(tensors: Mapping[str, np.ndarray], *, where: object) -> Recognised
     raise InputError(
         f"has tensors named like {', '.join(sorted(tensors)[:3])}, which is no layout we know",
         where=where,
-        mend=f"take weights of {', '.join(layout.name for layout in LAYOUTS)}",
+        fix=f"take weights of {', '.join(layout.name for layout in LAYOUTS)}",
     )

@@ -202,7 +202,7 @@ def _stages(
         blocks = [block(i, j) for j in itertools.takewhile(lambda j: mark(i, j) in source, itertools.count())]  # noqa: B023
         if len(blocks) % 2:
             raise InputError(
-                f"has {len(blocks)} blocks", where=f"stage {i}", mend="take a Swin whose stages have even depths"
+                f"has {len(blocks)} blocks", where=f"stage {i}", fix="take a Swin whose stages have even depths"
             )
         tree[f"stage{i}"] = {"pair": {"level": stack(blocks[0::2]), "shifted": stack(blocks[1::2])}}
         if i > 0:
@@ -251,5 +251,5 @@ def _table(source: Source, name: str) -> np.ndarray:
     raise InputError(
         f"has biases for {count} offsets, which are those of no square window",
         where=name,
-        mend="take a Swin whose windows have as many rows as columns",
+        fix="take a Swin whose windows have as many rows as columns",
     )

@@ -201,7 +201,7 @@ def _positions(source: Source, table: str, placeless: dict[str, str]) -> Tree:
         raise InputError(
             f"has {len(positions)} positions, which are no square of patches",
             where=table,
-            mend="take weights that were trained on square pictures",
+            fix="take weights that were trained on square pictures",
         )
     start = 0
     for name, token in tokens.items():

@@ -121,7 +121,7 @@ def shared_labels(run: LabelSet, store: LabelSet) -> LabelSet:
         raise InputError(
             f"the store has the labels {', '.join(store.columns)}, the run has {', '.join(run.columns)}",
             where="evaluate",
-            mend="prepare the scans with a label of the run",
+            fix="prepare the scans with a label of the run",
         )
     return LabelSet(names=names, targets=targets)
 

@@ -11,7 +11,7 @@ from ichformer.files.sets import write_set
 from ichformer.inference.trained import Trained
 
 VALIDATION_NAME = "validation.csv"
-"""The file in the folder of a run with the predictions that fixed its thresholds; calibration is mended on them."""
+"""The file in the folder of a run with the predictions that fixed its thresholds; calibration is fixed on them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -71,14 +71,14 @@ def choose(path: Path, *, series: str | None, all_series: bool) -> Choice:
         raise InputError(
             f"is none of the {len(numbered)} series there",
             where=f"--series {series}",
-            mend=f"name a number from 1 to {len(numbered)}, in the order of `ichformer inspect`, or a UID",
+            fix=f"name a number from 1 to {len(numbered)}, in the order of `ichformer inspect`, or a UID",
         )
     if not wanted:
         reasons = "; ".join(f"{one.number}: {one.text}" for one in left_out)
         raise InputError(
             f"none of {len(numbered)} series is a plain axial head CT ({one_line(reasons, max_chars=600)})",
             where=path,
-            mend="name one with --series, or predict them all with --all-series",
+            fix="name one with --series, or predict them all with --all-series",
         )
     return Choice(wanted=tuple(wanted), left_out=tuple(left_out), set_aside=found.set_aside)
 
