@@ -28,6 +28,8 @@ check_style() {
   ruff format --check . &&
     ruff check . &&
     mypy &&
+    codespell &&
+    interrogate ichformer &&
     shellcheck .ci/common.sh .ci/run .ci/full experiments/launch/*.sh experiments/launch/*.sbatch
 }
 

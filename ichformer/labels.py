@@ -55,9 +55,7 @@ class LabelSet:
         if not self.columns:
             raise InputError("names no label and no target", where="label set", fix="name at least one")
         if len(self.columns) > MAX_COLUMNS:
-            raise InputError(
-                f"names {len(self.columns):,} columns", where="label set", fix=f"name up to {MAX_COLUMNS}"
-            )
+            raise InputError(f"names {len(self.columns):,} columns", where="label set", fix=f"name up to {MAX_COLUMNS}")
         for name in self.columns:
             if not _NAME.fullmatch(name):
                 raise InputError(

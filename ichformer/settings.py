@@ -132,9 +132,7 @@ def fit(kind: Any, value: Any, *, where: object, fix: str = "") -> Any:
         choices = [choice for choice in _choices(kind) if isinstance(choice, str)]
         near = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
         perhaps = f"perhaps you meant {near[0]!r}; " if near else ""
-        raise InputError(
-            f"found {one_line(repr(value))}", where=where, fix=fix or f"{perhaps}take {_described(kind)}"
-        )
+        raise InputError(f"found {one_line(repr(value))}", where=where, fix=fix or f"{perhaps}take {_described(kind)}")
     return fitted
 
 

@@ -116,3 +116,11 @@ def test_these_rooms_load_no_jax():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_file_is_long_and_no_room_is_crowded():
+    long = {file.relative_to(PACKAGE).as_posix(): len(file.read_text().splitlines()) for file in PACKAGE.rglob("*.py")}
+    assert {name: lines for name, lines in long.items() if lines > 300} == {}
+    rooms = [PACKAGE, *(room for room in PACKAGE.rglob("*") if room.is_dir() and room.name != "__pycache__")]
+    beside = {room.relative_to(PACKAGE).as_posix(): sum(file.is_file() for file in room.iterdir()) for room in rooms}
+    assert {name: files for name, files in beside.items() if files > 15} == {}

@@ -15,7 +15,7 @@ DERIVED_FROM = {"bhsd": "rsna2019", "hemseg200": "rsna2019", "mbhseg": "rsna2019
 """Origins whose scans are another's, in lower case without signs. BHSD: its files carry RSNA's identifiers. HemSeg-200:
 Song et al., arXiv 2405.14559, section on data. MBH-Seg: the challenge on BHSD. BHX: boxes on CQ500."""
 
-_MENDS = {
+_FIXES = {
     "patient": "split by patient, and leave out of training whoever is in the test set",
     "study": "leave these studies out of training",
     "series": "leave these series out of training",
@@ -52,7 +52,7 @@ def leaks(train: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
 def check_leakage(train: pd.DataFrame, test: pd.DataFrame) -> None:
     """Raises InputError if a row of the training set leaks into the test set; see ``leaks``."""
     reasons = leaks(train, test)
-    for kind, fix in _MENDS.items():
+    for kind, fix in _FIXES.items():
         leaking = train[reasons == kind]
         if len(leaking):
             first = leaking.iloc[0]

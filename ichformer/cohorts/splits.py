@@ -74,9 +74,7 @@ def hold_out_site(
     at_site = (index["site"] == site).to_numpy()
     if not at_site.any() or at_site.all():
         sites = ", ".join(sorted(set(index["site"])))
-        raise InputError(
-            f"{site!r} cannot be held out", where="site", fix=f"choose one of several; there are: {sites}"
-        )
+        raise InputError(f"{site!r} cannot be held out", where="site", fix=f"choose one of several; there are: {sites}")
     patients = _patients(index)
     seen = set(patients[at_site])
     elsewhere = np.array([patient not in seen for patient in patients])

@@ -61,9 +61,7 @@ class ObjectiveConfig:
             )
         for what, names in (("windows", self.windows), ("labels", self.labels)):
             if twice := [name for name, count in Counter(names).items() if count > 1]:
-                raise InputError(
-                    f"names {one_line(twice[0])} twice", where=f"--objective.{what}", fix="name each once"
-                )
+                raise InputError(f"names {one_line(twice[0])} twice", where=f"--objective.{what}", fix="name each once")
         if self.positive_weight != 1 and self.loss != "bce":
             raise InputError('goes with "bce" only', where="--objective.positive-weight", fix="leave it out")
         width = self.decoder_width

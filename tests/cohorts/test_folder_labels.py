@@ -227,7 +227,7 @@ def test_all_problems_are_in_one_message(source, tmp_path):
     assert "the header is: path, any, SDH, bleeding" in message
 
 
-def test_many_problems_are_counted_and_the_message_keeps_its_mend(source, tmp_path):
+def test_many_problems_are_counted_and_the_message_says_how_to_fix_them(source, tmp_path):
     with pytest.raises(InputError) as refused:
         read(source, tmp_path, "path,any\n" + "".join(f"gone/{k}.nii,1\n" for k in range(1000)))
     message = str(refused.value)

@@ -73,7 +73,7 @@ def test_bytes_are_appended(tmp_path):
         ),
     ],
 )
-def test_what_the_system_refuses_is_said_with_its_mend(error, says):
+def test_what_the_system_refuses_is_said_and_what_to_do(error, says):
     with pytest.raises(InputError) as raised, fixable(Path("runs/c")):
         raise error
     assert str(raised.value).startswith(says)

@@ -227,7 +227,7 @@ def test_a_frame_that_unpacks_to_gigabytes_is_refused():
         decode_record(with_header(record[:start] + bomb, frames=[len(bomb)]))
 
 
-def test_a_record_of_an_earlier_version_is_refused_with_the_mend():
+def test_a_record_of_an_earlier_version_is_refused_and_says_what_to_do():
     record = bytearray(encode_record(make_scan(np.zeros((1, 4, 4), np.int16))))
     record[4:6] = (RECORD_VERSION - 1).to_bytes(2, "little")
     with pytest.raises(InputError, match="prepare anew"):

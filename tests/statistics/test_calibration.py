@@ -102,7 +102,7 @@ def test_platt_minimises_the_log_loss_against_his_targets():
     assert (residual * logit(scores)).sum() == pytest.approx(0, abs=1e-7)
 
 
-def test_recalibration_mends_probabilities_on_other_patients():
+def test_recalibration_corrects_probabilities_on_other_patients():
     labels, scores = drawn_labels(intercept=1.0, slope=0.5, seed=1)
     fresh, fresh_scores = drawn_labels(intercept=1.0, slope=0.5, seed=2)
     before = expected_calibration_error(reliability_curve(fresh, fresh_scores))
@@ -122,7 +122,7 @@ def test_isotonic_is_scikit_learns_and_rises():
 
 
 @given(rows())
-def test_what_cannot_be_mended_is_not_estimable(drawn):
+def test_what_cannot_be_recalibrated_is_not_estimable(drawn):
     labels, scores, _, _ = drawn
     y, s = labels[~np.isnan(labels)], scores[~np.isnan(labels)]
     both = len(set(y)) == 2

@@ -157,9 +157,7 @@ def _studies(source: Path) -> dict[str, str]:
             found = archives if name in files else folders
             if (number := int(match[1])) in found:
                 where = os.path.join(folder, name)
-                raise InputError(
-                    f"study {number} lies there twice", where=where, fix=f"take away one: {found[number]}"
-                )
+                raise InputError(f"study {number} lies there twice", where=where, fix=f"take away one: {found[number]}")
             found[number] = os.path.join(folder, name)
         below[:] = [name for name in below if not _STUDY.match(name)]  # what lies deeper belongs to the study
     if not folders and not archives:

@@ -98,9 +98,7 @@ def choose_split(table: CheckedTable, split: str | None, *, where: object = "pre
     rows = table.rows[table.rows["split"] == split]
     if rows.empty:
         found = ", ".join(sorted(map(one_line, set(table.rows["split"]))))
-        raise InputError(
-            f"no row of the split {one_line(split)!r}", where=where, fix=f"it has: {found or '(unnamed)'}"
-        )
+        raise InputError(f"no row of the split {one_line(split)!r}", where=where, fix=f"it has: {found or '(unnamed)'}")
     if WEIGHT in rows:
         check_weights(rows, where=where)
     return CheckedTable(rows=rows.reset_index(drop=True), labels=table.labels)

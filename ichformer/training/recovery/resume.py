@@ -38,9 +38,7 @@ def check_same_scans(facts: dict[str, Any], prepare: PrepareConfig, store: Store
     there, own = facts["prepare"], dataclasses.asdict(prepare)
     if changed := [name for name, value in own.items() if there.get(name, value) != value]:
         said = ", ".join(f"{name} {there[name]} there and {own[name]} here" for name in changed)
-        raise InputError(
-            f"the run was trained on scans that were prepared in another way ({said})", where=run, fix=fix
-        )
+        raise InputError(f"the run was trained on scans that were prepared in another way ({said})", where=run, fix=fix)
     if facts.get(SCANS_FACT, (found := hash_scans(store, split))) != found:
         raise InputError(
             f"the split {split!r} of {store.path} holds other scans or labels than the run was begun with",

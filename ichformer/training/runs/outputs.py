@@ -87,9 +87,7 @@ def read_trained(facts: dict[str, Any], *, where: object) -> TrainedOutputs | No
     where, fix = f"{where}, {TRAINED_NAME}", "restore it, or train again"
     found = convert(values, RecordedOutputs, where=where, fix=fix)
     if unknown := {*found.slice, *found.scan} - {*label_set.columns}:
-        raise InputError(
-            f"does not hold what it should ({min(unknown)} is not in the label set)", where=where, fix=fix
-        )
+        raise InputError(f"does not hold what it should ({min(unknown)} is not in the label set)", where=where, fix=fix)
     return _ordered(found.slice, found.scan, label_set)
 
 
