@@ -19,8 +19,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+import ichformer as ich
 from ichformer.ct.contact_sheet import contact_sheet
-from ichformer.ct.io.scans import read_volume
+from ichformer.evaluation.summary import format_summary
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.testing import tiny_cohort
 from ichformer.workflows.prepare_cohort import format_prepared, prepare
@@ -53,8 +54,8 @@ prepared.index[["site", "patient", "split", "epidural", "subdural", "any"]].head
 
 # %%
 bleed = prepared.index[prepared.index["any"] == 1].iloc[0]
-volume = read_volume(Path(bleed["path"]))
-print(volume.spacing_mm, *volume.audit.notes, sep="\n")
+volume = ich.read_volume(bleed["path"])
+print(volume, *volume.audit.notes, sep="\n")
 contact_sheet(volume, "brain", tile_px=128)
 
 # %% [markdown]
@@ -62,28 +63,18 @@ contact_sheet(volume, "brain", tile_px=128)
 # Twenty steps show how it is done. They are too few to learn anything.
 
 # %%
-from ichformer.evaluation.summary import format_summary
-from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
-from ichformer.workflows.evaluate_run import evaluate
-from ichformer.workflows.train_run import train_and_freeze
-
-config = TrainConfig(
-    data=DataConfig(store=str(prepared.store.path), num_slices=8), model=ModelConfig(name="slice_vit_nano"), steps=20
+run = ich.train(
+    prepared.store, model="slice_vit_nano", out=folder / "run", steps=20, data={"num_slices": 8}, progress=False
 )
-train_and_freeze(config, folder / "run", progress=False)
-print(format_summary(evaluate(folder / "run", prepared.store.path, folder / "evaluation", replicates=200)))
+print(format_summary(run.evaluate(prepared.store, out=folder / "evaluation")))
 
 # %% [markdown]
 # ## A heat map
 # It shows which parts of a slice raised the score.
 
 # %%
-from ichformer.inference.scoring import heat_map
-from ichformer.pipeline.preparation.recipe import prepare_volume
-from ichformer.training.runs.run import Run
-
-run = Run.open(folder / "run")
-heat = heat_map(run.objective, run.variables, prepare_volume(volume, run.prepare), volume, label="any", level="slice")
+print(run.predict(volume))
+heat = run.explain(volume, "any")
 middle = len(heat) // 2
 fig, axes = plt.subplots(1, 2, figsize=(8, 4))
 axes[0].imshow(np.clip(volume.hu[middle], 0, 80), cmap="gray")
