@@ -95,6 +95,7 @@ def _gradient_and_grid(
     level: Literal["scan", "slice"],
 ) -> tuple[Float[Array, "b s gh gw d"], Float[Array, "b s gh gw d"]]:
     """The score's gradient at the feature grid, and the grid, in float32."""
+    weights = _weights(model, label)
     state = {name: values for name, values in variables.items() if name != _COLLECTION}
 
     def grown() -> Any:
@@ -107,7 +108,6 @@ def _gradient_and_grid(
         else:
             # where, not a product: what stands at masked slices means nothing and may be NaN.
             logits = jnp.where(slice_mask[..., None], prediction.slice_logits, 0.0).sum(axis=1)
-        weights = jax.nn.one_hot(label, logits.shape[-1]) if isinstance(label, int) else label
         return (logits.astype(jnp.float32) @ weights).sum(), prediction.features[CAM_LAYER]
 
     shapes = jax.eval_shape(grown)

@@ -3,12 +3,13 @@
 import pytest
 
 from ichformer.cli import main
-from ichformer.cohorts.registry import COHORTS
+from ichformer.cohorts.registry import COHORTS, register_cohort
 from ichformer.errors import InputError
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
 from ichformer.workflows.prepare_cohort import format_prepared, prepare
+from tests.registries import forget_after
 from tests.stores import prepare_here
 
 CONFIG = PrepareConfig(size=16)
@@ -60,7 +61,8 @@ def test_splits_by_site_by_fractions_and_of_the_source(cohort, tmp_path, monkeyp
     def with_split(source, *, cache, labels=None):
         return COHORTS["phantom"](source, cache=cache, labels=labels).assign(split="test")
 
-    monkeypatch.setattr("ichformer.workflows.prepare_cohort.COHORTS", {"mine": with_split})
+    forget_after(monkeypatch, COHORTS)
+    register_cohort("mine")(with_split)
     own = split("mine")  # a cohort that was registered later
     assert set(own.store.index["split"]) == {"test"}
     with pytest.raises(InputError, match="a split of its own"):
