@@ -109,18 +109,20 @@ class TrainedModel:
         prepared = self._prepared(volume)
         scan, slices, _ = score(self.run.objective, self.run.variables, prepared)
         reason = why_not_scored(prepared, self.run.prepare) or check_numbers(scan, slices)
-        given = {level: self._given(level) if reason is None else () for level in ("scan", "slice")}
-        rows = _prepared_slices(volume, prepared, self.run.prepare)
-        places = list(enumerate((*self.labels, *self.targets)))
-        of_scan = {name: float(scan[i]) for i, name in places if name in given["scan"]}
-        of_slices = {name: slices[rows, i] for i, name in places if name in given["slice"]}
+        slices = slices[_prepared_slices(volume, prepared, self.run.prepare)]
+        place = {name: i for i, name in enumerate((*self.labels, *self.targets))}
+
+        def trained(level: OutputLevel, names: tuple[str, ...], values: np.ndarray) -> dict[str, Any]:
+            given = self._trained(level, names) if reason is None else ()
+            return {name: values[..., place[name]] for name in given}
+
         return ScanPrediction(
-            scan_scores={name: value for name, value in of_scan.items() if name in self.labels},
-            slice_scores={name: values for name, values in of_slices.items() if name in self.labels},
+            scan_scores={name: float(value) for name, value in trained("scan", self.labels, scan).items()},
+            slice_scores=trained("slice", self.labels, slices),
             not_scored=reason,
             thresholds=self._thresholds(),
-            scan_targets={name: value for name, value in of_scan.items() if name in self.targets},
-            slice_targets={name: values for name, values in of_slices.items() if name in self.targets},
+            scan_targets={name: float(value) for name, value in trained("scan", self.targets, scan).items()},
+            slice_targets=trained("slice", self.targets, slices),
         )
 
     def explain(
@@ -138,7 +140,7 @@ class TrainedModel:
         """
         check_known("label", label, self.labels)
         levels: tuple[OutputLevel, ...] = ("slice", "scan") if level is None else (level,)
-        trained = [one for one in levels if label in self._given(one)]
+        trained = [one for one in levels if label in self._trained(one, self.labels)]
         if not trained:
             raise InputError("the run was never trained for this label", where=label, fix="explain another label")
         prepared = self._prepared(volume)
@@ -200,10 +202,9 @@ class TrainedModel:
             )
         return prepare_volume(volume, self.run.prepare)
 
-    def _given(self, level: OutputLevel) -> tuple[str, ...]:
-        """The labels and targets whose outputs of a level were trained."""
+    def _trained(self, level: OutputLevel, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of some labels or targets whose outputs of a level were trained."""
         outputs = self.run.trained_outputs
-        names = (*self.labels, *self.targets)
         return tuple(name for name in names if outputs is None or name not in outputs.missing(level))
 
     def _thresholds(self) -> dict[str, float]:
@@ -211,9 +212,7 @@ class TrainedModel:
         if not file.exists():
             return {}
         frozen = read_thresholds(file, model=self.run.fingerprint)
-        first = {
-            label: next(iter(frozen.of("scan", label)), None) for label in self._given("scan") if label in self.labels
-        }
+        first = {label: next(iter(frozen.of("scan", label)), None) for label in self._trained("scan", self.labels)}
         return {label: one.value for label, one in first.items() if one is not None and one.value is not None}
 
 
