@@ -76,7 +76,7 @@ class KnownLabels:
       targets: by target, in the order of ``LabelSet.targets``.
       whole_scans: how many scans are seen whole or evenly thinned (``whole_rows``).
       thinned_scans: how many of those are longer than a training scan.
-      largest_step: every so many-th slice of the longest of them is taken; 1 where all of them fit.
+      most_slices: slices of the longest of them.
     """
 
     split: str
@@ -85,7 +85,7 @@ class KnownLabels:
     targets: dict[str, TargetCounts]
     whole_scans: int
     thinned_scans: int
-    largest_step: int
+    most_slices: int
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -141,15 +141,14 @@ def known_labels(store: Store, split: str, *, num_slices: int) -> KnownLabels:
         name: _count_target(values.dropna().to_numpy(), slice_targets[i])
         for i, (name, values) in enumerate(_scan_targets(store, rows).items())
     }
-    steps = -(-n_slices[is_whole] // num_slices)
     return KnownLabels(
         split=split,
         n_scans=len(rows),
         counts=counts,
         targets=targets,
         whole_scans=len(whole),
-        thinned_scans=int((steps > 1).sum()),
-        largest_step=int(steps.max(initial=1)),
+        thinned_scans=int((n_slices[is_whole] > num_slices).sum()),
+        most_slices=int(n_slices[is_whole].max(initial=0)),
     )
 
 
@@ -173,9 +172,9 @@ def format_known_labels(known: KnownLabels) -> str:
         )
     if known.thinned_scans:
         lines.append(
-            f"{known.thinned_scans} of them have more than --data.num-slices slices and give every k-th slice, "
-            f"with k up to {known.largest_step}. A bleed between two of these is missed: a larger number misses "
-            "less and takes more memory."
+            f"{known.thinned_scans} of them have more than --data.num-slices slices, up to {known.most_slices}, and "
+            "give that many, evenly spaced. A bleed between two of these is missed: a larger number misses less and "
+            "takes more memory."
         )
     return "\n".join(lines)
 

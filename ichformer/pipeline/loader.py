@@ -185,14 +185,14 @@ class TrainingExample(grain.transforms.RandomMap):
     def plan(self, row: int, rng: np.random.Generator) -> SlicePlan:
         """Chooses which slices are read, and what becomes of them."""
         changes = self.augmentation
-        n_slices = self.store.n_slices[row]
+        n_slices, is_whole = self.store.n_slices[row], row in self.whole
         options: dict[str, Any] = {
             "num_slices": self.num_slices,
-            "spacing_z_mm": self.store.header(row).spacing_mm[0] if changes.thicken_mm else math.inf,
+            "spacing_z_mm": self.store.header(row).spacing_mm[0] if is_whole or changes.thicken_mm else math.inf,
             "thicken_mm": changes.thicken_mm,
             "reverse": changes.reverse_slices,
         }
-        if row in self.whole:
+        if is_whole:
             return plan_whole(n_slices, rng, **options)
         return plan_slices(n_slices, rng, drop=changes.drop_slices, **options)
 

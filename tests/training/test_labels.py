@@ -110,7 +110,7 @@ def test_the_training_says_what_it_knows_and_what_it_leaves_out(told):
     assert rows["epidural"] == ["0", "4", "0", "0"]
     assert "Not trained: epidural (known of 0 positive and 4 negative scans" in said
     assert "subarachnoid (nothing is known of it)" in said
-    assert "give every k-th slice, with k up to 2." in said
+    assert "give that many, evenly spaced." in said
     found = json.loads((run / LABELS_NAME).read_text())
     assert found["trained"] == {"slice": [], "scan": ["subdural", "any"]}
     assert found["counts"]["any"] == {

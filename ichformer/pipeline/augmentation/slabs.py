@@ -18,14 +18,14 @@ class SlicePlan:
       per_slab: 1 leaves the slices as they are.
       is_reversed: the last one comes first.
       is_whole: the slices stand for the whole scan, so that its labels stay true for them.
-      every: every so many-th slice (or slab) of the stack is taken.
+      spacing_z_mm: mean distance of what comes out; None where it is that of the slices that are read.
     """
 
     taken: Int64[np.ndarray, "n"]
     per_slab: int
     is_reversed: bool
     is_whole: bool = False
-    every: int = 1
+    spacing_z_mm: float | None = None
 
 
 def plan_slices(
@@ -62,28 +62,30 @@ def plan_slices(
 def plan_whole(
     n_slices: int, rng: np.random.Generator, *, num_slices: int, spacing_z_mm: float, thicken_mm: float, reverse: float
 ) -> SlicePlan:
-    """Chooses all slices of a scan, or every k-th from a random start with the least k for ``num_slices``.
+    """Chooses all slices of a scan, or ``num_slices`` evenly from a random start: every k-th, k = n / ``num_slices``.
 
     For scans that only have labels of their own: a run of neighbouring slices may miss the bleed that a scan's label
     speaks of. Slices between two that are taken are missed too, so a bleed that is shorter than k slices is seen in
-    some epochs only; each slice has the same chance of 1 in k. Means of k slices would show it every time, but thinned
-    by k, down to the noise, and the model would never meet the sharp slices that it is used on.
+    some epochs only. Each slice has the same chance of 1 in k (systematic sampling, Madow and Madow, Annals of
+    Mathematical Statistics 1944); k is no whole number in general, so that a scan of 30 slices shows 24 of them and
+    not 15, which would be another scan than the whole one that the model is used on. Means of k slices would show each
+    bleed every time, but thinned by k, down to the noise.
 
-    Slices are not dropped beyond that. Arguments are those of ``plan_slices``, and a setting of 0 draws nothing.
+    Slices are not dropped beyond that. Arguments are those of ``plan_slices``; ``spacing_z_mm`` is always used.
     """
     per_slab = _random_slab(n_slices, rng, spacing_z_mm=spacing_z_mm, thicken_mm=thicken_mm)
     n_slabs = n_slices // per_slab
     # What slabs leave over, less than one of them, lies at either end.
     first = int(rng.integers(0, n_slices - n_slabs * per_slab + 1))
-    every = -(-n_slabs // num_slices)
-    start = int(rng.integers(0, every))
-    slabs = first + np.arange(n_slabs * per_slab).reshape(n_slabs, per_slab)[start::every]
+    length = min(num_slices, n_slabs)
+    taken = (np.arange(length) * n_slabs + rng.integers(0, n_slabs)) // length
+    slabs = first + np.arange(n_slabs * per_slab).reshape(n_slabs, per_slab)[taken]
     return SlicePlan(
         taken=slabs.ravel(),
         per_slab=per_slab,
         is_reversed=bool(reverse) and rng.random() < reverse,
         is_whole=True,
-        every=every,
+        spacing_z_mm=spacing_z_mm * per_slab * n_slabs / length,
     )
 
 
@@ -91,10 +93,8 @@ def arrange(sample: Sample, plan: SlicePlan) -> Sample:
     """Merges and reverses the slices ``plan.taken`` of a sample as the plan says."""
     if plan.per_slab > 1:
         sample = thicken(sample, plan.per_slab)
-    if plan.every > 1 and (plan.per_slab > 1 or len(plan.taken) == 1):
-        # What was read has the spacing inside the slabs, or the whole stack's. Elsewhere it is that between the slices.
-        dz_mm, dy_mm, dx_mm = sample.spacing_mm
-        sample = replace(sample, spacing_mm=(dz_mm * plan.every, dy_mm, dx_mm))
+    if plan.spacing_z_mm is not None:
+        sample = replace(sample, spacing_mm=(plan.spacing_z_mm, *sample.spacing_mm[1:]))
     return reverse_slices(sample) if plan.is_reversed else sample
 
 

@@ -15,8 +15,8 @@ class DataConfig:
       split: Split of the store to train on.
       batch_size: Scans in a step, over all devices. Lower it where memory runs out.
       num_slices: Slices that are taken of a scan in training. A shorter scan is padded. A longer scan gives a random
-        run of neighbouring slices. If only whole scans are labelled, it gives every k-th slice of the whole scan in
-        place of that. More slices show more of a scan, and take more memory and time.
+        run of neighbouring slices. If only whole scans are labelled, it gives that many slices of the whole scan,
+        evenly spaced, in place of that. More slices show more of a scan, and take more memory and time.
       num_workers: Number of processes that read and augment scans. 0 reads in the training process. Raise it where the
         metric input_bound says that steps wait for batches.
       augmentation: How scans are changed at random in training.
