@@ -100,6 +100,15 @@ def modules_after(name: str) -> set[str]:
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
+def test_one_file_asks_for_the_kind_of_device():
+    asking = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if "default_backend" in path.read_text() and path.parent.name != "bench"
+    }
+    assert asking == {"models/layers/backends/backend.py"}
+
+
 def test_the_package_itself_imports_nothing_heavy():
     assert modules_after("ichformer") & {"jax", "numpy", "flax", "pydicom", "pandas"} == set()
 

@@ -27,6 +27,7 @@ from jax.experimental import topologies
 from ichformer.ct.windows import WINDOWS
 from ichformer.models.encoders import patch_encoder
 from ichformer.models.layers.attention.transformer import Block, Blocks
+from ichformer.models.layers.backends.backend import expecting
 from ichformer.models.registry import create_model
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
@@ -67,8 +68,7 @@ def main() -> None:
     for _ in range(arguments.runs):
         for name, times in taken.items():
             unrolled = mock.patch.object(patch_encoder, "Blocks", Unrolled)
-            here = mock.patch.object(jax, "default_backend", return_value=arguments.platform)
-            with here, unrolled if name == "apart" else nullcontext():
+            with expecting(arguments.platform), unrolled if name == "apart" else nullcontext():
                 times.append(seconds(arguments.model, device))
     for name, times in taken.items():
         wall, processor = (statistics.median(column) for column in zip(*times, strict=True))

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.contract import CAM_LAYER, Prediction
+from ichformer.models.layers.backends.backend import is_expected
 
 View = Literal["plain", "flip", "reverse"]
 """A view of a scan that keeps its labels: as it is, with left and right exchanged, or with its slices reversed."""
@@ -190,7 +191,7 @@ def _over_members(run: Callable[[Any], Prediction], members: Any) -> Prediction:
     There XLA runs what a batch of kernels becomes, a grouped convolution, three times slower than one convolution
     after another (measured with hybrid_nano); either way it is one call that is compiled once.
     """
-    return jax.lax.map(run, members) if jax.default_backend() == "cpu" else jax.vmap(run)(members)
+    return jax.lax.map(run, members) if is_expected("cpu") else jax.vmap(run)(members)
 
 
 def stack_members(params: list[Any]) -> Any:

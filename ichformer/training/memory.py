@@ -2,6 +2,7 @@
 
 import jax
 
+from ichformer.models.layers.backends.backend import is_expected
 from ichformer.process.memory import keep_freed_memory
 
 
@@ -13,5 +14,5 @@ def keep_memory_of_steps() -> None:
     are.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    if jax.default_backend() == "cpu":
+    if is_expected("cpu"):
         keep_freed_memory()

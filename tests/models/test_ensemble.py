@@ -10,6 +10,7 @@ import pytest
 from ichformer.explain.gradients import hires_cam
 from ichformer.models.ensemble import Ensemble, Group, stack_members
 from ichformer.models.families.slice_vit import slice_vit
+from ichformer.models.layers.backends.backend import expecting
 from tests.models.test_slice_vit import noise_like
 
 SPACING = jnp.asarray([[5.0, 1.0, 1.0], [3.0, 1.0, 1.0]])
@@ -60,8 +61,7 @@ def assert_same(found, wanted, mask) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["cpu", "tpu"])
-def test_one_call_says_what_the_members_say_one_by_one(monkeypatch, backend):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+def test_one_call_says_what_the_members_say_one_by_one(backend):
     x, mask = scans()
     ensemble = Ensemble(
         (
@@ -69,7 +69,8 @@ def test_one_call_says_what_the_members_say_one_by_one(monkeypatch, backend):
             Group(model=tiny(4), weights=(0.5,), channels=((2, 0),)),
         )
     )
-    found = together(ensemble, [[params(1), params(2)], [params(3, 2, 4)]], x, mask)
+    with expecting(backend):
+        found = together(ensemble, [[params(1), params(2)], [params(3, 2, 4)]], x, mask)
     each = [alone(1, x, mask), alone(2, x, mask), alone(3, x[..., jnp.asarray([2, 0])], mask, 4)]
     wanted = [sum(w * one[i] for w, one in zip((0.2, 0.3, 0.5), each, strict=True)) for i in (0, 1)]
     assert_same(found, wanted, mask)

@@ -5,9 +5,10 @@ import math
 from typing import Any
 
 import flax.linen as nn
-import jax
 from jax import lax
 from jaxtyping import Array, Shaped
+
+from ichformer.models.layers.backends.backend import by_platform
 
 Axes = tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[tuple[int, ...], tuple[int, ...]]]
 
@@ -18,8 +19,15 @@ def rows_times(x: Shaped[Array, "..."], kernel: Shaped[Array, "..."], axes: Axes
     On a CPU both become matrices first: XLA then reads the transposed side of the gradient at the kernel as it lies,
     where with several axes to sum over it would copy it. Elsewhere axes stay apart, as each may lie on other devices.
     """
-    if jax.default_backend() != "cpu":
-        return lax.dot_general(x, kernel, axes, **how)
+    return by_platform(
+        x,
+        kernel,
+        cpu=lambda x, kernel: _as_matrices(x, kernel, axes, **how),
+        default=lambda x, kernel: lax.dot_general(x, kernel, axes, **how),
+    )
+
+
+def _as_matrices(x: Array, kernel: Array, axes: Axes, **how: Any) -> Array:
     inner = len(axes[0][0])
     lead, features = x.shape[: x.ndim - inner], kernel.shape[inner:]
     width = math.prod(kernel.shape[:inner])

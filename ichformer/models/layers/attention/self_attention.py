@@ -5,10 +5,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.attention.positions import rotate
 from ichformer.models.layers.backends import cpu_attention
+from ichformer.models.layers.backends.backend import has_cudnn
 from ichformer.models.layers.checked import CheckedModule, check_heads
 from ichformer.models.layers.dense import DenseGeneral
 
@@ -72,17 +74,22 @@ def attend(
 
     cuDNN's fused kernel takes it on a GPU where it holds: half precision and heads of a multiple of 8 up to 128. Masks
     stay with XLA: cuDNN wants a whole matrix for them, and masked sequences are those of slices, which are short. On a
-    CPU, ``cpu_attention`` computes the same.
+    CPU, ``cpu_attention`` computes the same. It has first derivatives by reverse mode alone.
     """
-    fused = (
-        jax.default_backend() == "gpu"
-        and mask is None
-        and query.dtype in (jnp.bfloat16, jnp.float16)
-        and query.shape[-1] % 8 == 0
-        and query.shape[-1] <= 128
-    )
-    if jax.default_backend() == "cpu":
+
+    def on_cpu(query: Array, key: Array, value: Array, mask: Array | None) -> Array:
         attended = None if mask is None else mask[:, None, :]
         return cpu_attention.attention(query, key, value, scale=query.shape[-1] ** -0.5, mask=attended)
-    attended = None if mask is None else mask[:, None, None, :]
-    return jax.nn.dot_product_attention(query, key, value, mask=attended, implementation="cudnn" if fused else "xla")
+
+    def by_xla(query: Array, key: Array, value: Array, mask: Array | None) -> Array:
+        attended = None if mask is None else mask[:, None, None, :]
+        return jax.nn.dot_product_attention(query, key, value, mask=attended, implementation="xla")
+
+    def by_cudnn(query: Array, key: Array, value: Array, mask: None) -> Array:
+        del mask
+        return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
+
+    half = query.dtype in (jnp.bfloat16, jnp.float16)
+    is_fused = mask is None and half and query.shape[-1] % 8 == 0 and query.shape[-1] <= 128 and has_cudnn()
+    fused = {"cuda": by_cudnn} if is_fused else {}
+    return lax.platform_dependent(query, key, value, mask, cpu=on_cpu, default=by_xla, **fused)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.attention.self_attention import DENSE_INIT, SelfAttention
+from ichformer.models.layers.backends.backend import is_expected
 from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.dropout import Dropout, drop_path
@@ -236,7 +237,7 @@ def repeated(step: Callable[..., Any], times: int, remat: Remat, *, train: bool)
     one array and out again, a sixth of the time of a step on a CPU and two fifths on a GPU. What is computed anew stays
     a loop, as XLA would merge both computations where it sees them side by side.
     """
-    written_out = train and remat == "none" and jax.default_backend() in ("cpu", "gpu")
+    written_out = train and remat == "none" and is_expected("cpu", "gpu")
     if remat != "none":
         step = nn.remat(step, policy=_POLICIES[remat], prevent_cse=False)
     return nn.scan(
