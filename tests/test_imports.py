@@ -1,4 +1,4 @@
-"""The house's rules on who may import whom."""
+"""Who may import whom, and how large files and rooms may be."""
 
 import ast
 import pathlib

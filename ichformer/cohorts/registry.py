@@ -1,4 +1,4 @@
-"""Cohorts by name: the public sets, folders of anybody, and those that others register."""
+"""Cohorts by name: the public data sets, any folder of scans, and those that others register."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

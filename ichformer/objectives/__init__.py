@@ -1,1 +1,1 @@
-"""What is optimised; the training loop knows none of them."""
+"""Losses that training minimises; the training loop knows none of them by name."""

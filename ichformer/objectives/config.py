@@ -11,7 +11,7 @@ from ichformer.settings import check_ranges, check_settings
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
-    """What is optimised.
+    """The loss that training minimises.
 
     Attributes:
       name: What is trained: "classification" of slices and scans; "mae", a masked autoencoder that learns from scans

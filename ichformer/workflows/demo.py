@@ -1,4 +1,4 @@
-"""The whole way on synthetic scans: make them, prepare, train, evaluate on a site that is not trained on, report."""
+"""All steps on synthetic scans: make them, prepare, train, evaluate on a site that is not trained on, report."""
 
 from dataclasses import dataclass
 from pathlib import Path

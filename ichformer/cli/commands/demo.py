@@ -7,7 +7,7 @@ from ichformer.files.writing import path_text, shown
 
 
 def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, json: bool = False) -> None:
-    """Shows the whole way on synthetic scans: it makes them, trains, evaluates on an unseen site and writes a report.
+    """Runs all steps on synthetic scans: makes them, trains, evaluates on an unseen site and writes a report.
 
     Args:
       out: Folder of the run. The synthetic scans and their store lie beside it, in the folder OUT-data.

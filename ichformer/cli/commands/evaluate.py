@@ -21,7 +21,7 @@ def evaluate(
     out: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Evaluates a run, or anybody's table of predictions, by slice and by scan, with intervals over patients.
+    """Evaluates a run, or a table of predictions of any model, by slice and by scan, with intervals over patients.
 
     Args:
       run: Folder of a run or of an ensemble.

@@ -4,7 +4,7 @@ from ichformer.cli.printing import print_result
 
 
 def models(*, json: bool = False) -> None:
-    """Lists the models with their number of parameters and their operations for a scan.
+    """Lists the models, with the parameters of each and the floating-point operations (FLOPs) that a scan takes.
 
     The operations (GFLOP) are those of the forward pass over 32 slices of 256 x 256 pixels and three windows.
 

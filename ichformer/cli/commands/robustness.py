@@ -17,14 +17,14 @@ def robustness(
     seed: int = 0,
     json: bool = False,
 ) -> None:
-    """Evaluates a run on scans made worse in ten ways of five severities, and says how much AUROC each costs.
+    """Evaluates a run on scans made worse by corruptions of five severities, and says how much AUROC each costs.
 
     Args:
       run: Folder of a run or of an ensemble.
       store: Store whose scans are scored. By default the one that the run was trained on.
       split: The split to evaluate.
       corruption: Names of the corruptions to take: dose_noise, kernel, thickness, tilt, motion, metal, hu_shift,
-        field_of_view, missing_slices, window_error. By default all.
+        field_of_view, missing_slices, window_error, and those of plugins. By default all.
       out: Folder for robustness.json and robustness.png. By default RUN/robustness.
       seed: Seed of everything random.
       json: Print one JSON object in place of text.

@@ -1,1 +1,1 @@
-"""Anybody's folder of scans, with a CSV of labels or without."""
+"""Any folder of scans, with a CSV of labels or without."""

@@ -80,7 +80,7 @@ class BiFusion(nn.Module):
 def residual_and_vit(
     *, widths: tuple[int, ...], blocks: int, width: int, depth: int, num_heads: int, dtype: Any = jnp.float32
 ) -> DualEncoder:
-    """The house's residual network, which sees edges and texture, beside a ViT, which sees the whole slice.
+    """The residual network of this package, which sees edges and texture, beside a ViT, which sees the whole slice.
 
     Patches are as large as the residual network's stride, so that the two grids lie on one another.
 

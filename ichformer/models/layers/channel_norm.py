@@ -14,7 +14,7 @@ Norm = Literal["group", "affine"]
 """``group``: GroupNorm, for networks that start from nothing; ``affine``: an imported batch norm, folded."""
 
 _GROUP = 8
-"""Channels of a group: it divides every width of the house."""
+"""Channels of a group: it divides every width in this package."""
 
 
 class GroupNorm(nn.Module):

@@ -27,8 +27,8 @@ class Augmentation:
       noise_hu: Largest standard deviation of added white noise, in HU.
       offset_hu: Largest shift of the whole scan in HU, either way, as scanners differ in their calibration.
       gain: Largest relative change of contrast about the value of water, either way; 0.05 is 5 %.
-      kernel: Largest change of the reconstruction kernel, softer or sharper. 1 takes away, or adds again, all that a
-        Gaussian of one pixel blurs. Raise it where scanners differ in sharpness.
+      kernel: Largest change of sharpness, softer or sharper, as between reconstruction kernels. 1 is the blur of a
+        Gaussian whose standard deviation is one pixel. Raise it where scanners differ in sharpness.
       thicken_mm: Largest distance of slices, in mm, that neighbouring slices may be averaged to. Scans with thicker
         slices stay as they are. Raise it where protocols differ in thickness.
       drop_slices: Chance that a slice is missing, for each slice, 0 to 1.
@@ -36,8 +36,8 @@ class Augmentation:
         known.
       cutout: Largest side of a rectangle that is replaced by air, as a share of the side of the picture, at most 0.25.
         If a mask shows that it hides a bleed, the positive labels of the slice and all its targets become unknown.
-      mixup: Both parameters of the beta distribution that a batch draws its share of mixing from, such as 0.2. Two
-        scans and their labels are then averaged with this share.
+      mixup: Strength of mixup (Zhang et al. 2018), which averages the pixels and labels of two scans with a random
+        share. The share is drawn from a beta distribution with this value for both parameters. 0.2 is usual.
 
     A scan of which a part is missing is positive only if a slice that is left is. Where labels or targets are known of
     whole scans only (``known_labels.whole_rows``), nobody could say so: there ``drop_slices`` and ``cutout`` change

@@ -118,7 +118,7 @@ def _naming(store: Store) -> str:
         return "Patients, studies and series are called as the publisher of the set calls them."
     if not store.naming.patient_key:
         return (
-            "Patients are called by a hash of their names that anybody can compute, and studies, series and slices by "
+            "Patients are called by a hash of their names that everyone can compute, and studies, series and slices by "
             "their UIDs and file names, as an earlier ichformer did it: do not share this store."
         )
     of_scans = (

@@ -28,7 +28,7 @@ class TrainConfig:
     Attributes:
       data: The scans to train on, and how they are drawn.
       model: The model.
-      objective: What is optimised.
+      objective: The loss that training minimises.
       optim: The optimiser and its learning rate.
       parallel: How several devices share the work. A run may be resumed with other values.
       steps: Number of steps of the optimiser. Each takes one batch.

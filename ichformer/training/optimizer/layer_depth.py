@@ -14,7 +14,7 @@ _NUMBERED = re.compile(r"(?:stage|block|layer)_?\d")
 
 
 LOOPS = frozenset({"block", "pair"})
-"""What the loops of this house call what they repeat; its parameters are stacked on a first axis, one turn a row."""
+"""What the loops of this package call what they repeat; its parameters are stacked on a first axis, one turn a row."""
 
 
 def is_stacked(names: tuple[str, ...]) -> bool:

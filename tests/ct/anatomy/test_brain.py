@@ -92,7 +92,7 @@ def template(folder):
         nibabel.as_closest_canonical(nibabel.load(folder / "ct_template" / f"{name}.nii"))
         for name in ("scct", "scgrey", "scwhite", "sccsf")
     ]
-    # From RAS (column, row, slice) to the house's order: rows to posterior, columns to the left.
+    # From RAS (column, row, slice) to the order of a Volume: rows to posterior, columns to the left.
     cormack, *tissues = (np.asarray(image.dataobj)[::-1, ::-1].transpose(2, 1, 0) for image in images)
     hu = np.select([cormack < 900, cormack < 2900], [cormack - 1000, (cormack - 900) / 10 - 100], cormack - 2800)
     labels, _ = ndi.label(sum(tissues) > 0.5)

@@ -1,1 +1,1 @@
-"""Measures how fast this machine prepares scans, feeds a training and trains."""
+"""Measures how fast this machine prepares scans, loads batches and trains."""
