@@ -23,6 +23,7 @@ from ichformer.objectives.losses import (
     TARGET_LOSSES,
     LossName,
     TargetLossName,
+    binary_cross_entropy,
     for_each_label,
 )
 from ichformer.pipeline.batch import Batch
