@@ -1,10 +1,11 @@
 """The exceptions that end a command (bad input, a stop that was asked for), and how text is quoted in messages."""
 
 import contextlib
+import difflib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _REFUSALS = {
     errno.ENOSPC: "make room on the disk",
@@ -42,6 +43,21 @@ def escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def nearest(wrong: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
+    """The one of ``known`` that ``wrong`` is a misspelling of; "" where none is near. Dashes in front do not count.
+
+    >>> nearest("--lerning-rate", ["--learning-rate", "--steps"]), nearest("seed", ["steps", "rate"])
+    ('--learning-rate', '')
+
+    Args:
+      wrong: what was given.
+      known: the right names.
+      likeness: how like it has to be, 0 to 1 (``difflib.SequenceMatcher.ratio``).
+    """
+    bare = {each.lstrip("-"): each for each in known}
+    return "".join(bare[near] for near in difflib.get_close_matches(wrong.lstrip("-"), bare, n=1, cutoff=likeness))
 
 
 class InputError(Exception):

@@ -1,7 +1,6 @@
 """Settings given from Python, checked as the command line checks its own: by the types that they are declared with."""
 
 import dataclasses
-import difflib
 import functools
 import os
 import sys
@@ -12,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from ichformer.errors import InputError, one_line
+from ichformer.errors import InputError, nearest, one_line
 
 MOST_STEPS = 2**31 - 1
 """A training counts its steps in 32 bits."""
@@ -78,7 +77,8 @@ def check_known(kind: str, name: str, known: Iterable[str], *, where: object = "
 
 def perhaps(wrong: str, known: Iterable[str]) -> str:
     """ "perhaps you meant NAME, or " where one of the known names is like the wrong one; else nothing."""
-    return "".join(f"perhaps you meant {near}, or " for near in difflib.get_close_matches(wrong, list(known), n=1))
+    near = nearest(wrong, known)
+    return f"perhaps you meant {near}, or " if near else ""
 
 
 def check_settings(settings: Any, prefix: str, *, names: tuple[str, ...] | None = None) -> None:
@@ -130,8 +130,8 @@ def fit(kind: Any, value: Any, *, where: object, fix: str = "") -> Any:
     fitted = _fitted(kind, value)
     if fitted is _UNFIT:
         choices = [choice for choice in _choices(kind) if isinstance(choice, str)]
-        near = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
-        perhaps = f"perhaps you meant {near[0]!r}; " if near else ""
+        near = nearest(value, choices) if isinstance(value, str) else ""
+        perhaps = f"perhaps you meant {near!r}; " if near else ""
         raise InputError(f"found {one_line(repr(value))}", where=where, fix=fix or f"{perhaps}take {_described(kind)}")
     return fitted
 

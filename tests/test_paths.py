@@ -36,7 +36,7 @@ from ichformer.workflows import trained_model as opened
 
 ENTRIES: list[Callable[..., Any]] = [
     *COHORTS.values(),
-    *(index.read_index, index.write_index, scans.find_scans, scans.read_volume, cohort.write_phantom_cohort),
+    *(index.read_index, scans.find_scans, scans.read_volume, cohort.write_phantom_cohort),
     *(testing.tiny_cohort, preparation.prepare, records.Store.open, resplit.resplit, loop.train, run.Run.open),
     *(run.start_run, run.seen_scans, trained.open_trained, trained.training_store, ensemble.open_members),
     *(training.train, training.train_and_freeze, opened.open_run, predictions.evaluate, predictions.open_to_evaluate),
@@ -47,8 +47,8 @@ ENTRIES: list[Callable[..., Any]] = [
         folds.cross_validate,
         ensembling.make_ensemble,
     ),
-    *(robustness_run.corruption_benchmark, table_files.read_predictions, table_files.write_predictions),
-    *(thresholds.read_thresholds, thresholds.write_thresholds, predict.predict, demo.demo, loader.bench_loader),
+    *(robustness_run.corruption_benchmark, table_files.read_predictions),
+    *(thresholds.read_thresholds, predict.predict, demo.demo, loader.bench_loader),
     *(prepare.bench_prepare, load.load_weights, pretrained.load_pretrained),
 ]
 

@@ -13,10 +13,10 @@ from experiments.fuzzing.mutations import ANY, JSON, Mutation, by_name, special_
 from experiments.fuzzing.table import CSV, predictions_of
 from experiments.fuzzing.zips import zip_field
 from ichformer import LABELS
-from ichformer.cohorts.index import COLUMNS
+from ichformer.cohorts.index import index_columns
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, read_ood, write_ood
 from ichformer.evaluation.tables.checked import check_table
-from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, read_thresholds, write_thresholds
+from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, read_thresholds, thresholds_json
 from ichformer.inference.ensemble_folder import write_ensemble
 from ichformer.inference.ensembles import assemble
 from ichformer.inference.trained import open_trained
@@ -51,7 +51,8 @@ def write_bases(folder: Path, source: Source) -> None:
     (run / LABELS_NAME).write_text(json.dumps(trained))
     rng = np.random.default_rng(0)
     write_ood(fit_ood(rng.normal(size=(9, 4)), rng.normal(size=(5, 4))), run / OOD_NAME)
-    write_thresholds(fix_thresholds(check_table(predictions_of(rng, split="val"))), run / THRESHOLDS_NAME)
+    thresholds = fix_thresholds(check_table(predictions_of(rng, split="val")))
+    (run / THRESHOLDS_NAME).write_bytes(thresholds_json(thresholds))
     note_scans(run, source.index.assign(pixels="0" * 32, patient_key="")[list(SEEN_COLUMNS)])
     member = Run.open(run)
     write_ensemble(
@@ -94,7 +95,7 @@ def break_run(rng: np.random.Generator, folder: Path) -> str:
 def read_run(folder: Path) -> None:
     """As prediction and evaluation open it."""
     trained = open_trained(folder)
-    empty = pd.DataFrame(columns=[*COLUMNS, "pixels"], dtype=str)
+    empty = pd.DataFrame(columns=[*index_columns(), "pixels"], dtype=str)
     run_facts(trained, Store(path=folder, config={}, index=empty), "test")
     seen_scans(folder)
     if (folder / THRESHOLDS_NAME).exists():

@@ -12,10 +12,11 @@ from experiments.fuzzing.kind import Kind, Source
 from experiments.fuzzing.mutations import by_name, special_or_any
 from ichformer import LABELS
 from ichformer.cohorts.folder.adapter import read_folder
-from ichformer.cohorts.index import read_index, write_index
-from ichformer.cohorts.tables import read_slice_table
+from ichformer.cohorts.index import read_index
+from ichformer.cohorts.tables import read_slice_table, write_table
 from ichformer.ct.io.dicom.series import find_series
-from ichformer.evaluation.tables.files import write_predictions
+from ichformer.evaluation.tables.checked import check_table
+from ichformer.evaluation.tables.files import predictions_csv
 from ichformer.evaluation.tables.table import columns
 from ichformer.reporting.evaluation.folder import FILES
 from ichformer.workflows.evaluate_table import evaluate
@@ -182,10 +183,10 @@ def write_bases(folder: Path, source: Source) -> None:
     weighted = table.assign(weight=1.0, not_scored="", group_age=np.where(table["site"] == "A", "old", "young"))
     for name in ("predictions", "weighted", "parquet", "labels", "index", "slices"):
         (folder / name).mkdir()
-    write_predictions(table, folder / "predictions" / "predictions.csv")
-    write_predictions(weighted, folder / "weighted" / "predictions.csv")
+    for name, rows in (("predictions", table), ("weighted", weighted)):
+        (folder / name / "predictions.csv").write_bytes(predictions_csv(check_table(rows)))
     weighted.to_parquet(folder / "parquet" / "predictions.parquet")
-    write_index(source.index, folder / "index" / "index.csv")
+    write_table(source.index, folder / "index" / "index.csv")
     shutil.copyfile(source.index["slice_labels"].iloc[0], folder / "slices" / "slices.csv")
     lines = ["path,patient,split,site,age," + ",".join(LABELS)]
     for number, path in enumerate(source.index["path"].iloc[:2]):

@@ -1,12 +1,11 @@
 """Every command by name. A command's file is imported when it is wanted, so that loading the command line is light."""
 
-import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ichformer.errors import InputError, one_line
+from ichformer.errors import InputError, nearest, one_line
 
 COMMANDS = (
     "demo",
@@ -79,12 +78,6 @@ def sentence(name: str) -> str:
         module = importlib.import_module(f"ichformer.cli.commands.{name}")
         return (inspect.getdoc(module) or "").partition("\n")[0]
     return load_command(name).about.partition("\n")[0]
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The one of ``known`` that ``word`` is a misspelling of; "" where none is near. Dashes in front do not count."""
-    bare = {each.lstrip("-"): each for each in known}
-    return "".join(bare[near] for near in difflib.get_close_matches(word.lstrip("-"), bare, n=1))
 
 
 def _known(words: Sequence[str], known: Sequence[str], *, group: str = "") -> str:

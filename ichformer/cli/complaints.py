@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from ichformer.cli.command import Command, nearest
+from ichformer.cli.command import Command
 from ichformer.cli.options import Option, all_options
-from ichformer.errors import InputError, one_line
+from ichformer.errors import InputError, nearest, one_line
 
 _KINDS = {"INT": "whole number", "FLOAT": "number", "TEXT": "text", "PATH": "path"}
 

@@ -9,10 +9,10 @@ from typing import Any
 import tyro
 
 from ichformer import __version__
-from ichformer.cli.command import COMMANDS, GROUPS, Command, find_command, nearest, sentence
+from ichformer.cli.command import COMMANDS, GROUPS, Command, find_command, sentence
 from ichformer.cli.complaints import check_names, explain
 from ichformer.cli.help import command_help, commands_help
-from ichformer.errors import InputError, one_line
+from ichformer.errors import InputError, nearest, one_line
 from ichformer.plugins import load_plugins
 
 _HELP = ("-h", "--help", "--help-all")

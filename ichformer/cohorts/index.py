@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ichformer.cohorts.patients import PATIENT_SOURCES
-from ichformer.cohorts.tables import contradicts, fill_any, parse_labels, read_table, write_table
+from ichformer.cohorts.tables import contradicts, fill_any, parse_labels, read_table
 from ichformer.errors import InputError, one_line
-from ichformer.files.writing import path_text, text_path
+from ichformer.files.writing import path_text
 from ichformer.labels import MAX_TARGET, SIX, LabelSet
 
 SPLITS = ("train", "val", "test")
@@ -34,9 +34,6 @@ def index_columns(label_set: LabelSet = SIX) -> tuple[str, ...]:
         *("slice_labels", "mask", "boxes", "origin"),
     )
 
-
-COLUMNS = index_columns()
-"""The columns of a Study index of the six labels."""
 
 GROUP_PREFIX = "group_"
 """Further columns of text whose names begin so sort the scans into subgroups; "" where unknown."""
@@ -159,22 +156,3 @@ def read_index(path: Path | str, *, label_set: LabelSet = SIX) -> pd.DataFrame:
     for column in PATH_COLUMNS:
         table[column] = [path_text(os.path.abspath(path.parent / value)) if value else "" for value in table[column]]
     return check_index(table, label_set=label_set, where=path)
-
-
-def write_index(index: pd.DataFrame, path: Path | str, *, label_set: LabelSet = SIX) -> None:
-    """Writes an index as a CSV file.
-
-    Paths below the file's folder become relative, so that both can be moved together.
-    """
-    path = Path(os.path.abspath(path))
-    columns = [*index_columns(label_set), *sorted(group_columns(index))]
-    table = check_index(index, label_set=label_set)[columns].copy()
-    for column in PATH_COLUMNS:
-        table[column] = [
-            path_text(_relative(text_path(value), path.parent)) if value else "" for value in table[column]
-        ]
-    write_table(table, path)
-
-
-def _relative(path: Path, folder: Path) -> Path:
-    return path.relative_to(folder) if path.is_relative_to(folder) else path

@@ -6,10 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from ichformer.cohorts.reading import Place, places, read_place
-from ichformer.ct.fingerprint import fingerprint
 from ichformer.errors import InputError, one_line
-from ichformer.process.workers import map_processes
 
 DERIVED_FROM = {"bhsd": "rsna2019", "hemseg200": "rsna2019", "mbhseg": "rsna2019", "bhx": "cq500"}
 """Origins whose scans are another's, in lower case without signs. BHSD: its files carry RSNA's identifiers. HemSeg-200:
@@ -29,7 +26,7 @@ def leaks(train: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
 
     ``train[leaks(train, test) == ""]`` is what can be trained on. The reasons, of which the first that holds is given:
     "patient" and "study" of one origin are in both; "series" of any is; "pixels" are, as far as both have that column
-    (``with_pixels``, or the index of a store); "origin": the test set holds scans of an origin that is related to the
+    (the index of a store has it); "origin": the test set holds scans of an origin that is related to the
     row's, as BHSD is to RSNA 2019, but has names of its own, so that nobody can say which patients are the same.
 
     Stores of two keys call one patient by two names, and only pixels tell (``patients.apart_by_key``).
@@ -62,22 +59,6 @@ def check_leakage(train: pd.DataFrame, test: pd.DataFrame) -> None:
                 where=kind,
                 fix=fix,
             )
-
-
-def with_pixels(index: pd.DataFrame) -> pd.DataFrame:
-    """Adds a column ``pixels`` to an index: the ``ct.fingerprint`` of each series, for ``leaks``.
-
-    Reads every series, in parallel; "" where one cannot be read. A store's index has the column already.
-    """
-    found = map_processes(_pixels, places(index), desc="pixels", unit="scan", serial=8)
-    return index.assign(pixels=list(found))
-
-
-def _pixels(place: Place) -> str:
-    try:
-        return fingerprint(read_place(place).hu)
-    except InputError:
-        return ""  # prepare leaves it out too, and says why
 
 
 def _keys(index: pd.DataFrame, kind: str) -> list[set[str]]:

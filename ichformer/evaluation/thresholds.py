@@ -159,13 +159,6 @@ def fix_thresholds(table: CheckedTable, *, rules: tuple[Rule, ...] = RULES) -> T
     return Thresholds(split=split, n_patients=len(table.patients), thresholds=tuple(found))
 
 
-def write_thresholds(thresholds: Thresholds, path: str | os.PathLike[str]) -> pathlib.Path:
-    """Write the thresholds as JSON, whole or not at all."""
-    path = pathlib.Path(path)
-    write_bytes(thresholds_json(thresholds), path)
-    return path
-
-
 def thresholds_json(thresholds: Thresholds) -> bytes:
     """The thresholds as strict JSON, with a sentence that explains them."""
     how = (

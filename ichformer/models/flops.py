@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jax.extend import core
 
 SCAN_SHAPE = (32, 256, 256, 3)
@@ -17,19 +16,6 @@ def scan_inputs(*shape: int, batch: int = 1) -> tuple[Any, Any, Any]:
     """Shapes of a model's inputs for ``batch`` scans of [S,H,W,C]."""
     x = jax.ShapeDtypeStruct((batch, *shape), jnp.float32)
     return x, jax.ShapeDtypeStruct((batch, shape[0]), jnp.bool_), jax.ShapeDtypeStruct((batch, 3), jnp.float32)
-
-
-def forward_facts(model: nn.Module) -> tuple[Any, int, int]:
-    """Shapes of a model's prediction for ``SCAN_SHAPE``, how many numbers it learns, and ``count_flops`` of it.
-
-    Nothing is computed; starting values take no matrix products, so that they do not count.
-    """
-
-    def forward(*inputs: Any) -> Any:
-        return model.init_with_output(jax.random.key(0), *inputs, False)
-
-    jaxpr, (prediction, variables) = jax.make_jaxpr(forward, return_shape=True)(*scan_inputs(*SCAN_SHAPE))
-    return prediction, sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])), _flops(jaxpr.jaxpr)
 
 
 def count_flops(function: Callable[..., Any], *args: Any) -> int:

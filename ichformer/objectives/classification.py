@@ -1,6 +1,6 @@
 """Multilabel classification and regression of slices and scans, with unknown labels left out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -25,7 +25,6 @@ from ichformer.objectives.losses import (
     TargetLossName,
     binary_cross_entropy,
     for_each_label,
-    logit_adjusted,
 )
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.label_statistics import LabelStatistics
@@ -180,12 +179,10 @@ class Classification:
         return jnp.concatenate([losses, TARGET_LOSSES[self.target_loss_name](of_targets, truth)], axis=-1)
 
     def _of_labels(self, level: Level, logits: Float[Array, "*grid labels"], labels: Array) -> Array:
-        if self.loss_name == "bce":
-            return binary_cross_entropy(logits, labels, positive_weight=self.positive_weight)
-        if self.loss_name == "logit_adjusted":
-            log_odds = jnp.asarray(self._statistics(level).log_odds, logits.dtype)
-            return logit_adjusted(logits, labels, log_odds=log_odds)
-        return LOSSES[self.loss_name](logits, labels)
+        return LOSSES[self.loss_name](logits, labels, **_OPTIONS[self.loss_name](self, level, logits))
+
+    def _log_odds(self, level: Level, like: Float[Array, "*grid labels"]) -> Array:
+        return jnp.asarray(self._statistics(level).log_odds, like.dtype)
 
     def _scale(self, level: Level, like: Float[Array, "*grid targets"]) -> tuple[Array, Array]:
         """The mean and the spread of each target, with as many axes as ``like``."""
@@ -202,6 +199,15 @@ class Classification:
                 fix="give them: targets and the loss logit_adjusted need them",
             )
         return found
+
+
+_OPTIONS: Mapping[LossName, Callable[[Classification, Level, Array], dict[str, Any]]] = {
+    "bce": lambda objective, *_: {"positive_weight": objective.positive_weight},
+    "focal": lambda *_: {},
+    "asymmetric": lambda *_: {},
+    "logit_adjusted": lambda objective, level, logits: {"log_odds": objective._log_odds(level, logits)},
+}
+"""What each loss takes beside logits and labels, by the names of its arguments."""
 
 
 def build_classification(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet) -> Classification:

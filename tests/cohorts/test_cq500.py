@@ -8,7 +8,7 @@ import pytest
 from ichformer import LABELS, cli
 from ichformer.cohorts.adapters import cq500
 from ichformer.cohorts.adapters.bhx import read_boxes
-from ichformer.cohorts.leakage import with_pixels
+from ichformer.cohorts.reading import places, read_place
 from ichformer.cohorts.tables import read_box_table, read_slice_table
 from ichformer.ct.io.scans import read_volume
 from ichformer.errors import InputError
@@ -134,9 +134,8 @@ def test_archives_as_they_come(set_on_disk, tmp_path):
     assert ".zip" in index["path"][0]
     assert pd.read_csv(tmp_path / "cq500_left_out.csv")["name"].tolist() == ["CQ500-CT-8"]
     unpacked = cq500.load(set_on_disk, cache=tmp_path / "cache")
-    pixels = with_pixels(pd.concat([index, unpacked], ignore_index=True)).groupby("series")["pixels"].unique()
-    assert len(pixels[POSITIVE]) == 1
-    assert len(pixels[POSITIVE][0].split()) == 8
+    (packed,), (plain,) = places(index), places(unpacked[unpacked["series"] == POSITIVE])
+    np.testing.assert_array_equal(read_place(packed).hu, read_place(plain).hu)
     shutil.copytree(study, tmp_path / "set" / study.name)
     assert (
         cq500.load(tmp_path / "set", cache=tmp_path, labels=set_on_disk / "reads.csv")["path"]

@@ -6,9 +6,9 @@ import pytest
 from ichformer import LABELS
 from ichformer.cli import main
 from ichformer.cohorts.folder.adapter import read_folder, write_example_labels
-from ichformer.cohorts.index import COLUMNS, check_index, index_columns, make_index, read_index, write_index
+from ichformer.cohorts.index import check_index, index_columns, make_index, read_index
 from ichformer.cohorts.splits import folds_by_patient, split_by_patient
-from ichformer.cohorts.tables import SLICE_COLUMNS, read_slice_table, read_table
+from ichformer.cohorts.tables import SLICE_COLUMNS, read_slice_table, read_table, write_table
 from ichformer.errors import InputError
 from ichformer.labels import RESERVED, SIX, LabelSet
 from ichformer.pipeline.store.records import Store
@@ -123,7 +123,7 @@ def test_a_scan_is_not_negative_beside_a_positive_slice(source, tmp_path):
 def test_an_index_of_own_labels_is_written_and_read(source, tmp_path):
     index = read(source, tmp_path, "path,bleed,fracture,volume_ml,age_years\np1/a,1,0,0.1,64\n").index
     path = tmp_path / "studies.csv"
-    write_index(index, path, label_set=OWN)
+    write_table(index, path)
     assert read_index(path, label_set=OWN).equals(index)
     with pytest.raises(InputError, match="lacks the column 'epidural'"):
         read_index(path)
@@ -136,7 +136,7 @@ def test_an_index_of_own_labels_is_written_and_read(source, tmp_path):
 
 def test_names_of_other_columns_are_no_labels():
     row = {"cohort": "folder", "origin": "folder", "patient": "p", "series": "s", "path": "/a", "split": "train"}
-    reserved = {*COLUMNS, *SLICE_COLUMNS, *make_index([row])} - set(LABELS)
+    reserved = {*index_columns(), *SLICE_COLUMNS, *make_index([row])} - set(LABELS)
     assert reserved <= RESERVED
     for name in ("patient", "n_slices", "group_x", "Bleed", "", "1st", "a" * 41, "_bleed"):
         with pytest.raises(InputError, match="label set"):

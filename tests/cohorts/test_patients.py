@@ -7,10 +7,11 @@ import pytest
 
 from ichformer.cli import main
 from ichformer.cohorts.folder.adapter import read_folder
-from ichformer.cohorts.index import make_index, read_index, write_index
+from ichformer.cohorts.index import make_index, read_index
 from ichformer.cohorts.patients import PATIENT_SOURCES, UNCERTAIN, count_patients, same_nobody
 from ichformer.cohorts.registry import COHORTS
 from ichformer.cohorts.splits import split_by_patient, split_warnings
+from ichformer.cohorts.tables import write_table
 from ichformer.errors import InputError
 from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
@@ -204,7 +205,7 @@ def test_an_index_that_does_not_say_is_unknown(tmp_path):
     index = make_index([row])
     assert index["patient_source"].tolist() == ["unknown"]
     path = tmp_path / "i.csv"
-    write_index(index.assign(group_sex="F"), path)
+    write_table(index.assign(group_sex="F"), path)
     read = read_index(path)
     assert read["group_sex"].tolist() == ["F"]
     pd.read_csv(path, dtype=str).drop(columns="patient_source").to_csv(path, index=False)

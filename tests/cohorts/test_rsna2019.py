@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from ichformer.cohorts.adapters import rsna2019
-from ichformer.cohorts.index import read_index, write_index
-from ichformer.cohorts.tables import read_slice_table
+from ichformer.cohorts.index import read_index
+from ichformer.cohorts.tables import read_slice_table, write_table
 from ichformer.errors import InputError
 from tests.cohorts.rsna import SHORT, write_rsna
 from tests.stores import prepare_here
@@ -30,7 +30,7 @@ def test_index(tmp_path, images):
     assert len(slices) == 15
     assert slices[slices["any"] == 1]["slice"].tolist() == [names["ID_series0"][2]]
     assert (slices["file"] == slices["slice"] + ".dcm").all()
-    write_index(index, tmp_path / "cache" / "index.csv")
+    write_table(index, tmp_path / "cache" / "index.csv")
     assert read_index(tmp_path / "cache" / "index.csv").equals(index)
 
 

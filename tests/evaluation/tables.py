@@ -3,7 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from ichformer.evaluation.tables.checked import check_table
+from ichformer.evaluation.tables.files import predictions_csv
 from ichformer.evaluation.tables.table import columns
+from ichformer.evaluation.thresholds import thresholds_json
 
 
 def prediction_table(split="test", *, n_patients=60, n_slices=8, seed=0, prevalence=0.1, strength=2.5):
@@ -25,3 +28,15 @@ def with_scan_rows(slices):
     numeric = columns()[6:]
     scans = slices.groupby(["patient", "study", "series", "site", "split"], as_index=False, sort=False)[numeric].max()
     return pd.concat([slices, scans.assign(slice="")[columns()]], ignore_index=True)
+
+
+def write_predictions(table, path, *, labels=None):
+    """The table checked and in a file, as an evaluation writes it."""
+    path.write_bytes(predictions_csv(check_table(table, labels=labels)))
+    return path
+
+
+def write_thresholds(thresholds, path):
+    """The thresholds in a file, as an evaluation writes it."""
+    path.write_bytes(thresholds_json(thresholds))
+    return path

@@ -9,11 +9,11 @@ from ichformer.errors import InputError
 from ichformer.evaluation.compare import compare
 from ichformer.evaluation.tables import checked, checks
 from ichformer.evaluation.tables.checked import check_table
-from ichformer.evaluation.tables.files import read_predictions, write_predictions
-from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, write_thresholds
+from ichformer.evaluation.tables.files import read_predictions
+from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds
 from ichformer.reporting.evaluation.folder import FILES
 from ichformer.workflows.evaluate_table import evaluate
-from tests.evaluation.tables import prediction_table, with_scan_rows
+from tests.evaluation.tables import prediction_table, with_scan_rows, write_predictions, write_thresholds
 from tests.typecheck import unchecked
 
 TRUTH = np.tile([0.0, 1.0], 30)

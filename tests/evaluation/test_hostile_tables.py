@@ -10,10 +10,10 @@ import pytest
 
 from ichformer.cohorts import csv_text
 from ichformer.errors import InputError
-from ichformer.evaluation.tables.files import read_predictions, write_predictions
+from ichformer.evaluation.tables.files import read_predictions
 from ichformer.evaluation.tables.table import levels
 from ichformer.workflows.evaluate_table import evaluate
-from tests.evaluation.tables import prediction_table
+from tests.evaluation.tables import prediction_table, write_predictions
 
 ANY = ("any",)
 
@@ -53,12 +53,9 @@ def test_weights_at_the_ends_of_floats(scale, of_1_3_7):
 
 
 @pytest.mark.parametrize("weights", [[1e308, 1e-308], [1.0, 1e-320], [1e10, 1.0]])
-def test_weights_of_which_the_small_ones_would_be_lost_are_refused(tmp_path, weights):
+def test_weights_of_which_the_small_ones_would_be_lost_are_refused(weights):
     with pytest.raises(InputError, match=r"column weight: has slice rows of weights from .* differ by a factor"):
         evaluate(of_weights(weights), labels=ANY)
-    with pytest.raises(InputError, match="differ by a factor"):
-        write_predictions(of_weights(weights), tmp_path / "p.csv", labels=ANY)
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", ["1_000", "0x10", "\uff11", "\u0661", "inf", "Infinity", "nan(1)", "1e", "1 0", "1d3"])

@@ -9,12 +9,12 @@ from ichformer.evaluation.compare import compare
 from ichformer.evaluation.comparison.text import format_comparison
 from ichformer.evaluation.summary import format_summary
 from ichformer.evaluation.tables.checked import check_table
-from ichformer.evaluation.tables.files import read_predictions, write_predictions
+from ichformer.evaluation.tables.files import read_predictions
 from ichformer.evaluation.tables.not_scored import not_scored
 from ichformer.evaluation.tables.table import NOT_SCORED, levels, score_columns
 from ichformer.evaluation.thresholds import fix_thresholds
 from ichformer.workflows.evaluate_table import evaluate
-from tests.evaluation.tables import prediction_table, with_scan_rows
+from tests.evaluation.tables import prediction_table, with_scan_rows, write_predictions
 
 WHY = "No brain was found in this scan."
 

@@ -7,8 +7,9 @@ import pytest
 from ichformer.errors import InputError
 from ichformer.evaluation.summary import format_summary, summarise
 from ichformer.evaluation.tables.checked import check_table
-from ichformer.evaluation.tables.files import read_predictions, write_predictions
+from ichformer.evaluation.tables.files import read_predictions
 from ichformer.evaluation.targets import format_targets, summarise_targets
+from tests.evaluation.tables import write_predictions
 
 LABELS = ("bleed",)
 
@@ -36,7 +37,7 @@ def test_a_table_of_targets_is_written_and_read_back(tmp_path):
     pd.testing.assert_frame_equal(found.rows, rows)
     rows["pred_volume_ml"] = rows["pred_volume_ml"].mask(rows.index == 2, np.inf)
     with pytest.raises(InputError, match="column pred_volume_ml: holds something else than finite numbers"):
-        write_predictions(rows, tmp_path / "c.csv", labels=LABELS)
+        check_table(rows, labels=LABELS)
 
 
 def test_figures_and_their_intervals():

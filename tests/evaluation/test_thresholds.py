@@ -7,16 +7,9 @@ from hypothesis import strategies as st
 
 from ichformer.errors import InputError
 from ichformer.evaluation.tables.checked import check_table
-from ichformer.evaluation.thresholds import (
-    RULES,
-    Rule,
-    choose_threshold,
-    fix_thresholds,
-    read_thresholds,
-    write_thresholds,
-)
+from ichformer.evaluation.thresholds import RULES, Rule, choose_threshold, fix_thresholds, read_thresholds
 from ichformer.statistics.metrics import confusion
-from tests.evaluation.tables import prediction_table
+from tests.evaluation.tables import prediction_table, write_thresholds
 from tests.statistics.strategies import rows
 
 rules = st.sampled_from([*RULES, Rule(kind="sensitivity", at_least=0.5), Rule(kind="specificity", at_least=1.0)])

@@ -15,7 +15,7 @@ from ichformer.errors import InputError
 from ichformer.evaluation.compare import compare
 from ichformer.evaluation.summary import format_summary
 from ichformer.evaluation.tables.checked import check_table
-from ichformer.evaluation.tables.files import read_predictions, write_predictions
+from ichformer.evaluation.tables.files import read_predictions
 from ichformer.evaluation.tables.table import levels
 from ichformer.evaluation.thresholds import RULES, choose_threshold, fix_thresholds
 from ichformer.statistics import bootstrap as b
@@ -26,7 +26,7 @@ from ichformer.statistics.intervals import bca, effective_number, rate_interval
 from ichformer.statistics.metrics import auroc
 from ichformer.statistics.recalibration import fit_temperature
 from ichformer.workflows.evaluate_table import evaluate
-from tests.evaluation.tables import prediction_table, with_scan_rows
+from tests.evaluation.tables import prediction_table, with_scan_rows, write_predictions
 from tests.statistics.strategies import rows
 from tests.statistics.test_coverage import TRIALS, Population, held_as_promised
 from tests.typecheck import unchecked

@@ -14,7 +14,7 @@ from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, read_ood, write_ood
 from ichformer.evaluation.tables.checked import check_table
-from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, read_thresholds, write_thresholds
+from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, read_thresholds
 from ichformer.inference.ensembles import ENSEMBLE_NAME
 from ichformer.inference.trained import open_trained
 from ichformer.objectives.classification import Classification
@@ -26,7 +26,7 @@ from ichformer.training.runs.fingerprint import fingerprint
 from ichformer.training.runs.run import read_facts
 from ichformer.training.runs.store_path import find_store
 from ichformer.workflows.predict_scans import predict
-from tests.evaluation.tables import prediction_table
+from tests.evaluation.tables import prediction_table, write_thresholds
 from tests.workflows.counter import BloodCounter, open_counter, write_head
 
 CONFIG = json.loads(TrainConfig(data=DataConfig(store="store")).to_json())

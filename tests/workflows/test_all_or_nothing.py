@@ -12,13 +12,13 @@ import pytest
 
 from ichformer.errors import InputError
 from ichformer.evaluation.summary import format_summary
-from ichformer.evaluation.tables.files import read_predictions, write_predictions
+from ichformer.evaluation.tables.files import read_predictions
 from ichformer.files.csv_fields import FORMULA_SIGNS, is_number
 from ichformer.files.lease import hold
 from ichformer.reporting.evaluation import folder
 from ichformer.reporting.evaluation.folder import FILES
 from ichformer.workflows.evaluate_table import evaluate
-from tests.evaluation.tables import prediction_table
+from tests.evaluation.tables import prediction_table, write_predictions
 
 ANY = ("any",)
 HOSTILE = ("=cmd|'/c calc'!A1", "\x1b]0;x\x07", "\u202eevil", "@x\r\ny", "\uff0bz", "'-1+2")

@@ -7,12 +7,13 @@ import pytest
 
 from ichformer.evaluation.ood import OOD_NAME
 from ichformer.evaluation.tables.files import read_predictions
-from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, write_thresholds
+from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds
 from ichformer.files.lease import hold
 from ichformer.reporting.evaluation.folder import FILES
 from ichformer.training.runs.run import Run
 from ichformer.workflows.evaluate_run import STILL_TRAINED, evaluate
 from ichformer.workflows.parts.frozen import VALIDATION_NAME, is_trained_now
+from tests.evaluation.tables import write_thresholds
 
 
 @pytest.fixture

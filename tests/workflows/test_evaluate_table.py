@@ -12,14 +12,13 @@ import pytest
 from ichformer.cli import main
 from ichformer.errors import InputError
 from ichformer.evaluation.tables.checked import check_table
-from ichformer.evaluation.tables.files import write_predictions
-from ichformer.evaluation.thresholds import fix_thresholds, read_thresholds, write_thresholds
+from ichformer.evaluation.thresholds import fix_thresholds, read_thresholds
 from ichformer.reporting.evaluation.cards import TO_FILL, Facts, known
 from ichformer.reporting.evaluation.checklists import CLAIM, TRIPOD_AI
 from ichformer.reporting.evaluation.folder import FILES
 from ichformer.statistics.metrics import auroc
 from ichformer.workflows.evaluate_table import evaluate
-from tests.evaluation.tables import prediction_table
+from tests.evaluation.tables import prediction_table, write_predictions, write_thresholds
 from tests.evaluation.test_subgroups import spread_out
 
 HOSTILE = (

@@ -12,13 +12,14 @@ from ichformer.ct.io.scans import read_volume
 from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, write_ood
 from ichformer.evaluation.picture_features import PICTURE_FEATURES
-from ichformer.evaluation.thresholds import Threshold, Thresholds, write_thresholds
+from ichformer.evaluation.thresholds import Threshold, Thresholds
 from ichformer.explain.heat_map import heat_map
 from ichformer.inference.scoring import score
 from ichformer.pipeline.preparation.recipe import prepare_volume
 from ichformer.training.runs.run import Run
 from ichformer.workflows.predict_scans import THRESHOLDS_NAME, PredictionResult, predict
 from tests.ct.builders import write_series
+from tests.evaluation.tables import write_thresholds
 from tests.workflows.counter import HOTTEST, SIZE, open_counter, write_head
 
 IDENTITY = {"PatientName": "DOE^JANE", "PatientBirthDate": "19500102", "PatientID": "MRN-4711", "StudyDate": "20240229"}

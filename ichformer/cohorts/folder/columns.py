@@ -1,13 +1,12 @@
 """Finds out what the columns of a CSV of labels mean, by the names that people usually give them."""
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ichformer import LABELS
 from ichformer.cohorts.index import GROUP_PREFIX
-from ichformer.errors import InputError, one_line
+from ichformer.errors import InputError, nearest, one_line
 from ichformer.labels import SIX, LabelSet
 
 KEYS = ("path", "series", "study", "patient")
@@ -15,6 +14,9 @@ KEYS = ("path", "series", "study", "patient")
 
 ATTRIBUTES = ("patient", "study", "site", "split", "origin")
 """What a row can say about a scan beside its labels; ``patient`` and ``study`` where they are not its key."""
+
+VERY_LIKE = 0.82
+"""How like a known name a name has to be where a wrong guess costs more than none (``errors.nearest``)."""
 
 LEFT_OUT = ""
 """The meaning of a column that is not read."""
@@ -154,8 +156,8 @@ def _meaning(name: str, owners: Mapping[str, str], label_set: LabelSet) -> tuple
             return owners.get(bleed, "any"), "", ""
     if _IDENTITY.search(plain):
         return LEFT_OUT, "", f"the column {shown!r} may name a person and was not read"
-    if near := difflib.get_close_matches(plain, owners, n=1, cutoff=0.82):
-        meant = owners[near[0]]
+    if near := nearest(plain, owners, likeness=VERY_LIKE):
+        meant = owners[near]
         problem = f"has a column {shown!r}: {shown} -> {meant}? Rename it, or give --columns {meant}={shown}"
         return LEFT_OUT, problem, ""
     return _group(name), "", ""
@@ -187,8 +189,8 @@ def _near(name: str, wanted: Sequence[str], owners: Mapping[str, str]) -> str:
     plain = _plain(name)
     if _VAGUE.get(plain) in wanted:
         return _VAGUE[plain]
-    close = difflib.get_close_matches(plain, [owner for owner, meaning in owners.items() if meaning in wanted], n=1)
-    return owners[close[0]] if close else ""
+    near = nearest(plain, [owner for owner, meaning in owners.items() if meaning in wanted])
+    return owners[near] if near else ""
 
 
 def _plain(name: str) -> str:

@@ -1,6 +1,5 @@
 """Finds the scan or slice that each row of a CSV of labels is about."""
 
-import difflib
 import itertools
 import os
 import re
@@ -11,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ichformer.cohorts.folder.columns import KEYS
-from ichformer.errors import one_line
+from ichformer.cohorts.folder.columns import KEYS, VERY_LIKE
+from ichformer.errors import nearest, one_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +99,14 @@ def _near_key(given: Mapping[str, str], called: Mapping[str, Mapping[str, object
     """ " (is it ...?)" where a scan has nearly that name: without a folder or a suffix, or with lost zeros."""
     for key, value in given.items():
         names = [name for name in called[key] if not name.startswith("/")][:20000]
-        near = [name for name in names if _bare(name) == _bare(value)] if value else []
+        same = [name for name in names if _bare(name) == _bare(value)] if value else []
+        # The one of which most folders are the same, with its suffix.
+        near = max(sorted(same), key=lambda name: (_same_folders(name, value), len(name)), default="")
         if not near and key != "patient":  # the like of one patient's name is another patient's
-            near = difflib.get_close_matches(value, names[:2000], n=1, cutoff=0.8)
+            near = nearest(value, names[:2000], likeness=VERY_LIKE)
         if near:
-            # The one of which most folders are the same, with its suffix.
-            nearest = max(sorted(near), key=lambda name: (_same_folders(name, value), len(name)))
-            zeros = "? Spreadsheets drop leading zeros" if nearest.lstrip("0") == value else "?"
-            return f" (is it {one_line(nearest, max_chars=80)!r}{zeros})"
+            zeros = "? Spreadsheets drop leading zeros" if near.lstrip("0") == value else "?"
+            return f" (is it {one_line(near, max_chars=80)!r}{zeros})"
     return ""
 
 

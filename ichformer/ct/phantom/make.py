@@ -15,10 +15,11 @@ from ichformer.ct.phantom.anatomy.grid import Box, Grid, bounds
 from ichformer.ct.phantom.anatomy.head import Head, draw_head, place, place_brain
 from ichformer.ct.phantom.anatomy.shapes import Points, paint
 from ichformer.ct.phantom.anatomy.skull import FORAMEN_MM, cavity_depth, outside, vault_depth
-from ichformer.ct.phantom.findings.bleeds import Bleed, draw_bleeds, shrink
+from ichformer.ct.phantom.findings.bleeds import Bleed, draw_bleeds
 from ichformer.ct.phantom.findings.blood import collection_mm, paint_bleeds, push
 from ichformer.ct.phantom.findings.confounders import Signs, confound
 from ichformer.ct.phantom.findings.implants import paint_metal
+from ichformer.ct.phantom.findings.kinds import Scene, shrink
 from ichformer.ct.phantom.findings.signs import paint_dura, paint_fracture
 from ichformer.ct.volume import Volume
 
@@ -170,7 +171,8 @@ def _content(
         left = np.minimum(left, np.where(value > 0, vault - value, depth))
     brain = paint_brain(brain_at, grid, head, left)
     paint_dura(signs, brain_at, grid, brain.hu, depth=left)
-    cover = paint_bleeds(bleeds, brain, brain_at, at, grid, head, depth=depth, vault=vault, thick=thick)
+    scene = Scene(brain=brain, p=brain_at, head_at=at, grid=grid, head=head, depth=depth, vault=vault, thick=thick)
+    cover = paint_bleeds(bleeds, scene)
     return brain.hu, cover
 
 

@@ -27,7 +27,6 @@ from ichformer.evaluation.tables.table import (
     target_names,
 )
 from ichformer.files.csv_fields import csv_bytes
-from ichformer.files.writing import write_bytes
 
 Source: TypeAlias = pd.DataFrame | CheckedTable | str | os.PathLike[str]
 """A table of predictions as people give it: a DataFrame, or the path of a CSV or Parquet file."""
@@ -118,15 +117,6 @@ def _numbers(table: pd.DataFrame, name: str, path: object, *, decimal_comma: boo
     if name == WEIGHT:  # a row of weight 0 counts as no row at all
         refuse((values == 0) & text.str.contains(_NOT_ZERO).to_numpy(bool), "is too small for a number")
     return values
-
-
-def write_predictions(
-    table: pd.DataFrame | CheckedTable, path: str | os.PathLike[str], *, labels: tuple[str, ...] | None = None
-) -> pathlib.Path:
-    """Check a table and write it as CSV, whole or not at all. Reading it back gives the same bits."""
-    path = pathlib.Path(path)
-    write_bytes(predictions_csv(check_table(table, labels=labels)), path)
-    return path
 
 
 def predictions_csv(table: CheckedTable) -> bytes:

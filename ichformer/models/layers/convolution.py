@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ichformer.models.layers.backends import cpu_convolution as cpu
+from ichformer.models.layers.backends.backend import when_lowered
 
 Padding = Literal["SAME", "VALID"] | Sequence[tuple[int, int]]
 """Zeros around the image: as XLA means "SAME" (at stride 2 one more behind than before), or pairs, one an axis."""
@@ -70,7 +71,7 @@ def convolve(
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _by_backend(x: Array, kernel: Array, strides: tuple[int, ...], pads: cpu.Pads) -> Array:
-    return lax.platform_dependent(
+    return when_lowered(
         x,
         kernel,
         cpu=lambda x, kernel: cpu.forward(x, kernel, strides, pads),
@@ -86,7 +87,7 @@ def _gradients(strides: tuple[int, ...], pads: cpu.Pads, kept: tuple[Array, Arra
     def by_xla(x: Array, kernel: Array, dy: Array) -> tuple[Array, Array]:
         return jax.vjp(lambda x, kernel: _by_xla(x, kernel, strides, pads), x, kernel)[1](dy)
 
-    return lax.platform_dependent(
+    return when_lowered(
         *kept, dy, cpu=lambda x, kernel, dy: cpu.gradients(x, kernel, dy, strides, pads), default=by_xla
     )
 

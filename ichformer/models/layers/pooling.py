@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ichformer.models.layers.backends.backend import when_lowered
+
 
 def largest(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
     """The maximum over an axis; its gradient goes to where it lies, the first place of equals."""
@@ -39,7 +41,7 @@ def _gradient(strides: tuple[int, ...], x: Array, dy: Array) -> tuple[Array]:
     def through(pool: Callable[..., Array]) -> Callable[[Array, Array], Array]:
         return lambda x, dy: jax.vjp(lambda x: pool(x, strides), x)[1](dy)[0]
 
-    return (lax.platform_dependent(x, dy, cpu=through(_by_axis), default=through(_whole)),)
+    return (when_lowered(x, dy, cpu=through(_by_axis), default=through(_whole)),)
 
 
 max_pool.defvjp(_keep, _gradient)

@@ -13,6 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int32
 
 from ichformer.errors import InputError
+from ichformer.models.layers.backends.backend import are_all
 from ichformer.pipeline.batch import Batch
 from ichformer.training.config import ParallelConfig
 from ichformer.training.sharding.layout import partitions
@@ -108,7 +109,7 @@ def create_sharded(init: Callable[[], TrainState], mesh: Mesh) -> TrainState:
     shardings = state_shardings(jax.eval_shape(init), mesh)
     # It runs once, and LLVM takes longer over all its random numbers than over a whole training step: a fourth of the
     # time, and the same numbers to the bit, with less of LLVM's help.
-    options = {"xla_backend_optimization_level": 1} if mesh.devices.flat[0].platform == "cpu" else None
+    options = {"xla_backend_optimization_level": 1} if are_all("cpu", mesh.devices.flat) else None
     return jax.jit(init, out_shardings=shardings, compiler_options=options)()
 
 

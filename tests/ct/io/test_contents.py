@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from ichformer.cohorts.folder.adapter import load
-from ichformer.cohorts.index import read_index, write_index
+from ichformer.cohorts.index import read_index
 from ichformer.cohorts.reading import places, read_place
+from ichformer.cohorts.tables import write_table
 from ichformer.ct.inspect import inspect_found
 from ichformer.ct.io.contents import list_files
 from ichformer.ct.io.scans import find_scans, read_volume
@@ -235,7 +236,7 @@ def test_file_names_that_are_no_utf_8_are_found_again_through_an_index(tmp_path,
         uids = {"SOPInstanceUID": None} if kind.endswith("UIDs") else {}
         write_series(folder, ramp(), names=[f"{name}{i}" for i in range(4)], **uids)
     expected = read_volume(folder)
-    write_index(load(tmp_path, cache=tmp_path), tmp_path / "index.csv")
+    write_table(load(tmp_path, cache=tmp_path), tmp_path / "index.csv")
     (place,) = places(read_index(tmp_path / "index.csv"))
     volume = read_place(place)
     np.testing.assert_array_equal(volume.hu, expected.hu)

@@ -5,7 +5,7 @@ parenchymal blood is a ragged ball with a rim of oedema; blood in the ventricles
 them; subarachnoid blood takes the place of fluid in cisterns and sulci.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class Bleed:
 
     Attributes:
       subtype: one of ``SUBTYPES``.
-      kind: how it looks: "lens"; "crescent", "falx"; "ball"; "level", "cast"; "cisterns", "sulci".
+      kind: how it looks, of ``kinds.KINDS``: "lens"; "crescent", "falx"; "ball"; "level", "cast"; "cisterns", "sulci".
       at: its centre, mm; for collections under the skull a direction of unit length.
       size_ml: the volume aimed at.
       hu: of the blood.
@@ -56,30 +56,8 @@ def draw_bleeds(rng: np.random.Generator, subtypes: tuple[str, ...]) -> tuple[Bl
     return tuple(draw[name](stream, side) for name, stream in zip(SUBTYPES, streams, strict=True) if name in subtypes)
 
 
-def shrink(bleed: Bleed, rng: np.random.Generator) -> Bleed:
-    """The same bleed with 1 to 4 ml, as thick as a slice can show it."""
-    size_ml = _ml(rng, 1, 4)
-    volume = size_ml * 1000
-    if bleed.kind in ("lens", "crescent", "falx"):
-        # What reach and thickness make of a volume: a paraboloid whose thin rim is lost, a crescent, a sheet with round
-        # edges.
-        fill = {"lens": 0.35, "crescent": 0.62, "falx": 0.45}[bleed.kind]
-        deep = float(rng.uniform(3.5, 5.5) if bleed.kind != "falx" else rng.uniform(2.5, 3.5))
-        radii = np.array([np.sqrt(volume / (fill * np.pi * deep)), deep, 0.0])
-    elif bleed.kind == "ball":
-        radii = np.asarray(bleed.radii) * np.cbrt(volume / (4 / 3 * np.pi * np.prod(bleed.radii)))
-    elif bleed.kind == "sulci":
-        # Of a ball at the brain's surface, sulci take up about an eighth, and in a tight brain much less.
-        radii = np.full(3, max(15.0, float(np.cbrt(8 * volume / (4 / 3 * np.pi)))))
-    elif bleed.kind == "cisterns":
-        # The suprasellar cistern alone.
-        radii = np.asarray(bleed.radii) * (0.29 * np.cbrt(size_ml))
-    else:
-        radii = np.asarray(bleed.radii)
-    return replace(bleed, size_ml=size_ml, radii=(float(radii[0]), float(radii[1]), float(radii[2])))
-
-
-def _ml(rng: np.random.Generator, low: float, high: float) -> float:
+def draw_ml(rng: np.random.Generator, low: float, high: float) -> float:
+    """A volume, ml, its logarithm evenly distributed."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -94,7 +72,7 @@ def _epidural(rng: np.random.Generator, side: float) -> Bleed:
     x, y, z = [(0.93, -0.1, 0.05), (0.8, 0.35, 0.4), (0.6, -0.75, 0.25), (0.5, 0.8, -0.1)][
         rng.choice(4, p=[0.4, 0.3, 0.2, 0.1])
     ]
-    size_ml = _ml(rng, 4, 80)
+    size_ml = draw_ml(rng, 4, 80)
     steep = rng.uniform(0.45, 0.65)  # thickness over radius
     reach = (2 * size_ml * 1000 / (np.pi * steep)) ** (1 / 3)
     hu = float(rng.normal(66, 4))
@@ -107,13 +85,13 @@ def _epidural(rng: np.random.Generator, side: float) -> Bleed:
 
 def _subdural(rng: np.random.Generator, side: float) -> Bleed:
     if rng.random() < 0.15:
-        size_ml, hu = _ml(rng, 3, 9), float(rng.normal(62, 4))
+        size_ml, hu = draw_ml(rng, 3, 9), float(rng.normal(62, 4))
         radii = (float(rng.uniform(32, 45)), 0.0, 0.0)
         return Bleed(
             subtype="subdural", kind="falx", at=(side, float(rng.uniform(-20, 30)), 45.0), size_ml=size_ml, hu=hu,
             layer_hu=hu, radii=(radii[0], float(size_ml * 1000 / (np.pi * radii[0] ** 2 * 0.45)), 0.0),
         )  # fmt: skip
-    size_ml = _ml(rng, 8, 80)
+    size_ml = draw_ml(rng, 8, 80)
     reach = float(np.clip(np.sqrt(size_ml * 1000 / (0.62 * np.pi * rng.uniform(6, 11))), 40, 88))
     thick = float(size_ml * 1000 / (0.62 * np.pi * reach**2))
     age = rng.choice(["acute", "subacute", "mixed"], p=[0.6, 0.17, 0.23])
@@ -140,7 +118,7 @@ _LOBES: tuple[tuple[Point, float], ...] = (
 def _intraparenchymal(rng: np.random.Generator, side: float) -> Bleed:
     place = int(rng.choice(len(_LOBES), p=[p for _, p in _LOBES]))
     x, y, z = _LOBES[place][0]
-    size_ml = _ml(rng, 2, {1: 22, 4: 35, 6: 25}.get(place, 75))
+    size_ml = draw_ml(rng, 2, {1: 22, 4: 35, 6: 25}.get(place, 75))
     radius = (3 * size_ml * 1000 / (4 * np.pi)) ** (1 / 3)
     stretch = np.exp(rng.normal(0, 0.13, 3)) * [0.9, 1.15, 1.0]
     stretch /= np.prod(stretch) ** (1 / 3)
@@ -154,7 +132,7 @@ def _intraparenchymal(rng: np.random.Generator, side: float) -> Bleed:
 
 def _intraventricular(rng: np.random.Generator, side: float) -> Bleed:
     kind = "level" if rng.random() < 0.55 else "cast"
-    size_ml = _ml(rng, 2, 8) if kind == "level" else _ml(rng, 6, 25)
+    size_ml = draw_ml(rng, 2, 8) if kind == "level" else draw_ml(rng, 6, 25)
     hu = float(rng.normal(62, 5))
     return Bleed(
         subtype="intraventricular", kind=kind, at=(side, 0, 0), size_ml=size_ml, hu=hu, layer_hu=hu,

@@ -5,12 +5,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.attention.positions import rotate
 from ichformer.models.layers.backends import cpu_attention
-from ichformer.models.layers.backends.backend import has_cudnn
+from ichformer.models.layers.backends.backend import has_cudnn, when_lowered
 from ichformer.models.layers.checked import CheckedModule, check_heads
 from ichformer.models.layers.dense import DenseGeneral
 
@@ -92,4 +91,4 @@ def attend(
     half = query.dtype in (jnp.bfloat16, jnp.float16)
     is_fused = mask is None and half and query.shape[-1] % 8 == 0 and query.shape[-1] <= 128 and has_cudnn()
     fused = {"cuda": by_cudnn} if is_fused else {}
-    return lax.platform_dependent(query, key, value, mask, cpu=on_cpu, default=by_xla, **fused)
+    return when_lowered(query, key, value, mask, cpu=on_cpu, default=by_xla, **fused)
