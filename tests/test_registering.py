@@ -13,6 +13,7 @@ from ichformer.models.registry import registered_models
 from ichformer.objectives.registry import OBJECTIVES
 from ichformer.plugins import Origin
 from tests.registries import forget_after
+from tests.typecheck import unchecked
 
 
 class A(nn.Module):
@@ -50,7 +51,7 @@ def test_bare_and_with_a_name(kind):
         assert decorated is made
     assert {made.__name__, "mine", "ours"} <= set(registry)
     assert registry.origin("mine") == Origin(name="mine", module=__name__)
-    with pytest.raises(ich.InputError, match=f"'a name' cannot name a {kind}"):
+    with unchecked(), pytest.raises(ich.InputError, match=f"'a name' cannot name a {kind}"):
         register("a name")(made)
 
 
@@ -62,9 +63,10 @@ def test_what_is_of_another_kind_is_refused_in_one_line(kind, wrong):
         pytest.skip("a function may return any model")
     before = set(registry)
     for attempt in (register, register("mine")):
-        with pytest.raises(
-            ich.InputError, match=f"^register_{kind}: found .*; register a (class|function) "
-        ) as refused:
+        with (
+            unchecked(),
+            pytest.raises(ich.InputError, match=f"^register_{kind}: found .*; register a (class|function) ") as refused,
+        ):
             attempt(wrong)
         assert str(refused.value).isprintable()
     assert set(registry) == before
@@ -73,14 +75,14 @@ def test_what_is_of_another_kind_is_refused_in_one_line(kind, wrong):
 def test_a_corruption_without_levels_gets_its_severity():
     ich.register_corruption(apply)
     assert (CORRUPTIONS["apply"].levels, CORRUPTIONS["apply"].unit) == ((1, 2, 3, 4, 5), "of 5")
-    with pytest.raises(ich.InputError, match="levels: found 2 levels; give five"):
+    with unchecked(), pytest.raises(ich.InputError, match="levels: found 2 levels; give five"):
         ich.register_corruption(levels=(1, 2))
 
 
 def test_the_message_names_what_was_found():
-    with pytest.raises(ich.InputError) as refused:
+    with unchecked(), pytest.raises(ich.InputError) as refused:
         ich.register_objective(ich.Volume)
     assert str(refused.value) == (
-        "register_objective: found the class Volume; register a function build(model, settings, label_set) that returns "
-        "an objective"
+        "register_objective: found the class Volume; register a function build(model, settings, label_set) that "
+        "returns an objective"
     )

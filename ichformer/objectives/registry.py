@@ -35,8 +35,8 @@ def register_objective(name: Build | str | None = None) -> Build | Callable[[Bui
     """Makes an objective known by name, to ``ichformer.train`` and to ``--objective.name``.
 
     It decorates a function ``build(model, settings, label_set)`` that returns an ``objectives.base.Objective``.
-    ``settings`` is the ``ObjectiveConfig`` of the run. An objective that is a ``Classification`` with another loss gives
-    a run that evaluates and predicts like any other.
+    ``settings`` is the ``ObjectiveConfig`` of the run. An objective that is a ``Classification`` with another loss
+    gives a run that evaluates and predicts like any other.
 
     Example:
       >>> from dataclasses import dataclass
