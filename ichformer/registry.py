@@ -10,6 +10,7 @@ from ichformer.plugins import Origin, load_installed_plugins, origin_of
 from ichformer.settings import check_known
 
 T = TypeVar("T")
+M = TypeVar("M")
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
@@ -63,6 +64,22 @@ class Registry(Mapping[str, T], Generic[T]):
         if name not in self:
             check_known(self.kind, name, self._loaded(), where=where)
         return self._loaded()[name]
+
+    def check_made(self, name: str, made: Any, kind: type[M]) -> M:
+        """What a registered function returned, where it is of its kind; InputError otherwise.
+
+        Args:
+          name: what the function was registered as.
+          made: what it returned.
+          kind: what it has to be.
+        """
+        if not isinstance(made, kind):
+            raise InputError(
+                f"this {self.kind} was made as {one_line(repr(made), max_chars=100)}",
+                where=one_line(name),
+                fix=f"let what is registered return a {kind.__module__}.{kind.__name__}",
+            )
+        return made
 
     def origin(self, name: str) -> Origin | None:
         """The plugin that a thing comes from; None for those of the package and for names that are not there."""

@@ -72,6 +72,15 @@ def test_what_is_of_another_kind_is_refused_in_one_line(kind, wrong):
     assert set(registry) == before
 
 
+def test_what_a_registered_function_returns_is_checked():
+    ich.register_model("no_model")(lambda: 3)
+    ich.register_encoder("no_encoder")(lambda dtype: "a")
+    with unchecked(), pytest.raises(ich.InputError, match="no_model: this model was made as 3; let what is registered"):
+        ich.create_model("no_model")
+    with unchecked(), pytest.raises(ich.InputError, match="no_encoder: this encoder was made as 'a'"):
+        ich.create_model("hybrid_nano", encoder="no_encoder")
+
+
 def test_a_corruption_without_levels_gets_its_severity():
     ich.register_corruption(apply)
     assert (CORRUPTIONS["apply"].levels, CORRUPTIONS["apply"].unit) == ((1, 2, 3, 4, 5), "of 5")

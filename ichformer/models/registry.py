@@ -139,7 +139,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
             where=one_line(wrong[0]),
             fix=perhaps(wrong[0], known) + f"choose one of {', '.join(sorted(known))}",
         )
-    return entry.build(**{**entry.options, **options})
+    return _MODELS.check_made(name, entry.build(**{**entry.options, **options}), nn.Module)
 
 
 def model_options(name: str) -> set[str]:

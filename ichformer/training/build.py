@@ -80,7 +80,8 @@ def build_objective(config: TrainConfig, label_set: LabelSet = SIX, given: Given
     objective = given.objective
     if objective is None:
         model = configured_model(config.model, label_set) if given.model is None else given.model
-        objective = OBJECTIVES.find(config.objective.name)(model, config.objective, label_set)
+        name = config.objective.name
+        objective = OBJECTIVES.check_made(name, OBJECTIVES.find(name)(model, config.objective, label_set), Objective)
     elif isinstance(objective, Classification) and objective.label_set.is_default:
         objective = dataclasses.replace(objective, label_set=label_set)
     if isinstance(objective, Classification):

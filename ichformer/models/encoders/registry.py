@@ -92,7 +92,7 @@ def build_encoder(name: str, *, norm: Norm = "group", drop_path: float = 0.0, dt
       drop_path: of a ConvNeXt, MaxViT or EfficientNet: chance that the last block's branch is left out in training.
       dtype: of the computation; parameters stay float32.
     """
-    encoder = ENCODERS.find(name)(dtype=dtype)
+    encoder = ENCODERS.check_made(name, ENCODERS.find(name)(dtype=dtype), nn.Module)
     asked: dict[str, Any] = {
         option: value
         for option, value, neutral in (("norm", norm, "group"), ("drop_path", drop_path, 0.0))
