@@ -25,7 +25,7 @@ def test_another_encoder_takes_the_place_of_the_models_own():
     [
         (
             {"name": "swin3d_nano", "encoder": "resnet18"},
-            "--model.encoder: swin3d_nano has no such option; leave it out, or choose a model that has it: hybrid_nano, ",
+            "--model.encoder: swin3d_nano has no such option; leave it out, or choose a model that has it: hybrid_na",
         ),
         (
             {"name": "hybrid_nano", "encoder": "resnet81"},
