@@ -52,7 +52,7 @@ def check_inputs(x: Any, slice_mask: Any, spacing_mm: Any, *, channels: int | No
         raise InputError(
             f"expected floating values in [0, 1], found {jnp.result_type(x)}",
             where="x",
-            fix="apply windows to the HU first: ichformer.apply_windows",
+            fix="apply windows to the HU first: ichformer.ct.windows.apply_windows",
         )
     if channels is not None and x_shape[-1] != channels:
         raise InputError(
@@ -119,5 +119,5 @@ def refuse_raw_hu(x: Any) -> None:
         raise InputError(
             f"expected values in [0, 1], found {least:g} to {most:g}",
             where="x",
-            fix="apply windows to the HU first: ichformer.apply_windows",
+            fix="apply windows to the HU first: ichformer.ct.windows.apply_windows",
         )

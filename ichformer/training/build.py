@@ -81,7 +81,8 @@ def build_objective(config: TrainConfig, label_set: LabelSet = SIX, given: Given
     if objective is None:
         model = configured_model(config.model, label_set) if given.model is None else given.model
         name = config.objective.name
-        objective = OBJECTIVES.check_made(name, OBJECTIVES.find(name)(model, config.objective, label_set), Objective)
+        made = OBJECTIVES.find(name)(model, config.objective, label_set)
+        objective = OBJECTIVES.check_made(name, made, Objective)  # type: ignore[type-abstract]  # a protocol
     elif isinstance(objective, Classification) and objective.label_set.is_default:
         objective = dataclasses.replace(objective, label_set=label_set)
     if isinstance(objective, Classification):
