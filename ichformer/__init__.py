@@ -35,13 +35,19 @@ They may start from weights of other libraries, and see HU through windows:
   True
 
 Own models, encoders, objectives, cohorts and corruptions are registered by decorators: ``ich.register_model``,
-``ich.register_encoder``, ``ich.register_objective``, ``ich.register_cohort`` and ``ich.register_corruption``. A model
-returns an ``ich.Prediction``. An objective is an ``ich.Objective``, most often an ``ich.Classification`` with another
-loss. A cohort returns what ``ich.make_index`` makes of its rows, in an ``ich.Cohort`` where it has its own labels:
+``ich.register_encoder``, ``ich.register_objective``, ``ich.register_cohort`` and ``ich.register_corruption``. A cohort
+returns what ``make_index`` makes of its rows, in a ``Cohort`` where it has labels of its own. A model returns a
+``Prediction``. An objective is an ``Objective``, most often a ``Classification`` with another loss:
 
   >>> own = ich.LabelSet(names=("bleed", "fracture"))
   >>> row = {"cohort": "mine", "origin": "mine", "patient": "1", "series": "1", "path": "/scans/1.nii.gz"}
   >>> cohort = ich.Cohort(index=ich.make_index([{**row, "bleed": 1}], label_set=own), label_set=own)
+  >>> outputs = model.apply(variables, **ich.example_inputs(model))
+  >>> isinstance(outputs, ich.Prediction)
+  True
+  >>> objective = ich.Classification(model=model, windows=(ich.WINDOWS["brain"],), label_set=own)
+  >>> isinstance(objective, ich.Objective)
+  True
 
 A bad input is one line that says what to do:
 
