@@ -27,8 +27,27 @@ Models are Flax modules, and take labels of your own:
   >>> model = ich.create_model("cnn2d_nano", labels=("bleed", "fracture"))
   >>> variables = model.init(jax.random.key(0), **ich.example_inputs(model))
 
+They may start from weights of other libraries, and see HU through windows:
+
+  >>> start = ich.load_pretrained("slice_vit_nano", "dinov2.safetensors")
+  >>> channels = ich.apply_windows(volume.hu, (ich.WINDOWS["brain"], ich.WINDOWS["bone"]))
+  >>> channels.shape == (*volume.hu.shape, 2)
+  True
+
 Own models, encoders, objectives, cohorts and corruptions are registered by decorators: ``ich.register_model``,
-``ich.register_encoder``, ``ich.register_objective``, ``ich.register_cohort`` and ``ich.register_corruption``.
+``ich.register_encoder``, ``ich.register_objective``, ``ich.register_cohort`` and ``ich.register_corruption``. A cohort
+returns what ``make_index`` makes of its rows, in a ``Cohort`` where it has labels of its own. A model returns a
+``Prediction``. An objective is an ``Objective``, most often a ``Classification`` with another loss:
+
+  >>> own = ich.LabelSet(names=("bleed", "fracture"))
+  >>> row = {"cohort": "mine", "origin": "mine", "patient": "1", "series": "1", "path": "/scans/1.nii.gz"}
+  >>> cohort = ich.Cohort(index=ich.make_index([{**row, "bleed": 1}], label_set=own), label_set=own)
+  >>> outputs = model.apply(variables, **ich.example_inputs(model))
+  >>> isinstance(outputs, ich.Prediction)
+  True
+  >>> objective = ich.Classification(model=model, windows=(ich.WINDOWS["brain"],), label_set=own)
+  >>> isinstance(objective, ich.Objective)
+  True
 
 A bad input is one line that says what to do:
 
@@ -53,17 +72,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ichformer.cohorts.cohort import Cohort as Cohort
+    from ichformer.cohorts.index import make_index as make_index
     from ichformer.cohorts.registry import register_cohort as register_cohort
     from ichformer.ct.corruptions.registry import register_corruption as register_corruption
     from ichformer.ct.io.scans import read_volume as read_volume
     from ichformer.ct.volume import Volume as Volume
+    from ichformer.ct.windows import WINDOWS as WINDOWS
+    from ichformer.ct.windows import apply_windows as apply_windows
     from ichformer.errors import InputError as InputError
     from ichformer.evaluation.compare import compare as compare
+    from ichformer.labels import LabelSet as LabelSet
+    from ichformer.models.contract import Prediction as Prediction
     from ichformer.models.encoders.registry import register_encoder as register_encoder
     from ichformer.models.inputs import example_inputs as example_inputs
     from ichformer.models.registry import create_model as create_model
     from ichformer.models.registry import list_models as list_models
     from ichformer.models.registry import register_model as register_model
+    from ichformer.models.weights.pretrained import load_pretrained as load_pretrained
+    from ichformer.objectives.base import Objective as Objective
+    from ichformer.objectives.classification import Classification as Classification
     from ichformer.objectives.registry import register_objective as register_objective
     from ichformer.pipeline.store.records import Store as Store
     from ichformer.workflows.evaluate_table import evaluate as evaluate
@@ -81,15 +109,24 @@ SUBTYPES = LABELS[:-1]
 """The five subtypes, in the order of ``LABELS``."""
 
 _PLACES = {
+    "Classification": "ichformer.objectives.classification",
+    "Cohort": "ichformer.cohorts.cohort",
     "InputError": "ichformer.errors",
+    "LabelSet": "ichformer.labels",
+    "Objective": "ichformer.objectives.base",
+    "Prediction": "ichformer.models.contract",
     "Store": "ichformer.pipeline.store.records",
     "TrainedModel": "ichformer.workflows.trained_model",
     "Volume": "ichformer.ct.volume",
+    "WINDOWS": "ichformer.ct.windows",
+    "apply_windows": "ichformer.ct.windows",
     "compare": "ichformer.evaluation.compare",
     "create_model": "ichformer.models.registry",
     "evaluate": "ichformer.workflows.evaluate_table",
     "example_inputs": "ichformer.models.inputs",
     "list_models": "ichformer.models.registry",
+    "load_pretrained": "ichformer.models.weights.pretrained",
+    "make_index": "ichformer.cohorts.index",
     "open_run": "ichformer.workflows.trained_model",
     "prepare": "ichformer.workflows.prepare_store",
     "read_volume": "ichformer.ct.io.scans",
@@ -105,15 +142,24 @@ _PLACES = {
 __all__ = [
     "LABELS",
     "SUBTYPES",
+    "WINDOWS",
+    "Classification",
+    "Cohort",
     "InputError",
+    "LabelSet",
+    "Objective",
+    "Prediction",
     "Store",
     "TrainedModel",
     "Volume",
+    "apply_windows",
     "compare",
     "create_model",
     "evaluate",
     "example_inputs",
     "list_models",
+    "load_pretrained",
+    "make_index",
     "open_run",
     "prepare",
     "read_volume",

@@ -4,11 +4,15 @@ import pathlib
 import re
 import shlex
 
+import numpy as np
 import pytest
 import yaml
 
 from ichformer import __version__
 from ichformer.cli.parsing import parse
+from ichformer.cohorts.registry import COHORTS
+from ichformer.ct.corruptions import CORRUPTIONS, corrupt
+from ichformer.models.encoders.registry import ENCODERS
 from ichformer.models.registry import registered_models
 from ichformer.objectives.registry import OBJECTIVES
 from tests.registries import forget_after
@@ -113,7 +117,7 @@ def test_readme_as_a_library(tiny_run, tiny_store, tmp_path, monkeypatch, capsys
 
 @pytest.mark.slow
 def test_what_extending_shows_is_trained(tiny_store, tmp_path, monkeypatch):
-    forget_after(monkeypatch, registered_models(), OBJECTIVES)
+    forget_after(monkeypatch, registered_models(), COHORTS, CORRUPTIONS, ENCODERS, OBJECTIVES)
     names: dict = {"__name__": "extending"}
     for snippet in snippets(ROOT / "docs" / "extending.md"):
         exec(compile(snippet, "extending.md", "exec"), names)
@@ -130,3 +134,12 @@ def test_what_extending_shows_is_trained(tiny_store, tmp_path, monkeypatch):
     assert run.labels == names["ich"].LABELS
     assert type(run.run.objective).__name__ == "ScansCountTwice"
     assert names["ich"].open_run(tmp_path / "run").run.step == 2
+    model = names["ich"].create_model("hybrid_nano", encoder="squares")
+    assert model.encoder == names["Squares"]()
+    table = "file,patient,bleed,fracture,volume_ml\na.nii.gz,01,1,0,12.5\nb.nii.gz,02,0,,\n"
+    (tmp_path / "diagnoses.csv").write_text(table)
+    cohort = COHORTS["our_hospital"](tmp_path, cache=tmp_path / "cache")
+    assert cohort.index[["patient", "bleed", "volume_ml"]].values.tolist()[0] == ["01", 1.0, 12.5]
+    hu = np.zeros((3, 4, 4), np.int16)
+    volume = names["ich"].Volume(hu=hu, spacing_mm=(5.0, 0.5, 0.5), affine=np.eye(4), source=("1", "2", "3"))
+    assert np.ptp(corrupt(volume, "drift", 5).volume.hu) == 32

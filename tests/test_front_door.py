@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
 import ichformer as ich
 from ichformer.cohorts.registry import COHORTS
@@ -23,6 +24,7 @@ from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, TrainConfig
 from ichformer.workflows import prepare_cohort
 from tests.registries import forget_after
+from tests.tiny_weights import tiny_dinov2
 
 BLOCK = """
 volume = ich.read_volume("scan/")                         # Volume; its repr is two readable lines, not arrays
@@ -91,6 +93,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setitem(inspect.unwrap(prepare_cohort.prepare).__kwdefaults__, "config", small)
     forget_after(monkeypatch, registered_models(), COHORTS, CORRUPTIONS, ENCODERS, OBJECTIVES)
     registered_models()._loaded()["slice_vit_s"] = registered_models()["slice_vit_nano"]
+    save_file(tiny_dinov2(), tmp_path / "dinov2.safetensors")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -43,8 +43,15 @@ def commands() -> list[list[str]]:
     """The commands of the README, after the one that installs."""
     shown = [line.partition("#")[0].split() for line in (EXAMPLE / "README.md").read_text().splitlines()]
     found = [words[1:] for words in shown if words[:1] == ["ichformer"]]
-    assert [words[0] for words in found] == ["models", "prepare", "train", "evaluate", "robustness"]
+    assert [words[0] for words in found] == ["models", "prepare", "train", "train", "evaluate", "robustness"]
     return [[*words, *shlex.split(SMALL.get(words[0], "")), "--json"] for words in found]
+
+
+def needs(run: pathlib.Path) -> dict[str, str]:
+    """What a run needs, by kind: all of it is of the installed plugin."""
+    found = json.loads((run / "run.json").read_text())["needs"]
+    assert {(need["distribution"], need["version"]) for need in found} == {("ichformer-example", "0.1.0")}
+    return {need["what"]: need["name"] for need in found}
 
 
 @pytest.mark.slow(minutes=2)
@@ -66,30 +73,32 @@ def test_the_commands_of_its_readme(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    listed, prepared, trained, evaluated, robustness = map(json.loads, done.stdout.splitlines())
+    listed, prepared, trained, encoded, evaluated, robustness = map(json.loads, done.stdout.splitlines())
     own = {model["name"]: model for model in listed["models"]}["example_brightness"]
     assert (own["params"], own["about"]) == (None, "the mean of each window, and a linear layer")
     assert prepared["series"] == 12
-    assert np.isfinite(trained["metrics"]["loss"])
+    assert np.isfinite([trained["metrics"]["loss"], encoded["metrics"]["loss"]]).all()
     assert evaluated["levels"][-1]["level"] == "scan"
     cells = [cell for level in robustness["levels"] for cell in level["cells"]]
     assert {cell["corruption"] for cell in cells} == {"example_drift"}
-    facts = json.loads((tmp_path / "run" / "run.json").read_text())
-    needs = {need["what"]: (need["name"], need["distribution"], need["version"]) for need in facts["needs"]}
-    assert needs == {
-        "model": ("example_brightness", "ichformer-example", "0.1.0"),
-        "objective": ("example_scans_count_twice", "ichformer-example", "0.1.0"),
-        "cohort": ("example_hospital", "ichformer-example", "0.1.0"),
+    cohort = {"cohort": "example_hospital"}
+    assert needs(tmp_path / "run") == {
+        "model": "example_brightness",
+        "objective": "example_scans_count_twice",
+        **cohort,
     }
+    assert needs(tmp_path / "encoded") == {"encoder": "example_squares", **cohort}
+    code = "import sys\nfrom ichformer.cli import main\nfor run in ('run', 'encoded'):\n"
+    code += "    try: main(['evaluate', run])\n    except SystemExit as end: print(end.code)"
     without = subprocess.run(
-        [sys.executable, "-c", "from ichformer.cli import main; main(['evaluate', 'run'])"],
+        [sys.executable, "-c", code],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"},
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
     )
-    assert without.returncode == 2
-    assert without.stderr.strip().endswith(
-        "run: needs the model example_brightness of a plugin; install its plugin: pip install ichformer-example==0.1.0"
-    )
+    assert without.stdout.split() == ["2", "2"]
+    for missing in ("run: needs the model example_brightness", "encoded: needs the encoder example_squares"):
+        said = f"{missing} of a plugin; install its plugin: pip install ichformer-example==0.1.0\n"
+        assert said in without.stderr

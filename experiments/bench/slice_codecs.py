@@ -23,7 +23,7 @@ import numpy as np
 import zstandard
 
 from ichformer import LABELS
-from ichformer.cohorts.registry import COHORTS
+from ichformer.cohorts.adapters import phantom
 from ichformer.ct.audit import Audit
 from ichformer.ct.io.scans import read_volume
 from ichformer.ct.phantom.cohort import write_phantom_cohort
@@ -190,7 +190,7 @@ def volumes(data: Path) -> Iterator[tuple[str, Volume]]:
     yield "average head 109", replace(head, hu=average, source=("",) * len(average), audit=Audit())
     with tempfile.TemporaryDirectory() as folder:
         cohort = write_phantom_cohort(Path(folder) / "cohort", scans=1, seed=0, workers=1, progress=False)
-        index = COHORTS["phantom"](cohort, cache=Path(folder) / "cache")
+        index = phantom.load(cohort, cache=Path(folder) / "cache")
         yield "phantom 256", read_volume(index["path"].iloc[0])
 
 

@@ -55,7 +55,7 @@ def bench_prepare(source: Path | str, *, workers: int | None = None) -> dict[str
     if not series:
         raise InputError("holds no DICOM series", where=source, fix="name a folder of them")
     with tempfile.TemporaryDirectory() as name:
-        index = folder.load(source, cache=Path(name) / "cache")
+        index = folder.load(source, cache=Path(name) / "cache").index
         index = index[index["series"].isin(series)]
         begun = time.perf_counter()
         with worker_pool(workers) as executor:

@@ -1,14 +1,16 @@
 """Cohorts by name: the public data sets, any folder of scans, and those that others register."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, overload, runtime_checkable
 
 import pandas as pd
 
 from ichformer.cohorts.adapters import bhsd, cq500, ctich, instance, phantom, rsna2019
+from ichformer.cohorts.cohort import Cohort
 from ichformer.cohorts.folder import adapter as folder
-from ichformer.registry import Registry
+from ichformer.registry import Registry, register
 
 
 @runtime_checkable
@@ -17,10 +19,16 @@ class Load(Protocol):
 
     ``source`` is only read, tables that it has to make are kept in ``cache``. ``labels`` names tables that lie
     elsewhere: a file, or the folder of several. Scans that cannot be used are left out, and ``<cohort>_left_out.csv``
-    says why.
+    in ``cache`` says why. When the store is written, ``cache`` is deleted, except for published sets: names in it may
+    be those of patients.
+
+    An index alone has the six labels. A ``Cohort`` has a label set of its own, and notes. An adapter may take any of
+    the further settings ``columns``, ``label_names``, ``targets`` and ``patient_from`` of ``ichformer prepare``.
     """
 
-    def __call__(self, source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
+    def __call__(
+        self, source: Path | str, *, cache: Path | str, labels: Path | str | None = None
+    ) -> pd.DataFrame | Cohort:
         """The cohort's Study index; InputError where the source is not what it should be."""
         ...
 
@@ -41,8 +49,14 @@ COHORTS: Registry[Load] = Registry("cohort", lambda: _OWN)
 Adapter = TypeVar("Adapter", bound=Load)
 
 
-def register_cohort(name: str) -> Callable[[Adapter], Adapter]:
+@overload
+def register_cohort(name: Adapter) -> Adapter: ...
+@overload
+def register_cohort(name: str | None = None) -> Callable[[Adapter], Adapter]: ...
+def register_cohort(name: Adapter | str | None = None) -> Adapter | Callable[[Adapter], Adapter]:
     """Makes a cohort known by name, to ``ichformer.prepare`` and to ``ichformer prepare --dataset``.
+
+    It decorates a function that obeys ``Load``: it returns a Study index, or a ``Cohort`` with labels of its own.
 
     Example:
       >>> from ichformer.cohorts.index import make_index
@@ -54,17 +68,21 @@ def register_cohort(name: str) -> Callable[[Adapter], Adapter]:
       True
 
     Args:
-      name: letters, digits, ".", "-" and "_".
-
-    Returns:
-      A decorator of a function that obeys ``Load``.
+      name: what to call it: ``@register_cohort("mine")``. Bare, it takes the name of the function.
 
     Raises:
-      InputError: another cohort has that name, or it is no name.
+      InputError: another cohort has that name, it is no name, or it stands above something else.
     """
+    return register(
+        COHORTS,
+        name,
+        lambda load: load,
+        wanted="a function load(source, *, cache, labels=None) that returns a Study index or an ichformer.Cohort",
+        arguments=("source",),
+        keywords=("cache", "labels"),
+    )
 
-    def register(load: Adapter) -> Adapter:
-        COHORTS.add(name, load, maker=load)
-        return load
 
-    return register
+def takes_setting(dataset: str, setting: str) -> bool:
+    """Whether the adapter of a cohort takes a further setting, such as ``columns``."""
+    return setting in inspect.signature(COHORTS[dataset]).parameters

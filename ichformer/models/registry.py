@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 import flax.linen as nn
 
 from ichformer.errors import InputError, one_line
-from ichformer.registry import Registry
+from ichformer.registry import Registry, register
 from ichformer.settings import perhaps
 
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
@@ -47,16 +47,14 @@ _MODELS: Registry[Entry] = Registry("model", _own)
 
 
 @overload
-def register_model(build: Build, /) -> Build: ...
+def register_model(name: Build) -> Build: ...
 @overload
 def register_model(
-    *, name: str | None = None, options: Mapping[str, Any] | None = None, family: str | None = None, about: str = ""
+    name: str | None = None, *, options: Mapping[str, Any] | None = None, family: str | None = None, about: str = ""
 ) -> Callable[[Build], Build]: ...
 def register_model(
-    build: Build | None = None,
-    /,
+    name: Build | str | None = None,
     *,
-    name: str | None = None,
     options: Mapping[str, Any] | None = None,
     family: str | None = None,
     about: str = "",
@@ -79,25 +77,25 @@ def register_model(
       >>> create_model("Brightness").labels
       ('any',)
 
+    It decorates a class of modules, or a function of keyword arguments that returns a module, which obeys
+    ``models.contract.Classifier``. Where that takes ``labels`` or ``channels``, ``create_model`` passes them on.
+
     Args:
-      build: a class of modules, or a function of keyword arguments that returns a module; it obeys
-        ``models.contract.Classifier``. Where it takes ``labels`` or ``channels``, ``create_model`` passes them on.
-      name: what to call it; the name of ``build`` by default.
-      options: keyword arguments for ``build`` under this name, so that one family has several sizes.
-      family: what the sizes of one architecture have in common; the name of ``build`` by default.
+      name: what to call it: ``@register_model("mine")``. Bare, it takes the name of the class.
+      options: keyword arguments under this name, so that one family has several sizes.
+      family: what the sizes of one architecture have in common; the name of the class by default.
       about: the family in a few words, for ``ichformer models``.
 
     Raises:
-      InputError: another model has that name, or it is no name.
+      InputError: another model has that name, it is no name, or it stands above something else.
     """
-
-    def register(build: Build) -> Build:
-        family_name = family or build.__name__
-        entry = Entry(build=build, options=dict(options or {}), family=family_name, about=about)
-        _MODELS.add(name or build.__name__, entry, maker=build)
-        return build
-
-    return register if build is None else register(build)
+    return register(
+        _MODELS,
+        name,
+        lambda build: Entry(build=build, options=dict(options or {}), family=family or build.__name__, about=about),
+        wanted="a class that derives from flax.linen.Module, or a function of keyword arguments that returns one",
+        classes=nn.Module,
+    )
 
 
 def registered_models() -> Registry[Entry]:
@@ -141,7 +139,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
             where=one_line(wrong[0]),
             fix=perhaps(wrong[0], known) + f"choose one of {', '.join(sorted(known))}",
         )
-    return entry.build(**{**entry.options, **options})
+    return _MODELS.check_made(name, entry.build(**{**entry.options, **options}), nn.Module)
 
 
 def model_options(name: str) -> set[str]:

@@ -8,7 +8,7 @@ import flax.linen as nn
 from ichformer.labels import LabelSet
 from ichformer.objectives.base import Objective
 from ichformer.objectives.config import ObjectiveConfig
-from ichformer.registry import Registry
+from ichformer.registry import Registry, register
 
 BuildObjective = Callable[[nn.Module, ObjectiveConfig, LabelSet], Objective]
 """From the model that the settings name, the settings and the label set of the scans to the objective."""
@@ -28,13 +28,15 @@ OBJECTIVES: Registry[BuildObjective] = Registry("objective", _own)
 
 
 @overload
-def register_objective(build: Build, /) -> Build: ...
+def register_objective(name: Build) -> Build: ...
 @overload
-def register_objective(*, name: str | None = None) -> Callable[[Build], Build]: ...
-def register_objective(build: Build | None = None, /, *, name: str | None = None) -> Build | Callable[[Build], Build]:
+def register_objective(name: str | None = None) -> Callable[[Build], Build]: ...
+def register_objective(name: Build | str | None = None) -> Build | Callable[[Build], Build]:
     """Makes an objective known by name, to ``ichformer.train`` and to ``--objective.name``.
 
-    An objective that is a ``Classification`` with another loss gives a run that evaluates and predicts like any other.
+    It decorates a function ``build(model, settings, label_set)`` that returns an ``objectives.base.Objective``.
+    ``settings`` is the ``ObjectiveConfig`` of the run. An objective that is a ``Classification`` with another loss
+    gives a run that evaluates and predicts like any other.
 
     Example:
       >>> from dataclasses import dataclass
@@ -51,16 +53,15 @@ def register_objective(build: Build | None = None, /, *, name: str | None = None
       True
 
     Args:
-      build: a function ``build(model, settings, label_set)`` that returns an ``objectives.base.Objective``.
-        ``settings`` is the ``ObjectiveConfig`` of the run.
-      name: what to call it; the name of ``build`` by default.
+      name: what to call it: ``@register_objective("mine")``. Bare, it takes the name of the function.
 
     Raises:
-      InputError: another objective has that name, or it is no name.
+      InputError: another objective has that name, it is no name, or it stands above something else.
     """
-
-    def register(build: Build) -> Build:
-        OBJECTIVES.add(name or build.__name__, build, maker=build)
-        return build
-
-    return register if build is None else register(build)
+    return register(
+        OBJECTIVES,
+        name,
+        lambda build: build,
+        wanted="a function build(model, settings, label_set) that returns an objective",
+        arguments=("model", "settings", "label_set"),
+    )

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 
 from ichformer.errors import InputError, one_line
 from ichformer.labels import SIX, LabelSet
+from ichformer.models.encoders.registry import ENCODERS
 from ichformer.models.inputs import check_prediction
-from ichformer.models.registry import create_model, model_options
+from ichformer.models.registry import create_model, list_models, model_options
 from ichformer.models.weights.layouts.registry import named_layout
 from ichformer.models.weights.pretrained import wanted_options
 from ichformer.objectives.base import Objective
@@ -19,6 +20,7 @@ from ichformer.objectives.classification import Classification
 from ichformer.objectives.registry import OBJECTIVES
 from ichformer.pipeline.augmentation.sample import Change
 from ichformer.plugins import origin_of
+from ichformer.settings import option
 from ichformer.training.config import ModelConfig, TrainConfig
 
 
@@ -61,7 +63,7 @@ def make_given(model: Any, objective: Any, augment: Change | None = None) -> Giv
         raise InputError(
             f"found {one_line(repr(objective))}, which has no init and loss",
             where="objective",
-            fix="give a name, settings, or an object that obeys ichformer.objectives.base.Objective",
+            fix="give a name, settings, or an object that obeys ichformer.Objective",
         )
     lacks_model = getattr(objective, "model", objective) is None
     if lacks_model == (model is None):
@@ -78,7 +80,9 @@ def build_objective(config: TrainConfig, label_set: LabelSet = SIX, given: Given
     objective = given.objective
     if objective is None:
         model = configured_model(config.model, label_set) if given.model is None else given.model
-        objective = OBJECTIVES.find(config.objective.name)(model, config.objective, label_set)
+        name = config.objective.name
+        made = OBJECTIVES.find(name)(model, config.objective, label_set)
+        objective = OBJECTIVES.check_made(name, made, Objective)  # type: ignore[type-abstract]  # a protocol
     elif isinstance(objective, Classification) and objective.label_set.is_default:
         objective = dataclasses.replace(objective, label_set=label_set)
     if isinstance(objective, Classification):
@@ -110,18 +114,23 @@ def check_contract(objective: Objective, params: Any, size: int) -> None:
     check_prediction(jax.eval_shape(forward, params), scans=1, slices=2, labels=len(objective.label_set.columns))
 
 
+_NEUTRAL = {"encoder": "", "scan_pool": None, "dropout": 0.0, "drop_path": 0.0, "remat": "none"}
+"""Settings that not every model has, with the value that asks for nothing."""
+
+
 def configured_model(config: ModelConfig, label_set: LabelSet = SIX) -> nn.Module:
     """The model, with what was asked of it and what its pretrained weights want; InputError for what it has not."""
     known = model_options(config.name)
-    asked = {
-        name: getattr(config, name)
-        for name, neutral in (("scan_pool", None), ("dropout", 0.0), ("drop_path", 0.0), ("remat", "none"))
-        if getattr(config, name) != neutral
-    }
+    asked = {name: getattr(config, name) for name, neutral in _NEUTRAL.items() if getattr(config, name) != neutral}
     for name in asked.keys() - known:
+        others = ", ".join(other for other in list_models() if name in model_options(other))
         raise InputError(
-            f"{config.name} has no such option", where=f"--model.{name.replace('_', '-')}", fix="leave it out"
+            f"{config.name} has no such option",
+            where=option("--model.", name),
+            fix=f"leave it out, or choose a model that has it: {others}",
         )
+    if config.encoder:
+        ENCODERS.find(config.encoder, where="--model.encoder")
     if "labels" in known:
         asked["labels"] = label_set.columns
     elif not label_set.is_default:

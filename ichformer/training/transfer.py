@@ -130,7 +130,7 @@ def _objective_of(source: Path, config: TrainConfig, facts: dict[str, Any], give
 
 def transfer_pretrained(state: TrainState, model: ModelConfig) -> TrainState:
     """``state`` with the weights that ``model.pretrained`` names; what became of them is said on standard error."""
-    path = weights_path(model.name, model.pretrained)
+    path = weights_path(model.name, model.pretrained, encoder=model.encoder)
     params, report, layout = load_weights(state.params, path)
     print(f"init: {path.name}, {layout}\n{report}", file=sys.stderr)  # noqa: T201
     return _started(state, params)
@@ -151,7 +151,7 @@ def with_layout(config: TrainConfig, run: Path) -> TrainConfig:
             before = read_config(run / "config.json").model
             layout = before.pretrained_layout if before.pretrained == model.pretrained else ""
         else:
-            path = weights_path(model.name, model.pretrained)
+            path = weights_path(model.name, model.pretrained, encoder=model.encoder)
             layout = recognise(read_tensors(path), where=path).layout.name
         model = dataclasses.replace(model, pretrained_layout=layout)
     return dataclasses.replace(config, model=model)
@@ -161,7 +161,7 @@ def pretrained_facts(model: ModelConfig) -> dict[str, Any]:
     """What a run's record says of where it started: the file's name, its SHA-256 and its layout."""
     if not model.pretrained:
         return {}
-    path = weights_path(model.name, model.pretrained)
+    path = weights_path(model.name, model.pretrained, encoder=model.encoder)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"pretrained": {"file": path.name, "sha256": digest, "layout": model.pretrained_layout}}

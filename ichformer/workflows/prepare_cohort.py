@@ -10,21 +10,22 @@ from typing import Any
 
 import pandas as pd
 
-from ichformer.cohorts.folder.adapter import read_folder
+from ichformer.cohorts.cohort import as_cohort
 from ichformer.cohorts.leakage import check_leakage
 from ichformer.cohorts.patients import Patients, count_patients
-from ichformer.cohorts.registry import COHORTS
+from ichformer.cohorts.registry import COHORTS, takes_setting
 from ichformer.cohorts.splits import FRACTIONS, split_by_patient, split_warnings
 from ichformer.cohorts.splits import hold_out_site as hold_out
 from ichformer.cohorts.tables import read_left_out
 from ichformer.ct.io.display import WindowHU
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
 from ichformer.files.writing import path_text, shown
-from ichformer.labels import SIX, LabelSet
+from ichformer.labels import LabelSet
 from ichformer.pipeline.preparation.cluster import cluster_executor
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.prepare import prepare as prepare_index
 from ichformer.pipeline.store.card import write_card
+from ichformer.pipeline.store.pseudonyms import PUBLISHED
 from ichformer.pipeline.store.records import Store
 
 
@@ -113,8 +114,8 @@ def prepare(
       seed: of the random split.
       config: how scans are brought to one form.
       window_hu: for display pictures, the HU of black and of white; estimated for each scan where None.
-      patient_key: of a folder: file with the key of the pseudonyms; a new key by default.
-      with_uids: of a folder: keep UIDs and file names in the store.
+      patient_key: of a cohort that is not published: file with the key of the pseudonyms; a new key by default.
+      with_uids: of such a cohort: keep UIDs and file names in the store.
       workers: processes; one per core by default.
       cluster: address of a Dask scheduler to work on instead.
       progress: show a bar with an ETA on standard error.
@@ -126,31 +127,22 @@ def prepare(
     out = Path(out)
     if cluster is not None and workers is not None:
         raise InputError("the cluster has workers of its own", where="--workers", fix="leave it out with --cluster")
-    _check_dataset(
-        dataset,
-        columns=columns,
-        label_names=label_names,
-        targets=targets,
-        patient_from=patient_from,
-        patient_key=patient_key,
-        with_uids=with_uids,
-    )
-    if (label_names or targets) and labels is None:
-        where = "--label-names" if label_names else "--targets"
-        raise InputError("goes with a CSV of labels", where=where, fix="name it with --labels")
-    label_set = LabelSet(names=tuple(label_names) or SIX.names, targets=tuple(targets))
-    notes: tuple[str, ...] = ()
+    asked = {"columns": columns, "label_names": label_names, "targets": targets, "patient_from": patient_from}
+    of_adapter = {name: value for name, value in asked.items() if value}
+    of_names = {"patient_key": patient_key is not None, "with_uids": with_uids}
+    _check_settings(dataset, [*of_adapter, *(name for name, is_given in of_names.items() if is_given)])
     with contextlib.ExitStack() as opened:
-        if dataset == "folder":
-            # The table of slice labels has true names, so it must not stay in the store.
-            cache = opened.enter_context(tempfile.TemporaryDirectory(prefix="ichformer-"))
-            folder = read_folder(
-                source, cache=cache, labels=labels, patient_from=patient_from, columns=columns, label_set=label_set
-            )
-            index, notes = folder.index, folder.notes
-        else:
-            index = COHORTS[dataset](source, cache=out / "cache", labels=labels)
-        index = _split(index, label_set, hold_out_site=hold_out_site, fractions=fractions, seed=seed)
+        cache = out / "cache"
+        if dataset not in PUBLISHED:
+            # The tables of an adapter have true names, so they must not stay in the store.
+            cache = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="ichformer-")))
+        load: Any = COHORTS[dataset]
+        cohort = as_cohort(load(source, cache=cache, labels=labels, **of_adapter), where=dataset)
+        left_out = read_left_out(cache / f"{dataset}_left_out.csv")
+        label_set, notes = cohort.label_set, cohort.notes
+        if left_out and dataset not in PUBLISHED:
+            notes += tuple(f"left out {one_line(name)}: {one_line(why)}" for name, why in sorted(left_out.items())[:5])
+        index = _split(cohort.index, label_set, hold_out_site=hold_out_site, fractions=fractions, seed=seed)
         executor: Executor | None = None
         if cluster is not None:
             executor = opened.enter_context(cluster_executor(cluster))
@@ -171,7 +163,7 @@ def prepare(
         dataset=dataset,
         store=store,
         index=index,
-        unused=len(read_left_out(out / "cache" / f"{dataset}_left_out.csv")),
+        unused=len(left_out),
         patients=patients,
         notes=notes,
         warnings=(*patients.warnings(), *split_warnings(store.index)),
@@ -183,19 +175,29 @@ def format_prepared(found: PreparedCohort) -> str:
     """What is said of a new store, for people."""
     path, n_series = shown(found.store.path), len(found.store.index)
     text = f"{path}: {n_series} series, {found.rejects} left out (rejects.csv says why)"
-    text += f", {found.unused} of no use (cache/{found.dataset}_left_out.csv)" * bool(found.unused)
+    if found.unused:
+        where = f" (cache/{found.dataset}_left_out.csv)" if found.dataset in PUBLISHED else ""
+        text += f", {found.unused} of no use{where}"
     lines = [text, f"{found.patients.known_from()}; {found.patients.n_patients} in all"]
     lines += [*(f"note: {note}" for note in found.notes), *(f"warning: {warning}" for warning in found.warnings)]
     return "\n".join([*lines, f"card: {shown(found.card)}"])
 
 
-def _check_dataset(dataset: str, **of_folder: object) -> None:
-    """InputError where there is no such cohort, or where it is given a setting that goes with folders only."""
+def _check_settings(dataset: str, settings: Sequence[str]) -> None:
+    """InputError where there is no such cohort, or where it does not take one of the settings.
+
+    Settings of the pseudonyms go with all cohorts that get some, the others with the adapters that take them.
+    """
     COHORTS.find(dataset, where="--dataset")
-    for name, value in of_folder.items():
-        if value and dataset != "folder":
-            option = f"--{name.replace('_', '-')}"
-            raise InputError("goes with --dataset folder only", where=option, fix="leave it out")
+
+    def goes_with(name: str, setting: str) -> bool:
+        return name not in PUBLISHED if setting in ("patient_key", "with_uids") else takes_setting(name, setting)
+
+    for setting in settings:
+        if not goes_with(dataset, setting):
+            names = ", ".join(name for name in COHORTS if goes_with(name, setting))
+            option = f"--{setting.replace('_', '-')}"
+            raise InputError(f"goes with --dataset {names} only", where=option, fix="leave it out")
 
 
 def _split(

@@ -27,7 +27,7 @@ def load(source, csv: str | None = None):
     if csv is not None:
         labels = source.parent / "labels.csv"
         labels.write_text(csv)
-    return folder.load(source, cache=source.parent / "cache", labels=labels)
+    return folder.load(source, cache=source.parent / "cache", labels=labels).index
 
 
 def test_series_without_labels(source):

@@ -106,7 +106,7 @@ def write_nifti_of(path, hu_lps: np.ndarray) -> None:
 def test_the_same_pixels_under_other_names(tmp_path):
     for name, seed, patient in (("a", 1, "DOE"), ("b", 2, "ROE")):
         write_series(tmp_path / "dicom" / name, scan(seed), series_uid=f"1.{seed}", PatientID=patient)
-    dicom = folder.load(tmp_path / "dicom", cache=tmp_path)
+    dicom = folder.load(tmp_path / "dicom", cache=tmp_path).index
     write_nifti_of(tmp_path / "x.nii.gz", read_volume(tmp_path / "dicom" / "b").hu)
     write_nifti_of(tmp_path / "y.nii.gz", (scan(3) - 1024)[:, ::-1])
     nifti = make_index(

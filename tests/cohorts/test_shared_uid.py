@@ -13,7 +13,7 @@ def test_each_row_reads_its_own_scan(tmp_path):
         write_stack(tmp_path / "s" / folder, even(12), seed=i, PatientID=folder, AcquisitionNumber=i)
         for i, folder in enumerate(("a", "b", "b"))
     ]
-    index = load(tmp_path / "s", cache=tmp_path / "cache")
+    index = load(tmp_path / "s", cache=tmp_path / "cache").index
     assert index["series"].is_unique
     assert index["patient"].nunique() == 2
     read = [read_place(place).hu for place in places(index)]

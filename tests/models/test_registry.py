@@ -157,7 +157,7 @@ def test_an_encoder_of_somebody_else():
         create_model("cnn_gru_nano", encoder="Squares", drop_path=0.1)
 
     class resnet18(nn.Module):  # noqa: N801
-        pass
+        dtype: object = jnp.float32
 
     with pytest.raises(InputError, match="resnet18: another encoder has this name"):
         encoders.register_encoder(resnet18)

@@ -233,7 +233,7 @@ def test_the_brain_alone(index, tmp_path):
 
 def test_a_scan_without_a_brain_is_left_out_where_the_brain_is_wanted(index, tmp_path):
     write_series(tmp_path / "scans", ramp(), series_uid="1.1")
-    found = folder.load(tmp_path / "scans", cache=tmp_path / "cache")
+    found = folder.load(tmp_path / "scans", cache=tmp_path / "cache").index
     rows = [*found.to_dict("records"), *index.iloc[:1].to_dict("records")]
     store = prepare_here(make_index(rows), tmp_path / "store", PrepareConfig(size=32, keep="brain"))
     (reject,) = rejects(store)
@@ -251,7 +251,7 @@ def test_bad_series_are_left_out_with_a_reason(index, tmp_path):
     }
     cut = bad["1.1"][2]
     cut.write_bytes(cut.read_bytes()[:-100])
-    found = folder.load(place, cache=tmp_path / "cache")
+    found = folder.load(place, cache=tmp_path / "cache").index
     missing = {"cohort": "folder", "origin": "folder", "patient": "x", "series": "1.4", "path": str(place / "none")}
     rows = [*found.to_dict("records"), missing, *index.iloc[:2].to_dict("records")]
     store = prepare_here(make_index(rows), tmp_path / "store")
@@ -266,7 +266,7 @@ def test_bad_series_are_left_out_with_a_reason(index, tmp_path):
 
 def test_nothing_could_be_read(tmp_path):
     write_series(tmp_path / "scans", ramp(), Modality="MR")
-    index = folder.load(tmp_path / "scans", cache=tmp_path / "cache")
+    index = folder.load(tmp_path / "scans", cache=tmp_path / "cache").index
     with pytest.raises(InputError, match=r"holds no scan; see rejects\.csv"):
         prepare_here(index, tmp_path / "store")
     assert "MR" in (tmp_path / "store" / "rejects.csv").read_text()
@@ -409,7 +409,7 @@ def test_a_full_disk_stops_it_and_leaves_no_half_shard(index, tmp_path, monkeypa
 
 
 def test_the_real_head(real_data, tmp_path):
-    index = folder.load(real_data / "dcm_qa_ct", cache=tmp_path / "cache")
+    index = folder.load(real_data / "dcm_qa_ct", cache=tmp_path / "cache").index
     store = prepare_here(index, tmp_path / "store", PrepareConfig(size=128, field_of_view_mm=None))
     heads = [store.read(row).volume for row in range(len(store.index))]
     # The plastic head is a hollow skull.

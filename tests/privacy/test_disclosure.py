@@ -21,7 +21,7 @@ def stores(tmp_path_factory):
     place = tmp_path_factory.mktemp("stores")
     plant_dicom(place / "scans", 1)
     plant_dicom(place / "scans", 2, Modality="MR")
-    index = folder.load(place / "scans", cache=place / "cache")
+    index = folder.load(place / "scans", cache=place / "cache").index
     prepare_here(index, place / "plain")
     prepare_here(index, place / "uids", with_uids=True)
     shutil.copytree(place / "uids", place / "old")

@@ -25,7 +25,7 @@ def place(tmp_path):
     plant_dicom(tmp_path / "scans", 1)
     plant_dicom(tmp_path / "scans", 2)
     plant_dicom(tmp_path / "scans", 3, Modality="MR")
-    index = folder.load(tmp_path / "scans", cache=tmp_path / "cache")
+    index = folder.load(tmp_path / "scans", cache=tmp_path / "cache").index
     store = prepare_here(index, tmp_path / "uids", with_uids=True)
     write_card(store)
     prepare_here(index, tmp_path / "plain", patient_key=tmp_path / "uids" / KEY_NAME)

@@ -51,7 +51,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         nibabel.save(nibabel.Nifti1Image(volume.hu, affine), folder / "scans" / f"{i:02d}.nii.gz")
         lines.append(f"{i:02d}.nii.gz,{bleeds},{bleeds},0")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
-    index = COHORTS["folder"](folder / "scans", cache=folder / "cache", labels=folder / "labels.csv")
+    index = COHORTS["folder"](folder / "scans", cache=folder / "cache", labels=folder / "labels.csv").index
     return prepare_here(index.assign(split="train"), folder / "store", PrepareConfig(size=64))
 
 

@@ -1,9 +1,13 @@
 """Preparing a cohort from Python: the command, the notebook and the demo call the same function."""
 
+import pathlib
+
 import pytest
 
+import ichformer as ich
 from ichformer.cli import main
-from ichformer.cohorts.registry import COHORTS, register_cohort
+from ichformer.cohorts.registry import COHORTS
+from ichformer.cohorts.tables import write_left_out
 from ichformer.errors import InputError
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
@@ -25,7 +29,7 @@ def _in_this_process(monkeypatch):
     """A pool takes seconds to start."""
     monkeypatch.setattr(
         "ichformer.workflows.prepare_cohort.prepare_index",
-        lambda index, out, *, config, **_: prepare_here(index, out, config),
+        lambda index, out, *, config, label_set, **_: prepare_here(index, out, config, label_set=label_set),
     )
 
 
@@ -62,11 +66,48 @@ def test_splits_by_site_by_fractions_and_of_the_source(cohort, tmp_path, monkeyp
         return COHORTS["phantom"](source, cache=cache, labels=labels).assign(split="test")
 
     forget_after(monkeypatch, COHORTS)
-    register_cohort("mine")(with_split)
+    ich.register_cohort("mine")(with_split)
     own = split("mine")  # a cohort that was registered later
     assert set(own.store.index["split"]) == {"test"}
     with pytest.raises(InputError, match="a split of its own"):
         split("mine", fractions={"train": 1.0})
+
+
+def test_a_cohort_of_somebody_else_with_its_own_labels(cohort, tmp_path, monkeypatch):
+    own = ich.LabelSet(names=("bleed", "fracture"), targets=("volume_ml",))
+    forget_after(monkeypatch, COHORTS)
+
+    @ich.register_cohort
+    def ours(source, *, cache, labels=None):
+        phantoms = COHORTS["phantom"](source, cache=cache)
+        write_left_out({"13": "no head"}, pathlib.Path(cache) / "ours_left_out.csv")
+        rows = [
+            {
+                "cohort": "ours",
+                "origin": "ours",
+                "patient": f"MUSTER {i}",
+                "series": row["series"],
+                "path": row["path"],
+                "bleed": row["any"],
+                "fracture": i % 2,
+                "volume_ml": 2.5 * i,
+            }
+            for i, row in enumerate(phantoms.to_dict("records"))
+        ]
+        return ich.Cohort(index=ich.make_index(rows, label_set=own), label_set=own, notes=("made of phantoms",))
+
+    out = tmp_path / "store"
+    store = ich.prepare("ours", source=cohort, out=out, config=CONFIG, progress=False)
+    assert store.label_set == own
+    assert sorted(store.index["volume_ml"]) == [0.0, 2.5, 5.0, 7.5, 10.0, 12.5]
+    found = prepare("ours", source=cohort, out=out, config=CONFIG)
+    assert found.notes == ("made of phantoms", "left out 13: no head")
+    assert "6 series, 0 left out (rejects.csv says why), 1 of no use\n" in format_prepared(found)
+    assert not (out / "cache").exists()  # it had the names of patients
+    assert not any(b"MUSTER" in file.read_bytes() for file in out.rglob("*") if file.is_file())
+    COHORTS._loaded()["nothing"] = lambda source, *, cache, labels=None: None
+    with pytest.raises(InputError, match="nothing: the adapter of this cohort returned None; let it return ich"):
+        prepare("nothing", source=cohort, out=out)
 
 
 def test_what_does_not_fit_is_one_line_and_writes_nothing(cohort, tmp_path):

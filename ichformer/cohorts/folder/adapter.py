@@ -5,11 +5,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from ichformer.cohorts.cohort import Cohort
 from ichformer.cohorts.folder.columns import parse_columns
 from ichformer.cohorts.folder.labels import CsvLabels, read_labels
 from ichformer.cohorts.folder.matching import Labelled
@@ -26,22 +26,34 @@ from ichformer.files.writing import path_text, text_path
 from ichformer.labels import SIX, LabelSet
 
 
-@dataclass(frozen=True, kw_only=True)
-class Folder:
-    """A folder of scans as a cohort.
+def load(
+    source: Path | str,
+    *,
+    cache: Path | str,
+    labels: Path | str | None = None,
+    columns: Sequence[str] = (),
+    label_names: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    patient_from: str = "",
+) -> Cohort:
+    """``read_folder`` as the adapter of the cohort "folder": the columns of the CSV that are labels make the label set.
 
-    Attributes:
-      index: its Study index.
-      notes: what a user should know about how the folder and the CSV were read.
+    Args:
+      source: the folder.
+      cache: where a table of slice labels is written.
+      labels: the CSV of labels.
+      columns: what columns of the CSV mean.
+      label_names: the columns that are labels, in place of the six.
+      targets: the columns that are numbers to predict.
+      patient_from: where a scan's patient is known from.
+
+    Raises:
+      InputError: names that cannot be labels; see ``read_folder``.
     """
-
-    index: pd.DataFrame
-    notes: tuple[str, ...]
-
-
-def load(source: Path | str, *, cache: Path | str, labels: Path | str | None = None) -> pd.DataFrame:
-    """Returns the Study index of all series below a folder; see ``read_folder``."""
-    return read_folder(source, cache=cache, labels=labels).index
+    label_set = LabelSet(names=tuple(label_names) or SIX.names, targets=tuple(targets))
+    return read_folder(
+        source, cache=cache, labels=labels, patient_from=patient_from, columns=columns, label_set=label_set
+    )
 
 
 def read_folder(
@@ -52,7 +64,7 @@ def read_folder(
     patient_from: str = "",
     columns: Sequence[str] = (),
     label_set: LabelSet = SIX,
-) -> Folder:
+) -> Cohort:
     """Finds all series below a folder and reads the CSV of their labels.
 
     A patient is what the column ``patient`` of the CSV says, else ``patient_from``, else the PatientID of the header;
@@ -73,11 +85,11 @@ def read_folder(
       InputError: no series; a fault of the CSV; a patient in two splits of the CSV; ``patient_from`` does not tell the
         patient of every scan.
     """
-    source, found = Path(source), _found(source)
     given = parse_columns(columns, label_set)
     asked = {"--columns": bool(given), "--label-names": label_set.names != SIX.names, "--targets": label_set.targets}
     if labels is None and (alone := [option for option, value in asked.items() if value]):
         raise InputError("goes with a CSV of labels", where=alone[0], fix="name it with --labels")
+    source, found = Path(source), _found(Path(source))
     scans = named_series(found)
     owners = find_owners(scans, source, patient_from)
     taken = Counter(path for scan in scans.values() for path in (*_paths(scan, source), *set(_short(scan, source))))
@@ -117,7 +129,8 @@ def read_folder(
             "series of which each part is read as a scan of its own, because their files spell one PatientID in "
             f"several ways (capitals, blanks or zeros): {n_cut}. Correct the PatientID in the files"
         )
-    return Folder(index=make_index(rows.values(), label_set=label_set), notes=tuple(notes))
+    index = make_index(rows.values(), label_set=label_set)
+    return Cohort(index=index, label_set=label_set, notes=tuple(notes))
 
 
 def write_example_labels(source: Path | str, out: Path | str, *, label_set: LabelSet = SIX) -> int:

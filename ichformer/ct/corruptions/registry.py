@@ -24,7 +24,7 @@ it draws the same for all severities of a scan, so that severities differ in not
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, get_args, overload
 
 import numpy as np
 from jaxtyping import UInt8
@@ -38,7 +38,7 @@ from ichformer.ct.corruptions.spectrum import dose_noise, kernel
 from ichformer.ct.corruptions.values import hu_shift, window_error
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
-from ichformer.registry import Registry
+from ichformer.registry import Registry, register
 
 Severity = Literal[1, 2, 3, 4, 5]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -80,10 +80,21 @@ CORRUPTIONS: Registry[Corruption] = Registry("corruption", lambda: _OWN)
 """Every corruption by name: those of the table above in its order, then those of others."""
 
 
+@overload
+def register_corruption(name: Apply) -> Apply: ...
+@overload
 def register_corruption(
-    *, unit: str, levels: tuple[float, float, float, float, float], name: str | None = None
-) -> Callable[[Apply], Apply]:
+    name: str | None = None, *, unit: str = "of 5", levels: tuple[float, float, float, float, float] = (1, 2, 3, 4, 5)
+) -> Callable[[Apply], Apply]: ...
+def register_corruption(
+    name: Apply | str | None = None,
+    *,
+    unit: str = "of 5",
+    levels: tuple[float, float, float, float, float] = (1, 2, 3, 4, 5),
+) -> Apply | Callable[[Apply], Apply]:
     """Makes a corruption known by name, to ``corrupt`` and to ``ichformer robustness``.
+
+    It decorates a function ``apply(scan, level, rng)`` that returns the changed scan.
 
     Example:
       >>> @register_corruption(unit="HU of drift", levels=(2, 4, 8, 16, 32))
@@ -93,25 +104,23 @@ def register_corruption(
       (2, 4, 8, 16, 32)
 
     Args:
+      name: what to call it: ``@register_corruption("mine")``. Bare, it takes the name of the function.
       unit: what a level is, in words.
-      levels: of the severities 1 to 5, from mild to severe.
-      name: what to call it; the name of the function by default.
-
-    Returns:
-      A decorator of a function that obeys ``Apply``.
+      levels: of the severities 1 to 5, from mild to severe; by default the severity itself.
 
     Raises:
-      InputError: another corruption has that name, it is no name, or there are not five levels.
+      InputError: another corruption has that name, it is no name, it stands above something else, or there are not five
+        levels.
     """
     if len(levels) != len(SEVERITIES):
         raise InputError(f"found {len(levels)} levels", where="levels", fix="give five, of the severities 1 to 5")
-
-    def register(apply: Apply) -> Apply:
-        corruption = Corruption(apply=apply, unit=unit, levels=levels)
-        CORRUPTIONS.add(name or apply.__name__, corruption, maker=apply)
-        return apply
-
-    return register
+    return register(
+        CORRUPTIONS,
+        name,
+        lambda apply: Corruption(apply=apply, unit=unit, levels=levels),
+        wanted="a function apply(scan, level, rng) that returns a scan",
+        arguments=("scan", "level", "rng"),
+    )
 
 
 def corrupt(

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from ichformer.models.encoders.maxvit import MaxViT
 from ichformer.models.encoders.residual import ResidualEncoder
 from ichformer.models.encoders.resnet import ResNet
 from ichformer.models.layers.channel_norm import Norm
-from ichformer.registry import Registry
+from ichformer.registry import Registry, register
 
 _OWN: Mapping[str, Callable[..., nn.Module]] = {
     "residual_nano": partial(ResidualEncoder, widths=(16, 32, 64), blocks=1),
@@ -40,8 +40,15 @@ ENCODERS: Registry[Callable[..., nn.Module]] = Registry("encoder", lambda: _OWN)
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
 
 
-def register_encoder(build: Build) -> Build:
-    """Makes an encoder of a slice known by its name, so that ``hybrid``, ``cnn2d`` and ``cnn_gru`` can be built on it.
+@overload
+def register_encoder(name: Build) -> Build: ...
+@overload
+def register_encoder(name: str | None = None) -> Callable[[Build], Build]: ...
+def register_encoder(name: Build | str | None = None) -> Build | Callable[[Build], Build]:
+    """Makes an encoder of a slice known by name, so that ``hybrid``, ``cnn2d`` and ``cnn_gru`` can be built on it.
+
+    It decorates a class of modules, or a function that returns one, with the keyword argument ``dtype``. Where the
+    module has the fields ``norm`` and ``drop_path``, ``build_encoder`` sets them.
 
     Example:
       >>> import flax.linen as nn
@@ -61,14 +68,19 @@ def register_encoder(build: Build) -> Build:
       )
 
     Args:
-      build: a class of modules, or a function that returns one, with the keyword argument ``dtype``. Where the module
-        has the fields ``norm`` and ``drop_path``, ``build_encoder`` sets them.
+      name: what to call it: ``@register_encoder("mine")``. Bare, it takes the name of the class.
 
     Raises:
-      InputError: another encoder has that name, or it is no name.
+      InputError: another encoder has that name, it is no name, or it stands above something else.
     """
-    ENCODERS.add(build.__name__, build, maker=build)
-    return build
+    return register(
+        ENCODERS,
+        name,
+        lambda build: build,
+        wanted="a class that derives from flax.linen.Module, or a function that returns one, with the argument dtype",
+        keywords=("dtype",),
+        classes=nn.Module,
+    )
 
 
 def build_encoder(name: str, *, norm: Norm = "group", drop_path: float = 0.0, dtype: Any = jnp.float32) -> nn.Module:
@@ -80,7 +92,7 @@ def build_encoder(name: str, *, norm: Norm = "group", drop_path: float = 0.0, dt
       drop_path: of a ConvNeXt, MaxViT or EfficientNet: chance that the last block's branch is left out in training.
       dtype: of the computation; parameters stay float32.
     """
-    encoder = ENCODERS.find(name)(dtype=dtype)
+    encoder = ENCODERS.check_made(name, ENCODERS.find(name)(dtype=dtype), nn.Module)
     asked: dict[str, Any] = {
         option: value
         for option, value, neutral in (("norm", norm, "group"), ("drop_path", drop_path, 0.0))

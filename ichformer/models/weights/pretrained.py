@@ -62,7 +62,8 @@ def load_pretrained(
     Raises:
       InputError: no such model, a file that cannot be read, of no known layout, or of another architecture or size.
     """
-    path = weights_path(model if isinstance(model, str) else type(model).__name__, source)
+    name = model if isinstance(model, str) else type(model).__name__
+    path = weights_path(name, source, encoder=options.get("encoder", ""))
     if isinstance(model, str):
         layout = recognise(read_tensors(path), where=path).layout
         model = create_model(model, **wanted_options(model, layout) | options)
@@ -78,12 +79,18 @@ def load_pretrained(
     return Pretrained(model=model, params=jax.tree.map(jnp.asarray, params), report=report, layout=name)
 
 
-def weights_path(model: str, source: str | os.PathLike) -> Path:
-    """The file that ``source`` names for the model called ``model``; InputError where "imagenet" has none for it."""
+def weights_path(model: str, source: str | os.PathLike, *, encoder: str = "") -> Path:
+    """The file that ``source`` names for the model called ``model``; InputError where "imagenet" has none for it.
+
+    Args:
+      model: its name.
+      source: a file or "imagenet".
+      encoder: the encoder that takes the place of the model's own; "" where none does.
+    """
     if source != "imagenet":
         return Path(source)
     entry = registered_models().get(model)
-    return imagenet_weights(str(entry.options.get("encoder", model)) if entry else model)
+    return imagenet_weights(encoder or (str(entry.options.get("encoder", model)) if entry else model))
 
 
 def wanted_options(model: str, layout: Layout) -> dict[str, Any]:

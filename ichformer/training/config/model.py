@@ -12,6 +12,8 @@ class ModelConfig:
 
     Attributes:
       name: Name of the model. `ichformer models` lists them. The "nano" models train on a CPU; others want a GPU.
+      encoder: For models that see slice by slice with an encoder (hybrid, cnn2d, cnn_gru), another encoder, such as
+        "resnet18" or one of a plugin. By default each model has its own.
       scan_pool: How the scores of a scan come from those of its slices: "attention" learns how much each slice counts,
         "max" takes the largest score. By default each model has its own way.
       dropout: Share of the features that dropout sets to zero in each block of a transformer, 0 to 1. Raise it, to 0.1
@@ -29,6 +31,7 @@ class ModelConfig:
     """
 
     name: str = "hybrid_nano"
+    encoder: str = ""
     scan_pool: Literal["attention", "max"] | None = None
     dropout: float = 0.0
     drop_path: float = 0.0

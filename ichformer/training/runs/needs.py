@@ -9,17 +9,22 @@ import msgspec
 
 from ichformer.errors import InputError, one_line
 from ichformer.files.json_files import Line, convert
+from ichformer.models.encoders.registry import ENCODERS
 from ichformer.models.registry import registered_models
 from ichformer.objectives.registry import OBJECTIVES
 from ichformer.pipeline.store.pseudonyms import PUBLISHED
 from ichformer.plugins import Origin
+from ichformer.registry import Registry
 from ichformer.training.build import Given
 from ichformer.training.config import TrainConfig
 
 NEEDS_FACT = "needs"
 """The field of ``run.json`` with what the run needs; runs of earlier versions lack it and need nothing."""
 
-What = Literal["model", "objective", "augment", "cohort"]
+What = Literal["model", "encoder", "objective", "augment", "cohort"]
+_REGISTRIES: dict[What, Registry[Any]] = {"model": registered_models(), "encoder": ENCODERS, "objective": OBJECTIVES}
+"""Of what a run cannot be opened without."""
+
 _FIX = "the file is damaged: restore it, or train again"
 
 
@@ -50,6 +55,7 @@ def needs_of(config: TrainConfig, given: Given, cohorts: Iterable[str]) -> list[
     named: list[tuple[What, Origin | None]] = []
     if given.model is None and given.objective is None:
         named.append(("model", registered_models().origin(config.model.name)))
+        named.append(("encoder", ENCODERS.origin(config.model.encoder)))
     if given.objective is None:
         named.append(("objective", OBJECTIVES.origin(config.objective.name)))
     named += [("cohort", origin) for origin in _origins_of_cohorts(cohorts)]
@@ -69,8 +75,8 @@ def check_needs(facts: dict[str, Any], given: Given, *, where: object) -> None:
       where: the run.
     """
     for need in _read(facts, where):
-        if need.what == "model" or need.what == "objective":
-            _check_need(need, getattr(given, need.what), where)
+        if need.what in _REGISTRIES:
+            _check_need(need, getattr(given, need.what, None), where)
 
 
 def check_same_needs(facts: dict[str, Any], needs: list[dict[str, Any]], *, where: object) -> None:
@@ -103,7 +109,7 @@ def _check_need(need: _Need, thing: Any, where: object) -> None:
                 where=where,
                 fix=f"give {name} with the settings of the training",
             )
-    elif need.name not in (registered_models() if need.what == "model" else OBJECTIVES):
+    elif need.name not in _REGISTRIES[need.what]:
         origin = Origin(name=need.name, module=need.module, distribution=need.distribution, version=need.version)
         raise InputError(f"needs the {need.what} {name} of a plugin", where=where, fix=origin.how_to_get())
 

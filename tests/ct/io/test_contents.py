@@ -149,7 +149,7 @@ def test_what_a_mac_leaves_beside_files_is_set_aside(tmp_path):
     (tmp_path / "a" / "._ct.png").write_bytes(FORK)
     (tmp_path / "a" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
     assert asides(tmp_path) == {"._ct.nii.gz": "resource_fork", "._ct.png": "resource_fork", ".DS_Store": "not_dicom"}
-    assert len(load(tmp_path, cache=tmp_path)) == 1
+    assert len(load(tmp_path, cache=tmp_path).index) == 1
 
 
 def test_names_that_begin_with_a_dot_are_read_in_archives(tmp_path):
@@ -165,7 +165,7 @@ def test_a_broken_file_does_not_stop_the_others_of_a_folder(tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     nifti(tmp_path / "c" / "ct.nii.gz").write_bytes(b"\x1f\x8b\x08\0" + b"\xff" * 500)
     nifti(tmp_path / "a" / "ct.nii.gz")
-    whole, *broken = places(load(tmp_path, cache=tmp_path))
+    whole, *broken = places(load(tmp_path, cache=tmp_path).index)
     np.testing.assert_array_equal(read_place(whole).hu, HEAD)
     for place in broken:
         with pytest.raises(InputError, match="cannot be read"):
@@ -236,7 +236,7 @@ def test_file_names_that_are_no_utf_8_are_found_again_through_an_index(tmp_path,
         uids = {"SOPInstanceUID": None} if kind.endswith("UIDs") else {}
         write_series(folder, ramp(), names=[f"{name}{i}" for i in range(4)], **uids)
     expected = read_volume(folder)
-    write_table(load(tmp_path, cache=tmp_path), tmp_path / "index.csv")
+    write_table(load(tmp_path, cache=tmp_path).index, tmp_path / "index.csv")
     (place,) = places(read_index(tmp_path / "index.csv"))
     volume = read_place(place)
     np.testing.assert_array_equal(volume.hu, expected.hu)

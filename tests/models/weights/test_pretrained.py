@@ -12,31 +12,12 @@ from ichformer.errors import InputError
 from ichformer.models.registry import create_model
 from ichformer.models.weights.imagenet import imagenet_weights
 from ichformer.models.weights.pretrained import load_pretrained
-
-RNG = np.random.default_rng(0)
-WIDTH, DEPTH, PATCH, GRID, REGISTERS = 96, 3, 14, 16, 4
+from tests.tiny_weights import tiny_dinov2
 
 
 @pytest.fixture(scope="module")
 def dinov2() -> dict[str, np.ndarray]:
-    """A network of slice_vit_nano's width by the names of Meta's DINOv2 with registers, with patches of 14."""
-    shapes = {
-        "cls_token": (1, 1, WIDTH),
-        "register_tokens": (1, REGISTERS, WIDTH),
-        "mask_token": (1, WIDTH),
-        "pos_embed": (1, 1 + GRID**2, WIDTH),
-        "patch_embed.proj.weight": (WIDTH, 3, PATCH, PATCH),
-        "patch_embed.proj.bias": (WIDTH,),
-        "norm.weight": (WIDTH,),
-        "norm.bias": (WIDTH,),
-    }
-    for i in range(DEPTH):
-        parts = {"norm1": (WIDTH,), "norm2": (WIDTH,), "attn.qkv": (3 * WIDTH, WIDTH), "attn.proj": (WIDTH, WIDTH)}
-        parts |= {"mlp.fc1": (4 * WIDTH, WIDTH), "mlp.fc2": (WIDTH, 4 * WIDTH)}
-        for part, shape in parts.items():
-            shapes |= {f"blocks.{i}.{part}.weight": shape, f"blocks.{i}.{part}.bias": shape[:1]}
-        shapes |= {f"blocks.{i}.ls{k}.gamma": (WIDTH,) for k in (1, 2)}
-    return {name: RNG.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
+    return tiny_dinov2()
 
 
 @pytest.mark.slow

@@ -1,5 +1,5 @@
-"""An example of a plugin for ichformer: importing it registers a model, an objective, a cohort and a corruption."""
+"""An example of a plugin for ichformer: importing it registers a model, an encoder, an objective and so on."""
 
-from example_plugin import cohort, corruption, model, objective
+from example_plugin import cohort, corruption, encoder, model, objective
 
-__all__ = ["cohort", "corruption", "model", "objective"]
+__all__ = ["cohort", "corruption", "encoder", "model", "objective"]

@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 
 import ichformer as ich
-from ichformer.cohorts.index import make_index
 
 
 @ich.register_cohort("example_hospital")
@@ -15,7 +14,7 @@ def load(source, *, cache, labels=None):
     if labels is not None:
         raise ich.InputError("the labels lie with the scans", where=labels, fix="leave --labels out")
     table = pd.read_csv(Path(source) / "diagnoses.csv", dtype=str)
-    return make_index(
+    return ich.make_index(
         {
             "cohort": "example_hospital",
             "origin": "example_hospital",

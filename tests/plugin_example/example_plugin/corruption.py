@@ -5,7 +5,7 @@ import numpy as np
 import ichformer as ich
 
 
-@ich.register_corruption(name="example_drift", unit="HU from the first slice to the last", levels=(2, 4, 8, 16, 32))
+@ich.register_corruption("example_drift", unit="HU from the first slice to the last", levels=(2, 4, 8, 16, 32))
 def drift(scan, level, rng):
     """The scan with ``level`` HU added along its slices, upwards or downwards as the seed draws it."""
     hu = scan.volume.hu

@@ -4,10 +4,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 import ichformer as ich
-from ichformer.models.contract import CAM_LAYER, Prediction
+from ichformer.models.contract import CAM_LAYER
 
 
-@ich.register_model(name="example_brightness", about="the mean of each window, and a linear layer")
+@ich.register_model("example_brightness", about="the mean of each window, and a linear layer")
 class Brightness(nn.Module):
     """Scores a slice by the mean of its windows, and a scan by its highest slice.
 
@@ -29,4 +29,6 @@ class Brightness(nn.Module):
         of_slices = features.mean((2, 3))
         logits = nn.Dense(len(self.labels))(of_slices)
         of_scan = jnp.where(slice_mask[..., None], logits, -jnp.inf).max(1)
-        return Prediction(slice_logits=logits, scan_logits=of_scan, features={"slices": of_slices, CAM_LAYER: features})
+        return ich.Prediction(
+            slice_logits=logits, scan_logits=of_scan, features={"slices": of_slices, CAM_LAYER: features}
+        )

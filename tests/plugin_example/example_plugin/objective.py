@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import ichformer as ich
-from ichformer.objectives.classification import Classification
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScansCountTwice(Classification):
+class ScansCountTwice(ich.Classification):
     """A ``Classification`` with a loss of its own: runs of it evaluate and predict like any other."""
 
     def loss(self, params, batch, rng, train):
@@ -16,7 +15,7 @@ class ScansCountTwice(Classification):
         return total + metrics["scan_loss"][0], weight, metrics
 
 
-@ich.register_objective(name="example_scans_count_twice")
+@ich.register_objective("example_scans_count_twice")
 def build(model, settings, label_set):
     """The objective of a run, from its model, its settings and the labels of its store."""
     del label_set
