@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from ichformer.errors import InputError
+from ichformer.settings import fit
 from ichformer.statistics.intervals import sum_by_patient
 
 CHUNK = 16
@@ -83,10 +84,12 @@ def _joined(chunks: Iterator[Counts], at_once: int) -> Iterator[Counts]:
 
 def check_draws(*, replicates: int, seed: int) -> None:
     """InputError for fewer than one resample or a negative seed."""
-    if replicates < 1:
-        raise InputError(f"found {replicates}", where="replicates", fix="take at least 1, better 1000 or more")
-    if seed < 0:
-        raise InputError(f"found {seed}", where="seed", fix="take a number from 0")
+    for name, value, least, fix in (
+        ("replicates", replicates, 1, "take at least 1, better 1000 or more"),
+        ("seed", seed, 0, "take a whole number from 0"),
+    ):
+        if fit(int, value, where=name, fix=fix) < least:
+            raise InputError(f"found {value}", where=name, fix=fix)
 
 
 def resample(n_patients: int, *, replicates: int, seed: int) -> Iterator[Counts]:
