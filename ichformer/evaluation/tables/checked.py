@@ -23,6 +23,7 @@ from ichformer.evaluation.tables.table import (
     table_columns,
     target_names,
 )
+from ichformer.settings import described
 
 MAX_WHOLE = 2**53
 """The largest whole number that a float column can hold without losing a digit."""
@@ -51,7 +52,7 @@ def check_table(
         table = table.rows
     if not isinstance(table, pd.DataFrame):
         raise InputError(
-            f"is a {type(table).__name__}",
+            f"is {described(table)}",
             where=where,
             fix="give a pandas DataFrame, or the path of a CSV or Parquet file",
         )
