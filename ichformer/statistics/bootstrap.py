@@ -6,12 +6,12 @@ Nothing is sorted or copied per replicate: the scores are sorted once, and a res
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from ichformer.errors import InputError
-from ichformer.settings import fit
 from ichformer.statistics.intervals import sum_by_patient
 
 CHUNK = 16
@@ -83,13 +83,11 @@ def _joined(chunks: Iterator[Counts], at_once: int) -> Iterator[Counts]:
 
 
 def check_draws(*, replicates: int, seed: int) -> None:
-    """InputError for fewer than one resample or a negative seed."""
-    for name, value, least, fix in (
-        ("replicates", replicates, 1, "take at least 1, better 1000 or more"),
-        ("seed", seed, 0, "take a whole number from 0"),
-    ):
-        if fit(int, value, where=name, fix=fix) < least:
-            raise InputError(f"found {value}", where=name, fix=fix)
+    """InputError for fewer than one resample, a negative seed, or one of them that is no whole number."""
+    if not isinstance(replicates, Integral) or replicates < 1:
+        raise InputError(f"found {replicates!r}", where="replicates", fix="take at least 1, better 1000 or more")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise InputError(f"found {seed!r}", where="seed", fix="take a whole number from 0")
 
 
 def resample(n_patients: int, *, replicates: int, seed: int) -> Iterator[Counts]:
