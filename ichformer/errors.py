@@ -63,6 +63,14 @@ def nearest(wrong: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
 class InputError(Exception):
     """Bad input: the command line prints it as one line, without a traceback, and exits with code 2.
 
+    Example:
+      >>> import ichformer as ich
+      >>> try:
+      ...     ich.create_model("swin3dt")
+      ... except ich.InputError as error:
+      ...     print(error.fix.partition(",")[0])
+      perhaps you meant swin3d_t
+
     Args:
       what: what is wrong, with what was found ("Rows is 0", "12 slices lack ImagePositionPatient").
       where: the file, tag, option or column that is meant.
@@ -76,6 +84,23 @@ class InputError(Exception):
     def __reduce__(self) -> tuple:
         # Exceptions with keyword-only arguments do not survive the way back from a worker process by themselves.
         return _rebuild, (self.what, self.where, self.fix)
+
+
+@contextlib.contextmanager
+def named_as_arguments() -> Iterator[None]:
+    """Let an ``InputError`` of the block call settings as Python does: ``data.batch_size`` for --data.batch-size."""
+    try:
+        yield
+    except InputError as error:
+        what, where, fix = (_AN_OPTION.sub(_as_argument, text) for text in (error.what, error.where, error.fix))
+        raise InputError(what, where=where, fix=fix).with_traceback(error.__traceback__) from error.__cause__
+
+
+_AN_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*(?:\.[a-z-]*[a-z])?)")
+
+
+def _as_argument(option: re.Match[str]) -> str:
+    return option[1].replace("-", "_")
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong

@@ -7,6 +7,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -67,12 +68,50 @@ def check_known(kind: str, name: str, known: Iterable[str], *, where: object = "
       where: the setting or file that gave the name; the name itself by default.
     """
     names = tuple(known)
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         raise InputError(
             f"there is no {kind} {one_line(repr(name))}" if where else f"there is no such {kind}",
             where=where or one_line(name),
-            fix=f"{perhaps(name, names)}choose one of {', '.join(names)}",
+            fix=f"{perhaps(str(name), names)}choose one of {', '.join(names)}",
         )
+
+
+def as_names(given: Any, *, where: object) -> tuple[str, ...]:
+    """Names as a tuple, from a list, a tuple or a column of them; a single text is one name.
+
+    Example:
+      >>> as_names("any", where="labels"), as_names(["bleed", "fracture"], where="labels")
+      (('any',), ('bleed', 'fracture'))
+
+    Raises:
+      InputError: something else than names.
+    """
+    is_several = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+    return fit(tuple[str, ...], tuple(given) if is_several else given, where=where)
+
+
+def as_path(given: Any, *, where: object, fix: str = "give a path") -> Path:
+    """A path that was given as text or as a ``Path``; InputError for anything else, such as a table.
+
+    Args:
+      given: what was given.
+      where: the argument, for the message.
+      fix: what to do.
+    """
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(f"found {described(given)}", where=where, fix=fix)
+    return Path(given)
+
+
+def described(value: object) -> str:
+    """A value for a message: numbers, text and None as they are, anything else by its type and shape."""
+    if value is None or isinstance(value, str | int | float):
+        return one_line(repr(value))
+    shape = getattr(value, "shape", None)
+    name = type(value).__name__
+    return one_line(
+        f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}" + ("" if shape is None else f" of shape {list(shape)}")
+    )
 
 
 def perhaps(wrong: str, known: Iterable[str]) -> str:
@@ -166,6 +205,8 @@ def _fitted(kind: Any, value: Any) -> Any:
 
 
 def _fitted_tuple(parts: tuple[Any, ...], value: Any) -> Any:
+    if isinstance(value, str) and parts == (str, ...):
+        return (value,)  # one name where several may stand
     if not isinstance(value, (tuple, list)):
         return _UNFIT
     kinds = parts[:1] * len(value) if parts[1:] == (...,) else parts

@@ -6,18 +6,22 @@ import shutil
 import subprocess
 import sys
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
 import ichformer as ich
+from ichformer.cohorts.index import make_index
 from ichformer.cohorts.registry import COHORTS
 from ichformer.ct.audit import Audit
 from ichformer.ct.corruptions import CORRUPTIONS
 from ichformer.models.encoders.registry import ENCODERS
 from ichformer.models.registry import registered_models
+from ichformer.objectives.classification import Classification
 from ichformer.objectives.registry import OBJECTIVES
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.testing import tiny_cohort
@@ -25,6 +29,7 @@ from ichformer.training.config import DataConfig, TrainConfig
 from ichformer.workflows import prepare_cohort
 from tests.registries import forget_after
 from tests.tiny_weights import tiny_dinov2
+from tests.typecheck import unchecked
 
 BLOCK = """
 volume = ich.read_volume("scan/")                         # Volume; its repr is two readable lines, not arrays
@@ -34,18 +39,65 @@ run = ich.train(store, model="slice_vit_s", out="runs/a") # names or objects: mo
 run = ich.open_run("runs/a"); run.predict(volume); run.explain(volume, "any"); run.features(volume); run.evaluate(store)
 ich.evaluate(table); ich.compare(a, b)                    # a DataFrame or a file; missing optional columns are filled in
 store = ich.prepare("folder", source="scans/", labels="labels.csv", out="store")
+@ich.register_model / register_encoder / register_objective / register_cohort / register_corruption
 """  # noqa: E501
 """What the library promised, letter by letter."""
 
+REGISTRATIONS = """
+@ich.register_model
+def mine(labels=ich.LABELS):
+    return ich.create_model("cnn2d_nano", labels=labels)
 
-def test_every_public_name_is_there_and_documented():
+@ich.register_encoder
+class Squares(nn.Module):
+    dtype: object = jnp.float32
+
+@ich.register_objective
+def scans_only(model, settings, label_set):
+    return Classification(model=model, windows=settings.display_windows)
+
+@ich.register_cohort("our_hospital")
+def load(source, *, cache, labels=None):
+    return make_index([])
+
+@ich.register_corruption(unit="HU of drift", levels=(2, 4, 8, 16, 32))
+def drift(scan, level, rng):
+    return scan.with_hu(scan.volume.hu + rng.uniform(-level, level))
+"""
+"""Each decorator of the last line of ``BLOCK``, in its shortest form."""
+
+
+PUBLIC = {name: getattr(ich, name) for name in ich.__all__ if callable(getattr(ich, name))}
+METHODS = {
+    f"TrainedModel.{name}": value
+    for name, value in vars(ich.TrainedModel).items()
+    if inspect.isfunction(value) and not name.startswith("_")
+}
+
+
+def examples(name: str) -> doctest.DocTest:
+    """Those of a name's own docstring."""
+    value = {**PUBLIC, **METHODS}[name]
+    found = doctest.DocTestFinder(recurse=False).find(value, name, module=sys.modules[value.__module__])
+    return found[0]
+
+
+def test_every_public_name_is_there():
     assert set(ich.__all__) <= set(dir(ich))
-    for name in ich.__all__:
-        value = getattr(ich, name)
-        if callable(value):
-            assert inspect.getdoc(value), name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = ich.nothing
+
+
+@pytest.mark.parametrize("name", [*PUBLIC, *METHODS])
+def test_every_public_name_has_an_example(name):
+    assert examples(name).examples
+
+
+@pytest.mark.parametrize("name", ["read_volume", "prepare", "evaluate", "compare", *METHODS])
+def test_what_a_function_gives_and_refuses_is_documented(name):
+    text = inspect.getdoc({**PUBLIC, **METHODS}[name])
+    assert "Returns:" in text
+    assert "Raises:" in text
 
 
 def test_names_and_places_are_the_same_list():
@@ -108,31 +160,52 @@ def predictions(seed: int) -> pd.DataFrame:
 
 
 @pytest.mark.slow(minutes=2)
-def test_the_block_letter_by_letter(folder):
-    *lines, prepare = BLOCK.strip().splitlines()
+def test_the_block_letter_by_letter(folder, monkeypatch):
+    *lines, prepare, registrations = BLOCK.strip().splitlines()
     names = {"ich": ich, "key": jax.random.key(0), "table": predictions(0), "a": predictions(1), "b": predictions(2)}
+    compiled = []
+    jit = jax.jit
+    monkeypatch.setattr(jax, "jit", lambda f, *args, **kwargs: compiled.append(f) or jit(f, *args, **kwargs))
     for line in (prepare, *lines):  # a store comes before what is trained on it
         exec(line, names)
+        if "model.init" in line:
+            assert any(f.__qualname__.startswith("ScanModel.init") for f in compiled if hasattr(f, "__qualname__"))
     assert len(repr(names["volume"]).splitlines()) == 2
     assert names["model"].labels == ("bleed", "fracture")
     assert names["run"].path.name == "a"
     assert isinstance(names["store"], ich.Store)
+    hu = names["volume"].hu[None, ..., None].repeat(3, axis=-1).astype(np.float32)
+    inputs = {**ich.example_inputs(names["model"], slices=hu.shape[1]), "x": hu}
+    for call in (lambda: names["model"].init(names["key"], **inputs), lambda: names["model"].apply({}, **inputs)):
+        with pytest.raises(ich.InputError, match=r"x: expected values in \[0, 1\].*apply windows"):
+            call()
+    for line in registrations.removeprefix("@ich.").split(" / "):
+        assert f"@ich.{line}" in REGISTRATIONS
+
+
+def test_own_things_are_registered_in_five_forms(monkeypatch):
+    forget_after(monkeypatch, registered_models(), COHORTS, CORRUPTIONS, ENCODERS, OBJECTIVES)
+    names = {"ich": ich, "nn": nn, "jnp": jnp, "Classification": Classification, "make_index": make_index}
+    with unchecked():
+        exec(REGISTRATIONS, {**names, "__name__": __name__})
+    assert "mine" in ich.list_models("m*")
+    assert ich.create_model("mine", labels="any").labels == ("any",)
+    for name, registry in {
+        "Squares": ENCODERS,
+        "scans_only": OBJECTIVES,
+        "our_hospital": COHORTS,
+        "drift": CORRUPTIONS,
+    }.items():
+        assert name in registry
 
 
 @pytest.mark.slow(minutes=2)
 def test_the_examples_of_all_names_run(folder):
-    """Those of a name's own docstring, and those of the package; each name is in one of them."""
-    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
+    """Those of the package, which prepare a store and train a run; then those of each name and method."""
+    runner = doctest.DocTestRunner()
     scope = {"table": predictions(0), "other_table": predictions(1)}
-    (package,) = finder.find(ich, "ichformer", globs=scope)
-    shown = "".join(example.source for example in package.examples)
-    for name in sorted(ich.__all__):
-        value = getattr(ich, name)
-        own = finder.find(value, name, module=sys.modules[value.__module__]) if callable(value) else []
-        assert any(test.examples for test in own) or f"ich.{name}" in shown, f"{name} has no example"
+    (package,) = doctest.DocTestFinder(recurse=False).find(ich, "ichformer", globs=scope)
     runner.run(package)
-    for name in ("create_model", "list_models", "prepare", "train", "open_run"):
-        for test in finder.find(getattr(ich, name), name, module=sys.modules[getattr(ich, name).__module__]):
-            runner.run(test)
+    for name in sorted((*PUBLIC, *METHODS)):
+        runner.run(examples(name))
     assert runner.summarize() == (0, runner.tries)
-    assert runner.tries > 20

@@ -90,7 +90,14 @@ def test_these_rules_know_every_room():
 
 ON_ARRAYS = {"ichformer.errors", "ichformer.statistics", "numpy", "scipy", "sklearn", "jaxtyping"}
 ON_TABLES = ON_ARRAYS | {
-    *("ichformer", "ichformer.labels", "ichformer.evaluation", "ichformer.files", "ichformer.cohorts"),
+    *(
+        "ichformer",
+        "ichformer.labels",
+        "ichformer.settings",
+        "ichformer.evaluation",
+        "ichformer.files",
+        "ichformer.cohorts",
+    ),
     *("ichformer.ct", "ichformer.pipeline", "pandas", "pyarrow", "msgspec"),
 }
 

@@ -76,6 +76,11 @@ def make_index(rows: Iterable[Mapping[str, object]], *, label_set: LabelSet = SI
 
     Columns that a row leaves out are "" or NaN; a ``patient_source`` that it leaves out is "unknown". An unknown "any"
     is filled in where the subtypes tell it. Columns of ``GROUP_PREFIX`` follow ``index_columns``, sorted.
+
+    Example:
+      >>> row = {"cohort": "mine", "origin": "mine", "patient": "1", "series": "1", "path": "/scans/1.nii.gz"}
+      >>> make_index([{**row, "subdural": 1.0}])["any"].tolist()
+      [1.0]
     """
     known, rows = index_columns(label_set), [{"patient_source": "unknown", **row} for row in rows]
     more = sorted({name for row in rows for name in row} - set(known))

@@ -43,6 +43,10 @@ def apply_windows(
     The window runs from ``center - width/2`` to ``center + width/2``, as every ICH code base has it. This is not the
     LINEAR function of DICOM PS3.3 C.11.2.1.2.1, which uses ``center - 0.5`` and ``width - 1``.
 
+    Example:
+      >>> apply_windows(np.array([-100, 0, 40, 80]), (WINDOWS["brain"], WINDOWS["subdural"])).tolist()
+      [[0.0, 0.0], [0.0, 0.10000000149011612], [0.5, 0.30000001192092896], [1.0, 0.5]]
+
     Args:
       hu: Hounsfield units, any shape, any real dtype.
       windows: one output channel each.

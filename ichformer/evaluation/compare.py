@@ -6,18 +6,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
 from ichformer.evaluation.comparison.correction import corrected
 from ichformer.evaluation.comparison.level import Frozen, LevelComparison, compare_level
 from ichformer.evaluation.comparison.pairing import paired
+from ichformer.evaluation.results import rounded
 from ichformer.evaluation.tables.files import Source, open_table
 from ichformer.evaluation.tables.not_scored import NotScored, not_scored
 from ichformer.evaluation.tables.table import CheckedTable, LevelName, levels
-from ichformer.evaluation.thresholds import Thresholds, read_thresholds
+from ichformer.evaluation.thresholds import Thresholds, as_thresholds
+from ichformer.settings import as_names, fit
 from ichformer.statistics.bootstrap import check_draws
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Comparison:
     """The comparison of one candidate with the reference.
 
@@ -39,6 +41,17 @@ class Comparison:
     levels: tuple[LevelComparison, ...]
     not_scored: tuple[NotScored, ...]
 
+    def __repr__(self) -> str:
+        """Two lines: what was compared, and the differences of AUROCs at the last level, which is that of scans."""
+        level = self.levels[-1]
+        values = [(each.label, None if each.auroc is None else each.auroc.value) for each in level.labels]
+        differences = [f"{one_line(label)} {rounded(value, '+.3f')}" for label, value in values]
+        return (
+            f"Comparison: {one_line(self.candidate)} minus {one_line(self.reference)}, "
+            f"{level.n} {level.level}s of {level.n_patients} patients\n"
+            f"            AUROC {', '.join(differences)}"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; None is "not estimable"."""
         return asdict(self)
@@ -59,6 +72,16 @@ def compare(
 
     Differences are paired: a row that one model did not score is left out for all of them, label by label. P values are
     corrected by Holm within a level over the labels and, where there are several, over the models.
+
+    Example:
+      >>> import ichformer as ich
+      >>> import pandas as pd
+      >>> known = {"patient": ["a", "b", "c", "d"], "any": [0, 0, 1, 1]}
+      >>> ours = pd.DataFrame({**known, "score_any": [0.1, 0.4, 0.3, 0.9]})
+      >>> theirs = pd.DataFrame({**known, "score_any": [0.6, 0.2, 0.3, 0.4]})
+      >>> (comparison,) = ich.compare(theirs, ours, names=["theirs", "ours"], replicates=10)
+      >>> comparison.levels[0].labels[0].auroc.value
+      0.25
 
     Args:
       reference: predictions of the model that the others are compared with: a DataFrame, or a CSV or Parquet file.
@@ -82,9 +105,13 @@ def compare(
     if not candidates:
         raise InputError("needs two models", where="compare", fix="give the predictions of two or more")
     check_draws(replicates=replicates, seed=seed)
-    if margin is not None and not 0 < margin < 1:
-        raise InputError(f"found {margin}", where="margin", fix="give a difference of AUROCs above 0 and below 1")
-    names = _names(sources, names)
+    fix = "give a difference of AUROCs above 0 and below 1"
+    if fit(float | None, margin, where="margin", fix=fix) is not None and not 0 < margin < 1:
+        raise InputError(f"found {margin}", where="margin", fix=fix)
+    if isinstance(names, str):
+        raise InputError(f"found {one_line(repr(names))}", where="names", fix="give a list with a name for each table")
+    names = _names(sources, as_names(names, where="names"))
+    thresholds = fit(tuple[Any, ...], thresholds, where="thresholds", fix="give a list with thresholds for each table")
     if thresholds and len(thresholds) != len(sources):
         raise InputError(f"{len(thresholds)} for {len(sources)} tables", where="thresholds", fix="give one for each")
     tables = {
@@ -92,7 +119,7 @@ def compare(
         for name, source in zip(names, sources, strict=True)
     }
     common = next(iter(tables.values())).labels
-    frozen = [one if isinstance(one, Thresholds) else read_thresholds(one, labels=common) for one in thresholds]
+    frozen = [as_thresholds(one, labels=common) for one in thresholds]
     settings = {"margin": margin, "replicates": replicates, "seed": seed}
     return _compare(paired(tables), dict(zip(names, frozen, strict=False)), settings)
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ichformer.errors import one_line
 from ichformer.evaluation.recalibration import LabelCalibration
 from ichformer.evaluation.tables.not_scored import NotScored
 from ichformer.evaluation.tables.table import LevelName
@@ -191,7 +192,12 @@ class TargetSummary:
     concordance: Estimate
 
 
-@dataclass(frozen=True, kw_only=True)
+def rounded(value: float | None, form: str = ".3f") -> str:
+    """A figure for a line of text, without its interval."""
+    return "not estimable" if value is None else format(value, form)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Summary:
     """Every figure of an evaluation, and the warnings that go with them.
 
@@ -218,6 +224,16 @@ class Summary:
     calibration: tuple[LabelCalibration, ...]
     warnings: tuple[str, ...]
     targets: tuple[TargetSummary, ...] = ()
+
+    def __repr__(self) -> str:
+        """Two lines: what was evaluated, and the AUROCs of the last level, which is that of scans."""
+        rows = " and ".join(f"{level.n} {level.level}s" for level in self.levels)
+        patients = f" of {self.levels[-1].n_patients} patients" * bool(self.levels)
+        split = f" of the split {one_line(self.split)}" * bool(self.split)
+        labels = self.levels[-1].labels if self.levels else ()
+        aurocs = [f"{one_line(each.label)} {rounded(each.auroc.value)}" for each in labels]
+        figures = f"{self.levels[-1].level} AUROC {', '.join(aurocs)}" if aurocs else f"{len(self.targets)} targets"
+        return f"Summary: {rows or 'no scores'}{patients}{split}\n         {figures}; {len(self.warnings)} warnings"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; None is "not estimable"."""

@@ -13,6 +13,7 @@ from ichformer.evaluation.tables.not_scored import NotScored, check_scored, not_
 from ichformer.evaluation.tables.table import CheckedTable, levels, only_split, score_columns
 from ichformer.evaluation.targets import format_targets, summarise_targets
 from ichformer.evaluation.thresholds import Thresholds
+from ichformer.settings import fit
 from ichformer.statistics.bootstrap import check_draws
 
 __all__ = ["Summary", "format_summary", "summarise"]
@@ -69,8 +70,9 @@ def summarise(
       InputError: the table has no score at all or holds several splits, ``validation`` has a patient of ``table``, or
         the prevalence is none.
     """
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise InputError(f"found {prevalence}", where="prevalence", fix="give a share above 0 and below 1")
+    fix = "give a share above 0 and below 1"
+    if fit(float | None, prevalence, where="prevalence", fix=fix) is not None and not 0 < prevalence < 1:
+        raise InputError(f"found {prevalence}", where="prevalence", fix=fix)
     check_draws(replicates=replicates, seed=seed)
     split, labels = only_split(table), table.labels
     check_scored(table)

@@ -14,6 +14,7 @@ from ichformer.errors import InputError, one_line
 from ichformer.evaluation.tables.table import CheckedTable, LevelName, levels, only_split
 from ichformer.files.json_files import Count, Line, convert, read_json
 from ichformer.files.writing import write_bytes
+from ichformer.settings import as_path
 from ichformer.statistics.metrics import Vector, confusion, known_rows
 
 THRESHOLDS_NAME = "thresholds.json"
@@ -188,6 +189,14 @@ def read_thresholds(path: str | os.PathLike[str], *, labels: tuple[str, ...] = L
         raise InputError(f"holds no threshold for any of {', '.join(labels)}", where=path, fix=fix)
     check_model(thresholds.model, model, where=path, fix="delete it; `ichformer evaluate` chooses them again")
     return thresholds
+
+
+def as_thresholds(given: Any, *, labels: tuple[str, ...]) -> Thresholds:
+    """Thresholds that are given as such or as their file (``read_thresholds``); InputError for anything else."""
+    if isinstance(given, Thresholds):
+        return given
+    fix = "give the file thresholds.json that was frozen on other patients"
+    return read_thresholds(as_path(given, where="thresholds", fix=fix), labels=labels)
 
 
 def check_model(named: str, model: str, *, where: object, fix: str) -> None:

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
+from ichformer.files.folders import folder_kind
 from ichformer.inference.ensemble_folder import member_folder, read_ensemble
 from ichformer.inference.ensembles import ENSEMBLE_NAME, EnsembleRun
 from ichformer.training.build import Given
@@ -26,6 +27,10 @@ def open_trained(path: str | os.PathLike[str], given: Given = Given()) -> Traine
       InputError: it is neither, or damaged, or needs a plugin or an object that is not there.
     """
     path = Path(path)
+    if path.is_file():
+        raise InputError("is a file", where=path, fix=f"name the folder of a run, such as {one_line(path.parent)}")
+    if folder_kind(path) == "store":
+        raise InputError("is a store, not a run", where=path, fix="name the folder of a run that was trained on it")
     if not (path / ENSEMBLE_NAME).exists():
         return Run.open(path, given)
     if given != Given():

@@ -14,6 +14,16 @@ CAM_LAYER = "cam"
 class Prediction:
     """Logits for a batch of scans.
 
+    Example:
+      >>> scans, slices, labels = 1, 4, 6
+      >>> prediction = Prediction(
+      ...     slice_logits=jnp.zeros((scans, slices, labels)),
+      ...     scan_logits=jnp.zeros((scans, labels)),
+      ...     features={"slices": jnp.zeros((scans, slices, 32))},
+      ... )
+      >>> prediction.scan_logits.shape
+      (1, 6)
+
     Attributes:
       slice_logits: [B,S,labels] in the order of the model's labels, ``ichformer.LABELS`` by default; what stands at
         masked slices means nothing.

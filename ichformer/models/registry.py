@@ -10,7 +10,7 @@ import flax.linen as nn
 
 from ichformer.errors import InputError, one_line
 from ichformer.registry import Registry, register
-from ichformer.settings import perhaps
+from ichformer.settings import as_names, fit, perhaps
 
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
 
@@ -113,7 +113,7 @@ def list_models(pattern: str = "*") -> tuple[str, ...]:
     Args:
       pattern: with ``*`` and ``?`` as in file names.
     """
-    return tuple(fnmatch.filter(_MODELS, pattern))
+    return tuple(fnmatch.filter(_MODELS, fit(str, pattern, where="pattern")))
 
 
 def create_model(name: str, **options: Any) -> nn.Module:
@@ -132,6 +132,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
     Raises:
       InputError: no such model, or a setting that it has not or that it refuses.
     """
+    name = fit(str, name, where="name", fix="give a name of ichformer.list_models()")
     entry, known = _MODELS.find(name), model_options(name)
     if wrong := sorted(options.keys() - known):
         raise InputError(
@@ -139,6 +140,8 @@ def create_model(name: str, **options: Any) -> nn.Module:
             where=one_line(wrong[0]),
             fix=perhaps(wrong[0], known) + f"choose one of {', '.join(sorted(known))}",
         )
+    if "labels" in options:
+        options["labels"] = as_names(options["labels"], where="labels")
     return _MODELS.check_made(name, entry.build(**{**entry.options, **options}), nn.Module)
 
 

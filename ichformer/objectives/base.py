@@ -15,7 +15,18 @@ Metrics = dict[str, tuple[jax.Array, jax.Array]]
 
 @runtime_checkable
 class Objective(Protocol):
-    """Something that can be optimised: pure, and hashable so that a jitted step can close over it."""
+    """Something that can be optimised: pure, and hashable so that a jitted step can close over it.
+
+    Example:
+      >>> class Nothing:
+      ...     def init(self, rng, batch):
+      ...         return {"params": {}}
+      ...
+      ...     def loss(self, params, batch, rng, train):
+      ...         return batch.weight.sum() * 0, batch.weight.sum(), {}
+      >>> isinstance(Nothing(), Objective)
+      True
+    """
 
     def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any]:
         """Variables for batches of this shape: ``{"params": ...}``."""

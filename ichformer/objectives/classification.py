@@ -43,6 +43,13 @@ class Classification:
     The model's outputs are logits of the labels, then standardised values of the targets. A target's output starts at
     ``START_LOGIT`` like all others, which stands for its mean.
 
+    Example:
+      >>> from ichformer.ct.windows import WINDOWS
+      >>> from ichformer.models.registry import create_model
+      >>> objective = Classification(model=create_model("cnn2d_nano"), windows=(WINDOWS["brain"],), loss_name="focal")
+      >>> objective.label_set.names == objective.model.labels
+      True
+
     Attributes:
       model: a ``models.contract.Classifier``.
       windows: the channels of its input.

@@ -6,6 +6,7 @@ Nothing is sorted or copied per replicate: the scores are sorted once, and a res
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -82,11 +83,11 @@ def _joined(chunks: Iterator[Counts], at_once: int) -> Iterator[Counts]:
 
 
 def check_draws(*, replicates: int, seed: int) -> None:
-    """InputError for fewer than one resample or a negative seed."""
-    if replicates < 1:
-        raise InputError(f"found {replicates}", where="replicates", fix="take at least 1, better 1000 or more")
-    if seed < 0:
-        raise InputError(f"found {seed}", where="seed", fix="take a number from 0")
+    """InputError for fewer than one resample, a negative seed, or one of them that is no whole number."""
+    if not isinstance(replicates, Integral) or replicates < 1:
+        raise InputError(f"found {replicates!r}", where="replicates", fix="take at least 1, better 1000 or more")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise InputError(f"found {seed!r}", where="seed", fix="take a whole number from 0")
 
 
 def resample(n_patients: int, *, replicates: int, seed: int) -> Iterator[Counts]:

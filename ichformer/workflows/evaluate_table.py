@@ -11,12 +11,13 @@ from ichformer.evaluation.tables.table import CheckedTable
 from ichformer.evaluation.thresholds import (
     THRESHOLDS_NAME,
     Thresholds,
+    as_thresholds,
     fix_thresholds,
-    read_thresholds,
     thresholds_json,
 )
 from ichformer.reporting.evaluation.cards import Facts
 from ichformer.reporting.evaluation.folder import FILES, write_evaluation
+from ichformer.settings import as_path
 
 
 def evaluate(
@@ -61,9 +62,13 @@ def evaluate(
       replicates: resamples of the bootstrap.
       seed: of the resamples.
 
+    Returns:
+      Every figure with its interval, by level and label, and warnings.
+
     Raises:
       InputError: a table or a file is faulty, a patient is in both tables, or a file that is read would be replaced.
     """
+    out = None if out is None else as_path(out, where="out", fix="name a folder")
     if out is not None:
         own = THRESHOLDS_NAME if thresholds is None and calibrate_on is not None else None
         _refuse_to_replace((table, thresholds, calibrate_on), out, (*FILES, *filter(None, [own])))
@@ -82,7 +87,7 @@ def evaluate(
     if out is not None:
         beside = {THRESHOLDS_NAME: thresholds_json(frozen)} if chosen and frozen is not None else {}
         name = Path(table).stem if isinstance(table, str | os.PathLike) else ""
-        write_evaluation(summary, rows, Path(out), facts=facts or Facts(name=name), beside=beside)
+        write_evaluation(summary, rows, out, facts=facts or Facts(name=name), beside=beside)
     return summary
 
 
@@ -92,7 +97,7 @@ def _thresholds(
     """The thresholds, and whether they were chosen now."""
     if given is None:
         return (None, False) if validation is None else (fix_thresholds(validation), True)
-    return (given if isinstance(given, Thresholds) else read_thresholds(given, labels=labels)), False
+    return as_thresholds(given, labels=labels), False
 
 
 def _refuse_to_replace(sources: Iterable[object], out: str | os.PathLike[str], names: Iterable[str]) -> None:

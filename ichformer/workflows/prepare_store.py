@@ -1,11 +1,17 @@
 """``ichformer.prepare``: from the files of a cohort to an opened store."""
 
+import inspect
 import os
 import sys
+import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ichformer.errors import InputError, named_as_arguments, one_line
+from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
+from ichformer.settings import as_names, as_path, fit, make_settings, perhaps
 from ichformer.workflows.prepare_cohort import format_prepared
 from ichformer.workflows.prepare_cohort import prepare as prepare_cohort
 
@@ -37,17 +43,43 @@ def prepare(
       progress: show a bar with an ETA on standard error, and there what was left out, notes and warnings.
       settings: further ones of ``workflows.prepare_cohort.prepare``, such as ``hold_out_site="a"`` or ``seed=1``.
 
+    Returns:
+      The store, opened.
+
     Raises:
       InputError: see ``workflows.prepare_cohort.prepare``.
     """
-    found = prepare_cohort(
-        dataset,
-        source=Path(source),
-        out=Path(out),
-        labels=None if labels is None else Path(labels),
-        progress=progress,
-        **settings,
-    )
+    dataset = fit(str, dataset, where="dataset", fix="give the name of a cohort, such as 'folder'")
+    paths = {"source": source, "out": out}
+    table = None if labels is None else as_path(labels, where="labels", fix="save the table as CSV and name the file")
+    with named_as_arguments():
+        found = prepare_cohort(
+            dataset,
+            **{name: as_path(path, where=name, fix="name a folder") for name, path in paths.items()},
+            labels=table,
+            progress=progress,
+            **_fitted(settings),
+        )
     if progress:
         print(format_prepared(found), file=sys.stderr)  # noqa: T201
     return found.store
+
+
+def _fitted(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings as ``prepare_cohort`` declares them; InputError for one that it has not, or of another type."""
+    kinds = typing.get_type_hints(prepare_cohort)
+    known = inspect.signature(prepare_cohort).parameters
+    fitted = {}
+    for name, value in settings.items():
+        if name not in known:
+            fix = f"{perhaps(name, known)}choose of {', '.join(sorted(known))}"
+            raise InputError(f"there is no setting {one_line(name)!r}", where="prepare", fix=fix)
+        if typing.get_origin(kinds[name]) is Sequence:
+            fitted[name] = as_names(value, where=name)
+        elif name == "config":
+            fitted[name] = make_settings(PrepareConfig, value, where=name)
+        elif Path in typing.get_args(kinds[name]) and value is not None:
+            fitted[name] = as_path(value, where=name)
+        else:
+            fitted[name] = fit(kinds[name], value, where=name)
+    return fitted

@@ -11,7 +11,7 @@ import jax
 
 from ichformer.cohorts.leakage import check_leakage
 from ichformer.ct.windows import WINDOWS
-from ichformer.errors import InputError, one_line
+from ichformer.errors import InputError, named_as_arguments, one_line
 from ichformer.evaluation.ood import OOD_NAME
 from ichformer.inference.trained import open_trained
 from ichformer.objectives.base import Objective
@@ -19,7 +19,7 @@ from ichformer.objectives.classification import Classification
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.pipeline.augmentation.sample import Change
 from ichformer.pipeline.store.records import Store
-from ichformer.settings import make_settings, perhaps
+from ichformer.settings import as_path, described, make_settings, perhaps
 from ichformer.training.build import Given, build_objective, configured_model, make_given
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.needs import name_of
@@ -72,11 +72,13 @@ def train(
       InputError: a setting that is not there or not of its type, scans that are in two splits, or what
         ``training.trainer.train`` refuses.
     """
-    config, given = _settings(store, model, objective, augment, settings)
-    train_and_freeze(config, Path(out), given=given, progress=progress)
+    run = as_path(out, where="out", fix="give the run's folder")
+    with named_as_arguments():
+        config, given = _settings(store, model, objective, augment, settings)
+        train_and_freeze(config, run, given=given, progress=progress)
     if jax.process_count() > 1 or not _is_classifier(config, Store.open(config.data.store), given):
         return None
-    return TrainedModel(run=open_trained(out, dataclasses.replace(given, augment=None)))
+    return TrainedModel(run=open_trained(run, dataclasses.replace(given, augment=None)))
 
 
 def train_and_freeze(
@@ -123,9 +125,12 @@ def _settings(
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     if wrong := sorted(settings.keys() - fields):
         raise InputError(f"there is no setting {one_line(wrong[0])!r}", where="train", fix=_hint(wrong[0], fields))
-    folder = os.fspath(store.path if isinstance(store, Store) else store)
+    folder = store.path if isinstance(store, Store) else as_path(store, where="store", fix="give a Store or its folder")
+    if augment is not None and not callable(augment):
+        fix = "give a function of a Sample and a generator that returns a Sample"
+        raise InputError(f"found {described(augment)}", where="augment", fix=fix)
     nested = {
-        "data": make_settings(DataConfig, settings.pop("data", None), where="data", store=folder),
+        "data": make_settings(DataConfig, settings.pop("data", None), where="data", store=os.fspath(folder)),
         **{name: make_settings(_NESTED[name], settings.pop(name, None), where=name) for name in ("optim", "parallel")},
     }
     model, objective = ({"name": one} if isinstance(one, str) else one for one in (model, objective))

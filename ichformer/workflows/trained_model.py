@@ -23,7 +23,7 @@ from ichformer.objectives.base import Objective
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.recipe import prepare_volume
 from ichformer.pipeline.store.records import Store
-from ichformer.settings import check_known
+from ichformer.settings import as_path, check_known, described, fit
 from ichformer.training.build import make_given
 from ichformer.training.runs.outputs import OutputLevel
 from ichformer.workflows.evaluate_run import evaluate
@@ -67,6 +67,12 @@ class ScanPrediction:
 class TrainedModel:
     """A run or an ensemble, opened for use.
 
+    Example:
+      >>> import ichformer as ich
+      >>> run = ich.open_run("runs/first")
+      >>> isinstance(run, ich.TrainedModel), run.labels == ich.LABELS
+      (True, True)
+
     Attributes:
       run: its parameters, its settings and its folder.
     """
@@ -100,8 +106,17 @@ class TrainedModel:
     def predict(self, volume: Volume) -> ScanPrediction:
         """Scores a scan and its slices.
 
+        Example:
+          >>> import ichformer as ich
+          >>> prediction = ich.open_run("runs/first").predict(ich.read_volume("scan/"))
+          >>> 0 < prediction.scan_scores["any"] < 1
+          True
+
         Args:
           volume: as ``read_volume`` gives it. It is prepared as the scans of the training were.
+
+        Returns:
+          The scores of the scan and of each slice; none, and the reason, where it cannot be scored.
 
         Raises:
           InputError: it is no ``Volume``, or was read in another way than the run's scans.
@@ -130,15 +145,26 @@ class TrainedModel:
     ) -> Float32[np.ndarray, "s h w"]:
         """Draws a heat map of a label over a scan: HiResCAM on the scan's own grid, scaled to [0, 1] over the scan.
 
+        Example:
+          >>> import ichformer as ich
+          >>> volume = ich.read_volume("scan/")
+          >>> heat = ich.open_run("runs/first").explain(volume, "any")
+          >>> heat.shape == volume.hu.shape, float(heat.max()) <= 1
+          (True, True)
+
         Args:
           volume: as for ``predict``.
           label: one of ``labels``.
           level: whose score is explained: that of each slice, or that of the scan where slices were not trained.
 
+        Returns:
+          float32 [S,H,W] on the volume's own grid.
+
         Raises:
           InputError: there is no such label, it was not trained, or the scan cannot be scored.
         """
-        check_known("label", label, self.labels)
+        check_known("label", label, self.labels, where="label")
+        level = fit(OutputLevel | None, level, where="level")
         levels: tuple[OutputLevel, ...] = ("slice", "scan") if level is None else (level,)
         trained = [one for one in levels if label in self._trained(one, self.labels)]
         if not trained:
@@ -159,8 +185,20 @@ class TrainedModel:
     def features(self, volume: Volume) -> Float32[np.ndarray, " d"]:
         """The model's features of a scan: the mean over its slices, float32 [D].
 
+        Example:
+          >>> import ichformer as ich
+          >>> features = ich.open_run("runs/first").features(ich.read_volume("scan/"))
+          >>> features.dtype, features.ndim
+          (dtype('float32'), 1)
+
         Args:
           volume: as for ``predict``.
+
+        Returns:
+          One vector, whose length D depends on the model.
+
+        Raises:
+          InputError: as ``predict``.
         """
         return score(self.run.objective, self.run.variables, self._prepared(volume))[2]
 
@@ -174,24 +212,34 @@ class TrainedModel:
     ) -> Summary:
         """Evaluates the model on a split of a store that it was not trained on.
 
+        Example:
+          >>> import ichformer as ich
+          >>> summary = ich.open_run("runs/first").evaluate(ich.Store.open("store"))
+          >>> summary.split, [level.level for level in summary.levels]
+          ('test', ['slice', 'scan'])
+
         Args:
           store: prepared scans: a store or its folder.
           split: the split to evaluate.
           out: folder for the page, the tables and the cards; nothing is written where None.
           prevalence: also state PPV and NPV at this share of positives.
 
+        Returns:
+          Every figure with its 95 % interval over patients, by level and label, and warnings.
+
         Raises:
           InputError: scans that were prepared in another way or trained on, or a split that is not there.
         """
-        opened = store if isinstance(store, Store) else Path(store)
-        return evaluate(self.run, opened, None if out is None else Path(out), split=split, prevalence=prevalence)
+        opened = store if isinstance(store, Store) else as_path(store, where="store", fix="give a Store or its folder")
+        folder = None if out is None else as_path(out, where="out")
+        return evaluate(self.run, opened, folder, split=split, prevalence=prevalence)
 
     def _prepared(self, volume: Any) -> Volume:
         if not isinstance(volume, Volume):
-            shape = getattr(volume, "shape", None)
-            found = f"{type(volume).__name__}" + ("" if shape is None else f" of shape {list(shape)}")
             raise InputError(
-                f"expected a Volume, found {one_line(found)}", where="volume", fix="read it with ichformer.read_volume"
+                f"expected a Volume, found {described(volume)}",
+                where="volume",
+                fix="read it with ichformer.read_volume",
             )
         wanted = self.run.prepare.missing
         if wanted != "keep" and volume.audit.missing_slices:
@@ -236,7 +284,8 @@ def open_run(
     Raises:
       InputError: it is no run, is damaged, is no classifier, or needs a plugin or an object that is not there.
     """
-    return TrainedModel(run=open_trained(path, make_given(model, objective)))
+    folder = as_path(path, where="path", fix="give the folder of a run")
+    return TrainedModel(run=open_trained(folder, make_given(model, objective)))
 
 
 def _prepared_slices(volume: Volume, prepared: Volume, prepare: PrepareConfig) -> Int64[np.ndarray, " s"]:

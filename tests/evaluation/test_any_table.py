@@ -69,7 +69,10 @@ def test_a_table_that_pandas_read_is_as_good_as_its_file(tmp_path):
     ("change", "message"),
     [
         (lambda t: t.to_dict("list"), "predictions: is a dict; give a pandas DataFrame, or the path of a CSV"),
-        (lambda t: t.drop(columns="patient"), "predictions: no column patient; add it"),
+        (
+            lambda t: t.drop(columns="patient"),
+            "predictions: no column patient; add it: it names the patient of each row; found",
+        ),
         (lambda t: t.drop(columns="bleed"), "predictions: no column bleed; add it"),
         (
             lambda t: t.drop(columns="score_bleed"),
@@ -79,7 +82,7 @@ def test_a_table_that_pandas_read_is_as_good_as_its_file(tmp_path):
         (lambda t: t.assign(patient=t["patient"] + 0.5), "column patient: has values that are no text"),
         (lambda t: t.assign(patient=t["patient"] + 2.0**60), "column patient: has values that are no text"),
         (lambda t: t.assign(patient=t["patient"].where(t["patient"] > 0)), "column patient: is empty or NA"),
-        (lambda t: t.assign(bleed="yes"), "column bleed: holds something else than numbers"),
+        (lambda t: t.assign(bleed="maybe"), "column bleed: holds something else than numbers; give 0, 1, yes, no"),
         (lambda t: t.assign(score_bleed=t["score_bleed"].where(t["patient"] > 0)), "score nan for patient 0"),
     ],
 )

@@ -100,7 +100,7 @@ FAULTS = {
     "score inf": lambda t: t.assign(score_any=np.inf),
     "label 2 for": lambda t: t.assign(subdural=2.0),
     "label 0.5 for": lambda t: t.assign(subdural=0.5),
-    "something else than numbers": lambda t: t.assign(any="yes"),
+    "something else than numbers": lambda t: t.assign(any="maybe"),
     "two rows for patient test0, slice 0": lambda t: pd.concat([t, t.iloc[:1]]),
     "patient test0 is in the splits test and val, 1 such": lambda t: t.assign(
         split=["val" if p == "test0" and s == "0" else "test" for p, s in zip(t["patient"], t["slice"], strict=True)]
@@ -130,7 +130,7 @@ def test_a_table_that_would_lead_to_a_wrong_figure_is_refused(message, tmp_path)
         (b"patient,score_any,any\na,0.5,1\nb,0.5\n", "line 3: has not 3 fields, as the header, but 2"),
         (b"patient,any,any,score_any\n", "names a column twice: 'any'"),
         (b"patient,any, any,score_any\n", "names a column twice"),
-        (b"patient,any,score_any\na,yes,0.5\n", "column any: 'yes' is no number; give numbers, 0 or 1 for labels"),
+        (b"patient,any,score_any\na,maybe,0.5\n", "column any: 'maybe' is no number; give numbers, and 0, 1, yes, no"),
         (b"patient,any,score_any\na,1,%b\n" % (b"z" * 5000), r"'z+\.\.\.' is no number; give numbers"),
         (b"patient,any,score_any\na,1,\n", "score nan"),
         (b"patient,any\na,1\n", "no column score_any; .* found patient, any$"),

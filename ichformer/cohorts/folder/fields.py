@@ -71,6 +71,14 @@ def read_values(table: pd.DataFrame, problems: list[str], label_set: LabelSet) -
     return fill_any(labels, label_set)
 
 
+def as_digits(labels: pd.Series) -> pd.Series:
+    """Returns fields of a label with "1" for yes and true, "0" for no and false, and all others as they are."""
+    digits = {text: f"{value:g}" for text, value in _VALUES.items() if not np.isnan(value)}
+    return labels.map(
+        lambda text: digits.get(str(text).strip().lower(), text) if isinstance(text, str | bool) else text
+    )
+
+
 def _values(column: pd.Series, is_target: bool, problems: list[str]) -> Float64[np.ndarray, " rows"]:
     texts = column.str.lower()
     if is_target:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ichformer.errors import InputError
+from ichformer.files.folders import folder_kind
 
 SET_ASIDE_CODES: dict[str, str] = {
     "archive": "a zip or a tar inside a folder or an archive: the text says how to have it read",
@@ -61,6 +62,8 @@ class Found(Generic[S]):
 def nothing_found(found: Found[Any]) -> InputError:
     """The error for a path without any series: says why its files were set aside."""
     fix = "name a folder of DICOM slices, a NIfTI file or pictures"
+    if ours := folder_kind(found.path):
+        return InputError(f"is the folder of one {ours}, not a scan", where=found.path, fix=fix)
     if not found.set_aside:
         return InputError("holds no files", where=found.path, fix=fix)
     reasons = sorted({str(file) for file in found.set_aside})

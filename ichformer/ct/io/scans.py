@@ -12,11 +12,12 @@ from ichformer.ct.io.nifti import NiftiFile, read_nifti
 from ichformer.ct.io.pictures import PictureStack, order_pictures, read_pictures
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
-from ichformer.settings import fit
+from ichformer.settings import as_path, fit
 
 Scan = Series | NiftiFile | PictureStack
 
-_NO_WINDOW = "leave out --window"
+_NO_WINDOW = "leave out the window"
+_SOURCE = "give the path of a scan; from an array make an ichformer.Volume"
 
 
 def find_scans(path: Path | str) -> Found[Scan]:
@@ -50,17 +51,27 @@ def read_volume(
 ) -> Volume:
     """Read one scan.
 
+    Example:
+      >>> import ichformer as ich
+      >>> volume = ich.read_volume("scan/")
+      >>> volume.hu.dtype, volume.hu.ndim, len(volume.spacing_mm)
+      (dtype('int16'), 3, 3)
+
     Args:
       source: a scan that was found, or a path that holds exactly one.
       missing: what becomes of slices that the positions of a DICOM series say are missing.
       window_hu: for display pictures, the HU that black and white stand for; estimated where None.
 
+    Returns:
+      The scan's HU on its own grid, with its geometry and a list of what was found and done.
+
     Raises:
       InputError: there is not exactly one scan, or it cannot be read rightly. Names the file, the tag and the fix.
     """
     missing = fit(Missing, missing, where="missing")
-    if isinstance(source, Path | str):
-        source = find_scans(source)
+    window_hu = fit(WindowHU | None, window_hu, where="window_hu")
+    if not isinstance(source, Found | Scan):
+        source = find_scans(as_path(source, where="source", fix=_SOURCE))
     if isinstance(source, Found):
         source = _only(source)
     if isinstance(source, PictureStack):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ichformer import LABELS
+from ichformer.cohorts.folder.fields import as_digits
 from ichformer.cohorts.index import group_columns
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.tables.checks import check_columns, check_labels, check_predictions, check_weights
@@ -22,6 +23,7 @@ from ichformer.evaluation.tables.table import (
     table_columns,
     target_names,
 )
+from ichformer.settings import described
 
 MAX_WHOLE = 2**53
 """The largest whole number that a float column can hold without losing a digit."""
@@ -50,7 +52,7 @@ def check_table(
         table = table.rows
     if not isinstance(table, pd.DataFrame):
         raise InputError(
-            f"is a {type(table).__name__}",
+            f"is {described(table)}",
             where=where,
             fix="give a pandas DataFrame, or the path of a CSV or Parquet file",
         )
@@ -62,7 +64,9 @@ def check_table(
     texts = {name: _id_text(table[name]) if name in table else np.full(len(table), "", object) for name in ID_COLUMNS}
     texts |= {name: _text(table[name]).array for name in (NOT_SCORED, *group_columns(table)) if name in table}
     numeric = [*labels, *map(score_column, labels), *targets, *map(predicted_column, targets), WEIGHT]
-    numbers = {name: _numbers(table[name]) for name in numeric if name in table}
+    numbers = {
+        name: _numbers(_of_words(table[name]) if name in labels else table[name]) for name in numeric if name in table
+    }
     rows = pd.DataFrame({**texts, **numbers}, index=table.index)
     rows = rows[table_columns(rows, labels)]
     check_predictions(rows, labels=labels, where=where)
@@ -121,6 +125,15 @@ def _text(column: pd.Series) -> pd.Series:
     missing = column.isna()
     is_number = pd.api.types.is_numeric_dtype(column) and not missing.all()
     return column if is_number or not missing.any() else column.astype(object).mask(missing, "")
+
+
+def _of_words(label: pd.Series) -> pd.Series:
+    """A column of a label with numbers for yes and no, where its texts say nothing else."""
+    if pd.api.types.is_numeric_dtype(label):
+        return label
+    digits = as_digits(_text(label))
+    values = {"0": 0.0, "1": 1.0, "": np.nan}
+    return digits.map(values).astype(np.float64) if set(digits) <= set(values) else label
 
 
 def _numbers(column: pd.Series) -> Any:

@@ -41,10 +41,11 @@ def check_columns(names: Sequence[str], needed: Sequence[str], *, where: object)
         )
     there = set(names)
     if missing := [name for name in needed if name not in there]:
+        fix = "add it: it names the patient of each row" if missing == ["patient"] else "add it, or name fewer labels"
         raise InputError(
             f"no column {', '.join(map(one_line, missing))}",
             where=where,
-            fix=f"add it, or name fewer labels; found {', '.join(map(one_line, names[:50])) or 'none'}",
+            fix=f"{fix}; found {', '.join(map(one_line, names[:50])) or 'none'}",
         )
 
 
@@ -131,7 +132,8 @@ def _check_spelling(table: pd.DataFrame, where: object) -> None:
 def _check_values(table: pd.DataFrame, label: str, where: object) -> None:
     for name in (label, score_column(label)):
         if not pd.api.types.is_numeric_dtype(table[name]):
-            raise InputError("holds something else than numbers", where=f"{where}, column {name}", fix="give numbers")
+            fix = "give 0, 1, yes, no, true, false, or nothing where unknown" if name == label else "give numbers"
+            raise InputError("holds something else than numbers", where=f"{where}, column {name}", fix=fix)
     truth, score = (table[name].to_numpy(np.float64) for name in (label, score_column(label)))
     wrong = ~(np.isnan(truth) | (truth == 0) | (truth == 1))
     if wrong.any():

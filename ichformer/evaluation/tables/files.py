@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float64
 
 from ichformer.cohorts.csv_text import line_of, read_numbers, read_text_table
+from ichformer.cohorts.folder.fields import as_digits
 from ichformer.cohorts.index import group_columns
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.tables.checked import check_table, choose_split, scored_labels
@@ -27,6 +28,8 @@ from ichformer.evaluation.tables.table import (
     target_names,
 )
 from ichformer.files.csv_fields import csv_bytes
+from ichformer.files.folders import folder_kind
+from ichformer.settings import as_names, fit
 
 Source: TypeAlias = pd.DataFrame | CheckedTable | str | os.PathLike[str]
 """A table of predictions as people give it: a DataFrame, or the path of a CSV or Parquet file."""
@@ -59,8 +62,14 @@ def open_table(
       InputError: the table cannot be read, is faulty, or has no row of the split.
     """
     if labels is not None:
-        labels = (labels,) if isinstance(labels, str) else tuple(labels)
+        labels = as_names(labels, where="labels")
+    split = fit(str | None, split, where="split")
     if isinstance(source, str | os.PathLike):
+        if kind := folder_kind(pathlib.Path(source)):
+            fix = (
+                "name a table of predictions" if kind == "store" else "call ichformer.open_run(folder).evaluate(store)"
+            )
+            raise InputError(f"is the folder of one {kind}, not a table of predictions", where=source, fix=fix)
         return choose_split(read_predictions(source, labels=labels), split, where=source)
     return choose_split(check_table(source, labels=labels, where=where), split, where=where)
 
@@ -93,6 +102,7 @@ def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] | 
     table = table.apply(lambda column: column.str.strip())
     targets = target_names(table, labels)
     numeric = [*labels, *map(score_column, labels), *targets, *map(predicted_column, targets), WEIGHT]
+    table = table.assign(**{name: as_digits(table[name]) for name in labels})
     numbers = {name: _numbers(table, name, path, decimal_comma=decimal_comma) for name in numeric if name in table}
     names = [name for name in (*ID_COLUMNS, NOT_SCORED, *group_columns(table)) if name in table]
     named = {name: table[name].mask(table[name].isin(_UNKNOWN), "") for name in names}
@@ -110,7 +120,7 @@ def _numbers(table: pd.DataFrame, name: str, path: object, *, decimal_comma: boo
             row = int(wrong.argmax())
             found = f"{one_line(table[name].iloc[row], max_chars=40)!r} {what}"
             where = f"{path}{line_of(table, row)}, column {one_line(name)}"
-            raise InputError(found, where=where, fix="give numbers, 0 or 1 for labels")
+            raise InputError(found, where=where, fix="give numbers, and 0, 1, yes, no, true or false for labels")
 
     refuse(np.isnan(values) & ~text.isin(_UNKNOWN).to_numpy(), "is no number")
     refuse(np.isinf(values), "is too large for a number")

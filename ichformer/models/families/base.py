@@ -4,10 +4,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from flax.errors import ScopeParamShapeError
 
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
-from ichformer.models.inputs import check_inputs, refuse_raw_hu
+from ichformer.models.inputs import check_channels_of, check_inputs, check_key, check_values
 from ichformer.models.layers.checked import CheckedModule
 
 
@@ -50,13 +51,13 @@ class ScanModel(CheckedModule, kw_only=True):  # type: ignore[call-arg]  # Flax 
           (2,)
 
         Raises:
-          InputError: inputs of another shape or dtype, or with values outside of 0 to 1.
+          InputError: no key, inputs of another shape or dtype, or values that are outside of 0 to 1 or no numbers.
         """
         plain = super().init
-        leaves = jax.tree.leaves((rngs, args, kwargs))
-        if any(isinstance(leaf, jax.core.Tracer | jax.ShapeDtypeStruct) for leaf in leaves):
+        if _is_traced(rngs, args, kwargs):
             return plain(rngs, *args, **kwargs)  # somebody else compiles it
-        refuse_raw_hu(kwargs["x"] if "x" in kwargs else args[0])
+        check_key(rngs)
+        check_values(*_values(args, kwargs))
         arrays, rest = _arrays_apart(kwargs)
         places = [place for place, value in enumerate(args) if _is_array(value)]
 
@@ -68,6 +69,43 @@ class ScanModel(CheckedModule, kw_only=True):  # type: ignore[call-arg]  # Flax 
             return plain(rngs, *whole, **arrays, **rest)
 
         return compiled(rngs, [args[place] for place in places], arrays)
+
+    @nn.nowrap
+    def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
+        """``flax.linen.Module.apply``, with what ``init`` refuses refused. Within ``jax.jit`` only shapes are checked.
+
+        Example:
+          >>> import jax
+          >>> from ichformer.models.inputs import example_inputs
+          >>> from ichformer.models.registry import create_model
+          >>> model = create_model("cnn2d_nano", labels=("bleed", "fracture"))
+          >>> inputs = example_inputs(model)
+          >>> model.apply(model.init(jax.random.key(0), **inputs), **inputs).scan_logits.shape
+          (1, 2)
+
+        Raises:
+          InputError: inputs of another shape or dtype, channels that the parameters are not made for, or values that
+            are outside of 0 to 1 or no numbers.
+        """
+        if kwargs.get("method") is None and not _is_traced(variables, args, kwargs):
+            check_values(*_values(args, kwargs))
+        try:
+            return super().apply(variables, *args, **kwargs)
+        except ScopeParamShapeError:
+            x, _ = _values(args, kwargs)
+            check_channels_of(self, variables.get("params"), x)
+            raise
+
+
+def _is_traced(*values: Any) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer | jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(values))
+
+
+def _values(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """``x`` and ``spacing_mm`` of a call, by name or by place; None where they are not there."""
+    by_place = dict(zip(("x", "slice_mask", "spacing_mm"), args, strict=False))
+    given = {**by_place, **kwargs}
+    return given.get("x"), given.get("spacing_mm")
 
 
 def _is_array(value: Any) -> bool:

@@ -4,8 +4,9 @@ import dataclasses
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
 from ichformer.settings import check_ranges, check_settings
 
 _MAY_BE_ZERO = ("depth_strides", "num_registers")
@@ -23,6 +24,8 @@ class CheckedModule(nn.Module):
         prefix = f"{type(self).__name__}."
         own = tuple(each.name for each in dataclasses.fields(self) if each.name not in ("parent", "name"))
         check_settings(self, prefix, names=own)
+        if "dtype" in own:
+            _check_dtype(self.dtype, where=f"{prefix}dtype")
         for name in own:
             value = getattr(self, name)
             least = 0 if name in _MAY_BE_ZERO else 1
@@ -32,6 +35,16 @@ class CheckedModule(nn.Module):
             elif counts := [each for each in _numbers(value) if type(each) is int]:
                 check_ranges(prefix, (name, value, min(counts) >= least, f"{least} or more"))
         super().__post_init__()
+
+
+def _check_dtype(dtype: Any, *, where: str) -> None:
+    """InputError for what is no floating type; None leaves it to Flax."""
+    try:
+        is_floating = dtype is None or jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
+    except TypeError:
+        is_floating = False
+    if not is_floating:
+        raise InputError(f"found {one_line(repr(dtype))}", where=where, fix="take float32, bfloat16 or float16")
 
 
 def check_heads(module: nn.Module, num_heads: int, width: int) -> None:

@@ -50,6 +50,12 @@ def load_pretrained(
 ) -> Pretrained:
     """A model that starts from ``source``; what was loaded, changed and left is said on standard error.
 
+    Example:
+      >>> import ichformer as ich
+      >>> found = ich.load_pretrained("slice_vit_nano", "dinov2.safetensors")
+      >>> found.model.labels == ich.LABELS
+      True
+
     Args:
       model: a name of ``ichformer models``, built as the weights want it (positions, class token, registers, norms), or
         a module that is taken as it is.

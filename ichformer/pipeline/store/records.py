@@ -22,12 +22,13 @@ from jaxtyping import Float32, Int64, Integer, UInt8
 from ichformer.cohorts.index import group_columns
 from ichformer.ct.io.dicom.slices import geometry_of_some, offsets_of
 from ichformer.ct.volume import Volume
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
 from ichformer.labels import SIX, LabelSet
 from ichformer.pipeline.store.frames import compress_hu, compress_mask, decompress_hu, decompress_mask
 from ichformer.pipeline.store.header import RecordHeader, read_header, write_header
 from ichformer.pipeline.store.index_file import INDEX_NAME, SHARD_FOLDER, read_store_index
 from ichformer.pipeline.store.pseudonyms import Naming, is_private
+from ichformer.settings import as_path
 
 _FIX = "the store is damaged: run prepare again"
 
@@ -141,9 +142,16 @@ def _header_of_slices(header: RecordHeader, taken: list[int]) -> RecordHeader:
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Store:
     """A folder of prepared scans.
+
+    Example:
+      >>> import ichformer as ich
+      >>> store = ich.Store.open("store")
+      >>> row = int(store.rows("train")[0])
+      >>> store.read(row).volume.hu.shape[0] == store.n_slices[row]
+      True
 
     Attributes:
       path: the folder.
@@ -162,10 +170,19 @@ class Store:
     naming: Naming = field(default_factory=Naming)
     label_set: LabelSet = SIX
 
+    def __repr__(self) -> str:
+        """Two lines: how many scans are where, and what they are labelled with."""
+        counts = self.index["split"].value_counts(sort=False)
+        splits = ", ".join(f"{one_line(name) or '(none)'} {count}" for name, count in counts.items())
+        return (
+            f"Store: {len(self.index)} scans of {self.index['patient'].nunique()} patients, {one_line(self.path)}\n"
+            f"       labels and targets {', '.join(self.label_set.columns)}; scans by split: {splits}"
+        )
+
     @classmethod
-    def open(cls, path: Path | str) -> "Store":
+    def open(cls, path: str | os.PathLike[str]) -> "Store":
         """Opens the store in a folder; InputError where its index makes no sense or a shard is not there in full."""
-        path = Path(path)
+        path = as_path(path, where="store", fix="give the folder of a store")
         found = read_store_index(path / INDEX_NAME)
         if found.entries is None:
             raise InputError(

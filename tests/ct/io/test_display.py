@@ -201,7 +201,7 @@ def test_a_window_has_two_ends_in_order(tmp_path, window):
 
 def test_a_window_is_for_pictures_only(tmp_path):
     write_series(tmp_path / "scan", ramp())
-    with pytest.raises(InputError, match="leave out --window"):
+    with pytest.raises(InputError, match="leave out the window"):
         read_volume(tmp_path / "scan", window_hu=(0, 80))
 
 
