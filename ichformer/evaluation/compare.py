@@ -106,7 +106,8 @@ def compare(
         raise InputError("needs two models", where="compare", fix="give the predictions of two or more")
     check_draws(replicates=replicates, seed=seed)
     fix = "give a difference of AUROCs above 0 and below 1"
-    if fit(float | None, margin, where="margin", fix=fix) is not None and not 0 < margin < 1:
+    margin = fit(float | None, margin, where="margin", fix=fix)
+    if margin is not None and not 0 < margin < 1:
         raise InputError(f"found {margin}", where="margin", fix=fix)
     if isinstance(names, str):
         raise InputError(f"found {one_line(repr(names))}", where="names", fix="give a list with a name for each table")

@@ -71,7 +71,8 @@ def summarise(
         the prevalence is none.
     """
     fix = "give a share above 0 and below 1"
-    if fit(float | None, prevalence, where="prevalence", fix=fix) is not None and not 0 < prevalence < 1:
+    prevalence = fit(float | None, prevalence, where="prevalence", fix=fix)
+    if prevalence is not None and not 0 < prevalence < 1:
         raise InputError(f"found {prevalence}", where="prevalence", fix=fix)
     check_draws(replicates=replicates, seed=seed)
     split, labels = only_split(table), table.labels

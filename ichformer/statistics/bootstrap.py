@@ -82,7 +82,7 @@ def _joined(chunks: Iterator[Counts], at_once: int) -> Iterator[Counts]:
         yield np.concatenate(some)
 
 
-def check_draws(*, replicates: int, seed: int) -> None:
+def check_draws(*, replicates: object, seed: object) -> None:
     """InputError for fewer than one resample, a negative seed, or one of them that is no whole number."""
     if not isinstance(replicates, Integral) or replicates < 1:
         raise InputError(f"found {replicates!r}", where="replicates", fix="take at least 1, better 1000 or more")

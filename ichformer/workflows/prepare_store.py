@@ -50,12 +50,12 @@ def prepare(
       InputError: see ``workflows.prepare_cohort.prepare``.
     """
     dataset = fit(str, dataset, where="dataset", fix="give the name of a cohort, such as 'folder'")
-    paths = {"source": source, "out": out}
     table = None if labels is None else as_path(labels, where="labels", fix="save the table as CSV and name the file")
     with named_as_arguments():
         found = prepare_cohort(
             dataset,
-            **{name: as_path(path, where=name, fix="name a folder") for name, path in paths.items()},
+            source=as_path(source, where="source", fix="name a folder"),
+            out=as_path(out, where="out", fix="name a folder"),
             labels=table,
             progress=progress,
             **_fitted(settings),
@@ -69,7 +69,7 @@ def _fitted(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings as ``prepare_cohort`` declares them; InputError for one that it has not, or of another type."""
     kinds = typing.get_type_hints(prepare_cohort)
     known = inspect.signature(prepare_cohort).parameters
-    fitted = {}
+    fitted: dict[str, Any] = {}
     for name, value in settings.items():
         if name not in known:
             fix = f"{perhaps(name, known)}choose of {', '.join(sorted(known))}"

@@ -119,7 +119,7 @@ def _is_classifier(config: TrainConfig, store: Store, given: Given) -> bool:
 
 
 def _settings(
-    store: Store | str | os.PathLike[str], model: Any, objective: Any, augment: Change | None, settings: dict[str, Any]
+    store: Store | str | os.PathLike[str], model: Any, objective: Any, augment: Any, settings: dict[str, Any]
 ) -> tuple[TrainConfig, Given]:
     """The configuration and the objects that the arguments of ``train`` mean."""
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
