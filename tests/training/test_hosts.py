@@ -24,6 +24,7 @@ from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
 from ichformer.testing import tiny_cohort
 from ichformer.training import trainer as loop
+from ichformer.training.checkpoints.files import CHECKSUMS_NAME
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.run import Run
 from ichformer.training.sharding import hosts
@@ -214,7 +215,10 @@ def test_without_one_host_the_other_stops_and_a_restart_goes_on(config, alone, t
 
 
 @pytest.mark.full
-def test_a_checkpoint_of_which_one_host_alone_reads_the_damage_is_passed_over_by_all(config, alone, tmp_path):
+@pytest.mark.parametrize("with_checksums", [True, False])
+def test_a_checkpoint_of_which_one_host_alone_reads_the_damage_is_passed_over_by_all(
+    config, alone, tmp_path, with_checksums
+):
     whole, rows = alone
     run, cut = tmp_path / "run", dataclasses.replace(config, parallel=ParallelConfig(fsdp=2), keep_checkpoints=2)
     finish(start(cut, run, tmp_path / "first", of=2), tmp_path / "first")
@@ -222,6 +226,8 @@ def test_a_checkpoint_of_which_one_host_alone_reads_the_damage_is_passed_over_by
     assert damaged
     for file in damaged:
         file.write_bytes(file.read_bytes()[:100])
+    if not with_checksums:  # as an earlier version wrote it
+        (run / "checkpoints" / str(STEPS) / CHECKSUMS_NAME).unlink()
     finish(start(cut, run, tmp_path / "again", of=2), tmp_path / "again")
     said = [(tmp_path / "again" / f"said{i}").read_text() for i in range(2)]
     assert f"the checkpoint of step {STEPS} cannot be read" in said[1]

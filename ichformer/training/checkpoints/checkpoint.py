@@ -183,17 +183,17 @@ class Checkpoints:
     def _first_readable(self, steps: list[int], target: dict[str, Any]) -> tuple[int, TrainState]:
         reason = "there is none"
         for step in steps:
-            found = None
-            try:
-                if jax.process_index() == 0:
-                    check_files(self._folder / str(step))
-                with _waiting_for_nobody(), _quiet():
-                    found = ocp.load_checkpointables(self._folder / str(step), target)["state"]
-            except InputError as error:
-                reason = str(error)
-            except _UNREADABLE as error:
-                self._refuse_another_model(step, target["state"].params)
-                reason = one_line(str(error).strip().partition("\n")[0])
+            found, damage = None, self._damage(step)
+            # All hosts load it or none: Orbax counts what each does, and the next save waits for hosts of other counts.
+            if true_on_all_hosts(not damage):
+                try:
+                    with _waiting_for_nobody(), _quiet():
+                        found = ocp.load_checkpointables(self._folder / str(step), target)["state"]
+                except _UNREADABLE as error:
+                    self._refuse_another_model(step, target["state"].params)
+                    reason = one_line(str(error).strip().partition("\n")[0])
+            else:
+                reason = damage or "the first host found it damaged"
             if found is None:
                 _say(step, reason)
             is_whole = true_on_all_hosts(found is not None)
@@ -202,6 +202,15 @@ class Checkpoints:
                     return step, found
                 reason = "another host could not read it"
         raise none_readable(self._folder, reason)
+
+    def _damage(self, step: int) -> str:
+        """What the first host finds to be damaged, by the checksums; "" for nothing, and on every other host."""
+        try:
+            if jax.process_index() == 0:
+                check_files(self._folder / str(step))
+        except (InputError, OSError) as error:
+            return str(error)
+        return ""
 
     def _refuse_another_model(self, step: int, params: Any) -> None:
         """InputError where a checkpoint is whole and its parameters are not those that ``params`` has."""
