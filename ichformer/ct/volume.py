@@ -28,7 +28,7 @@ class Volume:
       ...     source=("1", "2"),
       ... )
       Volume: 2 slices of 512 x 512, 0 to 0 HU, 5 mm between slices, pixels of 0.5 x 0.5 mm
-              notes: none
+              CT; notes: none
 
     Attributes:
       hu: Hounsfield units, slices from inferior to superior, rows from anterior to posterior, columns from the

@@ -8,6 +8,7 @@ import pytest
 import ichformer.ct
 from ichformer.ct.audit import AUDIT_CODES, Audit, Note
 from ichformer.ct.volume import Volume
+from ichformer.errors import InputError
 
 
 def test_an_audit_survives_json():
@@ -45,12 +46,12 @@ def test_a_volume_checks_what_it_is_made_of():
         "source": ("a", "b", "c"),
     }
     for wrong, match in (
-        ({"source": ("a",)}, "3 slices but 1 sources"),
+        ({"source": ("a",)}, "found 1 for 3 slices"),
         ({"spacing_mm": (0.0, 1.0, 1.0)}, "three positive"),
         ({"affine": np.full((4, 4), np.nan)}, "finite"),
-        ({"audit": Audit(steps_mm=(1.0,))}, "3 slices but 1 steps"),
+        ({"audit": Audit(steps_mm=(1.0,))}, "1 steps between 3 slices"),
     ):
-        with pytest.raises(ValueError, match=match):
+        with pytest.raises(InputError, match=match):
             Volume(**{**parts, **wrong})
 
 

@@ -299,7 +299,7 @@ def test_what_is_no_head_has_a_reason_in_place_of_scores(tiny_run):
 def test_what_is_asked_for_wrongly_is_one_line(tiny_run):
     run, volume = ich.open_run(tiny_run), phantom()
     with pytest.raises(
-        InputError, match="ani: there is no such label; perhaps you meant any, or choose one of epidural"
+        InputError, match="label: there is no label 'ani'; perhaps you meant any, or choose one of epidural"
     ):
         run.explain(volume, "ani")
     with (

@@ -18,8 +18,8 @@ from ichformer.files.writing import check_utf8
 from ichformer.process.quiet import silent_log
 from ichformer.training.checkpoints.files import (
     BEST_BY,
-    check_files,
     check_index,
+    damage_in,
     forget_place,
     none_readable,
     read_loss,
@@ -183,7 +183,7 @@ class Checkpoints:
     def _first_readable(self, steps: list[int], target: dict[str, Any]) -> tuple[int, TrainState]:
         reason = "there is none"
         for step in steps:
-            found, damage = None, self._damage(step)
+            found, damage = None, damage_in(self._folder / str(step)) if jax.process_index() == 0 else ""
             # All hosts load it or none: Orbax counts what each does, and the next save waits for hosts of other counts.
             if true_on_all_hosts(not damage):
                 try:
@@ -202,15 +202,6 @@ class Checkpoints:
                     return step, found
                 reason = "another host could not read it"
         raise none_readable(self._folder, reason)
-
-    def _damage(self, step: int) -> str:
-        """What the first host finds to be damaged, by the checksums; "" for nothing, and on every other host."""
-        try:
-            if jax.process_index() == 0:
-                check_files(self._folder / str(step))
-        except (InputError, OSError) as error:
-            return str(error)
-        return ""
 
     def _refuse_another_model(self, step: int, params: Any) -> None:
         """InputError where a checkpoint is whole and its parameters are not those that ``params`` has."""

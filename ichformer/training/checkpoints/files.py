@@ -88,6 +88,15 @@ def check_index(checkpoint: Path) -> None:
     _compare(checkpoint, {name: sums[name] for name in (_METADATA_NAME, _METRICS_NAME) if name in sums})
 
 
+def damage_in(checkpoint: Path) -> str:
+    """What ``check_files`` finds to be damaged, in words; "" for nothing."""
+    try:
+        check_files(checkpoint)
+    except (InputError, OSError) as error:
+        return str(error)
+    return ""
+
+
 def check_files(checkpoint: Path) -> None:
     """InputError where a file is missing, is not as it was written, or is no regular file."""
     names, sums = _names(checkpoint), _read_sums(checkpoint)
