@@ -304,7 +304,7 @@ def test_what_is_asked_for_wrongly_is_one_line(tiny_run):
         run.explain(volume, "ani")
     with (
         unchecked(),
-        pytest.raises(InputError, match=r"expected a Volume, found ndarray of shape \[2, 3, 4, 5\]; read it"),
+        pytest.raises(InputError, match=r"expected a Volume, found a ndarray of shape \[2, 3, 4, 5\]; read it"),
     ):
         run.predict(np.zeros((2, 3, 4, 5)))
 
