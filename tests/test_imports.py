@@ -151,6 +151,7 @@ def test_the_package_itself_imports_nothing_heavy():
     assert modules_after("ichformer") & {"jax", "numpy", "flax", "pydicom", "pandas"} == set()
 
 
+@pytest.mark.slow
 def test_training_loads_nothing_that_reads_scans():
     assert modules_after("ichformer.training.trainer") & {"pydicom", "nibabel", "PIL", "scipy", "sklearn"} == set()
 

@@ -199,6 +199,7 @@ def test_type_checkers_see_the_annotations():
     assert Path(ich.__file__).with_name("py.typed").exists()
 
 
+@pytest.mark.slow
 def test_apply_refuses_what_init_refuses_and_costs_nothing_within_jit():
     model = ich.create_model("cnn2d_nano", labels=("any",))
     inputs = ich.example_inputs(model, slices=2, size=16)

@@ -12,6 +12,7 @@ from tests.ct.builders import ramp, write_series
 from tests.pipeline.test_prepare import digests
 
 
+@pytest.mark.slow
 def test_figures(tmp_path, capfd):
     source = tiny_cohort(tmp_path / "cohort", scans=3) / "dicom"
     write_series(source / "mr", ramp(), series_uid="9.9", Modality="MR")  # is left out

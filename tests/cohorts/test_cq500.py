@@ -125,6 +125,7 @@ def test_from_the_archive_to_a_store(set_on_disk, with_boxes, tmp_path):
     assert np.flatnonzero(scan.slice_labels[:, LABELS.index("subdural")] == 1).tolist() == [5, 6]
 
 
+@pytest.mark.slow
 def test_archives_as_they_come(set_on_disk, tmp_path):
     study = set_on_disk / "qct01" / "CQ500CT7 CQ500CT7"
     shutil.make_archive(str(tmp_path / "set" / "CQ500-CT-7"), "zip", study.parent, study.name)

@@ -149,6 +149,7 @@ def test_names_of_other_columns_are_no_labels():
     assert (SIX.names, SIX.is_default, OWN.is_default, OWN.has_subtypes) == (LABELS, True, False, False)
 
 
+@pytest.mark.slow
 def test_the_command_line(source, tmp_path, capsys, monkeypatch):
     example = tmp_path / "example.csv"
     assert write_example_labels(source, example, label_set=OWN) == 3

@@ -232,6 +232,7 @@ def test_checked_is_said_only_where_every_patient_is_known():
     )
 
 
+@pytest.mark.slow
 def test_prepare_says_it_on_the_terminal_in_the_json_and_on_the_card(tmp_path, capsys, monkeypatch):
     def here(index, out, *, config, **_):
         return prepare_here(index, out, config)  # a pool of processes takes seconds to start

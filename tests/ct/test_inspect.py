@@ -70,6 +70,7 @@ def test_where_nothing_can_be_read_the_error_says_why(tmp_path):
         inspect_found(find_scans(tmp_path))
 
 
+@pytest.mark.slow
 def test_real_folders(real_data):
     report = inspect_found(find_scans(real_data / "dcm_qa_ct"))
     assert [series["n_slices"] for series in report["series"]] == [28, 28, 54, 58]

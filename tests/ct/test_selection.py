@@ -86,6 +86,7 @@ def test_soft_kernels(kernel):
     assert not is_sharp(kernel)
 
 
+@pytest.mark.slow
 def test_one_series_of_a_study_is_chosen_and_the_others_get_reasons(tmp_path):
     thin = {"count": 240, "step_mm": 0.625}
     series_of(tmp_path / "a", series_uid="1.1", SeriesDescription="CT PLAIN THIN", **thin)

@@ -97,6 +97,7 @@ def test_missing_labels_are_unknown_whatever_holds_them(plain, kind):
     assert evaluate(plain.assign(bleed=labels.convert_dtypes()), replicates=2).levels[0].labels[0].n == 50
 
 
+@pytest.mark.slow
 def test_with_a_folder_everything_is_written_and_thresholds_are_chosen_on_other_patients(plain, tmp_path):
     validation = plain.assign(patient=plain["patient"] + 100, split="val")
     summary = evaluate(plain, out=tmp_path / "out", calibrate_on=validation, replicates=2)
@@ -157,6 +158,7 @@ def calls(monkeypatch) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.slow
 def test_a_table_is_checked_once_a_command(calls, tmp_path):
     table = prediction_table(n_patients=30, n_slices=2)
     path = write_predictions(table, tmp_path / "test.csv")

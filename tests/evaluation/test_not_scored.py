@@ -72,6 +72,7 @@ def test_a_label_without_scores_is_not_estimable_and_the_others_stay(table):
     assert not [warning for warning in found.warnings if "no row has a known label" in warning]
 
 
+@pytest.mark.slow
 def test_a_level_without_scores_is_left_out_and_said(table, tmp_path):
     marked = without_scores(table, table["slice"] != "", why="The slice scores were never trained.")
     summary = evaluate(marked, out=tmp_path, replicates=20)

@@ -85,6 +85,7 @@ def test_scores_that_mean_nothing_are_not_given(folder):
     assert scans.loc[~flask, "score_epidural"].isna().all()
 
 
+@pytest.mark.slow
 def test_the_run_is_judged_without_thresholds_and_says_why(folder, tmp_path):
     found = evaluate(folder / "run", folder / "store", tmp_path, replicates=20)
     assert [level.level for level in found.levels] == ["scan"]

@@ -123,6 +123,7 @@ def test_what_cannot_be_computed_is_not_estimable(table, thresholds, tmp_path):
     assert any("Scan level, subdural: no row has a known label" in warning for warning in found.warnings)
 
 
+@pytest.mark.slow
 def test_few_positives_and_thresholds_of_the_same_split_are_warned_of(table):
     rare = table.assign(epidural=np.where(table["patient"].isin(["test1", "test2"]), 1.0, 0.0))
     rare["any"] = rare[list(LABELS)].max(axis=1)
@@ -131,6 +132,7 @@ def test_few_positives_and_thresholds_of_the_same_split_are_warned_of(table):
     assert any("a split of the same name (test). If it had the same patients" in warning for warning in found.warnings)
 
 
+@pytest.mark.slow
 def test_thresholds_that_are_missing_or_weak_are_warned_of(table, thresholds):
     val = prediction_table("val", n_patients=30, n_slices=4, seed=3)
     three = val["patient"].isin(["val1", "val2", "val3"])
@@ -179,6 +181,7 @@ def test_without_thresholds_no_sensitivity_is_reported(table):
     assert "sensitivity" not in format_summary(found)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_summary(table):
     first, again, other = (evaluate(table, replicates=50, seed=seed) for seed in (1, 1, 2))
     assert first == again

@@ -99,6 +99,7 @@ def numbers(value):
     return [float(value)] if isinstance(value, int | float) else []
 
 
+@pytest.mark.slow
 def test_only_the_ratios_of_weights_matter(table, thresholds, found):
     doubled = evaluate(table.assign(weight=7 * table["weight"]), thresholds=thresholds, prevalence=0.2, replicates=100)
     np.testing.assert_allclose(numbers(asdict(doubled)), numbers(asdict(found)), rtol=1e-7, atol=1e-9)

@@ -7,6 +7,7 @@ from ichformer.explain.gradients import grad_cam
 from ichformer.models.registry import create_model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["slice_vit_nano", "hybrid_nano", "cnn3d_nano"])
 @pytest.mark.parametrize("level", ["scan", "slice"])
 def test_the_layer_of_every_family_still_has_a_say_in_the_score(name: str, level: str) -> None:

@@ -69,6 +69,7 @@ def inputs(seed: int = 0, b: int = 2, s: int = 3) -> tuple[Array, Array, Array]:
     return x, jnp.ones((b, s), bool), jnp.ones((b, 3), jnp.float32)
 
 
+@pytest.mark.slow
 def test_a_label_may_be_named() -> None:
     model, (x, mask, spacing_mm) = PlantedBlob(), inputs(b=1, s=1)
     named, numbered = (

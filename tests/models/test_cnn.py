@@ -30,6 +30,7 @@ def setup(name: str):
     return params, jax.jit(lambda params, x, mask: model.apply({"params": params}, x, mask, SPACING, False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_padding_changes_nothing(name):
     params, apply = setup(name)
@@ -43,6 +44,7 @@ def test_padding_changes_nothing(name):
     np.testing.assert_allclose(full.slice_logits[1, :7], alone.slice_logits[1, :7], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_slice_counts_and_a_scan_without_any_is_finite(name):
     params, apply = setup(name)

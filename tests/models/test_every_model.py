@@ -109,6 +109,7 @@ def one_slice() -> tuple[jax.Array, jax.Array, jax.Array]:
     return x[:1, :1], slice_mask[:1, :1], spacing_mm[:1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
 def test_one_slice_and_three_hundred(name):
     x, slice_mask, spacing_mm = inputs()

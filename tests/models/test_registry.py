@@ -55,6 +55,7 @@ def test_every_family_scores_the_labels_that_are_asked_for(name):
     assert create_model(name).labels == LABELS
 
 
+@pytest.mark.slow
 def test_init_is_compiled_and_gives_what_flax_gives():
     model = create_model("cnn2d_nano")
     inputs, key = example_inputs(model, size=32), jax.random.key(3, impl="unsafe_rbg")

@@ -40,6 +40,7 @@ def noise_like(shapes: object, seed: int = 0) -> object:
     return jax.tree.map(lambda p: jnp.asarray(0.3 * rng.standard_normal(p.shape), jnp.float32), shapes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_parameter_of_every_option_acts_but_the_biases_of_keys(name):
     model = slice_vit(**TINY | OPTIONS[name])

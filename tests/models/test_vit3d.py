@@ -33,6 +33,7 @@ def inputs(slices: int = 5, size: tuple[int, int] = (16, 16)) -> tuple[jax.Array
     return x, jnp.ones((1, slices), bool), jnp.asarray([[4.0, 1.0, 1.0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_parameter_acts_padding_does_not_and_sizes_need_not_divide(name):
     model = vit3d(**TINY | OPTIONS[name])

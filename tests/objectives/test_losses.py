@@ -73,6 +73,7 @@ def test_logit_adjusted_is_the_binary_cross_entropy_at_balance_and_learns_past_t
     np.testing.assert_allclose(half, losses.binary_cross_entropy(LOGITS + 1.0, LABELS), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss",
     [

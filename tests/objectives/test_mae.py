@@ -23,6 +23,7 @@ def start():
     return jax.jit(OBJECTIVE.loss, static_argnums=3), jax.jit(OBJECTIVE.init)(rng, make_batch())["params"], rng
 
 
+@pytest.mark.slow
 def test_weight_counts_the_hidden_patches_of_real_slices():
     loss, params, rng = start()
     batch = make_batch()._replace(

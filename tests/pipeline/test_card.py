@@ -109,6 +109,7 @@ def test_it_names_nobody_and_foreign_text_stays_text(store):
     }
 
 
+@pytest.mark.slow
 def test_same_bytes_and_pictures(store):
     write_card(store)
     first = digests(store.path)

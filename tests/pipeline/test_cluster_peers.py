@@ -77,6 +77,7 @@ def use(address: str) -> None:
         gc.collect()  # a client that failed ends its loop where it is collected: not in the thread of another
 
 
+@pytest.mark.slow
 def test_an_address_that_dask_refuses_is_one_line():
     with pytest.raises(InputError, match=r"tls://127.0.0.1:9: .*distributed.comm.tls"):
         use("tls://127.0.0.1:9")

@@ -177,6 +177,7 @@ def test_the_table_for_the_terminal(by_scan):
     assert "3 of them have more than --data.num-slices slices, up to 60, and give that many, evenly spaced." in text
 
 
+@pytest.mark.slow
 def test_cq500_without_boxes_keeps_its_positives(tmp_path):
     """Its negative scans have negative slices; of its positive ones nobody knows which slices bleed."""
     write_cq500(tmp_path / "cq500")

@@ -97,6 +97,7 @@ def test_a_store_knows_its_pixels_whatever_their_labels(index, tmp_path):
         check_leakage(store.index, other.index)
 
 
+@pytest.mark.slow
 def test_same_bytes_with_processes_and_in_any_order(index, tmp_path, capfd):
     store = prepare_here(index, tmp_path / "a")
     prepare(index.iloc[::-1], tmp_path / "b", config=CONFIG, workers=2)
@@ -408,6 +409,7 @@ def test_a_full_disk_stops_it_and_leaves_no_half_shard(index, tmp_path, monkeypa
     assert list((tmp_path / "store" / "shards").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_real_head(real_data, tmp_path):
     index = folder.load(real_data / "dcm_qa_ct", cache=tmp_path / "cache").index
     store = prepare_here(index, tmp_path / "store", PrepareConfig(size=128, field_of_view_mm=None))

@@ -58,6 +58,7 @@ def test_hashes_of_an_earlier_version_are_found(stores):
     assert codes(stores / "old")["index.json"] == {"name", "uid"}
 
 
+@pytest.mark.slow
 def test_published_sets_disclose_nothing(tiny_store, tiny_run):
     assert find_disclosures(tiny_store) == []
     found = {file: own for file, own in codes(tiny_run).items() if not file.startswith("profile/")}

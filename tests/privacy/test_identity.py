@@ -93,6 +93,7 @@ def test_uids_and_files_are_kept_where_they_are_asked_for(tmp_path, prepare):
     assert {name for name, secret in disclosed(tmp_path / "store") if secret != UID} == {"rejects.csv"}
 
 
+@pytest.mark.slow
 def test_another_key_changes_names_alone_so_the_same_scans_train_the_same_model(tmp_path, prepare):
     for number in (1, 2, 3):
         write_head(tmp_path / "scans" / str(number), series_uid=f"1.2.{number}", degrees=5.0 * number)
@@ -106,6 +107,7 @@ def test_another_key_changes_names_alone_so_the_same_scans_train_the_same_model(
     assert a["split"].tolist() == b["split"].tolist()
 
 
+@pytest.mark.slow
 def test_the_key_is_the_stores_own_and_decides_the_names(tmp_path, prepare, capsys):
     source = tmp_path / "scans"
     for number in (1, 2):

@@ -38,6 +38,7 @@ def leave_a_mark_slowly(folder: Path, number: int) -> int:
     return number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_thing_once_and_in_order(tmp_path, workers):
     of_ten = map_processes(partial(leave_a_mark, tmp_path), range(BAD), desc="", unit="", workers=workers)
@@ -45,6 +46,7 @@ def test_every_thing_once_and_in_order(tmp_path, workers):
     assert len(list(tmp_path.iterdir())) == BAD
 
 
+@pytest.mark.slow
 def test_who_stops_early_does_not_wait_for_the_rest(tmp_path):
     of_many = map_processes(partial(leave_a_mark_slowly, tmp_path), range(MANY), desc="", unit="", workers=2)
     assert next(of_many) == 0
@@ -52,6 +54,7 @@ def test_who_stops_early_does_not_wait_for_the_rest(tmp_path):
     assert len(list(tmp_path.iterdir())) < MANY
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_bar_is_drawn_does_not_either(tmp_path, monkeypatch):
     def interrupted(bar, n):
         raise KeyboardInterrupt
@@ -62,6 +65,7 @@ def test_ctrl_c_while_the_bar_is_drawn_does_not_either(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) < MANY
 
 
+@pytest.mark.slow
 def test_an_error_is_handed_on_and_the_rest_is_left(tmp_path):
     with pytest.raises(ValueError, match=str(BAD)):
         list(map_processes(partial(leave_a_mark, tmp_path), range(MANY), desc="", unit="", workers=2))
@@ -87,6 +91,7 @@ def fresh_pages(_: int) -> int:
     return min(pages() for _ in range(5))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc alone")
 def test_workers_take_the_memory_of_their_last_array():
     of_64_mb = list(map_processes(fresh_pages, range(2), desc="", unit="", workers=2))

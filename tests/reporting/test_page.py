@@ -223,6 +223,7 @@ def test_a_browser_draws_the_windowed_slice(tmp_path: Path, address: str, slice_
     assert int(seen["center"]) == round(255 * float(apply_windows(pixel, (WINDOWS[window],))[0]))
 
 
+@pytest.mark.slow
 def test_a_browser_lays_the_heat_map_over_the_slice(tmp_path: Path) -> None:
     heat = np.zeros((S, 8, 8))
     heat[2] = 1.0

@@ -35,6 +35,7 @@ def precision(y, s):
     return sk.average_precision_score(y, s) if len(set(y)) == 2 else np.nan
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(rows())
 def test_vectorised_replicates_equal_a_naive_loop_over_the_same_resamples(drawn):

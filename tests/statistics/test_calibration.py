@@ -136,6 +136,7 @@ def test_what_cannot_be_recalibrated_is_not_estimable(drawn):
             assert ((applied >= 0) & (applied <= 1)).all()
 
 
+@pytest.mark.slow
 def test_recalibration_is_fitted_on_validation_and_measured_on_test():
     validation, test = prediction_table("val", seed=1).assign(epidural=0.0), prediction_table("test", seed=2)
     found = {(c.level, c.label): c for c in recalibrate(check_table(validation), check_table(test))}

@@ -15,6 +15,7 @@ from ichformer.statistics.paired_tests import holm, mcnemar, mcnemar_clustered
 from ichformer.statistics.pooling import pool
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_mcnemar_and_holm(seed):
     rng = np.random.default_rng(seed)

@@ -140,6 +140,7 @@ METADATA = [
 METRICS = [*HOSTILE, '{"other": 1}', '{"val_loss": "x"}', '{"val_loss": null}', '{"val_loss": [1]}']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "texts"), [("_CHECKPOINT_METADATA", METADATA), ("metrics/metrics", METRICS)])
 def test_hostile_json_of_orbax_is_one_line(folder, name, texts, capsys):
     """Without checksums, as a stranger would send it. The others can be read, and a training goes on."""
@@ -155,6 +156,7 @@ def test_hostile_json_of_orbax_is_one_line(folder, name, texts, capsys):
     assert "the checkpoint of step 4 cannot be read" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "text"), [("state/_METADATA", "[" * 50_000), ("state/manifest.ocdbt", "")])
 def test_what_orbax_says_in_its_threads_is_not_repeated(folder, name, text, capsys):
     (folder / "4" / CHECKSUMS_NAME).unlink()

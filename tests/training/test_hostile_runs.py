@@ -247,6 +247,7 @@ def test_an_ood_of_another_model_is_recognised(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_an_ood_of_gigabytes_is_refused(tmp_path):
     path = tmp_path / OOD_NAME
     found = distance(3, "")

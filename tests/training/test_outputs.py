@@ -84,6 +84,7 @@ def test_a_target_is_trained_at_its_own_level_alone():
     assert found.reason("scan") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["attention", "max"])
 def test_own_parameters_are_those_without_a_gradient_of_the_other_level(pool):
     config = settings(pool)
@@ -110,6 +111,7 @@ def earlier_run(path: Path, config: TrainConfig, outputs: TrainedOutputs | None)
     return str(path)
 
 
+@pytest.mark.slow
 def test_what_a_run_starts_from_counts_as_far_as_its_heads_are_handed_on(tmp_path):
     def after(pool: str, before: str, outputs: TrainedOutputs | None, name: str) -> TrainedOutputs | None:
         source = earlier_run(tmp_path / name, settings(before), outputs)

@@ -60,6 +60,7 @@ def kept(run: Path) -> set[str]:
     return {path.name for path in (run / "checkpoints").iterdir() if path.name.isdigit()}
 
 
+@pytest.mark.slow
 def test_validation_is_the_loss_over_all_scans_of_val(config, whole):
     """Of the averaged parameters of that step: computed once more, scan by scan."""
     evaluated = {line["step"]: line["val_loss"] for line in lines(whole) if "val_loss" in line}
@@ -110,6 +111,7 @@ def test_a_run_with_none_but_damaged_checkpoints_is_refused_and_left_as_it_is(co
     assert not (run / "damaged").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_another_version_of_the_model_is_refused_and_left_as_it_is(config, whole, tmp_path, monkeypatch):
     """As one is that was trained before the model's code changed."""
     run = tmp_path / "run"

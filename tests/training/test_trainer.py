@@ -133,6 +133,7 @@ def test_a_run_opens_with_the_averaged_parameters(config, run):
     jax.tree.map(np.testing.assert_array_equal, opened.params, best_state(run).ema_params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
@@ -174,6 +175,7 @@ def test_what_does_not_go_with_the_model_leaves_no_folder(config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_without_a_checkpoint_does_not_open(config, tmp_path, monkeypatch):
     def fails(*args, **kwargs):
         raise OSError("no space left")

@@ -72,6 +72,7 @@ def untrained(config: TrainConfig) -> TrainState:
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
+@pytest.mark.slow
 def test_the_state_before_the_first_step(config, tensors, tmp_path, capsys):
     config = dataclasses.replace(config, objective=ObjectiveConfig(neighbours=1))
     config = with_layout(config, tmp_path)

@@ -123,6 +123,7 @@ evaluate(table_of(1), out=Path(sys.argv[1]), labels=ANY, replicates=2)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_leaves_no_page_beside_the_predictions_of_another(out, old):
     assert subprocess.run([sys.executable, "-c", KILLED, str(out)], check=False).returncode == -9
     found = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}

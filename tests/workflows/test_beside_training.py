@@ -30,6 +30,7 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_in_a_run_that_is_being_trained(run, tiny_store, tmp_path):
     # Of parameters that the training had before it went on.
     stale = Thresholds(split="of other parameters", n_patients=1, thresholds=())
@@ -48,6 +49,7 @@ def test_nothing_is_kept_in_a_run_that_is_being_trained(run, tiny_store, tmp_pat
     assert "group_familiarity" not in read_predictions(tmp_path / "out" / "predictions.csv").rows
 
 
+@pytest.mark.slow
 def test_after_the_training_thresholds_and_what_fixed_them_are_kept_together(run, tiny_store, tmp_path):
     with hold(run, what="evaluation"):  # another one is keeping them
         assert not is_trained_now(Run.open(run))

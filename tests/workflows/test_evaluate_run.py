@@ -46,6 +46,7 @@ def with_splits(folder: Path, out: Path, change: dict[str, str]) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_everything_is_written_with_what_the_run_and_the_scans_know(folder, tmp_path):
     out = tmp_path / "out"
     evaluate(folder / "run", folder / "store", out, replicates=20)
@@ -75,6 +76,7 @@ def test_everything_is_written_with_what_the_run_and_the_scans_know(folder, tmp_
         assert not [said for said in named if said in text]
 
 
+@pytest.mark.slow
 def test_guessed_patients_are_said_everywhere_and_never_checked(folder, tmp_path):
     store = with_splits(folder, tmp_path / "store", {})
     values = json.loads((store / "index.json").read_text())

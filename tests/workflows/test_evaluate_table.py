@@ -73,6 +73,7 @@ def test_all_files_are_written_and_only_the_predictions_name_patients(written):
         assert ("ZQX" in (out / name).read_text(encoding="utf-8")) == (name == "predictions.csv")
 
 
+@pytest.mark.slow
 def test_the_page_fetches_and_runs_nothing(written):
     page = Parsed((written[0] / "evaluation.html").read_text(encoding="utf-8"))
     assert not {tag for tag, _ in page.elements} & MAY_RUN_OR_LOAD
@@ -107,6 +108,7 @@ def test_the_page_shows_the_figures(written, table):
     assert all(warning in words for warning in summary.warnings)
 
 
+@pytest.mark.slow
 def test_figures_of_few_positives_are_marked(table, tmp_path):
     rare = table.assign(epidural=np.where(table["patient"].isin(["ZQXtest1", "ZQXtest2"]), 1.0, 0.0))
     summary = evaluate(rare, out=tmp_path / "out", replicates=10, labels=("epidural",))
@@ -125,6 +127,7 @@ def test_the_calibration_before_and_after_is_in_the_json(written):
     assert sum(b["n"] for b in one["before"]["curve"]) == one["before"]["n"]
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text_everywhere(table, tmp_path):
     hostile = table.rename(columns={"any": HOSTILE, "score_any": f"score_{HOSTILE}"})
     hostile["site"] = np.where(hostile["site"] == "site 1", HOSTILE, "日本 $x_1$")
@@ -169,6 +172,7 @@ def test_the_check_lists_are_whole_and_filled_with_what_is_known(written):
     assert f"| any | {label.n_positive}/{label.n} | {label.auroc.value:.3f} (" in card
 
 
+@pytest.mark.slow
 def test_nothing_is_written_where_the_table_is_faulty(table, validation, tmp_path):
     with pytest.raises(InputError, match="score 2"):
         evaluate(table.assign(score_any=2.0), out=tmp_path / "out")

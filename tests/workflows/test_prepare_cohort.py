@@ -33,6 +33,7 @@ def _in_this_process(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_result_and_the_command_say_the_same(cohort, tmp_path, capsys):
     found = prepare("phantom", source=cohort, out=tmp_path / "store", config=CONFIG, seed=3)
     assert isinstance(found.store, Store)

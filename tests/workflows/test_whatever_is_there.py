@@ -61,6 +61,7 @@ def write_chest(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_chosen_series_alone_is_predicted(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = study_of_three(tmp_path / "study")
     result = predict(run.path, study, tmp_path / "out")

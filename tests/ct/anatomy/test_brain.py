@@ -64,6 +64,7 @@ def without_flap(hu, spacing_mm, inside, *, towards, half_angle_deg: float, soft
     return opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SITES)
 def test_phantoms_of_every_site_with_every_bleed(name):
     phantom = scan(name, NECK_MM if name in ("alder", "birch") else 0.0)
@@ -203,6 +204,7 @@ def test_parts_of_a_head():
         assert dice(mask, inside[part]) >= 0.97
 
 
+@pytest.mark.slow
 def test_other_voxels():
     phantom = scan("alder", NECK_MM)
     (z, y, x), hu, inside = phantom.volume.spacing_mm, phantom.volume.hu, phantom.cavity

@@ -70,12 +70,14 @@ def test_what_shows_no_brain_gets_no_note(head):
     assert note_head(empty) is empty
 
 
+@pytest.mark.slow
 def test_real_heads(real_data):
     assert noted(read_volume(real_data / "dcm_qa_ct" / "GE")) == {}
     for series in find_scans(real_data / "dcm_qa_ct" / "Philips").series:
         assert noted(read_volume(series)) == {}  # of plastic, without a brain
 
 
+@pytest.mark.slow
 def test_real_pictures(real_data):
     """The numbers of patient 053 start with the vertex, so that the stack ends in the middle of the brain."""
     for patient, is_odd in (("059", False), ("061", False), ("053", True)):

@@ -44,6 +44,7 @@ def test_plastic_head(real_data, name):
     assert volume.spacing_mm[0] == pytest.approx(spacing_mm, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_plastic_head_stays_the_same_through_three_gantries(real_data):
     """Sampled at the same points of the patient's space, without any registration."""
     axes = [np.arange(-90, 90, 2.0), np.arange(-60, 200, 2.0), np.arange(690, 830, 2.0)]

@@ -88,6 +88,7 @@ def test_names_that_lead_out_of_an_archive_are_never_followed(tmp_path):
         inspect_found(find_scans(archive))
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_before_memory_is_taken(tmp_path):
     archive = tmp_path / "bomb.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file, file.open("big.dcm", "w") as member:

@@ -118,6 +118,7 @@ def test_some_patients_come_twice_to_one_site(tiny):
     assert index["study"].is_unique
 
 
+@pytest.mark.slow
 def test_same_bytes_for_any_workers_and_any_size(tiny, tmp_path):
     again = write_cohort(
         tmp_path / "again", scans=5, seed=3, sites=TINY_SITES, prevalence=0.5, workers=2, progress=False

@@ -50,6 +50,7 @@ def head_without(field: str) -> int:
     return next(s for s in range(100) if not getattr(draw_head(np.random.default_rng([s, 0])), field))
 
 
+@pytest.mark.slow
 def test_masks_do_not_depend_on_what_is_laid_over():
     seed = 1
     over = tuple(name for name in CONFOUNDERS if name not in WIDENING)

@@ -46,6 +46,7 @@ def test_labels_follow_from_the_mask():
     assert phantom.scan_labels.sum() == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subtype", ["epidural", "subarachnoid", "subdural"])
 def test_mask_stays_off_the_bone(subtype):
     phantom = make_phantom(41, site=SITES["birch"], subtypes=(subtype,))

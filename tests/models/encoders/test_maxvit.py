@@ -36,6 +36,7 @@ def test_offsets_of_smaller_sets_are_read_from_the_same_table():
     assert small[2, 3] == large[2, 4] == (-1 + 3) * 7 + (2 + 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["block", "grid"])
 def test_attention_is_over_the_real_places_of_a_set(kind):
     h, w, window, heads, width = 6, 5, 4, 2, 16

@@ -81,6 +81,7 @@ def test_windows_for_a_cpu_are_few_at_a_time_and_all_at_once_for_a_tpu(devices):
     assert {platform: names["while"] for platform, names in found.items()} == {"cpu": 1, "tpu": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["slice_vit_nano", "swin3d_nano", "cnn2d_nano"])
 def test_a_model_with_its_gradient_is_exported_for_every_kind_of_device(name, devices):
     model = ich.create_model(name)
@@ -118,6 +119,7 @@ def test_without_cudnn_attention_for_a_gpu_is_left_to_xla():
     assert ("custom_call" in names) == backend.has_cudnn()
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_model_for_a_tpu_are_a_loop():
     """Written out for a CPU, as a loop would copy what each block keeps."""
     model = ich.create_model("slice_vit_nano")

@@ -9,6 +9,7 @@ import pytest
 from ichformer.models.layers.channel_norm import GroupNorm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("space", [(6, 5), (4, 3, 5)])
 def test_values_and_gradients_are_flaxs(space, masked):

@@ -80,6 +80,7 @@ def cases(draw):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=6, derandomize=True)
 @given(cases())
 def test_equal_to_the_plain_convolution(case):

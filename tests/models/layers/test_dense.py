@@ -16,6 +16,7 @@ from tests.models.test_slice_vit import noise_like
 SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(lead=SIZES, inner=SIZES, features=SIZES, seed=st.integers(0, 9))
 def test_dense_general_is_flax_s_in_value_and_gradients(lead, inner, features, seed):

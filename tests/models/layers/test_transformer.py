@@ -34,6 +34,7 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
     np.testing.assert_array_equal(DropPath(0.0).apply({}, x, train=True), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", [BlockStyle(), RICH], ids=["plain", "rich"])
 def test_blocks_are_their_blocks_one_after_the_other(style):
     x, mask = tokens(), jnp.arange(6)[None] < jnp.asarray([4, 6])[:, None]
