@@ -18,13 +18,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 import ichformer as ich
 from ichformer.ct.contact_sheet import contact_sheet
 from ichformer.evaluation.summary import format_summary
-from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.testing import tiny_cohort
-from ichformer.workflows.prepare_cohort import format_prepared, prepare
 
 folder = Path(tempfile.mkdtemp())
 cohort = tiny_cohort(folder / "cohort", scans=24)
@@ -35,17 +34,15 @@ cohort = tiny_cohort(folder / "cohort", scans=24)
 # that no patient is both in training and in test.
 
 # %%
-prepared = prepare(
+store = ich.prepare(
     "phantom",
     source=cohort,
     out=folder / "store",
     fractions={"train": 0.5, "val": 0.25, "test": 0.25},
-    config=PrepareConfig(size=64),
+    config={"size": 64},
     workers=1,
-    progress=False,
 )
-print(format_prepared(prepared))
-prepared.index[["site", "patient", "split", "epidural", "subdural", "any"]].head()
+store.index[["site", "patient", "split", "epidural", "subdural", "any"]].head()
 
 # %% [markdown]
 # ## One scan
@@ -53,8 +50,8 @@ prepared.index[["site", "patient", "split", "epidural", "subdural", "any"]].head
 # unusual about the scan.
 
 # %%
-bleed = prepared.index[prepared.index["any"] == 1].iloc[0]
-volume = ich.read_volume(bleed["path"])
+studies = pd.read_csv(cohort / "studies.csv")
+volume = ich.read_volume(cohort / studies[studies["any"] == 1]["path"].iloc[0])
 print(volume, *volume.audit.notes, sep="\n")
 contact_sheet(volume, "brain", tile_px=128)
 
@@ -63,10 +60,8 @@ contact_sheet(volume, "brain", tile_px=128)
 # Twenty steps show how it is done. They are too few to learn anything.
 
 # %%
-run = ich.train(
-    prepared.store, model="slice_vit_nano", out=folder / "run", steps=20, data={"num_slices": 8}, progress=False
-)
-print(format_summary(run.evaluate(prepared.store, out=folder / "evaluation")))
+run = ich.train(store, model="slice_vit_nano", out=folder / "run", steps=20, data={"num_slices": 8}, progress=False)
+print(format_summary(run.evaluate(store, out=folder / "evaluation")))
 
 # %% [markdown]
 # ## A heat map

@@ -1,4 +1,4 @@
-"""Smoke run: cohort, store, four steps, a second process that finds nothing left to do.
+"""Smoke run: cohort, store, four steps, a second call that finds nothing left to do.
 
 Claim: the way from DICOM to a trained run works on this machine. It says nothing about accuracy.
 Cost: under a minute on 2 CPU cores.
@@ -6,30 +6,29 @@ Command: python experiments/smoke.py
 Expected: one line with a finite loss; then "resumed: nothing left to do".
 """
 
+import json
 import tempfile
 from pathlib import Path
 
-from ichformer.pipeline.preparation.config import PrepareConfig
+import ichformer as ich
 from ichformer.testing import tiny_cohort
-from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
-from ichformer.training.trainer import train
-from ichformer.workflows.prepare_cohort import prepare
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tiny_cohort(folder / "cohort", scans=16)
-        prepared = prepare(
-            "phantom", source=folder / "cohort", out=folder / "store", config=PrepareConfig(size=64), workers=1
+        store = ich.prepare(
+            "phantom", source=folder / "cohort", out=folder / "store", config={"size": 64}, workers=1, progress=False
         )
-        config = TrainConfig(
-            data=DataConfig(store=str(prepared.store.path), num_slices=8),
-            model=ModelConfig(name="slice_vit_nano"),
-            steps=4,
-        )
-        print(f"loss {train(config, folder / 'run')['loss']:.3f}")
-        print("resumed: nothing left to do" if not train(config, folder / "run") else "resumed: trained again?")
+        written = []
+        for _ in range(2):
+            ich.train(
+                store, model="slice_vit_nano", out=folder / "run", steps=4, data={"num_slices": 8}, progress=False
+            )
+            written.append((folder / "run" / "metrics.jsonl").read_text())
+        print(f"loss {json.loads(written[0].splitlines()[-1])['loss']:.3f}")
+        print("resumed: nothing left to do" if written[0] == written[1] else "resumed: trained again?")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ichformer.labels import SIX, LabelSet
 from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.pipeline.preparation.prepare import prepare
+from ichformer.pipeline.preparation.prepare import prepare_index
 from ichformer.pipeline.store.records import Store, shard_path
 
 CONFIG = PrepareConfig(size=32)
@@ -28,7 +28,7 @@ def prepare_here(
     with_uids: bool = False,
 ) -> Store:
     with ThreadPoolExecutor(1) as executor:
-        return prepare(
+        return prepare_index(
             index,
             out,
             label_set=label_set,

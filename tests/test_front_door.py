@@ -26,7 +26,6 @@ from ichformer.objectives.registry import OBJECTIVES
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, TrainConfig
-from ichformer.workflows import prepare_cohort
 from tests.registries import forget_after
 from tests.tiny_weights import tiny_dinov2
 from tests.typecheck import unchecked
@@ -138,11 +137,10 @@ def folder(tmp_path, monkeypatch):
     shutil.copytree(cohort / studies["path"][0], tmp_path / "scan")
     studies["path"] = studies["path"].str.removeprefix("dicom/")
     studies[["path", *ich.LABELS]].to_csv(tmp_path / "labels.csv", index=False)
-    for kind, changes in ((TrainConfig, {"steps": 2}), (DataConfig, {"num_slices": 4})):
+    tiny = ((TrainConfig, {"steps": 2}), (DataConfig, {"num_slices": 4}), (PrepareConfig, {"size": 32}))
+    for kind, changes in tiny:
         for name, value in changes.items():
             monkeypatch.setitem(inspect.unwrap(kind.__init__).__kwdefaults__, name, value)
-    small = PrepareConfig(size=32)
-    monkeypatch.setitem(inspect.unwrap(prepare_cohort.prepare).__kwdefaults__, "config", small)
     forget_after(monkeypatch, registered_models(), COHORTS, CORRUPTIONS, ENCODERS, OBJECTIVES)
     registered_models()._loaded()["slice_vit_s"] = registered_models()["slice_vit_nano"]
     save_file(tiny_dinov2(), tmp_path / "dinov2.safetensors")

@@ -14,7 +14,6 @@ from ichformer.errors import InputError
 @pytest.mark.parametrize(
     "count",
     [
-        50,
         pytest.param(500, marks=pytest.mark.slow(minutes=1)),
         pytest.param(20_000, marks=pytest.mark.full(minutes=40)),
     ],

@@ -37,7 +37,14 @@ from ichformer.workflows import trained_model as opened
 ENTRIES: list[Callable[..., Any]] = [
     *COHORTS.values(),
     *(index.read_index, scans.find_scans, scans.read_volume, cohort.write_phantom_cohort),
-    *(testing.tiny_cohort, preparation.prepare, records.Store.open, resplit.resplit, loop.train, run.Run.open),
+    *(
+        testing.tiny_cohort,
+        preparation.prepare_index,
+        records.Store.open,
+        resplit.resplit,
+        loop.run_training,
+        run.Run.open,
+    ),
     *(run.start_run, run.seen_scans, trained.open_trained, trained.training_store, ensemble.open_members),
     *(training.train, training.train_and_freeze, opened.open_run, predictions.evaluate, predictions.open_to_evaluate),
     *(

@@ -71,10 +71,6 @@ CASES = {
         lambda: ich.prepare("folder", source="a", out="b", label_names="bleed"),
         "^label_names: goes with .*; name it with labels",
     ),
-    "no setting of prepare": (
-        lambda: ich.prepare("folder", source="a", out="b", seeds=3),
-        "there is no setting 'seeds'; perhaps you meant seed",
-    ),
     "a text for a number": (lambda: ich.prepare("folder", source="a", out="b", seed="x"), "seed: found 'x'; take a w"),
     "thresholds as a dictionary": (
         lambda: ich.evaluate(TABLE, thresholds={"any": 0.5}),

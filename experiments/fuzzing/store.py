@@ -16,7 +16,7 @@ from experiments.fuzzing.kind import COHORT_SCANS, Kind, Source
 from experiments.fuzzing.mutations import ANY, JSON, by_name, choose, special_or_any, strange_value
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.facts import FACTS_NAME, complete_facts
-from ichformer.pipeline.preparation.prepare import prepare
+from ichformer.pipeline.preparation.prepare import prepare_index
 from ichformer.pipeline.store.index_file import INDEX_NAME
 from ichformer.pipeline.store.records import Store, read_shard
 from ichformer.testing import tiny_cohort
@@ -61,7 +61,7 @@ RECORD = by_name((record_header, record_frame, frame_bomb))
 def write_bases(folder: Path, source: Source) -> None:
     """One store of a few scans, with the facts that a training writes; and what a phantom cohort says of itself."""
     with ThreadPoolExecutor(1) as executor:
-        prepare(source.index, folder / "tiny", config=PrepareConfig(size=32), executor=executor, progress=False)
+        prepare_index(source.index, folder / "tiny", config=PrepareConfig(size=32), executor=executor, progress=False)
     complete_facts(Store.open(folder / "tiny"))
     (folder / "cohort").mkdir()
     shutil.copyfile(source.cohort / _COHORT, folder / "cohort" / _COHORT)

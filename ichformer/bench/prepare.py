@@ -21,7 +21,7 @@ from ichformer.ct.io.pixels.stored import read_stored
 from ichformer.ct.io.scans import find_scans
 from ichformer.errors import InputError
 from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.pipeline.preparation.prepare import prepare
+from ichformer.pipeline.preparation.prepare import prepare_index
 from ichformer.pipeline.preparation.recipe import prepare_volume
 from ichformer.pipeline.preparation.workers import worker_pool
 from ichformer.pipeline.store.records import PreparedScan, encode_record
@@ -62,7 +62,7 @@ def bench_prepare(source: Path | str, *, workers: int | None = None) -> dict[str
             list(executor.map(_started, range(workers)))
             started = time.perf_counter()
             # With UIDs, by which the series are found again: the store is deleted in a moment.
-            store = prepare(index, Path(name) / "store", executor=executor, with_uids=True)
+            store = prepare_index(index, Path(name) / "store", executor=executor, with_uids=True)
             seconds = time.perf_counter() - started
     prepared = [series[name] for name in store.index["series"]]
     files = [file for one in prepared for file in one.files]

@@ -53,7 +53,7 @@ from ichformer.training.transfer import (
 from ichformer.training.validation import Validation
 
 
-def train(
+def run_training(
     config: TrainConfig, run: str | os.PathLike[str], *, given: Given = Given(), progress: bool = True
 ) -> dict[str, float]:
     """Trains into the folder ``run``, or goes on where an earlier process left off.

@@ -13,7 +13,7 @@ from ichformer.pipeline.store.records import Store
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.predict_scans import predict
-from ichformer.workflows.prepare_cohort import prepare
+from ichformer.workflows.prepare_cohort import prepare_cohort
 from ichformer.workflows.train_run import train_and_freeze
 
 UNSEEN_SITE = "elm"
@@ -52,7 +52,7 @@ def demo(out: Path | str, *, fast: bool = False, seed: int = 0, progress: bool =
     out = Path(out)
     data = out.with_name(f"{out.name}-data")
     cohort = write_phantom_cohort(data / "cohort", scans=FAST_SCANS if fast else SCANS, seed=seed, progress=progress)
-    prepared = prepare(
+    prepared = prepare_cohort(
         "phantom",
         source=cohort,
         out=data / "store",

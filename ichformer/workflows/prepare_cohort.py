@@ -23,7 +23,7 @@ from ichformer.files.writing import path_text, shown
 from ichformer.labels import LabelSet
 from ichformer.pipeline.preparation.cluster import cluster_executor
 from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.pipeline.preparation.prepare import prepare as prepare_index
+from ichformer.pipeline.preparation.prepare import prepare_index
 from ichformer.pipeline.store.card import write_card
 from ichformer.pipeline.store.pseudonyms import PUBLISHED
 from ichformer.pipeline.store.records import Store
@@ -73,7 +73,7 @@ class PreparedCohort:
         }
 
 
-def prepare(
+def prepare_cohort(
     dataset: str,
     *,
     source: Path | str,

@@ -23,7 +23,7 @@ from ichformer.settings import as_path, described, make_settings, perhaps
 from ichformer.training.build import Given, build_objective, configured_model, make_given
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.needs import name_of
-from ichformer.training.trainer import train as train_only
+from ichformer.training.trainer import run_training
 from ichformer.workflows.evaluate_run import fix_frozen, freeze_ood
 from ichformer.workflows.parts.frozen import keep_frozen
 from ichformer.workflows.trained_model import TrainedModel
@@ -70,7 +70,7 @@ def train(
 
     Raises:
       InputError: a setting that is not there or not of its type, scans that are in two splits, or what
-        ``training.trainer.train`` refuses.
+        ``training.trainer.run_training`` refuses.
     """
     run = as_path(out, where="out", fix="give the run's folder")
     with named_as_arguments():
@@ -105,7 +105,7 @@ def train_and_freeze(
     store = Store.open(config.data.store)
     split = store.index["split"]
     check_leakage(store.index[split == config.data.split], store.index[~split.isin(["", config.data.split])])
-    written = train_only(config, run, given=given, progress=progress)
+    written = run_training(config, run, given=given, progress=progress)
     (run / OOD_NAME).unlink(missing_ok=True)  # it would be of other parameters
     if jax.process_count() == 1 and "val" in set(split) and _is_classifier(config, store, given):
         trained = open_trained(run, dataclasses.replace(given, augment=None))

@@ -157,7 +157,7 @@ def test_the_command_line(source, tmp_path, capsys, monkeypatch):
     labels = tmp_path / "labels.csv"
     labels.write_text("path,bleed,volume_ml,split\np1/a,1,3.5,train\np2/b,0,0,val\np3/c,0,,test\n")
     monkeypatch.setattr(
-        "ichformer.pipeline.preparation.prepare.prepare",
+        "ichformer.workflows.prepare_cohort.prepare_index",
         lambda index, out, *, label_set, **_: prepare_here(index, out, label_set=label_set),
     )
     options = ["prepare", "--dataset", "folder", "--source", str(source), "--out", str(tmp_path / "store")]

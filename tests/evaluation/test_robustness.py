@@ -23,7 +23,7 @@ from ichformer.statistics.metrics import auroc
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.run import Run
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 from ichformer.workflows.evaluate_run import freeze_ood
 from ichformer.workflows.parts.predict_store import predict_and_embed, predict_store
 from tests.stores import prepare_here
@@ -110,7 +110,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Store]:
         parallel=ParallelConfig(data=1),
         steps=10,
     )
-    train(config, folder / "run", progress=False)
+    run_training(config, folder / "run", progress=False)
     return Run.open(folder / "run"), store
 
 

@@ -22,7 +22,7 @@ from ichformer.files.writing import (
     write_text,
 )
 from ichformer.training.config import DataConfig, TrainConfig
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 
 
 @contextlib.contextmanager
@@ -154,5 +154,5 @@ def test_checkpoints_want_a_name_in_utf8(tmp_path):
     with pytest.raises(InputError, match=r"not valid UTF-8.*rename it"):
         check_utf8(tmp_path / os.fsdecode(b"b\xe9"))
     with pytest.raises(InputError, match="not valid UTF-8"):
-        train(TrainConfig(data=DataConfig(store="s")), tmp_path / os.fsdecode(b"b\xe9"))
+        run_training(TrainConfig(data=DataConfig(store="s")), tmp_path / os.fsdecode(b"b\xe9"))
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from ichformer.errors import InputError
 from ichformer.pipeline.preparation import cluster
 from ichformer.pipeline.preparation.cluster import cluster_executor
 from ichformer.pipeline.preparation.facts import ScanFacts
-from ichformer.pipeline.preparation.prepare import prepare
+from ichformer.pipeline.preparation.prepare import prepare_index
 from ichformer.pipeline.preparation.workers import run_all
 from ichformer.testing import tiny_cohort
 from tests.stores import CONFIG
@@ -56,7 +56,7 @@ SCAN = ScanFacts(
 def test_an_answer_that_is_none_does_not_reach_the_store(tmp_path, answer, said):
     index = COHORTS["phantom"](tiny_cohort(tmp_path / "cohort", scans=1), cache=tmp_path / "cache")
     with pytest.raises(InputError, match=said):
-        prepare(index, tmp_path / "store", config=CONFIG, executor=OddExecutor(answer), progress=False)
+        prepare_index(index, tmp_path / "store", config=CONFIG, executor=OddExecutor(answer), progress=False)
     assert '"series": null' in (tmp_path / "store" / "index.json").read_text()
 
 
@@ -116,7 +116,7 @@ def test_certificates_of_dasks_configuration_are_used(tmp_path, certificates):
     with dask.config.set(certificates), local_cluster("tls://") as address:
         assert address.startswith("tls://")
         with cluster_executor(address) as executor:
-            store = prepare(index, tmp_path / "store", config=CONFIG, executor=executor, progress=False)
+            store = prepare_index(index, tmp_path / "store", config=CONFIG, executor=executor, progress=False)
         assert len(store.index) == 2
         none = {name: None if name.endswith("ca-file") else {"cert": None, "key": None} for name in certificates}
         with dask.config.set(none), pytest.raises(InputError, match=r"distributed\.comm\.tls"):

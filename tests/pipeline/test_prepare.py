@@ -29,7 +29,7 @@ from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
 from ichformer.pipeline.preparation import shards
 from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.pipeline.preparation.prepare import prepare
+from ichformer.pipeline.preparation.prepare import prepare_index
 from ichformer.pipeline.preparation.recipe import prepare_volume
 from ichformer.pipeline.preparation.workers import run_all
 from ichformer.pipeline.store.records import Store
@@ -100,7 +100,7 @@ def test_a_store_knows_its_pixels_whatever_their_labels(index, tmp_path):
 @pytest.mark.slow
 def test_same_bytes_with_processes_and_in_any_order(index, tmp_path, capfd):
     store = prepare_here(index, tmp_path / "a")
-    prepare(index.iloc[::-1], tmp_path / "b", config=CONFIG, workers=2)
+    prepare_index(index.iloc[::-1], tmp_path / "b", config=CONFIG, workers=2)
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
     assert len(digests(tmp_path / "a")) == 6 + len(("index.json", "rejects.csv", "scans.jsonl"))
     captured = capfd.readouterr()
@@ -125,7 +125,7 @@ class Failing(ThreadPoolExecutor):
 def test_interrupted_and_gone_on_with(index, tmp_path, monkeypatch):
     out = tmp_path / "store"
     with pytest.raises(BrokenExecutor):
-        prepare(index, out, config=CONFIG, executor=Failing(1), progress=False)
+        prepare_index(index, out, config=CONFIG, executor=Failing(1), progress=False)
     made = {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
     assert len(made) == 3
     with pytest.raises(InputError, match="interrupted; run prepare again"):

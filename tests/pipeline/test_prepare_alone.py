@@ -11,7 +11,7 @@ from ichformer.cohorts.index import read_index
 from ichformer.errors import InputError
 from ichformer.files.lease import hold, is_lease
 from ichformer.pipeline.preparation import prepare as prepare_module
-from ichformer.pipeline.preparation.prepare import prepare
+from ichformer.pipeline.preparation.prepare import prepare_index
 from ichformer.testing import tiny_cohort
 from tests.stores import CONFIG, prepare_here
 
@@ -50,7 +50,7 @@ def test_a_store_that_another_prepares_is_refused_and_left_as_it_is(cohort, tmp_
     assert not any(is_lease(Path(name)) for name in before)
     wanted = r"another preparation \(process \d+ on .+\) works there since"
     with hold(out, what="preparation"), pytest.raises(InputError, match=wanted):
-        prepare(index, out, config=CONFIG, workers=1, progress=False)
+        prepare_index(index, out, config=CONFIG, workers=1, progress=False)
     assert contents(out) == before
 
 

@@ -68,7 +68,7 @@ def open_batches(*args, **kwargs):
     return training_batches(*args, **kwargs)
 trainer.shard_batch, trainer.training_batches = note, open_batches
 try:
-    trainer.train(read_config(Path(sys.argv[1])), Path(sys.argv[2]), progress=False)
+    trainer.run_training(read_config(Path(sys.argv[1])), Path(sys.argv[2]), progress=False)
 except InputError as error:
     print(f"ichformer: error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -290,7 +290,7 @@ def test_fewer_and_fewer_devices_go_on_with_the_same_batches(config, alone, tmp_
 
             patch.setattr(loop.JsonLines, "write", stops)
             with pytest.raises(KeyboardInterrupt) if last < STEPS else contextlib.nullcontext():
-                loop.train(told, run, progress=False)
+                loop.run_training(told, run, progress=False)
         # The next batch is fetched while the device computes the last step.
         assert rows == wanted[first : min(last + 1, STEPS)]
     assert_same(run, whole)

@@ -14,7 +14,7 @@ from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, 
 from ichformer.training.input_scale import standardise_inputs
 from ichformer.training.runs.run import Run
 from ichformer.training.state import TrainState
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 from tests.stores import prepare_here
 
 NAMES = ("hu_0_20", "hu_40_60", "bone")
@@ -45,7 +45,7 @@ def test_a_run_starts_from_the_scans_of_its_split_and_leaves_them_as_they_are(st
         steps=2,
         ema_decay=0.5,
     )
-    train(config, tmp_path / "run", progress=False)
+    run_training(config, tmp_path / "run", progress=False)
     found = Run.open(tmp_path / "run").params["encoder"][STANDARDISE]
     windows = tuple(WINDOWS[name] for name in NAMES)
     scans = [apply_windows(store.read(int(row)).volume.hu, windows) for row in store.rows("train")]

@@ -49,7 +49,7 @@ class Noted:
         self.batches.close()
 
 trainer.training_batches = Noted
-trainer.train(read_config(Path(sys.argv[1])), Path(sys.argv[2]), progress=False)
+trainer.run_training(read_config(Path(sys.argv[1])), Path(sys.argv[2]), progress=False)
 """
 
 

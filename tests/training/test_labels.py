@@ -32,7 +32,7 @@ from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, ParallelConfig, TrainConfig
 from ichformer.training.labels import LABELS_NAME, as_trained, for_known_labels, format_labels
 from ichformer.training.runs.run import Run, read_facts
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 from tests.scan_labels import Given, store_of
 from tests.typecheck import unchecked
 
@@ -82,7 +82,7 @@ def told(by_scan) -> tuple[Path, str]:
         patch.setattr(memory, "keep_freed_memory", lambda: pytest.fail("mallopt"))
         patch.chdir(folder)
         before = state_of_the_process()
-        train(config_of("store"), "runs/one")
+        run_training(config_of("store"), "runs/one")
         # What libraries do to warnings and the environment when they are first imported is theirs.
         between = state_of_the_process()
         assert {name: between[name] for name in OURS} == {name: before[name] for name in OURS}
@@ -94,7 +94,7 @@ def told(by_scan) -> tuple[Path, str]:
 def refused(store: Store, **objective) -> InputError:
     config = config_of(store, **objective)
     with pytest.raises(InputError) as error:
-        train(config, store.path / "run", progress=False)
+        run_training(config, store.path / "run", progress=False)
     assert not (store.path / "run").exists()
     return error.value
 

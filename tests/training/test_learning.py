@@ -23,10 +23,10 @@ from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.table import levels
 from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.pipeline.preparation.prepare import prepare
+from ichformer.pipeline.preparation.prepare import prepare_index
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.run import Run
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 from ichformer.workflows.demo import PREPARE, SCANS, UNSEEN_SITE
 from ichformer.workflows.parts.predict_store import predict_store
 from tests.stores import prepare_here
@@ -36,9 +36,9 @@ TRAIN = """
 import dataclasses, pathlib, sys
 from ichformer.workflows.demo import demo_config
 from ichformer.pipeline.store.records import Store
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 config = demo_config(Store.open(sys.argv[1]), fast=False, seed=0)
-train(dataclasses.replace(config, steps=200), pathlib.Path(sys.argv[2]), progress=False)
+run_training(dataclasses.replace(config, steps=200), pathlib.Path(sys.argv[2]), progress=False)
 """
 SLICES, BLOODY, SHAPE = 6, slice(2, 5), (48, 48)
 
@@ -108,7 +108,7 @@ def with_labels_of_others(
 
 
 def auroc_of_unseen(index: pd.DataFrame, folder: Path) -> float:
-    store = prepare(index, folder / "store", config=PREPARE, progress=False)
+    store = prepare_index(index, folder / "store", config=PREPARE, progress=False)
     # On one device, as the demo itself runs: the eight emulated ones of the tests share two cores and are slower.
     plain = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     subprocess.run([sys.executable, "-c", TRAIN, str(store.path), str(folder / "run")], check=True, env=plain)
@@ -128,7 +128,7 @@ def auroc_of_heads(index: pd.DataFrame, folder: Path) -> float:
         steps=180,
         ema_decay=0.95,
     )
-    train(config, folder / "run", progress=False)
+    run_training(config, folder / "run", progress=False)
     (_, scans) = levels(check_table(predict_store(Run.open(folder / "run"), store, "test")))
     assert scans.name == "scan"
     return float(roc_auc_score(scans.labels[:, -1], scans.scores[:, -1]))

@@ -33,7 +33,7 @@ from ichformer.training.monitoring.clock import Clock
 from ichformer.training.recovery.rollback import Rollback
 from ichformer.training.runs.run import Run
 from ichformer.training.state import TrainState, create_state, parameter_table
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 from tests.processes import with_one_device
 from tests.shared import tiny_training
 
@@ -87,12 +87,12 @@ def test_a_damaged_checkpoint_is_passed_over_and_put_aside(config, whole, tmp_pa
     with monkeypatch.context() as patch:
         patch.setattr(loop.JsonLines, "write", stop_at(4, OSError("gone")))
         with pytest.raises(OSError, match="gone"):
-            train(config, run, progress=False)
+            run_training(config, run, progress=False)
     assert kept(run) == {"1", "2", "3"}
     for file in (run / "checkpoints" / "3").rglob("*"):
         if file.is_file() and file.stat().st_size > 2000:
             file.write_bytes(file.read_bytes()[:1000])
-    train(config, run, progress=False)
+    run_training(config, run, progress=False)
     assert "the checkpoint of step 3 cannot be read" in capsys.readouterr().err
     assert (run / "damaged" / "3").is_dir()
     assert losses(run) == losses(whole)
@@ -106,7 +106,7 @@ def test_a_run_with_none_but_damaged_checkpoints_is_refused_and_left_as_it_is(co
             file.write_bytes(b"")
     before = kept(run)
     with pytest.raises(InputError, match="no checkpoint can be read"):
-        train(config, run, progress=False)
+        run_training(config, run, progress=False)
     assert kept(run) == before
     assert not (run / "damaged").exists()
 
@@ -149,12 +149,12 @@ def test_a_signal_saves_and_the_next_start_goes_on(config, whole, tmp_path, monk
         patch.setattr(loop.JsonLines, "write", interrupted)
         terminated = pytest.raises(Stopped, match="stopped after step 3 of 5")
         with terminated if number == signal.SIGTERM else pytest.raises(KeyboardInterrupt):
-            train(config, run, progress=False)
+            run_training(config, run, progress=False)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert ("Ctrl-C again ends at once" in capfd.readouterr().err) == (number == signal.SIGINT)
     assert "3" in kept(run)
-    train(config, run, progress=False)
+    run_training(config, run, progress=False)
     assert losses(run) == losses(whole)
 
 
@@ -170,9 +170,9 @@ def test_a_second_ctrl_c_ends_at_once(config, whole, tmp_path, monkeypatch):
 
         patch.setattr(loop.JsonLines, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            train(config, run, progress=False)
+            run_training(config, run, progress=False)
     assert kept(run) == {"2"}
-    train(config, run, progress=False)
+    run_training(config, run, progress=False)
     assert losses(run) == losses(whole)[2:]
 
 
@@ -190,9 +190,9 @@ def test_sigterm_cuts_validation_short_and_the_next_start_repeats_it(config, who
 
         patch.setattr(validation, "evaluation_batches", interrupted)
         with pytest.raises(Stopped, match="stopped after step 2 of 5"):
-            train(config, run, progress=False)
+            run_training(config, run, progress=False)
     assert list((run / "profile").rglob("*.xplane.pb"))
-    train(config, run, progress=False)
+    run_training(config, run, progress=False)
     assert {line["step"]: line["loss"] for line in lines(run) if "loss" in line} == dict(enumerate(losses(whole), 1))
     assert [line["val_loss"] for line in lines(run) if "val_loss" in line] == [
         line["val_loss"] for line in lines(whole) if "val_loss" in line
@@ -240,11 +240,11 @@ def test_a_run_that_no_longer_gets_better_ends_and_stays_ended(config, tmp_path,
     config = dataclasses.replace(config, evaluate_every=1, patience_steps=2, keep_checkpoints=1)
     found = iter([3.0, 2.0, 2.5, 2.25])
     monkeypatch.setattr(loop.Validation, "__call__", lambda self, state, *, stopping: {"val_loss": next(found)})
-    train(config, tmp_path / "run", progress=False)
+    run_training(config, tmp_path / "run", progress=False)
     assert [line["val_loss"] for line in lines(tmp_path / "run")] == [3.0, 2.0, 2.5, 2.25]
     assert kept(tmp_path / "run") == {"2", "4"}
     assert Run.open(tmp_path / "run").step == 2
-    train(config, tmp_path / "run", progress=False)
+    run_training(config, tmp_path / "run", progress=False)
     assert len(lines(tmp_path / "run")) == 4
 
 
@@ -257,7 +257,7 @@ def test_validation_needs_scans(config, tmp_path):
 
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, store=str(tmp_path / "store")))
     with pytest.raises(InputError, match="has no split 'val'"):
-        train(config, tmp_path / "run", progress=False)
+        run_training(config, tmp_path / "run", progress=False)
 
 
 def test_who_reads_a_run_leaves_what_is_being_written_there(whole, tmp_path):

@@ -12,7 +12,7 @@ from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
 from ichformer.training.recovery.resume import SCANS_FACT, check_same_scans, hash_scans
 from ichformer.training.runs.run import read_config
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 
 
 @pytest.fixture
@@ -76,5 +76,5 @@ def test_a_training_is_not_gone_on_with_on_other_scans(tiny_run, store, tmp_path
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, store=str(store)))
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
     with pytest.raises(InputError, match="begin another run from this one with --init-from"):
-        train(config, tmp_path / "run", progress=False)
+        run_training(config, tmp_path / "run", progress=False)
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before

@@ -27,11 +27,11 @@ SCANS = 12
 TRAIN = """
 import sys
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 from ichformer.training.process import own_process
 own_process()
 data, model = DataConfig(store=sys.argv[1]), ModelConfig(name="slice_vit_nano")
-train(TrainConfig(data=data, model=model), sys.argv[2])
+run_training(TrainConfig(data=data, model=model), sys.argv[2])
 """
 
 

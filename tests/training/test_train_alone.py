@@ -14,7 +14,7 @@ from ichformer.cli import main
 from ichformer.errors import InputError
 from ichformer.files.lease import hold, is_lease
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 from tests.processes import with_one_device
 
 
@@ -31,7 +31,7 @@ def test_a_folder_in_which_another_trains_is_refused_and_left_as_it_is(tiny_stor
     run = tmp_path / "run"
     with hold(run, what="training"):
         with pytest.raises(InputError, match=r"another training \(process \d+ on .+\) works there since"):
-            train(config_of(tiny_store), run, progress=False)
+            run_training(config_of(tiny_store), run, progress=False)
         assert all(map(is_lease, run.iterdir()))
 
 
@@ -49,7 +49,7 @@ def test_the_command_says_so_in_one_line_and_ends_with_2(tiny_store, tmp_path, c
 def test_a_folder_that_is_no_run_is_refused_and_keeps_no_lease(tiny_store, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is there and is no run"):
-        train(config_of(tiny_store), tmp_path, progress=False)
+        run_training(config_of(tiny_store), tmp_path, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 

@@ -18,7 +18,7 @@ from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig, read_config
 from ichformer.training.runs.run import Run, initial_state, read_prepare
 from ichformer.training.state import TrainState
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 from tests.stores import prepare_here
 
 
@@ -40,7 +40,7 @@ def on_eight_devices(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
 @pytest.fixture(scope="module")
 def undisturbed(on_eight_devices: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "undisturbed"
-    train(on_eight_devices, run, progress=False)
+    run_training(on_eight_devices, run, progress=False)
     return run
 
 
@@ -101,8 +101,8 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
         real = getattr(getattr(loop, owner), method)
         patch.setattr(getattr(loop, owner), method, fails_at_stop)
         with pytest.raises(OSError, match="no space left"):
-            train(on_eight_devices, run, progress=False)
-    train(on_eight_devices, run, progress=False)
+            run_training(on_eight_devices, run, progress=False)
+    run_training(on_eight_devices, run, progress=False)
     assert [line["step"] for line in metrics(run)] == [1, 2, 3, 4]
     assert_same_run(run, undisturbed)
 
@@ -117,7 +117,7 @@ def test_training_moves_the_parameters(config, run):
 
 def test_a_finished_run_is_left_as_it_is(config, run):
     before = (run / "metrics.jsonl").read_bytes()
-    train(config, run, progress=False)
+    run_training(config, run, progress=False)
     assert (run / "metrics.jsonl").read_bytes() == before
 
 
@@ -145,7 +145,7 @@ def test_a_run_opens_with_the_averaged_parameters(config, run):
 def test_another_setting_does_not_go_on_with_the_run(config, run, name, changes):
     before = (run / "config.json").read_bytes()
     with pytest.raises(InputError, match=f"another {name} is there"):
-        train(dataclasses.replace(config, **changes), run, progress=False)
+        run_training(dataclasses.replace(config, **changes), run, progress=False)
     assert (run / "config.json").read_bytes() == before
 
 
@@ -155,7 +155,7 @@ def test_another_setting_does_not_go_on_with_the_run(config, run, name, changes)
 def test_a_damaged_config_is_refused(config, tmp_path, text):
     (tmp_path / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError):
-        train(config, tmp_path, progress=False)
+        run_training(config, tmp_path, progress=False)
     with pytest.raises(InputError):
         Run.open(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
@@ -164,14 +164,14 @@ def test_a_damaged_config_is_refused(config, tmp_path, text):
 def test_a_folder_that_is_no_run_is_not_written_into(config, tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(InputError, match="is no run"):
-        train(config, tmp_path, progress=False)
+        run_training(config, tmp_path, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_what_does_not_go_with_the_model_leaves_no_folder(config, tmp_path):
     wrong = dataclasses.replace(config, optim=OptimConfig(freeze=("nothing/*",)))
     with pytest.raises(InputError, match="matches none of the parameters"):
-        train(wrong, tmp_path / "run", progress=False)
+        run_training(wrong, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
 
@@ -183,6 +183,6 @@ def test_a_run_without_a_checkpoint_does_not_open(config, tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(loop.Checkpoints, "save", fails)
         with pytest.raises(OSError, match="no space left"):
-            train(config, tmp_path / "run", progress=False)
+            run_training(config, tmp_path / "run", progress=False)
     with pytest.raises(InputError, match="no checkpoint yet"):
         Run.open(tmp_path / "run")

@@ -19,7 +19,7 @@ from ichformer.training.build import build_objective, configured_model
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.run import Run, initial_state
 from ichformer.training.state import TrainState
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 from ichformer.training.transfer import transfer_pretrained, with_layout
 from tests.stores import prepare_here
 
@@ -98,17 +98,17 @@ def test_a_run_needs_the_file_once(config, tmp_path):
     data = Path(config.model.pretrained).read_bytes()
     file.write_bytes(data)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=str(file)))
-    train(config, tmp_path / "run", progress=False)
+    run_training(config, tmp_path / "run", progress=False)
     facts = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["pretrained"]
     assert facts == {"file": "moved.npz", "sha256": hashlib.sha256(data).hexdigest(), "layout": "timm ViT"}
     file.unlink()
     assert Run.open(tmp_path / "run").params["encoder"]["positions"].shape == (14, 14, WIDTH)
-    train(config, tmp_path / "run", progress=False)
+    run_training(config, tmp_path / "run", progress=False)
 
 
 def test_what_cannot_be_a_start(config, tmp_path):
     def trained(**changes):
-        train(dataclasses.replace(config, **changes), tmp_path / "run", progress=False)
+        run_training(dataclasses.replace(config, **changes), tmp_path / "run", progress=False)
 
     def model(**changes):
         return {"model": dataclasses.replace(config.model, **changes)}

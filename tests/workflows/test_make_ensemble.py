@@ -23,7 +23,7 @@ from ichformer.reporting.evaluation.cards import TO_FILL
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.run import Run, seen_scans
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.make_ensemble import make_ensemble
 from ichformer.workflows.parts.predict_store import predict_store
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             checkpoint_every=1,
             seed=seed,
         )
-        train(config, folder / f"run{seed}", progress=False)
+        run_training(config, folder / f"run{seed}", progress=False)
     main(
         [
             "ensemble",

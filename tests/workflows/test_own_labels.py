@@ -21,7 +21,7 @@ from ichformer.reporting.scan.terminal import format_prediction
 from ichformer.testing import TINY_SITES
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.run import Run
-from ichformer.training.trainer import train
+from ichformer.training.trainer import run_training
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.make_ensemble import make_ensemble
 from ichformer.workflows.parts.predict_store import predict_store
@@ -160,7 +160,7 @@ def test_runs_and_stores_that_share_nothing_refuse_each_other(own, tiny_store, t
     config = settings(own / "store")
     config = replace(config, objective=replace(config.objective, labels=("any",)))
     with pytest.raises(InputError, match=r"there is no label 'any' in .*choose of bleed, fracture, volume_ml"):
-        train(config, tmp_path / "b", progress=False)
+        run_training(config, tmp_path / "b", progress=False)
 
 
 @pytest.mark.slow(minutes=2)
@@ -173,7 +173,7 @@ def test_a_training_keeps_the_outputs_of_labels_of_the_same_name(own, tmp_path, 
     store = prepare_here(found.index, tmp_path / "store", label_set=own_set)
     still = OptimConfig(learning_rate=1e-12, warmup_steps=0)
     config = settings(store.path, optim=still, steps=1, init_from=str(own / "run"))
-    train(config, tmp_path / "run", progress=False)
+    run_training(config, tmp_path / "run", progress=False)
     assert "labels   kept fracture, bleed; new swelling" in capsys.readouterr().err
     after = Run.open(tmp_path / "run")
     ours, theirs = (run.params["head"]["scan_logits"]["kernel"] for run in (after, before))

@@ -12,7 +12,7 @@ from ichformer.errors import InputError
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
-from ichformer.workflows.prepare_cohort import format_prepared, prepare
+from ichformer.workflows.prepare_cohort import format_prepared, prepare_cohort
 from tests.registries import forget_after
 from tests.stores import prepare_here
 
@@ -35,7 +35,7 @@ def _in_this_process(monkeypatch):
 
 @pytest.mark.slow
 def test_the_result_and_the_command_say_the_same(cohort, tmp_path, capsys):
-    found = prepare("phantom", source=cohort, out=tmp_path / "store", config=CONFIG, seed=3)
+    found = prepare_cohort("phantom", source=cohort, out=tmp_path / "store", config=CONFIG, seed=3)
     assert isinstance(found.store, Store)
     assert found.card == tmp_path / "store" / "card.md"
     assert found.card.exists()
@@ -50,7 +50,7 @@ def test_splits_by_site_by_fractions_and_of_the_source(cohort, tmp_path, monkeyp
     monkeypatch.setattr("ichformer.workflows.prepare_cohort.write_card", lambda store: store.path / "card.md")
 
     def split(dataset="phantom", **settings):
-        return prepare(dataset, source=cohort, out=tmp_path / "store", config=CONFIG, **settings)
+        return prepare_cohort(dataset, source=cohort, out=tmp_path / "store", config=CONFIG, **settings)
 
     held_out = split(hold_out_site="tiny-b", fractions={"train": 0.5, "val": 0.5}).store.index
     assert set(held_out[held_out["site"] == "tiny-b"]["split"]) == {"test"}
@@ -101,14 +101,14 @@ def test_a_cohort_of_somebody_else_with_its_own_labels(cohort, tmp_path, monkeyp
     store = ich.prepare("ours", source=cohort, out=out, config=CONFIG, progress=False)
     assert store.label_set == own
     assert sorted(store.index["volume_ml"]) == [0.0, 2.5, 5.0, 7.5, 10.0, 12.5]
-    found = prepare("ours", source=cohort, out=out, config=CONFIG)
+    found = prepare_cohort("ours", source=cohort, out=out, config=CONFIG)
     assert found.notes == ("made of phantoms", "left out 13: no head")
     assert "6 series, 0 left out (rejects.csv says why), 1 of no use\n" in format_prepared(found)
     assert not (out / "cache").exists()  # it had the names of patients
     assert not any(b"MUSTER" in file.read_bytes() for file in out.rglob("*") if file.is_file())
     COHORTS._loaded()["nothing"] = lambda source, *, cache, labels=None: None
     with pytest.raises(InputError, match="nothing: the adapter of this cohort returned None; let it return ich"):
-        prepare("nothing", source=cohort, out=out)
+        prepare_cohort("nothing", source=cohort, out=out)
 
 
 def test_what_does_not_fit_is_one_line_and_writes_nothing(cohort, tmp_path):
@@ -119,5 +119,5 @@ def test_what_does_not_fit_is_one_line_and_writes_nothing(cohort, tmp_path):
         ({"dataset": "phantom", "hold_out_site": "nowhere"}, "'nowhere' cannot be held out"),
     ):
         with pytest.raises(InputError, match=message):
-            prepare(source=cohort, out=tmp_path / "store", **wrong)
+            prepare_cohort(source=cohort, out=tmp_path / "store", **wrong)
     assert list(tmp_path.iterdir()) == []

@@ -99,8 +99,7 @@ def prepare(
         _write_example(dataset, source, example_labels, LabelSet(names=label_names or SIX.names, targets=targets), json)
         return
     from ichformer.pipeline.preparation.config import PrepareConfig
-    from ichformer.workflows.prepare_cohort import format_prepared
-    from ichformer.workflows.prepare_cohort import prepare as prepare_cohort
+    from ichformer.workflows.prepare_cohort import format_prepared, prepare_cohort
 
     if out is None:
         raise InputError("is missing", where="--out", fix="name the store's folder")

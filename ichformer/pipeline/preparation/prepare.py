@@ -29,7 +29,7 @@ from ichformer.pipeline.store.pseudonyms import Naming, choose_key, is_private, 
 from ichformer.pipeline.store.records import Store
 
 
-def prepare(
+def prepare_index(
     index: pd.DataFrame,
     out: Path | str,
     *,
@@ -86,7 +86,7 @@ def _prepare_held(
     progress: bool,
     lease: Lease,
 ) -> Store:
-    """``prepare`` in a folder in which nobody else works."""
+    """``prepare_index`` in a folder in which nobody else works."""
     out, known, named = opened.out, opened.known, opened.named
     tasks = list(list_tasks(opened, config, window_hu))
     facts: dict[str, dict[str, Any]] = {}
