@@ -59,8 +59,8 @@ def prepare(
         rsna2019, cq500, ctich, instance and bhsd. Plugins can add others.
       source: Folder with the cohort's files. It is only read.
       out: Folder of the store. It is needed unless --example-labels is given.
-      labels: Table of labels that does not lie with the scans: the CSV of a folder, of rsna2019 or of ctich; for cq500
-        reads.csv, or a folder that holds it and BHX.
+      labels: File with the labels. For a folder, rsna2019 and ctich it is a CSV; for cq500 it is reads.csv, or a folder
+        with that file and the boxes of BHX. Leave it out where the labels lie with the scans.
       columns: With a folder, what columns of its CSV mean, such as any=ICH path=file. Give it where columns are not
         recognised by their names.
       label_names: With a folder, the columns of its CSV that are labels (0, 1 or empty), such as bleed fracture. They

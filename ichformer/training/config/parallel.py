@@ -17,8 +17,8 @@ class ParallelConfig:
     Attributes:
       mode: How a step runs on several devices: "jit" divides batches and parameters over a mesh; "pmap" keeps all
         parameters on every device of one host. Both give the same result up to rounding.
-      data: Number of groups of devices that share a batch and hold the same parameters. By default all devices that
-        fsdp and tensor leave.
+      data: Number of parts of a batch that are computed at the same time, each on fsdp x tensor devices. By default as
+        many as there are devices for.
       fsdp: Number of devices that share a batch and each hold a part of every large parameter and of its optimiser
         state. Raise it where a model does not fit into the memory of one device.
       tensor: Number of devices that share the attention heads and the hidden features of each block. Raise it for the
