@@ -62,6 +62,7 @@ def scores(folder: pathlib.Path, split: str) -> dict[str, list[float]]:
     return {series: list(map(float, row)) for series, *row in scans[list(map(score_column, LABELS))].itertuples()}
 
 
+@pytest.mark.slow
 def test_the_run_gives_the_same_scores(earlier):
     """To rounding: tests have eight devices, and are compiled without LLVM's help."""
     folder, expected = earlier

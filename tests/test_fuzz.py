@@ -34,6 +34,7 @@ def bases(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_case_is_the_same_again(bases, tmp_path):
     for number in range(40):
         cases = [subjects.make_case(bases, tmp_path / f"{number}{k}", seed=3, number=number) for k in "ab"]

@@ -20,6 +20,7 @@ def store(tmp_path_factory):
     return prepare_here(index.assign(split="train"), folder / "store", PrepareConfig(size=64)).path
 
 
+@pytest.mark.slow
 def test_figures_fit_each_other(capsys, store):
     main(["bench", "loader", str(store), "--batches", "3", "--batch-size", "2", "--num-slices", "5", "--json"])
     found = json.loads(capsys.readouterr().out)

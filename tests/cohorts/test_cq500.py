@@ -116,6 +116,7 @@ def test_the_third_table_serves_where_the_second_is_not_there(set_on_disk, with_
     assert len(read_box_table(tmp_path / "cq500_boxes.csv")) == 0
 
 
+@pytest.mark.slow
 def test_from_the_archive_to_a_store(set_on_disk, with_boxes, tmp_path):
     index = cq500.load(set_on_disk, cache=tmp_path, labels=with_boxes)
     store = prepare_here(index, tmp_path / "store", PrepareConfig(size=16))

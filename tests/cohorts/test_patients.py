@@ -185,6 +185,7 @@ def test_files_of_one_series_belong_to_one_patient(tmp_path):
         read_folder(tmp_path / "s", cache=tmp_path, patient_from="folder")
 
 
+@pytest.mark.slow
 def test_public_sets_say_how_their_patients_are_known(tmp_path):
     nifti_sets.write_ctich(tmp_path / "ctich")
     nifti_sets.write_instance(tmp_path / "instance")

@@ -28,6 +28,7 @@ def section(tmp_path, monkeypatch):
     return readme.partition("## Train on your own data")[2].partition("\n## ")[0]
 
 
+@pytest.mark.slow
 def test_the_commands_and_the_table(section, tmp_path, capsys):
     example, prepare = re.findall(r"^ {4}ichformer (prepare .*)$", section, re.MULTILINE)
     main(shlex.split(example))

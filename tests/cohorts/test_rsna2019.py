@@ -47,6 +47,7 @@ def test_source_is_only_read_and_headers_only_once(tmp_path, monkeypatch):
     assert len(rsna2019.load(source, cache=tmp_path / "cache")) == 3
 
 
+@pytest.mark.slow
 def test_headers_in_parallel(tmp_path, monkeypatch, capsys):
     write_rsna(tmp_path / "rsna")
     index = rsna2019.load(tmp_path / "rsna", cache=tmp_path / "cache")

@@ -254,6 +254,7 @@ TAGS = {
 }
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.data())
 def test_whatever_numbers_stand_there_it_is_read_or_refused_without_a_warning(tmp_path_factory, data):

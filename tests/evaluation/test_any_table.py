@@ -55,6 +55,7 @@ def test_labels_are_those_that_have_scores_in_the_order_of_the_six():
     assert check_table(fewer).labels == (*LABELS[1:5], "mass")
 
 
+@pytest.mark.slow
 def test_a_table_that_pandas_read_is_as_good_as_its_file(tmp_path):
     """Slices are floats there, as they are missing in the rows of scans; missing sites and groups are NaN too."""
     table = with_scan_rows(prediction_table(n_patients=40, n_slices=3)).assign(site="", group_sex="")

@@ -167,6 +167,7 @@ def test_text_that_its_writer_did_not_call_so_and_timestamps_as_names(tmp_path):
     assert table["site"].tolist() == ["1970-01-01 00:00:00", "1970-01-01 00:00:01"]
 
 
+@pytest.mark.slow
 def test_bombs_are_refused(tmp_path, monkeypatch):
     """A dictionary of one long text for many rows, a page that unpacks to much, and rows without end."""
     n = 200_000

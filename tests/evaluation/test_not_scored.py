@@ -43,6 +43,7 @@ def test_a_missing_score_needs_a_reason_and_a_reason_a_missing_score(table):
         check_table(table.assign(**{NOT_SCORED: 1.0}))
 
 
+@pytest.mark.slow
 def test_rows_without_scores_are_in_no_figure_and_are_counted(table):
     rows = table["patient"].isin(["test0", "test1", "test2"])
     marked = without_scores(table, rows)
@@ -111,6 +112,7 @@ def test_files_keep_the_reasons(table, tmp_path):
     assert not_scored(read) == not_scored(check_table(marked))
 
 
+@pytest.mark.slow
 def test_comparison_is_over_what_every_model_scored(table):
     first = without_scores(table, table["patient"].isin(["test0", "test1"]))
     second = without_scores(table, table["patient"].isin(["test1", "test2"]), why="Not read.")

@@ -71,6 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 def test_scores_that_mean_nothing_are_not_given(folder):
     run, store = open_trained(folder / "run"), Store.open(folder / "store")
     assert run.trained_outputs.to_json() == {"slice": [], "scan": list(LABELS[1:])}

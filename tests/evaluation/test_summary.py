@@ -101,6 +101,7 @@ def test_printed_table_is_aligned_and_shows_positives_beside_every_figure(summar
     assert "Thresholds were chosen on split val" in text
 
 
+@pytest.mark.slow
 def test_what_cannot_be_computed_is_not_estimable(table, thresholds, tmp_path):
     hard = table.assign(epidural=0.0, subdural=np.nan, score_any=table["any"])
     found = evaluate(hard, thresholds=thresholds, replicates=100)

@@ -112,6 +112,7 @@ def test_equal_weights_are_none(table):
     assert one.warnings == other.warnings
 
 
+@pytest.mark.slow
 def test_rows_without_weight_are_no_rows(table):
     nobody = table["patient"].isin(["test3", "test7", "test11"])
     silent = evaluate(table.assign(weight=table["weight"].where(~nobody, 0.0)), replicates=30)
@@ -172,6 +173,7 @@ def test_models_are_compared_with_the_same_weights_only(table):
         compare(worse, table.assign(weight=1.0))
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(rows(max_size=25))
 def test_weighted_replicates_are_scikit_learns(drawn):

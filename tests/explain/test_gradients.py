@@ -157,6 +157,7 @@ def test_zero_where_the_label_does_not_depend_on_the_place() -> None:
     assert not for_display(grad_cam(model, {}, x, mask, spacing_mm, label=2, level="slice")).any()
 
 
+@pytest.mark.slow
 def test_masked_slices_are_zero_and_do_not_matter() -> None:
     model, (x, mask, spacing_mm) = PooledLinear(), inputs()
     variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)

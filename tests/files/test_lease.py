@@ -233,6 +233,7 @@ def test_of_many_that_take_over_at_once_one_wins(tmp_path):
     assert leases(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_who_was_suspended_finds_the_folder_taken_over_before_it_writes(tmp_path, monkeypatch):
     with hold(tmp_path, what="training", beat_s=600.0) as lease:
         lease.confirm()
@@ -270,6 +271,7 @@ def test_who_was_suspended_and_still_holds_the_folder_goes_on(tmp_path, monkeypa
         assert (tmp_path / ".lease.1").stat().st_mtime > 0  # at once a sign of life
 
 
+@pytest.mark.slow
 def test_the_beat_learns_of_it_as_well_and_ends(tmp_path):
     with hold(tmp_path, what="training", beat_s=BEAT_S) as lease:
         left_by(ELSEWHERE, tmp_path, number=2)

@@ -66,6 +66,7 @@ def test_slices_behind_the_scan_do_not_change_its_attention(shifted, real):
     np.testing.assert_allclose(padded[:, :real], alone, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_few_windows_at_a_time_give_what_all_at_once_give(monkeypatch):
     layer = WindowAttention(2, (2, 2, 2), True)
     x = jax.random.normal(jax.random.key(0), (2, 5, 4, 6, 8))

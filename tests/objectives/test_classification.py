@@ -100,6 +100,7 @@ def test_scan_labels_alone_and_slice_labels_alone_both_teach():
     assert (total, weight) == (0, 0)
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_one_that_is_named():
     logits = jnp.asarray(np.random.default_rng(3).normal(size=(4, 3, 6)).astype(np.float32))
     model = create_model("slice_vit_nano", depth=1)

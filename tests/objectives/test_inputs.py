@@ -21,6 +21,7 @@ def two_windows(k: int):
     return jax.jit(lambda hu, mask: model_inputs(hu, mask, TWO, k))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(slices=st.integers(1, 5), before=st.integers(0, 2), after=st.integers(0, 2), k=st.integers(0, 2))
 def test_channels_are_the_windows_of_the_slices_around(slices, before, after, k):

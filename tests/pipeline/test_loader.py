@@ -54,6 +54,7 @@ def test_the_number_of_workers_changes_nothing(store):
         assert_same(found, alone[start:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation", [Augmentation(), ALL])
 @pytest.mark.parametrize("hosts", [2, 4])
 def test_hosts_share_the_batch_of_one(store, hosts, augmentation):
@@ -66,6 +67,7 @@ def test_hosts_share_the_batch_of_one(store, hosts, augmentation):
     assert_same(joined, first_batches(store, 4, **options))
 
 
+@pytest.mark.slow
 def test_a_start_skips_so_many_batches(store):
     for augmentation in (Augmentation(), ALL):
         wanted = first_batches(store, 6, augmentation=augmentation)[3:]

@@ -16,6 +16,7 @@ from tests.stores import prepare_here
 NAMES = [os.fsdecode(b"b\xe9"), "a\nb\x1b[31m\u202ec", "-rf"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_store_is_prepared_and_read(tmp_path, name):
     cohort, out = tiny_cohort(tmp_path / name / "cohort", scans=2), tmp_path / name / "store"

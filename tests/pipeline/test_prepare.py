@@ -84,6 +84,7 @@ def test_scans_labels_and_masks_arrive(index, tmp_path):
             assert np.median(scan.volume.hu[scan.mask > 0]) > outside_hu
 
 
+@pytest.mark.slow
 def test_a_store_knows_its_pixels_whatever_their_labels(index, tmp_path):
     store = prepare_here(index, tmp_path / "a")
     pixels = store.index.set_index("series")["pixels"]
@@ -209,6 +210,7 @@ def test_a_senseless_configuration_leaves_no_store(cohort, tmp_path, capsys, ask
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_the_brain_alone(index, tmp_path):
     head = prepare_here(index, tmp_path / "head")
     store = prepare_here(index, tmp_path / "brain", dataclasses.replace(CONFIG, keep="brain"))

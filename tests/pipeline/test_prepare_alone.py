@@ -69,6 +69,7 @@ def test_who_lost_the_store_leaves_its_index_alone(cohort, tmp_path, monkeypatch
     assert not any(map(is_lease, out.iterdir()))
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_is_followed_at_once_and_nothing_is_done_twice(cohort, tmp_path, capfd):
     out, studies = tmp_path / "store", cohort / "studies.csv"
     with subprocess.Popen([sys.executable, "-c", PREPARES, studies, out], stdout=subprocess.PIPE) as process:

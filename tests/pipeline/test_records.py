@@ -312,6 +312,7 @@ def test_damaged_index(store):
         Store.open(store.path)
 
 
+@pytest.mark.slow
 def test_neither_jax_nor_grain_is_imported():
     code = (
         "import sys, ichformer.pipeline.store.records, ichformer.pipeline.preparation.prepare;"

@@ -40,6 +40,7 @@ def plant_labels(path: Path, kind: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("labelled", [False, True])
 def test_a_store_names_nobody(kind, labelled, tmp_path, prepare):
@@ -77,6 +78,7 @@ def test_rejects_name_no_file(tmp_path, prepare, capsys):
     assert f"{FOLDER}_2" in capsys.readouterr().out.split("\n\n")[1]
 
 
+@pytest.mark.slow
 def test_uids_and_files_are_kept_where_they_are_asked_for(tmp_path, prepare):
     source = tmp_path / "scans"
     plant_dicom(source, 1)
@@ -171,6 +173,7 @@ def test_published_sets_keep_their_names(tmp_path, capsys):
         assert f"{option[0]}: goes with --dataset folder only" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_reports_name_nobody(kind, tmp_path, monkeypatch, capsys):
     source = plant(tmp_path, kind, (1,))

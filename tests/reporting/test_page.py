@@ -202,6 +202,7 @@ def in_chromium(page: Path, profile: Path, address: str = "") -> dict[str, str]:
     return {name.removeprefix("data-"): str(value) for name, value in body.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "slice_index", "window"),
     [

@@ -53,6 +53,7 @@ def test_scores_that_are_missing_are_told_one_by_one() -> None:
     assert not any(character in text for character in "\u202e\u2028\x1b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "address", "opening"),
     [(not_scored, "", S // 2), (scans_only, "", 3), (scans_only, "#label=epidural&heat=1", 3)],

@@ -44,6 +44,7 @@ def test_no_member_is_better_alone(seed, members):
     assert found.loss(weights) <= best * (1 + 1e-6)
 
 
+@pytest.mark.slow
 def test_it_finds_what_a_search_over_all_weights_finds():
     found = member_logits(1, members=2)
     line = np.linspace(0, 1, 10_001)

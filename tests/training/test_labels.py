@@ -207,6 +207,7 @@ class Constant(nn.Module):
         return Prediction(slice_logits=slice_logits, scan_logits=jnp.broadcast_to(logits[1:], (len(x), 6)), features={})
 
 
+@pytest.mark.slow
 def test_labels_without_a_loss_change_nothing():
     every = Classification(model=Constant(), windows=(WINDOWS["brain"],))
     some = replace(every, slice_labels=(), scan_labels=("subdural", "any"))

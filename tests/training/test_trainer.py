@@ -107,6 +107,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     assert_same_run(run, undisturbed)
 
 
+@pytest.mark.slow
 def test_training_moves_the_parameters(config, run):
     state = best_state(run)
     assert int(state.step) > 0

@@ -79,6 +79,7 @@ def test_weights_of_any_size_are_evaluated_whole(out):
     assert set(there(out)) == set(FILES)
 
 
+@pytest.mark.slow
 def test_two_evaluations_at_once_leave_the_files_of_one(out):
     """The one that finds another at work is refused in one line, or comes after it."""
     alone = {}

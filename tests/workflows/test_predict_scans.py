@@ -141,6 +141,7 @@ def numbers_of(result: PredictionResult) -> list[int]:
     return [series.number for series in result.series]
 
 
+@pytest.mark.slow
 def test_every_readable_series_or_the_one_asked_for(run: Run, tmp_path: Path) -> None:
     study = two_and_a_half(tmp_path)
     result = predict(run.path, study, tmp_path / "out", all_series=True)

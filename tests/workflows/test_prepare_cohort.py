@@ -74,6 +74,7 @@ def test_splits_by_site_by_fractions_and_of_the_source(cohort, tmp_path, monkeyp
         split("mine", fractions={"train": 1.0})
 
 
+@pytest.mark.slow
 def test_a_cohort_of_somebody_else_with_its_own_labels(cohort, tmp_path, monkeypatch):
     own = ich.LabelSet(names=("bleed", "fracture"), targets=("volume_ml",))
     forget_after(monkeypatch, COHORTS)

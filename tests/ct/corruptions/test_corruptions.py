@@ -67,6 +67,7 @@ def check(scan: Scan, before: Volume) -> None:
     assert scan.mask is None or scan.mask.shape == volume.hu.shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_same_seed_same_voxels_and_the_scan_is_left_alone(ball, name):
     volume, mask = ball
@@ -216,6 +217,7 @@ def test_motion_moves_runs_of_slices_further_with_every_severity(ball):
     assert (np.diff(changes) > 0.3 * np.array(changes[:-1])).all()
 
 
+@pytest.mark.slow
 def test_metal_streaks_grow_and_stay_in_the_slices_of_the_rods(ball):
     volume, _ = ball
     changes = [
@@ -273,6 +275,7 @@ def test_window_error_keeps_255_steps_of_its_window(severity):
     assert len(np.unique(back[inside])) <= 256
 
 
+@pytest.mark.slow
 def test_every_corruption_of_the_real_head_as_it_was_read(real_data):
     """Tilted by 18.5 degrees, 4 mm slices below and 7 mm above."""
     config = PrepareConfig(size=96, field_of_view_mm=256.0, remove_tilt=False)

@@ -61,6 +61,7 @@ def one_picture(window: WindowHU = (0, 80), scale: int = 255) -> np.ndarray:
     return shown(window, slice(widest(), widest() + 1), scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 def test_the_brain_is_found_in_any_window_that_is_given(tmp_path, window):
     volume = read_pictures(saved(tmp_path, one_picture(window)), window_hu=window)
@@ -90,6 +91,7 @@ def test_windows_that_are_unlike_are_told_apart(tmp_path, window):
     assert "--window LOW HIGH" in note.text
 
 
+@pytest.mark.slow
 def test_a_whole_stack_in_the_brain_window(tmp_path):
     every = slice(None, None, 2)
     cavity, hu, (z, y, x) = phantom().cavity[every], phantom().volume.hu[every], phantom().volume.spacing_mm
@@ -161,6 +163,7 @@ def test_16_bits_that_are_not_for_the_eye_need_their_scale(tmp_path):
     assert dice(brain_mask(volume), one_slice()) > 0.95
 
 
+@pytest.mark.slow
 def test_the_order_of_slices_does_not_change_the_window(tmp_path):
     greys = shown((0, 80), slice(None, None, 8))
     assert (
@@ -229,6 +232,7 @@ def test_a_ring_of_bone_as_small_as_a_vertebra_is_no_skull(tmp_path):
     assert "window_doubtful" in codes(volume)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [None, (0, 80)])
 def test_windows_that_differ_from_slice_to_slice_are_noted(tmp_path, given):
     chosen = slice(widest() - 4, widest() + 4)

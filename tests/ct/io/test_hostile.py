@@ -139,6 +139,7 @@ def test_a_decoder_that_dies_takes_nobody_with_it(real_data, tmp_path):
     assert (read_stored(sound) == whole).all()
 
 
+@pytest.mark.slow
 def test_a_decoder_that_was_killed_is_started_again(tmp_path):
     stored = ramp(rows=32, columns=48)
     for file in (files := write_series(tmp_path / "scan", stored)):

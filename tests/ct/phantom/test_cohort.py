@@ -90,6 +90,7 @@ def test_headers_are_legal(tiny, monkeypatch):
     assert len(seen) > 100
 
 
+@pytest.mark.slow
 def test_index_labels_and_masks_agree(tiny):
     index = read_index(tiny / "studies.csv")
     with (tiny / "slice_labels.csv").open(encoding="utf-8", newline="") as file:
@@ -194,6 +195,7 @@ def test_bad_orders_are_refused(tmp_path, options, words):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_public_cohort_with_a_named_site(tmp_path, capsys):
     out = write_phantom_cohort(tmp_path / "c", scans=1, seed=0, sites=("dogwood",), workers=1, progress=False)
     assert read_index(out / "studies.csv")["site"].tolist() == ["dogwood"]

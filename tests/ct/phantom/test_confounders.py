@@ -60,6 +60,7 @@ def test_masks_do_not_depend_on_what_is_laid_over():
     assert (with_all.volume.hu != without.volume.hu).mean() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 2])
 def test_wider_spaces_keep_the_labels_of_the_scan(seed):
     with_both, without = (
@@ -105,6 +106,7 @@ def test_calcified_pineal_lies_in_the_midline():
     assert ml(calcium, phantom) < 1
 
 
+@pytest.mark.slow
 def test_calcified_plexus_lies_on_both_sides():
     hu, plain, phantom = twins(head_without("plexus_hu"), "calcified_plexus")
     calcium = hu - plain > 40
@@ -196,6 +198,7 @@ def test_scalp_hematoma_is_blood_outside_the_skull():
     assert 40 < np.median(hu[blood]) < 75
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "is_clip"), [(1, False), (4, True)])
 def test_metal_is_clipped_and_streaks_in_its_slices_alone(seed, is_clip):
     hu, plain, _ = twins(seed, "metal")
@@ -228,6 +231,7 @@ def test_beam_hardening_darkens_the_middle_and_the_base():
     assert change[5:9][posterior].mean() < -5
 
 
+@pytest.mark.slow
 def test_motion_spoils_some_neighbouring_slices():
     hu, plain, _ = twins(3, "motion")
     change = np.abs(hu - plain)
@@ -259,6 +263,7 @@ def test_confounders_leave_bleeds_where_they_are():
     assert not any(p.confounders or p.small for p in without)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subtype", SUBTYPES)
 def test_small_bleeds_are_small_and_are_there(subtype):
     phantoms = [make_phantom(seed, site=CLEAN, subtypes=(subtype,), small=(subtype,)) for seed in (0, 2)]

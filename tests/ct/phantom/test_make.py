@@ -106,6 +106,7 @@ def test_parenchymal_blood_replaces_brain(seed):
     assert bleeding.volume.hu[soft].mean() < healthy.volume.hu[soft].mean() - 3, "no oedema round the blood"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subtype", ["intraventricular", "subarachnoid"])
 def test_blood_in_fluid_lies_where_fluid_was(subtype):
     # Heads with wide ventricles and sulci, so that fluid fills whole voxels.
@@ -131,6 +132,7 @@ def test_intraventricular_level_is_horizontal_and_at_the_back():
     assert rows.min() > 64
 
 
+@pytest.mark.slow
 def test_a_big_bleed_pushes_the_midline():
     shifts = []
     for seed in (4, 5):
@@ -169,6 +171,7 @@ def test_scan_again_is_the_same_head():
     assert np.abs(profile(first) - profile(again)).mean() < 0.5 * np.abs(profile(first) - profile(other)).mean()
 
 
+@pytest.mark.slow
 def test_same_seed_same_voxels():
     a, b, c = (make_phantom(seed, site=CLEAN, subtypes=("subdural",)) for seed in (3, 3, 4))
     assert np.array_equal(a.volume.hu, b.volume.hu)

@@ -30,6 +30,7 @@ def by_jax(query, key, value, bias, mask):
     return jax.nn.dot_product_attention(query, key, value, bias=bias, mask=mask, scale=SCALE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("mask", masks().values(), ids=masks())
 def test_value_and_every_gradient_are_those_of_jax(with_bias, mask):

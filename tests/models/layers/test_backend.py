@@ -96,6 +96,7 @@ def test_a_model_with_its_gradient_is_exported_for_every_kind_of_device(name, de
     assert exported.out_tree == jax.tree.structure(variables)
 
 
+@pytest.mark.slow
 def test_without_pallas_for_triton_the_windows_are_left_to_xla(monkeypatch):
     name = "ichformer.models.layers.backends.gpu_window_attention"
     monkeypatch.setitem(sys.modules, "jax.experimental.pallas", None)

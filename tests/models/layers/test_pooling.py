@@ -9,6 +9,7 @@ import pytest
 from ichformer.models.layers.pooling import largest, max_pool
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("space", "strides"), [((7, 8), (2, 2)), ((5, 1, 6), (1, 2, 2)), ((4, 5, 3), (2, 2, 2))])
 def test_values_and_gradients_are_flaxs(space, strides):
     x = jax.random.normal(jax.random.key(0), (2, *space, 3))
@@ -23,6 +24,7 @@ def test_values_and_gradients_are_flaxs(space, strides):
     np.testing.assert_allclose(ours(dy)[0], pull(dy)[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_of_equal_values_the_first_gets_the_gradient():
     grad = jax.grad(lambda x: jnp.sum(max_pool(x, (2, 2))))(jnp.ones((1, 4, 6, 1), jnp.bfloat16))
     assert grad.dtype == jnp.bfloat16

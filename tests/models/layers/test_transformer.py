@@ -60,6 +60,7 @@ def test_each_of_the_blocks_starts_elsewhere():
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_blocks_drop_as_deep_as_they_are_told():
     """A block whose rate is 1 in all but name gives its input back, and one of rate 0 always acts."""
     x = tokens()
@@ -113,6 +114,7 @@ def test_rotary_attention_knows_differences_of_positions_alone(shift, seed):
     np.testing.assert_allclose(*scores, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_rotation_keeps_lengths_and_place_zero():
     x = jax.random.normal(jax.random.key(0), (1, 4, 2, 8))
     angles = rotary_angles(jnp.asarray([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [3.0, 5.0]]]), 4)
