@@ -153,6 +153,11 @@ def test_yes_and_no_are_labels_in_a_table_and_in_a_file(tmp_path):
     assert found[0].levels[0].labels[0].n_positive == 1
 
 
+def test_prepare_has_its_settings_in_its_signature():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'seeds'"):
+        ich.prepare("folder", source="a", out="b", seeds=3)
+
+
 @pytest.mark.slow
 def test_names_of_labels_for_prepare_reach_the_store(tmp_path):
     cohort = tiny_cohort(tmp_path / "cohort", scans=12)

@@ -73,12 +73,13 @@ def prepare(
       InputError: there is no such cohort, a setting is not of its type or does not go with the cohort, the files are
         not what they should be, a patient is in two splits, or the store cannot be written.
     """
+    table = None if labels is None else as_path(labels, where="labels", fix="save the table as CSV and name the file")
     with named_as_arguments():
         found = prepare_cohort(
             fit(str, dataset, where="dataset", fix="give the name of a cohort, such as 'folder'"),
             source=as_path(source, where="source", fix="name a folder"),
             out=as_path(out, where="out", fix="name a folder"),
-            labels=None if labels is None else as_path(labels, where="labels", fix="save the table as CSV and name it"),
+            labels=table,
             columns=as_names(columns, where="columns"),
             label_names=as_names(label_names, where="label_names"),
             targets=as_names(targets, where="targets"),
