@@ -48,7 +48,7 @@ from ichformer.training.transfer import (
     reached_outputs,
     transfer_params,
     transfer_pretrained,
-    with_layout,
+    with_start,
 )
 from ichformer.training.validation import Validation
 
@@ -91,7 +91,7 @@ def run_training(
             store = Store.open(config.data.store)
             mesh = make_mesh(config.parallel)
             check_batch_size(config.data.batch_size, mesh, accumulate=config.parallel.accumulate)
-            config = with_layout(config, run)
+            config = with_start(config, run)
             objective, known = for_known_labels(build_objective(config, store.label_set, given), config, store)
             prepared = PrepareConfig(**store.config)
             init = functools.partial(initial_state, objective, config, prepared.size)

@@ -136,11 +136,27 @@ def transfer_pretrained(state: TrainState, model: ModelConfig) -> TrainState:
     return _started(state, params)
 
 
-def with_layout(config: TrainConfig, run: Path) -> TrainConfig:
-    """``config`` with the layout of its pretrained weights: that of the run where it is there, else the file's.
+IMPORTED_FACTOR = 0.1
+"""Of the learning rate for an encoder with imported weights. At the full rate of 1e-3 the features of all slices
+become one vector within 60 steps, in PyTorch with frozen batch norms as well (``experiments/learning.py``)."""
 
-    The model is built as the weights want it (``weights.layouts``), also later, when the file may be gone.
+
+def with_start(config: TrainConfig, run: Path) -> TrainConfig:
+    """``config`` with what follows from its pretrained weights: the encoder's learning rate and the weights' layout.
+
+    Where the run is there, they are its own. The model is built as the weights want it (``weights.layouts``), also
+    later, when the file may be gone.
     """
+    if config.optim.encoder_factor is None:
+        if (run / "config.json").exists():
+            factor = read_config(run / "config.json").optim.encoder_factor
+        else:
+            factor = IMPORTED_FACTOR if config.model.pretrained else 1.0
+        config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, encoder_factor=factor))
+    return _with_layout(config, run)
+
+
+def _with_layout(config: TrainConfig, run: Path) -> TrainConfig:
     model = config.model
     if not model.pretrained:
         return config

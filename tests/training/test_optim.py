@@ -165,6 +165,24 @@ def test_what_is_frozen_stays_and_costs_no_memory():
     assert moments == 2 * flat({name: params[name] for name in ("blocks", "conv", "head")}).size
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_encoder_has_a_rate_of_its_own(name):
+    shapes = {"encoder": SHAPES["mixer"], "head": SHAPES["head"]}
+    params, gradients = random_tree(0, shapes), random_tree(1, shapes)
+    config = OptimConfig(name=name, learning_rate=RATE, warmup_steps=0)
+    plain = moves(build_optimizer(config, 10**9), params, gradients)
+    found = moves(build_optimizer(dataclasses.replace(config, encoder_factor=0.1), 10**9), params, gradients)
+    np.testing.assert_allclose(flat(found["encoder"]), 0.1 * flat(plain["encoder"]), rtol=1e-5)
+    np.testing.assert_array_equal(flat(found["head"]), flat(plain["head"]))
+
+
+def test_a_rate_for_an_encoder_that_is_not_there_is_refused():
+    with pytest.raises(
+        InputError, match=r"--optim.encoder-factor: this model has no parameters under the name encoder"
+    ):
+        build_optimizer(OptimConfig(encoder_factor=0.1), 10).init(random_tree(0))
+
+
 def test_a_pattern_that_freezes_nothing_is_explained():
     with pytest.raises(InputError, match=r"'encodr/\*' matches none of the parameters"):
         build_optimizer(OptimConfig(freeze=("encodr/*",)), 10).init(random_tree(0))

@@ -16,11 +16,18 @@ from ichformer.models.registry import registered_models
 from ichformer.models.weights.layouts.registry import LAYOUTS, named_layout
 from ichformer.testing import tiny_cohort
 from ichformer.training.build import build_objective, configured_model
-from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, ParallelConfig, TrainConfig
+from ichformer.training.config import (
+    DataConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimConfig,
+    ParallelConfig,
+    TrainConfig,
+)
 from ichformer.training.runs.run import Run, initial_state
 from ichformer.training.state import TrainState
 from ichformer.training.trainer import run_training
-from ichformer.training.transfer import transfer_pretrained, with_layout
+from ichformer.training.transfer import transfer_pretrained, with_start
 from tests.stores import prepare_here
 
 RNG = np.random.default_rng(0)
@@ -75,8 +82,9 @@ def untrained(config: TrainConfig) -> TrainState:
 @pytest.mark.slow
 def test_the_state_before_the_first_step(config, tensors, tmp_path, capsys):
     config = dataclasses.replace(config, objective=ObjectiveConfig(neighbours=1))
-    config = with_layout(config, tmp_path)
+    config = with_start(config, tmp_path)
     assert config.model.pretrained_layout == "timm ViT"
+    assert config.optim.encoder_factor == 0.1
     fresh = untrained(config)
     state = transfer_pretrained(fresh, config.model)
     encoder = state.params["encoder"]
@@ -90,6 +98,20 @@ def test_the_state_before_the_first_step(config, tensors, tmp_path, capsys):
     said = capsys.readouterr().err
     for words in ("vit.npz, timm ViT", "from 3 to 9 channels", "resized from 4x4x96 to 14x14x96", "head.weight", "new"):
         assert words in said
+
+
+def test_the_rate_of_an_encoder_is_decided_once(config, tmp_path):
+    """A tenth for imported weights, and what an earlier version trained with where a run is gone on with."""
+    file = tmp_path / "config.json"
+    asked = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained_layout="timm ViT"))
+    file.write_text(json.dumps({"version": 1, "data": {"store": config.data.store}}), encoding="utf-8")
+    assert with_start(asked, tmp_path).optim.encoder_factor is None
+    file.unlink()
+    assert with_start(asked, tmp_path).optim.encoder_factor == 0.1
+    plain = dataclasses.replace(config, model=ModelConfig(name="slice_vit_nano"))
+    assert with_start(plain, tmp_path).optim.encoder_factor == 1.0
+    given = dataclasses.replace(asked, optim=OptimConfig(encoder_factor=0.5))
+    assert with_start(given, tmp_path) == given
 
 
 @pytest.mark.slow

@@ -15,8 +15,10 @@ class OptimConfig:
         the memory of AdamW (use a third of its learning rate); "sgd" with momentum; or "muon", which orthogonalises the
         updates of matrices and leaves the rest to AdamW with Nesterov's momentum. The demo trains its small network
         from random weights with muon.
-      learning_rate: Largest learning rate, which the schedule reaches after the warm-up. Lower it where the loss jumps;
-        when you start from published weights, a tenth or less of the default is usual.
+      learning_rate: Largest learning rate, which the schedule reaches after the warm-up. Lower it where the loss jumps.
+      encoder_factor: Factor of the learning rate for the encoder, above 0. By default 0.1 where the training starts
+        from published weights (--model.pretrained), and 1 otherwise. At the full rate imported networks forget what
+        they know, as their batch norms are frozen.
       adamw_factor: For muon, the factor of the learning rate for what AdamW optimises: biases, norms and heads.
       schedule: How the learning rate falls to zero after a linear warm-up: along a "cosine", on a "linear" line, or
         "wsd" (warm-up, stable, decay: Hu et al. 2024, arXiv:2404.06395, section 4), which stays at the largest rate
@@ -37,6 +39,7 @@ class OptimConfig:
 
     name: Literal["adamw", "lamb", "lion", "muon", "sgd"] = "adamw"
     learning_rate: float = 1e-3
+    encoder_factor: float | None = None
     adamw_factor: float = 1.0
     schedule: Literal["cosine", "linear", "wsd"] = "cosine"
     warmup_steps: int = 20
@@ -54,6 +57,12 @@ class OptimConfig:
         check_ranges(
             "--optim.",
             ("learning_rate", self.learning_rate, self.learning_rate > 0, "a number above 0"),
+            (
+                "encoder_factor",
+                self.encoder_factor,
+                self.encoder_factor is None or self.encoder_factor > 0,
+                "a number above 0",
+            ),
             ("adamw_factor", self.adamw_factor, self.adamw_factor > 0, "a number above 0"),
             (
                 "cooldown_fraction",

@@ -32,13 +32,16 @@ def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:
 def build_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     """The optimiser of ``config`` behind a clip of the gradient's global norm.
 
-    ``init`` raises InputError where a pattern of ``config.freeze`` names no parameter.
+    ``init`` raises InputError where a pattern of ``config.freeze`` names no parameter, and where ``encoder_factor`` is
+    for a model that has no encoder.
     """
     parts = [_optimizer(config, learning_rate(config, steps))]
     if config.clip_norm > 0:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     if config.layer_decay < 1:
         parts.append(_scale_by_layer(config.layer_decay))
+    if config.encoder_factor not in (None, 1.0):
+        parts.append(_scale_encoder(config.encoder_factor))
     whole = optax.chain(*parts)
     if not config.freeze:
         return whole
@@ -100,6 +103,29 @@ def _scale_by_layer(decay: float) -> optax.GradientTransformation:
         return jax.tree.map(lambda u, scale: u * scale, updates, layer_scales(updates, decay)), state
 
     return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+
+
+def _scale_encoder(factor: float) -> optax.GradientTransformation:
+    def init(params: Any) -> optax.EmptyState:
+        if not any(map(_is_of_encoder, jax.tree_util.tree_leaves_with_path(params))):
+            raise InputError(
+                "this model has no parameters under the name encoder",
+                where="--optim.encoder-factor",
+                fix="leave it out, and lower --optim.learning-rate instead",
+            )
+        return optax.EmptyState()
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        return jax.tree_util.tree_map_with_path(
+            lambda path, u: u * factor if _is_of_encoder((path, u)) else u, updates
+        ), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def _is_of_encoder(parameter: tuple[tuple[Any, ...], Any]) -> bool:
+    return names_of(parameter[0])[0] == "encoder"
 
 
 def _frozen_or_learned(params: Any, patterns: tuple[str, ...]) -> Any:
