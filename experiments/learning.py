@@ -9,7 +9,7 @@ Command:
   ichformer phantom cohort --scans 320 --confounders 0.3 --small 0.25 --seed 21
   ichformer prepare --cohort phantom --source cohort --out store --size 112 --field-of-view-mm 208 --keep brain
   python experiments/learning.py store --out learning.csv
-It needs: pip install -e '.[parity]' tabulate
+It needs: pip install -e '.[parity]'
 Expected: one row for each model and seed, and for each model the mean of ours minus its twin's.
 """
 
@@ -57,7 +57,7 @@ def main() -> None:
             pd.DataFrame([row]).to_csv(options.out, index=False, mode="a", header=not options.out.exists())
             print(row, flush=True)
     table = pd.read_csv(options.out).groupby("model")[["ours", "twin"]].mean()
-    print(table.assign(difference=table["ours"] - table["twin"]).round(3).to_markdown())
+    print(table.assign(difference=table["ours"] - table["twin"]).round(3).to_string())
 
 
 def ours(store: Store, model: str, *, seed: int, steps: int) -> float:
