@@ -35,6 +35,7 @@ from ichformer.training.runs.environment import environment
 from ichformer.training.runs.fingerprint import fingerprint
 from ichformer.training.runs.label_set import recorded_objective
 from ichformer.training.runs.outputs import RecordedOutputs, TrainedOutputs, read_trained
+from ichformer.training.runs.portable import WEIGHTS_NAME, read_exported
 from ichformer.training.runs.store_path import STORE_FACT, way_to_store
 from ichformer.training.state import TrainState, create_state
 
@@ -239,6 +240,9 @@ def _load(
     size: int,
     choose: Callable[[Checkpoints], Sequence[int | None]],
 ) -> list[tuple[Any, int]]:
+    if (path / WEIGHTS_NAME).is_file():
+        shapes = jax.eval_shape(lambda: initial_state(objective, config, size))
+        return [read_exported(path / WEIGHTS_NAME, shapes.params)]
     folder = path / "checkpoints"
     if folder.is_dir():
         checkpoints = Checkpoints(folder)

@@ -1,0 +1,63 @@
+"""A run as a few small files to pass on: no checkpoints, no optimiser, no history, no path of this machine."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from ichformer.errors import InputError
+from ichformer.files.sets import write_set
+from ichformer.inference.trained import Trained, open_trained
+from ichformer.pipeline.store.records import Store
+from ichformer.training.runs.portable import WEIGHTS_NAME, StoredType, exported_weights
+from ichformer.training.runs.run import SEEN_NAME, Run
+from ichformer.training.runs.store_path import STORE_FACT
+from ichformer.workflows.evaluate_run import check_preparation, fix_frozen, freeze_ood
+from ichformer.workflows.parts.frozen import keep_frozen
+
+
+def export_run(run: Trained, out: Path, *, store: Store | None = None, dtype: StoredType = "float16") -> Run:
+    """Writes a run into a new folder, which opens as a run.
+
+    Its thresholds and its out-of-distribution score are those of the parameters before they were rounded. They are
+    fixed again on the split "val" of ``store``, and are left out where none is given.
+
+    Args:
+      run: an opened run.
+      out: the new folder.
+      store: scans with the splits "train" and "val", prepared as those of the training.
+      dtype: of the stored parameters.
+
+    Returns:
+      The exported run, opened.
+
+    Raises:
+      InputError: the folder holds something, an ensemble, a store of another preparation, or a parameter that
+        ``dtype`` cannot hold.
+    """
+    if not isinstance(run, Run):
+        raise InputError("is an ensemble", where=run.path, fix="export its members one by one")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError("is there and is not an empty folder", where=out, fix="name a new folder")
+    if store is not None:
+        check_preparation(run, store)
+        store.rows("val")
+    pretrained = Path(run.config.model.pretrained).name
+    config = dataclasses.replace(
+        run.config,
+        model=dataclasses.replace(run.config.model, pretrained=pretrained),
+        data=dataclasses.replace(run.config.data, store=""),
+        init_from="",
+    )
+    seen = run.path / SEEN_NAME
+    files = {SEEN_NAME: seen.read_bytes()} if seen.is_file() else {}
+    files["run.json"] = (json.dumps(run.facts | {STORE_FACT: ""}, indent=2) + "\n").encode()
+    files[WEIGHTS_NAME] = exported_weights(run.params, step=run.step, dtype=dtype, where=run.path)
+    # Last: a folder with a config.json is a run.
+    files["config.json"] = config.to_json().encode()
+    write_set(files, out, what="export")
+    exported = open_trained(out)
+    assert isinstance(exported, Run)
+    if store is not None:
+        keep_frozen(fix_frozen(exported, store), exported)
+        freeze_ood(exported, store, train=run.config.data.split)
+    return exported
