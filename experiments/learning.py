@@ -46,29 +46,43 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=list(TWINS), default=list(TWINS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument(
+        "--encoder-factor", type=float, help="of the rate of our encoder, and of the twin's with --frozen-norms"
+    )
+    parser.add_argument("--frozen-norms", action="store_true", help="the twin's batch norms keep their statistics")
     parser.add_argument("--out", type=Path, required=True, help="the table, to which rows are added")
     options = parser.parse_args()
     store = Store.open(options.store)
     for model in options.models:
         for seed in options.seeds:
             row = {"model": model, "seed": seed, "steps": options.steps}
-            row["ours"] = ours(store, model, seed=seed, steps=options.steps)
-            row["twin"] = twin(store, model, seed=seed, steps=options.steps)
+            row |= {"encoder_factor": options.encoder_factor, "frozen_norms": options.frozen_norms}
+            row["ours"] = ours(store, model, seed=seed, steps=options.steps, factor=options.encoder_factor)
+            factor = (options.encoder_factor or 1.0) if options.frozen_norms else None
+            row["twin"] = twin(store, model, seed=seed, steps=options.steps, frozen_factor=factor)
             pd.DataFrame([row]).to_csv(options.out, index=False, mode="a", header=not options.out.exists())
             print(row, flush=True)
-    table = pd.read_csv(options.out).groupby("model")[["ours", "twin"]].mean()
+    table = pd.read_csv(options.out).groupby(["model", "encoder_factor", "frozen_norms"], dropna=False)
+    table = table[["ours", "twin"]].mean()
     print(table.assign(difference=table["ours"] - table["twin"]).round(3).to_string())
 
 
-def ours(store: Store, model: str, *, seed: int, steps: int) -> float:
+def ours(store: Store, model: str, *, seed: int, steps: int, factor: float | None) -> float:
     """AUROC of a model of this library, trained as anybody would."""
     settings = {"name": model, "pretrained": "imagenet" if "efficientnet" in model else ""}
     with tempfile.TemporaryDirectory() as folder:
         run = ich.train(
-            store, out=Path(folder) / "run", model=settings, objective={"windows": NAMES}, steps=steps, seed=seed,
-            data={"batch_size": SCANS, "num_slices": SLICES, "augmentation": FLIPS}, optim=vars(OPTIM), ema_decay=0.0,
+            store,
+            out=Path(folder) / "run",
+            model=settings,
+            objective={"windows": NAMES},
+            data={"batch_size": SCANS, "num_slices": SLICES, "augmentation": FLIPS},
+            optim=vars(OPTIM) | {"encoder_factor": factor},
+            steps=steps,
+            seed=seed,
+            ema_decay=0.0,
             progress=False,
-        )  # fmt: skip
+        )
     assert run is not None
     objective, params = run.run.objective, run.run.params
     predict = jax.jit(lambda batch: objective.predict(params, batch).slice_logits[..., ANY])
@@ -89,19 +103,27 @@ def ours(store: Store, model: str, *, seed: int, steps: int) -> float:
     return float(roc_auc_score(np.concatenate(positive), np.concatenate(scores)))
 
 
-def twin(store: Store, model: str, *, seed: int, steps: int) -> float:
-    """AUROC of its twin in PyTorch, on the same batches."""
+def twin(store: Store, model: str, *, seed: int, steps: int, frozen_factor: float | None) -> float:
+    """AUROC of its twin in PyTorch, on the same batches.
+
+    With a ``frozen_factor``, batch norms keep their statistics, and the encoder's learning rate has that factor.
+    """
     torch.manual_seed(seed)
     network = TWINS[model](store.config["size"])
+    imported = {id(parameter) for parameter in network.encoder.parameters()}
+    groups = [[p for p in network.parameters() if (id(p) in imported) == inside] for inside in (True, False)]
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=1.0, betas=(OPTIM.b1, OPTIM.b2), weight_decay=OPTIM.weight_decay
+        [{"params": group} for group in groups], lr=1.0, betas=(OPTIM.b1, OPTIM.b2), weight_decay=OPTIM.weight_decay
     )
+    factors = (1.0 if frozen_factor is None else frozen_factor, 1.0)
     rate = learning_rate(OPTIM, steps)
     batches = training_batches(store, split="train", seed=seed, batch_size=SCANS, num_slices=SLICES, augmentation=FLIPS)
     network.train()
+    if frozen_factor is not None:
+        network.encoder.eval()
     for step, batch in zip(range(steps), batches, strict=False):
-        for group in optimizer.param_groups:
-            group["lr"] = float(rate(step))
+        for group, factor in zip(optimizer.param_groups, factors, strict=True):
+            group["lr"] = factor * float(rate(step))
         optimizer.zero_grad()
         _loss(network(_windowed(batch.hu)), batch).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), OPTIM.clip_norm)
