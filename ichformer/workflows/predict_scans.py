@@ -96,6 +96,7 @@ def predict(
     done, todo = divide(job, choice.wanted, earlier_predictions(out) if skip_existing else {})
     rows: list[Row] = [predicted_row(one.number, one.folder.name, one.values, None) for one in done]
     lost = [without_series(*one, job) for one in choice.without_series]
+    errors: list[InputError | Fault] = [error for _, _, error in choice.without_series]
     taken = {one.folder.name for one in done}
     bar = tqdm(total=len(todo), desc="predict", unit="scan", disable=not progress or len(todo) < 2, file=sys.stderr)
     with bar:
@@ -103,6 +104,7 @@ def predict(
             written = predict_one(job, one, read, taken) if isinstance(read, ReadScan) else read
             if isinstance(written, Failure):
                 lost.append(failed(one, written, job))
+                errors.append(written.error)
                 bar.set_postfix(failed=len(lost), refresh=False)
             else:
                 done.append(written[0])
@@ -117,7 +119,7 @@ def predict(
         table.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(csv_bytes(columns), table)
     if not done:
-        raise _refusal(given, [one.error for one in lost])
+        raise _refusal(given, errors)
     return PredictionResult(
         series=tuple(sorted(done, key=lambda one: one.number)),
         left_out=tuple(left_out),

@@ -10,7 +10,7 @@ from ichformer.labels import LabelSet
 SOURCE_COLUMNS = ("path", "study", "series", "files")
 """What may tell whose scan it is; only where it is asked for."""
 
-Row = Mapping[str, object]
+Row = Mapping[str, Any]
 
 
 def table_columns(label_set: LabelSet, *, with_uids: bool) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from itertools import groupby
 from pathlib import Path
 
 from ichformer.errors import InputError
-from ichformer.faults import Fault
 from ichformer.files.writing import path_text
 from ichformer.pipeline.preparation.rejects import full_reason, reason_without_names
 from ichformer.reporting.scan.results import LeftOut
@@ -21,11 +20,10 @@ _NO_SCANS = ("broken_copy", "dicomdir", "not_dicom", "resource_fork")
 
 @dataclass(frozen=True, kw_only=True)
 class NotPredicted:
-    """One series without a prediction; ``error`` is None where it was left out on purpose."""
+    """One series without a prediction: for the result, and for the table."""
 
     left_out: LeftOut
     row: Row
-    error: InputError | Fault | None
 
 
 def failed(one: Candidate, failure: Failure, job: Job) -> NotPredicted:
@@ -48,7 +46,7 @@ def not_chosen(one: Candidate, job: Job) -> NotPredicted:
         not_scored=f"not_chosen: {one.against_without_header}",
         source=job.source(one.scan, one.below),
     )
-    return NotPredicted(left_out=LeftOut(number=one.number, code="not_chosen", text=one.against), row=row, error=None)
+    return NotPredicted(left_out=LeftOut(number=one.number, code="not_chosen", text=one.against), row=row)
 
 
 def rows_set_aside(choice: Choice, job: Job) -> list[Row]:
@@ -71,4 +69,4 @@ def _lost(number: int, key: str, failure: Failure, path: Path, source: dict[str,
     hidden = reason_without_names if not job.with_uids else full_reason
     row = row_without_scores(number, key, error=f"{failure.code}: {hidden(failure.error, path)}", source=source)
     left_out = LeftOut(number=number, code=failure.code, text=str(failure.error))
-    return NotPredicted(left_out=left_out, row=row, error=failure.error)
+    return NotPredicted(left_out=left_out, row=row)

@@ -58,7 +58,8 @@ def divide(
       wanted: the series.
       earlier: what predictions were made from -> their folders (``sources.earlier_predictions``).
     """
-    done, todo = [], []
+    done: list[SeriesPrediction] = []
+    todo: list[Candidate] = []
     for one in wanted:
         folders = earlier.get(job.made_from(one, state_of_files(one.scan)), []) if earlier else []
         folders = [folder for folder in folders if not job.report or (folder / REPORT_NAME).exists()]
