@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import ichformer
 from ichformer.errors import InputError, one_line
 from ichformer.files.folders import folder_kind
 from ichformer.inference.ensemble_folder import member_folder, read_ensemble
@@ -19,7 +18,7 @@ Trained = Run | EnsembleRun
 DEFAULT_RUN = "default"
 """The word that stands for the weights that come with ichformer; a folder of this name has to be given in full."""
 
-_SHIPPED = Path(ichformer.__file__).parent / "weights"
+_SHIPPED = Path(__file__).parents[1] / "weights"
 
 
 def open_trained(path: str | os.PathLike[str], given: Given = Given()) -> Trained:

@@ -17,11 +17,11 @@ from ichformer.reporting.scan.results import PredictionResult
 from ichformer.reporting.scan.scores_table import Row, as_columns, predicted_row, table_columns
 from ichformer.reporting.scan.sources import earlier_predictions
 from ichformer.settings import as_path, fit
-from ichformer.workflows.parts.choose_series import choose
-from ichformer.workflows.parts.left_out import failed, not_chosen, rows_set_aside, without_series
-from ichformer.workflows.parts.predict_series import Job, divide, predict_one, read_all
-from ichformer.workflows.parts.read_scan import Failure, ReadScan
-from ichformer.workflows.parts.score_scan import open_reader
+from ichformer.workflows.prediction.choose_series import choose
+from ichformer.workflows.prediction.left_out import failed, not_chosen, rows_set_aside, without_series
+from ichformer.workflows.prediction.predict_series import Job, divide, predict_one, read_all
+from ichformer.workflows.prediction.read_scan import Failure, ReadScan
+from ichformer.workflows.prediction.score_scan import open_reader
 
 
 def predict(

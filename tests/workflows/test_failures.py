@@ -9,8 +9,8 @@ from ichformer.cli import main
 from ichformer.errors import InputError, one_line
 from ichformer.faults import Fault, explain_failure
 from ichformer.training.runs.run import Run
-from ichformer.workflows.parts import read_scan as module
 from ichformer.workflows.predict_scans import predict
+from ichformer.workflows.prediction import read_scan as module
 from tests.ct.builders import ramp, write_series
 from tests.workflows.counter import open_counter, write_head
 

@@ -16,8 +16,8 @@ from ichformer.errors import InputError
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Threshold, Thresholds
 from ichformer.reporting.scan.results import PredictionResult
 from ichformer.training.runs.run import Run
-from ichformer.workflows.parts import predict_series as module
 from ichformer.workflows.predict_scans import predict
+from ichformer.workflows.prediction import predict_series as module
 from tests.ct.builders import ramp, write_series
 from tests.evaluation.tables import write_thresholds
 from tests.workflows.counter import open_counter, write_head

@@ -11,8 +11,8 @@ from ichformer.cli import main
 from ichformer.evaluation.scorable import NO_BRAIN
 from ichformer.training.runs.outputs import TRAINED_NAME
 from ichformer.training.runs.run import Run
-from ichformer.workflows.parts import read_scan as module
 from ichformer.workflows.predict_scans import predict
+from ichformer.workflows.prediction import read_scan as module
 from tests.ct.builders import write_series
 from tests.workflows.counter import open_counter, write_head
 

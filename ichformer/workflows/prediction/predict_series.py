@@ -18,9 +18,9 @@ from ichformer.reporting.scan.page import render_page
 from ichformer.reporting.scan.results import SeriesPrediction
 from ichformer.reporting.scan.scores_table import Row, predicted_row
 from ichformer.reporting.scan.sources import source_facts, state_of_files
-from ichformer.workflows.parts.choose_series import Candidate
-from ichformer.workflows.parts.read_scan import Failure, ReadScan, ScanTask, explained, read_scan
-from ichformer.workflows.parts.score_scan import Reader, score_scan
+from ichformer.workflows.prediction.choose_series import Candidate
+from ichformer.workflows.prediction.read_scan import Failure, ReadScan, ScanTask, explained, read_scan
+from ichformer.workflows.prediction.score_scan import Reader, score_scan
 
 _KILLED = "its process was killed whenever it was tried; the memory may not suffice for it"
 _LESS = "predict it with fewer --workers, or on a larger machine"

@@ -22,7 +22,7 @@ from ichformer.inference.trained import Trained
 from ichformer.reporting.scan.page import Familiarity, Reading
 from ichformer.training.runs.outputs import OutputLevel, describe_outputs
 from ichformer.training.runs.run import Run
-from ichformer.workflows.parts.read_scan import ReadScan
+from ichformer.workflows.prediction.read_scan import ReadScan
 
 _RAISED_WITHOUT_THRESHOLD = 0.5
 

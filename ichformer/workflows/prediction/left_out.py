@@ -10,9 +10,9 @@ from ichformer.pipeline.preparation.rejects import full_reason, reason_without_n
 from ichformer.reporting.scan.results import LeftOut
 from ichformer.reporting.scan.scores_table import Row, row_without_scores
 from ichformer.reporting.scan.sources import key_of_files, key_of_unread, path_below
-from ichformer.workflows.parts.choose_series import Candidate, Choice
-from ichformer.workflows.parts.predict_series import Job
-from ichformer.workflows.parts.read_scan import Failure
+from ichformer.workflows.prediction.choose_series import Candidate, Choice
+from ichformer.workflows.prediction.predict_series import Job
+from ichformer.workflows.prediction.read_scan import Failure
 
 _NO_SCANS = ("broken_copy", "dicomdir", "not_dicom", "resource_fork")
 """Codes of ``found.SET_ASIDE_CODES`` for files that are never a scan of their own: they have no row."""
