@@ -49,10 +49,10 @@ def predict(
     Example:
       >>> import ichformer as ich
       >>> result = ich.predict("scan/", run="runs/first", out="out")
-      >>> [path.name for path in result.series[0].folder.iterdir() if path.suffix == ".json"]
-      ['prediction.json']
-      >>> 0 < result.table["score_any"][0] < 1
-      True
+      >>> result.series[0].numbers.name, result.series[0].report.name
+      ('prediction.json', 'report.html')
+      >>> result.table["number"].tolist()
+      [1]
 
     Args:
       paths: DICOM (folders, files, archives, a DICOMDIR), NIfTI or pictures; one path or several.
@@ -63,7 +63,8 @@ def predict(
       skip_existing: leave out what ``out`` holds already: a prediction of the same files by the same model with the
         same options.
       workers: processes that read the next scans while this one predicts; with 0 this one does both.
-      series: SeriesInstanceUID, or number in the order of ``ichformer inspect`` from 1, of the only series wanted.
+      series: SeriesInstanceUID, or number in the order of ``ichformer inspect`` from 1, of the only series wanted. With
+        several paths, the number counts through all of them.
       all_series: predict every series, not only the one that is chosen in each study.
       window_hu: for display pictures, the HU that black and white stand for; estimated where None.
       with_identity: show the patient's name, birth date and ID and the study's date on the page; never elsewhere.
@@ -81,9 +82,8 @@ def predict(
     given, out = _as_paths(paths), as_path(out, where="out", fix="name a folder")
     table = None if csv is None else as_path(csv, where="csv", fix="name a file")
     _check_places(out, table)
-    if series is not None and (all_series or len(given) > 1):
-        beside = "--all-series" if all_series else f"{len(given)} paths"
-        raise InputError(f"does not go with {beside}", where="--series", fix="leave one of them out")
+    if series is not None and all_series:
+        raise InputError("goes with --series or --all-series, not both", where="predict", fix="leave one of them out")
     job = Job(
         reader=open_reader(open_trained(run)),
         out=out,

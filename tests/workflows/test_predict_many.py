@@ -213,7 +213,6 @@ def test_no_weights_are_shipped_yet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"series": "1"}, "--series: does not go with 2 paths"),
         ({"csv": "."}, "is a folder"),
         ({"csv": "text/scores.csv"}, "is there and is no folder"),
     ],

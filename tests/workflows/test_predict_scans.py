@@ -159,7 +159,7 @@ def test_every_readable_series_or_the_one_asked_for(run: Run, tmp_path: Path) ->
     [
         ({"series": "4"}, "study", "--series 4: is none of the 3 series there"),
         ({"series": "3"}, "study", "one slice"),
-        ({"series": "1", "all_series": True}, "study", "--series: does not go with --all-series"),
+        ({"series": "1", "all_series": True}, "study", "not both"),
         ({}, "study", r"none of 3 series is a plain axial head CT \(1: short: 48 mm; 2: short"),
         ({}, "empty", "holds no files"),
         ({}, "text", "no CT series among 1 files"),

@@ -43,7 +43,7 @@ def predict(
       workers: Number of processes that read the next scans while this one predicts. By default this one does both.
         Give as many as there are cores for many scans, and fewer where memory is short.
       series: SeriesInstanceUID, or number as `ichformer inspect` gives it, of the only series to score. Use it where
-        the wrong series was chosen.
+        the wrong series was chosen. With several paths, the number counts through all of them.
       all_series: Score every series, also those that were not chosen.
       window: The HU that are black and white in display pictures (PNG, JPEG, TIFF), such as 0 80. By default they are
         estimated from the pictures. Give them where you know them.

@@ -70,7 +70,8 @@ def choose(paths: Sequence[Path], *, series: str | None, all_series: bool) -> Ch
 
     Args:
       paths: each DICOM (a folder, a file, an archive, a DICOMDIR), NIfTI or pictures.
-      series: SeriesInstanceUID, or number in the order of ``find_scans`` from 1, of the only series wanted.
+      series: SeriesInstanceUID, or number in the order of ``find_scans`` from 1, through all paths, of the only series
+        wanted.
       all_series: predict every series.
 
     Raises:
