@@ -92,7 +92,9 @@ def predict(
         with_identity=with_identity,
         with_uids=with_uids,
     )
-    choice = choose(given, series=series, all_series=all_series)
+    if fit(int, workers, where="workers") < 0:
+        raise InputError(f"found {workers}", where="--workers", fix="give 0 or more")
+    choice = choose(given, series=series, all_series=all_series, workers=workers, progress=progress)
     done, todo = divide(job, choice.wanted, earlier_predictions(out) if skip_existing else {})
     rows: list[Row] = [predicted_row(one.number, one.folder.name, one.values, None) for one in done]
     lost = [without_series(*one, job) for one in choice.without_series]
@@ -100,7 +102,7 @@ def predict(
     taken = {one.folder.name for one in done}
     bar = tqdm(total=len(todo), desc="predict", unit="scan", disable=not progress or len(todo) < 2, file=sys.stderr)
     with bar:
-        for one, read in read_all(job, todo, workers=fit(int, workers, where="workers")):
+        for one, read in read_all(job, todo, workers=workers):
             written = predict_one(job, one, read, taken) if isinstance(read, ReadScan) else read
             if isinstance(written, Failure):
                 lost.append(failed(one, written, job))

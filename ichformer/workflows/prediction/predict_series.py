@@ -60,15 +60,17 @@ def divide(
     """
     done: list[SeriesPrediction] = []
     todo: list[Candidate] = []
+    taken: set[Path] = set()
     for one in wanted:
         folders = earlier.get(job.made_from(one, state_of_files(one.scan)), []) if earlier else []
-        folders = [folder for folder in folders if not job.report or (folder / REPORT_NAME).exists()]
-        folders = [folder for folder in folders if folder not in {before.folder for before in done}]
-        if folders:
-            report = folders[0] / REPORT_NAME if job.report else None
-            done.append(SeriesPrediction(number=one.number, folder=folders[0], report=report, is_new=False))
-        else:
+        whole = (folder for folder in folders if not job.report or (folder / REPORT_NAME).exists())
+        folder = next((folder for folder in whole if folder not in taken), None)
+        if folder is None:
             todo.append(one)
+        else:
+            taken.add(folder)
+            report = folder / REPORT_NAME if job.report else None
+            done.append(SeriesPrediction(number=one.number, folder=folder, report=report, is_new=False))
     return done, todo
 
 
