@@ -94,7 +94,7 @@ def predict(
     )
     if fit(int, workers, where="workers") < 0:
         raise InputError(f"found {workers}", where="--workers", fix="give 0 or more")
-    choice = choose(given, series=series, all_series=all_series, workers=workers, progress=progress)
+    choice = choose(given, series=series, all_series=all_series, progress=progress)
     done, todo = divide(job, choice.wanted, earlier_predictions(out) if skip_existing else {})
     lost = [without_series(*one, job) for one in choice.without_series]
     errors: list[InputError | Fault] = [error for _, _, error in choice.without_series]
