@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from ichformer.errors import one_line
-from ichformer.evaluation.results import NOTHING, Estimate, TargetSummary
+from ichformer.evaluation.results import TargetSummary
 from ichformer.evaluation.tables.table import WEIGHT, CheckedTable, LevelName, predicted_column, scaled_weights
 from ichformer.statistics.bootstrap import Resampled, bootstrap
-from ichformer.statistics.intervals import bca
+from ichformer.statistics.intervals import NOTHING, Estimate, bca
 from ichformer.statistics.regression import AGREEMENT, agreement_statistic
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from ichformer.errors import one_line
 from ichformer.evaluation.recalibration import AS_GIVEN, LabelCalibration
 from ichformer.evaluation.results import (
-    Estimate,
     LabelSummary,
     LevelSummary,
     MeanPoint,
@@ -20,7 +19,7 @@ from ichformer.evaluation.summary import FEW, FEW_POSITIVES, NOT_ESTIMABLE, UNKN
 from ichformer.evaluation.targets import HEADER as TARGET_HEADER
 from ichformer.evaluation.targets import target_rows
 from ichformer.statistics.calibration import Calibration
-from ichformer.statistics.intervals import Interval
+from ichformer.statistics.intervals import Estimate, Interval
 
 
 @dataclass(frozen=True, kw_only=True)
