@@ -14,11 +14,21 @@ _LEAST_POINTS = 300
 """Points of the inner table that a plane needs."""
 
 _MOST_POINTS = 4000
-_SCALE_MM = 2.0
-"""Distances beyond count less and less (soft L1): holes in the skull and cut heads are outliers."""
+_NEIGHBOURS = 30
+"""Points from which the direction of the surface is taken; fewer lie in one slice only."""
 
-_MOST_TURN = 0.5
-"""Tangent of the largest rotation of a head in its picture that is considered, about 27 degrees."""
+_FIRST_SCALE_MM, _SCALE_MM = 20.0, 2.0
+"""Distances beyond the scale count less and less (soft L1), as holes in the skull and cut heads are outliers. The first
+scale brings a turned head near its plane."""
+
+_UNITS = np.array([50.0, 1.0, 1.0])
+"""Of what is searched: the place of the plane in mm, and the tangents of its two rotations."""
+
+_MOST = 0.5
+"""The largest of these: 25 mm and about 27 degrees."""
+
+_DIFFERENCE = 0.01
+"""For slopes: 0.5 mm and 0.6 degrees, as points of a surface lie on a lattice."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,7 +54,8 @@ def find_midplane(inside: Bool[np.ndarray, "s h w"], grid: Grid) -> Midplane | N
     """The plane about which the inner table of the skull is most symmetric.
 
     The inner table is mirrored about a plane and compared with itself; the plane's place and its two rotations are
-    those with the least soft-L1 distance. Blood inside the skull belongs to its inside, so that it moves nothing.
+    those with the least soft-L1 distance along the surface's normals. Blood inside the skull belongs to its inside, so
+    that it moves nothing.
 
     Source: the symmetry of the inner skull as reference of the midline as in Liao et al., Computerized Medical Imaging
     and Graphics 2010;34:640-646, here in three dimensions and as a registration of points.
@@ -61,7 +72,7 @@ def find_midplane(inside: Bool[np.ndarray, "s h w"], grid: Grid) -> Midplane | N
     if len(index) < _LEAST_POINTS:
         return None
     points = grid.points_mm(index[:: -(-len(index) // _MOST_POINTS)])
-    tree = KDTree(grid.points_mm(index))
+    tree, facings = _surface(grid.points_mm(index))
     # Columns run from right to left in a Volume, so that the head's own left-right axis is near theirs.
     across = grid.column_step_mm / np.linalg.norm(grid.column_step_mm)
     back = grid.row_step_mm / np.linalg.norm(grid.row_step_mm)
@@ -75,16 +86,34 @@ def find_midplane(inside: Bool[np.ndarray, "s h w"], grid: Grid) -> Midplane | N
     def distances(turn: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, " n"]:
         point, normal = plane(turn)
         mirrored = points - 2 * ((points - point) @ normal)[:, None] * normal
-        return tree.query(mirrored)[0]
+        nearest = tree.query(mirrored)[1]
+        return ((mirrored - tree.data[nearest]) * facings[nearest]).sum(axis=1)
 
-    bounds = ([-60.0, -_MOST_TURN, -_MOST_TURN], [60.0, _MOST_TURN, _MOST_TURN])
-    found = least_squares(
-        distances, np.zeros(3), bounds=bounds, loss="soft_l1", f_scale=_SCALE_MM, x_scale=[1.0, 0.02, 0.02],
-        diff_step=[1e-2, 1e-3, 1e-3], max_nfev=60,
-    )  # fmt: skip
-    point, normal = plane(found.x)
-    return Midplane(point_mm=point, normal=normal, misfit_mm=float(np.median(distances(found.x))))
+    found = np.ones(3)
+    for scale_mm in (_FIRST_SCALE_MM, _SCALE_MM):
+        found = least_squares(
+            lambda near_one: distances((near_one - 1) * _UNITS),
+            found,
+            bounds=(1 - _MOST, 1 + _MOST),
+            loss="soft_l1",
+            f_scale=scale_mm,
+            jac="3-point",
+            diff_step=_DIFFERENCE,
+        ).x
+    turn = (found - 1) * _UNITS
+    point, normal = plane(turn)
+    return Midplane(point_mm=point, normal=normal, misfit_mm=float(np.median(np.abs(distances(turn)))))
 
 
 _IN_SLICE = np.zeros((3, 3, 3), bool)
 _IN_SLICE[1] = ndimage.generate_binary_structure(2, 1)
+
+
+def _surface(points: Float64[np.ndarray, "n 3"]) -> tuple[KDTree, Float64[np.ndarray, "n 3"]]:
+    """The points of a surface, and its outward normal at each: the direction in which its neighbours spread least."""
+    tree = KDTree(points)
+    near = points[tree.query(points, k=_NEIGHBOURS)[1]]
+    apart = near - near.mean(axis=1, keepdims=True)
+    normals = np.linalg.eigh(np.einsum("nki,nkj->nij", apart, apart))[1][:, :, 0]
+    outward = ((points - points.mean(axis=0)) * normals).sum(axis=1, keepdims=True)
+    return tree, np.where(outward < 0, -normals, normals)

@@ -78,5 +78,5 @@ def test_the_diameter_is_that_of_scikit_image():
     for turn_deg in (0, 20, 65):
         mask = ellipsoid(scan, (9, 22, 11), turn_deg=turn_deg)
         (found,) = measure.regionprops(mask[0].astype(np.uint8))
-        # It measures the convex hull drawn as pixels, which is up to half a pixel longer.
-        assert axial_diameter_mm(mask, Grid.of(scan)) == pytest.approx(found.feret_diameter_max * 0.9, abs=0.45)
+        # It measures the convex hull drawn as pixels, which is up to a pixel longer.
+        assert axial_diameter_mm(mask, Grid.of(scan)) == pytest.approx(found.feret_diameter_max * 0.9, abs=0.9)
