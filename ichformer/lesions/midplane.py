@@ -13,7 +13,7 @@ from ichformer.lesions.grid import Grid
 _LEAST_POINTS = 300
 """Points of the inner table that a plane needs."""
 
-_MOST_POINTS = 4000
+_MOST_POINTS = 2000
 _NEIGHBOURS = 30
 """Points from which the direction of the surface is taken; fewer lie in one slice only."""
 
