@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification, Level
 from ichformer.pipeline.known_labels import KnownLabels, LabelCounts, TargetCounts, format_known_labels, known_labels
 from ichformer.pipeline.label_statistics import scan_statistics, slice_statistics
+from ichformer.pipeline.lesions import labels_with_lesions
 from ichformer.pipeline.store.records import Store
 from ichformer.training.config import TrainConfig
 from ichformer.training.runs.outputs import RecordedOutputs
@@ -66,11 +68,25 @@ def for_known_labels(objective: Objective, config: TrainConfig, store: Store) ->
             + ", and different values of each target" * bool(known.targets),
         )
     objective = dataclasses.replace(objective, slice_labels=slice_labels, scan_labels=scan_labels)
+    if objective.lesion_weight:
+        objective = dataclasses.replace(objective, lesion_labels=_lesion_labels(store, config.data.split, asked))
     if store.label_set.targets or objective.loss_name == "logit_adjusted":
         objective = dataclasses.replace(
             objective, slice_statistics=slice_statistics(known), scan_statistics=scan_statistics(known)
         )
     return objective, known
+
+
+def _lesion_labels(store: Store, split: str, asked: Collection[str]) -> tuple[str, ...]:
+    """Those of the labels that masks of the split show; InputError where there are none."""
+    shown = tuple(name for name in labels_with_lesions(store, split) if name in asked)
+    if not shown:
+        raise InputError(
+            f"no mask shows a lesion in the split {split!r}",
+            where="--objective.lesion-weight",
+            fix="leave it and --model.lesions out, or prepare scans with masks",
+        )
+    return shown
 
 
 def format_labels(known: KnownLabels, objective: Objective) -> str:

@@ -1,9 +1,6 @@
 """The parts that swin3d and vit3d share: an encoder of the whole scan, a vector for each slice, heads."""
 
-from typing import Any
-
 import flax.linen as nn
-import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Bool, Float
 

@@ -1,9 +1,8 @@
 """The parts that slice_vit, the hybrids and the 2-D baselines share: slice encoder, context over slices, heads."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as nn
-import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
@@ -12,7 +11,6 @@ from ichformer.models.families.base import ScanModel
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool, SlicePooling
 from ichformer.models.layers.dense import Dense
 from ichformer.models.lesions import Finer, encode
-
 
 _NONE: Finer = ()
 

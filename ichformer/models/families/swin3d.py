@@ -68,7 +68,9 @@ def swin3d(
         remat=remat,
         dtype=dtype,
     )
-    return ScanVolume(encoder=encoder, scan_pool=scan_pool, dtype=dtype, labels=labels, channels=channels, lesions=lesions)
+    return ScanVolume(
+        encoder=encoder, scan_pool=scan_pool, dtype=dtype, labels=labels, channels=channels, lesions=lesions
+    )
 
 
 def even_merges(token_slice_mm: float, token_pixel_mm: float, count: int) -> tuple[int, ...]:

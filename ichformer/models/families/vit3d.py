@@ -69,4 +69,6 @@ def vit3d(
         drop_path=drop_path,
         remat=remat,
     )
-    return ScanVolume(encoder=encoder, scan_pool=scan_pool, dtype=dtype, labels=labels, channels=channels, lesions=lesions)
+    return ScanVolume(
+        encoder=encoder, scan_pool=scan_pool, dtype=dtype, labels=labels, channels=channels, lesions=lesions
+    )
