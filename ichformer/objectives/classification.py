@@ -117,6 +117,12 @@ class Classification:
         return self.label_set.columns if labels is None else labels
 
     @property
+    def labels_with_lesion_loss(self) -> tuple[str, ...]:
+        """The labels that have a loss of lesions; none where there is no such loss."""
+        names = self.label_set.names if self.lesion_labels is None else self.lesion_labels
+        return names if self.lesion_weight else ()
+
+    @property
     def weights(self) -> tuple[float, ...]:
         """How much each label and target counts."""
         names, targets = self.label_set.names, self.label_set.targets
@@ -143,6 +149,14 @@ class Classification:
     def scores(self, prediction: Prediction) -> tuple[Float[Array, "b s labels"], Float[Array, "b labels"]]:
         """Float32 probabilities of the labels, then values of the targets in their units: of slices, and of scans."""
         return self._scores(prediction.slice_logits, "slice"), self._scores(prediction.scan_logits, "scan")
+
+    def lesion_scores(self, prediction: Prediction) -> Float[Array, "b s h w labels"] | None:
+        """Float32 probabilities of lesions, NaN for labels whose lesions have no loss; None without a lesion head."""
+        if prediction.lesion_logits is None:
+            return None
+        has_loss = [name in self.labels_with_lesion_loss for name in self.label_set.columns]
+        probabilities = jax.nn.sigmoid(prediction.lesion_logits.astype(jnp.float32))
+        return jnp.where(jnp.asarray(has_loss).reshape(1, 1, 1, 1, -1), probabilities, jnp.nan)
 
     def _scores(self, outputs: Float[Array, "*grid labels"], level: Level) -> Float[Array, "*grid labels"]:
         outputs, count = outputs.astype(jnp.float32), len(self.label_set.names)
@@ -179,7 +193,7 @@ class Classification:
                 batch.lesions,
                 batch.slice_mask,
                 names=self.label_set.columns,
-                trained=self.label_set.names if self.lesion_labels is None else self.lesion_labels,
+                trained=self.labels_with_lesion_loss,
             )
             lesion_weight = batch.weight * lesions_known
             lesion_sum = jnp.sum(lesion_loss_of * lesion_weight)

@@ -106,6 +106,8 @@ def write_labels(known: KnownLabels, objective: Objective, run: Path) -> None:
     """Writes ``LABELS_NAME`` into the folder of a run."""
     assert isinstance(objective, Classification)
     trained = {level: objective.labels_with_loss(level) for level in get_args(Level)}
+    if objective.lesion_weight:
+        trained["lesion"] = objective.labels_with_lesion_loss
     values = known.to_json() | {"trained": trained}
     write_text(json.dumps(values, indent=2) + "\n", run / LABELS_NAME)
 
@@ -118,7 +120,10 @@ def as_trained(objective: Classification, run: Path) -> Classification:
     fix = "the file is damaged: restore it, or train again"
     trained = read_json(file, _Labels, fix=fix).trained
     try:
-        return dataclasses.replace(objective, slice_labels=trained.slice, scan_labels=trained.scan)
+        lesion_labels = trained.lesion if objective.lesion_weight else None
+        return dataclasses.replace(
+            objective, slice_labels=trained.slice, scan_labels=trained.scan, lesion_labels=lesion_labels
+        )
     except InputError as error:
         raise InputError(error.what, where=f"{file}, {error.where}", fix=fix) from None
 
