@@ -162,12 +162,12 @@ class Ensemble(nn.Module):
     def _lesions(self, parts: list[Array]) -> Array:
         """[M,V,B,S,h,w,labels] of each group to [B,S,h,w,labels] of the finest: the weighted mean."""
         size = (max(part.shape[4] for part in parts), max(part.shape[5] for part in parts))
-        total = 0.0
+        means = []
         for group, part in zip(self.groups, parts, strict=True):
             turned = [jnp.flip(part[:, v], _grid_axes(view)) for v, view in enumerate(self.views)]
             mean = jnp.einsum("m,mbshwl->bshwl", jnp.asarray(group.weights, jnp.float32), sum(turned)) / len(turned)
-            total += jax.image.resize(mean, (*mean.shape[:2], *size, mean.shape[4]), "linear", antialias=False)
-        return total
+            means.append(jax.image.resize(mean, (*mean.shape[:2], *size, mean.shape[4]), "linear", antialias=False))
+        return sum(means[1:], means[0])
 
     def _from_members(self, grid: Array, size: tuple[int, int]) -> Array:
         """[M,V,B,S,h,w,d] to [B,S,*size,M V d], each place repeated where it lies."""

@@ -118,7 +118,13 @@ def check_contract(objective: Objective, params: Any, size: int) -> None:
     def forward(params: Any) -> Any:
         return objective.model.apply({"params": params}, objective.inputs(hu, mask), mask, jnp.ones((1, 3)), False)
 
-    check_prediction(jax.eval_shape(forward, params), scans=1, slices=2, labels=len(objective.label_set.columns))
+    check_prediction(
+        jax.eval_shape(forward, params),
+        scans=1,
+        slices=2,
+        labels=len(objective.label_set.columns),
+        lesions=objective.lesion_weight > 0,
+    )
 
 
 _NEUTRAL = {"encoder": "", "scan_pool": None, "dropout": 0.0, "drop_path": 0.0, "lesions": False, "remat": "none"}

@@ -119,8 +119,14 @@ def with_lesions(name: str):
     return jax.jit(jax.grad(total, has_aux=True)), {**variables(name)["params"], "lesion_head": head}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SMALL)
+# One model for each way in which an encoder gives its grids; all of them in the long form.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("cnn2d_nano", "slice_vit_nano") else pytest.mark.full)
+        for name in SMALL
+    ],
+)
 def test_a_lesion_head_is_added_to_the_same_model(name):
     (x, slice_mask, spacing_mm), (run, params) = inputs(), with_lesions(name)
     grads, prediction = run(params, x, slice_mask, spacing_mm)
