@@ -141,7 +141,8 @@ def _strip(
     origin_mm = float((grid.origins_mm[s] - plane.point_mm) @ plane.normal) / in_slice
     place_mm = (np.argwhere(inside) * (rows_mm, columns_mm)) @ along
     front_mm, back_mm = float(place_mm.min()), float(place_mm.max())
-    v_mm = np.arange(*(front_mm + np.array([_FRONT, _BACK]) * (back_mm - front_mm)), _STEP_MM)
+    length_mm = back_mm - front_mm
+    v_mm = np.arange(front_mm + _FRONT * length_mm, front_mm + _BACK * length_mm, _STEP_MM)
     reach = round((_MOST_MM + _HALF_MM) / _STEP_MM)
     u_mm = np.arange(-reach, reach + 1) * _STEP_MM
     at_mm = (u_mm[None, :, None] - origin_mm) * left + v_mm[:, None, None] * along
