@@ -14,6 +14,12 @@ From scans and a table of labels to a trained model, and from a scan to its scor
   True
   >>> summary = run.evaluate(store, out="evaluation")
 
+Folders of scans are predicted at once, with a folder for each and a table of all:
+
+  >>> result = ich.predict(["scan/"], run="runs/first", out="out", csv="out/scores.csv", progress=False)
+  >>> list(result.table["number"])
+  [1]
+
 Scores of any model are evaluated and compared from a table, which is a file or a DataFrame:
 
   >>> summary = ich.evaluate(table)
@@ -95,6 +101,7 @@ if TYPE_CHECKING:
     from ichformer.objectives.registry import register_objective as register_objective
     from ichformer.pipeline.store.records import Store as Store
     from ichformer.workflows.evaluate_table import evaluate as evaluate
+    from ichformer.workflows.predict_scans import predict as predict
     from ichformer.workflows.prepare_store import prepare as prepare
     from ichformer.workflows.train_run import train as train
     from ichformer.workflows.trained_model import TrainedModel as TrainedModel
@@ -128,6 +135,7 @@ _PLACES = {
     "load_pretrained": "ichformer.models.weights.pretrained",
     "make_index": "ichformer.cohorts.index",
     "open_run": "ichformer.workflows.trained_model",
+    "predict": "ichformer.workflows.predict_scans",
     "prepare": "ichformer.workflows.prepare_store",
     "read_volume": "ichformer.ct.io.scans",
     "register_cohort": "ichformer.cohorts.registry",
@@ -161,6 +169,7 @@ __all__ = [
     "load_pretrained",
     "make_index",
     "open_run",
+    "predict",
     "prepare",
     "read_volume",
     "register_cohort",

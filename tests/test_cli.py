@@ -53,10 +53,10 @@ def test_truncated_file(capsys, series, tmp_path):
     assert not (tmp_path / "sheet.png").exists()
 
 
-@pytest.mark.parametrize("command", [["evaluate"], ["predict", "--out", "OUT", "PATH"]])
+@pytest.mark.parametrize("command", [["evaluate", "RUN"], ["predict", "PATH", "--run", "RUN", "--out", "OUT"]])
 def test_missing_run(capsys, series, tmp_path, command):
-    words = [str(tmp_path / "out") if w == "OUT" else str(series) if w == "PATH" else w for w in command]
-    words.insert(1, str(tmp_path / "nothing"))
+    places = {"OUT": tmp_path / "out", "PATH": series, "RUN": tmp_path / "nothing"}
+    words = [str(places.get(word, word)) for word in command]
     assert "nothing" in refused(capsys, *words)
     assert list(tmp_path.iterdir()) == []
 
@@ -119,8 +119,8 @@ def test_missing_store(capsys, tmp_path):
         ("train --data.store s --out o --profile 3", "--profile: found '3'; give 2 whole numbers;"),
         ("train --steps 3", "train: needs --out PATH and --data.store TEXT;"),
         ("train --data.store s --out", "train: --out: needs a path;"),
-        ("predict run", "predict: needs PATH and --out PATH; see ichformer predict --help"),
-        ("predict", "predict: needs RUN, PATH and --out PATH;"),
+        ("predict scan", "predict: needs --out PATH; see ichformer predict --help"),
+        ("predict --out o", "predict: names no scan; name a scan, or a folder of scans"),
         ("inspect a b", "inspect: does not know what to do with 'b'; see ichformer inspect --help"),
         (
             "prepare --dataset foldr --source s --out o",

@@ -48,6 +48,7 @@ WITHOUT_JAX = [
     "ichformer.evaluation.compare",
     "ichformer.workflows.evaluate_table",
     "ichformer.workflows.prepare_cohort",
+    "ichformer.workflows.prediction.read_scan",
     "ichformer.evaluation.robustness",
     "ichformer.statistics.calibration",
     "ichformer.training.config",

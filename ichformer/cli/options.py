@@ -18,8 +18,8 @@ class Option:
     """One option of a command.
 
     Attributes:
-      name: as it is typed, such as "--optim.learning-rate"; of a word without a name, such as the run of ``predict``,
-        the name in capitals.
+      name: as it is typed, such as "--optim.learning-rate"; of a word without a name, such as the run of
+        ``evaluate``, the name in capitals.
       value: what follows it, such as "INT" or "{fitted,equal}"; "" for a switch.
       help: what it does, from the docstring.
       default: its value where it is left out; ``dataclasses.MISSING`` where it has to be given.

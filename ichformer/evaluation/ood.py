@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float64, Int16
-from sklearn.covariance import LedoitWolf
 
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.picture_features import picture_features
@@ -98,6 +97,8 @@ def fit_ood(train: Float64[np.ndarray, "scans d"], reference: Float64[np.ndarray
     Raises:
       ValueError: fewer than two training scans, no others, or features that are no numbers.
     """
+    from sklearn.covariance import LedoitWolf  # takes a second to load, and a prediction has no need of it
+
     if len(train) < 2 or not len(reference):
         raise ValueError(f"{len(train)} training scans and {len(reference)} others are too few")
     if not (np.isfinite(train).all() and np.isfinite(reference).all()):

@@ -15,18 +15,25 @@ from ichformer.training.runs.store_path import STORE_FACT, find_store
 Trained = Run | EnsembleRun
 """What evaluates and predicts."""
 
+DEFAULT_RUN = "default"
+"""The word that stands for the weights that come with ichformer; a folder of this name has to be given in full."""
+
+_SHIPPED = Path(__file__).parents[1] / "weights"
+
 
 def open_trained(path: str | os.PathLike[str], given: Given = Given()) -> Trained:
     """The run or the ensemble in a folder.
 
     Args:
-      path: the folder.
+      path: the folder, or ``DEFAULT_RUN``.
       given: the objects that a run was trained with in place of names.
 
     Raises:
       InputError: it is neither, or damaged, or needs a plugin or an object that is not there.
     """
     path = Path(path)
+    if path == Path(DEFAULT_RUN):
+        path = _shipped()
     if path.is_file():
         raise InputError("is a file", where=path, fix=f"name the folder of a run, such as {one_line(path.parent)}")
     if folder_kind(path) == "store":
@@ -36,6 +43,16 @@ def open_trained(path: str | os.PathLike[str], given: Given = Given()) -> Traine
     if given != Given():
         raise InputError("is an ensemble, whose models have names", where=path, fix="leave the objects out")
     return read_ensemble(path)
+
+
+def _shipped() -> Path:
+    if not _SHIPPED.is_dir():
+        raise InputError(
+            "this version of ichformer comes without weights",
+            where=DEFAULT_RUN,
+            fix="name the folder of a run, such as --run runs/first",
+        )
+    return _SHIPPED
 
 
 def training_store(path: Path | str) -> Path:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from sklearn.metrics import roc_auc_score
 
 LOG_LOSS_CLIP = 1e-15
 """Scores are clipped to [clip, 1 - clip] before the logarithm, as the RSNA 2019 competition did."""
@@ -35,6 +34,8 @@ def known_rows(
 
 def auroc(labels: Vector, scores: Vector, weights: Vector | None = None) -> float | None:
     """Area under the ROC curve, with ties counted half. None where one class is missing."""
+    from sklearn.metrics import roc_auc_score  # takes a second to load, and most of this file has no need of it
+
     labels, scores, weights = known_rows(labels, scores, weights)
     return float(roc_auc_score(labels, scores, sample_weight=weights)) if _both_classes(labels) else None
 

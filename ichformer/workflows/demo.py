@@ -10,6 +10,7 @@ from ichformer.evaluation.summary import Summary
 from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
+from ichformer.reporting.scan.outputs import REPORT_NAME
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.predict_scans import predict
@@ -67,8 +68,8 @@ def demo(out: Path | str, *, fast: bool = False, seed: int = 0, progress: bool =
     contents = pd.read_csv(cohort / "contents.csv", index_col="series")
     unseen = prepared.index[prepared.index["site"] == UNSEEN_SITE].set_index("series")
     largest = contents.loc[unseen.index].filter(like="_ml").sum(axis=1).idxmax()
-    predicted = predict(out, unseen.loc[largest, "path"], out / "report")
-    return DemoResult(run=out, report=predicted.series[0].report, summary=summary)
+    predicted = predict(unseen.loc[largest, "path"], run=out, out=out / "report")
+    return DemoResult(run=out, report=predicted.series[0].folder / REPORT_NAME, summary=summary)
 
 
 def demo_config(store: Store, *, fast: bool, seed: int) -> TrainConfig:

@@ -277,7 +277,8 @@ def open_run(
       True
 
     Args:
-      path: the folder that ``train`` or ``ichformer train`` wrote, or that of an ensemble.
+      path: the folder that ``train`` or ``ichformer train`` wrote, or that of an ensemble; ``"default"`` for the
+        weights that come with ichformer.
       model: the module that the run was trained with, where it was given as an object in place of a name.
       objective: the objective, likewise.
 

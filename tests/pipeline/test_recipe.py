@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from ichformer import LABELS
+from ichformer.ct.anatomy.brain import brain_mask
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
+from ichformer.pipeline.preparation import recipe
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.recipe import even_volume, prepare_scan, prepare_volume
 from ichformer.pipeline.store.records import PreparedScan
@@ -44,3 +46,17 @@ def test_a_scan_that_no_record_can_hold_is_refused_before_it_is_framed():
     )
     with pytest.raises(InputError, match="513 slices of 1024 x 1024 pixels would need a grid of 513 x 1024 x 1024"):
         prepare_volume(volume, PrepareConfig(size=1024))
+
+
+@pytest.mark.parametrize(("tilt_deg", "is_found_anew"), [(0.0, False), (17.0, True)])
+def test_a_brain_that_is_known_is_not_searched_again(monkeypatch, tilt_deg, is_found_anew):
+    """Unless the slices were moved since; the prepared scan is the same."""
+    volume, _ = head(tilt_deg=tilt_deg, steps_mm=STEPS["even"])
+    config, brain = PrepareConfig(size=48, keep="brain"), brain_mask(volume)
+    assert brain.any()
+    expected, searched = prepare_volume(volume, config), []
+    monkeypatch.setattr(recipe, "brain_mask", lambda moved: searched.append(moved) or brain_mask(moved))
+    found = prepare_volume(volume, config, brain)
+    np.testing.assert_array_equal(found.hu, expected.hu)
+    assert found.audit == expected.audit
+    assert bool(searched) == is_found_anew

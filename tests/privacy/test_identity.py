@@ -179,7 +179,7 @@ def test_reports_name_nobody(kind, tmp_path, monkeypatch, capsys):
     source = plant(tmp_path, kind, (1,))
     run = open_counter(tmp_path / "runs" / "counter", monkeypatch)
     window = ["--window", "0", "80"] if kind == "pictures" else []
-    main(["predict", str(run.path), str(source), "--out", str(tmp_path / "out"), "--json", *window])
+    main(["predict", str(source), "--run", str(run.path), "--out", str(tmp_path / "out"), "--json", *window])
     assert len(json.loads(capsys.readouterr().out)["series"]) == 1
     assert disclosed(tmp_path / "out") == set()
     (tmp_path / "sheets").mkdir()
@@ -194,7 +194,9 @@ def test_reports_name_nobody(kind, tmp_path, monkeypatch, capsys):
 def test_identity_on_the_page_where_it_is_asked_for(tmp_path, monkeypatch, capsys):
     plant_dicom(tmp_path / "scans", 1)
     run = open_counter(tmp_path / "runs" / "counter", monkeypatch)
-    main(["predict", str(run.path), str(tmp_path / "scans"), "--out", str(tmp_path / "out"), "--with-identity"])
+    main(
+        ["predict", str(tmp_path / "scans"), "--run", str(run.path), "--out", str(tmp_path / "out"), "--with-identity"]
+    )
     capsys.readouterr()
     found = {secret for name, secret in disclosed(tmp_path / "out") if name.endswith("report.html")}
     assert found == {"quaxley", "orsolya", "90417731", "19430217", "20230911"}
@@ -219,7 +221,7 @@ def test_the_whole_way_names_nobody(tmp_path, prepare, capsys):
     main(["train", *settings, "--out", str(out / "run")])
     main(["evaluate", str(out / "run")])
     main(["robustness", str(out / "run"), "--corruption", "dose_noise"])
-    main(["predict", str(out / "run"), str(source / f"{FOLDER}_1"), "--out", str(out / "reports")])
+    main(["predict", str(source / f"{FOLDER}_1"), "--run", str(out / "run"), "--out", str(out / "reports")])
     store = Store.open(out / "store")
     resplit(store, store.index["split"], out / "fold-00" / "store")  # as cross-validation and one site left out do it
     capsys.readouterr()

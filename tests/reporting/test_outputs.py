@@ -10,7 +10,15 @@ from ichformer.ct.io.dicom.reader import read_series
 from ichformer.ct.io.dicom.series import find_series
 from ichformer.ct.io.nifti import NiftiFile
 from ichformer.errors import InputError
-from ichformer.reporting.scan.outputs import FORMAT, NUMBERS_NAME, REPORT_NAME, folder_name, free_name, write_folder
+from ichformer.reporting.scan.outputs import (
+    FORMAT,
+    NUMBERS_NAME,
+    REPORT_NAME,
+    folder_name,
+    free_name,
+    series_key,
+    write_folder,
+)
 from tests.ct.builders import write_series
 
 OURS = {REPORT_NAME: "<p>", NUMBERS_NAME: json.dumps({"format": FORMAT})}
@@ -27,14 +35,14 @@ def test_names_are_safe_stable_and_differ(tmp_path: Path) -> None:
         tags = {"SpecificCharacterSet": "ISO_IR 192", "SeriesDescription": description, "PatientName": "DOE"}
         write_series(tmp_path / folder, pixels, series_uid=uid, **tags)
     found = find_series(tmp_path).series
-    names = [folder_name(series, read_series(series)) for series in found]
+    names = [folder_name(series, series_key(series, read_series(series))) for series in found]
     assert len(set(names)) == 3
     assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name) for name in names)
     assert not any("doe" in name for name in names)
     assert names[2].startswith("series-")
     (tmp_path / "a").rename(tmp_path / "moved")
     (moved,) = find_series(tmp_path / "moved").series
-    assert folder_name(moved, read_series(moved)) == names[0]
+    assert folder_name(moved, series_key(moved, read_series(moved))) == names[0]
 
 
 def test_names_differ_where_the_uids_do_not(tmp_path: Path) -> None:
@@ -46,11 +54,11 @@ def test_names_differ_where_the_uids_do_not(tmp_path: Path) -> None:
     for name, stored in made.items():
         write_series(tmp_path / name, stored)
         (series,) = find_series(tmp_path / name).series
-        names.add(folder_name(series, read_series(series)))
+        names.add(folder_name(series, series_key(series, read_series(series))))
     assert len(names) == len(made)
     volume = read_series(series)
     paths = (tmp_path / "x.nii", Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.nii")))
-    assert len({folder_name(NiftiFile(path=path), volume) for path in paths}) == 2
+    assert len({series_key(NiftiFile(path=path), volume) for path in paths}) == 2
     assert all(re.fullmatch(r"[a-z0-9-]+-[0-9a-f]{20}", name) for name in names)
 
 

@@ -239,11 +239,11 @@ def test_an_ood_of_another_model_is_recognised(tmp_path, monkeypatch):
     head = write_head(tmp_path / "head")
     write_ood(distance(7, "0" * 32), run.path / OOD_NAME)
     with pytest.raises(InputError, match=r"ood.npz: was made with other weights than this model has"):
-        predict(run.path, head, tmp_path / "out")
+        predict(head, run=run.path, out=tmp_path / "out")
     # Of an earlier version, which did not say so: the number of features tells.
     write_ood(distance(7, ""), run.path / OOD_NAME)
     with pytest.raises(InputError, match=r"ood.npz: holds 7 features, and this model gives \d+"):
-        predict(run.path, head, tmp_path / "out")
+        predict(head, run=run.path, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -9,7 +9,8 @@ from ichformer.cli import main
 from ichformer.errors import InputError, one_line
 from ichformer.faults import Fault, explain_failure
 from ichformer.training.runs.run import Run
-from ichformer.workflows import predict_scans as module
+from ichformer.workflows.predict_scans import predict
+from ichformer.workflows.prediction import read_scan as module
 from tests.ct.builders import ramp, write_series
 from tests.workflows.counter import open_counter, write_head
 
@@ -37,11 +38,12 @@ def outcome(arguments: list[object], capsys: pytest.CaptureFixture[str]) -> tupl
 
 def test_one_series_that_cannot_be_read(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = two_studies(tmp_path / "study")
-    command = ["predict", run.path, study, "--out", tmp_path / "out", "--json"]
+    command = ["predict", study, "--run", run.path, "--out", tmp_path / "out", "--json"]
     code, printed, said = outcome(command, capsys)
     assert code == 2
-    (line,) = said.splitlines()
-    assert "1 of 2 series got no report; series 2: " in line
+    *bars, line = said.splitlines()
+    assert all(bar.startswith("predict: ") for bar in filter(None, bars))
+    assert "1 of 2 series were not predicted; series 2: " in line
     assert "1 of 4 slices lack a valid ImagePositionPatient" in line
     values = json.loads(printed)
     assert [one["number"] for one in values["series"]] == [1]
@@ -55,9 +57,13 @@ def test_one_series_that_cannot_be_read(run: Run, tmp_path: Path, capsys: pytest
         (
             KeyError("x"),
             1,
-            "ichformer: fault: 1 of 2 series got no report; series 1: {}: a fault of ichformer (KeyError ",
+            "ichformer: fault: 1 of 2 series were not predicted; series 1: {}: a fault of ichformer (KeyError ",
         ),
-        (MemoryError(), 2, "ichformer: error: {}: 1 of 2 series got no report; series 1: {}/a: needs more memory than"),
+        (
+            MemoryError(),
+            2,
+            "ichformer: error: {}: 1 of 2 series were not predicted; series 1: {}/a: needs more memory than",
+        ),
     ],
 )
 def test_a_fault_is_not_said_to_be_bad_input(
@@ -79,8 +85,8 @@ def test_a_fault_is_not_said_to_be_bad_input(
         return read(scan, **options)
 
     monkeypatch.setattr(module, "read_volume", fails)
-    found, printed, said = outcome(["predict", run.path, study, "--out", tmp_path / "out"], capsys)
-    (line,) = said.splitlines()
+    found, printed, said = outcome(["predict", study, "--run", run.path, "--out", tmp_path / "out"], capsys)
+    line = said.splitlines()[-1]
     assert found == code
     assert line.startswith(words.format(study / "a" if code == 1 else study, study))
     assert "series 2: " in printed
@@ -88,7 +94,7 @@ def test_a_fault_is_not_said_to_be_bad_input(
 
     monkeypatch.setattr(module, "read_volume", lambda scan, **_: fails(type("Scan", (), {"uid": "1.2.2"})))
     with pytest.raises(Fault if code == 1 else InputError, match="none of 2 series"):
-        module.predict(run.path, study, tmp_path / "nothing")
+        predict(study, run=run.path, out=tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 
 

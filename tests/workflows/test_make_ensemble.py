@@ -93,7 +93,7 @@ def test_it_is_judged_like_a_run_and_says_what_its_members_say_together(folder, 
 
 
 def test_it_predicts_and_tells_its_members(folder, tmp_path):
-    (made,) = predict(folder / "ensemble", folder / "cohort", tmp_path, series="1").series
+    (made,) = predict(folder / "cohort", run=folder / "ensemble", out=tmp_path, series="1").series
     members = made.values["model"]["members"]
     assert [member["name"] for member in members] == ["slice_vit_nano"] * len(members)
     assert made.values["model"]["run"] == "ensemble"

@@ -120,7 +120,7 @@ def test_an_evaluation_follows_the_label_set(own, tmp_path):
 
 @pytest.mark.slow(minutes=2)
 def test_a_report_names_the_labels_and_the_targets_with_their_unit(own, tmp_path):
-    result = predict(own / "run", own / "scans" / "p13.nii", tmp_path / "report")
+    result = predict(own / "scans" / "p13.nii", run=own / "run", out=tmp_path / "report")
     values = result.series[0].values
     assert values["scored"], values["reason"]
     assert list(values["scan"]) == ["bleed", "fracture"]

@@ -12,12 +12,12 @@ from ichformer.ct.io.scans import read_volume
 from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, write_ood
 from ichformer.evaluation.picture_features import PICTURE_FEATURES
-from ichformer.evaluation.thresholds import Threshold, Thresholds
+from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Threshold, Thresholds
 from ichformer.explain.heat_map import heat_map
 from ichformer.inference.scoring import score
 from ichformer.pipeline.preparation.recipe import prepare_volume
 from ichformer.training.runs.run import Run
-from ichformer.workflows.predict_scans import THRESHOLDS_NAME, PredictionResult, predict
+from ichformer.workflows.predict_scans import PredictionResult, predict
 from tests.ct.builders import write_series
 from tests.evaluation.tables import write_thresholds
 from tests.workflows.counter import HOTTEST, SIZE, open_counter, write_head
@@ -37,7 +37,7 @@ def blobs(page: str, kind: str) -> list[str]:
 
 def test_writes_a_page_and_the_same_as_numbers(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    result = predict(run.path, write_head(tmp_path / "scan", SeriesDescription="HEAD 5MM", **IDENTITY), out)
+    result = predict(write_head(tmp_path / "scan", SeriesDescription="HEAD 5MM", **IDENTITY), run=run.path, out=out)
     assert not result.left_out
     (only,) = result.series
     assert only.report.parent.parent == out
@@ -67,9 +67,9 @@ def test_a_scan_unlike_the_training_is_said_to_be(run: Run, tmp_path: Path, caps
     size = 6 + len(PICTURE_FEATURES)
     write_ood(fit_ood(rng.normal(size=(30, size)), rng.normal(size=(40, size))), run.path / OOD_NAME)
     scan = write_head(tmp_path / "scan", PatientAge="045Y", PatientSex="F")
-    main(["predict", str(run.path), str(scan), "--out", str(tmp_path / "printed")])
+    main(["predict", str(scan), "--run", str(run.path), "--out", str(tmp_path / "printed")])
     assert "lies outside what the model was trained on" in capsys.readouterr().out
-    (only,) = predict(run.path, scan, tmp_path / "out").series
+    (only,) = predict(scan, run=run.path, out=tmp_path / "out").series
     assert only.values["familiarity"] == {"percentile": 100.0, "scans": 40}
     assert "lies outside what the model was trained on" in only.report.read_text()
     assert not {"age_years", "sex"} & only.values["audit"].keys()
@@ -77,10 +77,10 @@ def test_a_scan_unlike_the_training_is_said_to_be(run: Run, tmp_path: Path, caps
 
 def test_identity_is_on_the_page_alone_where_it_was_asked_for(run: Run, tmp_path: Path) -> None:
     scan = write_head(tmp_path / "scan", **IDENTITY)
-    (only,) = predict(run.path, scan, tmp_path / "out", with_identity=True).series
+    (only,) = predict(scan, run=run.path, out=tmp_path / "out", with_identity=True).series
     assert all(value in only.report.read_text() for value in IDENTITY.values())
     assert not any(value in only.numbers.read_text() for value in IDENTITY.values())
-    (only,) = predict(run.path, scan, tmp_path / "out").series
+    (only,) = predict(scan, run=run.path, out=tmp_path / "out").series
     assert not any(value in only.report.read_text() for value in IDENTITY.values())
 
 
@@ -119,7 +119,7 @@ def test_frozen_thresholds_decide_what_is_raised(run: Run, tmp_path: Path) -> No
         for rule in rules
     )  # fmt: skip
     write_thresholds(Thresholds(split="validation", n_patients=9, thresholds=thresholds), run.path / THRESHOLDS_NAME)
-    (only,) = predict(run.path, scan, tmp_path / "out").series
+    (only,) = predict(scan, run=run.path, out=tmp_path / "out").series
     assert only.values["thresholds"]["scan"] == {"any": 0.3, "subdural": 1.0}
     page = only.report.read_text()
     assert 'id="heat-subarachnoid"' in page
@@ -144,13 +144,13 @@ def numbers_of(result: PredictionResult) -> list[int]:
 @pytest.mark.slow
 def test_every_readable_series_or_the_one_asked_for(run: Run, tmp_path: Path) -> None:
     study = two_and_a_half(tmp_path)
-    result = predict(run.path, study, tmp_path / "out", all_series=True)
+    result = predict(study, run=run.path, out=tmp_path / "out", all_series=True)
     assert numbers_of(result) == [1, 2]
     assert [(one.number, one.code) for one in result.left_out] == [(3, "unreadable")]
     assert "one slice" in result.left_out[0].text
     assert len(list((tmp_path / "out").iterdir())) == 2
-    assert numbers_of(predict(run.path, study, tmp_path / "out", series="2")) == [2]
-    assert numbers_of(predict(run.path, study, tmp_path / "out", series="1.2.3")) == [1]
+    assert numbers_of(predict(study, run=run.path, out=tmp_path / "out", series="2")) == [2]
+    assert numbers_of(predict(study, run=run.path, out=tmp_path / "out", series="1.2.3")) == [1]
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
@@ -174,11 +174,11 @@ def test_bad_input_is_named_and_leaves_nothing(
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.txt").write_text("no picture")
     with pytest.raises(InputError, match=message):
-        predict(run.path, tmp_path / where, tmp_path / "out", **options)
+        predict(tmp_path / where, run=run.path, out=tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no run here"):
-        predict(tmp_path / "nothing", write_head(tmp_path / "scan"), tmp_path / "out")
+        predict(write_head(tmp_path / "scan"), run=tmp_path / "nothing", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

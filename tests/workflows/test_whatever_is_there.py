@@ -11,8 +11,8 @@ from ichformer.cli import main
 from ichformer.evaluation.scorable import NO_BRAIN
 from ichformer.training.runs.outputs import TRAINED_NAME
 from ichformer.training.runs.run import Run
-from ichformer.workflows import predict_scans as module
 from ichformer.workflows.predict_scans import predict
+from ichformer.workflows.prediction import read_scan as module
 from tests.ct.builders import write_series
 from tests.workflows.counter import open_counter, write_head
 
@@ -64,18 +64,18 @@ def write_chest(folder: Path) -> Path:
 @pytest.mark.slow
 def test_the_chosen_series_alone_is_predicted(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = study_of_three(tmp_path / "study")
-    result = predict(run.path, study, tmp_path / "out")
+    result = predict(study, run=run.path, out=tmp_path / "out")
     assert [one.number for one in result.series] == [2]
     assert result.series[0].values["remarks"] == []
     assert [(one.number, one.code, one.text.split(":")[0]) for one in result.left_out] == [
         (1, "not_chosen", "bone_kernel"),
         (3, "not_chosen", "contrast"),
     ]
-    main(["predict", str(run.path), str(study), "--out", str(tmp_path / "printed")])
+    main(["predict", str(study), "--run", str(run.path), "--out", str(tmp_path / "printed")])
     said = capsys.readouterr().out
     assert "series 3 not scored: contrast: ContrastBolusAgent IOPAMIDOL" in said
     assert "--all-series" in said
-    main(["predict", str(run.path), str(study), "--out", str(tmp_path / "printed"), "--all-series", "--json"])
+    main(["predict", str(study), "--run", str(run.path), "--out", str(tmp_path / "printed"), "--all-series", "--json"])
     values = json.loads(capsys.readouterr().out)
     assert [one["number"] for one in values["series"]] == [1, 2, 3]
     assert values["left_out"] == []
@@ -84,7 +84,7 @@ def test_the_chosen_series_alone_is_predicted(run: Run, tmp_path: Path, capsys: 
 
 def test_a_study_of_one_series_is_predicted_and_what_speaks_against_it_is_said(run: Run, tmp_path: Path) -> None:
     scan = whole_head(tmp_path / "scan", ContrastBolusAgent="IOPAMIDOL")
-    (only,) = predict(run.path, scan, tmp_path / "out").series
+    (only,) = predict(scan, run=run.path, out=tmp_path / "out").series
     (remark,) = only.values["remarks"]
     assert remark.endswith("contrast: ContrastBolusAgent IOPAMIDOL")
     assert remark in only.report.read_text()
@@ -96,7 +96,7 @@ def test_each_study_has_a_series_of_its_own(run: Run, tmp_path: Path) -> None:
         uids = {"StudyInstanceUID": f"1.{number}"}
         whole_head(folder / "a", series_uid=f"1.{number}.1", SeriesDescription="PLAIN", **uids)
         whole_head(folder / "b", series_uid=f"1.{number}.2", ConvolutionKernel="BONE", **uids)
-    result = predict(run.path, tmp_path / "studies", tmp_path / "out")
+    result = predict(tmp_path / "studies", run=run.path, out=tmp_path / "out")
     assert [one.number for one in result.series] == [1, 3]
 
 
@@ -114,7 +114,7 @@ def test_whatever_happens_to_one_series_the_others_get_their_reports(
         return read(scan, **options)
 
     monkeypatch.setattr(module, "read_volume", fails_for_the_first)
-    result = predict(run.path, study, tmp_path / "out", all_series=True)
+    result = predict(study, run=run.path, out=tmp_path / "out", all_series=True)
     assert [one.number for one in result.series] == [2, 3]
     code = "no_memory" if isinstance(error, MemoryError) else "failed"
     assert [(one.number, one.code) for one in result.left_out] == [(1, code)]
@@ -126,10 +126,10 @@ def test_files_that_cannot_be_read_are_listed(run: Run, tmp_path: Path, capsys: 
     study = whole_head(tmp_path / "study")
     (study / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\x02\x00\x00\x00UL\xff\xff")
     (study / "notes.txt").write_text("no picture")
-    aside = {one.path.name: one.code for one in predict(run.path, study, tmp_path / "out").set_aside}
+    aside = {one.path.name: one.code for one in predict(study, run=run.path, out=tmp_path / "out").set_aside}
     assert aside.keys() == {"broken.dcm", "notes.txt"}
     assert aside["notes.txt"] == "not_dicom"
-    main(["predict", str(run.path), str(study), "--out", str(tmp_path / "printed")])
+    main(["predict", str(study), "--run", str(run.path), "--out", str(tmp_path / "printed")])
     said = capsys.readouterr().out
     assert "2 files were not read:" in said
     assert "broken.dcm" in said
@@ -141,7 +141,7 @@ def test_a_scan_without_a_brain_is_not_scored(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], write
 ) -> None:
     scan = write(tmp_path / "scan")
-    (only,) = predict(run.path, scan, tmp_path / "out").series
+    (only,) = predict(scan, run=run.path, out=tmp_path / "out").series
     assert only.values["scored"] is False
     assert only.values["reason"] == {"code": "no_brain", "text": NO_BRAIN.text}
     assert set(only.values["scan"].values()) == {None}
@@ -152,7 +152,7 @@ def test_a_scan_without_a_brain_is_not_scored(
     assert 'class="bar"' not in page
     assert 'id="heat-any"' not in page
     assert 'id="suspicious"' not in page
-    main(["predict", str(run.path), str(scan), "--out", str(tmp_path / "printed")])
+    main(["predict", str(scan), "--run", str(run.path), "--out", str(tmp_path / "printed")])
     said = capsys.readouterr().out
     assert f"series 1: NOT SCORED. {NO_BRAIN.text}" in said
     assert "any 0" not in said
@@ -163,7 +163,7 @@ def test_scores_of_outputs_that_were_never_trained_are_not_given(
 ) -> None:
     run = open_counter(tmp_path / "run", monkeypatch, **{TRAINED_NAME: SCANS_ONLY})
     scan = whole_head(tmp_path / "scan")
-    (only,) = predict(run.path, scan, tmp_path / "out").series
+    (only,) = predict(scan, run=run.path, out=tmp_path / "out").series
     assert only.values["scored"] is True
     assert {label for label in LABELS if only.values["scan"][label] is not None} == {"intraparenchymal", "any"}
     assert {score for one in only.values["slices"] for score in one["scores"].values()} == {None}
@@ -177,14 +177,14 @@ def test_scores_of_outputs_that_were_never_trained_are_not_given(
     assert data["slice_labels"] == []
     # The map is that of the scan's score, which is the highest slice's.
     assert data["opening"] == data["heat"][0]["strongest"] == 6
-    main(["predict", str(run.path), str(scan), "--out", str(tmp_path / "printed")])
+    main(["predict", str(scan), "--run", str(run.path), "--out", str(tmp_path / "printed")])
     said = capsys.readouterr().out
     assert "series 1: any 0.82, intraparenchymal 0.82\n" in said
     assert "never trained for epidural, intraventricular, subarachnoid or subdural: no scans" in said
 
 
 def test_a_run_without_the_record_says_that_it_is_unknown(run: Run, tmp_path: Path) -> None:
-    (only,) = predict(run.path, whole_head(tmp_path / "scan"), tmp_path / "out").series
+    (only,) = predict(whole_head(tmp_path / "scan"), run=run.path, out=tmp_path / "out").series
     assert only.values["model"]["trained_outputs"] is None
     assert "unknown: the run was trained before" in only.report.read_text()
     assert only.values["scan"]["epidural"] is not None
@@ -196,11 +196,11 @@ def test_series_of_one_uid_get_a_folder_each(run: Run, tmp_path: Path) -> None:
     whole_head(folder / "a", series_uid="1.2.3")
     rows = np.full((11, 100, 100), 1064, np.int16)
     write_series(folder / "b", rows, [9.0 * s for s in range(11)], series_uid="1.2.3")
-    result = predict(run.path, folder, tmp_path / "out", all_series=True)
+    result = predict(folder, run=run.path, out=tmp_path / "out", all_series=True)
     assert len(result.series) == 2
     assert len({one.report for one in result.series}) == len(list((tmp_path / "out").iterdir())) == 2
     # Neither in another call, though all UIDs are the same.
-    again = predict(run.path, whole_head(tmp_path / "other", series_uid="1.2.3"), tmp_path / "out")
-    other = predict(run.path, write_flask(tmp_path / "flask", series_uid="1.2.3"), tmp_path / "out")
+    again = predict(whole_head(tmp_path / "other", series_uid="1.2.3"), run=run.path, out=tmp_path / "out")
+    other = predict(write_flask(tmp_path / "flask", series_uid="1.2.3"), run=run.path, out=tmp_path / "out")
     assert again.series[0].report in {one.report for one in result.series}
     assert other.series[0].report not in {one.report for one in result.series}

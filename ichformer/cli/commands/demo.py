@@ -23,7 +23,7 @@ def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, js
     result = run_demo(out, fast=fast, seed=seed)
     text = (
         f"{format_summary(result.summary)}\n\nreport: {shown(result.report)}\n"
-        f"next:   ichformer predict {shown(result.run)} FOLDER_OF_DICOM --out out"
+        f"next:   ichformer predict FOLDER_OF_DICOM --run {shown(result.run)} --out out"
     )
     values = {"run": path_text(result.run), "report": path_text(result.report), "metrics": result.summary.to_json()}
     print_result(values, text, as_json=json)

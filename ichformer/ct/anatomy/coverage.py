@@ -24,15 +24,16 @@ _LONG_MM, _HIGH_MM = (80.0, 250.0), (50.0, 230.0)
 where both ends are shown. An adult's are 160 to 190 mm and 110 to 150 mm."""
 
 
-def note_head(volume: Volume) -> Volume:
+def note_head(volume: Volume, mask: Bool[np.ndarray, "s h w"] | None = None) -> Volume:
     """The volume with notes where the head is cut off, or where its size cannot be a head's.
 
     A scan in which no brain is found gets none: it is not scored at all.
 
     Args:
       volume: a scan as it was read.
+      mask: of ``brain_mask``, where it is known already.
     """
-    mask = brain_mask(volume)
+    mask = brain_mask(volume) if mask is None else mask
     if not mask.any():
         return volume
     notes = (*_cut_off(mask), *_odd_size(volume, mask))

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from ichformer.ct.anatomy.brain import brain_mask, keep_brain
 from ichformer.ct.geometry.regrid import frame_head, remove_tilt
@@ -20,10 +20,18 @@ RECIPE_VERSION = 2
 """Counted up whenever the same files give other voxels, so that no shard of an earlier reading is kept."""
 
 
-def prepare_scan(scan: PreparedScan, config: PrepareConfig) -> PreparedScan:
+def prepare_scan(
+    scan: PreparedScan, config: PrepareConfig, brain: Bool[np.ndarray, "s h w"] | None = None
+) -> PreparedScan:
     """Prepares a scan for a model: removes the tilt, evens the slices and frames the head, in this order.
 
     The labels of the slices and the mask stay in step with the volume.
+
+    Args:
+      scan: as it was read.
+      config: how it is prepared.
+      brain: of ``brain_mask`` for the scan's volume, where it is known already. It is of use where the grid stays as it
+        is until the head is framed; elsewhere the brain is found anew.
     """
     volume, mask, slice_labels = scan.volume, scan.mask, scan.slice_labels
     if config.remove_tilt:
@@ -32,14 +40,15 @@ def prepare_scan(scan: PreparedScan, config: PrepareConfig) -> PreparedScan:
         volume, weights = even_slices(volume, config.slice_spacing_mm)
         slice_labels = labels_of_slabs(slice_labels, weights, num_targets=len(scan.label_set.targets))
         mask = None if mask is None else mask[weights.argmax(1)]
-    volume, mask = _framed(volume, mask, config)
+    volume, mask = _framed(volume, mask, config, brain if volume.hu is scan.volume.hu else None)
     return replace(scan, volume=volume, mask=mask, slice_labels=slice_labels)
 
 
-def prepare_volume(volume: Volume, config: PrepareConfig) -> Volume:
+def prepare_volume(volume: Volume, config: PrepareConfig, brain: Bool[np.ndarray, "s h w"] | None = None) -> Volume:
     """Prepares a volume of which nothing else is known with ``prepare_scan``."""
     unknown = np.full((len(volume.hu) + 1, len(SIX.columns)), np.nan, np.float32)
-    return prepare_scan(PreparedScan(volume=volume, slice_labels=unknown[1:], scan_labels=unknown[0]), config).volume
+    scan = PreparedScan(volume=volume, slice_labels=unknown[1:], scan_labels=unknown[0])
+    return prepare_scan(scan, config, brain).volume
 
 
 def even_volume(volume: Volume, config: PrepareConfig) -> Volume:
@@ -53,7 +62,10 @@ def even_volume(volume: Volume, config: PrepareConfig) -> Volume:
 
 
 def _framed(
-    volume: Volume, mask: UInt8[np.ndarray, "s h w"] | None, config: PrepareConfig
+    volume: Volume,
+    mask: UInt8[np.ndarray, "s h w"] | None,
+    config: PrepareConfig,
+    brain: Bool[np.ndarray, "s h w"] | None,
 ) -> tuple[Volume, UInt8[np.ndarray, "s size size"] | None]:
     check_grid(
         (len(volume.hu), config.size, config.size),
@@ -67,7 +79,7 @@ def _framed(
         return frame(volume, mask=mask)
     # The brain is found at full resolution and cut out last, so that its edge is not blurred into the air round it.
     # Its mask goes the same way as the other one, in the byte above it.
-    brain = brain_mask(volume).astype(np.uint16) << 8
-    framed, packed = frame(volume, mask=brain if mask is None else brain | mask)
+    inside = (brain_mask(volume) if brain is None else brain).astype(np.uint16) << 8
+    framed, packed = frame(volume, mask=inside if mask is None else inside | mask)
     assert packed is not None
     return keep_brain(framed, packed >= 1 << 8), None if mask is None else packed.astype(np.uint8)

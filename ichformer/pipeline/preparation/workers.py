@@ -116,7 +116,7 @@ def _check_start(pool: ProcessPoolExecutor) -> None:
         pool.submit(os.getpid).result()
     except BrokenExecutor:
         raise InputError(
-            "worker processes cannot be started", where="prepare", fix='guard your script: if __name__ == "__main__":'
+            "worker processes cannot be started", where="workers", fix='guard your script: if __name__ == "__main__":'
         ) from None
 
 

@@ -1,7 +1,7 @@
-"""``prediction.json``: the numbers and facts of a report, for programs; no UIDs and no identity."""
+"""``prediction.json``: the numbers and facts of a report, for programs; no identity, and UIDs only where asked for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,18 +14,31 @@ from ichformer.reporting.scan.page import Reading, slice_z_mm
 from ichformer.training.runs.run import Run
 
 
-def prediction_values(run: Trained, reading: Reading) -> dict[str, Any]:
+def prediction_values(
+    run: Trained, reading: Reading, *, key: str, made_from: str, source: Mapping[str, str]
+) -> dict[str, Any]:
     """What ``prediction.json`` holds. A score that is not given is null, with the reason in words beside it.
 
-    ``scored`` is false where no score of the scan is given, and ``reason`` says why; ``remarks`` are sentences on
-    scores that are missing or doubtful; ``trained_outputs`` is null where the run does not know them. ``targets`` are
-    there where the run's label set has some, each in the unit that its name says.
+    ``positive`` tells for each label with a score and a frozen threshold whether the scan's score, before rounding,
+    reaches it. ``scored`` is false where no score of the scan is given, and ``reason`` says why; ``remarks`` are
+    sentences on scores that are missing or doubtful; ``trained_outputs`` is null where the run does not know them.
+    ``targets`` are there where the run's label set has some, each in the unit that its name says.
+
+    Args:
+      run: the model.
+      reading: what it said of the series.
+      key: of the series (``outputs.series_key``).
+      made_from: a hash of the series' files, the model and the options, by which an earlier prediction is known.
+      source: path, UIDs and names of files (``sources.source_facts``); left out where it is empty.
     """
     volume, outputs = reading.volume, run.trained_outputs
     names, targets = reading.label_set.names, reading.label_set.targets
     return {
         "format": FORMAT,
         "notice": "Research use only. Not for diagnosis.",
+        "key": key,
+        "made_from": made_from,
+        **({"source": dict(source)} if source else {}),
         "scored": reading.not_scored is None,
         "reason": None if reading.not_scored is None else asdict(reading.not_scored),
         "remarks": list(reading.remarks),
@@ -44,6 +57,11 @@ def prediction_values(run: Trained, reading: Reading) -> dict[str, Any]:
             "rule": reading.threshold_rule,
             "scan": dict(reading.thresholds),
             "slice": dict(reading.slice_thresholds),
+        },
+        "positive": {
+            label: bool(score >= reading.thresholds[label])
+            for label, score in zip(names, reading.scan_scores, strict=True)
+            if label in reading.thresholds
         },
         "familiarity": None if reading.familiarity is None else asdict(reading.familiarity),
         "shape": list(volume.hu.shape),

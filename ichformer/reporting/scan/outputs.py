@@ -21,24 +21,32 @@ REPORT_NAME, NUMBERS_NAME = "report.html", "prediction.json"
 FORMAT = "ichformer prediction 2"
 """First field of ``prediction.json``; in version 1 every score was a number."""
 
+KEY_DIGITS = 20
+"""Of a series' key."""
+
 _OUR_FORMATS = ("ichformer prediction 1", FORMAT)
 
 _FIX = "name another folder for the reports"
 
 
-def folder_name(series: Scan, volume: Volume) -> str:
-    """A name for a series' folder: known words of its description, and 20 digits that tell series apart.
+def series_key(series: Scan, volume: Volume) -> str:
+    """The key of a series: 20 digits that tell it from others and say nothing about the patient.
 
-    The digits are a hash of the UIDs of study, series and every slice, or of the files' paths where there are none, and
-    of the pixels: anonymisers give one UID to scans of different people. They are the same whenever the series is read
-    again, and say nothing about the patient.
+    They are a hash of the UIDs of study, series and every slice, or of the files' paths where there are none, and of
+    the pixels: anonymisers give one UID to scans of different people. They are the same whenever the series is read
+    again.
     """
-    words = re.sub(r"[^a-z0-9]+", "-", known_words(series.description).lower()).strip("-")[:40].rstrip("-")
     uids = [series.study_uid, series.uid, *(h.sop_uid for h in series.headers)] if isinstance(series, Series) else []
     known = uids if any(uids) else [os.fsencode(file.absolute()).hex() for file in series.files]
     pixels = [str(volume.hu.shape), hashlib.sha256(volume.hu.tobytes()).hexdigest()]
     digest = hashlib.sha256(json.dumps([*sorted(known), *pixels]).encode()).hexdigest()
-    return f"{words or 'series'}-{digest[:20]}"
+    return digest[:KEY_DIGITS]
+
+
+def folder_name(series: Scan, key: str) -> str:
+    """A name for a series' folder: known words of its description, and its key."""
+    words = re.sub(r"[^a-z0-9]+", "-", known_words(series.description).lower()).strip("-")[:40].rstrip("-")
+    return f"{words or 'series'}-{key}"
 
 
 def free_name(name: str, taken: Collection[str]) -> str:
@@ -86,7 +94,7 @@ def _is_ours(folder: Path) -> bool:
     names = {file.name for file in folder.iterdir()}
     if not names:
         return True
-    if names != {REPORT_NAME, NUMBERS_NAME}:
+    if names | {REPORT_NAME} != {REPORT_NAME, NUMBERS_NAME}:  # the report may have been left out
         return False
     try:
         return read_json(folder / NUMBERS_NAME, dict, fix=_FIX).get("format") in _OUR_FORMATS

@@ -1,0 +1,176 @@
+"""What a model says about a scan that was read: scores, thresholds, familiarity and heat maps."""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ichformer import __version__
+from ichformer.ct.volume import Volume
+from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, describe, read_ood
+from ichformer.evaluation.scorable import check_numbers
+from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds, thresholds_json
+from ichformer.explain.heat_map import heat_map
+from ichformer.inference.scoring import score
+from ichformer.inference.trained import Trained
+from ichformer.reporting.scan.page import Familiarity, Reading
+from ichformer.training.runs.outputs import OutputLevel, describe_outputs
+from ichformer.training.runs.run import Run
+from ichformer.workflows.prediction.read_scan import ReadScan
+
+_RAISED_WITHOUT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reader:
+    """A model with what was frozen for it.
+
+    Attributes:
+      run: the model.
+      thresholds: None where the run has none.
+      usual: the distribution of its training scans; None where the run does not know it.
+    """
+
+    run: Trained
+    thresholds: Thresholds | None
+    usual: FeatureDistance | None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of everything that its predictions are made from, except the scan."""
+        thresholds = "" if self.thresholds is None else thresholds_json(self.thresholds).hex()
+        usual = [] if self.usual is None else [self.usual.mean.tolist(), self.usual.usual.tolist()]
+        said = [_model_facts(self.run), self.run.fingerprint, asdict(self.run.prepare), thresholds, usual]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def open_reader(run: Trained) -> Reader:
+    """The model of a run with the thresholds and the distribution in its folder.
+
+    Raises:
+      InputError: one of these is damaged, or is of another model.
+    """
+    thresholds, usual = run.path / THRESHOLDS_NAME, run.path / OOD_NAME
+    labels = run.objective.label_set.names
+    return Reader(
+        run=run,
+        thresholds=read_thresholds(thresholds, labels=labels, model=run.fingerprint) if thresholds.exists() else None,
+        usual=read_ood(usual, model=run.fingerprint) if usual.exists() else None,
+    )
+
+
+def score_scan(reader: Reader, scan: ReadScan, *, doubt: str, with_heat_maps: bool) -> Reading:
+    """Score a scan.
+
+    Args:
+      reader: the model.
+      scan: what was read.
+      doubt: what speaks against its scores; "" where nothing does.
+      with_heat_maps: whether they are made, which takes most of the time. A page needs them.
+    """
+    run, volume, prepared = reader.run, scan.volume, scan.prepared
+    outputs, label_set = run.trained_outputs, run.objective.label_set
+    scan_scores, slice_scores, features = score(run.objective, run.variables, prepared)
+    reason = scan.not_scored or check_numbers(scan_scores, slice_scores)
+    levels: tuple[OutputLevel, ...] = ("scan", "slice")
+    is_given = {level: np.full(len(label_set.columns), reason is None) for level in levels}
+    remarks = [f"This may be no plain head CT, and then its scores mean nothing. {doubt}"] if doubt else []
+    if reason is None and outputs is not None:
+        for level, given in is_given.items():
+            given &= [name not in outputs.missing(level) for name in label_set.columns]
+        remarks += [said for level in levels if (said := outputs.reason(level))]
+    scan_scores = np.where(is_given["scan"], scan_scores, np.nan)
+    slice_scores = np.where(is_given["slice"], slice_scores, np.nan)
+    named = {level: {*np.array(label_set.columns)[is_given[level]].tolist()} for level in levels}
+    frozen = _frozen(reader.thresholds, "scan", named["scan"])
+    count = len(label_set.names)
+    by_label = dict(zip(label_set.names, scan_scores[:count].tolist(), strict=True))
+    usual = reader.usual if reason is None else None
+    return Reading(
+        volume=volume,
+        label_set=label_set,
+        scan_scores=scan_scores[:count],
+        slice_scores=slice_scores[:, :count],
+        scan_targets=scan_scores[count:],
+        slice_targets=slice_scores[:, count:],
+        not_scored=reason,
+        remarks=tuple(remarks),
+        thresholds=frozen,
+        slice_thresholds=_frozen(reader.thresholds, "slice", named["slice"]),
+        threshold_rule=_rule(reader.thresholds),
+        familiarity=None if usual is None else _familiarity(usual, features, prepared),
+        heat_maps={
+            label: heat_map(
+                run.objective,
+                run.variables,
+                prepared,
+                volume,
+                label=label,
+                level="slice" if label in named["slice"] else "scan",
+            )
+            for label in (_labels_to_map(by_label, frozen) if with_heat_maps else ())
+        },
+        # What was done to make the model's input belongs to what the reader has to know.
+        notes=prepared.audit.notes,
+        model=_model_facts(run),
+        identity=scan.identity,
+    )
+
+
+def _familiarity(usual: FeatureDistance, features: Float[Any, "d"], prepared: Volume) -> Familiarity:
+    described = describe(features, prepared.hu, prepared.spacing_mm)[None]
+    return Familiarity(percentile=float(usual.percentiles(described)[0]), scans=usual.usual.size)
+
+
+def _labels_to_map(scores: Mapping[str, float], thresholds: Mapping[str, float]) -> list[str]:
+    """The labels that get a heat map: one whatever its score, and every other that reaches its threshold.
+
+    The first is "any", or in a label set without it the label with the highest score. Labels without a score get none.
+    """
+    given = {label: value for label, value in scores.items() if not np.isnan(value)}
+    first = "any" if "any" in scores else max(given, key=given.__getitem__, default="")
+    return [
+        label
+        for label, value in sorted(given.items(), key=lambda pair: pair[0] != first)
+        if label == first or value >= thresholds.get(label, _RAISED_WITHOUT_THRESHOLD)
+    ]
+
+
+def _frozen(thresholds: Thresholds | None, level: OutputLevel, given: Collection[str]) -> dict[str, float]:
+    """Label -> threshold of the first rule, for the labels with a score for which it could be fixed."""
+    if thresholds is None:
+        return {}
+    labels = (label for label in dict.fromkeys(one.label for one in thresholds.thresholds) if label in given)
+    first = {label: next(iter(thresholds.of(level, label)), None) for label in labels}
+    return {label: found.value for label, found in first.items() if found is not None and found.value is not None}
+
+
+def _rule(thresholds: Thresholds | None) -> str:
+    if thresholds is None or not thresholds.thresholds:
+        return ""
+    patients = f"{thresholds.n_patients} patients of the split {thresholds.split!r}"
+    return f"{thresholds.thresholds[0].rule}, frozen on {patients}"
+
+
+def _model_facts(run: Trained) -> dict[str, str]:
+    members = run.members
+
+    def of_each(said: Callable[[Run], str]) -> str:
+        return "; ".join(dict.fromkeys(map(said, members)))
+
+    return {
+        "Name": run.name,
+        "Run": f"{run.path.absolute().name}, {of_each(lambda m: f'{m.step} steps')}",
+        "Version": f"ichformer {__version__}",
+        "Trained with": of_each(lambda m: f"ichformer {m.facts.get('versions', {}).get('ichformer', 'unknown')}"),
+        "Commit": of_each(lambda m: m.facts.get("commit") or "unknown"),
+        "Trained outputs": describe_outputs(run.trained_outputs),
+        "Trained on": of_each(lambda m: f"{Path(m.config.data.store).name}, split {m.config.data.split!r}"),
+        "Input": of_each(lambda m: f"{m.prepare.size} x {m.prepare.size} pixels, {m.config.objective.channels}"),
+    }
