@@ -24,7 +24,8 @@ _MOST_MM = 18.0
 
 _STEP_MM = 0.5
 _MIXED_HU = (0.0, 40.0)
-"""Fluid and brain are told apart; what is denser counts as 40 HU, so that blood and calcium weigh little."""
+"""Fluid and brain are told apart. What is denser counts as 40 HU, so that blood and calcium weigh little: leaving the
+blood out by its mask changed the error on 30 phantoms by nothing."""
 
 _BLUR_MM = (1.0, 0.75)
 """Against noise, along the midline and across."""
@@ -64,9 +65,7 @@ class Midline:
     shift: MidlineShift
 
 
-def find_midline(
-    volume: Volume, inside: Bool[np.ndarray, "s h w"], blood: Bool[np.ndarray, "s h w"] | None = None
-) -> Midline:
+def find_midline(volume: Volume, inside: Bool[np.ndarray, "s h w"]) -> Midline:
     """Find the plane between the hemispheres and how far the middle of the brain is shifted from it, without training.
 
     In every slice at the level of the lateral ventricles, fluid and brain between the frontal horns and the foramina
@@ -79,7 +78,6 @@ def find_midline(
     Args:
       volume: HU of the whole head.
       inside: the inside of its skull (``ct.anatomy.brain.brain_mask``).
-      blood: voxels to leave out, where a lesion map is there.
     """
     grid = Grid.of(volume)
     plane = find_midplane(inside, grid)
@@ -88,15 +86,11 @@ def find_midline(
     if plane.misfit_mm > _MOST_MISFIT_MM:
         reason = f"the skull is not symmetric: both sides differ by {plane.misfit_mm:.1f} mm"
         return Midline(plane=None, shift=MidlineShift(shift_mm=None, reason=reason))
-    return Midline(plane=plane, shift=_shift(volume.hu, inside, blood, grid, plane))
+    return Midline(plane=plane, shift=_shift(volume.hu, inside, grid, plane))
 
 
 def _shift(
-    hu: Int16[np.ndarray, "s h w"],
-    inside: Bool[np.ndarray, "s h w"],
-    blood: Bool[np.ndarray, "s h w"] | None,
-    grid: Grid,
-    plane: Midplane,
+    hu: Int16[np.ndarray, "s h w"], inside: Bool[np.ndarray, "s h w"], grid: Grid, plane: Midplane
 ) -> MidlineShift:
     slices = _ventricle_slices(inside, grid)
     if len(slices) < _LEAST_SLICES:
@@ -106,8 +100,6 @@ def _shift(
     likeness, weight = np.zeros(len(shifts)), 0.0
     for s in slices:
         picture = np.clip(hu[s], *_MIXED_HU).astype(np.float32)
-        if blood is not None and blood[s].any():
-            picture[blood[s]] = np.median(picture[inside[s] & ~blood[s]]) if (inside[s] & ~blood[s]).any() else 0
         strip = ndimage.gaussian_filter(_strip(picture, inside[s], s, grid, plane), np.array(_BLUR_MM) / _STEP_MM)
         contrast = float(strip.std())
         likeness += contrast * _likeness(strip, len(shifts))

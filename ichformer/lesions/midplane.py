@@ -31,6 +31,10 @@ _DIFFERENCE = 0.01
 """For slopes: 0.5 mm and 0.6 degrees, as points of a surface lie on a lattice."""
 
 
+_ENOUGH = 1e-4
+"""Relative change of the sum of distances, and of the plane, at which the search ends."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Midplane:
     """A plane in the patient (LPS, mm).
@@ -99,6 +103,8 @@ def find_midplane(inside: Bool[np.ndarray, "s h w"], grid: Grid) -> Midplane | N
             f_scale=scale_mm,
             jac="3-point",
             diff_step=_DIFFERENCE,
+            ftol=_ENOUGH,
+            xtol=_ENOUGH,
         ).x
     turn = (found - 1) * _UNITS
     point, normal = plane(turn)
