@@ -82,7 +82,7 @@ def find_midline(volume: Volume, inside: Bool[np.ndarray, "s h w"]) -> Midline:
     grid = Grid.of(volume)
     plane = find_midplane(inside, grid)
     if plane is None:
-        return Midline(plane=None, shift=MidlineShift(shift_mm=None, reason="the inside of the skull was not found"))
+        return Midline(plane=None, shift=MidlineShift(shift_mm=None, reason="too little of the skull is shown"))
     if plane.misfit_mm > _MOST_MISFIT_MM:
         reason = f"the skull is not symmetric: both sides differ by {plane.misfit_mm:.1f} mm"
         return Midline(plane=None, shift=MidlineShift(shift_mm=None, reason=reason))

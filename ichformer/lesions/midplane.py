@@ -10,8 +10,8 @@ from scipy.spatial import KDTree
 
 from ichformer.lesions.grid import Grid
 
-_LEAST_POINTS = 300
-"""Points of the inner table that a plane needs."""
+_LEAST_POINTS, _LEAST_SLICES = 300, 5
+"""Of the inner table that a plane needs."""
 
 _MOST_POINTS = 2000
 _NEIGHBOURS = 30
@@ -73,7 +73,7 @@ def find_midplane(inside: Bool[np.ndarray, "s h w"], grid: Grid) -> Midplane | N
     """
     rim = inside & ~ndimage.binary_erosion(inside, _IN_SLICE, border_value=1)
     index = np.argwhere(rim)
-    if len(index) < _LEAST_POINTS:
+    if len(index) < _LEAST_POINTS or len(np.unique(index[:, 0])) < _LEAST_SLICES:
         return None
     points = grid.points_mm(index[:: -(-len(index) // _MOST_POINTS)])
     tree, facings = _surface(grid.points_mm(index))

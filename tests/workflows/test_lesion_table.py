@@ -11,16 +11,18 @@ from ichformer.evaluation.lesions.summary import summarise_lesions
 from ichformer.lesions.frozen import LESIONS_NAME, read_frozen_lesions
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.pipeline.store.records import Store
+from ichformer.testing import tiny_cohort
 from ichformer.training.config import ModelConfig
 from ichformer.training.runs.run import Run
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.parts.lesion_table import NO_MASK
+from ichformer.workflows.predict_scans import predict
 from ichformer.workflows.train_run import train_and_freeze
 from tests.shared import tiny_training
 
 
 @pytest.mark.slow
-def test_thresholds_are_frozen_after_training_and_lesions_are_in_the_evaluation(tiny_store, tmp_path):
+def test_thresholds_are_frozen_after_training_and_lesions_are_evaluated_and_predicted(tiny_store, tmp_path):
     config = dataclasses.replace(
         tiny_training(tiny_store),
         steps=2,
@@ -45,3 +47,11 @@ def test_thresholds_are_frozen_after_training_and_lesions_are_in_the_evaluation(
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert [one["label"] for one in written["lesions"]] == [one.label for one in frozen.labels]
     assert "Bland-Altman" in (tmp_path / "out" / "evaluation.html").read_text()
+
+    scan = tiny_cohort(tmp_path / "scan", scans=1, prevalence=1.0) / "dicom"
+    (predicted,) = predict(scan, out=tmp_path / "reports", run=tmp_path / "run", progress=False).series
+    assert list(predicted.values["ml"]) == [one.label for one in frozen.labels]
+    lesions = predicted.values["lesions"]
+    assert (lesions["midline_shift_mm"] is None) == bool(lesions["midline_reason"])
+    assert predicted.report is not None
+    assert "Shift of the midline" in predicted.report.read_text()
