@@ -1,12 +1,10 @@
 """Connected lesions of a mask."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from jaxtyping import Bool, Int32
 from scipy import ndimage
 
-from ichformer.lesions.grid import Grid
+from ichformer.lesions.grid import Box, Grid
 
 LEAST_ML = 0.05
 """A predicted lesion that is smaller is left out: a few voxels above the threshold are noise more often than blood.
@@ -35,7 +33,6 @@ def without_specks(mask: Bool[np.ndarray, "s h w"], grid: Grid) -> Bool[np.ndarr
     return keep[numbers]
 
 
-def each_lesion(numbers: Int32[np.ndarray, "s h w"]) -> Iterator[Bool[np.ndarray, "s h w"]]:
-    """The mask of every lesion of ``connected``, in the order of the numbers."""
-    for number in range(1, int(numbers.max(initial=0)) + 1):
-        yield numbers == number
+def boxes_of(numbers: Int32[np.ndarray, "s h w"]) -> list[Box]:
+    """The smallest box round every lesion of ``connected``, in the order of the numbers."""
+    return ndimage.find_objects(numbers)

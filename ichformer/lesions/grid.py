@@ -1,12 +1,15 @@
 """Where the voxels of a lesion map lie in the patient, and how much each holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
 from ichformer.ct.geometry.regrid import affine_of_cells, slice_offsets_mm, slice_origins_mm
 from ichformer.ct.volume import Volume
+
+Box = tuple[slice, slice, slice]
+"""Slices, rows and columns of a part of a grid, each with its start and stop."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +41,12 @@ class Grid:
             column_step_mm=affine[:3, 2],
             heights_mm=np.array([steps_mm[max(s - 1, 0) : s + 1].mean() for s in range(len(volume.hu))]),
         )
+
+    def part(self, box: Box) -> "Grid":
+        """The grid inside ``box``."""
+        slices, rows, columns = box
+        corner_mm = rows.start * self.row_step_mm + columns.start * self.column_step_mm
+        return replace(self, origins_mm=self.origins_mm[slices] + corner_mm, heights_mm=self.heights_mm[slices])
 
     @property
     def pixel_mm(self) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ichformer.lesions.components import connected, each_lesion, without_specks
+from ichformer.lesions.components import boxes_of, connected, without_specks
 from ichformer.lesions.frozen import FrozenLabel
 from ichformer.lesions.grid import Grid
 from ichformer.lesions.midplane import Midplane
@@ -91,7 +91,10 @@ def _measure_label(
 ) -> LabelMeasures:
     mask = predicted_mask(probability, frozen.threshold, grid)
     numbers, _ = connected(mask)
-    lesions = [_measure(one, probability, grid, plane) for one in each_lesion(numbers)]
+    lesions = [
+        _measure(numbers[box] == number, probability[box], grid.part(box), plane, first_slice=box[0].start)
+        for number, box in enumerate(boxes_of(numbers), 1)
+    ]
     ml = grid.ml(mask)
     return LabelMeasures(
         label=frozen.label,
@@ -104,14 +107,18 @@ def _measure_label(
 
 
 def _measure(
-    mask: Bool[np.ndarray, "s h w"], probability: Float[np.ndarray, "s h w"], grid: Grid, plane: Midplane | None
+    mask: Bool[np.ndarray, "s h w"],
+    probability: Float[np.ndarray, "s h w"],
+    grid: Grid,
+    plane: Midplane | None,
+    *,
+    first_slice: int,
 ) -> Lesion:
-    slices = np.flatnonzero(mask.any(axis=(1, 2)))
     return Lesion(
         ml=grid.ml(mask),
         side=None if plane is None else side_of(mask, grid, plane),
-        first_slice=int(slices[0]),
-        last_slice=int(slices[-1]),
+        first_slice=first_slice,
+        last_slice=first_slice + len(mask) - 1,
         diameter_mm=axial_diameter_mm(mask, grid),
         abc2_ml=abc2_ml(mask, grid),
         peak=float(probability[mask].max()),

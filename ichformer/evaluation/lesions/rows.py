@@ -5,7 +5,7 @@ or ``predicted``. What a kind does not have is NaN.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float
 
 from ichformer.evaluation.lesions.matching import Matched, match_lesions
 from ichformer.evaluation.lesions.overlap import compare_masks
-from ichformer.lesions.components import each_lesion
+from ichformer.lesions.components import boxes_of
 from ichformer.lesions.frozen import FrozenLabel
-from ichformer.lesions.grid import Grid
+from ichformer.lesions.grid import Box, Grid
 from ichformer.lesions.measures import predicted_mask
 from ichformer.lesions.volumes import interval_ml
 
@@ -98,18 +98,27 @@ def row_without_figures(ids: Mapping[str, str], label: str, reason: str) -> dict
 
 
 def _true_rows(start: dict[str, Any], matched: Matched, grid: Grid) -> Iterator[dict[str, Any]]:
-    for i, mask in enumerate(each_lesion(matched.true_numbers)):
-        touching = np.isin(matched.predicted_numbers, 1 + np.flatnonzero(matched.touches[i]))
+    predicted_boxes = boxes_of(matched.predicted_numbers)
+    for i, true_box in enumerate(boxes_of(matched.true_numbers)):
+        touching = np.flatnonzero(matched.touches[i])
+        box = _round([true_box, *(predicted_boxes[j] for j in touching)])
+        mask, predicted = matched.true_numbers[box] == i + 1, np.isin(matched.predicted_numbers[box], 1 + touching)
         yield _row(
             **start,
             kind="true",
             lesion=i + 1,
             true_ml=float(matched.true_ml[i]),
-            predicted_ml=float(matched.predicted_ml[matched.touches[i]].sum()),
+            predicted_ml=float(matched.predicted_ml[touching].sum()),
             score=float(matched.found_score[i]),
             found=float(matched.found_score[i] > 0),
-            **vars(compare_masks(mask, touching, grid)),
+            **vars(compare_masks(mask, predicted, grid.part(box))),
         )
+
+
+def _round(boxes: Sequence[Box]) -> Box:
+    """The smallest box round several."""
+    z, y, x = (slice(min(at.start for at in axis), max(at.stop for at in axis)) for axis in zip(*boxes, strict=True))
+    return z, y, x
 
 
 def _points_in(truth: Bool[np.ndarray, "*grid"], probability: Float[np.ndarray, "*grid"]) -> float:
