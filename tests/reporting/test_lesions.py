@@ -52,9 +52,10 @@ def test_the_numbers_are_those_of_the_map():
 
 
 def test_the_page_shows_the_table_and_the_lesion_map():
-    rows = lesion_card(report(), LABEL_NAMES)["rows"]
-    assert [row["name"] for row in rows] == ["Any haemorrhage", "Subdural", "", ""]
-    assert [row["ml"] for row in rows] == ["0.0 (0.0 to 0.1)", "1.0 (0.4 to 2.0)", "0.6", "0.3"]
+    none, subdural = lesion_card(report(), LABEL_NAMES)["labels"]
+    assert (none["name"], none["ml"], none["rows"]) == ("Any haemorrhage", "0.0 ml (0.0 to 0.1)", [])
+    assert (subdural["name"], subdural["ml"], subdural["side"]) == ("Subdural", "1.0 ml (0.4 to 2.0)", "both")
+    assert [row[:3] for row in subdural["rows"]] == [["0.6", "left", "2 to 3"], ["0.3", "right", "5"]]
     reading = Reading(
         volume=SCAN,
         scan_scores=np.full(6, 0.5),

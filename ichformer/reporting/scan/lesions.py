@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ichformer.lesions.measures import LabelMeasures, Lesion
+from ichformer.lesions.measures import LabelMeasures
 from ichformer.lesions.midline import MidlineShift
 from ichformer.lesions.volumes import COVERAGE
 
 _SHOWN = 5
-"""Lesions of each label in the table, the largest first."""
+"""Lesions of each label in the table, the largest first; ``prediction.json`` has all."""
 
 NOTE = (
     f"A volume's interval holds the true volume of {COVERAGE:.0%} of validation scans with such a prediction. ABC/2 is "
@@ -63,8 +63,12 @@ def lesion_card(report: LesionReport, names: Mapping[str, str]) -> dict[str, Any
       names: label -> how the page writes it, in the order in which it lists them.
     """
     found = {one.label: one for one in report.labels}
-    rows = [row for label, name in names.items() if label in found for row in _rows(found[label], name)]
-    return {"midline": str(report.shift), "rows": rows, "note": NOTE}
+    labels = [
+        {"name": name, "ml": _volume(found[label]), "side": found[label].side or "", "rows": _rows(found[label])}
+        for label, name in names.items()
+        if label in found
+    ]
+    return {"midline": str(report.shift), "labels": labels, "note": NOTE}
 
 
 def _label_values(one: LabelMeasures) -> dict[str, Any]:
@@ -88,25 +92,21 @@ def _label_values(one: LabelMeasures) -> dict[str, Any]:
     }
 
 
-def _rows(one: LabelMeasures, name: str) -> list[dict[str, Any]]:
-    """A row for the label, and one for each of its largest lesions where it has several."""
+def _volume(one: LabelMeasures) -> str:
     interval = "" if one.interval is None else f" ({one.interval.low_ml:.1f} to {one.interval.high_ml:.1f})"
-    alone = one.lesions[0] if len(one.lesions) == 1 else None
-    count = f"{len(one.lesions)} lesions" if one.lesions and alone is None else ""
-    whole = {"name": name, "is_label": True, "ml": f"{one.ml:.1f}{interval}", "side": one.side or ""}
-    rows = [whole | (_cells(alone) if alone else {"slices": count, "diameter": "", "abc2": ""})]
-    if alone is None:
-        rows += [
-            {"name": "", "is_label": False, "ml": f"{each.ml:.1f}", "side": each.side or "", **_cells(each)}
-            for each in one.lesions[:_SHOWN]
+    return f"{one.ml:.1f} ml{interval}"
+
+
+def _rows(one: LabelMeasures) -> list[list[str]]:
+    """The cells of the largest lesions: ml, side, slices, diameter, ABC/2."""
+    return [
+        [
+            *(f"{each.ml:.1f}", each.side or "", _slices(each.first_slice + 1, each.last_slice + 1)),
+            *(f"{each.diameter_mm:.0f}", f"{each.abc2_ml:.1f}"),
         ]
-    return rows
+        for each in one.lesions[:_SHOWN]
+    ]
 
 
-def _cells(each: Lesion) -> dict[str, str]:
-    first, last = each.first_slice + 1, each.last_slice + 1
-    return {
-        "slices": str(first) if first == last else f"{first} to {last}",
-        "diameter": f"{each.diameter_mm:.0f}",
-        "abc2": f"{each.abc2_ml:.1f}",
-    }
+def _slices(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first} to {last}"
