@@ -9,7 +9,6 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "ichformer"
 COMMANDS = PACKAGE / "cli" / "commands"  # the command line finds each by the name of its file
 NOT_USED_YET = {
-    "lesion_map": "lesion maps on the voxels of a scan, for the report",
     "Classifier": "the contract of models, which docstrings name for those who write their own",
     "read_box_table": "reads the boxes that cohorts write, for whoever trains or scores on them",
 }
