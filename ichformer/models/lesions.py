@@ -127,6 +127,6 @@ def _as_slices(x: Array) -> Array:
 
 
 def _last_of_each_size(grids: list[Array], most_rows: int) -> list[Array]:
-    """Of the grids of each size the last one, which has seen the most; none with more than ``most_rows`` rows."""
-    by_rows = {grid.shape[1]: grid for grid in grids}
-    return [grid for rows, grid in by_rows.items() if rows <= most_rows]
+    """Of the grids of each size the last one, which has seen the most; only the last with more than ``most_rows``."""
+    by_size = {grid.shape[1:3]: grid for grid in grids}
+    return [grid for size, grid in by_size.items() if size[0] <= most_rows] or grids[-1:]

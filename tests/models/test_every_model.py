@@ -119,7 +119,7 @@ def with_lesions(name: str):
     return jax.jit(jax.grad(total, has_aux=True)), {**variables(name)["params"], "lesion_head": head}
 
 
-# One model for each way in which an encoder gives its grids; all of them in the long form.
+# An encoder with stages and one without; all models in the long form.
 @pytest.mark.parametrize(
     "name",
     [

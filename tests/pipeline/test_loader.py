@@ -58,7 +58,7 @@ def test_the_number_of_workers_changes_nothing(store):
 @pytest.mark.parametrize("augmentation", [Augmentation(), ALL])
 @pytest.mark.parametrize("hosts", [2, 4])
 def test_hosts_share_the_batch_of_one(store, hosts, augmentation):
-    options = {"batch_size": 8, "augmentation": augmentation}
+    options = {"batch_size": 8, "augmentation": augmentation, "lesions": True}
     parts = [first_batches(store, 4, host=host, hosts=hosts, **options) for host in range(hosts)]
     joined = [
         Batch(*(np.stack(shares, 1).reshape(-1, *shares[0].shape[1:]) for shares in zip(*each, strict=True)))

@@ -91,7 +91,8 @@ class SwinEncoder(CheckedModule):
 
         With ``stages``, the tokens of the stages before it too, each repeated for all slices that it holds.
         """
-        slices, each, finer = x.shape[1], self.patch_size[0], []
+        slices, each = x.shape[1], self.patch_size[0]
+        finer = []
         heights_mm = slice_heights_mm(slice_mask, spacing_mm)[:, :: self.patch_size[0]]
         x = _zero_masked(x, slice_mask)
         x, slice_mask = _pad(x, self.patch_size), _coarser(slice_mask, self.patch_size[0])
@@ -106,8 +107,9 @@ class SwinEncoder(CheckedModule):
         for i, (depth, heads) in enumerate(zip(self.depths, self.num_heads, strict=True)):
             if i > 0:
                 merge = PatchMerging(self.slice_merges[i - 1], self.version, self.dtype, name=f"merge{i}")
-                finer.append(jnp.repeat(x, each, axis=1)[:, :slices] if stages else x)
-                each *= self.slice_merges[i - 1]
+                if stages:
+                    finer.append(jnp.repeat(x, each, axis=1)[:, :slices])
+                    each *= self.slice_merges[i - 1]
                 x, slice_mask = merge(x, slice_mask), _coarser(slice_mask, self.slice_merges[i - 1])
             done = sum(self.depths[:i])
             x = SwinStage(

@@ -12,8 +12,6 @@ from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool, SliceP
 from ichformer.models.layers.dense import Dense
 from ichformer.models.lesions import Finer, encode
 
-_NONE: Finer = ()
-
 
 class SliceSequence(ScanModel):
     """Slices to feature grids (``encoder``), grids to one vector a slice, vectors to vectors that know their scan.
@@ -45,7 +43,8 @@ class SliceSequence(ScanModel):
     ) -> Prediction:
         """See ``contract.Classifier``; the encoder says which H and W it takes."""
         self.check(x, slice_mask, spacing_mm)
-        b, finer = x.shape[0], _NONE
+        b = x.shape[0]
+        finer: Finer = ()
         x = rearrange(x, "b s h w c -> (b s) h w c")
         if self.slice_pool == "token":
             grid, tokens = self.encoder.before_last_attention(x, train=train)
