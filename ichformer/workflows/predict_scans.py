@@ -10,11 +10,10 @@ from tqdm import tqdm
 from ichformer.ct.io.display import WindowHU
 from ichformer.errors import InputError
 from ichformer.faults import Fault
-from ichformer.files.csv_fields import csv_bytes
-from ichformer.files.writing import check_folder, write_bytes
+from ichformer.files.writing import check_folder
 from ichformer.inference.trained import DEFAULT_RUN, open_trained
 from ichformer.reporting.scan.results import PredictionResult
-from ichformer.reporting.scan.scores_table import Row, as_columns, predicted_row, table_columns
+from ichformer.reporting.scan.scores_table import GrowingTable, Row, as_columns, predicted_row, table_columns
 from ichformer.reporting.scan.sources import earlier_predictions
 from ichformer.settings import as_path, fit
 from ichformer.workflows.prediction.choose_series import choose
@@ -58,7 +57,8 @@ def predict(
       paths: DICOM (folders, files, archives, a DICOMDIR), NIfTI or pictures; one path or several.
       out: folder for the predictions, made where it is not there.
       run: folder of a run or of an ensemble; the weights that come with ichformer by default.
-      csv: a file for the table of all series, also of those that were left out or failed. It appears at the end.
+      csv: a file for the table of all series, also of those that were left out or failed. It appears at the end; until
+        then, its rows are in a file of this name with ``.part`` behind it, as they come.
       report: write ``report.html``. Without it a prediction takes a fraction of the time.
       skip_existing: leave out what ``out`` holds already: a prediction of the same files by the same model with the
         same options.
@@ -94,11 +94,14 @@ def predict(
     )
     if fit(int, workers, where="workers") < 0:
         raise InputError(f"found {workers}", where="--workers", fix="give 0 or more")
-    choice = choose(given, series=series, all_series=all_series, workers=workers, progress=progress)
+    choice = choose(given, series=series, all_series=all_series, progress=progress)
     done, todo = divide(job, choice.wanted, earlier_predictions(out) if skip_existing else {})
-    rows: list[Row] = [predicted_row(one.number, one.folder.name, one.values, None) for one in done]
     lost = [without_series(*one, job) for one in choice.without_series]
     errors: list[InputError | Fault] = [error for _, _, error in choice.without_series]
+    rows: list[Row] = [predicted_row(one.number, one.folder.name, one.values, None) for one in done]
+    rows += [one.row for one in lost]
+    names = table_columns(job.reader.run.objective.label_set, with_uids=with_uids)
+    growing = None if table is None else GrowingTable(table, names, rows)
     taken = {one.folder.name for one in done}
     bar = tqdm(total=len(todo), desc="predict", unit="scan", disable=not progress or len(todo) < 2, file=sys.stderr)
     with bar:
@@ -107,19 +110,20 @@ def predict(
             if isinstance(written, Failure):
                 lost.append(failed(one, written, job))
                 errors.append(written.error)
+                rows.append(lost[-1].row)
                 bar.set_postfix(failed=len(lost), refresh=False)
             else:
                 done.append(written[0])
                 rows.append(written[1])
+            if growing is not None:
+                growing.add(rows[-1])
             bar.update()
     others = [not_chosen(one, job) for one in choice.candidates if series is None and not one.is_wanted]
     left_out = sorted((one.left_out for one in (*lost, *others)), key=lambda one: one.number)
-    rows = sorted((*rows, *(one.row for one in (*lost, *others))), key=lambda row: row["number"])
-    label_set = job.reader.run.objective.label_set
-    columns = as_columns([*rows, *rows_set_aside(choice, job)], table_columns(label_set, with_uids=with_uids))
-    if table is not None:
-        table.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(csv_bytes(columns), table)
+    rows = sorted((*rows, *(one.row for one in others)), key=lambda row: row["number"])
+    columns = as_columns([*rows, *rows_set_aside(choice, job)], names)
+    if growing is not None:
+        growing.finish(columns)
     if not done:
         raise _refusal(given, errors)
     return PredictionResult(

@@ -5,6 +5,7 @@ import pytest
 
 from ichformer import LABELS
 from ichformer.ct.anatomy.brain import brain_mask
+from ichformer.ct.io.scans import read_volume
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
 from ichformer.pipeline.preparation import recipe
@@ -12,6 +13,7 @@ from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.recipe import even_volume, prepare_scan, prepare_volume
 from ichformer.pipeline.store.records import PreparedScan
 from tests.ct.geometry.test_regrid import STEPS, head
+from tests.workflows.counter import write_head
 
 
 @pytest.mark.parametrize("slice_spacing_mm", [None, 3.0, 7.5])
@@ -48,10 +50,10 @@ def test_a_scan_that_no_record_can_hold_is_refused_before_it_is_framed():
         prepare_volume(volume, PrepareConfig(size=1024))
 
 
-@pytest.mark.parametrize(("tilt_deg", "is_found_anew"), [(0.0, False), (17.0, True)])
-def test_a_brain_that_is_known_is_not_searched_again(monkeypatch, tilt_deg, is_found_anew):
+@pytest.mark.parametrize(("degrees", "is_found_anew"), [(0.0, False), (18.0, True)])
+def test_a_brain_that_is_known_is_not_searched_again(tmp_path, monkeypatch, degrees, is_found_anew):
     """Unless the slices were moved since; the prepared scan is the same."""
-    volume, _ = head(tilt_deg=tilt_deg, steps_mm=STEPS["even"])
+    volume = read_volume(write_head(tmp_path, degrees=degrees))
     config, brain = PrepareConfig(size=48, keep="brain"), brain_mask(volume)
     assert brain.any()
     expected, searched = prepare_volume(volume, config), []

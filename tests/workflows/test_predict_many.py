@@ -126,10 +126,14 @@ def test_an_interrupted_call_is_continued(run: Run, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(module, "score_scan", counted)
     with pytest.raises(KeyboardInterrupt):
         predict(paths, **asked, report=False)
-    assert len(list(out.iterdir())) == 2
+    assert len(list(out.glob("*/prediction.json"))) == 2
+    part = out / "scores.csv.part"
+    assert [row["number"] for row in rows_of(part)] == ["1", "2"]
+    assert not (out / "scores.csv").exists()
     scored.pop()
     first = predict(paths, **asked, report=False)
     assert new_ones(first) == [False, False, True]
+    assert not part.exists()
     monkeypatch.setattr(module, "score_scan", lambda *_, **__: pytest.fail("was predicted again"))
     again = predict(paths, **asked, report=False)
     assert new_ones(again) == [False, False, False]

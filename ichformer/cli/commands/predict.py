@@ -36,7 +36,7 @@ def predict(
       out: Folder for the predictions. Each series gets a folder with report.html and prediction.json.
       run: Folder of a run or of an ensemble. The word default stands for the weights that come with ichformer.
       csv: File for a table with a row for each series, such as scores.csv. It has the scores, and the reason where
-        there are none. It is written at the end.
+        there are none. It is written at the end. Until then its rows are in scores.csv.part, as they come.
       report: Write report.html. With --no-report a scan takes a fraction of the time.
       skip_existing: Leave out the series that --out holds already. It continues where an earlier call was interrupted.
         Series whose files, model or options have changed are predicted again.

@@ -1,10 +1,13 @@
 """The table of a batch of predictions: a row for each series, scored or not, as CSV and as a DataFrame have it."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ichformer.errors import one_line
 from ichformer.evaluation.tables.table import predicted_column, score_columns
+from ichformer.files.csv_fields import csv_bytes, write_csv
+from ichformer.files.writing import append_bytes
 from ichformer.labels import LabelSet
 
 SOURCE_COLUMNS = ("path", "study", "series", "files")
@@ -77,6 +80,30 @@ def row_without_scores(
     """
     said = {"not_scored": one_line(not_scored, max_chars=1000), "error": one_line(error, max_chars=1200)}
     return {"number": number, "key": key, **said, **source}
+
+
+class GrowingTable:
+    """The table while it grows, in a file beside its own: every row is there as soon as it is known.
+
+    Rows stand in the order in which they came. At the end, the table takes their place.
+    """
+
+    def __init__(self, file: Path, names: Sequence[str], rows: Sequence[Row]):
+        """Begin with some rows; what an interrupted call left is replaced."""
+        self._file, self._names = file, names
+        self._part = file.with_name(f"{file.name}.part")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_csv(as_columns(rows, names), self._part)
+
+    def add(self, row: Row) -> None:
+        """Append a row: all of it, or nothing where the disk is full."""
+        _, _, line = csv_bytes(as_columns([row], self._names)).partition(b"\n")  # the first line has the names
+        append_bytes(line, self._part)
+
+    def finish(self, columns: Mapping[str, Sequence[object]]) -> None:
+        """Write the whole table."""
+        write_csv(columns, self._file)
+        self._part.unlink()
 
 
 def as_columns(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[object]]:

@@ -1,8 +1,11 @@
 """Which of the series that were found are predicted, and what is said of the others."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from tqdm import tqdm
 
 from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.found import Found, SetAside, nothing_found
@@ -10,7 +13,6 @@ from ichformer.ct.io.scans import Scan, find_scans
 from ichformer.ct.known_words import known_words
 from ichformer.ct.selection import REFUSAL_CODES, choices
 from ichformer.errors import InputError, one_line
-from ichformer.process.workers import map_processes
 
 _QUOTING = ("bone_kernel", "contrast", "not_ct")
 """Codes of ``selection.REFUSAL_CODES`` whose text quotes a field of the header."""
@@ -62,7 +64,7 @@ class Choice:
         return tuple(one for one in self.candidates if one.is_wanted)
 
 
-def choose(paths: Sequence[Path], *, series: str | None, all_series: bool, workers: int, progress: bool) -> Choice:
+def choose(paths: Sequence[Path], *, series: str | None, all_series: bool, progress: bool) -> Choice:
     """The series to predict among all under some paths.
 
     Of each study under a path it is the one that ``ct.selection`` chooses, as ``ichformer inspect`` names it. A study
@@ -74,8 +76,7 @@ def choose(paths: Sequence[Path], *, series: str | None, all_series: bool, worke
       series: SeriesInstanceUID, or number in the order of ``find_scans`` from 1, through all paths, of the only series
         wanted.
       all_series: predict every series.
-      workers: processes that look through the paths; with 0 this one does.
-      progress: show a bar where there are several paths.
+      progress: show a bar on standard error where there are several paths.
 
     Raises:
       InputError: nothing is found under any path, ``series`` is none of what is found, or no series is chosen.
@@ -84,10 +85,11 @@ def choose(paths: Sequence[Path], *, series: str | None, all_series: bool, worke
     set_aside: list[tuple[Path, SetAside]] = []
     without_series: list[tuple[int, Path, InputError]] = []
     number = 1
-    each = map_processes(_find, paths, desc="headers", unit="path", workers=max(workers, 1), progress=progress)
-    for path, found in zip(paths, each, strict=True):
-        if isinstance(found, InputError):
-            without_series.append((number, path, found))
+    for path in tqdm(paths, desc="headers", unit="path", disable=not progress or len(paths) < 2, file=sys.stderr):
+        try:
+            found = find_scans(path)
+        except InputError as error:
+            without_series.append((number, path, error))
             number += 1
             continue
         set_aside += [(path, aside) for aside in found.set_aside]
@@ -114,13 +116,6 @@ def choose(paths: Sequence[Path], *, series: str | None, all_series: bool, worke
             fix="name one with --series, or predict them all with --all-series",
         )
     return Choice(candidates=tuple(candidates), set_aside=tuple(set_aside), without_series=tuple(without_series))
-
-
-def _find(path: Path) -> Found[Scan] | InputError:
-    try:
-        return find_scans(path)
-    except InputError as error:
-        return error
 
 
 def _candidates(found: Found[Scan], *, first: int, all_series: bool) -> list[Candidate]:
