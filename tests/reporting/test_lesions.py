@@ -26,8 +26,8 @@ def report() -> LesionReport:
     """A subdural lesion of 0.64 ml on the left, and one of 0.32 ml on the right; no other label has one."""
     probabilities = np.zeros((6, 32, 32, 6), np.float32)
     subdural = LABELS.index("subdural")
-    probabilities[1:3, 4:12, 20:28, subdural] = 0.9
-    probabilities[4, 4:12, 2:10, subdural] = 0.7
+    probabilities[1:3, 4:12, 24:32, subdural] = 0.9
+    probabilities[4, 4:12, 0:8, subdural] = 0.7
     frozen = {
         label: FrozenLabel(label=label, threshold=0.5, dice=0.8, n=40, n_positive=20, volume_classes=CLASSES)
         for label in ("subdural", "any")
