@@ -13,7 +13,9 @@ from ichformer.lesions.grid import Grid
 _LEAST_POINTS, _LEAST_SLICES = 300, 5
 """Of the inner table that a plane needs."""
 
-_MOST_POINTS = 2000
+_MOST_POINTS, _MOST_OF_SURFACE = 2000, 8000
+"""Points that are mirrored, and points of the surface that they are compared with."""
+
 _NEIGHBOURS = 30
 """Points from which the direction of the surface is taken; fewer lie in one slice only."""
 
@@ -75,8 +77,8 @@ def find_midplane(inside: Bool[np.ndarray, "s h w"], grid: Grid) -> Midplane | N
     index = np.argwhere(rim)
     if len(index) < _LEAST_POINTS or len(np.unique(index[:, 0])) < _LEAST_SLICES:
         return None
-    points = grid.points_mm(index[:: -(-len(index) // _MOST_POINTS)])
-    tree, facings = _surface(grid.points_mm(index))
+    points, surface = (grid.points_mm(index[:: -(-len(index) // most)]) for most in (_MOST_POINTS, _MOST_OF_SURFACE))
+    tree, facings = _surface(surface)
     # Columns run from right to left in a Volume, so that the head's own left-right axis is near theirs.
     across = grid.column_step_mm / np.linalg.norm(grid.column_step_mm)
     back = grid.row_step_mm / np.linalg.norm(grid.row_step_mm)
