@@ -1,9 +1,10 @@
-"""Do a run's heat maps point at the bleed: the pointing game over the slices of a split whose mask shows one.
+"""Do a run's maps point at the bleed: the pointing game over the slices of a split whose mask shows one.
 
 Claim: none yet; the small models' grids are too coarse for small bleeds.
 Cost: a minute on two cores for the demo's 40 scans.
 Command: python experiments/pointing.py runs/demo runs/demo-data/store
-Expected: for Grad-CAM and HiResCAM of "any" the share of slices whose highest pixel lies in the bleed, or within 10 mm.
+Expected: for Grad-CAM, HiResCAM and, where the model has one, the lesion map of "any" the share of slices whose highest
+pixel lies in the bleed, or within 10 mm.
 """
 
 import argparse
@@ -17,12 +18,14 @@ from scipy.ndimage import distance_transform_edt
 from ichformer import LABELS
 from ichformer.explain.faithfulness import pointing_game
 from ichformer.explain.gradients import grad_cam, hires_cam, upsample
+from ichformer.inference.lesions import lesion_map
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.store.records import Store
 from ichformer.training.runs.run import Run
 
 ANY = LABELS.index("any")
 NEAR_MM = 10.0
+_LESIONS = "lesion map"
 
 
 def main() -> None:
@@ -34,10 +37,12 @@ def main() -> None:
     run, store = Run.open(told.run), Store.open(told.store)
     methods = {"Grad-CAM": grad_cam, "HiResCAM": hires_cam}
     explain = {name: jax.jit(partial(_maps, method, run.objective)) for name, method in methods.items()}
-    hits: dict[str, list[np.ndarray]] = {name: [] for name in methods}
+    named = [_LESIONS] if "any" in run.objective.labels_with_lesion_loss else []
+    hits: dict[str, list[np.ndarray]] = {name: [] for name in (*methods, *named)}
     covered: list[np.ndarray] = []
     for batch in evaluation_batches(store, rows=store.rows(told.split), batch_size=1):
-        mask = store.read(int(batch.row[0])).mask
+        scan = store.read(int(batch.row[0]))
+        mask = scan.mask
         if mask is None:
             continue
         shown = np.flatnonzero(mask.any((1, 2)) & (batch.slice_labels[0, : len(mask), ANY] == 1))
@@ -47,8 +52,11 @@ def main() -> None:
         near_px = NEAR_MM / float(batch.spacing_mm[0, 1:].mean())
         near = np.stack([distance_transform_edt(~bleed) <= near_px for bleed in bleeds])
         covered.append(np.stack([bleeds.mean((1, 2)), near.mean((1, 2))], 1))
-        for name in methods:
-            maps = np.asarray(explain[name](run.params, batch))[shown]
+        for name in hits:
+            if name == _LESIONS:
+                maps = lesion_map(run.objective, run.variables, scan.volume, scan.volume)[shown][..., ANY]
+            else:
+                maps = np.asarray(explain[name](run.params, batch))[shown]
             hits[name].append(np.stack([pointing_game(maps, bleeds, tolerance_px=px) for px in (0.0, near_px)], 1))
     if not covered:
         parser.error(f"{told.store}: no mask shows a bleed on split {told.split!r}; prepare scans with masks")

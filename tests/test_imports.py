@@ -18,6 +18,7 @@ ROOMS = [
     "cohorts",
     "pipeline",
     "statistics",
+    "lesions",
     "models",
     "objectives",
     "training",
@@ -42,6 +43,7 @@ WITHOUT_JAX = [
     "ichformer.pipeline.store.card",
     "ichformer.pipeline.preparation.prepare",
     "ichformer.pipeline.store.records",
+    "ichformer.lesions.measures",
     "ichformer.evaluation.summary",
     "ichformer.evaluation.compare",
     "ichformer.workflows.evaluate_table",
@@ -90,12 +92,14 @@ def test_these_rules_know_every_room():
 
 
 ON_ARRAYS = {"ichformer.errors", "ichformer.statistics", "numpy", "scipy", "sklearn", "jaxtyping"}
+ON_VOLUMES = ON_ARRAYS | {"ichformer", "ichformer.lesions", "ichformer.ct", "ichformer.files", "msgspec"}
 ON_TABLES = ON_ARRAYS | {
     *(
         "ichformer",
         "ichformer.labels",
         "ichformer.settings",
         "ichformer.evaluation",
+        "ichformer.lesions",
         "ichformer.files",
         "ichformer.cohorts",
     ),
@@ -103,9 +107,11 @@ ON_TABLES = ON_ARRAYS | {
 }
 
 
-@pytest.mark.parametrize(("room", "allowed"), [("statistics", ON_ARRAYS), ("evaluation", ON_TABLES)])
+@pytest.mark.parametrize(
+    ("room", "allowed"), [("statistics", ON_ARRAYS), ("lesions", ON_VOLUMES), ("evaluation", ON_TABLES)]
+)
 def test_figures_are_made_without_models(room, allowed):
-    """On arrays alone in ``statistics``, on tables and stores in ``evaluation``: no JAX, no training, no workflow."""
+    """On arrays in ``statistics``, volumes in ``lesions``, tables and stores in ``evaluation``: no JAX, no training."""
     wrong = [
         f"{file.relative_to(PACKAGE)} imports {name}"
         for file in (PACKAGE / room).rglob("*.py")

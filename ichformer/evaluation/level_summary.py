@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from ichformer.cohorts.index import shown_sites
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.operating_points import level_points
-from ichformer.evaluation.results import NOTHING, Estimate, LabelSummary, LevelSummary
+from ichformer.evaluation.results import LabelSummary, LevelSummary
 from ichformer.evaluation.subgroups import auroc_estimate, pool_sites, strata
 from ichformer.evaluation.tables.table import Level
 from ichformer.evaluation.thresholds import Threshold, Thresholds
@@ -22,7 +22,7 @@ from ichformer.statistics.bootstrap import (
     mean_statistic,
     partial_auroc_statistic,
 )
-from ichformer.statistics.intervals import bca, effective_number, jackknife_log
+from ichformer.statistics.intervals import NOTHING, Estimate, bca, effective_number, jackknife_log
 from ichformer.statistics.metrics import Vector, cross_entropy, label_weights
 
 MAX_GROUP_COLUMNS = 30

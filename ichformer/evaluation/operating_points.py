@@ -6,11 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from ichformer.evaluation.results import NOTHING, Estimate, MeanPoint, OperatingPoint
+from ichformer.evaluation.results import MeanPoint, OperatingPoint
 from ichformer.evaluation.tables.table import Level
 from ichformer.evaluation.thresholds import Threshold
 from ichformer.statistics.bootstrap import RATES, Resampled, Statistic, bootstrap, rates_statistic
-from ichformer.statistics.intervals import Interval, bca, rate_interval, ratio_of_shares, sum_by_patient
+from ichformer.statistics.intervals import (
+    NOTHING,
+    Estimate,
+    Interval,
+    bca,
+    rate_interval,
+    ratio_of_shares,
+    sum_by_patient,
+)
 from ichformer.statistics.metrics import Confusion, confusion
 
 Vector = Float64[np.ndarray, " n"]

@@ -4,22 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ichformer.errors import one_line
+from ichformer.evaluation.lesions.results import LesionFigures
 from ichformer.evaluation.recalibration import LabelCalibration
 from ichformer.evaluation.tables.not_scored import NotScored
 from ichformer.evaluation.tables.table import LevelName
-from ichformer.statistics.intervals import Interval
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A figure and its 95 % interval; None is "not estimable"."""
-
-    value: float | None
-    interval: Interval | None
-
-
-NOTHING = Estimate(value=None, interval=None)
-"""Not estimable."""
+from ichformer.statistics.intervals import Estimate, Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +201,7 @@ class Summary:
       calibration: of each level and label, before and after recalibration on validation.
       warnings: what a reader of the figures has to know, in sentences.
       targets: of each level and regression target; empty where the table has none.
+      lesions: of each label of a lesion map; empty where there is no lesion map, or no mask to compare it with.
     """
 
     split: str
@@ -224,6 +214,7 @@ class Summary:
     calibration: tuple[LabelCalibration, ...]
     warnings: tuple[str, ...]
     targets: tuple[TargetSummary, ...] = ()
+    lesions: tuple[LesionFigures, ...] = ()
 
     def __repr__(self) -> str:
         """Two lines: what was evaluated, and the AUROCs of the last level, which is that of scans."""

@@ -11,14 +11,13 @@ from jaxtyping import Integer
 from ichformer.ct.corruptions import CORRUPTIONS, SEVERITIES, Severity, corrupt
 from ichformer.ct.geometry.spacing import labels_of_slabs
 from ichformer.errors import one_line
-from ichformer.evaluation.results import Estimate
 from ichformer.evaluation.subgroups import auroc_estimate
 from ichformer.evaluation.summary import bootstrap_note
 from ichformer.evaluation.tables.not_scored import NotScored, not_scored
 from ichformer.evaluation.tables.table import CheckedTable, Level, LevelName, levels, only_split
 from ichformer.pipeline.store.records import PreparedScan, Store
 from ichformer.statistics.bootstrap import Resampled, auroc_statistic, bootstrap
-from ichformer.statistics.intervals import bca
+from ichformer.statistics.intervals import Estimate, bca
 from ichformer.statistics.metrics import Vector
 
 Key = tuple[str, Severity]

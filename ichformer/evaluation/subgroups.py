@@ -8,10 +8,10 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from ichformer.cohorts.index import is_other_sites, shown_sites
-from ichformer.evaluation.results import NOTHING, Estimate, PooledAuroc, Stratum, StratumLabel
+from ichformer.evaluation.results import PooledAuroc, Stratum, StratumLabel
 from ichformer.evaluation.tables.table import Level
 from ichformer.statistics.delong import auroc_interval
-from ichformer.statistics.intervals import Interval, rate_interval
+from ichformer.statistics.intervals import NOTHING, Estimate, Interval, rate_interval
 from ichformer.statistics.metrics import Vector, auroc
 from ichformer.statistics.pooling import pool
 

@@ -6,15 +6,17 @@ import numpy as np
 
 from ichformer.cohorts.index import MAX_SITES, group_columns
 from ichformer.errors import InputError, one_line
+from ichformer.evaluation.lesions.text import format_lesions
 from ichformer.evaluation.level_summary import MAX_GROUP_COLUMNS, summarise_level
 from ichformer.evaluation.recalibration import recalibrate
-from ichformer.evaluation.results import Estimate, LabelSummary, LevelSummary, Stratum, Summary
+from ichformer.evaluation.results import LabelSummary, LevelSummary, Stratum, Summary
 from ichformer.evaluation.tables.not_scored import NotScored, check_scored, not_scored
 from ichformer.evaluation.tables.table import CheckedTable, levels, only_split, score_columns
 from ichformer.evaluation.targets import format_targets, summarise_targets
 from ichformer.evaluation.thresholds import Thresholds
 from ichformer.settings import fit
 from ichformer.statistics.bootstrap import check_draws
+from ichformer.statistics.intervals import Estimate
 
 __all__ = ["Summary", "format_summary", "summarise"]
 
@@ -227,6 +229,7 @@ def format_summary(summary: Summary) -> str:
     split = f" on split {one_line(summary.split)}" if summary.split else ""
     blocks = [_format_level(level, split) for level in summary.levels]
     blocks += [format_targets(summary.targets)] * bool(summary.targets)
+    blocks += [format_lesions(summary.lesions)] * bool(summary.lesions)
     notes = [bootstrap_note(summary.replicates, summary.seed)]
     if summary.thresholds_from is not None:
         notes.append(f"Thresholds were chosen on split {one_line(summary.thresholds_from) or '(unnamed)'}.")

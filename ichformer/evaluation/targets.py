@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from ichformer.errors import one_line
-from ichformer.evaluation.results import NOTHING, Estimate, TargetSummary
+from ichformer.evaluation.results import TargetSummary
 from ichformer.evaluation.tables.table import WEIGHT, CheckedTable, LevelName, predicted_column, scaled_weights
 from ichformer.statistics.bootstrap import Resampled, bootstrap
-from ichformer.statistics.intervals import bca
+from ichformer.statistics.intervals import NOTHING, Estimate, bca
 from ichformer.statistics.regression import AGREEMENT, agreement_statistic
 
 
@@ -75,12 +75,12 @@ def target_rows(found: Sequence[TargetSummary]) -> list[list[str]]:
         [
             one_line(one.target),
             str(one.n),
-            _said(one.mean_absolute_error),
-            _said(one.median_absolute_error),
-            _said(one.bias),
+            said(one.mean_absolute_error),
+            said(one.median_absolute_error),
+            said(one.bias),
             _limits(one),
-            _said(one.pearson),
-            _said(one.concordance),
+            said(one.pearson),
+            said(one.concordance),
         ]
         for one in found
     ]
@@ -90,16 +90,21 @@ def format_targets(found: Sequence[TargetSummary]) -> str:
     """A table a level for the terminal; "" where there is no target."""
     blocks = []
     for level in dict.fromkeys(one.level for one in found):
-        rows: list[Sequence[str]] = [HEADER, *target_rows([one for one in found if one.level == level])]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        ruler = "  ".join("-" * width for width in widths)
         title = f"{level} level: targets, absolute errors in the unit of each"
-        blocks.append("\n".join([title, *(f"  {line.rstrip()}" for line in (lines[0], ruler, *lines[1:]))]))
+        blocks.append(text_table(title, [HEADER, *target_rows([one for one in found if one.level == level])]))
     return "\n\n".join(blocks)
 
 
-def _said(estimate: Estimate) -> str:
+def text_table(title: str, rows: Sequence[Sequence[str]]) -> str:
+    """A table for the terminal, whose first row is the header."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    ruler = "  ".join("-" * width for width in widths)
+    return "\n".join([title, *(f"  {line.rstrip()}" for line in (lines[0], ruler, *lines[1:]))])
+
+
+def said(estimate: Estimate) -> str:
+    """A figure of any size with its interval."""
     if estimate.value is None:
         return "not estimable"
     ends = estimate.interval

@@ -43,7 +43,7 @@ def heat_map(
       A grid over each slice of ``volume``, edge to edge; 0 where the model saw nothing of it.
     """
     maps, affine = _maps(objective, variables, prepared, label, level)
-    return np.asarray(for_display(jnp.asarray(resample_like(maps, affine, _coarse(volume)))))
+    return np.asarray(for_display(jnp.asarray(resample_like(maps, affine, shown_grid(volume)))))
 
 
 def heat_map_in_full(
@@ -91,8 +91,8 @@ def _cam(
     return hires_cam(objective.model, variables, x, slice_mask, spacing_mm, label=weights, level=level)
 
 
-def _coarse(volume: Volume) -> Volume:
-    """The grid of a shown heat map over the same slices; its voxels hold nothing."""
+def shown_grid(volume: Volume) -> Volume:
+    """The grid of a map as a report shows it, over the same slices; its voxels hold nothing."""
     slices, *shape = volume.hu.shape
     cells = (min(shape[0], _SHOWN_CELLS), min(shape[1], _SHOWN_CELLS))
     z, y, x = volume.spacing_mm

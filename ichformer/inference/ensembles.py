@@ -131,6 +131,8 @@ def assemble(members: Sequence[Run], weights: Sequence[float], views: tuple[View
         for (model, channels), rows in together.items()
     )
     order = [i for rows in together.values() for i in rows]
+    of_lesions = [member.objective.labels_with_lesion_loss for member in members]
+    lesion_labels = tuple(name for name in of_lesions[0] if all(name in labels for labels in of_lesions))
     return EnsembleRun(
         path=path,
         members=tuple(dataclasses.replace(members[i], params=None) for i in order),
@@ -142,6 +144,8 @@ def assemble(members: Sequence[Run], weights: Sequence[float], views: tuple[View
             windows=windows,
             neighbours=neighbours,
             label_set=first.objective.label_set,
+            lesion_weight=float(bool(lesion_labels)),
+            lesion_labels=lesion_labels,
             slice_statistics=first.objective.slice_statistics,
             scan_statistics=first.objective.scan_statistics,
         ),

@@ -25,8 +25,27 @@ def score(
       variables: what ``objective.model.apply`` takes first.
       prepared: the scan as the model's training prepared its own.
     """
-    scan, slices, features = _probabilities(objective, variables, *batch_of_one(prepared))
-    return np.asarray(scan[0]), np.asarray(slices[0, : len(prepared.hu)]), np.asarray(features[0])
+    return score_with_lesions(objective, variables, prepared)[:3]
+
+
+def score_with_lesions(
+    objective: Classification, variables: Mapping[str, Any], prepared: Volume
+) -> tuple[
+    Float32[np.ndarray, "labels"],
+    Float32[np.ndarray, "s labels"],
+    Float32[np.ndarray, "d"],
+    Float32[np.ndarray, "s gh gw labels"] | None,
+]:
+    """``score``, and from the same computation the probabilities of lesions.
+
+    Those are on a grid that covers the slices of ``prepared`` from edge to edge (``inference.lesions``), with NaN for
+    labels whose lesions were never trained; None where the model has no lesion head.
+    """
+    found = _probabilities(objective, variables, *batch_of_one(prepared))
+    scan, slices, features, lesions = jax.device_get(found)
+    count = len(prepared.hu)
+    maps = None if lesions is None else lesions[0, :count]
+    return scan[0], slices[0, :count], features[0], maps
 
 
 @partial(jax.jit, static_argnames="objective")
@@ -36,11 +55,13 @@ def _probabilities(
     hu: Int16[Array, "b s h w"],
     slice_mask: Bool[Array, "b s"],
     spacing_mm: Float[Array, "b 3"],
-) -> tuple[Float[Array, "b labels"], Float[Array, "b s labels"], Float[Array, "b d"]]:
+) -> tuple[
+    Float[Array, "b labels"], Float[Array, "b s labels"], Float[Array, "b d"], Float[Array, "b s gh gw labels"] | None
+]:
     x = objective.inputs(hu, slice_mask)
     prediction = objective.model.apply(variables, x, slice_mask, spacing_mm, False)
     slice_scores, scan_scores = objective.scores(prediction)
-    return scan_scores, slice_scores, scan_features(prediction, slice_mask)
+    return scan_scores, slice_scores, scan_features(prediction, slice_mask), objective.lesion_scores(prediction)
 
 
 def batch_of_one(volume: Volume) -> tuple[Array, Array, Array]:

@@ -30,12 +30,15 @@ class Prediction:
       scan_logits: [B,labels].
       features: by name, what explanations and transfer use: "slices" [B,S,D], one vector a slice after the context of
         its scan, and ``CAM_LAYER`` [B,S,h,w,d], the feature grid that they weigh.
+      lesion_logits: [B,S,h,w,labels], a logit of each label for every place of a slice, on a grid that covers the slice
+        from edge to edge; None where the model has no lesion head. What stands at masked slices means nothing.
     """
 
     # Any: JAX rebuilds a pytree with shapes, shardings and tracers in the place of its arrays.
     slice_logits: Any
     scan_logits: Any
     features: dict[str, Any]
+    lesion_logits: Any = None
 
 
 def scan_features(prediction: Prediction, slice_mask: Bool[Array, "b s"]) -> Float[Array, "b d"]:

@@ -56,6 +56,11 @@ class Ensemble(nn.Module):
     groups: tuple[Group, ...]
     views: tuple[View, ...] = ("plain",)
 
+    @property
+    def lesions(self) -> bool:
+        """Whether every member has a lesion head; then lesion logits are means as the others are."""
+        return all(getattr(group.model, "lesions", False) for group in self.groups)
+
     @nn.compact
     def __call__(
         self,
@@ -96,6 +101,7 @@ class Ensemble(nn.Module):
                 "member_slice_logits": slice_logits,
                 "member_scan_logits": scan_logits,
             },
+            lesion_logits=self._lesions([p.lesion_logits for p in found]) if self.lesions else None,
         )
 
     def _call(
@@ -152,6 +158,16 @@ class Ensemble(nn.Module):
             for part in parts
         ]
         return jnp.moveaxis(jnp.concatenate(means), 0, 2)
+
+    def _lesions(self, parts: list[Array]) -> Array:
+        """[M,V,B,S,h,w,labels] of each group to [B,S,h,w,labels] of the finest: the weighted mean."""
+        size = (max(part.shape[4] for part in parts), max(part.shape[5] for part in parts))
+        means = []
+        for group, part in zip(self.groups, parts, strict=True):
+            turned = [jnp.flip(part[:, v], _grid_axes(view)) for v, view in enumerate(self.views)]
+            mean = jnp.einsum("m,mbshwl->bshwl", jnp.asarray(group.weights, jnp.float32), sum(turned)) / len(turned)
+            means.append(jax.image.resize(mean, (*mean.shape[:2], *size, mean.shape[4]), "linear", antialias=False))
+        return sum(means[1:], means[0])
 
     def _from_members(self, grid: Array, size: tuple[int, int]) -> Array:
         """[M,V,B,S,h,w,d] to [B,S,*size,M V d], each place repeated where it lies."""

@@ -95,7 +95,7 @@ def check_inputs(x: Any, slice_mask: Any, spacing_mm: Any, *, channels: int | No
         )
 
 
-def check_prediction(prediction: Any, *, scans: int, slices: int, labels: int) -> None:
+def check_prediction(prediction: Any, *, scans: int, slices: int, labels: int, lesions: bool = False) -> None:
     """InputError where a model gives something else than its contract says; only shapes are read.
 
     Args:
@@ -103,6 +103,7 @@ def check_prediction(prediction: Any, *, scans: int, slices: int, labels: int) -
       scans: B.
       slices: S.
       labels: how many labels the model scores.
+      lesions: whether it gives lesion logits.
     """
     if not isinstance(prediction, Prediction):
         raise InputError(
@@ -117,6 +118,13 @@ def check_prediction(prediction: Any, *, scans: int, slices: int, labels: int) -
                 where=f"model, {name}",
                 fix="give a logit for each label of the store, by default the six of ichformer.LABELS",
             )
+    shape = list(jnp.shape(prediction.lesion_logits)) if lesions else []
+    if lesions and (len(shape) != 5 or [*shape[:2], shape[4]] != [scans, slices, labels]):
+        raise InputError(
+            f"expected the shape [{scans}, {slices}, rows, columns, {labels}], found {shape}",
+            where="model, lesion_logits",
+            fix="give a logit for each label and each place of a slice, or set no field lesions to True",
+        )
     if "slices" not in prediction.features:
         raise InputError(
             "the features lack 'slices'",

@@ -127,7 +127,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
     Args:
       name: of ``list_models()``.
       options: settings, as ``model_options(name)`` lists them. All families take ``labels``, the names of what is
-        scored; ``channels`` of the input; ``scan_pool`` and ``dtype``.
+        scored; ``channels`` of the input; ``scan_pool``; ``lesions``, for a map of every label; and ``dtype``.
 
     Raises:
       InputError: no such model, or a setting that it has not or that it refuses.

@@ -40,3 +40,8 @@ class Objective(Protocol):
         ``models.layers.draws.draw_by_scan``, so that every layout draws the same.
         """
         ...
+
+
+def wants_lesions(objective: Objective) -> bool:
+    """Whether the loss reads ``Batch.lesions``: that of an objective with a ``lesion_weight`` above 0."""
+    return getattr(objective, "lesion_weight", 0) > 0

@@ -18,6 +18,7 @@ from ichformer.models.heads import START_LOGIT
 from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.objectives.inputs import model_inputs
+from ichformer.objectives.lesions import lesion_loss
 from ichformer.objectives.losses import (
     LOSSES,
     TARGET_LOSSES,
@@ -64,6 +65,9 @@ class Classification:
       loss_name: the loss of each label (``objectives.losses``).
       positive_weight: how often a positive counts in "bce".
       target_loss_name: the loss of each standardised target.
+      lesion_weight: weight of the loss of lesions (``objectives.lesions``) beside the loss of slices; 0 leaves it out.
+        The model needs a lesion head, and batches ``Batch.lesions``.
+      lesion_labels: the labels that have a loss of lesions; all where None.
       slice_statistics: of the training's slices; "logit_adjusted" and targets need them.
       scan_statistics: of the training's scans, likewise.
     """
@@ -79,6 +83,8 @@ class Classification:
     loss_name: LossName = "bce"
     positive_weight: float = 1.0
     target_loss_name: TargetLossName = "smooth_l1"
+    lesion_weight: float = 0.0
+    lesion_labels: tuple[str, ...] | None = None
     slice_statistics: LabelStatistics | None = None
     scan_statistics: LabelStatistics | None = None
 
@@ -93,6 +99,8 @@ class Classification:
             ("scan_weight", self.scan_weight, self.scan_weight >= 0, "a number of 0 or more"),
             ("neighbours", self.neighbours, self.neighbours >= 0, "0 or more"),
             ("positive_weight", self.positive_weight, self.positive_weight > 0, "a number above 0"),
+            ("lesion_weight", self.lesion_weight, self.lesion_weight >= 0, "a number of 0 or more"),
+            ("lesion_labels", self.lesion_labels, {*(self.lesion_labels or ())} <= {*self.label_set.names}, some),
             (
                 "label_weights",
                 weights,
@@ -107,6 +115,12 @@ class Classification:
         """The labels and targets that have a loss at a level."""
         labels = self.slice_labels if level == "slice" else self.scan_labels
         return self.label_set.columns if labels is None else labels
+
+    @property
+    def labels_with_lesion_loss(self) -> tuple[str, ...]:
+        """The labels that have a loss of lesions; none where there is no such loss."""
+        names = self.label_set.names if self.lesion_labels is None else self.lesion_labels
+        return names if self.lesion_weight else ()
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -136,6 +150,14 @@ class Classification:
         """Float32 probabilities of the labels, then values of the targets in their units: of slices, and of scans."""
         return self._scores(prediction.slice_logits, "slice"), self._scores(prediction.scan_logits, "scan")
 
+    def lesion_scores(self, prediction: Prediction) -> Float[Array, "b s h w labels"] | None:
+        """Float32 probabilities of lesions, NaN for labels whose lesions have no loss; None without a lesion head."""
+        if prediction.lesion_logits is None:
+            return None
+        has_loss = [name in self.labels_with_lesion_loss for name in self.label_set.columns]
+        probabilities = jax.nn.sigmoid(prediction.lesion_logits.astype(jnp.float32))
+        return jnp.where(jnp.asarray(has_loss).reshape(1, 1, 1, 1, -1), probabilities, jnp.nan)
+
     def _scores(self, outputs: Float[Array, "*grid labels"], level: Level) -> Float[Array, "*grid labels"]:
         outputs, count = outputs.astype(jnp.float32), len(self.label_set.names)
         probabilities = jax.nn.sigmoid(outputs[..., :count])
@@ -147,7 +169,7 @@ class Classification:
         return jnp.concatenate([probabilities, values], axis=-1)
 
     def loss(self, params: Params, batch: Batch, rng: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, Metrics]:
-        """See ``objectives.base.Objective``; metrics "slice_loss" and "scan_loss" are means over scans."""
+        """See ``objectives.base.Objective``; metrics "slice_loss", "scan_loss", "lesion_loss" are means over scans."""
         prediction = self.model.apply(
             {"params": params},
             self.inputs(batch.hu, batch.slice_mask),
@@ -164,7 +186,20 @@ class Classification:
         weight = batch.weight * jnp.maximum(slices_known, scan_known)
         slice_sum, scan_sum = jnp.sum(slice_loss * slice_weight), jnp.sum(scan_loss * scan_weight)
         metrics = {"slice_loss": (slice_sum, jnp.sum(slice_weight)), "scan_loss": (scan_sum, jnp.sum(scan_weight))}
-        return slice_sum + self.scan_weight * scan_sum, jnp.sum(weight), metrics
+        total = slice_sum + self.scan_weight * scan_sum
+        if self.lesion_weight:
+            lesion_loss_of, lesions_known = lesion_loss(
+                prediction.lesion_logits,
+                batch.lesions,
+                batch.slice_mask,
+                names=self.label_set.columns,
+                trained=self.labels_with_lesion_loss,
+            )
+            lesion_weight = batch.weight * lesions_known
+            lesion_sum = jnp.sum(lesion_loss_of * lesion_weight)
+            metrics["lesion_loss"] = (lesion_sum, jnp.sum(lesion_weight))
+            total, weight = total + self.lesion_weight * lesion_sum, jnp.maximum(weight, lesion_weight)
+        return total, jnp.sum(weight), metrics
 
     def loss_of(
         self, level: Level, outputs: Float[Array, "b *grid labels"], labels: Float[Array, "b *grid labels"]
@@ -228,6 +263,7 @@ def build_classification(model: nn.Module, settings: ObjectiveConfig, label_set:
         loss_name=settings.loss,
         positive_weight=settings.positive_weight,
         target_loss_name=settings.target_loss,
+        lesion_weight=settings.lesion_weight,
     )
 
 

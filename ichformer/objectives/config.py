@@ -33,6 +33,8 @@ class ObjectiveConfig:
         the sensitivity and the number of false alarms.
       target_loss: For classification, the loss of each regression target, which is standardised by its mean and spread
         in training: "smooth_l1" (squared for small errors, absolute for large ones), "l1" (absolute) or "l2" (squared).
+      lesion_weight: For classification, the weight of the loss of lesion maps beside the loss of slices. It needs
+        --model.lesions and scans with masks. 0 leaves it out. 1 is usual.
       mask_ratio: For mae, the share of the patches of a slice that is hidden, 0 to 1.
       decoder_width: For mae, the number of features of the decoder.
       decoder_depth: For mae, the number of blocks of the decoder.
@@ -46,6 +48,7 @@ class ObjectiveConfig:
     loss: Literal["bce", "focal", "asymmetric", "logit_adjusted"] = "bce"
     positive_weight: float = 1.0
     target_loss: Literal["smooth_l1", "l1", "l2"] = "smooth_l1"
+    lesion_weight: float = 0.0
     mask_ratio: float = 0.75
     decoder_width: int = 128
     decoder_depth: int = 2
@@ -77,6 +80,7 @@ class ObjectiveConfig:
             ),
             ("scan_weight", self.scan_weight, self.scan_weight >= 0, "a number of 0 or more"),
             ("positive_weight", self.positive_weight, self.positive_weight > 0, "a number above 0"),
+            ("lesion_weight", self.lesion_weight, self.lesion_weight >= 0, "a number of 0 or more"),
             ("mask_ratio", self.mask_ratio, 0 < self.mask_ratio < 1, "a number above 0 and below 1"),
             (
                 "decoder_width",

@@ -1,6 +1,9 @@
 """The batch that travels from the loader to the device."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 SLICE_MULTIPLE = 8
 """Whole scans are padded to a multiple of this many slices, so that few shapes have to be compiled."""
@@ -17,6 +20,8 @@ class Batch(NamedTuple):
       scan_labels: float32 [B,L], NaN where unknown.
       weight: float32 [B], 0 for the scans that only fill up the last batch of an evaluation.
       row: int32 [B], the scan's row in the store's index.
+      lesions: uint8 [B,S,H,W], the label of each voxel: 0 for no lesion, 1 + the place of a label in the label set, 254
+        for a lesion of unknown label, 255 where nothing is known (``cohorts.mask_labels``); None where nobody asks.
     """
 
     hu: Any
@@ -26,3 +31,9 @@ class Batch(NamedTuple):
     scan_labels: Any
     weight: Any
     row: Any
+    lesions: Any = None
+
+
+def stack_examples(examples: Sequence[Batch]) -> Batch:
+    """One batch of scans that have no batch axis yet."""
+    return Batch(*(None if arrays[0] is None else np.stack(arrays) for arrays in zip(*examples, strict=True)))

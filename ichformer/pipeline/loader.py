@@ -8,6 +8,7 @@ from typing import Any
 
 import grain
 import numpy as np
+from jaxtyping import UInt8
 
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
@@ -15,8 +16,9 @@ from ichformer.pipeline.augmentation.augment import Augmentation, augment
 from ichformer.pipeline.augmentation.mixup import mix_batch
 from ichformer.pipeline.augmentation.sample import Change, Sample, apply_change
 from ichformer.pipeline.augmentation.slabs import SlicePlan, arrange, plan_slices, plan_whole
-from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch
+from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch, stack_examples
 from ichformer.pipeline.known_labels import whole_rows
+from ichformer.pipeline.lesions import known_lesions, lesions_after
 from ichformer.pipeline.store.records import PreparedScan, Store
 from ichformer.process.workers import check_shared_memory, start_worker
 
@@ -51,6 +53,7 @@ def training_batches(
     start: int = 0,
     host: int = 0,
     hosts: int = 1,
+    lesions: bool = False,
 ) -> grain.DatasetIterator:
     """Returns endless batches for training, shuffled anew in every epoch.
 
@@ -69,6 +72,7 @@ def training_batches(
       start: the first batch that is wanted.
       host: this host.
       hosts: of so many.
+      lesions: whether batches have ``Batch.lesions``.
 
     Returns:
       An iterator over ``Batch`` of NumPy arrays whose position Orbax can save and restore.
@@ -87,7 +91,12 @@ def training_batches(
         )
 
     example = TrainingExample(
-        store=store, num_slices=num_slices, augmentation=augmentation, change=change, whole=whole_rows(store, split)
+        store=store,
+        num_slices=num_slices,
+        augmentation=augmentation,
+        change=change,
+        whole=whole_rows(store, split),
+        lesions=lesions,
     )
     dataset = grain.MapDataset.source(_Rows(rows)).seed(seed).shuffle().repeat().random_map(example)
     dataset = dataset[host::hosts].batch(batch_size // hosts)
@@ -113,7 +122,7 @@ def _start_worker(number: int, count: int) -> None:  # noqa: ARG001 - Grain says
 
 
 def evaluation_batches(
-    store: Store, *, rows: np.ndarray, batch_size: int, host: int = 0, hosts: int = 1
+    store: Store, *, rows: np.ndarray, batch_size: int, host: int = 0, hosts: int = 1, lesions: bool = False
 ) -> Iterator[Batch]:
     """Yields every scan of ``rows`` once, whole and unchanged; scans of weight 0 fill up the last batch.
 
@@ -128,7 +137,7 @@ def evaluation_batches(
             # Every host gives as many batches as the others: what they compute together needs all of them.
             own = same[first : first + batch_size * hosts][host::hosts]
             plans.append(_BatchPlan(rows=own or same[:1], weight=float(bool(own)), num_slices=num_slices))
-    dataset = grain.MapDataset.source(plans).map(_WholeBatch(store=store, batch_size=batch_size))
+    dataset = grain.MapDataset.source(plans).map(_WholeBatch(store=store, batch_size=batch_size, lesions=lesions))
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)))
 
 
@@ -147,13 +156,20 @@ class _WholeBatch(grain.transforms.Map):
 
     store: Store = field(repr=False)
     batch_size: int
+    lesions: bool
 
     def map(self, element: _BatchPlan) -> Batch:
         weight = np.float32(element.weight)
-        read = (_whole_example(row, self.store.read(row), element.num_slices) for row in element.rows)
+        read = (self._example(row, element.num_slices) for row in element.rows)
         examples = [example._replace(weight=weight) for example in read]
         examples += [examples[-1]._replace(weight=np.float32(0))] * (self.batch_size - len(examples))
-        return Batch(*(np.stack(arrays) for arrays in zip(*examples, strict=True)))
+        return stack_examples(examples)
+
+    def _example(self, row: int, num_slices: int) -> Batch:
+        scan = self.store.read(row)
+        mask = known_lesions(scan, self.store.cohorts[row]) if self.lesions else None
+        sample = _pad(_as_sample(scan, mask), num_slices)
+        return _example(row, sample, scan.scan_labels, sample.mask, n_slices=len(scan.volume.hu))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +185,7 @@ class TrainingExample(grain.transforms.RandomMap):
       change: a further random change, after those of ``augmentation``.
       whole: the rows of scans that are seen whole or evenly thinned. Nothing of them is dropped or cut out, as nobody
         could say whether that was the bleed.
+      lesions: whether the example has ``Batch.lesions``.
     """
 
     store: Store = field(repr=False)
@@ -176,6 +193,7 @@ class TrainingExample(grain.transforms.RandomMap):
     augmentation: Augmentation
     change: Change | None = field(default=None, repr=False)
     whole: frozenset[int] = field(default=frozenset(), repr=False)
+    lesions: bool = field(default=False, repr=False)
 
     def random_map(self, element: int, rng: np.random.Generator) -> Batch:
         """Returns one scan of a batch, without the batch axis; ``element`` is its row in the store's index."""
@@ -199,8 +217,10 @@ class TrainingExample(grain.transforms.RandomMap):
     def build(self, row: int, scan: PreparedScan, plan: SlicePlan, rng: np.random.Generator) -> Batch:
         """Makes the example of the slices that were chosen and read."""
         changes = replace(self.augmentation, cutout=0.0) if plan.is_whole else self.augmentation
-        # A mask does not travel to the device: it is moved along only where a hole may hide what it shows.
-        run = arrange(_as_sample(scan, mask=changes.cutout > 0), plan)
+        # A mask is moved along only where it travels to the device, or where a hole may hide what it shows.
+        hides = changes.cutout > 0 and scan.mask is not None
+        mask = known_lesions(scan, self.store.cohorts[row]) if self.lesions or hides else None
+        run = arrange(_as_sample(scan, mask), plan)
         changed = augment(_pad(run, self.num_slices), changes, rng)
         if self.change is not None:
             changed = apply_change(self.change, changed, rng)
@@ -210,7 +230,8 @@ class TrainingExample(grain.transforms.RandomMap):
             scan_labels = _labels_of_run(scan.scan_labels, slice_labels, num_targets=run.num_targets)
         else:
             scan_labels = scan.scan_labels
-        return _example(row, changed, scan_labels, n_slices=len(run.hu))
+        lesions = lesions_after(run, changed) if self.lesions else None
+        return _example(row, changed, scan_labels, lesions, n_slices=len(run.hu))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,12 +244,12 @@ class _Mixup(grain.transforms.RandomMap):
         return mix_batch(element, float(rng.beta(self.concentration, self.concentration)))
 
 
-def _as_sample(scan: PreparedScan, *, mask: bool) -> Sample:
+def _as_sample(scan: PreparedScan, mask: UInt8[np.ndarray, "s h w"] | None) -> Sample:
     return Sample(
         hu=scan.volume.hu,
         spacing_mm=scan.volume.spacing_mm,
         slice_labels=scan.slice_labels,
-        mask=scan.mask if mask else None,
+        mask=mask,
         num_targets=len(scan.label_set.targets),
     )
 
@@ -244,12 +265,9 @@ def _pad(sample: Sample, num_slices: int) -> Sample:
     )
 
 
-def _whole_example(row: int, scan: PreparedScan, num_slices: int) -> Batch:
-    sample = _pad(_as_sample(scan, mask=False), num_slices)
-    return _example(row, sample, scan.scan_labels, n_slices=len(scan.volume.hu))
-
-
-def _example(row: int, sample: Sample, scan_labels: np.ndarray, *, n_slices: int) -> Batch:
+def _example(
+    row: int, sample: Sample, scan_labels: np.ndarray, lesions: UInt8[np.ndarray, "s h w"] | None, *, n_slices: int
+) -> Batch:
     """One scan without a batch axis, of which the first ``n_slices`` are no padding."""
     return Batch(
         hu=sample.hu,
@@ -259,6 +277,7 @@ def _example(row: int, sample: Sample, scan_labels: np.ndarray, *, n_slices: int
         scan_labels=scan_labels.astype(np.float32),
         weight=np.float32(1),
         row=np.int32(row),
+        lesions=lesions,
     )
 
 

@@ -34,6 +34,18 @@ class Interval:
     confidence: float = 0.95
 
 
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A figure and its 95 % interval; None is "not estimable"."""
+
+    value: float | None
+    interval: Interval | None
+
+
+NOTHING = Estimate(value=None, interval=None)
+"""Not estimable."""
+
+
 def rate_interval(
     success: Bool[np.ndarray, " n"],
     patients: Int64[np.ndarray, " n"],

@@ -93,6 +93,13 @@ def build_objective(config: TrainConfig, label_set: LabelSet = SIX, given: Given
                 where="model",
                 fix="make the model with the labels of the store",
             )
+        has_map = bool(getattr(objective.model, "lesions", False))
+        if has_map != (objective.lesion_weight > 0):
+            raise InputError(
+                "the model has a lesion head without a loss" if has_map else "the model has no lesion head to train",
+                where="--objective.lesion-weight",
+                fix="give a weight, such as 1, or leave --model.lesions out" if has_map else "add --model.lesions",
+            )
     return objective
 
 
@@ -111,10 +118,16 @@ def check_contract(objective: Objective, params: Any, size: int) -> None:
     def forward(params: Any) -> Any:
         return objective.model.apply({"params": params}, objective.inputs(hu, mask), mask, jnp.ones((1, 3)), False)
 
-    check_prediction(jax.eval_shape(forward, params), scans=1, slices=2, labels=len(objective.label_set.columns))
+    check_prediction(
+        jax.eval_shape(forward, params),
+        scans=1,
+        slices=2,
+        labels=len(objective.label_set.columns),
+        lesions=objective.lesion_weight > 0,
+    )
 
 
-_NEUTRAL = {"encoder": "", "scan_pool": None, "dropout": 0.0, "drop_path": 0.0, "remat": "none"}
+_NEUTRAL = {"encoder": "", "scan_pool": None, "dropout": 0.0, "drop_path": 0.0, "lesions": False, "remat": "none"}
 """Settings that not every model has, with the value that asks for nothing."""
 
 

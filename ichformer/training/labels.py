@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification, Level
 from ichformer.pipeline.known_labels import KnownLabels, LabelCounts, TargetCounts, format_known_labels, known_labels
 from ichformer.pipeline.label_statistics import scan_statistics, slice_statistics
+from ichformer.pipeline.lesions import labels_with_lesions
 from ichformer.pipeline.store.records import Store
 from ichformer.training.config import TrainConfig
 from ichformer.training.runs.outputs import RecordedOutputs
@@ -66,11 +68,25 @@ def for_known_labels(objective: Objective, config: TrainConfig, store: Store) ->
             + ", and different values of each target" * bool(known.targets),
         )
     objective = dataclasses.replace(objective, slice_labels=slice_labels, scan_labels=scan_labels)
+    if objective.lesion_weight:
+        objective = dataclasses.replace(objective, lesion_labels=_lesion_labels(store, config.data.split, asked))
     if store.label_set.targets or objective.loss_name == "logit_adjusted":
         objective = dataclasses.replace(
             objective, slice_statistics=slice_statistics(known), scan_statistics=scan_statistics(known)
         )
     return objective, known
+
+
+def _lesion_labels(store: Store, split: str, asked: Collection[str]) -> tuple[str, ...]:
+    """Those of the labels that masks of the split show; InputError where there are none."""
+    shown = tuple(name for name in labels_with_lesions(store, split) if name in asked)
+    if not shown:
+        raise InputError(
+            f"no mask shows a lesion in the split {split!r}",
+            where="--objective.lesion-weight",
+            fix="leave it and --model.lesions out, or prepare scans with masks",
+        )
+    return shown
 
 
 def format_labels(known: KnownLabels, objective: Objective) -> str:
@@ -90,6 +106,8 @@ def write_labels(known: KnownLabels, objective: Objective, run: Path) -> None:
     """Writes ``LABELS_NAME`` into the folder of a run."""
     assert isinstance(objective, Classification)
     trained = {level: objective.labels_with_loss(level) for level in get_args(Level)}
+    if objective.lesion_weight:
+        trained["lesion"] = objective.labels_with_lesion_loss
     values = known.to_json() | {"trained": trained}
     write_text(json.dumps(values, indent=2) + "\n", run / LABELS_NAME)
 
@@ -102,7 +120,10 @@ def as_trained(objective: Classification, run: Path) -> Classification:
     fix = "the file is damaged: restore it, or train again"
     trained = read_json(file, _Labels, fix=fix).trained
     try:
-        return dataclasses.replace(objective, slice_labels=trained.slice, scan_labels=trained.scan)
+        lesion_labels = trained.lesion if objective.lesion_weight else None
+        return dataclasses.replace(
+            objective, slice_labels=trained.slice, scan_labels=trained.scan, lesion_labels=lesion_labels
+        )
     except InputError as error:
         raise InputError(error.what, where=f"{file}, {error.where}", fix=fix) from None
 

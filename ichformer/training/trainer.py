@@ -13,7 +13,7 @@ import jax
 from ichformer.errors import Stopped, fixable
 from ichformer.files.lease import Lease, hold
 from ichformer.files.writing import check_utf8, write_text
-from ichformer.objectives.base import Objective, Params
+from ichformer.objectives.base import Objective, Params, wants_lesions
 from ichformer.pipeline.loader import training_batches
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
@@ -113,7 +113,7 @@ def run_training(
             else:
                 state = checkpoints.restore(state)
             first = int(state.step)
-            batches = _batches(config, given, store, start=first)
+            batches = _batches(config, given, store, start=first, lesions=wants_lesions(objective))
             opened.callback(batches.close)
             step = _compile(config, objective, state, mesh)
             validation = Validation(config, objective, store, mesh)
@@ -145,7 +145,7 @@ def _confirm(held: list[Lease]) -> None:
         lease.confirm()
 
 
-def _batches(config: TrainConfig, given: Given, store: Store, *, start: int) -> grain.DatasetIterator:
+def _batches(config: TrainConfig, given: Given, store: Store, *, start: int, lesions: bool) -> grain.DatasetIterator:
     return training_batches(
         store,
         split=config.data.split,
@@ -158,6 +158,7 @@ def _batches(config: TrainConfig, given: Given, store: Store, *, start: int) -> 
         start=start,
         host=jax.process_index(),
         hosts=jax.process_count(),
+        lesions=lesions,
     )
 
 

@@ -85,6 +85,7 @@ def reached_outputs(
         params,
         slice_labels=objective.labels_with_loss("slice"),
         scan_labels=objective.labels_with_loss("scan"),
+        lesion_labels=objective.labels_with_lesion_loss,
         size=size,
     )
     if not config.init_from:

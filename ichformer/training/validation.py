@@ -8,7 +8,7 @@ import jax
 
 from ichformer.errors import InputError
 from ichformer.models.layers.draws import scans_at
-from ichformer.objectives.base import Metrics, Objective
+from ichformer.objectives.base import Metrics, Objective, wants_lesions
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.store.records import Store
@@ -36,6 +36,7 @@ class Validation:
             raise InputError(
                 f"has no split {SPLIT!r}", where=store.path, fix="prepare it with one, or leave out --evaluate-every"
             )
+        self._lesions = wants_lesions(objective)
         rng = jax.random.key(config.seed)
 
         def sums(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array, Metrics]:
@@ -62,6 +63,7 @@ class Validation:
             batch_size=self._batch_size,
             host=jax.process_index(),
             hosts=jax.process_count(),
+            lesions=self._lesions,
         ):
             if stopping():
                 return {}

@@ -12,6 +12,8 @@ from ichformer.cohorts.index import GROUP_PREFIX
 from ichformer.cohorts.leakage import check_leakage
 from ichformer.cohorts.patients import apart_by_key, count_patients
 from ichformer.errors import InputError
+from ichformer.evaluation.lesions.summary import summarise_lesions
+from ichformer.evaluation.lesions.text import lesion_warnings
 from ichformer.evaluation.ood import OOD_NAME, UNUSUAL, FeatureDistance, fit_ood, read_ood, write_ood
 from ichformer.evaluation.summary import Summary, summarise
 from ichformer.evaluation.tables.checked import check_table
@@ -22,7 +24,14 @@ from ichformer.reporting.evaluation.folder import write_evaluation
 from ichformer.reporting.evaluation.run_facts import run_facts
 from ichformer.training.runs.run import seen_scans
 from ichformer.workflows.parts.frozen import Frozen, is_trained_now, keep_frozen, read_frozen
-from ichformer.workflows.parts.predict_store import predict_and_embed, predict_store, scored_scans, shared_labels
+from ichformer.workflows.parts.lesion_table import frozen_lesions, lesion_table
+from ichformer.workflows.parts.predict_store import (
+    predict_and_embed,
+    predict_store,
+    scored_scans,
+    shared_labels,
+    unscored_scans,
+)
 
 USUAL_NAME = f"within {UNUSUAL:g} % of validation"
 UNUSUAL_NAME = f"beyond {UNUSUAL:g} % of validation"
@@ -82,6 +91,7 @@ def evaluate(
 
     Thresholds, and the predictions that calibration is fixed on, come from the run. A run that has none yet gets them
     from the store's split "val"; where there is no such split, it is evaluated without thresholds, and that is said.
+    A lesion map is compared with the masks of the split, at thresholds that are frozen in the same way.
 
     Raises:
       InputError: no run, another preparation than the run's, no such split, thresholds asked of the evaluated split, or
@@ -107,9 +117,26 @@ def evaluate(
         replicates=replicates,
         remarks=(*remarks, *_label_remarks(run, store), *_patient_remarks(run, store, split)),
     )
+    lesions = _lesions(run, store, split, table)
+    if lesions is not None:
+        summary = dataclasses.replace(
+            summary,
+            lesions=summarise_lesions(lesions, replicates=replicates),
+            warnings=(*summary.warnings, *lesion_warnings(lesions)),
+        )
     if out is not None:
-        write_evaluation(summary, checked, out, facts=run_facts(run, store, split))
+        write_evaluation(summary, checked, out, facts=run_facts(run, store, split), lesions=lesions)
     return summary
+
+
+def _lesions(run: Trained, store: Store, split: str, table: pd.DataFrame) -> pd.DataFrame | None:
+    """The table of lesions; None where the run has no lesion map or no scan of the split a mask."""
+    if not store.index.iloc[store.rows(split)]["has_mask"].any():
+        return None
+    frozen = frozen_lesions(run, store)
+    if frozen is None:
+        return None
+    return lesion_table(run, store, split, frozen, unscored=unscored_scans(table, run.objective.label_set.names))
 
 
 def _frozen(run: Trained, store: Store) -> tuple[Frozen | None, tuple[str, ...]]:

@@ -10,7 +10,7 @@ import pandas as pd
 from ichformer.cohorts.index import MAX_SITES
 from ichformer.cohorts.splits import leave_one_site_out as hold_out_each
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.results import NOTHING, Estimate, LevelSummary, PooledAuroc, Stratum, StratumLabel, Summary
+from ichformer.evaluation.results import LevelSummary, PooledAuroc, Stratum, StratumLabel, Summary
 from ichformer.evaluation.subgroups import pool_sites
 from ichformer.evaluation.summary import aligned, figure
 from ichformer.evaluation.tables.checked import check_table
@@ -21,6 +21,7 @@ from ichformer.files.sets import write_set
 from ichformer.pipeline.store.records import Store
 from ichformer.pipeline.store.resplit import resplit
 from ichformer.reporting.evaluation.page import render_sites_page
+from ichformer.statistics.intervals import NOTHING, Estimate
 from ichformer.training.config import TrainConfig
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.train_run import train_and_freeze

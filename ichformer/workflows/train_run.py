@@ -14,6 +14,7 @@ from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError, named_as_arguments, one_line
 from ichformer.evaluation.ood import OOD_NAME
 from ichformer.inference.trained import open_trained
+from ichformer.lesions.frozen import LESIONS_NAME
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.objectives.config import ObjectiveConfig
@@ -26,6 +27,7 @@ from ichformer.training.runs.needs import name_of
 from ichformer.training.trainer import run_training
 from ichformer.workflows.evaluate_run import fix_frozen, freeze_ood
 from ichformer.workflows.parts.frozen import keep_frozen
+from ichformer.workflows.parts.lesion_table import frozen_lesions
 from ichformer.workflows.trained_model import TrainedModel
 
 _NESTED = {"data": DataConfig, "optim": OptimConfig, "parallel": ParallelConfig}
@@ -86,6 +88,8 @@ def train_and_freeze(
 ) -> dict[str, float]:
     """Trains with a whole configuration, then freezes thresholds and the out-of-distribution score on "val".
 
+    So are the thresholds of a lesion map, where the scans have masks.
+
     That is done where the run is a classifier and there is such a split. Several processes only train: the first
     evaluation of the run fixes the thresholds, in one process.
 
@@ -106,11 +110,13 @@ def train_and_freeze(
     split = store.index["split"]
     check_leakage(store.index[split == config.data.split], store.index[~split.isin(["", config.data.split])])
     written = run_training(config, run, given=given, progress=progress)
-    (run / OOD_NAME).unlink(missing_ok=True)  # it would be of other parameters
+    for name in (OOD_NAME, LESIONS_NAME):
+        (run / name).unlink(missing_ok=True)  # it would be of other parameters
     if jax.process_count() == 1 and "val" in set(split) and _is_classifier(config, store, given):
         trained = open_trained(run, dataclasses.replace(given, augment=None))
         keep_frozen(fix_frozen(trained, store), trained)
         freeze_ood(trained, store, train=config.data.split)
+        frozen_lesions(trained, store)
     return written
 
 

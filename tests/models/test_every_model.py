@@ -104,6 +104,44 @@ def test_masked_slices_and_their_order_change_nothing(name):
         np.testing.assert_allclose(before.slice_logits[0, :REAL], after.slice_logits[0, :REAL], atol=1e-6)
 
 
+@functools.cache
+def with_lesions(name: str):
+    """Prediction of a model with a lesion head, the gradient of its lesion logits that count, and such parameters."""
+    model = create_model(name, lesions=True)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), *inputs(), False)["params"]["lesion_head"])
+    rng = np.random.default_rng(2)
+    head = jax.tree.map(lambda leaf: jnp.asarray(0.2 * rng.normal(size=leaf.shape), leaf.dtype), shapes)
+
+    def total(params, *args):
+        prediction = model.apply({"params": params}, *args, False)
+        return jnp.sum(jnp.square(prediction.lesion_logits[:, :REAL] + 0.3)), prediction
+
+    return jax.jit(jax.grad(total, has_aux=True)), {**variables(name)["params"], "lesion_head": head}
+
+
+# An encoder with stages and one without; all models in the long form.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("cnn2d_nano", "slice_vit_nano") else pytest.mark.full)
+        for name in SMALL
+    ],
+)
+def test_a_lesion_head_is_added_to_the_same_model(name):
+    (x, slice_mask, spacing_mm), (run, params) = inputs(), with_lesions(name)
+    grads, prediction = run(params, x, slice_mask, spacing_mm)
+    assert prediction.lesion_logits.shape == (2, SLICES, 20, 16, len(LABELS))
+    assert prediction.lesion_logits.dtype == jnp.float32
+    assert not silent_parameters(grads["lesion_head"])
+    plain = predict(name, x, slice_mask, spacing_mm)
+    assert plain.lesion_logits is None
+    np.testing.assert_allclose(prediction.scan_logits, plain.scan_logits, atol=1e-5)
+    np.testing.assert_allclose(prediction.slice_logits[:, :REAL], plain.slice_logits[:, :REAL], atol=1e-5)
+    changed = jnp.where(slice_mask[..., None, None, None], x, 1.0 - x[:, ::-1])
+    other = run(params, changed, slice_mask, spacing_mm)[1].lesion_logits
+    np.testing.assert_allclose(prediction.lesion_logits[0, :REAL], other[0, :REAL], atol=1e-4)
+
+
 def one_slice() -> tuple[jax.Array, jax.Array, jax.Array]:
     x, slice_mask, spacing_mm = inputs()
     return x[:1, :1], slice_mask[:1, :1], spacing_mm[:1]

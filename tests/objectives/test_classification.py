@@ -68,7 +68,8 @@ def test_unknown_labels_weigh_nothing():
 def test_sum_and_weight_do_not_depend_on_how_scans_are_shared_out():
     batch, (loss, params, rng) = make_batch(), start()
     total, weight, metrics = loss(params, batch, rng, False)
-    halves = [loss(params, Batch(*(x[part] for x in batch)), rng, False) for part in (np.s_[:1], np.s_[1:])]
+    parts = [jax.tree.map(lambda x, part=part: x[part], batch) for part in (np.s_[:1], np.s_[1:])]
+    halves = [loss(params, part, rng, False) for part in parts]
     np.testing.assert_allclose(total, halves[0][0] + halves[1][0], rtol=1e-6)
     assert weight == halves[0][1] + halves[1][1] == 4
     np.testing.assert_allclose(metrics["slice_loss"][0], sum(h[2]["slice_loss"][0] for h in halves), rtol=1e-6)
@@ -76,7 +77,7 @@ def test_sum_and_weight_do_not_depend_on_how_scans_are_shared_out():
 
 def test_padding_scans_and_padding_slices_weigh_nothing():
     batch, (loss, params, rng) = make_batch(), start()
-    alone = loss(params, Batch(*(x[:3] for x in batch)), rng, False)
+    alone = loss(params, jax.tree.map(lambda x: x[:3], batch), rng, False)
     filled = loss(params, batch._replace(weight=jnp.asarray([1.0, 1.0, 1.0, 0.0])), rng, False)
     np.testing.assert_allclose(alone[0], filled[0], rtol=1e-6)
     assert alone[1] == filled[1] == 3

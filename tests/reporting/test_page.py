@@ -20,7 +20,8 @@ from ichformer.ct.audit import Audit, Note
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS, apply_windows
 from ichformer.reporting.scan.packing import BITS, pack
-from ichformer.reporting.scan.page import Familiarity, Reading, render_page, slice_z_mm
+from ichformer.reporting.scan.page import render_page, slice_z_mm
+from ichformer.reporting.scan.reading import Familiarity, Reading
 
 S, H, W = 5, 40, 48
 HOSTILE = (

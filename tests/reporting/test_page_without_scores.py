@@ -8,7 +8,8 @@ import pytest
 
 from ichformer import LABELS
 from ichformer.evaluation.scorable import NO_BRAIN
-from ichformer.reporting.scan.page import Reading, render_page
+from ichformer.reporting.scan.page import render_page
+from ichformer.reporting.scan.reading import Reading
 from tests.reporting.test_page import HOSTILE, Parsed, S, in_chromium, reading
 
 NOTHING = np.full(len(LABELS), np.nan)

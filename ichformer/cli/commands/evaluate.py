@@ -36,8 +36,8 @@ def evaluate(
       labels: With predictions, the labels to evaluate. By default all that have a column of scores.
       prevalence: Also state PPV and NPV for this share of positive patients, from 0 to 1. Set it to the share where the
         model is to be used.
-      out: Folder for evaluation.html, metrics.json, predictions.csv, model_card.md and claim.md. By default
-        RUN/evaluation, or a folder beside the predictions.
+      out: Folder for evaluation.html, metrics.json, predictions.csv, model_card.md and claim.md, and lesions.csv where
+        a run has a lesion map and the scans have masks. By default RUN/evaluation, or a folder beside the predictions.
       json: Print one JSON object in place of text.
     """
     from ichformer.evaluation.summary import format_summary

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.results import NOTHING, Estimate
 from ichformer.evaluation.tables.table import Level, LevelName
 from ichformer.evaluation.thresholds import Threshold
 from ichformer.statistics.bootstrap import (
@@ -20,7 +19,7 @@ from ichformer.statistics.bootstrap import (
     mean_statistic,
 )
 from ichformer.statistics.delong import Difference, delong_test
-from ichformer.statistics.intervals import bca
+from ichformer.statistics.intervals import NOTHING, Estimate, bca
 from ichformer.statistics.metrics import Vector, auroc, cross_entropy
 from ichformer.statistics.paired_tests import McNemar, mcnemar, mcnemar_clustered, non_inferior
 

@@ -3,8 +3,8 @@
 from ichformer.errors import one_line
 from ichformer.evaluation.compare import Comparison
 from ichformer.evaluation.comparison.level import LabelComparison
-from ichformer.evaluation.results import Estimate
 from ichformer.evaluation.summary import FEW, FEW_POSITIVES, NOT_ESTIMABLE, aligned, bootstrap_note, figure
+from ichformer.statistics.intervals import Estimate
 
 
 def format_comparison(comparison: Comparison) -> str:

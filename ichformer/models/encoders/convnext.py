@@ -13,6 +13,7 @@ from ichformer.models.layers.checked import CheckedModule, check_lengths
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.dropout import DropPath
+from ichformer.models.lesions import Finer
 
 
 class ConvNextBlock(nn.Module):
@@ -62,10 +63,13 @@ class ConvNext(CheckedModule):
         check_lengths(self, widths=len(self.depths))
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h2 w2 d"]:
-        """Slices [N,H,W,C] in [0, 1] to a feature grid [N,H/32,W/32,D], rounded up."""
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool, stages: bool = False
+    ) -> Float[Array, "n h2 w2 d"] | tuple[Float[Array, "n h2 w2 d"], Finer]:
+        """Slices [N,H,W,C] in [0, 1] to a feature grid [N,H/32,W/32,D], rounded up; with ``stages`` finer ones too."""
         x = (x - IMAGENET_MEAN) / IMAGENET_STD
         rates = iter(np.linspace(0, self.drop_path, sum(self.depths)).tolist())
+        finer = []
         for i, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
             # "SAME" is "VALID" where patches divide the image, and loses no edge where they don't.
             if i == 0:
@@ -76,7 +80,9 @@ class ConvNext(CheckedModule):
                 x = Conv(width, (2, 2), 2, kernel_init=DENSE_INIT, dtype=self.dtype, name=f"down{i}")(x)
             for j in range(depth):
                 x = ConvNextBlock(next(rates), self.dtype, name=f"stage{i}_block{j}")(x, train=train)
-        return _norm(self.dtype, "norm")(x)
+            finer.append(x)
+        x = _norm(self.dtype, "norm")(x)
+        return (x, tuple(finer[:-1])) if stages else x
 
 
 def _norm(dtype: Any, name: str) -> nn.LayerNorm:

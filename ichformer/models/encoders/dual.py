@@ -13,6 +13,7 @@ from ichformer.models.layers.channel_norm import GroupNorm
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.pooling import largest
+from ichformer.models.lesions import Finer, encode
 
 
 class DualEncoder(nn.Module):
@@ -34,16 +35,20 @@ class DualEncoder(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n rows columns width"]:
-        """Slices [N,H,W,C] to the fused grid [N,h,w,width]."""
-        local, wide = self.cnn(x, train=train), self.vit(x, train=train)
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool, stages: bool = False
+    ) -> Float[Array, "n rows columns width"] | tuple[Float[Array, "n rows columns width"], Finer]:
+        """Slices [N,H,W,C] to the fused grid [N,h,w,width]; with ``stages``, the finer grids of ``cnn`` too."""
+        local, finer = encode(self.cnn, x, train=train, stages=stages)
+        wide = self.vit(x, train=train)
         if local.shape[:3] != wide.shape[:3]:
             raise InputError(
                 f"the branches' grids differ: {local.shape[1:3]} and {wide.shape[1:3]}",
                 where="DualEncoder",
                 fix="take a patch size that is the stride of the convolutional network",
             )
-        return BiFusion(self.width, self.dtype, name="fusion")(local, wide)
+        fused = BiFusion(self.width, self.dtype, name="fusion")(local, wide)
+        return (fused, finer) if stages else fused
 
 
 class BiFusion(nn.Module):

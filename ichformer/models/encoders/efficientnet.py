@@ -11,6 +11,7 @@ from ichformer.models.layers.channel_norm import Norm, normalise
 from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dropout import DropPath
+from ichformer.models.lesions import Finer
 
 
 class Stage(NamedTuple):
@@ -96,13 +97,16 @@ class EfficientNet(CheckedModule):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h2 w2 d"]:
-        """Slices [N,H,W,C] in [0, 1] to a feature grid [N,H/32,W/32,D], rounded up."""
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool, stages: bool = False
+    ) -> Float[Array, "n h2 w2 d"] | tuple[Float[Array, "n h2 w2 d"], Finer]:
+        """Slices [N,H,W,C] in [0, 1] to a feature grid [N,H/32,W/32,D], rounded up; with ``stages`` finer ones too."""
         # The Lite models were trained on (pixel - 127) / 128 of bytes.
         x = x * (255 / 128) - 127 / 128
         x = _convolve(x, self.stem, 3, 2, name="stem", dtype=self.dtype)
         x = nn.relu6(normalise(x, self.norm, dtype=self.dtype, name="stem_norm"))
         total, done = sum(stage.blocks for stage in self.stages), 0
+        finer = []
         for stage in self.stages:
             for j in range(stage.blocks):
                 block = InvertedBottleneck(
@@ -116,8 +120,10 @@ class EfficientNet(CheckedModule):
                     name=f"block{done}",
                 )
                 x, done = block(x, train=train), done + 1
+            finer.append(x)
         x = _convolve(x, self.head, 1, name="head", dtype=self.dtype)
-        return nn.relu6(normalise(x, self.norm, dtype=self.dtype, name="head_norm"))
+        x = nn.relu6(normalise(x, self.norm, dtype=self.dtype, name="head_norm"))
+        return (x, tuple(finer)) if stages else x
 
 
 def _convolve(x: Array, features: int, size: int, stride: int = 1, groups: int = 1, *, name: str, dtype: Any) -> Array:

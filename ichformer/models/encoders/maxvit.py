@@ -17,6 +17,7 @@ from ichformer.models.layers.checked import CheckedModule, check_heads, check_le
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import Dense, DenseGeneral
 from ichformer.models.layers.dropout import DropPath
+from ichformer.models.lesions import Finer
 from ichformer.settings import check_ranges
 
 _SYMMETRIC = ((1, 1), (1, 1))
@@ -59,13 +60,19 @@ class MaxViT(CheckedModule):
         check_ranges("MaxViT.", ("widths", self.widths, are_whole, f"multiples of head_width, {self.head_width}"))
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h2 w2 d"]:
-        """Slices [N,H,W,C] in [0, 1] to a feature grid [N, H/(2 x 2^stages), ..., widths[-1]], rounded up."""
+    def __call__(
+        self, x: Float[Array, "n h w c"], *, train: bool, stages: bool = False
+    ) -> Float[Array, "n h2 w2 d"] | tuple[Float[Array, "n h2 w2 d"], Finer]:
+        """Slices [N,H,W,C] in [0, 1] to a feature grid [N, H/(2 x 2^stages), ..., widths[-1]], rounded up.
+
+        With ``stages``, the grids of the stages before it too.
+        """
         x = (x - IMAGENET_MEAN) / IMAGENET_STD
         x = Conv(self.stem_width, (3, 3), 2, _SYMMETRIC, use_bias=False, dtype=self.dtype, name="stem1")(x)
         x = _gelu(normalise(x, self.norm, dtype=self.dtype, name="stem_norm"))
         x = Conv(self.stem_width, (3, 3), 1, _SYMMETRIC, dtype=self.dtype, name="stem2")(x)
         rates = iter(np.linspace(0, self.drop_path, sum(self.blocks)).tolist())
+        finer = []
         for i, (features, count) in enumerate(zip(self.widths, self.blocks, strict=True)):
             for j in range(count):
                 rate, name = next(rates), f"stage{i}_block{j}"
@@ -75,7 +82,8 @@ class MaxViT(CheckedModule):
                     x = PartitionAttention(
                         kind, self.window, features // self.head_width, rate, self.dtype, name=f"{name}_{kind}"
                     )(x, train=train)
-        return x
+            finer.append(x)
+        return (x, tuple(finer[:-1])) if stages else x
 
 
 class MBConv(CheckedModule):

@@ -10,6 +10,7 @@ from ichformer.models.layers.channel_norm import GroupNorm
 from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.standardise import STANDARDISE, Standardise
+from ichformer.models.lesions import Finer
 
 
 class ResidualBlock(nn.Module):
@@ -39,8 +40,14 @@ class ResidualEncoder(CheckedModule):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h2 w2 d"]:  # noqa: ARG002
-        """Slices [N,H,W,C] to a feature grid [N, H/(2 x 2^stages), ..., widths[-1]]; the same in training and after."""
+    def __call__(
+        self,
+        x: Float[Array, "n h w c"],
+        *,
+        train: bool,  # noqa: ARG002, the same in training and after
+        stages: bool = False,
+    ) -> Float[Array, "n h2 w2 d"] | tuple[Float[Array, "n h2 w2 d"], Finer]:
+        """Slices [N,H,W,C] to a feature grid [N, H/(2 x 2^stages), ..., widths[-1]]; with ``stages`` finer ones too."""
         x = Standardise(self.dtype, name=STANDARDISE)(x)
         # What a cell holds on average, as in ResNet-D's shortcuts: filters that start at random answer to edges, of
         # which every slice is full, and how much of a cell is as dense as blood is lost on the way.
@@ -52,8 +59,11 @@ class ResidualEncoder(CheckedModule):
             x = x if i == 0 else nn.relu(GroupNorm(self.dtype, name=f"stem_norm{i}")(x))
             x = Conv(features, (3, 3), (stride, stride), use_bias=False, dtype=self.dtype, name=f"stem{i}")(x)
         x = x + Conv(self.widths[0], (1, 1), use_bias=False, dtype=self.dtype, name="stem_shortcut")(cells)
+        finer = []
         for i, features in enumerate(self.widths):
             for j in range(self.blocks):
                 stride = 2 if i > 0 and j == 0 else 1
                 x = ResidualBlock(features, stride, self.dtype, name=f"stage{i}_block{j}")(x)
-        return nn.relu(GroupNorm(self.dtype, name="norm")(x))
+            finer.append(x)
+        x = nn.relu(GroupNorm(self.dtype, name="norm")(x))
+        return (x, tuple(finer[:-1])) if stages else x

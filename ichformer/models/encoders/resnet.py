@@ -11,6 +11,7 @@ from ichformer.models.layers.checked import CheckedModule, check_lengths
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dilation import dilated
 from ichformer.models.layers.pooling import max_pool
+from ichformer.models.lesions import Finer
 
 Shortcut = Literal["project", "pad"]
 
@@ -101,13 +102,20 @@ class ResNet(CheckedModule):
         check_lengths(self, widths=len(self.depths))
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h2 w2 d"]:  # noqa: ARG002
-        """Slices [N,H,W,C] in [0, 1] to a feature grid [N,H/32,W/32,D], rounded up; the same in training and after."""
+    def __call__(
+        self,
+        x: Float[Array, "n h w c"],
+        *,
+        train: bool,  # noqa: ARG002, the same in training and after
+        stages: bool = False,
+    ) -> Float[Array, "n h2 w2 d"] | tuple[Float[Array, "n h2 w2 d"], Finer]:
+        """Slices [N,H,W,C] in [0, 1] to a feature grid [N,H/32,W/32,D], rounded up; with ``stages`` finer ones too."""
         x = (x - IMAGENET_MEAN) / IMAGENET_STD
         pairs = ((3, 3), (3, 3))
         x = Conv(self.widths[0], (7, 7), 2, pairs, use_bias=False, dtype=self.dtype, name="stem")(x)
         x = nn.relu(normalise(x, self.norm, dtype=self.dtype, name="stem_norm"))
         x = max_pool(x, (2, 2))
+        finer = []
         for i, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
             features = width * 4 if self.bottleneck else width
             for j in range(depth):
@@ -116,7 +124,8 @@ class ResNet(CheckedModule):
                     features, strides, self.bottleneck, norm=self.norm, dtype=self.dtype, name=f"stage{i}_block{j}"
                 )
                 x = block(x)
-        return x
+            finer.append(x)
+        return (x, tuple(finer[:-1])) if stages else x
 
 
 def stride_planes(planes: Bool[Array, "n d"], stride: int) -> Bool[Array, "n d2"]:

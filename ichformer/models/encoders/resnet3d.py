@@ -12,6 +12,7 @@ from ichformer.models.layers.channel_norm import Norm, normalise
 from ichformer.models.layers.checked import CheckedModule, check_lengths
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.pooling import max_pool
+from ichformer.models.lesions import Finer
 
 
 class ResNet3D(CheckedModule):
@@ -47,8 +48,13 @@ class ResNet3D(CheckedModule):
         check_lengths(self, widths=len(self.depths))
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b s h w c"], slice_mask: Bool[Array, "b s"]) -> Float[Array, "b s h2 w2 d"]:
-        """Scans [B,S,H,W,C] in [0, 1] to features [B,S,H/32,W/32,D], rounded up (H/8 where dilated)."""
+    def __call__(
+        self, x: Float[Array, "b s h w c"], slice_mask: Bool[Array, "b s"], *, stages: bool = False
+    ) -> Float[Array, "b s h2 w2 d"] | tuple[Float[Array, "b s h2 w2 d"], Finer]:
+        """Scans [B,S,H,W,C] in [0, 1] to features [B,S,H/32,W/32,D], rounded up (H/8 where dilated).
+
+        With ``stages``, the features of the stages before it too, interpolated at every slice as well.
+        """
         real = slice_mask.reshape((*slice_mask.shape, 1, 1, 1))
         # Soft tissue lies near 0.4 in every window; MedicalNet's volumes have mean 0 and deviation 1.
         x = jnp.where(real, (x - 0.4) * 3, 0.0).astype(self.dtype)
@@ -65,6 +71,7 @@ class ResNet3D(CheckedModule):
         x = max_pool(x, (halved[1], 2, 2))
         planes = stride_planes(planes, halved[1])
         x = jnp.where(planes.reshape((*planes.shape, 1, 1, 1)), x, jnp.zeros((), x.dtype))
+        grids = []
         for i, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
             dilation = 2 ** (i - 1) if self.dilated and i > 1 else 1
             for j in range(depth):
@@ -80,7 +87,11 @@ class ResNet3D(CheckedModule):
                     name=f"stage{i}_block{j}",
                 )
                 x, planes = block(x, planes), stride_planes(planes, strides[0])
-        return planes_to_slices(x, planes, slices=slice_mask.shape[1], stride=math.prod(halved))
+            if stages or i + 1 == len(self.depths):
+                stride = math.prod(halved[: i + 2])
+                grids.append(planes_to_slices(x, planes, slices=slice_mask.shape[1], stride=stride))
+        *finer, grid = grids
+        return (grid, tuple(finer)) if stages else grid
 
 
 def planes_to_slices(

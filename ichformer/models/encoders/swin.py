@@ -16,6 +16,7 @@ from ichformer.models.layers.attention.windows import Size
 from ichformer.models.layers.checked import CheckedModule, check_heads, check_lengths
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import DenseGeneral
+from ichformer.models.lesions import Finer
 from ichformer.settings import check_ranges
 
 _LONGEST_MM = 250.0
@@ -84,8 +85,14 @@ class SwinEncoder(CheckedModule):
         spacing_mm: Float[Array, "b 3"],
         *,
         train: bool,
-    ) -> Float[Array, "b d h2 w2 features"]:
-        """Windowed slices to the last stage's tokens; what stands at tokens without a real slice means nothing."""
+        stages: bool = False,
+    ) -> Float[Array, "b d h2 w2 features"] | tuple[Float[Array, "b d h2 w2 features"], Finer]:
+        """Windowed slices to the last stage's tokens; what stands at tokens without a real slice means nothing.
+
+        With ``stages``, the tokens of the stages before it too, each repeated for all slices that it holds.
+        """
+        slices, each = x.shape[1], self.patch_size[0]
+        finer = []
         heights_mm = slice_heights_mm(slice_mask, spacing_mm)[:, :: self.patch_size[0]]
         x = _zero_masked(x, slice_mask)
         x, slice_mask = _pad(x, self.patch_size), _coarser(slice_mask, self.patch_size[0])
@@ -100,6 +107,9 @@ class SwinEncoder(CheckedModule):
         for i, (depth, heads) in enumerate(zip(self.depths, self.num_heads, strict=True)):
             if i > 0:
                 merge = PatchMerging(self.slice_merges[i - 1], self.version, self.dtype, name=f"merge{i}")
+                if stages:
+                    finer.append(jnp.repeat(x, each, axis=1)[:, :slices])
+                    each *= self.slice_merges[i - 1]
                 x, slice_mask = merge(x, slice_mask), _coarser(slice_mask, self.slice_merges[i - 1])
             done = sum(self.depths[:i])
             x = SwinStage(
@@ -111,7 +121,8 @@ class SwinEncoder(CheckedModule):
                 self.dtype,
                 name=f"stage{i}",
             )(x, slice_mask, train=train)
-        return nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name="norm")(x)
+        x = nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name="norm")(x)
+        return (x, tuple(finer)) if stages else x
 
 
 class SwinStage(CheckedModule):

@@ -4,24 +4,31 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from flax.errors import ScopeParamShapeError
+from jaxtyping import Array, Bool, Float
 
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
 from ichformer.models.inputs import check_channels_of, check_inputs, check_key, check_values
 from ichformer.models.layers.checked import CheckedModule
+from ichformer.models.lesions import LesionHead
 
 
 class ScanModel(CheckedModule, kw_only=True):  # type: ignore[call-arg]  # Flax takes it, its stub does not
     """A classifier of slices and scans; ``models.contract.Classifier`` says what it takes and gives.
 
     Attributes:
+      dtype: of the computation; parameters stay float32.
       labels: names of the labels that it scores, in the order of its logits.
       channels: channels of its input; None takes the number that it is first called with.
+      lesions: whether it has a lesion head (``models.lesions``), which gives ``Prediction.lesion_logits``.
     """
 
+    dtype: Any = jnp.float32
     labels: tuple[str, ...] = LABELS
     channels: int | None = None
+    lesions: bool = False
 
     def __post_init__(self) -> None:
         """Checks the names of the labels, then the other settings."""
@@ -36,6 +43,15 @@ class ScanModel(CheckedModule, kw_only=True):  # type: ignore[call-arg]  # Flax 
     def check(self, x: Any, slice_mask: Any, spacing_mm: Any) -> None:
         """InputError for inputs of another shape or dtype; only shapes are read, so it costs nothing under jit."""
         check_inputs(x, slice_mask, spacing_mm, channels=self.channels)
+
+    @nn.nowrap
+    def lesion_logits(
+        self, x: Float[Array, "*b h w c"], grids: tuple[Float[Array, "..."], ...], slice_mask: Bool[Array, "b s"]
+    ) -> Float[Array, "b s rows columns labels"] | None:
+        """What the lesion head makes of slices and grids, as it takes them; None where the model has none."""
+        if not self.lesions:
+            return None
+        return LesionHead(len(self.labels), dtype=self.dtype, name="lesion_head")(x, grids, slice_mask)
 
     @nn.nowrap
     def init(self, rngs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -19,6 +19,7 @@ from ichformer.models.layers.channel_norm import Norm
 from ichformer.models.layers.checked import CheckedModule
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.dropout import Dropout
+from ichformer.models.lesions import encode
 
 
 def cnn2d(
@@ -32,6 +33,7 @@ def cnn2d(
     dtype: Any = jnp.float32,
     labels: tuple[str, ...] = LABELS,
     channels: int | None = None,
+    lesions: bool = False,
 ) -> SliceSequence:
     """A convolutional network for every slice; only the scan's logits know all slices.
 
@@ -45,6 +47,7 @@ def cnn2d(
       dtype: of the computation; parameters stay float32.
       labels: names of the labels that it scores.
       channels: of its input; None takes the number that it is first called with.
+      lesions: whether it has a lesion head.
     """
     return SliceSequence(
         encoder=build_encoder(encoder, norm=norm, drop_path=drop_path, dtype=dtype),
@@ -54,6 +57,7 @@ def cnn2d(
         dtype=dtype,
         labels=labels,
         channels=channels,
+        lesions=lesions,
     )
 
 
@@ -90,6 +94,7 @@ def cnn3d(
     dtype: Any = jnp.float32,
     labels: tuple[str, ...] = LABELS,
     channels: int | None = None,
+    lesions: bool = False,
 ) -> "Cnn3d":
     """A 3-D ResNet over the scan; ``width`` and ``dropout`` are of the slices' vectors, the others ``ResNet3D``'s."""
     return Cnn3d(
@@ -100,6 +105,7 @@ def cnn3d(
         dtype=dtype,
         labels=labels,
         channels=channels,
+        lesions=lesions,
     )
 
 
@@ -111,16 +117,14 @@ class Cnn3d(ScanModel):
       width: what the grid's features are projected to; None keeps the encoder's.
       scan_pool: how scan logits come from slices.
       dropout: on the slices' vectors.
-      dtype: of the computation; parameters stay float32.
 
-    ``labels`` and ``channels`` are ``ScanModel``'s.
+    ``dtype``, ``labels``, ``channels`` and ``lesions`` are ``ScanModel``'s.
     """
 
     encoder: nn.Module
     width: int | None = None
     scan_pool: ScanPool = "attention"
     dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -132,7 +136,8 @@ class Cnn3d(ScanModel):
     ) -> Prediction:
         """See ``contract.Classifier``; any H and W."""
         self.check(x, slice_mask, spacing_mm)
-        grid = self.encoder(x, slice_mask)
+        grid, finer = encode(self.encoder, x, slice_mask, stages=self.lesions)
+        grids = (*finer, grid)
         if self.width is not None:
             grid = Dense(self.width, dtype=self.dtype, name="project")(grid)
         grid = self.perturb(CAM_LAYER, grid)
@@ -142,5 +147,8 @@ class Cnn3d(ScanModel):
         head = SliceAndScanHead(self.scan_pool, self.dtype, len(self.labels), name="head")
         slice_logits, scan_logits = head(vectors, slice_mask)
         return Prediction(
-            slice_logits=slice_logits, scan_logits=scan_logits, features={"slices": vectors, CAM_LAYER: grid}
+            slice_logits=slice_logits,
+            scan_logits=scan_logits,
+            features={"slices": vectors, CAM_LAYER: grid},
+            lesion_logits=self.lesion_logits(x, grids, slice_mask),
         )

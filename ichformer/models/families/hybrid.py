@@ -24,6 +24,7 @@ def hybrid(
     dtype: Any = jnp.float32,
     labels: tuple[str, ...] = LABELS,
     channels: int | None = None,
+    lesions: bool = False,
 ) -> SliceSequence:
     """Encoder per slice, sequence model over slices: the RSNA 2019 medal recipe as one network.
 
@@ -39,6 +40,7 @@ def hybrid(
       dtype: of the computation; parameters stay float32.
       labels: names of the labels that it scores.
       channels: of its input; None takes the number that it is first called with.
+      lesions: whether it has a lesion head.
     """
     return SliceSequence(
         encoder=build_encoder(encoder, norm=norm, drop_path=drop_path, dtype=dtype),
@@ -48,4 +50,5 @@ def hybrid(
         dtype=dtype,
         labels=labels,
         channels=channels,
+        lesions=lesions,
     )

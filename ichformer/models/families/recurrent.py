@@ -28,6 +28,7 @@ def cnn_gru(
     dtype: Any = jnp.float32,
     labels: tuple[str, ...] = LABELS,
     channels: int | None = None,
+    lesions: bool = False,
 ) -> SliceSequence:
     """The recipe that won RSNA 2019 (Wang et al. 2021, NeuroImage: Clinical 32:102785), as one network.
 
@@ -43,6 +44,7 @@ def cnn_gru(
       dtype: of the computation; parameters stay float32.
       labels: names of the labels that it scores.
       channels: of its input; None takes the number that it is first called with.
+      lesions: whether it has a lesion head.
     """
     return SliceSequence(
         encoder=build_encoder(encoder, norm=norm, drop_path=drop_path, dtype=dtype),
@@ -52,6 +54,7 @@ def cnn_gru(
         dtype=dtype,
         labels=labels,
         channels=channels,
+        lesions=lesions,
     )
 
 

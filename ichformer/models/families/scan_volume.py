@@ -1,9 +1,6 @@
 """The parts that swin3d and vit3d share: an encoder of the whole scan, a vector for each slice, heads."""
 
-from typing import Any
-
 import flax.linen as nn
-import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
@@ -12,6 +9,7 @@ from ichformer.models.families.base import ScanModel
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool
 from ichformer.models.layers.attention.self_attention import DENSE_INIT
 from ichformer.models.layers.dense import Dense
+from ichformer.models.lesions import encode
 
 
 class ScanVolume(ScanModel):
@@ -24,14 +22,12 @@ class ScanVolume(ScanModel):
       encoder: ``encoder(x [B,S,H,W,C], slice_mask, spacing_mm, train=...) -> [B,tokens,h,w,D]``, in which masked slices
         change nothing; it has ``slices_per_token``.
       scan_pool: how scan logits come from slices.
-      dtype: of the computation; parameters stay float32.
 
-    ``labels`` and ``channels`` are ``ScanModel``'s.
+    ``dtype``, ``labels``, ``channels`` and ``lesions`` are ``ScanModel``'s.
     """
 
     encoder: nn.Module
     scan_pool: ScanPool = "attention"
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -44,7 +40,7 @@ class ScanVolume(ScanModel):
         """See ``contract.Classifier``; any number of slices, any H and W."""
         self.check(x, slice_mask, spacing_mm)
         b, slices = slice_mask.shape
-        grid = self.encoder(x, slice_mask, spacing_mm, train=train)
+        grid, finer = encode(self.encoder, x, slice_mask, spacing_mm, train=train, stages=self.lesions)
         width, each = grid.shape[-1], self.encoder.slices_per_token
         if each > 1:
             grid = Dense(each * width, kernel_init=DENSE_INIT, dtype=self.dtype, name="to_slices")(grid)
@@ -55,5 +51,8 @@ class ScanVolume(ScanModel):
         head = SliceAndScanHead(self.scan_pool, self.dtype, len(self.labels), name="head")
         slice_logits, scan_logits = head(vectors, slice_mask)
         return Prediction(
-            slice_logits=slice_logits, scan_logits=scan_logits, features={"slices": vectors, CAM_LAYER: grid}
+            slice_logits=slice_logits,
+            scan_logits=scan_logits,
+            features={"slices": vectors, CAM_LAYER: grid},
+            lesion_logits=self.lesion_logits(x, (*finer, grid), slice_mask),
         )

@@ -1,9 +1,8 @@
 """The parts that slice_vit, the hybrids and the 2-D baselines share: slice encoder, context over slices, heads."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as nn
-import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
@@ -11,6 +10,7 @@ from ichformer.models.contract import CAM_LAYER, Prediction
 from ichformer.models.families.base import ScanModel
 from ichformer.models.heads import ScanPool, SliceAndScanHead, SlicePool, SlicePooling
 from ichformer.models.layers.dense import Dense
+from ichformer.models.lesions import Finer, encode
 
 
 class SliceSequence(ScanModel):
@@ -20,18 +20,16 @@ class SliceSequence(ScanModel):
       encoder: ``encoder(x [N,H,W,C], train=...) -> [N,h,w,D]``, blind to the other slices.
       context: ``context(x [B,S,D], slice_mask, spacing_mm, train=...) -> [B,S,D]``; None scores each slice alone.
       scan_pool: how scan logits come from slices.
-      dtype: of the computation; parameters stay float32.
       slice_pool: how a slice's vector comes from its grid (``SlicePool``); "token" asks the encoder for what its class
         token read there (``PatchEncoder.class_vector``).
       width: what the grid's features are projected to, where an encoder has more than a context can afford.
 
-    ``labels`` and ``channels`` are ``ScanModel``'s.
+    ``dtype``, ``labels``, ``channels`` and ``lesions`` are ``ScanModel``'s.
     """
 
     encoder: nn.Module
     context: nn.Module | None
     scan_pool: ScanPool = "attention"
-    dtype: Any = jnp.float32
     slice_pool: SlicePooling | Literal["token"] = "attention_max"
     width: int | None = None
 
@@ -46,11 +44,13 @@ class SliceSequence(ScanModel):
         """See ``contract.Classifier``; the encoder says which H and W it takes."""
         self.check(x, slice_mask, spacing_mm)
         b = x.shape[0]
+        finer: Finer = ()
         x = rearrange(x, "b s h w c -> (b s) h w c")
         if self.slice_pool == "token":
             grid, tokens = self.encoder.before_last_attention(x, train=train)
         else:
-            grid = self.encoder(x, train=train)
+            grid, finer = encode(self.encoder, x, train=train, stages=self.lesions)
+        grids = (*finer, grid)
         if self.width is not None:
             grid = Dense(self.width, dtype=self.dtype, name="project")(grid)
         # What makes a vector of the grid reads all of it, so this is where gradients still have a place in the slice.
@@ -67,5 +67,8 @@ class SliceSequence(ScanModel):
         head = SliceAndScanHead(self.scan_pool, self.dtype, len(self.labels), name="head")
         slice_logits, scan_logits = head(vectors, slice_mask)
         return Prediction(
-            slice_logits=slice_logits, scan_logits=scan_logits, features={"slices": vectors, CAM_LAYER: grid}
+            slice_logits=slice_logits,
+            scan_logits=scan_logits,
+            features={"slices": vectors, CAM_LAYER: grid},
+            lesion_logits=self.lesion_logits(x, grids, slice_mask),
         )

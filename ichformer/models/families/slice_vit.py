@@ -35,6 +35,7 @@ def slice_vit(
     dtype: Any = jnp.float32,
     labels: tuple[str, ...] = LABELS,
     channels: int | None = None,
+    lesions: bool = False,
 ) -> SliceSequence:
     """Slices to tokens (``PatchEncoder``), tokens to one vector a slice, context over slices.
 
@@ -59,6 +60,7 @@ def slice_vit(
       dtype: of the computation; parameters stay float32.
       labels: names of the labels that it scores.
       channels: of its input; None takes the number that it is first called with.
+      lesions: whether it has a lesion head.
     """
     if slice_pool == "token" and not class_token:
         raise InputError("needs class_token=True", where='slice_pool="token"', fix="ask for the class token too")
@@ -85,4 +87,5 @@ def slice_vit(
         slice_pool=slice_pool,
         labels=labels,
         channels=channels,
+        lesions=lesions,
     )

@@ -31,6 +31,7 @@ def swin3d(
     dtype: Any = jnp.float32,
     labels: tuple[str, ...] = LABELS,
     channels: int | None = None,
+    lesions: bool = False,
 ) -> ScanVolume:
     """The classifier of a size; the default is the tiny one of Liu et al. 2022, with patches one slice deep.
 
@@ -50,6 +51,7 @@ def swin3d(
       dtype: of the computation; parameters stay float32.
       labels: names of the labels that it scores.
       channels: of its input; None takes the number that it is first called with.
+      lesions: whether it has a lesion head.
     """
     if slice_merges is None:
         slice_mm, pixel_mm = _TYPICAL_MM
@@ -66,7 +68,9 @@ def swin3d(
         remat=remat,
         dtype=dtype,
     )
-    return ScanVolume(encoder=encoder, scan_pool=scan_pool, dtype=dtype, labels=labels, channels=channels)
+    return ScanVolume(
+        encoder=encoder, scan_pool=scan_pool, dtype=dtype, labels=labels, channels=channels, lesions=lesions
+    )
 
 
 def even_merges(token_slice_mm: float, token_pixel_mm: float, count: int) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ def vit3d(
     dtype: Any = jnp.float32,
     labels: tuple[str, ...] = LABELS,
     channels: int | None = None,
+    lesions: bool = False,
 ) -> ScanVolume:
     """A scan to tokens (``VolumeEncoder``), tokens to slices (``ScanVolume``); any number of slices, any H and W.
 
@@ -51,6 +52,7 @@ def vit3d(
       dtype: of the computation; parameters stay float32.
       labels: names of the labels that it scores.
       channels: of its input; None takes the number that it is first called with.
+      lesions: whether it has a lesion head.
     """
     encoder = VolumeEncoder(
         patch_size=patch_size,
@@ -67,4 +69,6 @@ def vit3d(
         drop_path=drop_path,
         remat=remat,
     )
-    return ScanVolume(encoder=encoder, scan_pool=scan_pool, dtype=dtype, labels=labels, channels=channels)
+    return ScanVolume(
+        encoder=encoder, scan_pool=scan_pool, dtype=dtype, labels=labels, channels=channels, lesions=lesions
+    )

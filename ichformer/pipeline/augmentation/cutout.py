@@ -6,8 +6,9 @@ DeVries and Taylor, Improved Regularization of Convolutional Neural Networks wit
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int64, UInt8
 
+from ichformer.cohorts.mask_labels import NO_LESION, UNKNOWN
 from ichformer.ct.volume import AIR_HU
 from ichformer.pipeline.augmentation.sample import Sample
 
@@ -34,10 +35,10 @@ def cut_out(sample: Sample, hole: tuple[slice, slice]) -> Sample:
     hidden = np.zeros(len(hu), bool)
     mask, boxes = sample.mask, sample.boxes
     if mask is not None:
-        before = (mask > 0).sum((1, 2))
+        before = _lesion_size(mask)
         mask = mask.copy()
-        mask[:, *hole] = 0
-        hidden |= 2 * (mask > 0).sum((1, 2)) < before
+        mask[:, *hole] = NO_LESION
+        hidden |= 2 * _lesion_size(mask) < before
     if boxes is not None:
         covered = _is_covered(boxes, hole)
         hidden[boxes[covered, 0].astype(int)] = True
@@ -46,6 +47,11 @@ def cut_out(sample: Sample, hole: tuple[slice, slice]) -> Sample:
     in_doubt = hidden[:, None] & ((sample.slice_labels > 0) | is_target)
     labels = np.where(in_doubt, np.float32(np.nan), sample.slice_labels)
     return replace(sample, hu=hu, slice_labels=labels, mask=mask, boxes=boxes)
+
+
+def _lesion_size(mask: UInt8[np.ndarray, "s h w"]) -> Int64[np.ndarray, "s"]:
+    """Pixels of lesions in each slice."""
+    return ((mask != NO_LESION) & (mask != UNKNOWN)).sum((1, 2))
 
 
 def _is_covered(boxes: Float32[np.ndarray, "n 6"], hole: tuple[slice, slice]) -> Bool[np.ndarray, "n"]:

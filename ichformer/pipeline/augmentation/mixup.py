@@ -5,18 +5,19 @@ many hosts share the batch, as long as each has an even number of them: so the b
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
+from ichformer.cohorts.mask_labels import UNKNOWN
 from ichformer.pipeline.batch import Batch
 
 
 def mix_batch(batch: Batch, share: float) -> Batch:
     """Mixes each scan with the one half a batch further on, by ``share``; ``row`` stays that of the first.
 
-    Labels mix as the pictures do and are unknown where either is. A slice that only one of the two has is its own,
-    unmixed, and so are its labels.
+    Labels mix as the pictures do and are unknown where either is; so are voxels whose lesions differ. A slice that
+    only one of the two has is its own, unmixed, and so are its labels.
     """
-    other = Batch(*(np.roll(values, len(values) // 2, axis=0) for values in batch))
+    other = Batch(*(None if values is None else np.roll(values, len(values) // 2, axis=0) for values in batch))
     own, theirs = share * batch.slice_mask, (1 - share) * other.slice_mask
     total = own + theirs
     part = np.divide(own, total, out=np.ones_like(total), where=total > 0)
@@ -28,7 +29,14 @@ def mix_batch(batch: Batch, share: float) -> Batch:
         scan_labels=_mix(share, batch.scan_labels, other.scan_labels).astype(np.float32),
         weight=_mix(share, batch.weight, other.weight).astype(np.float32),
         row=batch.row,
+        lesions=None if batch.lesions is None else _mix_lesions(part[..., None, None], batch.lesions, other.lesions),
     )
+
+
+def _mix_lesions(
+    part: Float[np.ndarray, "b s 1 1"], a: UInt8[np.ndarray, "b s h w"], b: UInt8[np.ndarray, "b s h w"]
+) -> UInt8[np.ndarray, "b s h w"]:
+    return np.where(part == 1, a, np.where((part == 0) | (a == b), b, np.uint8(UNKNOWN)))
 
 
 def _mix(part: float | Float[np.ndarray, "..."], a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, "..."]:

@@ -18,7 +18,7 @@ class Sample:
       spacing_mm: (z, y, x).
       slice_labels: [S,L] in the order of ``LabelSet.columns``, NaN where unknown.
       num_targets: the last so many columns of ``slice_labels`` are targets, not labels.
-      mask: [S,H,W], 0 for no bleed; None where there is none.
+      mask: [S,H,W], the label of each voxel as in ``Batch.lesions``; None where there is none.
       boxes: one row a box: slice, top, left, bottom, right, label (its place in ``LABELS``); None where there are none.
         Edges are in pixels from the upper left corner of the picture, so that a box round all of it is 0, 0, H, W.
     """
@@ -43,7 +43,7 @@ def apply_change(change: Change, sample: Sample, rng: np.random.Generator) -> Sa
         raise InputError(
             f"gave a {type(changed).__name__}", where=where, fix="return a Sample, such as dataclasses.replace(sample)"
         )
-    for name in ("hu", "slice_labels"):
+    for name in ("hu", "slice_labels", *(["mask"] if sample.mask is not None and changed.mask is not None else [])):
         there, wanted = getattr(changed, name), getattr(sample, name)
         if (there.shape, there.dtype) != (wanted.shape, wanted.dtype):
             raise InputError(

@@ -222,6 +222,11 @@ class Store:
         return self.index["n_slices"].tolist()
 
     @cached_property
+    def cohorts(self) -> list[str]:
+        """The cohort of every row."""
+        return self.index["cohort"].tolist()
+
+    @cached_property
     def _paths(self) -> list[str]:
         return [str(shard_path(self.path, shard)) for shard in self.index["shard"]]
 

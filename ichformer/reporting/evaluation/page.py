@@ -8,20 +8,33 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
 from ichformer import __version__
 from ichformer.errors import one_line
+from ichformer.evaluation.lesions.matching import HIT_SHARE
+from ichformer.evaluation.lesions.overlap import TOLERANCE_MM
 from ichformer.evaluation.level_summary import MAX_FALSE_POSITIVE_RATE
 from ichformer.evaluation.recalibration import LabelCalibration
 from ichformer.evaluation.results import LevelSummary, PooledAuroc, Stratum, Summary
 from ichformer.evaluation.summary import FEW_POSITIVES, figure
 from ichformer.evaluation.tables.table import Level, LevelName
+from ichformer.lesions.components import LEAST_ML
 from ichformer.reporting.evaluation import page_tables as tables
+from ichformer.reporting.evaluation.lesion_plots import lesion_plots
 from ichformer.reporting.evaluation.plots import Plot, level_plots
 
 _HERE = Path(__file__).parent
 _FEW = f"† marks figures that are unreliable, as fewer than {FEW_POSITIVES} patients are positive."
+_LESIONS = (
+    "Lesion maps are compared with masks at thresholds frozen on validation. A true lesion is found where predicted "
+    f"lesions cover at least {HIT_SHARE:.0%} of it. A predicted lesion is a false positive where less than "
+    f"{HIT_SHARE:.0%} of it lies in true lesions. Predicted lesions below {LEAST_ML:g} ml are left out. Dice and "
+    f"surface Dice (within {TOLERANCE_MM:g} mm) are means over scans with a true lesion, 0 where nothing is predicted. "
+    "HD95 and ASSD are means over scans with both. Volumes are compared in scans with a true or a predicted lesion: "
+    "bias and limits of agreement (Bland and Altman 1999), and ICC(2,1). FROC curves end at the frozen threshold."
+)
 _POOLED = (
     "Sites are pooled as log odds of the AUROC, each with the standard error that follows from its interval. The model "
     "has random effects (REML) and Hartung and Knapp's interval. I² is computed from tau²."
@@ -42,7 +55,14 @@ class _Section:
     strata: Sequence[tables.Table] = ()
 
 
-def render_page(summary: Summary, levels: Sequence[Level], *, title: str, facts: Mapping[str, str]) -> str:
+def render_page(
+    summary: Summary,
+    levels: Sequence[Level],
+    *,
+    title: str,
+    facts: Mapping[str, str],
+    lesions: pd.DataFrame | None = None,
+) -> str:
     """Render the page of an evaluation as HTML.
 
     Every text from outside (labels, sites, groups, facts) is made printable and escaped. No patient is named. A content
@@ -53,6 +73,7 @@ def render_page(summary: Summary, levels: Sequence[Level], *, title: str, facts:
       levels: the rows behind them, for the curves, in the summary's order.
       title: of the page.
       facts: what is known about the model and its data, by name.
+      lesions: the table of lesions behind ``summary.lesions``, for their plots.
     """
     return _render(
         title=title,
@@ -64,6 +85,8 @@ def render_page(summary: Summary, levels: Sequence[Level], *, title: str, facts:
             for level, found in zip(levels, summary.levels, strict=True)
         ],
         targets=tables.target_tables(summary.targets),
+        lesions=tables.lesion_tables(summary.lesions),
+        lesion_plots=lesion_plots(lesions, summary.lesions) if lesions is not None and summary.lesions else [],
         notes=_notes(summary),
     )
 
@@ -86,7 +109,8 @@ def render_sites_page(
         _FEW,
         "Sensitivity and specificity are at the thresholds of the first rule, which are those of each run.",
     ]
-    return _render(title=title, subtitle="", warnings=[], facts={}, levels=sections, targets=[], notes=notes)
+    empty: dict[str, Any] = dict.fromkeys(("facts", "warnings", "targets", "lesions", "lesion_plots"), ())
+    return _render(title=title, subtitle="", levels=sections, notes=notes, **empty)
 
 
 def _render(*, title: str, **shown: Any) -> str:
@@ -166,6 +190,8 @@ def _notes(summary: Summary) -> list[str]:
             "The limits of agreement are 1.96 standard deviations on either side of it (Bland and Altman 1986). Lin's "
             "CCC is the concordance correlation. Their intervals are from a BCa bootstrap."
         )
+    if summary.lesions:
+        notes.append(_LESIONS)
     if not any(label.after for label in summary.calibration):
         notes.append("No predictions for validation were given, so there is no calibration after recalibration.")
     return notes

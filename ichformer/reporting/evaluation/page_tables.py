@@ -4,9 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ichformer.errors import one_line
+from ichformer.evaluation.lesions.results import LesionFigures
+from ichformer.evaluation.lesions.text import (
+    DETECTION_HEADER,
+    FROC_HEADER,
+    OVERLAP_HEADER,
+    VOLUME_HEADER,
+    detection_rows,
+    froc_rows,
+    overlap_rows,
+    volume_rows,
+)
 from ichformer.evaluation.recalibration import AS_GIVEN, LabelCalibration
 from ichformer.evaluation.results import (
-    Estimate,
     LabelSummary,
     LevelSummary,
     MeanPoint,
@@ -20,7 +30,7 @@ from ichformer.evaluation.summary import FEW, FEW_POSITIVES, NOT_ESTIMABLE, UNKN
 from ichformer.evaluation.targets import HEADER as TARGET_HEADER
 from ichformer.evaluation.targets import target_rows
 from ichformer.statistics.calibration import Calibration
-from ichformer.statistics.intervals import Interval
+from ichformer.statistics.intervals import Estimate, Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +162,17 @@ def target_tables(found: Sequence[TargetSummary]) -> list[Table]:
         )
         for level in dict.fromkeys(one.level for one in found)
     ]
+
+
+def lesion_tables(found: Sequence[LesionFigures]) -> list[Table]:
+    """The tables of lesion maps; none where there are no figures of them."""
+    tables = (
+        ("Agreement of masks by scan", OVERLAP_HEADER, overlap_rows(found)),
+        ("Volumes by scan", VOLUME_HEADER, volume_rows(found)),
+        ("Lesions found at the frozen threshold", DETECTION_HEADER, detection_rows(found)),
+        ("Sensitivity by false positives", FROC_HEADER, froc_rows(found)),
+    )
+    return [Table(caption=caption, header=header, rows=rows) for caption, header, rows in tables if found]
 
 
 def strata_table(caption: str, parts: Sequence[Stratum], *, opened: bool = False) -> Table:

@@ -114,7 +114,7 @@ def _curves(
         axes.set_yticks([tick for tick in axes.get_yticks() if -0.001 < tick < 1.001])  # they are shares
         axes.legend(fontsize=8)
 
-    return _plot(title, f"{title}: {y} against {x}, one curve for each label", draw, size=(3.8, 3.5), wide=False)
+    return draw_plot(title, f"{title}: {y} against {x}, one curve for each label", draw, size=(3.8, 3.5), wide=False)
 
 
 def _thin(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
@@ -144,7 +144,7 @@ def _small_multiples(
         if handles:
             figure.legend(handles, said, loc="outside upper right", ncols=len(said), fontsize=8)
 
-    return _plot(
+    return draw_plot(
         title, f"{title}: {y} against {x}, one picture for each label", draw, size=(11.4, 0.5 + 2.5 * rows), wide=True
     )
 
@@ -189,7 +189,8 @@ def _draw_decision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) 
     return draw
 
 
-def _plot(title: str, text: str, draw: Callable[[Figure], None], *, size: tuple[float, float], wide: bool) -> Plot:
+def draw_plot(title: str, text: str, draw: Callable[[Figure], None], *, size: tuple[float, float], wide: bool) -> Plot:
+    """What ``draw`` makes of a figure of ``size`` (inches), as a plot."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=size, layout="constrained")

@@ -9,8 +9,10 @@ from jaxtyping import Float
 
 from ichformer import __version__
 from ichformer.inference.trained import Trained
+from ichformer.reporting.scan.lesions import lesion_values
 from ichformer.reporting.scan.outputs import FORMAT
-from ichformer.reporting.scan.page import Reading, slice_z_mm
+from ichformer.reporting.scan.page import slice_z_mm
+from ichformer.reporting.scan.reading import Reading
 from ichformer.training.runs.run import Run
 
 
@@ -22,7 +24,8 @@ def prediction_values(
     ``positive`` tells for each label with a score and a frozen threshold whether the scan's score, before rounding,
     reaches it. ``scored`` is false where no score of the scan is given, and ``reason`` says why; ``remarks`` are
     sentences on scores that are missing or doubtful; ``trained_outputs`` is null where the run does not know them.
-    ``targets`` are there where the run's label set has some, each in the unit that its name says.
+    ``targets`` are there where the run's label set has some, each in the unit that its name says. For
+    lesions see ``lesion_values``.
 
     Args:
       run: the model.
@@ -44,6 +47,7 @@ def prediction_values(
         "remarks": list(reading.remarks),
         "scan": _by_name(names, reading.scan_scores),
         **({"targets": _by_name(targets, reading.scan_targets)} if targets else {}),
+        **lesion_values(reading.lesions),
         "slices": [
             {
                 "slice": s + 1,

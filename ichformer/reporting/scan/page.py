@@ -4,7 +4,6 @@ import base64
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,14 @@ from jaxtyping import Float, Float64
 from markupsafe import Markup
 
 from ichformer import __version__
-from ichformer.ct.audit import Note
 from ichformer.ct.geometry.regrid import slice_origins_mm
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import one_line
-from ichformer.evaluation.ood import UNUSUAL
-from ichformer.evaluation.scorable import Reason
-from ichformer.labels import SIX, LabelSet
+from ichformer.labels import LabelSet
+from ichformer.reporting.scan.lesions import lesion_card
 from ichformer.reporting.scan.packing import BITS, pack
+from ichformer.reporting.scan.reading import Reading
 
 LABEL_NAMES = {
     "any": "Any haemorrhage",
@@ -37,80 +35,6 @@ LABEL_NAMES = {
 _SHOWN_WINDOWS = ("brain", "subdural", "bone")
 _LOW_HU = -1024
 _HERE = Path(__file__).parent
-
-
-_FEW_SCANS = 20
-"""Of fewer validation scans, one further out than all says little: it happens to more than one scan in 20."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Familiarity:
-    """How a scan's distance from the training compares (``evaluation.ood``).
-
-    Attributes:
-      percentile: of the validation scans that are more like the training, in percent.
-      scans: of validation.
-    """
-
-    percentile: float
-    scans: int
-
-    @property
-    def is_unusual(self) -> bool:
-        """Whether the scan lies outside what the model was trained on."""
-        return self.percentile >= UNUSUAL
-
-    def __str__(self) -> str:
-        compared = f"{self.percentile:.0f} % of {self.scans} validation scans are more like the training than this one"
-        if self.is_unusual and self.scans < _FEW_SCANS:
-            return (
-                f"This scan is less like the training than {self.percentile:.0f} % of the validation scans. They are "
-                f"only {self.scans}, too few to say how unusual that is."
-            )
-        if self.is_unusual:
-            return f"This scan lies outside what the model was trained on: {compared}. Its scores may mean nothing."
-        return f"This scan looks like what the model was trained on: {compared}."
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Reading:
-    """One series with what a model said about it.
-
-    Attributes:
-      volume: the series as it was read; its slices are what the page shows.
-      scan_scores: probability of each label for the scan, in the order of ``label_set``; NaN where none is given.
-      slice_scores: the same for each slice of ``volume``.
-      label_set: the labels and targets of the model.
-      scan_targets: value of each target for the scan, in the target's unit; NaN where none is given.
-      slice_targets: the same for each slice; the page does not show them.
-      not_scored: why the scan has no score at all; None where it has some.
-      remarks: sentences on scores that are doubtful or not given.
-      thresholds: label -> probability of the scan that was frozen on validation; may be empty or lack labels.
-      slice_thresholds: the same for slices.
-      threshold_rule: how the thresholds were fixed, in words; "" where there are none.
-      familiarity: None where the run does not know what its training looked like.
-      heat_maps: label -> values in [0, 1], one grid a slice of ``volume`` that covers the slice edge to edge.
-      notes: what was found in the series and what was done about it, up to what the model saw.
-      model: what is to be said about the model, fact -> value.
-      identity: what is to be said about the patient, fact -> value; empty unless it was asked for.
-    """
-
-    volume: Volume
-    scan_scores: Float[np.ndarray, "labels"]
-    slice_scores: Float[np.ndarray, "s labels"]
-    label_set: LabelSet = SIX
-    scan_targets: Float[np.ndarray, "targets"] = field(default_factory=lambda: np.zeros(0))
-    slice_targets: Float[np.ndarray, "s targets"] = field(default_factory=lambda: np.zeros((0, 0)))
-    not_scored: Reason | None = None
-    remarks: tuple[str, ...] = ()
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    slice_thresholds: Mapping[str, float] = field(default_factory=dict)
-    threshold_rule: str = ""
-    familiarity: Familiarity | None = None
-    heat_maps: Mapping[str, Float[np.ndarray, "s gh gw"]] = field(default_factory=dict)
-    notes: tuple[Note, ...] = ()
-    model: Mapping[str, str] = field(default_factory=dict)
-    identity: Mapping[str, str] = field(default_factory=dict)
 
 
 def render_page(reading: Reading) -> str:
@@ -137,6 +61,7 @@ def render_page(reading: Reading) -> str:
         unfamiliar=reading.familiarity is not None and reading.familiarity.is_unusual,
         scores=_score_rows(reading),
         targets=_target_rows(reading),
+        lesions=None if reading.lesions is None else lesion_card(reading.lesions, _names(reading.label_set)),
         main=reading.label_set.main,
         notes=[{"code": note.code, "text": one_line(note.text, max_chars=600)} for note in reading.notes],
         geometry=_geometry(reading.volume),
@@ -145,7 +70,7 @@ def render_page(reading: Reading) -> str:
         windows=_windows(),
         data=_data(reading),
         hu="\n".join(pack(reading.volume.hu, low=_LOW_HU)),
-        heat={label: "\n".join(_packed_map(maps)) for label, maps in reading.heat_maps.items()},
+        heat={label: "\n".join(_packed_map(maps)) for label, maps in reading.maps.items()},
     )
 
 
@@ -204,8 +129,9 @@ def _data(reading: Reading) -> dict[str, Any]:
         "below": [row["label"] for row in _score_rows(reading) if row["threshold"] is not None and not row["above"]],
         "heat": [
             {"label": label, "shape": list(maps.shape[1:]), "strongest": _strongest(maps)}
-            for label, maps in reading.heat_maps.items()
+            for label, maps in reading.maps.items()
         ],
+        "lesion_maps": [] if reading.lesions is None else list(reading.lesions.maps),
         "opening": _opening(reading),
     }
 
@@ -246,7 +172,7 @@ def _opening(reading: Reading) -> int:
     first = _opening_label(reading)
     if first in _labels_of_slices(reading):
         return int(reading.slice_scores[:, reading.label_set.names.index(first)].argmax())
-    return _strongest(reading.heat_maps[first]) if first in reading.heat_maps else len(reading.slice_scores) // 2
+    return _strongest(reading.maps[first]) if first in reading.maps else len(reading.slice_scores) // 2
 
 
 def _score_rows(reading: Reading) -> list[dict[str, Any]]:

@@ -56,6 +56,7 @@ const scan = stack("hu", HEIGHT, WIDTH);
 const strongest = new Map(data.heat.map((map) => [map.label, map.strongest]));
 /** Whether slices have scores for a label: a model that never saw labels of slices gives none. */
 const scoresSlices = (label) => data.slice_labels.includes(label);
+const ofLesions = new Set(data.lesion_maps);
 const heatMaps = new Map(data.heat.map(({ label, shape }) => [label, stack("heat-" + label, ...shape)]));
 
 // --- drawing --------------------------------------------------------------------------------------------------------
@@ -166,6 +167,9 @@ function write() {
   $("heat").checked = state.heat;
   $("opacity").value = Math.round(100 * state.opacity);
   $("legend").hidden = !(state.heat && heatMaps.has(label));
+  $("legend-lesions").hidden = !ofLesions.has(label);
+  $("legend-class").hidden = ofLesions.has(label);
+  $("legend-end").textContent = ofLesions.has(label) ? "probability 1" : "strongest place of this scan";
   $("below-note").hidden = !data.below.includes(label);
   $("no-map").hidden = !state.heat || heatMaps.has(label);
   if ($("suspicious")) {

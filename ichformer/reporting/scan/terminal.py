@@ -6,7 +6,7 @@ from typing import Any
 from ichformer import LABELS
 from ichformer.errors import one_line
 from ichformer.files.writing import path_text, shown
-from ichformer.reporting.scan.page import Familiarity
+from ichformer.reporting.scan.reading import Familiarity
 from ichformer.reporting.scan.results import PredictionResult, SeriesPrediction
 
 _USUAL = ("colour", "dicomdir", "localizer", "not_hu", "secondary_capture")

@@ -20,6 +20,8 @@ class ModelConfig:
         for example, where the training loss falls but the validation loss does not.
       drop_path: Stochastic depth: the chance that the last block of a transformer is skipped in a step, 0 to 1. It
         grows from 0 at the first block. Raise it, to 0.1 for example, for large models on few scans.
+      lesions: Whether the model also gives a map of lesions for every label, on a grid of half the rows and columns. It
+        is trained on masks and needs --objective.lesion-weight. By default it does not.
       remat: What the backward pass computes a second time to save memory: "none", "dots" for all but the dense layers,
         or "full" for each block. Take "full" where memory runs out; a step then takes about a third longer.
       pretrained: Weights to start from: a file (safetensors, .npz or PyTorch), or "imagenet" for an EfficientNet-Lite.
@@ -35,6 +37,7 @@ class ModelConfig:
     scan_pool: Literal["attention", "max"] | None = None
     dropout: float = 0.0
     drop_path: float = 0.0
+    lesions: bool = False
     remat: Literal["none", "dots", "full"] = "none"
     pretrained: str = ""
     pretrained_layout: str = ""

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 # Parts that read the trunk; their own numbered blocks are not layers of it.
-_READERS = ("context", "head", "slice_pool")
+_READERS = ("context", "head", "lesion_head", "slice_pool")
 _FIRST = re.compile(r"patch|stem|class_token|register|position")
 _NUMBERED = re.compile(r"(?:stage|block|layer)_?\d")
 

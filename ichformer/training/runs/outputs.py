@@ -34,19 +34,24 @@ class RecordedOutputs(msgspec.Struct):
 
     slice: tuple[Label, ...]
     scan: tuple[Label, ...]
+    lesion: tuple[Label, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedOutputs:
-    """The labels and targets whose output had a gradient in training, by level, in the order of the label set."""
+    """The labels and targets whose output had a gradient in training, by level, in the order of the label set.
+
+    ``lesion`` are the labels whose lesion maps were trained, none for a model without a lesion head.
+    """
 
     slice: tuple[str, ...]
     scan: tuple[str, ...]
+    lesion: tuple[str, ...] = ()
     label_set: LabelSet = SIX
 
     def __or__(self, other: "TrainedOutputs") -> "TrainedOutputs":
-        """The labels that either was trained for."""
-        return _ordered({*self.slice, *other.slice}, {*self.scan, *other.scan}, self.label_set)
+        """The labels that either was trained for; lesion maps are those of this one."""
+        return _ordered({*self.slice, *other.slice}, {*self.scan, *other.scan}, self.lesion, self.label_set)
 
     def missing(self, level: OutputLevel) -> tuple[str, ...]:
         """The labels and targets whose output was never trained."""
@@ -64,7 +69,8 @@ class TrainedOutputs:
 
     def to_json(self) -> dict[str, list[str]]:
         """Plain values for ``run.json``."""
-        return {"slice": list(self.slice), "scan": list(self.scan)}
+        lesion = {"lesion": list(self.lesion)} if self.lesion else {}
+        return {"slice": list(self.slice), "scan": list(self.scan), **lesion}
 
 
 def describe_outputs(outputs: TrainedOutputs | None) -> str:
@@ -72,11 +78,12 @@ def describe_outputs(outputs: TrainedOutputs | None) -> str:
     if outputs is None:
         return "unknown: the run was trained before ichformer recorded it"
     columns = outputs.label_set.columns
-    given = {"scan": outputs.scan, "slice": outputs.slice}
+    given = {"scan": outputs.scan, "slice": outputs.slice, "lesion": outputs.lesion}
     said = {
         level: "all labels" if len(one) == len(columns) else ", ".join(one) or "none" for level, one in given.items()
     }
-    return f"of scans: {said['scan']}; of slices: {said['slice']}"
+    maps = f"; maps of lesions: {said['lesion']}" if outputs.lesion else ""
+    return f"of scans: {said['scan']}; of slices: {said['slice']}{maps}"
 
 
 def read_trained(facts: dict[str, Any], *, where: object) -> TrainedOutputs | None:
@@ -86,9 +93,9 @@ def read_trained(facts: dict[str, Any], *, where: object) -> TrainedOutputs | No
         return None
     where, fix = f"{where}, {TRAINED_NAME}", "restore it, or train again"
     found = convert(values, RecordedOutputs, where=where, fix=fix)
-    if unknown := {*found.slice, *found.scan} - {*label_set.columns}:
+    if unknown := {*found.slice, *found.scan, *found.lesion} - {*label_set.columns}:
         raise InputError(f"does not hold what it should ({min(unknown)} is not in the label set)", where=where, fix=fix)
-    return _ordered(found.slice, found.scan, label_set)
+    return _ordered(found.slice, found.scan, found.lesion, label_set)
 
 
 def outputs_of_all(found: Sequence[TrainedOutputs | None]) -> TrainedOutputs | None:
@@ -100,6 +107,7 @@ def outputs_of_all(found: Sequence[TrainedOutputs | None]) -> TrainedOutputs | N
     common = _ordered(
         set(label_set.columns).intersection(*(one.slice for one in known)),
         set(label_set.columns).intersection(*(one.scan for one in known)),
+        set(label_set.columns).intersection(*(one.lesion for one in known)),
         label_set,
     )
     # A mean with an untrained member in it means nothing, whatever the others are.
@@ -107,7 +115,13 @@ def outputs_of_all(found: Sequence[TrainedOutputs | None]) -> TrainedOutputs | N
 
 
 def trained_outputs(
-    objective: Classification, params: Any, *, slice_labels: Collection[str], scan_labels: Collection[str], size: int
+    objective: Classification,
+    params: Any,
+    *,
+    slice_labels: Collection[str],
+    scan_labels: Collection[str],
+    lesion_labels: Collection[str] = (),
+    size: int,
 ) -> TrainedOutputs:
     """The outputs that a training reaches.
 
@@ -122,6 +136,7 @@ def trained_outputs(
       params: its parameters or their shapes.
       slice_labels: the labels that have a loss in slices.
       scan_labels: the labels that have a loss in scans.
+      lesion_labels: the labels that have a loss of lesions.
       size: rows and columns of a slice.
     """
     scan_labels = scan_labels if objective.scan_weight > 0 else ()
@@ -130,6 +145,7 @@ def trained_outputs(
     return _ordered(
         {*slice_labels, *(() if own_of_slices else names.intersection(scan_labels))},
         {*scan_labels, *(() if own_of_scans else names.intersection(slice_labels))},
+        lesion_labels,
         objective.label_set,
     )
 
@@ -176,10 +192,14 @@ def _inputs_of(jaxpr: core.Jaxpr, output: int) -> set[core.Var]:
     return used
 
 
-def _ordered(slices: Collection[str], scans: Collection[str], label_set: LabelSet) -> TrainedOutputs:
+def _ordered(
+    slices: Collection[str], scans: Collection[str], lesions: Collection[str], label_set: LabelSet
+) -> TrainedOutputs:
     """Trained outputs in the order of the label set."""
-    of_slices, of_scans = (tuple(name for name in label_set.columns if name in found) for found in (slices, scans))
-    return TrainedOutputs(slice=of_slices, scan=of_scans, label_set=label_set)
+    of_slices, of_scans, of_lesions = (
+        tuple(name for name in label_set.columns if name in found) for found in (slices, scans, lesions)
+    )
+    return TrainedOutputs(slice=of_slices, scan=of_scans, lesion=of_lesions, label_set=label_set)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -86,6 +86,7 @@ def read_all(job: Job, todo: Sequence[Candidate], *, workers: int) -> Iterator[t
             # Beside pictures, scans with a scale of their own do not need the window that was given.
             window_hu=job.window_hu if isinstance(one.scan, PictureStack) or not has_pictures else None,
             with_identity=job.with_identity,
+            with_midline=job.reader.lesions is not None,
         )
         for one in todo
     ]

@@ -17,6 +17,7 @@ from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.scorable import Reason, why_not_scored
 from ichformer.faults import Fault, explain_failure
+from ichformer.lesions.midline import Midline, find_midline
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.recipe import even_volume, prepare_volume
 from ichformer.reporting.scan.outputs import series_key
@@ -35,6 +36,7 @@ class ScanTask:
       config: how it is prepared.
       window_hu: for display pictures, the HU of black and of white.
       with_identity: whether the header is asked for the patient.
+      with_midline: whether the midline is searched, for models with a lesion map.
     """
 
     number: int
@@ -42,6 +44,7 @@ class ScanTask:
     config: PrepareConfig
     window_hu: WindowHU | None
     with_identity: bool
+    with_midline: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,6 +58,7 @@ class ReadScan:
       key: of the series.
       state: of its files, before they were read (``sources.state_of_files``).
       identity: what the header says of the patient; empty unless it was asked for.
+      midline: of ``volume``; None where it was not asked for.
       seconds: that it took.
     """
 
@@ -64,6 +68,7 @@ class ReadScan:
     key: str
     state: str
     identity: dict[str, str]
+    midline: Midline | None
     seconds: float
 
 
@@ -101,6 +106,7 @@ def read_scan(task: ScanTask) -> ReadScan | Failure:
             key=key,
             state=state,
             identity=_identity(task.scan) if task.with_identity else {},
+            midline=find_midline(shown, brain if shown is volume else brain_mask(shown)) if task.with_midline else None,
             seconds=time.perf_counter() - started,
         )
     except Exception as error:  # one series must not stop a night's work, whatever a library makes of it

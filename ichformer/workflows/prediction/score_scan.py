@@ -17,12 +17,14 @@ from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, describe, read_o
 from ichformer.evaluation.scorable import check_numbers
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds, thresholds_json
 from ichformer.explain.heat_map import heat_map
-from ichformer.inference.scoring import score
+from ichformer.inference.scoring import score_with_lesions
 from ichformer.inference.trained import Trained
-from ichformer.reporting.scan.page import Familiarity, Reading
+from ichformer.lesions.frozen import LESIONS_NAME, FrozenLesions, read_frozen_lesions
+from ichformer.reporting.scan.reading import Familiarity, Reading
 from ichformer.training.runs.outputs import OutputLevel, describe_outputs
 from ichformer.training.runs.run import Run
 from ichformer.workflows.prediction.read_scan import ReadScan
+from ichformer.workflows.prediction.report_lesions import NO_LESION_THRESHOLDS, report_lesions
 
 _RAISED_WITHOUT_THRESHOLD = 0.5
 
@@ -35,33 +37,37 @@ class Reader:
       run: the model.
       thresholds: None where the run has none.
       usual: the distribution of its training scans; None where the run does not know it.
+      lesions: the thresholds of its lesion map; None where it has none.
     """
 
     run: Trained
     thresholds: Thresholds | None
     usual: FeatureDistance | None
+    lesions: FrozenLesions | None
 
     @cached_property
     def fingerprint(self) -> str:
         """A hash of everything that its predictions are made from, except the scan."""
         thresholds = "" if self.thresholds is None else thresholds_json(self.thresholds).hex()
         usual = [] if self.usual is None else [self.usual.mean.tolist(), self.usual.usual.tolist()]
-        said = [_model_facts(self.run), self.run.fingerprint, asdict(self.run.prepare), thresholds, usual]
+        lesions = None if self.lesions is None else asdict(self.lesions)
+        said = [_model_facts(self.run), self.run.fingerprint, asdict(self.run.prepare), thresholds, usual, lesions]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def open_reader(run: Trained) -> Reader:
-    """The model of a run with the thresholds and the distribution in its folder.
+    """The model of a run with what was frozen for it in its folder.
 
     Raises:
       InputError: one of these is damaged, or is of another model.
     """
-    thresholds, usual = run.path / THRESHOLDS_NAME, run.path / OOD_NAME
+    thresholds, usual, lesions = (run.path / name for name in (THRESHOLDS_NAME, OOD_NAME, LESIONS_NAME))
     labels = run.objective.label_set.names
     return Reader(
         run=run,
         thresholds=read_thresholds(thresholds, labels=labels, model=run.fingerprint) if thresholds.exists() else None,
         usual=read_ood(usual, model=run.fingerprint) if usual.exists() else None,
+        lesions=read_frozen_lesions(lesions, model=run.fingerprint) if lesions.exists() else None,
     )
 
 
@@ -76,7 +82,7 @@ def score_scan(reader: Reader, scan: ReadScan, *, doubt: str, with_heat_maps: bo
     """
     run, volume, prepared = reader.run, scan.volume, scan.prepared
     outputs, label_set = run.trained_outputs, run.objective.label_set
-    scan_scores, slice_scores, features = score(run.objective, run.variables, prepared)
+    scan_scores, slice_scores, features, maps = score_with_lesions(run.objective, run.variables, prepared)
     reason = scan.not_scored or check_numbers(scan_scores, slice_scores)
     levels: tuple[OutputLevel, ...] = ("scan", "slice")
     is_given = {level: np.full(len(label_set.columns), reason is None) for level in levels}
@@ -92,6 +98,11 @@ def score_scan(reader: Reader, scan: ReadScan, *, doubt: str, with_heat_maps: bo
     count = len(label_set.names)
     by_label = dict(zip(label_set.names, scan_scores[:count].tolist(), strict=True))
     usual = reader.usual if reason is None else None
+    to_map = _labels_to_map(by_label, frozen) if with_heat_maps else []
+    lesions = None
+    if maps is not None and reason is None:
+        lesions = report_lesions(maps, scan, reader.lesions, label_set, shown=to_map)
+        remarks += [NO_LESION_THRESHOLDS] * (lesions is None)
     return Reading(
         volume=volume,
         label_set=label_set,
@@ -114,8 +125,10 @@ def score_scan(reader: Reader, scan: ReadScan, *, doubt: str, with_heat_maps: bo
                 label=label,
                 level="slice" if label in named["slice"] else "scan",
             )
-            for label in (_labels_to_map(by_label, frozen) if with_heat_maps else ())
+            for label in to_map
+            if lesions is None or label not in lesions.maps
         },
+        lesions=lesions,
         # What was done to make the model's input belongs to what the reader has to know.
         notes=prepared.audit.notes,
         model=_model_facts(run),

@@ -1,0 +1,1 @@
+"""How well lesion maps agree with the masks of readers."""

@@ -1,0 +1,86 @@
+"""The loss of lesion maps: cross-entropy and Dice of the voxels of which something is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, UInt8
+
+from ichformer.cohorts.mask_labels import NO_LESION, UNKNOWN, UNKNOWN_LABEL
+
+_CROSS_ENTROPY_WEIGHT = 10.0
+"""Beside Dice. Lesions fill few places, so that the mean over all of them is small."""
+
+_SMOOTH = 1.0
+"""Places that are added to both sides of the quotient of Dice, so that a few of them do not decide it."""
+
+
+def lesion_loss(
+    logits: Float[Array, "b s h w labels"],
+    lesions: UInt8[Array, "b s rows columns"],
+    slice_mask: Bool[Array, "b s"],
+    *,
+    names: tuple[str, ...],
+    trained: tuple[str, ...],
+) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
+    """Loss of each scan, and whether anything is known of its lesions (1 or 0).
+
+    The mean cross-entropy over places and labels, and the mean soft Dice loss (Milletari et al. 2016, eq. 3) over all
+    slices and labels that have a lesion. A slice counts the same whatever the size of its lesion, so that small ones
+    count, and slices without one are left to the cross-entropy.
+
+    Args:
+      logits: the model's.
+      lesions: ``Batch.lesions``.
+      slice_mask: False where a slice is padding.
+      names: of the last axis of ``logits``.
+      trained: the labels that count.
+    """
+    logits = logits.astype(jnp.float32)
+    share, known = lesion_shares(lesions, names, (logits.shape[2], logits.shape[3]))
+    counts = jnp.asarray([name in trained for name in names])
+    known = known * (slice_mask[..., None] & counts[None, None])[:, :, None, None]
+    every, places = (1, 2, 3, 4), (2, 3)
+    total = known.sum(every)
+    entropy = (optax.sigmoid_binary_cross_entropy(logits, share) * known).sum(every) / jnp.maximum(total, 1e-6)
+    scores, truth = jax.nn.sigmoid(logits) * known, share * known
+    overlap, size = (scores * truth).sum(places), (jnp.square(scores) + jnp.square(truth)).sum(places)
+    has_lesion = (truth.max(places) > 0).astype(jnp.float32)
+    dice = (1 - (2 * overlap + _SMOOTH) / (size + _SMOOTH)) * has_lesion
+    dice_mean = dice.sum((1, 2)) / jnp.maximum(has_lesion.sum((1, 2)), 1)
+    return _CROSS_ENTROPY_WEIGHT * entropy + dice_mean, (total > 0).astype(jnp.float32)
+
+
+def lesion_shares(
+    lesions: UInt8[Array, "b s rows columns"], names: tuple[str, ...], size: tuple[int, int]
+) -> tuple[Float[Array, "b s h w labels"], Float[Array, "b s h w labels"]]:
+    """For each place of a coarser grid and each label: the share of its known voxels with a lesion, and of known ones.
+
+    "any", or the only label, has a lesion where any label has, also an unknown one.
+    """
+    values = lesions[..., None]
+    own = jnp.arange(1, 1 + len(names), dtype=jnp.uint8)
+    is_any = jnp.asarray([name == "any" or len(names) == 1 for name in names])
+    grid = (1,) * lesions.ndim + (len(names),)
+    own, is_any = own.reshape(grid), is_any.reshape(grid)
+    positive = (values == own) | (is_any & (values != NO_LESION) & (values != UNKNOWN))
+    known = (values < UNKNOWN_LABEL) | (is_any & (values == UNKNOWN_LABEL))
+    of_positive, of_known = (_area_means(mask.astype(jnp.float32), size) for mask in (positive, known))
+    return of_positive / jnp.maximum(of_known, 1e-6), of_known
+
+
+def _area_means(x: Float[Array, "b s rows columns labels"], size: tuple[int, int]) -> Float[Array, "b s h w labels"]:
+    """Means over the cells of a grid that covers the slice from edge to edge."""
+    b, s, rows, columns, labels = x.shape
+    h, w = size
+    if rows % h == 0 and columns % w == 0:
+        return x.reshape(b, s, h, rows // h, w, columns // w, labels).mean((3, 5))
+    return jnp.einsum("bsrcl,rh,cw->bshwl", x, _overlaps(rows, h), _overlaps(columns, w))
+
+
+def _overlaps(fine: int, coarse: int) -> Float[np.ndarray, "fine coarse"]:
+    """What share of each coarse cell of an axis lies in each fine one."""
+    edges = np.arange(coarse + 1) * fine / coarse
+    below = np.arange(fine)[:, None]
+    length = np.minimum(edges[1:], below + 1) - np.maximum(edges[:-1], below)
+    return (np.maximum(length, 0) * coarse / fine).astype(np.float32)
