@@ -8,8 +8,9 @@ from jaxtyping import Bool, Float, UInt8
 from ichformer import LABELS, SUBTYPES
 from ichformer.ct.audit import Audit
 from ichformer.ct.phantom.acquisition.artefacts import artefacts
-from ichformer.ct.phantom.acquisition.scanner import Stack, acquire, average, lay_slices, to_pixels
+from ichformer.ct.phantom.acquisition.scanner import acquire
 from ichformer.ct.phantom.acquisition.sites import Site
+from ichformer.ct.phantom.acquisition.stack import Stack, average, lay_slices, to_pixels
 from ichformer.ct.phantom.anatomy.brain import paint_brain
 from ichformer.ct.phantom.anatomy.grid import Box, Grid, bounds
 from ichformer.ct.phantom.anatomy.head import Head, draw_head, place, place_brain
@@ -142,7 +143,7 @@ def _anatomy(
     """HU at the grid's positions, for each subtype the share of blood, and the share of the cavity."""
     at = place(head, grid)
     vault = vault_depth(at, head)
-    depth = cavity_depth(at, grid, vault)
+    depth = cavity_depth(at, grid, head, vault)
     hu, inner = outside(at, grid, head, vault=vault, depth=depth)
     # What lies in the cavity is painted in the part of the grid that holds it, less than half of it.
     box = bounds(inner > 0)

@@ -7,7 +7,7 @@ import scipy.ndimage as ndi
 from jaxtyping import Float
 
 from ichformer.ct.phantom.acquisition.projections import ANGLES, BINS, Projector, projector
-from ichformer.ct.phantom.acquisition.scanner import Stack, average, linear_weights
+from ichformer.ct.phantom.acquisition.stack import Stack, average, linear_weights
 from ichformer.ct.phantom.findings.confounders import Motion, Signs
 
 # Mass attenuation, cm2/g, at 40, 60, 80 and 100 keV (Hubbell & Seltzer, NISTIR 5632, 1995).

@@ -31,6 +31,8 @@ class Head:
       pineal_hu, plexus_hu, ganglia_hu: calcifications; 0 where there are none.
       swelling: centre on the unit sphere and thickness of a scalp haematoma (thickness 0: none).
       infarct: centre and radius of an old infarct (radius 0: none).
+      asymmetry: by which share the left lateral ventricle is wider than the right one, halved.
+      leukoaraiosis_hu: how much darker small vessel disease makes the white matter round the ventricles.
       ventricle_spread_mm: how far wide ventricles move apart, each to its side.
       seepage_hu: how much darker fluid that seeps from the ventricles makes the white matter round them.
     """
@@ -58,6 +60,9 @@ class Head:
     patches: Float[np.ndarray, "cz cy cx"]
     wobble: Float[np.ndarray, "3 cz cy cx"]
     thickness: Float[np.ndarray, "cz cy cx"]
+    relief: Float[np.ndarray, "cz cy cx"]
+    asymmetry: float
+    leukoaraiosis_hu: float
     ventricle_spread_mm: float = 0.0
     seepage_hu: float = 0.0
 
@@ -79,7 +84,7 @@ def draw_head(rng: np.random.Generator) -> Head:
         squareness=float(rng.uniform(0.15, 0.6)),
         bone=float(rng.uniform(5.5, 9.5)),
         scalp=float(rng.uniform(4.0, 8.0)),
-        rotation=_rotation(rng.normal(0, [3.0, 2.5, 5.0])),
+        rotation=_rotation(rng.standard_t(4, 3) * [3.0, 2.2, 4.5]),
         atrophy=atrophy,
         ventricles=float(0.72 + 0.62 * atrophy + rng.normal(0, 0.08)),
         grey_hu=float(rng.normal(37.5, 1.6)),
@@ -100,6 +105,9 @@ def draw_head(rng: np.random.Generator) -> Head:
         patches=smooth_field(rng, every=2),
         wobble=np.stack([smooth_field(rng, every=3) * 1.1 for _ in range(3)]),
         thickness=smooth_field(rng, every=5),
+        relief=smooth_field(rng, every=2),
+        asymmetry=float(np.clip(rng.normal(0, 0.09), -0.25, 0.25)),
+        leukoaraiosis_hu=float(rng.uniform(2, 8)) * atrophy if rng.random() < 0.2 + 0.4 * atrophy else 0.0,
     )
 
 
@@ -116,7 +124,7 @@ def place_brain(head: Head, grid: Grid, push: Float[np.ndarray, "3 cz cy cx"]) -
 def _folds(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
     """A field that changes slowly along the radius, so that its zero surfaces stand on the brain's surface."""
     distance = np.linalg.norm(points, axis=0) + 1e-3
-    drawn_out = points * (70 / distance) ** 0.6
+    drawn_out = points * (70 / distance) ** 0.7
     return waves(rng, drawn_out, wavelength_mm=FOLD_MM)
 
 
@@ -131,7 +139,7 @@ def draw_direction(rng: np.random.Generator) -> tuple[float, float, float]:
 def _rotation(degrees: np.ndarray) -> np.ndarray:
     """Rotation about x, y and z in turn."""
     turned = np.eye(3)
-    for axis, angle in enumerate(np.deg2rad(np.clip(degrees, -10, 10))):
+    for axis, angle in enumerate(np.deg2rad(np.clip(degrees, -20, 20))):
         a, b = [(1, 2), (2, 0), (0, 1)][axis]
         step = np.eye(3)
         step[a, a] = step[b, b] = np.cos(angle)

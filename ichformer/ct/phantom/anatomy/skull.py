@@ -28,12 +28,18 @@ def vault_depth(p: Points, head: Head) -> Float[np.ndarray, "i k j"]:
     return radius * (1 / np.sqrt(np.sqrt(square + 1e-9)) - 1)
 
 
-def cavity_depth(p: Points, grid: Grid, vault: Float[np.ndarray, "i k j"]) -> Float[np.ndarray, "i k j"]:
+def cavity_depth(
+    p: Points, grid: Grid, head: Head, vault: Float[np.ndarray, "i k j"]
+) -> Float[np.ndarray, "i k j"]:
     """Depth below the inner skull, mm, positive inside: vault, middle and posterior fossae, spinal canal."""
+    # Gyri leave their print in the bone, most at the base; a crest of bone stands in the midline behind and in front.
+    relief = np.clip(0.5 + 0.55 * grid.spread(head.relief), 0, 2.5) * np.clip(0.9 - p.z * 0.012, 0.3, 1.6)
+    crest = np.clip(1 - np.abs(p.x) * 0.25, 0, 1) * np.clip(np.abs(p.y) * 0.15 - 9.5, 0, 4) * (p.z < 40)
+    vault = vault - np.maximum(relief, crest)
     anterior = np.clip((-18 - p.y) * 0.1, 0, 1)
     # The roofs of the orbits bulge into the anterior fossa.
     roof = np.exp(-(((np.abs(p.x) - 33) / 15) ** 2) - ((p.y + 58) / 24) ** 2)
-    floor = -26 + anterior * (3 + 12 * roof)
+    floor = -26 + anterior * (3 + 12 * roof) + relief
     depth = np.minimum(vault, p.z - floor)
     for side in _SIDES:
         box = grid.box((side * 38 - 32, -50, -50), (side * 38 + 32, 22, 0))
@@ -58,7 +64,7 @@ def outside(
     """HU of everything but the content of the cavity, and the coverage of the cavity."""
     edge = grid.edge_mm
     fine, patches = grid.spread(head.texture), grid.spread(head.patches)
-    bone_mm = head.bone * (1 + 0.13 * grid.spread(head.thickness))
+    bone_mm = _bone_mm(p, grid, head)
     skin = vault + bone_mm + head.scalp + _temporal_muscle(p, grid)
     swelling = _swelling_mm(p, head) if head.swelling[1] else None
     if swelling is not None:
@@ -83,6 +89,13 @@ def outside(
     paint(hu, diploe + (TABLE_HU - diploe) * table, coverage(shell - under, edge))
     paint_base(p, grid, hu, texture=fine, closed=1 - inner)
     return hu, inner
+
+
+def _bone_mm(p: Points, grid: Grid, head: Head) -> np.ndarray:
+    """Thickness of the calvarium: thin at the temples, thick at the forehead and the back of the head."""
+    temple = np.exp(((p.y + 12) * (1 / 34)) ** 2 * -1 + ((p.z - 2) * (1 / 30)) ** 2 * -1)
+    ends = ((p.y + 4) * (1 / HALF_LENGTH)) ** 2
+    return np.asarray(head.bone * (0.92 + 0.15 * grid.spread(head.thickness) + 0.28 * ends - 0.42 * temple))
 
 
 def _temporal_muscle(p: Points, grid: Grid) -> np.ndarray:
