@@ -12,7 +12,7 @@ def head_rest(stack: Stack, rng: np.random.Generator) -> Float[np.ndarray, "h w"
     half_mm, deep_mm, below_mm = rng.uniform(92, 128), rng.uniform(70, 120), rng.uniform(104, 119)
     ends_mm, shell_mm = rng.uniform(-15, 60), rng.uniform(0.9, 2.2)
     # Carbon fibre, plastic or a wooden core: fat to soft bone, and foam of a twentieth of water.
-    shell, foam = rng.uniform(550, 1700), rng.uniform(20, 90)
+    shell, foam = rng.uniform(800, 1900), rng.uniform(20, 90)
     shift_mm = rng.normal(0, 3)
     inside = 1 - np.sqrt(((x - shift_mm) / half_mm) ** 2 + ((y - below_mm + deep_mm) / deep_mm) ** 2)
     inside *= np.sqrt(half_mm * deep_mm)

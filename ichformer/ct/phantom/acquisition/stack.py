@@ -37,6 +37,8 @@ def lay_slices(site: Site, rng: np.random.Generator) -> Stack:
     cos, sin = float(np.cos(tilt)), float(np.sin(tilt))
     table_mm = site.thickness_mm / cos
     low_mm = -57 - site.neck_mm + 42 * sin / cos + rng.uniform(-5, 5)
+    # A quarter of the scans take in the jaw and the first vertebrae.
+    low_mm -= rng.uniform(8, 40) * (rng.random() < 0.25)
     slices = int(np.ceil((88 + rng.uniform(-3, 4) - low_mm) / table_mm))
     pixel_mm = site.fov_mm / site.pixels
     from_center = (np.arange(site.pixels) - (site.pixels - 1) / 2) * pixel_mm

@@ -33,6 +33,7 @@ class Head:
       infarct: centre and radius of an old infarct (radius 0: none).
       asymmetry: by which share the left lateral ventricle is wider than the right one, halved.
       leukoaraiosis_hu: how much darker small vessel disease makes the white matter round the ventricles.
+      pneumatisation: factor on the radii of air cells and sinuses.
       ventricle_spread_mm: how far wide ventricles move apart, each to its side.
       seepage_hu: how much darker fluid that seeps from the ventricles makes the white matter round them.
     """
@@ -63,6 +64,7 @@ class Head:
     relief: Float[np.ndarray, "cz cy cx"]
     asymmetry: float
     leukoaraiosis_hu: float
+    pneumatisation: float
     ventricle_spread_mm: float = 0.0
     seepage_hu: float = 0.0
 
@@ -106,6 +108,7 @@ def draw_head(rng: np.random.Generator) -> Head:
         wobble=np.stack([smooth_field(rng, every=3) * 1.1 for _ in range(3)]),
         thickness=smooth_field(rng, every=5),
         relief=smooth_field(rng, every=2),
+        pneumatisation=float(rng.uniform(0.55, 1.2)),
         asymmetry=float(np.clip(rng.normal(0, 0.09), -0.25, 0.25)),
         leukoaraiosis_hu=float(rng.uniform(2, 8)) * atrophy if rng.random() < 0.2 + 0.4 * atrophy else 0.0,
     )

@@ -49,6 +49,15 @@ def coverage(depth_mm: Float[np.ndarray, "*grid"], edge_mm: float) -> Float[np.n
     return np.clip(depth_mm * (1 / edge_mm) + 0.5, 0, 1)
 
 
+def coverage_across(depth_mm: Float[np.ndarray, "i k j"], edge_mm: float) -> Float[np.ndarray, "i k j"]:
+    """``coverage`` of surfaces that may lie along the slices: there the edge is as wide as the thin slices are apart."""
+    steps = np.abs(np.diff(depth_mm, axis=1))
+    edge = np.full(depth_mm.shape, edge_mm, np.float32)
+    np.maximum(edge[:, 1:], steps, out=edge[:, 1:])
+    np.maximum(edge[:, :-1], steps, out=edge[:, :-1])
+    return np.clip(depth_mm / edge + 0.5, 0, 1)
+
+
 def paint(hu: Float[np.ndarray, "*grid"], value: object, cover: Float[np.ndarray, "*grid"]) -> None:
     """Mix ``value`` (HU) into ``hu`` in place, as much as ``cover`` says."""
     hu += (np.asarray(value, np.float32) - hu) * cover

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float
 
-from ichformer.ct.phantom.anatomy.grid import Grid
+from ichformer.ct.phantom.anatomy.grid import Grid, bounds
 from ichformer.ct.phantom.anatomy.head import HALF_LENGTH, HALF_WIDTH, HEIGHT, Head
-from ichformer.ct.phantom.anatomy.shapes import Points, capsule, coverage, ellipsoid, paint
+from ichformer.ct.phantom.anatomy.shapes import Points, capsule, coverage, coverage_across, ellipsoid, paint
 from ichformer.ct.phantom.anatomy.skull_base import paint_base
 
 AIR_HU, FAT_HU, MUSCLE_HU, SKIN_HU, TABLE_HU, DIPLOE_HU = -1000.0, -95.0, 55.0, 60.0, 1500.0, 750.0
@@ -65,29 +65,33 @@ def outside(
     edge = grid.edge_mm
     fine, patches = grid.spread(head.texture), grid.spread(head.patches)
     bone_mm = _bone_mm(p, grid, head)
-    skin = vault + bone_mm + head.scalp + _temporal_muscle(p, grid)
+    temporal = _temporal_muscle(p, grid)
+    skin = vault + bone_mm + head.scalp + temporal
+    # The neck is thinner than the head.
+    skin -= np.clip(-60 - p.z, 0, 45) * 0.45 * np.clip(p.y * 0.025 + 0.3, 0, 1)
     swelling = _swelling_mm(p, head) if head.swelling[1] else None
     if swelling is not None:
         skin += swelling
     _features_of_the_face(p, grid, skin, head)
     hu = np.full(grid.shape, AIR_HU, np.float32)
-    paint(hu, SKIN_HU, coverage(skin, edge))
-    # Under the skin: fat, and muscle in streaks that are thick at the temples, the neck and deep in the face.
-    muscle = np.clip(1.1 + 1.0 * patches + 0.8 * fine, 0, 1)
-    muscle = np.where(p.z > -20, np.clip(1.3 - 0.25 * np.abs(skin - head.scalp), 0, 1), muscle)
-    soft = FAT_HU + (MUSCLE_HU - FAT_HU) * muscle
-    paint(hu, soft, coverage(skin - 2.6, edge))
+    paint(hu, SKIN_HU, coverage_across(skin, edge))
+    # Under the skin lies fat, on the bone of the calvarium a thin sheet of muscle, at the temples a thick one.
+    muscle = np.clip(0.8 - 0.45 * np.abs(skin - head.scalp), 0, 1)
+    muscle = np.maximum(muscle, np.clip(temporal * 0.8, 0, 1) * np.clip(skin * 0.5 - 2, 0, 1))
+    low = bounds(p.z < -16)
+    muscle[low] += (_deep_muscle(p.at(low), skin[low], patches[low]) - muscle[low]) * np.clip(-0.12 * p.z[low] - 2, 0, 1)
+    paint(hu, FAT_HU + (MUSCLE_HU - FAT_HU) * muscle, coverage(skin - 2.2, edge))
     if swelling is not None:
         paint(hu, 62.0, coverage(swelling - 3, 3) * coverage(skin - 3, 2) * 0.8)
 
-    inner = coverage(depth, edge)
+    inner = coverage_across(depth, edge)
     under = -depth
     table = np.clip(1.6 - np.minimum(under, bone_mm - under) * 0.55, 0, 1)
     diploe = DIPLOE_HU + 110 * fine + 130 * patches
     at_base = np.clip((-12 - p.z) * 0.08, 0, 1)
     shell = bone_mm * (1 - 0.6 * at_base)
-    paint(hu, diploe + (TABLE_HU - diploe) * table, coverage(shell - under, edge))
-    paint_base(p, grid, hu, texture=fine, closed=1 - inner)
+    paint(hu, diploe + (TABLE_HU - diploe) * table, coverage_across(shell - under, edge))
+    paint_base(p, grid, hu, head, texture=fine, free=(1 - inner) * coverage(skin - 1.5, edge))
     return hu, inner
 
 
@@ -98,11 +102,18 @@ def _bone_mm(p: Points, grid: Grid, head: Head) -> np.ndarray:
     return np.asarray(head.bone * (0.92 + 0.15 * grid.spread(head.thickness) + 0.28 * ends - 0.42 * temple))
 
 
+def _deep_muscle(p: Points, skin: np.ndarray, patches: np.ndarray) -> np.ndarray:
+    """Share of muscle in face and neck: bundles that sheets of fat part, alike on both sides, deeper than the skin's fat."""
+    x, y, z = (axis * (np.pi / 17) + 1.1 * patches for axis in (np.abs(p.x), p.y, 0.5 * p.z))
+    sheet = np.abs(np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x))
+    return np.asarray(np.clip(3 * sheet - 0.3, 0, 1) * np.clip((skin - 7 - 3 * patches) * 0.4, 0.1, 1))
+
+
 def _temporal_muscle(p: Points, grid: Grid) -> np.ndarray:
     thick = np.zeros(grid.shape, np.float32)
     for side in _SIDES:
         box = grid.box((side * 75 - 25, -75, -70), (side * 75 + 25, 40, 40))
-        thick[box] += 7 * np.clip(ellipsoid(p.at(box), (side * 72, -28, -22), (34, 36, 40)) * 0.06, 0, 1)
+        thick[box] += 4.5 * np.clip(ellipsoid(p.at(box), (side * 72, -28, -14), (34, 38, 44)) * 0.07, 0, 1)
     return thick
 
 
@@ -113,11 +124,17 @@ def _swelling_mm(p: Points, head: Head) -> np.ndarray:
 
 
 def _features_of_the_face(p: Points, grid: Grid, skin: np.ndarray, head: Head) -> None:
-    """Nose and ears: added to the depth below the skin, in place."""
+    """Nose, eyelids, jaw and ears: added to the depth below the skin, in place."""
     box = grid.box((-14, -130, -75), (14, -80, -28))
     nose = ellipsoid(p.at(box), (0, -HALF_LENGTH - 14, -50), (11, 17, 19))
     skin[box] = np.maximum(skin[box], nose)
+    box = grid.box((-45, -110, -130), (45, -20, -75))
+    jaw = ellipsoid(p.at(box), (0, -52, -96), (52, 52, 34))
+    skin[box] = np.maximum(skin[box], jaw)
     for side in _SIDES:
+        box = grid.box((side * 32 - 22, -105, -55), (side * 32 + 22, -50, -10))
+        lids = ellipsoid(p.at(box), (side * 32, -77, -33), (20, 17.5, 18))
+        skin[box] = np.maximum(skin[box], lids)
         x = side * (HALF_WIDTH + head.bone + head.scalp + 7)
         box = grid.box((x - 14, 0, -60), (x + 14, 45, 5))
         ear = ellipsoid(p.at(box), (x, 20, -27), (10, 15, 27))

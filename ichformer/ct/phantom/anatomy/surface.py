@@ -101,7 +101,7 @@ def _cisterns(p: Points, grid: Grid, pia: np.ndarray, old: float, patches: np.nd
     # medulla; closed where the thalami sit on the midbrain.
     wide = 1.1 * size + 0.55 * patches[box]
     around = np.abs(stem + wide) - wide
-    closed = np.where(q.z > -18, 10 - q.y, np.minimum(q.y - 14, q.z + 44))
+    closed = np.where(q.z > -18, 10 - q.y, np.minimum(q.y - 14, np.maximum(q.z + 44, q.y - 30)))
     around = np.maximum(around, np.maximum(closed, q.z + 5) * 0.5)
     # In the canal the cord hangs in fluid.
     around = np.where(q.z < -58, -stem, around)
