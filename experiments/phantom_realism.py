@@ -3,8 +3,8 @@
 Claim: a network trained to tell patches of real brain from patches of ours comes to an AUROC of 0.75 or less.
 Cost: about five minutes on one core for 46 phantoms beside the 41 patients of ``ctich_dev``.
 Command: python experiments/phantom_realism.py --real ../shared/data --out realism
-Expected: ``realism.json`` with the figures below of real and made-up heads, and two contact sheets. AUROC of the network by
-patch, in 3 folds by patient, with an interval over patients: see experiments/RESULTS.md.
+Expected: ``realism.json`` with the figures below of real and made-up heads, and two contact sheets. AUROC of the
+network by patch, in 3 folds by patient, with an interval over patients: see experiments/RESULTS.md.
 
 Real heads are measured only: nothing of them goes into a phantom or a model. They are display pictures, so ours are
 made so, too: 512 pixels, grey 0 to 255 for -20 to 100 HU. Both then lose what tells the file rather than the head: they

@@ -18,10 +18,11 @@ from ichformer.ct.phantom.anatomy.shapes import Points, paint
 from ichformer.ct.phantom.anatomy.skull import FORAMEN_MM, cavity_depth, outside, vault_depth
 from ichformer.ct.phantom.findings.bleeds import Bleed, draw_bleeds
 from ichformer.ct.phantom.findings.blood import collection_mm, paint_bleeds, push
-from ichformer.ct.phantom.findings.confounders import Signs, confound
+from ichformer.ct.phantom.findings.confounders import confound
 from ichformer.ct.phantom.findings.implants import paint_metal
 from ichformer.ct.phantom.findings.kinds import Scene, shrink
-from ichformer.ct.phantom.findings.signs import paint_dura, paint_fracture
+from ichformer.ct.phantom.findings.signs import Signs, paint_fracture, paint_inside
+from ichformer.ct.phantom.findings.surgery import paint_surgery
 from ichformer.ct.volume import Volume
 
 POSITIVE_ML = 0.1
@@ -150,6 +151,8 @@ def _anatomy(
     content, cover = _content(head, bleeds, signs, grid.part(box), at.at(box), vault=vault[box], depth=depth[box])
     paint(hu[box], content, inner[box])
     paint_fracture(signs, at, grid, head, hu, vault=vault)
+    if signs.surgery:
+        paint_surgery(signs.surgery, at, grid, head, hu, vault=vault)
     paint_metal(signs.metal, at, grid, hu)
     return hu, {name: _in_whole(share, box, grid) for name, share in cover.items()}, inner * (at.z > FORAMEN_MM)
 
@@ -171,7 +174,7 @@ def _content(
     for value in thick.values():
         left = np.minimum(left, np.where(value > 0, vault - value, depth))
     brain = paint_brain(brain_at, grid, head, left)
-    paint_dura(signs, brain_at, grid, brain.hu, depth=left)
+    paint_inside(signs, brain_at, grid, brain.hu, depth=left)
     scene = Scene(brain=brain, p=brain_at, head_at=at, grid=grid, head=head, depth=depth, vault=vault, thick=thick)
     cover = paint_bleeds(bleeds, scene)
     return brain.hu, cover

@@ -122,13 +122,13 @@ def _calcified(p: Points, grid: Grid, head: Head, hu: np.ndarray) -> None:
 def _dura(p: Points, grid: Grid, head: Head, hu: np.ndarray, depth: np.ndarray) -> None:
     edge, above = grid.edge_mm, tentorium_mm(p)
     # Partial volume: a falx of 1 mm in voxels of ``edge`` never covers more than its share.
-    share = min(1.0, 1.1 / edge)
+    share, half_mm = min(1.0, head.dura_mm / edge), max(0.55, head.dura_mm / 2)
     box = grid.box((-4, -95, -30), (4, 95, 95))
     q = p.at(box)
-    falx = np.minimum(0.55 - np.abs(q.x), np.minimum(above[box], -callosum_depth(q) - 3))
+    falx = np.minimum(half_mm - np.abs(q.x), np.minimum(above[box], -callosum_depth(q) - 3))
     paint(hu[box], head.dura_hu, coverage(falx, edge) * share)
     notch = (np.sqrt((p.x / 17) ** 2 + ((p.y - 14) / 26) ** 2) - 1) * 17
-    leaf = np.minimum(0.55 - np.abs(above), np.minimum(notch, p.y - 0.42 * np.abs(p.x) - 3))
+    leaf = np.minimum(half_mm - np.abs(above), np.minimum(notch, p.y - 0.42 * np.abs(p.x) - 3))
     paint(hu, head.dura_hu, coverage(leaf, edge) * share * 0.5)
     # Sagittal sinus and torcula: a triangle under the skull in the midline, behind and above.
     box = grid.box((-8, -40, -15), (8, 95, 95))

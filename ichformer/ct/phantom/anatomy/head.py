@@ -34,6 +34,8 @@ class Head:
       asymmetry: by which share the left lateral ventricle is wider than the right one, halved.
       leukoaraiosis_hu: how much darker small vessel disease makes the white matter round the ventricles.
       pneumatisation: factor on the radii of air cells and sinuses.
+      dura_mm: thickness of falx and tentorium.
+      opacified: share of the air in sinuses and cells in whose place there is fluid.
       ventricle_spread_mm: how far wide ventricles move apart, each to its side.
       seepage_hu: how much darker fluid that seeps from the ventricles makes the white matter round them.
     """
@@ -65,6 +67,8 @@ class Head:
     asymmetry: float
     leukoaraiosis_hu: float
     pneumatisation: float
+    dura_mm: float = 1.1
+    opacified: float = 0.0
     ventricle_spread_mm: float = 0.0
     seepage_hu: float = 0.0
 

@@ -50,7 +50,7 @@ def coverage(depth_mm: Float[np.ndarray, "*grid"], edge_mm: float) -> Float[np.n
 
 
 def coverage_across(depth_mm: Float[np.ndarray, "i k j"], edge_mm: float) -> Float[np.ndarray, "i k j"]:
-    """``coverage`` of surfaces that may lie along the slices: there the edge is as wide as the thin slices are apart."""
+    """``coverage`` of surfaces that may lie along the slices: there their edge is as wide as a thin slice."""
     steps = np.abs(np.diff(depth_mm, axis=1))
     edge = np.full(depth_mm.shape, edge_mm, np.float32)
     np.maximum(edge[:, 1:], steps, out=edge[:, 1:])

@@ -28,9 +28,13 @@ def vault_depth(p: Points, head: Head) -> Float[np.ndarray, "i k j"]:
     return radius * (1 / np.sqrt(np.sqrt(square + 1e-9)) - 1)
 
 
-def cavity_depth(
-    p: Points, grid: Grid, head: Head, vault: Float[np.ndarray, "i k j"]
-) -> Float[np.ndarray, "i k j"]:
+def on_skull(head: Head, out: Float[np.ndarray, "3"], above_mm: float) -> Float[np.ndarray, "3"]:
+    """The point ``above_mm`` over the inner calvarium in the direction ``out`` from the centre, mm."""
+    x, y, z = (np.full((1, 1, 1), 80 * value, np.float32) for value in out)
+    return np.asarray(out * (80 + float(vault_depth(Points(x, y, z), head).item()) + above_mm))
+
+
+def cavity_depth(p: Points, grid: Grid, head: Head, vault: Float[np.ndarray, "i k j"]) -> Float[np.ndarray, "i k j"]:
     """Depth below the inner skull, mm, positive inside: vault, middle and posterior fossae, spinal canal."""
     # Gyri leave their print in the bone, most at the base; a crest of bone stands in the midline behind and in front.
     relief = np.clip(0.5 + 0.55 * grid.spread(head.relief), 0, 2.5) * np.clip(0.9 - p.z * 0.012, 0.3, 1.6)
@@ -79,7 +83,9 @@ def outside(
     muscle = np.clip(0.8 - 0.45 * np.abs(skin - head.scalp), 0, 1)
     muscle = np.maximum(muscle, np.clip(temporal * 0.8, 0, 1) * np.clip(skin * 0.5 - 2, 0, 1))
     low = bounds(p.z < -16)
-    muscle[low] += (_deep_muscle(p.at(low), skin[low], patches[low]) - muscle[low]) * np.clip(-0.12 * p.z[low] - 2, 0, 1)
+    muscle[low] += (_deep_muscle(p.at(low), skin[low], patches[low]) - muscle[low]) * np.clip(
+        -0.12 * p.z[low] - 2, 0, 1
+    )
     paint(hu, FAT_HU + (MUSCLE_HU - FAT_HU) * muscle, coverage(skin - 2.2, edge))
     if swelling is not None:
         paint(hu, 62.0, coverage(swelling - 3, 3) * coverage(skin - 3, 2) * 0.8)
@@ -103,7 +109,7 @@ def _bone_mm(p: Points, grid: Grid, head: Head) -> np.ndarray:
 
 
 def _deep_muscle(p: Points, skin: np.ndarray, patches: np.ndarray) -> np.ndarray:
-    """Share of muscle in face and neck: bundles that sheets of fat part, alike on both sides, deeper than the skin's fat."""
+    """Share of muscle in face and neck: bundles that sheets of fat part, alike on both sides, below the skin's fat."""
     x, y, z = (axis * (np.pi / 17) + 1.1 * patches for axis in (np.abs(p.x), p.y, 0.5 * p.z))
     sheet = np.abs(np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x))
     return np.asarray(np.clip(3 * sheet - 0.3, 0, 1) * np.clip((skin - 7 - 3 * patches) * 0.4, 0.1, 1))

@@ -9,6 +9,8 @@ from ichformer.ct.phantom.anatomy.grid import Box, Grid
 from ichformer.ct.phantom.anatomy.head import Head
 from ichformer.ct.phantom.anatomy.shapes import Point, Points, capsule, coverage, ellipsoid, mirrored, paint
 
+_BONE, _BONE_GRAIN, _AIR, _CELLS, _FLUID, _MUSCLE = 950.0, 230.0, -1000.0, -900.0, 25.0, 52.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -39,9 +41,11 @@ class Part:
             depth = capsule(p, mirrored(self.at, side), mirrored(self.to, side), radii)
         return np.minimum(depth, np.abs(p.x) - self.split_mm) if self.split_mm else depth
 
-    def tissue(self, p: Points, texture: Float[np.ndarray, "i k j"]) -> Float[np.ndarray, "i k j"]:
-        """HU in it."""
+    def tissue(self, p: Points, texture: Float[np.ndarray, "i k j"], opacified: float) -> Float[np.ndarray, "i k j"]:
+        """HU in it, where fluid has taken the place of the share ``opacified`` of the air."""
         value = self.hu + self.grain_hu * texture
+        if self.hu <= _CELLS and opacified:
+            value = value + (_FLUID - value) * np.clip(2 * (opacified - 0.5 + 0.4 * texture) + 0.5, 0, 1)
         if self.cells_mm:
             # A gyroid, whose sheets part the space into cells, bent by the texture.
             x, y, z = (axis * (np.pi / self.cells_mm) + 0.6 * texture for axis in p)
@@ -54,8 +58,6 @@ class Part:
         radii = self.radii if self.to is None else [max(self.radii)] * 3
         return grid.around(mirrored(self.at, side), mirrored(self.to or self.at, side), radii)
 
-
-_BONE, _BONE_GRAIN, _AIR, _MUSCLE = 950.0, 230.0, -1000.0, 52.0
 
 PARTS = (
     # Muscles at the back of the neck, beside it and before it; of the jaw; parotid gland, tongue and palate.
@@ -134,4 +136,4 @@ def paint_base(
             if hu[box].size:
                 q = p.at(box)
                 cover = coverage(part.depth(q, side, size), grid.edge_mm) * free[box]
-                paint(hu[box], part.tissue(q, texture[box]), cover)
+                paint(hu[box], part.tissue(q, texture[box], head.opacified), cover)
