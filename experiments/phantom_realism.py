@@ -149,14 +149,14 @@ def noise_spectrum(slices: list[np.ndarray], pixel_mm: float) -> tuple[float, np
     n = round(22 / pixel_mm)
     y, x = np.mgrid[:n, :n]
     planes = np.stack([np.ones(n * n), *(z.ravel() for z in (x, y, x * x, y * y, x * y))], axis=1)
-    rests = []
+    of_planes, rests = np.linalg.pinv(planes), []
     for hu in slices:
         for top in range(0, hu.shape[0] - n, n // 2):
             for left in range(0, hu.shape[1] - n, n // 2):
                 square = hu[top : top + n, left : left + n]
                 if square.min() > -10 and square.max() < 80 and 20 < square.mean() < 45:
                     flat = square.ravel()
-                    rests.append((flat - planes @ np.linalg.lstsq(planes, flat, rcond=None)[0]).reshape(n, n))
+                    rests.append((flat - planes @ (of_planes @ flat)).reshape(n, n))
     if len(rests) < 10:
         return None
     rests = sorted(rests, key=np.std)[: max(5, len(rests) // 5)]

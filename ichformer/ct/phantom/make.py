@@ -13,7 +13,7 @@ from ichformer.ct.phantom.acquisition.sites import Site
 from ichformer.ct.phantom.acquisition.stack import Stack, average, lay_slices, to_pixels
 from ichformer.ct.phantom.anatomy.brain import paint_brain
 from ichformer.ct.phantom.anatomy.grid import Box, Grid, bounds
-from ichformer.ct.phantom.anatomy.head import Head, draw_head, place, place_brain
+from ichformer.ct.phantom.anatomy.head import Head, draw_head, frame, place, place_brain
 from ichformer.ct.phantom.anatomy.shapes import Points, paint
 from ichformer.ct.phantom.anatomy.skull import FORAMEN_MM, cavity_depth, outside, vault_depth
 from ichformer.ct.phantom.findings.bleeds import Bleed, draw_bleeds
@@ -142,6 +142,7 @@ def _anatomy(
     head: Head, bleeds: tuple[Bleed, ...], signs: Signs, grid: Grid
 ) -> tuple[Float[np.ndarray, "i k j"], dict[str, Float[np.ndarray, "i k j"]], Float[np.ndarray, "i k j"]]:
     """HU at the grid's positions, for each subtype the share of blood, and the share of the cavity."""
+    grid = replace(grid, frame=frame(head))
     at = place(head, grid)
     vault = vault_depth(at, head)
     depth = cavity_depth(at, grid, head, vault)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from ichformer.ct.phantom.acquisition.sites import Site
-from ichformer.ct.phantom.anatomy.grid import Grid
+from ichformer.ct.phantom.anatomy.grid import Grid, bounds
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,10 +75,24 @@ def average(values: Float[np.ndarray, "i k j"], stack: Stack) -> Float[np.ndarra
 
 def to_pixels(values: Float[np.ndarray, "i s j"], stack: Stack) -> Float[np.ndarray, "s h w"]:
     """The anatomy at the pixels of the slices, by linear interpolation in the plane; 0 outside the grid."""
-    columns = values @ linear_weights(stack.columns_mm, stack.grid.x_mm.astype(np.float64)).T
-    rows = linear_weights(stack.rows_mm, stack.grid_rows_mm)
-    flat = rows @ columns.reshape(len(columns), -1)
-    return np.ascontiguousarray(flat.reshape(len(rows), stack.slices, -1).transpose(1, 0, 2))
+    pixels = np.zeros((stack.slices, len(stack.rows_mm), len(stack.columns_mm)), np.float32)
+    if not values.any():
+        return pixels
+    # Most of a mask, and of the air, is 0.
+    rows, slices, columns = bounds(values != 0)
+    to_columns = linear_weights(stack.columns_mm, stack.grid.x_mm.astype(np.float64))[:, columns]
+    to_rows = linear_weights(stack.rows_mm, stack.grid_rows_mm)[:, rows]
+    seen_rows, seen_columns = (_reached(weights) for weights in (to_rows, to_columns))
+    part = np.ascontiguousarray(values[rows, slices, columns].transpose(1, 0, 2))
+    inner = np.matmul(to_rows[seen_rows], np.matmul(part, to_columns[seen_columns].T))
+    pixels[slices, seen_rows, seen_columns] = inner
+    return pixels
+
+
+def _reached(weights: Float[np.ndarray, "to from_"]) -> slice:
+    """The positions that any of these weights reach."""
+    where = np.flatnonzero(weights.any(axis=1))
+    return slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0)
 
 
 def linear_weights(

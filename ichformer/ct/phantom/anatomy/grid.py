@@ -5,8 +5,9 @@ the row alone, and only z on row and slice: the anatomy is sampled along the sli
 is three small matrix products away from a coarse lattice.
 """
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -48,6 +49,7 @@ class Grid:
       edge_mm: width over which an edge is painted: the step between columns, so that edges are smooth.
       voxel_mm3: volume of a voxel; rows and thin slices shear against each other without changing it.
       weights: of the lattice's planes (z), rows (y) and columns (x) at these positions.
+      frame: takes points of the standard head to those of the head that is sampled, but for its warp.
     """
 
     x_mm: Float[np.ndarray, "j"]
@@ -56,6 +58,7 @@ class Grid:
     edge_mm: float
     voxel_mm3: float
     weights: tuple[Float[np.ndarray, "i k cz"], Float[np.ndarray, "i cy"], Float[np.ndarray, "j cx"]]
+    frame: Float[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3))
 
     @classmethod
     def spanned(
@@ -97,12 +100,15 @@ class Grid:
         return np.matmul(z, np.ascontiguousarray(rows))
 
     def box(self, low_mm: Sequence[float] | np.ndarray, high_mm: Sequence[float] | np.ndarray) -> Box:
-        """The part of the grid that holds the box from ``low_mm`` to ``high_mm`` (x, y, z), with room for the warp."""
+        """The part of the grid that holds the standard head's box from ``low_mm`` to ``high_mm`` (x, y, z), warped."""
         room_mm = 14.0
-        (x0, y0, z0), (x1, y1, z1) = (np.asarray(low_mm) - room_mm, np.asarray(high_mm) + room_mm)
+        corners = np.array(list(itertools.product(*zip(low_mm, high_mm, strict=True)))) @ self.frame.T
+        (x0, y0, z0), (x1, y1, z1) = corners.min(axis=0) - room_mm, corners.max(axis=0) + room_mm
         rows = _span((self.y_mm > y0) & (self.y_mm < y1))
-        z_mm = self.z_mm[rows]
-        return rows, _span(((z_mm > z0) & (z_mm < z1)).any(axis=0)), _span((self.x_mm > x0) & (self.x_mm < x1))
+        # Slices are planes: what lies between the first and the last row does so in all of them.
+        z_mm = self.z_mm[rows][[0, -1]] if rows.stop else self.z_mm[:0]
+        slices = _span((z_mm > z0).any(axis=0) & (z_mm < z1).any(axis=0))
+        return rows, slices, _span((self.x_mm > x0) & (self.x_mm < x1))
 
     def around(self, start: Sequence[float], end: Sequence[float], radii: Sequence[float]) -> Box:
         """``box`` of everything within ``radii`` of the line from ``start`` to ``end``."""

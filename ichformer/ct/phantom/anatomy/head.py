@@ -78,6 +78,11 @@ class Head:
         return np.einsum("ab,bzyx->azyx", to_standard.astype(np.float32), lattice_points()) + self.warp
 
 
+def frame(head: Head) -> Float[np.ndarray, "3 3"]:
+    """What takes points of the standard head to this one, but for its warp; the inverse of what ``lattice_mm`` does."""
+    return head.rotation.T * np.asarray(head.scale)
+
+
 def draw_head(rng: np.random.Generator) -> Head:
     """A head of an adult, from a generator alone."""
     points = lattice_points()

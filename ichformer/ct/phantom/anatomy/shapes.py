@@ -37,10 +37,11 @@ def ellipsoid(p: Points, center: Point, radii: Point) -> Float[np.ndarray, "i k 
 
 def capsule(p: Points, start: Point, end: Point, radii: Sequence[float]) -> Float[np.ndarray, "i k j"]:
     """Depth below the surface of a tube from ``start`` to ``end`` whose radius goes from one value to the other."""
-    axis = np.subtract(end, start)
-    dx, dy, dz = p.x - start[0], p.y - start[1], p.z - start[2]
-    t = np.clip((dx * axis[0] + dy * axis[1] + dz * axis[2]) * (1 / float(axis @ axis)), 0, 1)
-    square = (dx - t * axis[0]) ** 2 + (dy - t * axis[1]) ** 2 + (dz - t * axis[2]) ** 2
+    # Plain floats: NumPy's own would make doubles of all.
+    ax, ay, az = (float(b - a) for a, b in zip(start, end, strict=True))
+    dx, dy, dz = (axis - float(a) for axis, a in zip(p, start, strict=True))
+    t = np.clip((dx * ax + dy * ay + dz * az) * (1 / (ax * ax + ay * ay + az * az)), 0, 1)
+    square = (dx - t * ax) ** 2 + (dy - t * ay) ** 2 + (dz - t * az) ** 2
     return radii[0] + t * (radii[1] - radii[0]) - np.sqrt(square)
 
 

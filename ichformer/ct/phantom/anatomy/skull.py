@@ -88,7 +88,7 @@ def outside(
     )
     paint(hu, FAT_HU + (MUSCLE_HU - FAT_HU) * muscle, coverage(skin - 2.2, edge))
     if swelling is not None:
-        paint(hu, 62.0, coverage(swelling - 3, 3) * coverage(skin - 3, 2) * 0.8)
+        paint(hu, 62.0, coverage(swelling - 3, 3) * coverage(skin - 3, 2) * 0.95)
 
     inner = coverage_across(depth, edge)
     under = -depth
