@@ -135,11 +135,31 @@ def _dura(p: Points, grid: Grid, head: Head, hu: np.ndarray, depth: np.ndarray) 
     q = p.at(box)
     sinus = np.minimum(4.5 - np.abs(q.x) - 0.7 * depth[box], q.y + 0.5 * q.z - 10)
     paint(hu[box], head.vessel_hu + 6, coverage(sinus, edge))
+    # Transverse sinuses, in the angle between skull and tentorium; as a rule one of them is larger.
+    for side in SIDES:
+        box = grid.box((side * 36 - 34, 20, -30), (side * 36 + 34, 95, 20))
+        size = 1 - side * 2 * head.asymmetry
+        q = p.at(box)
+        sinus = np.minimum(3.2 * size - np.abs(above[box]), np.minimum(5 * size - depth[box], q.y - 24))
+        paint(hu[box], head.vessel_hu + 6, coverage(np.minimum(sinus, side * q.x), edge))
+
+
+_VESSELS: tuple[tuple[Point, Point, float, bool], ...] = (
+    ((7, -10, -22), (8, -11, -15), 1.9, True),  # internal carotid artery
+    ((8, -11, -15), (34, -14, -13), 1.4, True),  # middle cerebral artery, and one of its branches over the insula
+    ((34, -14, -13), (39, 2, 10), 0.9, True),
+    ((7, -12, -14), (1, -20, -12), 1.1, True),  # anterior cerebral artery
+    ((1, -20, -12), (1, -40, 2), 1.0, True),
+    ((1, 0, -18), (19, 15, -13), 1.1, True),  # posterior cerebral artery
+    ((0, 1, -20), (0, 3, -44), 1.6, False),  # basilar artery
+    ((0, 27, 6), (0, 62, 13), 1.9, False),  # great vein and straight sinus
+)
+"""Ends, radius, and whether there is one on both sides."""
 
 
 def _vessels(p: Points, grid: Grid, head: Head, hu: np.ndarray) -> None:
-    """Middle cerebral arteries and basilar artery."""
-    tubes: list[tuple[Point, Point]] = [((side * 7, -10, -15), (side * 34, -14, -13)) for side in SIDES]
-    for start, end in (*tubes, ((0, 1, -20), (0, 3, -42))):
-        box = grid.around(start, end, (2, 2, 2))
-        paint(hu[box], head.vessel_hu, coverage(capsule(p.at(box), start, end, (1.4, 1.5)), grid.edge_mm))
+    for start, end, radius, both in _VESSELS:
+        for side in SIDES if both else (1.0,):
+            a, b = mirrored(start, side), mirrored(end, side)
+            box = grid.around(a, b, (2, 2, 2))
+            paint(hu[box], head.vessel_hu, coverage(capsule(p.at(box), a, b, (radius, radius)), grid.edge_mm))

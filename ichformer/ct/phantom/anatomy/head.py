@@ -1,6 +1,6 @@
 """One head: everything that makes it differ from another, drawn once, and where its parts come to lie on a grid."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -84,16 +84,16 @@ def frame(head: Head) -> Float[np.ndarray, "3 3"]:
 
 
 def draw_head(rng: np.random.Generator) -> Head:
-    """A head of an adult, from a generator alone."""
+    """A head, one in sixteen of a child, from a generator alone."""
     points = lattice_points()
     warp = np.stack([smooth_field(rng, every=7) * 2.0 + smooth_field(rng, every=4) * 0.35 for _ in range(3)])
     atrophy = float(rng.beta(1.3, 1.6))
     side = rng.choice([-1.0, 1.0])
-    return Head(
+    head = Head(
         scale=(float(rng.normal(1, 0.035)), float(rng.normal(1, 0.04)), float(rng.normal(1, 0.03))),
         taper=float(rng.uniform(0.04, 0.11)),
         squareness=float(rng.uniform(0.15, 0.6)),
-        bone=float(rng.uniform(5.5, 9.5)),
+        bone=float(rng.uniform(4.8, 8.8)),
         scalp=float(rng.uniform(4.0, 8.0)),
         rotation=_rotation(rng.standard_t(4, 3) * [3.0, 2.2, 4.5]),
         atrophy=atrophy,
@@ -120,6 +120,28 @@ def draw_head(rng: np.random.Generator) -> Head:
         pneumatisation=float(rng.uniform(0.55, 1.2)),
         asymmetry=float(np.clip(rng.normal(0, 0.09), -0.25, 0.25)),
         leukoaraiosis_hu=float(rng.uniform(2, 8)) * atrophy if rng.random() < 0.2 + 0.4 * atrophy else 0.0,
+    )
+    return _child(head, rng) if rng.random() < 1 / 16 else head
+
+
+def _child(head: Head, rng: np.random.Generator) -> Head:
+    """The same head at some months to ten years: small, with thin bone, tight sulci and watery white matter."""
+    grown = float(rng.uniform(0, 1))
+    return replace(
+        head,
+        scale=tuple(s * (0.8 + 0.15 * grown) for s in head.scale),
+        bone=head.bone * (0.35 + 0.3 * grown),
+        scalp=head.scalp * 0.6,
+        atrophy=0.12 * head.atrophy,
+        ventricles=0.75,
+        grey_hu=head.grey_hu - 2,
+        white_hu=head.white_hu - 3 + 2 * grown,
+        pineal_hu=0.0,
+        plexus_hu=0.0,
+        ganglia_hu=0.0,
+        infarct=(head.infarct[0], 0.0),
+        leukoaraiosis_hu=0.0,
+        pneumatisation=0.3 + 0.4 * grown,
     )
 
 

@@ -50,7 +50,7 @@ class Part:
             # A gyroid, whose sheets part the space into cells, bent by the texture.
             x, y, z = (axis * (np.pi / self.cells_mm) + 0.6 * texture for axis in p)
             sheet = np.abs(np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x))
-            value = value + (self.wall_hu - value) * np.clip(1.3 - 3.2 * sheet, 0, 1)
+            value = value + (self.wall_hu - value) * np.clip(1.6 - 3.2 * sheet, 0, 1)
         return np.clip(value, -1000, 1900)
 
     def box(self, grid: Grid, side: float) -> Box:
@@ -103,8 +103,8 @@ PARTS = (
     Part(at=(13, 0, -37), to=(58, 21, -33), radii=(4.5, 8), hu=1200, grain_hu=200),
     Part(at=(26, 8, -36), to=(34, 11, -35), radii=(2.4, 2.8), hu=150),
     Part(at=(57, 24, -40), radii=(12, 13, 17), hu=_BONE, grain_hu=150),
-    Part(at=(57, 24, -40), radii=(10.5, 11.5, 15), hu=-900, cells_mm=5, wall_hu=900, airy=True),
-    Part(at=(46, 12, -36), radii=(5, 6, 6), hu=-900, cells_mm=6, wall_hu=600),
+    Part(at=(57, 24, -40), radii=(10.5, 11.5, 15), hu=-900, cells_mm=6, wall_hu=1900, airy=True),
+    Part(at=(46, 12, -36), radii=(5, 6, 6), hu=-900, cells_mm=6, wall_hu=1500),
     Part(at=(50, 10, -40), to=(90, 12, -42), radii=(2.5, 3.5), hu=_AIR),
     # Maxillary sinus with its wall, hard palate.
     Part(at=(29, -60, -66), radii=(17, 20, 17), hu=_BONE, grain_hu=_BONE_GRAIN),
@@ -112,8 +112,8 @@ PARTS = (
     Part(at=(0, -56, -84), radii=(24, 34, 3), hu=_BONE, grain_hu=_BONE_GRAIN, both=False),
     # Ethmoid cells, sphenoid sinus, nasal cavity with its conchae, frontal sinus.
     Part(at=(0, -54, -37), radii=(12, 29, 15), hu=-950, cells_mm=8, wall_hu=350, both=False),
-    Part(at=(0, -26, -38), radii=(17, 14, 11), both=False, hu=_BONE, grain_hu=_BONE_GRAIN),
-    Part(at=(0, -27, -38), radii=(14, 11, 8.5), split_mm=0.8, both=False, hu=_AIR, airy=True),
+    Part(at=(0, -26, -38), radii=(18, 16, 11.5), both=False, hu=_BONE, grain_hu=_BONE_GRAIN),
+    Part(at=(1, -27, -38), radii=(16, 14, 10), split_mm=0.8, both=False, hu=_AIR, airy=True),
     Part(at=(0, -52, -66), radii=(13, 36, 17), split_mm=2, both=False, hu=-950, cells_mm=12, wall_hu=45),
     Part(at=(0, -88, -13), radii=(27, 5.5, 17), split_mm=0.8, both=False, hu=_AIR, cells_mm=22, wall_hu=500, airy=True),
 )

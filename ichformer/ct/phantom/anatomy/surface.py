@@ -10,7 +10,7 @@ from ichformer.ct.phantom.anatomy.shapes import Point, Points, capsule, ellipsoi
 SIDES = (-1.0, 1.0)
 
 _CISTERNS: tuple[tuple[Point, Point], ...] = (
-    ((0, -9, -18), (12, 9, 6)),  # suprasellar
+    ((0, -9, -18), (11, 8.5, 6)),  # suprasellar
     ((0, 30, -3), (9, 4, 7)),  # quadrigeminal
     ((0, 72, -54), (11, 8, 9)),  # magna
     ((24, -15, -13), (11, 2.6, 3)),  # stems of the Sylvian fissures
@@ -93,7 +93,12 @@ def _cisterns(p: Points, grid: Grid, pia: np.ndarray, old: float, patches: np.nd
     for center, radii in _CISTERNS:
         scaled = [radius * size for radius in radii]
         box = grid.around(center, center, scaled)
-        pia[box] = np.minimum(pia[box], -ellipsoid(p.at(box), center, scaled) - 0.8 * patches[box])
+        q = p.at(box)
+        # With arms, as the star over the sella has.
+        arms = (
+            0.22 * np.cos(5 * np.arctan2(q.x, center[1] - q.y)) * np.clip(np.abs(q.x) + np.abs(q.y - center[1]), 0, 12)
+        )
+        pia[box] = np.minimum(pia[box], -ellipsoid(q, center, scaled) - arms - 0.8 * patches[box])
     box = grid.box((-22, -8, -130), (22, 44, 4))
     q = p.at(box)
     stem = brainstem_depth(q)

@@ -33,9 +33,9 @@ def draw_lacunes(rng: np.random.Generator) -> tuple[Spot, ...]:
     """Small old infarcts of the deep nuclei and the white matter."""
     places = [(25, -8, 3), (23, 2, 6), (12, 8, 6), (20, -16, 18), (24, 10, 22), (28, 25, 24), (4, 16, -28)]
     spots = []
-    for _ in range(int(rng.integers(1, 6))):
+    for _ in range(int(rng.integers(2, 7))):
         x, y, z = places[int(rng.integers(len(places)))] + rng.normal(0, 2.5, 3)
-        radii = rng.uniform(1.5, 4, 3)
+        radii = rng.uniform(2, 4.5, 3)
         at = (float(x * rng.choice([-1.0, 1.0])), float(y), float(z))
         spots.append(Spot(at=at, radii=(float(radii[0]), float(radii[1]), float(radii[2])), hu=CSF_HU + 5))
     return tuple(spots)
