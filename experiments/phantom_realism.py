@@ -111,7 +111,7 @@ def inside_skull(grey: np.ndarray, pixel_mm: float, *, within_mm: float) -> np.n
         return np.zeros_like(bone)
     # Dots of bone or calcium in the brain belong to it.
     depth_mm = ndi.distance_transform_edt(ndi.binary_fill_holes(brain)) * pixel_mm
-    return np.asarray(depth_mm >= within_mm)
+    return np.asarray(depth_mm > within_mm)
 
 
 def measure(heads: list[Head]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ichformer.ct.phantom.anatomy.brain import paint_brain
 from ichformer.ct.phantom.anatomy.grid import Box, Grid, bounds
 from ichformer.ct.phantom.anatomy.head import Head, draw_head, frame, place, place_brain
 from ichformer.ct.phantom.anatomy.shapes import Points, paint
-from ichformer.ct.phantom.anatomy.skull import FORAMEN_MM, cavity_depth, outside, vault_depth
+from ichformer.ct.phantom.anatomy.skull import FORAMEN_MM, make_skull
 from ichformer.ct.phantom.findings.bleeds import Bleed, draw_bleeds
 from ichformer.ct.phantom.findings.blood import collection_mm, paint_bleeds, push
 from ichformer.ct.phantom.findings.confounders import confound
@@ -144,9 +144,8 @@ def _anatomy(
     """HU at the grid's positions, for each subtype the share of blood, and the share of the cavity."""
     grid = replace(grid, frame=frame(head))
     at = place(head, grid)
-    vault = vault_depth(at, head)
-    depth = cavity_depth(at, grid, head, vault)
-    hu, inner = outside(at, grid, head, vault=vault, depth=depth)
+    skull = make_skull(at, grid, head)
+    vault, depth, hu, inner = skull.vault, skull.depth, skull.hu, skull.inner
     # What lies in the cavity is painted in the part of the grid that holds it, less than half of it.
     box = bounds(inner > 0)
     content, cover = _content(head, bleeds, signs, grid.part(box), at.at(box), vault=vault[box], depth=depth[box])

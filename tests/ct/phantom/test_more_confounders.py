@@ -35,11 +35,11 @@ def beside_the_head(hu, plain):
 @pytest.mark.parametrize(
     ("name", "what", "least_ml", "most_ml"),
     [
-        pytest.param("leukoaraiosis", darker, 10, 200),
+        pytest.param("leukoaraiosis", darker, 4, 200),
         pytest.param("lacunes", darker, 0.05, 6),
         pytest.param("calcified_ganglia", brighter, 0.2, 6),
         pytest.param("calcified_arteries", brighter, 0.02, 3),
-        pytest.param("dense_arteries", brighter, 0.1, 8),
+        pytest.param("dense_arteries", brighter, 0.1, 30),
         pytest.param("dense_dura", brighter, 2, 60),
         pytest.param("arachnoid_cyst", darker, 1, 60),
         pytest.param("cavum_septi", darker, 0.1, 5),

@@ -39,16 +39,27 @@ def acquire(
     # goes with the kernel; the average over a thick slice leaves more of the low frequencies than one plane has.
     cutoff = 0.17 * (1 + 0.4 * site.edge_boost) / blur_mm
     texture = np.sqrt((frequency + 0.12) * np.exp(-frequency / cutoff)).astype(np.float32)
-    noise = _filter(rng.standard_normal(picture.shape, dtype=np.float32), texture)
-    noise *= 1 / noise.std()
+    noise = _noise(texture, picture.shape, rng)
     y, x = stack.rows_mm[:, None] / 95, stack.columns_mm[None, :] / 80
-    within = (0.45 + 0.55 * np.exp(-0.9 * (x * x + y * y))).astype(np.float32)
+    noise *= (0.45 + 0.55 * np.exp(-0.9 * (x * x + y * y))).astype(np.float32)
     # Dose and the day's calibration differ from scan to scan, as the patient's size and the water scan do.
-    noise_hu = site.noise_hu * np.exp(rng.normal(0, 0.3))
+    noise_hu = site.noise_hu * float(np.exp(rng.normal(0, 0.3)))
     offset_hu = site.offset_hu + rng.normal(0, 1.5)
-    by_slice = noise_hu * (0.85 + 0.45 * bone / bone.mean()).astype(np.float32)
-    picture += noise * within * by_slice[:, None, None]
-    return site.gain * picture - 1000 + offset_hu
+    noise *= noise_hu * (0.85 + 0.45 * bone / bone.mean()).astype(np.float32)[:, None, None]
+    picture += noise
+    picture *= np.float32(site.gain)
+    picture += np.float32(offset_hu - 1000)
+    return picture
+
+
+def _noise(
+    texture: Float[np.ndarray, "h f"], shape: tuple[int, int, int], rng: np.random.Generator
+) -> Float[np.ndarray, "s h w"]:
+    """Noise of unit variance with the amplitude ``texture`` at each spatial frequency."""
+    spectrum = rng.standard_normal((shape[0], *texture.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    # Every frequency but 0 and the highest stands for itself and its negative.
+    power = 4 * float((texture[:, 1:-1].astype(np.float64) ** 2).sum()) + float((texture[:, [0, -1]] ** 2).sum())
+    return scipy.fft.irfft2(spectrum * (texture * np.float32(shape[1] * shape[2] / np.sqrt(power))), s=shape[1:])
 
 
 def _hardening(dense: np.ndarray, stack: Stack) -> tuple[np.ndarray, np.ndarray]:

@@ -43,7 +43,7 @@ class Site:
     gain: float
     intercept: int
     padding: int | None
-    step_mm: float = 1.4
+    step_mm: float = 1.5
     header: Literal["full", "rsna2019"] = "full"
 
     @property

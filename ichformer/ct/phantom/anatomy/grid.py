@@ -5,7 +5,6 @@ the row alone, and only z on row and slice: the anatomy is sampled along the sli
 is three small matrix products away from a coarse lattice.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -99,21 +98,33 @@ class Grid:
         rows = np.matmul(y, columns).transpose(1, 0, 2)
         return np.matmul(z, np.ascontiguousarray(rows))
 
-    def box(self, low_mm: Sequence[float] | np.ndarray, high_mm: Sequence[float] | np.ndarray) -> Box:
-        """The part of the grid that holds the standard head's box from ``low_mm`` to ``high_mm`` (x, y, z), warped."""
-        room_mm = 14.0
-        corners = np.array(list(itertools.product(*zip(low_mm, high_mm, strict=True)))) @ self.frame.T
-        (x0, y0, z0), (x1, y1, z1) = corners.min(axis=0) - room_mm, corners.max(axis=0) + room_mm
-        rows = _span((self.y_mm > y0) & (self.y_mm < y1))
-        # Slices are planes: what lies between the first and the last row does so in all of them.
-        z_mm = self.z_mm[rows][[0, -1]] if rows.stop else self.z_mm[:0]
-        slices = _span((z_mm > z0).any(axis=0) & (z_mm < z1).any(axis=0))
-        return rows, slices, _span((self.x_mm > x0) & (self.x_mm < x1))
+    def box(self, low_mm: Sequence[float], high_mm: Sequence[float], *, room_mm: float = 14.0) -> Box:
+        """The part of the grid that holds the standard head's box from ``low_mm`` to ``high_mm`` (x, y, z).
 
-    def around(self, start: Sequence[float], end: Sequence[float], radii: Sequence[float]) -> Box:
+        ``room_mm`` is for the warp of the head, and as it stands for what moves the brain in it, too.
+        """
+        low, high = np.asarray(low_mm), np.asarray(high_mm)
+        middle, half = self.frame @ (low + high) / 2, np.abs(self.frame) @ (high - low) / 2 + room_mm
+        (x0, y0, z0), (x1, y1, z1) = middle - half, middle + half
+        rows, columns = _between(self.y_mm, y0, y1), _between(self.x_mm, x0, x1)
+        if rows.start == rows.stop:
+            return rows, slice(0, 0), columns
+        # Slices are planes: what lies between the first and the last row does so in all of them.
+        z_mm = self.z_mm[rows][[0, -1]]
+        first, last = np.searchsorted(z_mm.max(axis=0), z0), np.searchsorted(z_mm.min(axis=0), z1)
+        return rows, slice(int(first), max(int(first), int(last))), columns
+
+    def around(
+        self, start: Sequence[float], end: Sequence[float], radii: Sequence[float], *, room_mm: float = 14.0
+    ) -> Box:
         """``box`` of everything within ``radii`` of the line from ``start`` to ``end``."""
         ends = np.array([start, end])
-        return self.box(ends.min(axis=0) - radii, ends.max(axis=0) + radii)
+        return self.box(ends.min(axis=0) - radii, ends.max(axis=0) + radii, room_mm=room_mm)
+
+
+def _between(positions_mm: np.ndarray, low: float, high: float) -> slice:
+    first, last = np.searchsorted(positions_mm, (low, high))
+    return slice(int(first), int(last))
 
 
 def bounds(inside: Bool[np.ndarray, "i k j"]) -> Box:

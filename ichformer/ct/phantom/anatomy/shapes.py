@@ -45,18 +45,20 @@ def capsule(p: Points, start: Point, end: Point, radii: Sequence[float]) -> Floa
     return radii[0] + t * (radii[1] - radii[0]) - np.sqrt(square)
 
 
-def coverage(depth_mm: Float[np.ndarray, "*grid"], edge_mm: float) -> Float[np.ndarray, "*grid"]:
+def coverage(
+    depth_mm: Float[np.ndarray, "*grid"], edge_mm: float | Float[np.ndarray, "*grid"]
+) -> Float[np.ndarray, "*grid"]:
     """How much of a voxel lies inside: 0 to 1 over ``edge_mm`` round the surface."""
     return np.clip(depth_mm * (1 / edge_mm) + 0.5, 0, 1)
 
 
-def coverage_across(depth_mm: Float[np.ndarray, "i k j"], edge_mm: float) -> Float[np.ndarray, "i k j"]:
-    """``coverage`` of surfaces that may lie along the slices: there their edge is as wide as a thin slice."""
+def edges_across(depth_mm: Float[np.ndarray, "i k j"], edge_mm: float) -> Float[np.ndarray, "i k j"]:
+    """Edges of ``edge_mm``; as wide as a thin slice where the surface lies along it, which would show as steps."""
     steps = np.abs(np.diff(depth_mm, axis=1))
-    edge = np.full(depth_mm.shape, edge_mm, np.float32)
-    np.maximum(edge[:, 1:], steps, out=edge[:, 1:])
-    np.maximum(edge[:, :-1], steps, out=edge[:, :-1])
-    return np.clip(depth_mm / edge + 0.5, 0, 1)
+    edges = np.full(depth_mm.shape, edge_mm, np.float32)
+    np.maximum(edges[:, 1:], steps, out=edges[:, 1:])
+    np.maximum(edges[:, :-1], steps, out=edges[:, :-1])
+    return edges
 
 
 def paint(hu: Float[np.ndarray, "*grid"], value: object, cover: Float[np.ndarray, "*grid"]) -> None:

@@ -1,11 +1,13 @@
 """Everything outside the brain: cavity, calvarium, skull base with its air cells, orbits, scalp."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float
 
 from ichformer.ct.phantom.anatomy.grid import Grid, bounds
 from ichformer.ct.phantom.anatomy.head import HALF_LENGTH, HALF_WIDTH, HEIGHT, Head
-from ichformer.ct.phantom.anatomy.shapes import Points, capsule, coverage, coverage_across, ellipsoid, paint
+from ichformer.ct.phantom.anatomy.shapes import Points, capsule, coverage, edges_across, ellipsoid, paint
 from ichformer.ct.phantom.anatomy.skull_base import paint_base
 
 AIR_HU, FAT_HU, MUSCLE_HU, SKIN_HU, TABLE_HU, DIPLOE_HU = -1000.0, -95.0, 55.0, 60.0, 1500.0, 750.0
@@ -21,7 +23,7 @@ def vault_depth(p: Points, head: Head) -> Float[np.ndarray, "i k j"]:
     across = (p.x / (HALF_WIDTH * (1 + head.taper * p.y / HALF_LENGTH))) ** 2
     along = (p.y / HALF_LENGTH) ** 2
     # Below the centre the walls run down nearly straight: the base is cut by cavity_depth.
-    up = (p.z * np.where(p.z > 0, 1 / HEIGHT, 1 / 125.0).astype(np.float32)) ** 2
+    up = (p.z * np.where(p.z > 0, np.float32(1 / HEIGHT), np.float32(1 / 125))) ** 2
     square = across + along + up
     square = (1 - head.squareness) * square**2 + head.squareness * (across**2 + along**2 + up**2)
     radius = np.sqrt(p.x**2 + p.y**2 + p.z**2)
@@ -43,7 +45,7 @@ def cavity_depth(p: Points, grid: Grid, head: Head, vault: Float[np.ndarray, "i 
     anterior = np.clip((-18 - p.y) * 0.1, 0, 1)
     # The roofs of the orbits bulge into the anterior fossa.
     roof = np.exp(-(((np.abs(p.x) - 33) / 15) ** 2) - ((p.y + 58) / 24) ** 2)
-    floor = -26 + anterior * (3 + 12 * roof) + relief
+    floor = -26 + anterior * (3 + 12 * roof) + relief * (1 + roof)
     depth = np.minimum(vault, p.z - floor)
     for side in _SIDES:
         box = grid.box((side * 38 - 32, -50, -50), (side * 38 + 32, 22, 0))
@@ -62,12 +64,47 @@ def cavity_depth(p: Points, grid: Grid, head: Head, vault: Float[np.ndarray, "i 
     return depth
 
 
-def outside(
-    p: Points, grid: Grid, head: Head, *, vault: Float[np.ndarray, "i k j"], depth: Float[np.ndarray, "i k j"]
-) -> tuple[Float[np.ndarray, "i k j"], Float[np.ndarray, "i k j"]]:
-    """HU of everything but the content of the cavity, and the coverage of the cavity."""
-    edge = grid.edge_mm
-    fine, patches = grid.spread(head.texture), grid.spread(head.patches)
+_ROWS = 32
+"""Rows that are painted at once: what they need fits into a core's cache."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Skull:
+    """Fields over the grid.
+
+    Attributes:
+      vault: depth below the inner calvarium, were it closed below, mm.
+      depth: below the inner skull with its base, mm; positive in the cavity.
+      hu: of everything but the cavity's content.
+      inner: share of the voxel that lies in the cavity.
+    """
+
+    vault: Float[np.ndarray, "i k j"]
+    depth: Float[np.ndarray, "i k j"]
+    hu: Float[np.ndarray, "i k j"]
+    inner: Float[np.ndarray, "i k j"]
+
+
+def make_skull(p: Points, grid: Grid, head: Head) -> Skull:
+    """Skull, scalp, face and neck of a head at the points ``p`` of the grid."""
+    vault, depth, hu, inner, free, fine = (np.empty(grid.shape, np.float32) for _ in range(6))
+    for first in range(0, grid.shape[0], _ROWS):
+        rows = (slice(first, first + _ROWS), slice(None), slice(None))
+        part, q = grid.part(rows), p.at(rows)
+        vault[rows] = vault_depth(q, head)
+        depth[rows] = cavity_depth(q, part, head, vault[rows])
+        fine[rows] = part.spread(head.texture)
+        hu[rows], inner[rows], free[rows] = _layers(q, part, head, fine[rows], vault=vault[rows], depth=depth[rows])
+    paint_base(p, grid, hu, head, texture=fine, free=free)
+    return Skull(vault=vault, depth=depth, hu=hu, inner=inner)
+
+
+def _layers(
+    p: Points, grid: Grid, head: Head, fine: np.ndarray, *, vault: np.ndarray, depth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """HU of skin, fat, muscle and calvarium, share of the cavity, and what is free for the parts of the base."""
+    edge, edges = grid.edge_mm, edges_across(depth, grid.edge_mm)
+    patches = grid.spread(head.patches)
     bone_mm = _bone_mm(p, grid, head)
     temporal = _temporal_muscle(p, grid)
     skin = vault + bone_mm + head.scalp + temporal
@@ -78,27 +115,24 @@ def outside(
         skin += swelling
     _features_of_the_face(p, grid, skin, head)
     hu = np.full(grid.shape, AIR_HU, np.float32)
-    paint(hu, SKIN_HU, coverage_across(skin, edge))
+    paint(hu, SKIN_HU, coverage(skin, edges))
     # Under the skin lies fat, on the bone of the calvarium a thin sheet of muscle, at the temples a thick one.
     muscle = np.clip(0.8 - 0.45 * np.abs(skin - head.scalp), 0, 1)
     muscle = np.maximum(muscle, np.clip(temporal * 0.8, 0, 1) * np.clip(skin * 0.5 - 2, 0, 1))
     low = bounds(p.z < -16)
-    muscle[low] += (_deep_muscle(p.at(low), skin[low], patches[low]) - muscle[low]) * np.clip(
-        -0.12 * p.z[low] - 2, 0, 1
-    )
+    deep = _deep_muscle(p.at(low), skin[low], patches[low])
+    muscle[low] += (deep - muscle[low]) * np.clip(-0.12 * p.z[low] - 2, 0, 1)
     paint(hu, FAT_HU + (MUSCLE_HU - FAT_HU) * muscle, coverage(skin - 2.2, edge))
     if swelling is not None:
         paint(hu, 62.0, coverage(swelling - 3, 3) * coverage(skin - 3, 2) * 0.95)
 
-    inner = coverage_across(depth, edge)
+    inner = coverage(depth, edges)
     under = -depth
     table = np.clip(1.6 - np.minimum(under, bone_mm - under) * 0.55, 0, 1)
     diploe = DIPLOE_HU + 110 * fine + 130 * patches
-    at_base = np.clip((-12 - p.z) * 0.08, 0, 1)
-    shell = bone_mm * (1 - 0.6 * at_base)
-    paint(hu, diploe + (TABLE_HU - diploe) * table, coverage_across(shell - under, edge))
-    paint_base(p, grid, hu, head, texture=fine, free=(1 - inner) * coverage(skin - 1.5, edge))
-    return hu, inner
+    shell = bone_mm * (1 - 0.6 * np.clip((-12 - p.z) * 0.08, 0, 1))
+    paint(hu, diploe + (TABLE_HU - diploe) * table, coverage(shell - under, edges))
+    return hu, inner, (1 - inner) * coverage(skin - 1.5, edge)
 
 
 def _bone_mm(p: Points, grid: Grid, head: Head) -> np.ndarray:

@@ -56,7 +56,7 @@ class Part:
     def box(self, grid: Grid, side: float) -> Box:
         """The part of the grid that holds the part."""
         radii = self.radii if self.to is None else [max(self.radii)] * 3
-        return grid.around(mirrored(self.at, side), mirrored(self.to or self.at, side), radii)
+        return grid.around(mirrored(self.at, side), mirrored(self.to or self.at, side), radii, room_mm=8)
 
 
 PARTS = (

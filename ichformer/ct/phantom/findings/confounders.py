@@ -48,7 +48,7 @@ CONFOUNDERS: dict[str, str] = {
     "lacunes": "small old infarcts of the deep nuclei and the white matter",
     "calcified_ganglia": "calcified pallida",
     "calcified_arteries": "plaques in the carotid siphons and the vertebral arteries",
-    "dense_arteries": "dense arteries at the base, as in a thrombus or thick blood",
+    "dense_arteries": "dense arteries and sinuses, as with thick blood or traces of contrast",
     "dense_dura": "a dense and thick falx and tentorium",
     "arachnoid_cyst": "a cyst of fluid at a temporal pole, behind the cerebellum or over a hemisphere",
     "cavum_septi": "fluid between the leaves of the septum pellucidum",
@@ -232,7 +232,7 @@ def _pneumocephalus(head: Head, signs: Signs, rng: np.random.Generator) -> tuple
         x, y, z = rng.uniform((-40, -60, -15), (40, 20, 50))
         radius = float(rng.uniform(0.8, 2.5))
         bubbles.append(Spot(at=(float(x), float(y), float(z)), radii=(radius,) * 3, hu=-1000.0))
-    air_mm = (float(rng.uniform(2, 12)), float(rng.uniform(45, 72)))
+    air_mm = (float(rng.uniform(2, 9)), float(rng.uniform(54, 74)))
     return head, replace(signs, air_mm=air_mm, spots=(*signs.spots, *bubbles))
 
 
