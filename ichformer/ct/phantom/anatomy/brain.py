@@ -10,7 +10,7 @@ from ichformer.ct.phantom.anatomy.head import Head
 from ichformer.ct.phantom.anatomy.shapes import Point, Points, capsule, coverage, ellipsoid, mirrored, paint
 from ichformer.ct.phantom.anatomy.surface import SIDES, callosum_depth, pia_depth, tentorium_mm
 
-CSF_HU = 6.0
+CSF_HU = 8.0
 
 VENTRICLES: tuple[tuple[Point, Point, tuple[float, float]], ...] = (
     ((16, -40, 3), (8.5, -29, 7), (2.2, 3.4)),  # frontal horn, bent round the head of the caudate nucleus

@@ -98,7 +98,9 @@ class Grid:
         rows = np.matmul(y, columns).transpose(1, 0, 2)
         return np.matmul(z, np.ascontiguousarray(rows))
 
-    def box(self, low_mm: Sequence[float], high_mm: Sequence[float], *, room_mm: float = 14.0) -> Box:
+    def box(
+        self, low_mm: Sequence[float] | np.ndarray, high_mm: Sequence[float] | np.ndarray, *, room_mm: float = 14.0
+    ) -> Box:
         """The part of the grid that holds the standard head's box from ``low_mm`` to ``high_mm`` (x, y, z).
 
         ``room_mm`` is for the warp of the head, and as it stands for what moves the brain in it, too.

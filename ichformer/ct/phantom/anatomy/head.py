@@ -87,7 +87,7 @@ def draw_head(rng: np.random.Generator) -> Head:
     """A head, one in sixteen of a child, from a generator alone."""
     points = lattice_points()
     warp = np.stack([smooth_field(rng, every=7) * 2.0 + smooth_field(rng, every=4) * 0.35 for _ in range(3)])
-    atrophy = float(rng.beta(1.3, 1.6))
+    atrophy = float(rng.beta(1.1, 1.9))
     side = rng.choice([-1.0, 1.0])
     head = Head(
         scale=(float(rng.normal(1, 0.035)), float(rng.normal(1, 0.04)), float(rng.normal(1, 0.03))),
@@ -98,8 +98,8 @@ def draw_head(rng: np.random.Generator) -> Head:
         rotation=_rotation(rng.standard_t(4, 3) * [3.0, 2.2, 4.5]),
         atrophy=atrophy,
         ventricles=float(0.72 + 0.62 * atrophy + rng.normal(0, 0.08)),
-        grey_hu=float(rng.normal(38.5, 1.7)),
-        white_hu=float(rng.normal(30.0, 1.4)),
+        grey_hu=float(rng.normal(40.0, 1.7)),
+        white_hu=float(rng.normal(31.0, 1.5)),
         dura_hu=float(rng.choice([46, 52, 64], p=[0.5, 0.3, 0.2]) + rng.normal(0, 2)),
         vessel_hu=float(rng.normal(48, 6)),
         pineal_hu=float(rng.uniform(90, 350)) if rng.random() < 0.6 else 0.0,
