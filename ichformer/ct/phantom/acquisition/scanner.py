@@ -37,7 +37,7 @@ def acquire(
 
     # Measured in real heads of 5 mm (experiments/phantom_realism.py): a short ramp, then an exponential whose length
     # goes with the kernel; the average over a thick slice leaves more of the low frequencies than one plane has.
-    cutoff = 0.13 * (1 + 0.3 * site.edge_boost) / blur_mm
+    cutoff = 0.145 * (1 + 0.3 * site.edge_boost) / blur_mm
     texture = np.sqrt((frequency + 0.12) * np.exp(-frequency / cutoff)).astype(np.float32)
     noise = _noise(texture, picture.shape, rng)
     y, x = stack.rows_mm[:, None] / 95, stack.columns_mm[None, :] / 80
@@ -67,13 +67,13 @@ def _hardening(dense: np.ndarray, stack: Stack) -> tuple[np.ndarray, np.ndarray]
     bone = np.clip(dense - 1300, 0, 1500)
     step_mm = stack.grid.edge_mm
     near = ndi.uniform_filter(bone, (max(1, round(22 / step_mm)), 0, max(1, round(22 / step_mm))), mode="constant")
-    near *= 0.018
+    near *= 0.011
     across = bone.sum(axis=2) * (step_mm / 1000)
     bars = across - ndi.gaussian_filter1d(across, 9 / step_mm, axis=0)
     bars = -0.55 * np.clip(bars, -12, 22) * np.clip(across / 45, 0, 1)
     between = np.clip(1.35 - np.abs(stack.grid.x_mm) / 45, 0, 1)
     soft = (dense > 900) & (dense < 1150)
-    added = (near - 1.5 + bars[:, :, None] * between) * soft
+    added = (near - 0.3 + bars[:, :, None] * between) * soft
     return added.astype(np.float32), bone.sum(axis=(0, 2))
 
 

@@ -121,7 +121,7 @@ def draw_head(rng: np.random.Generator) -> Head:
         asymmetry=float(np.clip(rng.normal(0, 0.09), -0.25, 0.25)),
         leukoaraiosis_hu=float(rng.uniform(2, 8)) * atrophy if rng.random() < 0.2 + 0.4 * atrophy else 0.0,
     )
-    return _child(head, rng) if rng.random() < 1 / 16 else head
+    return _child(head, rng) if rng.random() > 15 / 16 else head
 
 
 def _child(head: Head, rng: np.random.Generator) -> Head:
