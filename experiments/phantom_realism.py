@@ -29,7 +29,7 @@ import numpy as np
 import optax
 import scipy.ndimage as ndi
 from PIL import Image
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ichformer.ct.phantom import CONFOUNDERS, SITES, make_phantom
 from ichformer.statistics.bootstrap import auroc_statistic, bootstrap
@@ -67,10 +67,10 @@ def main() -> None:
     rng = np.random.default_rng(args.seed)
     sets = [cut_patches(heads, rng) for heads in groups.values()]
     patches = np.concatenate([found for found, _ in sets])
-    heads = np.concatenate([sets[0][1], sets[1][1] + 1 + sets[0][1].max()])
+    owner = np.concatenate([sets[0][1], sets[1][1] + 1 + sets[0][1].max()])
     is_real = np.repeat([1.0, 0.0], [len(found) for found, _ in sets])
-    scores = cross_validate(patches, is_real, heads, epochs=args.epochs, seed=args.seed)
-    figures["network"] = {**auroc_of(is_real, scores, heads), "patches": [len(found) for found, _ in sets]}
+    scores = cross_validate(patches, is_real, owner, epochs=args.epochs, seed=args.seed)
+    figures["network"] = {**auroc_of(is_real, scores, owner), "patches": [len(found) for found, _ in sets]}
     (args.out / "realism.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures["network"]))
 

@@ -127,9 +127,10 @@ def draw_head(rng: np.random.Generator) -> Head:
 def _child(head: Head, rng: np.random.Generator) -> Head:
     """The same head at some months to ten years: small, with thin bone, tight sulci and watery white matter."""
     grown = float(rng.uniform(0, 1))
+    size, (x, y, z) = 0.8 + 0.15 * grown, head.scale
     return replace(
         head,
-        scale=tuple(s * (0.8 + 0.15 * grown) for s in head.scale),
+        scale=(size * x, size * y, size * z),
         bone=head.bone * (0.35 + 0.3 * grown),
         scalp=head.scalp * 0.6,
         atrophy=0.12 * head.atrophy,
