@@ -45,7 +45,7 @@ def acquire(
     # Dose and the day's calibration differ from scan to scan, as the patient's size and the water scan do.
     noise_hu = site.noise_hu * float(np.exp(rng.normal(0, 0.3)))
     offset_hu = site.offset_hu + rng.normal(0, 1.5)
-    noise *= noise_hu * (0.85 + 0.45 * bone / bone.mean()).astype(np.float32)[:, None, None]
+    noise *= noise_hu * (0.7 + 0.4 * bone / bone.mean()).astype(np.float32)[:, None, None]
     picture += noise
     picture *= np.float32(site.gain)
     picture += np.float32(offset_hu - 1000)

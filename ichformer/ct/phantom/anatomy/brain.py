@@ -80,7 +80,7 @@ def paint_brain(p: Points, grid: Grid, head: Head, depth: Float[np.ndarray, "i k
     if head.leukoaraiosis_hu:
         hu -= np.clip(1.3 + ventricle * 0.08 + 0.45 * patches, 0, 1) * head.leukoaraiosis_hu
     below = coverage(-tentorium_mm(p), edge)
-    paint(hu, head.grey_hu, coverage(2.9 + 0.5 * fine - pia, 1.8))
+    paint(hu, head.grey_hu, coverage(2.5 + 0.5 * fine - pia, 1.5))
     paint(hu, head.grey_hu - 1.5, below * np.clip(0.5 + 0.4 * fine, 0, 1))
     for side in SIDES:
         for (x, y, z), radii, lean, share in _NUCLEI:

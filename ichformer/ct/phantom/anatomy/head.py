@@ -11,7 +11,7 @@ from ichformer.ct.phantom.anatomy.shapes import Points
 HALF_WIDTH, HALF_LENGTH, HEIGHT = 66.0, 84.0, 77.0
 """Inner skull of the standard head from its centre, mm. All anatomy is written for it; ``place`` scales and warps."""
 
-FOLD_MM = 21.0
+FOLD_MM = 23.0
 """Wavelength of the field whose zero surfaces are the sulci: two sulci lie half a wavelength apart."""
 
 
@@ -98,7 +98,7 @@ def draw_head(rng: np.random.Generator) -> Head:
         rotation=_rotation(rng.standard_t(4, 3) * [3.0, 2.2, 4.5]),
         atrophy=atrophy,
         ventricles=float(0.72 + 0.62 * atrophy + rng.normal(0, 0.08)),
-        grey_hu=float(rng.normal(40.0, 1.7)),
+        grey_hu=float(rng.normal(41.0, 1.8)),
         white_hu=float(rng.normal(31.0, 1.5)),
         dura_hu=float(rng.choice([46, 52, 64], p=[0.5, 0.3, 0.2]) + rng.normal(0, 2)),
         vessel_hu=float(rng.normal(48, 6)),

@@ -49,8 +49,8 @@ def pia_depth(p: Points, grid: Grid, head: Head, depth: Float[np.ndarray, "i k j
     wave = grid.spread(head.fold)
     fold = np.abs(wave) * (FOLD_MM / (2 * np.pi) * 1.25)
     # Half the width of a sulcus: negative where the gyri touch, so that only some of a tight brain's sulci show.
-    half = (1.5 * old - 0.55) + 0.5 * patches + np.clip(p.z * 0.014 - 0.35, 0, 0.7)
-    reach = (14 + 4 * old) + 4 * patches
+    half = (1.4 * old - 0.65) + 0.5 * patches + np.clip(p.z * 0.014 - 0.35, 0, 0.7)
+    reach = (12 + 4 * old) + 4 * patches
     pia = np.maximum(fold - half + 0.05 * surface, surface - reach)
     # No sulcus reaches the deep nuclei.
     core = grid.around(_CORE[0], _CORE[0], _CORE[1])
