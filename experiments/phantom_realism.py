@@ -1,7 +1,7 @@
 """How far phantoms look like heads: figures of both side by side, and a small network that tells them apart.
 
 Claim: a network trained to tell patches of real brain from patches of ours comes to an AUROC of 0.75 or less.
-Cost: about five minutes on one core for 46 phantoms beside the 41 patients of ``ctich_dev``.
+Cost: about five minutes on one core for 24 phantoms beside the 41 patients of ``ctich_dev``.
 Command: python experiments/phantom_realism.py --real ../shared/data --out realism
 Expected: ``realism.json`` with the figures below of real and made-up heads, and two contact sheets. AUROC of the
 network by patch, in 3 folds by patient, with an interval over patients: see experiments/RESULTS.md.
@@ -50,9 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, required=True, help="folder that holds ctich_dev")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scans", type=int, default=46)
-    parser.add_argument("--confounders", type=float, default=0.2, help="chance of each confounder in a phantom")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--scans", type=int, default=24)
+    parser.add_argument("--confounders", type=float, default=0.15, help="chance of each confounder in a phantom")
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

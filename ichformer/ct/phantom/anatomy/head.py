@@ -87,7 +87,7 @@ def draw_head(rng: np.random.Generator) -> Head:
     """A head, one in sixteen of a child, from a generator alone."""
     points = lattice_points()
     warp = np.stack([smooth_field(rng, every=7) * 2.0 + smooth_field(rng, every=4) * 0.35 for _ in range(3)])
-    atrophy = float(rng.beta(1.1, 1.9))
+    atrophy = float(rng.beta(1.0, 2.1))
     side = rng.choice([-1.0, 1.0])
     head = Head(
         scale=(float(rng.normal(1, 0.035)), float(rng.normal(1, 0.04)), float(rng.normal(1, 0.03))),

@@ -80,10 +80,10 @@ def _fissures(p: Points, grid: Grid, surface: np.ndarray, above: np.ndarray, old
         box = grid.box((side * 52 - 22, -38, -25), (side * 52 + 22, 34, 34))
         q, uneven = p.at(box), patches[box]
         x = side * q.x
-        sheet = np.abs(x - 38 + 0.008 * (q.y + 2) ** 2 + 1.2 * uneven) - (1.2 * old - 0.1) - 0.55 * uneven
+        sheet = np.abs(x - 38 + 0.008 * (q.y + 2) ** 2 + 1.2 * uneven) - (1.3 * old - 0.2) - 0.6 * uneven
         insula = np.maximum(sheet, (np.sqrt(((q.y + 2) / 22) ** 2 + ((q.z - 3) / 13) ** 2) - 1) * 14)
         plane = 0.75 * (q.z - 0.9 * (q.y + 8) + 1) + 2.2 * uneven
-        width = (1.4 * old - 0.1) + np.clip(-(q.y + 5) * 0.06, 0, 1.5) + 0.5 * uneven
+        width = (1.6 * old - 0.5) + np.clip(-(q.y + 5) * 0.06, 0, 1.2) + 0.7 * uneven
         cleft = np.maximum(np.abs(plane) - width, np.maximum(37 - x, np.abs(q.y + 1) - 27))
         surface[box] = np.minimum(surface[box], np.minimum(insula, cleft))
 
