@@ -56,10 +56,11 @@ def _noise(
     texture: Float[np.ndarray, "h f"], shape: tuple[int, int, int], rng: np.random.Generator
 ) -> Float[np.ndarray, "s h w"]:
     """Noise of unit variance with the amplitude ``texture`` at each spatial frequency."""
-    spectrum = rng.standard_normal((shape[0], *texture.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    # Every frequency but 0 and the highest stands for itself and its negative.
+    # A sum of so many waves is normal whatever the distribution of their amplitudes; an even one is drawn faster.
+    spectrum = (rng.random((shape[0], *texture.shape, 2), dtype=np.float32) - 0.5).view(np.complex64)[..., 0]
+    # Every frequency but 0 and the highest stands for itself and its negative; the variance of an even draw is 1/12.
     power = 4 * float((texture[:, 1:-1].astype(np.float64) ** 2).sum()) + float((texture[:, [0, -1]] ** 2).sum())
-    return scipy.fft.irfft2(spectrum * (texture * np.float32(shape[1] * shape[2] / np.sqrt(power))), s=shape[1:])
+    return scipy.fft.irfft2(spectrum * (texture * np.float32(shape[1] * shape[2] * np.sqrt(12 / power))), s=shape[1:])
 
 
 def _hardening(dense: np.ndarray, stack: Stack) -> tuple[np.ndarray, np.ndarray]:

@@ -67,6 +67,9 @@ def cavity_depth(p: Points, grid: Grid, head: Head, vault: Float[np.ndarray, "i 
 _ROWS = 32
 """Rows that are painted at once: what they need fits into a core's cache."""
 
+_FAR_MM = 42.0
+"""How far the nose and the ears reach from the inner calvarium at most."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Skull:
@@ -87,14 +90,18 @@ class Skull:
 
 def make_skull(p: Points, grid: Grid, head: Head) -> Skull:
     """Skull, scalp, face and neck of a head at the points ``p`` of the grid."""
-    vault, depth, hu, inner, free, fine = (np.empty(grid.shape, np.float32) for _ in range(6))
+    vault = np.empty(grid.shape, np.float32)
+    depth, hu, inner, free, fine = (np.full(grid.shape, value, np.float32) for value in (-_FAR_MM, AIR_HU, 0, 1, 0))
     for first in range(0, grid.shape[0], _ROWS):
         rows = (slice(first, first + _ROWS), slice(None), slice(None))
-        part, q = grid.part(rows), p.at(rows)
-        vault[rows] = vault_depth(q, head)
-        depth[rows] = cavity_depth(q, part, head, vault[rows])
-        fine[rows] = part.spread(head.texture)
-        hu[rows], inner[rows], free[rows] = _layers(q, part, head, fine[rows], vault=vault[rows], depth=depth[rows])
+        vault[rows] = vault_depth(p.at(rows), head)
+        # What is further away is air.
+        near, slices, columns = bounds(vault[rows] > -_FAR_MM)
+        box = (slice(first + near.start, first + near.stop), slices, columns)
+        part, q = grid.part(box), p.at(box)
+        depth[box] = cavity_depth(q, part, head, vault[box])
+        fine[box] = part.spread(head.texture)
+        hu[box], inner[box], free[box] = _layers(q, part, head, fine[box], vault=vault[box], depth=depth[box])
     paint_base(p, grid, hu, head, texture=fine, free=free)
     return Skull(vault=vault, depth=depth, hu=hu, inner=inner)
 
