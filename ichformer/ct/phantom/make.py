@@ -8,19 +8,21 @@ from jaxtyping import Bool, Float, UInt8
 from ichformer import LABELS, SUBTYPES
 from ichformer.ct.audit import Audit
 from ichformer.ct.phantom.acquisition.artefacts import artefacts
-from ichformer.ct.phantom.acquisition.scanner import Stack, acquire, average, lay_slices, to_pixels
+from ichformer.ct.phantom.acquisition.scanner import acquire
 from ichformer.ct.phantom.acquisition.sites import Site
+from ichformer.ct.phantom.acquisition.stack import Stack, average, lay_slices, to_pixels
 from ichformer.ct.phantom.anatomy.brain import paint_brain
 from ichformer.ct.phantom.anatomy.grid import Box, Grid, bounds
-from ichformer.ct.phantom.anatomy.head import Head, draw_head, place, place_brain
+from ichformer.ct.phantom.anatomy.head import Head, draw_head, frame, place, place_brain
 from ichformer.ct.phantom.anatomy.shapes import Points, paint
-from ichformer.ct.phantom.anatomy.skull import FORAMEN_MM, cavity_depth, outside, vault_depth
+from ichformer.ct.phantom.anatomy.skull import FORAMEN_MM, make_skull
 from ichformer.ct.phantom.findings.bleeds import Bleed, draw_bleeds
 from ichformer.ct.phantom.findings.blood import collection_mm, paint_bleeds, push
-from ichformer.ct.phantom.findings.confounders import Signs, confound
+from ichformer.ct.phantom.findings.confounders import confound
 from ichformer.ct.phantom.findings.implants import paint_metal
 from ichformer.ct.phantom.findings.kinds import Scene, shrink
-from ichformer.ct.phantom.findings.signs import paint_dura, paint_fracture
+from ichformer.ct.phantom.findings.signs import Signs, paint_fracture, paint_inside
+from ichformer.ct.phantom.findings.surgery import paint_surgery
 from ichformer.ct.volume import Volume
 
 POSITIVE_ML = 0.1
@@ -140,15 +142,17 @@ def _anatomy(
     head: Head, bleeds: tuple[Bleed, ...], signs: Signs, grid: Grid
 ) -> tuple[Float[np.ndarray, "i k j"], dict[str, Float[np.ndarray, "i k j"]], Float[np.ndarray, "i k j"]]:
     """HU at the grid's positions, for each subtype the share of blood, and the share of the cavity."""
+    grid = replace(grid, frame=frame(head))
     at = place(head, grid)
-    vault = vault_depth(at, head)
-    depth = cavity_depth(at, grid, vault)
-    hu, inner = outside(at, grid, head, vault=vault, depth=depth)
+    skull = make_skull(at, grid, head)
+    vault, depth, hu, inner = skull.vault, skull.depth, skull.hu, skull.inner
     # What lies in the cavity is painted in the part of the grid that holds it, less than half of it.
     box = bounds(inner > 0)
     content, cover = _content(head, bleeds, signs, grid.part(box), at.at(box), vault=vault[box], depth=depth[box])
     paint(hu[box], content, inner[box])
     paint_fracture(signs, at, grid, head, hu, vault=vault)
+    if signs.surgery:
+        paint_surgery(signs.surgery, at, grid, head, hu, vault=vault)
     paint_metal(signs.metal, at, grid, hu)
     return hu, {name: _in_whole(share, box, grid) for name, share in cover.items()}, inner * (at.z > FORAMEN_MM)
 
@@ -170,7 +174,7 @@ def _content(
     for value in thick.values():
         left = np.minimum(left, np.where(value > 0, vault - value, depth))
     brain = paint_brain(brain_at, grid, head, left)
-    paint_dura(signs, brain_at, grid, brain.hu, depth=left)
+    paint_inside(signs, brain_at, grid, brain.hu, depth=left)
     scene = Scene(brain=brain, p=brain_at, head_at=at, grid=grid, head=head, depth=depth, vault=vault, thick=thick)
     cover = paint_bleeds(bleeds, scene)
     return brain.hu, cover

@@ -7,8 +7,8 @@ import scipy.ndimage as ndi
 from jaxtyping import Float
 
 from ichformer.ct.phantom.acquisition.projections import ANGLES, BINS, Projector, projector
-from ichformer.ct.phantom.acquisition.scanner import Stack, average, linear_weights
-from ichformer.ct.phantom.findings.confounders import Motion, Signs
+from ichformer.ct.phantom.acquisition.stack import Stack, average, linear_weights
+from ichformer.ct.phantom.findings.signs import Motion, Signs
 
 # Mass attenuation, cm2/g, at 40, 60, 80 and 100 keV (Hubbell & Seltzer, NISTIR 5632, 1995).
 _WATER = np.array([0.2683, 0.2059, 0.1837, 0.1707])

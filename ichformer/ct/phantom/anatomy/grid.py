@@ -6,7 +6,7 @@ is three small matrix products away from a coarse lattice.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -48,6 +48,7 @@ class Grid:
       edge_mm: width over which an edge is painted: the step between columns, so that edges are smooth.
       voxel_mm3: volume of a voxel; rows and thin slices shear against each other without changing it.
       weights: of the lattice's planes (z), rows (y) and columns (x) at these positions.
+      frame: takes points of the standard head to those of the head that is sampled, but for its warp.
     """
 
     x_mm: Float[np.ndarray, "j"]
@@ -56,6 +57,7 @@ class Grid:
     edge_mm: float
     voxel_mm3: float
     weights: tuple[Float[np.ndarray, "i k cz"], Float[np.ndarray, "i cy"], Float[np.ndarray, "j cx"]]
+    frame: Float[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3))
 
     @classmethod
     def spanned(
@@ -96,18 +98,35 @@ class Grid:
         rows = np.matmul(y, columns).transpose(1, 0, 2)
         return np.matmul(z, np.ascontiguousarray(rows))
 
-    def box(self, low_mm: Sequence[float] | np.ndarray, high_mm: Sequence[float] | np.ndarray) -> Box:
-        """The part of the grid that holds the box from ``low_mm`` to ``high_mm`` (x, y, z), with room for the warp."""
-        room_mm = 14.0
-        (x0, y0, z0), (x1, y1, z1) = (np.asarray(low_mm) - room_mm, np.asarray(high_mm) + room_mm)
-        rows = _span((self.y_mm > y0) & (self.y_mm < y1))
-        z_mm = self.z_mm[rows]
-        return rows, _span(((z_mm > z0) & (z_mm < z1)).any(axis=0)), _span((self.x_mm > x0) & (self.x_mm < x1))
+    def box(
+        self, low_mm: Sequence[float] | np.ndarray, high_mm: Sequence[float] | np.ndarray, *, room_mm: float = 14.0
+    ) -> Box:
+        """The part of the grid that holds the standard head's box from ``low_mm`` to ``high_mm`` (x, y, z).
 
-    def around(self, start: Sequence[float], end: Sequence[float], radii: Sequence[float]) -> Box:
+        ``room_mm`` is for the warp of the head, and as it stands for what moves the brain in it, too.
+        """
+        low, high = np.asarray(low_mm), np.asarray(high_mm)
+        middle, half = self.frame @ (low + high) / 2, np.abs(self.frame) @ (high - low) / 2 + room_mm
+        (x0, y0, z0), (x1, y1, z1) = middle - half, middle + half
+        rows, columns = _between(self.y_mm, y0, y1), _between(self.x_mm, x0, x1)
+        if rows.start == rows.stop:
+            return rows, slice(0, 0), columns
+        # Slices are planes: what lies between the first and the last row does so in all of them.
+        z_mm = self.z_mm[rows][[0, -1]]
+        first, last = np.searchsorted(z_mm.max(axis=0), z0), np.searchsorted(z_mm.min(axis=0), z1)
+        return rows, slice(int(first), max(int(first), int(last))), columns
+
+    def around(
+        self, start: Sequence[float], end: Sequence[float], radii: Sequence[float], *, room_mm: float = 14.0
+    ) -> Box:
         """``box`` of everything within ``radii`` of the line from ``start`` to ``end``."""
         ends = np.array([start, end])
-        return self.box(ends.min(axis=0) - radii, ends.max(axis=0) + radii)
+        return self.box(ends.min(axis=0) - radii, ends.max(axis=0) + radii, room_mm=room_mm)
+
+
+def _between(positions_mm: np.ndarray, low: float, high: float) -> slice:
+    first, last = np.searchsorted(positions_mm, (low, high))
+    return slice(int(first), int(last))
 
 
 def bounds(inside: Bool[np.ndarray, "i k j"]) -> Box:

@@ -1,6 +1,6 @@
 """One head: everything that makes it differ from another, drawn once, and where its parts come to lie on a grid."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from ichformer.ct.phantom.anatomy.shapes import Points
 HALF_WIDTH, HALF_LENGTH, HEIGHT = 66.0, 84.0, 77.0
 """Inner skull of the standard head from its centre, mm. All anatomy is written for it; ``place`` scales and warps."""
 
-FOLD_MM = 21.0
+FOLD_MM = 23.0
 """Wavelength of the field whose zero surfaces are the sulci: two sulci lie half a wavelength apart."""
 
 
@@ -31,6 +31,11 @@ class Head:
       pineal_hu, plexus_hu, ganglia_hu: calcifications; 0 where there are none.
       swelling: centre on the unit sphere and thickness of a scalp haematoma (thickness 0: none).
       infarct: centre and radius of an old infarct (radius 0: none).
+      asymmetry: by which share the left lateral ventricle is wider than the right one, halved.
+      leukoaraiosis_hu: how much darker small vessel disease makes the white matter round the ventricles.
+      pneumatisation: factor on the radii of air cells and sinuses.
+      dura_mm: thickness of falx and tentorium.
+      opacified: share of the air in sinuses and cells in whose place there is fluid.
       ventricle_spread_mm: how far wide ventricles move apart, each to its side.
       seepage_hu: how much darker fluid that seeps from the ventricles makes the white matter round them.
     """
@@ -58,6 +63,12 @@ class Head:
     patches: Float[np.ndarray, "cz cy cx"]
     wobble: Float[np.ndarray, "3 cz cy cx"]
     thickness: Float[np.ndarray, "cz cy cx"]
+    relief: Float[np.ndarray, "cz cy cx"]
+    asymmetry: float
+    leukoaraiosis_hu: float
+    pneumatisation: float
+    dura_mm: float = 1.1
+    opacified: float = 0.0
     ventricle_spread_mm: float = 0.0
     seepage_hu: float = 0.0
 
@@ -67,23 +78,28 @@ class Head:
         return np.einsum("ab,bzyx->azyx", to_standard.astype(np.float32), lattice_points()) + self.warp
 
 
+def frame(head: Head) -> Float[np.ndarray, "3 3"]:
+    """What takes points of the standard head to this one, but for its warp; the inverse of what ``lattice_mm`` does."""
+    return head.rotation.T * np.asarray(head.scale)
+
+
 def draw_head(rng: np.random.Generator) -> Head:
-    """A head of an adult, from a generator alone."""
+    """A head, one in sixteen of a child, from a generator alone."""
     points = lattice_points()
     warp = np.stack([smooth_field(rng, every=7) * 2.0 + smooth_field(rng, every=4) * 0.35 for _ in range(3)])
-    atrophy = float(rng.beta(1.3, 1.6))
+    atrophy = float(rng.beta(1.0, 2.1))
     side = rng.choice([-1.0, 1.0])
-    return Head(
+    head = Head(
         scale=(float(rng.normal(1, 0.035)), float(rng.normal(1, 0.04)), float(rng.normal(1, 0.03))),
         taper=float(rng.uniform(0.04, 0.11)),
         squareness=float(rng.uniform(0.15, 0.6)),
-        bone=float(rng.uniform(5.5, 9.5)),
+        bone=float(rng.uniform(4.8, 8.8)),
         scalp=float(rng.uniform(4.0, 8.0)),
-        rotation=_rotation(rng.normal(0, [3.0, 2.5, 5.0])),
+        rotation=_rotation(rng.standard_t(4, 3) * [3.0, 2.2, 4.5]),
         atrophy=atrophy,
         ventricles=float(0.72 + 0.62 * atrophy + rng.normal(0, 0.08)),
-        grey_hu=float(rng.normal(37.5, 1.6)),
-        white_hu=float(rng.normal(28.5, 1.3)),
+        grey_hu=float(rng.normal(41.0, 1.8)),
+        white_hu=float(rng.normal(31.0, 1.5)),
         dura_hu=float(rng.choice([46, 52, 64], p=[0.5, 0.3, 0.2]) + rng.normal(0, 2)),
         vessel_hu=float(rng.normal(48, 6)),
         pineal_hu=float(rng.uniform(90, 350)) if rng.random() < 0.6 else 0.0,
@@ -100,6 +116,33 @@ def draw_head(rng: np.random.Generator) -> Head:
         patches=smooth_field(rng, every=2),
         wobble=np.stack([smooth_field(rng, every=3) * 1.1 for _ in range(3)]),
         thickness=smooth_field(rng, every=5),
+        relief=smooth_field(rng, every=2),
+        pneumatisation=float(rng.uniform(0.55, 1.2)),
+        asymmetry=float(np.clip(rng.normal(0, 0.09), -0.25, 0.25)),
+        leukoaraiosis_hu=float(rng.uniform(2, 8)) * atrophy if rng.random() < 0.2 + 0.4 * atrophy else 0.0,
+    )
+    return _child(head, rng) if rng.random() > 15 / 16 else head
+
+
+def _child(head: Head, rng: np.random.Generator) -> Head:
+    """The same head at some months to ten years: small, with thin bone, tight sulci and watery white matter."""
+    grown = float(rng.uniform(0, 1))
+    size, (x, y, z) = 0.8 + 0.15 * grown, head.scale
+    return replace(
+        head,
+        scale=(size * x, size * y, size * z),
+        bone=head.bone * (0.35 + 0.3 * grown),
+        scalp=head.scalp * 0.6,
+        atrophy=0.12 * head.atrophy,
+        ventricles=0.75,
+        grey_hu=head.grey_hu - 2,
+        white_hu=head.white_hu - 3 + 2 * grown,
+        pineal_hu=0.0,
+        plexus_hu=0.0,
+        ganglia_hu=0.0,
+        infarct=(head.infarct[0], 0.0),
+        leukoaraiosis_hu=0.0,
+        pneumatisation=0.3 + 0.4 * grown,
     )
 
 
@@ -116,7 +159,7 @@ def place_brain(head: Head, grid: Grid, push: Float[np.ndarray, "3 cz cy cx"]) -
 def _folds(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
     """A field that changes slowly along the radius, so that its zero surfaces stand on the brain's surface."""
     distance = np.linalg.norm(points, axis=0) + 1e-3
-    drawn_out = points * (70 / distance) ** 0.6
+    drawn_out = points * (70 / distance) ** 0.7
     return waves(rng, drawn_out, wavelength_mm=FOLD_MM)
 
 
@@ -131,7 +174,7 @@ def draw_direction(rng: np.random.Generator) -> tuple[float, float, float]:
 def _rotation(degrees: np.ndarray) -> np.ndarray:
     """Rotation about x, y and z in turn."""
     turned = np.eye(3)
-    for axis, angle in enumerate(np.deg2rad(np.clip(degrees, -10, 10))):
+    for axis, angle in enumerate(np.deg2rad(np.clip(degrees, -20, 20))):
         a, b = [(1, 2), (2, 0), (0, 1)][axis]
         step = np.eye(3)
         step[a, a] = step[b, b] = np.cos(angle)

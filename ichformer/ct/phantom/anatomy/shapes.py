@@ -37,16 +37,28 @@ def ellipsoid(p: Points, center: Point, radii: Point) -> Float[np.ndarray, "i k 
 
 def capsule(p: Points, start: Point, end: Point, radii: Sequence[float]) -> Float[np.ndarray, "i k j"]:
     """Depth below the surface of a tube from ``start`` to ``end`` whose radius goes from one value to the other."""
-    axis = np.subtract(end, start)
-    dx, dy, dz = p.x - start[0], p.y - start[1], p.z - start[2]
-    t = np.clip((dx * axis[0] + dy * axis[1] + dz * axis[2]) * (1 / float(axis @ axis)), 0, 1)
-    square = (dx - t * axis[0]) ** 2 + (dy - t * axis[1]) ** 2 + (dz - t * axis[2]) ** 2
+    # Plain floats: NumPy's own would make doubles of all.
+    ax, ay, az = (float(b - a) for a, b in zip(start, end, strict=True))
+    dx, dy, dz = (axis - float(a) for axis, a in zip(p, start, strict=True))
+    t = np.clip((dx * ax + dy * ay + dz * az) * (1 / (ax * ax + ay * ay + az * az)), 0, 1)
+    square = (dx - t * ax) ** 2 + (dy - t * ay) ** 2 + (dz - t * az) ** 2
     return radii[0] + t * (radii[1] - radii[0]) - np.sqrt(square)
 
 
-def coverage(depth_mm: Float[np.ndarray, "*grid"], edge_mm: float) -> Float[np.ndarray, "*grid"]:
+def coverage(
+    depth_mm: Float[np.ndarray, "*grid"], edge_mm: float | Float[np.ndarray, "*grid"]
+) -> Float[np.ndarray, "*grid"]:
     """How much of a voxel lies inside: 0 to 1 over ``edge_mm`` round the surface."""
     return np.clip(depth_mm * (1 / edge_mm) + 0.5, 0, 1)
+
+
+def edges_across(depth_mm: Float[np.ndarray, "i k j"], edge_mm: float) -> Float[np.ndarray, "i k j"]:
+    """Edges of ``edge_mm``; as wide as a thin slice where the surface lies along it, which would show as steps."""
+    steps = np.abs(np.diff(depth_mm, axis=1))
+    edges = np.full(depth_mm.shape, edge_mm, np.float32)
+    np.maximum(edges[:, 1:], steps, out=edges[:, 1:])
+    np.maximum(edges[:, :-1], steps, out=edges[:, :-1])
+    return edges
 
 
 def paint(hu: Float[np.ndarray, "*grid"], value: object, cover: Float[np.ndarray, "*grid"]) -> None:

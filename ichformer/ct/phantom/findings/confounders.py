@@ -5,13 +5,31 @@ What changes the head itself becomes parameters of the ``Head``; what is laid ov
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from ichformer.ct.phantom.anatomy.head import Head, draw_direction
 from ichformer.ct.phantom.anatomy.shapes import Point
-from ichformer.ct.phantom.findings.implants import Rod, draw_metal
+from ichformer.ct.phantom.findings.implants import draw_metal
+from ichformer.ct.phantom.findings.signs import Fracture, Motion, Signs
+from ichformer.ct.phantom.findings.surgery import (
+    Opening,
+    Surgery,
+    Tube,
+    draw_burr_holes,
+    draw_flap,
+    draw_shunt,
+    draw_tubes,
+)
+from ichformer.ct.phantom.findings.variants import (
+    Spot,
+    draw_calcified_arteries,
+    draw_cavum,
+    draw_cyst,
+    draw_lacunes,
+    draw_plaques,
+)
 
 CONFOUNDERS: dict[str, str] = {
     "hydrocephalus": "ventricles far too wide for the sulci, with fluid seeping out of them",
@@ -26,79 +44,33 @@ CONFOUNDERS: dict[str, str] = {
     "metal": "an aneurysm clip, scalp staples or a cochlear implant, with their streaks",
     "beam_hardening": "dark bands between dense bones, cupping under the skull",
     "motion": "some slices for which the head moved in the middle of the turn",
+    "leukoaraiosis": "dark white matter round the ventricles, as in disease of the small vessels",
+    "lacunes": "small old infarcts of the deep nuclei and the white matter",
+    "calcified_ganglia": "calcified pallida",
+    "calcified_arteries": "plaques in the carotid siphons and the vertebral arteries",
+    "dense_arteries": "dense arteries and sinuses, as with thick blood or traces of contrast",
+    "dense_dura": "a dense and thick falx and tentorium",
+    "arachnoid_cyst": "a cyst of fluid at a temporal pole, behind the cerebellum or over a hemisphere",
+    "cavum_septi": "fluid between the leaves of the septum pellucidum",
+    "opacified_sinuses": "fluid in place of air in the sinuses and the mastoid cells",
+    "craniotomy": "a bone flap with the gap round it and burr holes",
+    "craniectomy": "a part of the calvarium that was taken away",
+    "burr_holes": "one or two burr holes",
+    "shunt": "a catheter from a burr hole to a ventricle",
+    "pneumocephalus": "air under the frontal bone, and bubbles of it",
+    "dressing": "a bandage round the head",
+    "tubes": "tubes and cables beside the head",
 }
 """Name of each confounder -> what it is."""
 
 LASTING = frozenset(
-    {"atrophy", "old_infarct", "calcified_pineal", "calcified_plexus", "calcified_falx", "metal"}
-)  # fmt: skip
+    {
+        *("atrophy", "old_infarct", "calcified_pineal", "calcified_plexus", "calcified_falx", "metal", "leukoaraiosis"),
+        *("lacunes", "calcified_ganglia", "calcified_arteries", "dense_dura", "arachnoid_cyst", "cavum_septi"),
+        *("craniotomy", "craniectomy", "burr_holes", "shunt"),
+    }
+)
 """Confounders of the patient, which the next scan shows again; the others are of one scan."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plaque:
-    """Calcium in the falx: an ellipsoid."""
-
-    at: Point
-    radii: Point
-    hu: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fracture:
-    """A gap ``width_mm`` wide and ``length_mm`` long in the skull, round ``at``, in the plane with the unit ``normal``.
-
-    ``at`` and ``normal`` are directions from the head's centre.
-    """
-
-    at: Point
-    normal: Point
-    width_mm: float
-    length_mm: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Motion:
-    """A move of the head during one turn of the tube.
-
-    Attributes:
-      height: of the first slice that shows it, as a share of the stack.
-      slices: how many show it.
-      turn_deg, shift_mm: the move in the plane; the shift is (x, y).
-      begin, share: from where on and for which share of the half turn the head lay displaced.
-    """
-
-    height: float
-    slices: int
-    turn_deg: float
-    shift_mm: tuple[float, float]
-    begin: float
-    share: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Signs:
-    """What the confounders add that is no parameter of the head; the defaults add nothing.
-
-    Attributes:
-      impact: direction from the head's centre where a blow fell: the scalp and the bone under it suffer together.
-      plaques: in the falx.
-      sinus_hu: of dense dural sinuses, 0 where they are as usual.
-      sinus_sides: which transverse sinuses are dense, +1 left, -1 right.
-      fracture: of the calvarium.
-      metal: rods of it.
-      hardening: of the beam by bone, over what ``artefacts`` takes for usual without any correction.
-      motion: of the head during the scan.
-    """
-
-    impact: tuple[float, float, float]
-    plaques: tuple[Plaque, ...] = ()
-    sinus_hu: float = 0.0
-    sinus_sides: tuple[float, ...] = ()
-    fracture: Fracture | None = None
-    metal: tuple[Rod, ...] = ()
-    hardening: float = 0.0
-    motion: Motion | None = None
 
 
 def confound(
@@ -162,15 +134,10 @@ def _calcified_plexus(head: Head, signs: Signs, rng: np.random.Generator) -> tup
     return replace(head, plexus_hu=float(rng.uniform(300, 700))), signs
 
 
-def _calcified_falx(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
-    plaques = []
-    for _ in range(int(rng.integers(2, 6))):
-        # Between the corpus callosum's ellipse (``surface.callosum_depth``) and the skull, mostly in the front half.
-        angle, out = np.deg2rad(rng.uniform(55, 170)), rng.uniform(12, 24)
-        at = (0.0, float(-2 + (44 + out) * np.cos(angle)), float(4 + (27 + out) * np.sin(angle)))
-        radii = (float(rng.uniform(1.4, 2.4)), float(rng.uniform(5, 13)), float(rng.uniform(4, 8)))
-        plaques.append(Plaque(at=at, radii=radii, hu=float(rng.uniform(300, 900))))
-    return head, replace(signs, plaques=tuple(plaques))
+def _spots(
+    draw: Callable[[np.random.Generator], tuple[Spot, ...]],
+) -> Callable[[Head, Signs, np.random.Generator], tuple[Head, Signs]]:
+    return lambda head, signs, rng: (head, replace(signs, spots=(*signs.spots, *draw(rng))))
 
 
 def _dense_sinus(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
@@ -217,17 +184,93 @@ def _motion(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, S
     return head, replace(signs, motion=move)
 
 
+def _leukoaraiosis(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
+    return replace(head, leukoaraiosis_hu=float(rng.uniform(6, 12))), signs
+
+
+def _calcified_ganglia(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
+    return replace(head, ganglia_hu=float(rng.uniform(90, 300))), signs
+
+
+def _dense_arteries(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
+    return replace(head, vessel_hu=float(rng.uniform(62, 82))), signs
+
+
+def _dense_dura(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
+    return replace(head, dura_hu=float(rng.uniform(62, 85)), dura_mm=float(rng.uniform(1.5, 2.6))), signs
+
+
+def _opacified_sinuses(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
+    return replace(head, opacified=float(rng.uniform(0.3, 1))), signs
+
+
+def _operated(signs: Signs, openings: tuple[Opening, ...] = (), tubes: tuple[Tube, ...] = ()) -> Signs:
+    done = signs.surgery or Surgery()
+    more = replace(done, openings=(*done.openings, *openings), tubes=(*done.tubes, *tubes))
+    return replace(signs, surgery=more)
+
+
+def _craniotomy(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
+    return head, _operated(signs, draw_flap(rng, put_back=True))
+
+
+def _craniectomy(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
+    return head, _operated(signs, draw_flap(rng, put_back=False))
+
+
+def _burr_holes(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
+    return head, _operated(signs, draw_burr_holes(rng))
+
+
+def _shunt(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
+    return head, _operated(signs, *draw_shunt(rng, head))
+
+
+def _pneumocephalus(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
+    bubbles = []
+    for _ in range(int(rng.integers(0, 6))):
+        x, y, z = rng.uniform((-40, -60, -15), (40, 20, 50))
+        radius = float(rng.uniform(0.8, 2.5))
+        bubbles.append(Spot(at=(float(x), float(y), float(z)), radii=(radius,) * 3, hu=-1000.0))
+    air_mm = (float(rng.uniform(2, 9)), float(rng.uniform(54, 74)))
+    return head, replace(signs, air_mm=air_mm, spots=(*signs.spots, *bubbles))
+
+
+def _dressing(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
+    return head, replace(signs, surgery=replace(signs.surgery or Surgery(), dressing_mm=float(rng.uniform(3, 9))))
+
+
+def _tubes(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
+    return head, _operated(signs, tubes=draw_tubes(rng))
+
+
 _ADD: dict[str, Callable[[Head, Signs, np.random.Generator], tuple[Head, Signs]]] = {
     "hydrocephalus": _hydrocephalus,
     "atrophy": _atrophy,
     "old_infarct": _old_infarct,
     "calcified_pineal": _calcified_pineal,
     "calcified_plexus": _calcified_plexus,
-    "calcified_falx": _calcified_falx,
+    "calcified_falx": _spots(draw_plaques),
     "dense_sinus": _dense_sinus,
     "scalp_hematoma": _scalp_hematoma,
     "fracture": _fracture,
     "metal": _metal,
     "beam_hardening": _beam_hardening,
     "motion": _motion,
+    "leukoaraiosis": _leukoaraiosis,
+    "lacunes": _spots(draw_lacunes),
+    "calcified_ganglia": _calcified_ganglia,
+    "calcified_arteries": _spots(draw_calcified_arteries),
+    "dense_arteries": _dense_arteries,
+    "dense_dura": _dense_dura,
+    "arachnoid_cyst": _spots(draw_cyst),
+    "cavum_septi": _spots(draw_cavum),
+    "opacified_sinuses": _opacified_sinuses,
+    "craniotomy": _craniotomy,
+    "craniectomy": _craniectomy,
+    "burr_holes": _burr_holes,
+    "shunt": _shunt,
+    "pneumocephalus": _pneumocephalus,
+    "dressing": _dressing,
+    "tubes": _tubes,
 }

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from ichformer.ct.phantom.anatomy.grid import Grid
 from ichformer.ct.phantom.anatomy.head import Head
 from ichformer.ct.phantom.anatomy.shapes import Point, Points, capsule, coverage, paint
-from ichformer.ct.phantom.anatomy.skull import vault_depth
+from ichformer.ct.phantom.anatomy.skull import on_skull
 
 METAL_HU = 30000.0
 """Cobalt and iron alloys of clips and staples; steel is some 35 times water at 70 keV, titanium some 14 times."""
@@ -24,11 +24,11 @@ class Rod:
 
 
 def draw_metal(rng: np.random.Generator, head: Head) -> tuple[Rod, ...]:
-    """A clip on an artery at the base, a row of staples in the scalp, or an implant behind an ear."""
+    """A clip or coils at an artery of the base, a row of staples in the scalp, or an implant behind an ear."""
     kind = rng.choice(["clip", "staples", "implant"], p=[0.4, 0.35, 0.25])
     side = float(rng.choice([-1.0, 1.0]))
     if kind == "clip":
-        return _clip(rng, side)
+        return _clip(rng, side) if rng.random() < 0.6 else _coils(rng, side)
     return _staples(rng, head, side) if kind == "staples" else _implant(rng, head, side)
 
 
@@ -39,9 +39,20 @@ def paint_metal(metal: tuple[Rod, ...], p: Points, grid: Grid, hu: Float[np.ndar
         paint(hu[box], METAL_HU, coverage(capsule(p.at(box), rod.at, rod.to, [rod.radius] * 2), grid.edge_mm))
 
 
+_ANEURYSMS = ((30.0, -14.0, -12.0), (4.0, -18.0, -14.0), (10.0, -8.0, -15.0))
+"""Middle cerebral, anterior communicating, internal carotid artery; mm of the standard head, on the left."""
+
+
+def _coils(rng: np.random.Generator, side: float) -> tuple[Rod, ...]:
+    """The ball of platinum that fills an aneurysm."""
+    x, y, z = _ANEURYSMS[int(rng.integers(3))]
+    at = np.array([side * x, y, z]) + rng.normal(0, 1.5, 3)
+    return (Rod(at=_point(at), to=_point(at + rng.normal(0, 1, 3)), radius=float(rng.uniform(2, 4.5))),)
+
+
 def _clip(rng: np.random.Generator, side: float) -> tuple[Rod, ...]:
     """Two blades and their spring at the middle cerebral, anterior communicating or internal carotid artery."""
-    x, y, z = [(30.0, -14.0, -12.0), (4.0, -18.0, -14.0), (10.0, -8.0, -15.0)][int(rng.integers(3))]
+    x, y, z = _ANEURYSMS[int(rng.integers(3))]
     along = rng.normal(0, 1, 3) * [1, 1, 0.5]
     along *= rng.uniform(7, 11) / np.linalg.norm(along)
     at = np.array([side * x, y, z]) + rng.normal(0, 1.5, 3)
@@ -60,7 +71,7 @@ def _staples(rng: np.random.Generator, head: Head, side: float) -> tuple[Rod, ..
         step = 0.11 * k
         a, b = azimuth + step * np.cos(lean), height + step * np.sin(lean)
         out = np.array([side * np.cos(a) * np.cos(b), np.sin(a) * np.cos(b), np.sin(b)])
-        foot = _on_skull(head, out, head.bone + head.scalp - 0.5)
+        foot = on_skull(head, out, head.bone + head.scalp - 0.5)
         across = 3.0 * np.array([side * np.cos(a) * -np.sin(b), -np.sin(a) * np.sin(b), np.cos(b)])
         rods.append(Rod(at=_point(foot - across), to=_point(foot + across), radius=0.45))
     return tuple(rods)
@@ -69,17 +80,11 @@ def _staples(rng: np.random.Generator, head: Head, side: float) -> tuple[Rod, ..
 def _implant(rng: np.random.Generator, head: Head, side: float) -> tuple[Rod, ...]:
     """The receiver of a cochlear implant under the scalp, and the wire to the cochlea in the petrous bone."""
     out = np.array([side, rng.uniform(0.45, 0.65), rng.uniform(0.05, 0.2)])
-    foot = _on_skull(head, out / np.linalg.norm(out), head.bone + 2.5)
+    foot = on_skull(head, out / np.linalg.norm(out), head.bone + 2.5)
     across = np.array([-side * out[1], 1.0, 0.0])
     across *= 7 / np.linalg.norm(across)
     receiver = Rod(at=_point(foot - across), to=_point(foot + across), radius=2.2)
     return receiver, Rod(at=_point(foot - across), to=(side * 36.0, 9.0, -36.0), radius=0.4)
-
-
-def _on_skull(head: Head, out: np.ndarray, above_mm: float) -> np.ndarray:
-    """The point ``above_mm`` over the inner calvarium in the direction ``out``."""
-    x, y, z = (np.full((1, 1, 1), 80 * value, np.float32) for value in out)
-    return out * (80 + float(vault_depth(Points(x, y, z), head).item()) + above_mm)
 
 
 def _point(values: np.ndarray) -> Point:
