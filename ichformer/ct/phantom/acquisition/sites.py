@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ichformer.ct.phantom.population import Population
+
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
@@ -25,6 +27,7 @@ class Site:
       step_mm: the finest step of the anatomy; larger is faster.
       header: "full" for a legal CT image; "rsna2019" for what is left of one in RSNA 2019, with values wrapped at 12
         bits under a wrong intercept.
+      population: what its patients and their bleeds are like.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Site:
     padding: int | None
     step_mm: float = 1.2
     header: Literal["full", "rsna2019"] = "full"
+    population: Population = Population()
 
     @property
     def lowest_hu(self) -> int:

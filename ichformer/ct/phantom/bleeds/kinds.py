@@ -1,0 +1,221 @@
+"""The kinds of bleeds: how each moves the brain, how thick it lies under the skull, and which voxels it fills."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float
+
+from ichformer.ct.phantom.anatomy.brain import Brain
+from ichformer.ct.phantom.anatomy.grid import Box, Grid, bounds
+from ichformer.ct.phantom.anatomy.head import Head
+from ichformer.ct.phantom.anatomy.shapes import Points, coverage
+from ichformer.ct.phantom.anatomy.surface import callosum_depth, tentorium_mm
+from ichformer.ct.phantom.bleeds.bleed import Bleed
+from ichformer.ct.phantom.bleeds.lobes import lobes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """Where bleeds are painted.
+
+    Attributes:
+      brain: as ``paint_brain`` left it.
+      p: coordinates of the (pushed) brain.
+      head_at: coordinates of the head.
+      grid: where.
+      head: whose texture is used.
+      depth: below the inner skull, mm.
+      thick: thickness of each collection under the skull, mm.
+    """
+
+    brain: Brain
+    p: Points
+    head_at: Points
+    grid: Grid
+    head: Head
+    depth: Float[np.ndarray, "i k j"]
+    thick: Mapping[Bleed, Float[np.ndarray, "i k j"]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Painted:
+    """Which voxels a bleed fills.
+
+    Attributes:
+      box: the part of the grid that holds it.
+      share: of each voxel there that is blood.
+      inside_mm: depth below the bleed's surface.
+    """
+
+    box: Box
+    share: Float[np.ndarray, "i k j"]
+    inside_mm: Float[np.ndarray, "i k j"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What is particular to one kind of bleed.
+
+    Attributes:
+      fill: which voxels are blood.
+      push_mm: how far it moves the brain at points of the head; None where it does not.
+      thickness_mm: of a collection between skull and brain; None for all others.
+    """
+
+    fill: Callable[[Bleed, Scene], Painted]
+    push_mm: Callable[[Bleed, Float[np.ndarray, "3 cz cy cx"]], Float[np.ndarray, "3 cz cy cx"]] | None = None
+    thickness_mm: Callable[[Bleed, Points, Grid, Head], np.ndarray] | None = None
+
+
+def _push_aside(bleed: Bleed, points: Float[np.ndarray, "3 cz cy cx"]) -> Float[np.ndarray, "3 cz cy cx"]:
+    """Blood in the brain makes room for itself, and so does its oedema."""
+    away = points - _at(bleed)
+    r = np.sqrt((away**2).sum(axis=0)) + 1e-3
+    # Tissue at distance r came from where the volume below it was smaller by a share of the blood's.
+    share = 0.55 + 0.02 * min(bleed.oedema_mm, 15)
+    room = share * 3 / (4 * np.pi) * bleed.size_ml * 1000
+    return away / r * (r - np.cbrt(np.maximum(r**3 - room, 0))) * np.exp(-((r / 60) ** 4))
+
+
+def _push_in(
+    bleed: Bleed, points: Float[np.ndarray, "3 cz cy cx"], *, wide_mm: float
+) -> Float[np.ndarray, "3 cz cy cx"]:
+    """A collection shifts the brain away from the skull."""
+    at = _at(bleed)
+    far = ((points - at * 76) ** 2).sum(axis=0)
+    # A small one is a dent, a wide one moves the hemisphere.
+    wide_mm = min(wide_mm, 20 + bleed.reach_mm)
+    return -(at * (0.6 * min(bleed.thick_mm, 26)) * np.exp(far * (-1 / (2 * wide_mm**2))))
+
+
+def _at(bleed: Bleed) -> np.ndarray:
+    return np.asarray(bleed.at, np.float32)[:, None, None, None]
+
+
+def _lens_mm(bleed: Bleed, p: Points, grid: Grid, head: Head) -> np.ndarray:
+    n = bleed.at
+    # Distance from the axis through the middle of the bone: the lens ends where its radius ends.
+    along = p.x * n[0] + p.y * n[1] + p.z * n[2]
+    off = p.x**2 + p.y**2 + p.z**2 - along**2
+    value = bleed.thick_mm * np.clip(1 - off * (1 / bleed.reach_mm**2), 0, 1)
+    value *= np.where(along > 0, 1 + 0.1 * grid.spread(head.patches), 0)
+    # Dura is sewn to the bone at the sutures, coronal and lambdoid.
+    middle = 74 * np.asarray(n)
+    for normal, offset in (((0, 0.97, -0.24), 12.0), ((0, 0.88, -0.48), -44.0)):
+        distance = p.x * normal[0] + p.y * normal[1] + p.z * normal[2] + offset
+        own = float(middle @ np.asarray(normal)) + offset
+        room = max(0.35 * bleed.reach_mm - abs(own), 0)
+        value *= np.clip((np.sign(own) * distance + room) * 0.25, 0, 1)
+    return value
+
+
+def _crescent_mm(bleed: Bleed, p: Points, grid: Grid, head: Head) -> np.ndarray:
+    n = bleed.at
+    radius = np.sqrt(p.x**2 + p.y**2 + p.z**2) + 1e-3
+    cos = (p.x * n[0] + p.y * n[1] + p.z * n[2]) / radius
+    off = (2 - 2 * cos) * (76 / bleed.reach_mm) ** 2
+    ragged = 1 + 0.22 * grid.spread(head.patches)
+    value = bleed.thick_mm * np.clip(1 - off * off, 0, 1) * ragged * np.clip(bleed.side * p.x * 0.25 - 0.4, 0, 1)
+    # It stays above the tentorium, or below it in the posterior fossa.
+    value *= np.clip(tentorium_mm(p) * (-0.3 if n[2] < -0.2 else 0.3), 0, 1)
+    return value
+
+
+def _collection(bleed: Bleed, at: Scene) -> Painted:
+    thick = at.thick[bleed]
+    box = bounds(thick > 0.4)
+    inside, depth = thick[box] - at.depth[box], at.depth[box]
+    share = coverage(inside, at.grid.edge_mm) * coverage(depth, at.grid.edge_mm) * (thick[box] > 0.4)
+    return Painted(box=box, share=share, inside_mm=np.minimum(inside, depth))
+
+
+def _falx(bleed: Bleed, at: Scene) -> Painted:
+    _, y, z = bleed.at
+    r, t = bleed.reach_mm, bleed.thick_mm
+    box = at.grid.box((-t, y - r, z - r), (t, y + r, z + r))
+    p = at.p.at(box)
+    off = np.sqrt((p.y - y) ** 2 + (p.z - z) ** 2) / r
+    width = t * np.clip(1 - off**3, 0, 1) * (1 + 0.25 * at.grid.part(box).spread(at.head.patches))
+    x = bleed.side * p.x
+    inside = np.minimum(np.minimum(x - 0.6, 0.6 + width - x), np.minimum(tentorium_mm(p), -callosum_depth(p) - 2))
+    share = coverage(inside, at.grid.edge_mm) * (width > 0.4) * coverage(at.depth[box], at.grid.edge_mm)
+    return Painted(box=box, share=share, inside_mm=inside)
+
+
+def _tentorium(bleed: Bleed, at: Scene) -> Painted:
+    x, y, _ = bleed.at
+    r, t = bleed.reach_mm, bleed.thick_mm
+    box = at.grid.box((x - r, y - r, -32), (x + r, y + r, 12 + t))
+    p = at.p.at(box)
+    off = np.sqrt((p.x - x) ** 2 + (p.y - y) ** 2) / r
+    width = t * np.clip(1 - off**3, 0, 1) * (1 + 0.25 * at.grid.part(box).spread(at.head.patches))
+    above = tentorium_mm(p)
+    # The midbrain passes through the notch between the leaves.
+    notch = (np.sqrt((p.x / 17) ** 2 + ((p.y - 14) / 26) ** 2) - 1) * 17
+    inside = np.minimum(np.minimum(above - 0.3, 0.3 + width - above), np.minimum(notch, bleed.side * p.x - 1.5))
+    share = coverage(inside, at.grid.edge_mm) * (width > 0.4) * coverage(at.depth[box], at.grid.edge_mm)
+    return Painted(box=box, share=share, inside_mm=inside)
+
+
+def _clot(bleed: Bleed, at: Scene) -> Painted:
+    box, inside = lobes(bleed, at.head_at, at.grid)
+    edge = at.grid.edge_mm
+    share = coverage(inside, edge) * coverage(at.brain.pia[box] + 1, 2) * coverage(at.depth[box] - 0.5, edge)
+    return Painted(box=box, share=share, inside_mm=inside)
+
+
+def _level(bleed: Bleed, at: Scene) -> Painted:
+    """Blood in the ventricles from the back, in one of them to a higher level."""
+    order = np.broadcast_to(at.grid.y_mm[:, None, None], at.grid.shape)
+    return _in_ventricles(bleed, at, order + abs(bleed.at[0]) * (bleed.side * at.p.x > 0))
+
+
+def _cast(bleed: Bleed, at: Scene) -> Painted:
+    """Blood in the ventricles round one place."""
+    x, y, z = bleed.at
+    return _in_ventricles(bleed, at, -np.sqrt((at.p.x - x) ** 2 + (at.p.y - y) ** 2 + (at.p.z - z) ** 2))
+
+
+def _in_ventricles(bleed: Bleed, at: Scene, order: np.ndarray) -> Painted:
+    """As much of the ventricles as holds the wanted volume, from where ``order`` is largest."""
+    depth = at.brain.ventricle + bleed.swell_mm
+    box = bounds(depth > -at.grid.edge_mm)
+    within, order = coverage(depth[box], at.grid.edge_mm), order[box]
+    where = within > 0.5
+    voxels = int(bleed.size_ml * 1000 / at.grid.voxel_mm3)
+    ordered = np.sort(order[where])[::-1]
+    edge = ordered[min(voxels, int(0.75 * len(ordered)))]
+    return Painted(box=box, share=within * coverage(order - edge, 1.5), inside_mm=depth[box])
+
+
+def _fluid(bleed: Bleed, at: Scene) -> Painted:
+    """Blood in the cisterns and sulci that ``parts`` hold, thinning out where they end."""
+    near = np.full(at.grid.shape, -1, np.float32)
+    for part in bleed.parts:
+        box = at.grid.around(part.at, part.at, part.radii)
+        q = at.p.at(box)
+        square = sum(((x - c) * (1 / r)) ** 2 for x, c, r in zip(q, part.at, part.radii, strict=True))
+        near[box] = np.maximum(near[box], 1 - np.sqrt(square))
+    box = bounds(near > -0.6)
+    uneven = 0.35 * at.grid.part(box).spread(at.head.patches)
+    amount = np.clip(0.5 + 2.6 * (near[box] + 0.12 * uneven) + uneven, 0, 1)
+    fluid = bleed.swell_mm - at.brain.pia[box]
+    share = coverage(fluid, at.grid.edge_mm) * coverage(at.depth[box] - 1.2, at.grid.edge_mm)
+    share *= amount * coverage(-at.brain.ventricle[box] - 1, 1)
+    return Painted(box=box, share=share, inside_mm=fluid)
+
+
+KINDS: Mapping[str, Kind] = {
+    "lens": Kind(fill=_collection, push_mm=partial(_push_in, wide_mm=54.0), thickness_mm=_lens_mm),
+    "crescent": Kind(fill=_collection, push_mm=partial(_push_in, wide_mm=62.0), thickness_mm=_crescent_mm),
+    "falx": Kind(fill=_falx),
+    "tentorium": Kind(fill=_tentorium),
+    "clot": Kind(fill=_clot, push_mm=_push_aside),
+    "spots": Kind(fill=_clot),
+    "level": Kind(fill=_level),
+    "cast": Kind(fill=_cast),
+    "fluid": Kind(fill=_fluid),
+}
+"""By ``Bleed.kind``."""
