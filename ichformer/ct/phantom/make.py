@@ -19,11 +19,11 @@ from ichformer.ct.phantom.anatomy.shapes import Points, paint
 from ichformer.ct.phantom.anatomy.skull import FORAMEN_MM, cavity_depth, outside, vault_depth
 from ichformer.ct.phantom.bleeds.bleed import Bleed, Mechanism
 from ichformer.ct.phantom.bleeds.draw import draw_bleeds
+from ichformer.ct.phantom.bleeds.kinds import Scene
 from ichformer.ct.phantom.bleeds.painting import collection_mm, paint_bleeds, push
+from ichformer.ct.phantom.bleeds.truth import midline_shift_mm, side_of
 from ichformer.ct.phantom.findings.confounders import Signs, confound
 from ichformer.ct.phantom.findings.implants import paint_metal
-from ichformer.ct.phantom.bleeds.kinds import Scene
-from ichformer.ct.phantom.bleeds.truth import midline_shift_mm, side_of
 from ichformer.ct.phantom.findings.signs import paint_dura, paint_fracture
 from ichformer.ct.volume import Volume
 

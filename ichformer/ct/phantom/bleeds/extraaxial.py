@@ -102,7 +102,7 @@ def _levelled(case: Case, at: Point, reach: float) -> Blood:
 
 
 def _old(case: Case) -> tuple[Bleed, ...]:
-    """Chronic collections: nearly fluid, with membranes, or with a level where they have bled again; often on both sides."""
+    """Chronic collections: nearly fluid, with membranes, or with a level after new bleeding; often on both sides."""
     rng = case.rng
     size_ml = case.ml(15, 110)
     shares = ((case.side, 0.6), (-case.side, 0.4)) if rng.random() < 0.35 else ((case.side, 1.0),)

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from ichformer.ct.phantom.anatomy.brain import Brain
 from ichformer.ct.phantom.anatomy.grid import Box, Grid, bounds
 from ichformer.ct.phantom.anatomy.head import Head
-from ichformer.ct.phantom.anatomy.shapes import Points, coverage
+from ichformer.ct.phantom.anatomy.shapes import Point, Points, coverage
+from ichformer.ct.phantom.anatomy.skull import vault_depth
 from ichformer.ct.phantom.anatomy.surface import callosum_depth, tentorium_mm
 from ichformer.ct.phantom.bleeds.bleed import Bleed
 from ichformer.ct.phantom.bleeds.lobes import lobes
@@ -74,7 +75,7 @@ def _push_aside(bleed: Bleed, points: Float[np.ndarray, "3 cz cy cx"]) -> Float[
     away = points - _at(bleed)
     r = np.sqrt((away**2).sum(axis=0)) + 1e-3
     # Tissue at distance r came from where the volume below it was smaller by a share of the blood's.
-    share = 0.55 + 0.02 * min(bleed.oedema_mm, 15)
+    share = 1.0 + 0.03 * min(bleed.oedema_mm, 15)
     room = share * 3 / (4 * np.pi) * bleed.size_ml * 1000
     return away / r * (r - np.cbrt(np.maximum(r**3 - room, 0))) * np.exp(-((r / 60) ** 4))
 
@@ -87,7 +88,7 @@ def _push_in(
     far = ((points - at * 76) ** 2).sum(axis=0)
     # A small one is a dent, a wide one moves the hemisphere.
     wide_mm = min(wide_mm, 20 + bleed.reach_mm)
-    return -(at * (0.6 * min(bleed.thick_mm, 26)) * np.exp(far * (-1 / (2 * wide_mm**2))))
+    return -(at * (0.8 * min(bleed.thick_mm, 26)) * np.exp(far * (-1 / (2 * wide_mm**2))))
 
 
 def _at(bleed: Bleed) -> np.ndarray:
@@ -95,20 +96,22 @@ def _at(bleed: Bleed) -> np.ndarray:
 
 
 def _lens_mm(bleed: Bleed, p: Points, grid: Grid, head: Head) -> np.ndarray:
-    n = bleed.at
-    # Distance from the axis through the middle of the bone: the lens ends where its radius ends.
-    along = p.x * n[0] + p.y * n[1] + p.z * n[2]
-    off = p.x**2 + p.y**2 + p.z**2 - along**2
+    # Where the axis meets the skull: the lens ends where its radius around that ends.
+    foot = np.asarray(bleed.at) * (80 + float(vault_depth(Points(*_single(bleed.at, 80)), head).item()))
+    off = (p.x - foot[0]) ** 2 + (p.y - foot[1]) ** 2 + (p.z - foot[2]) ** 2
     value = bleed.thick_mm * np.clip(1 - off * (1 / bleed.reach_mm**2), 0, 1)
-    value *= np.where(along > 0, 1 + 0.1 * grid.spread(head.patches), 0)
+    value *= 1 + 0.1 * grid.spread(head.patches)
     # Dura is sewn to the bone at the sutures, coronal and lambdoid.
-    middle = 74 * np.asarray(n)
     for normal, offset in (((0, 0.97, -0.24), 12.0), ((0, 0.88, -0.48), -44.0)):
-        distance = p.x * normal[0] + p.y * normal[1] + p.z * normal[2] + offset
-        own = float(middle @ np.asarray(normal)) + offset
+        distance = p.y * normal[1] + p.z * normal[2] + offset
+        own = float(foot @ np.asarray(normal)) + offset
         room = max(0.35 * bleed.reach_mm - abs(own), 0)
-        value *= np.clip((np.sign(own) * distance + room) * 0.25, 0, 1)
+        value *= np.sqrt(np.clip((np.sign(own) * distance + room) * 0.08, 0, 1))
     return value
+
+
+def _single(direction: Point, length_mm: float) -> list[np.ndarray]:
+    return [np.full((1, 1, 1), length_mm * value, np.float32) for value in direction]
 
 
 def _crescent_mm(bleed: Bleed, p: Points, grid: Grid, head: Head) -> np.ndarray:
@@ -137,7 +140,7 @@ def _falx(bleed: Bleed, at: Scene) -> Painted:
     box = at.grid.box((-t, y - r, z - r), (t, y + r, z + r))
     p = at.p.at(box)
     off = np.sqrt((p.y - y) ** 2 + (p.z - z) ** 2) / r
-    width = t * np.clip(1 - off**3, 0, 1) * (1 + 0.25 * at.grid.part(box).spread(at.head.patches))
+    width = t * np.clip(1 - off**2, 0, 1) * (1 + 0.3 * at.grid.part(box).spread(at.head.patches))
     x = bleed.side * p.x
     inside = np.minimum(np.minimum(x - 0.6, 0.6 + width - x), np.minimum(tentorium_mm(p), -callosum_depth(p) - 2))
     share = coverage(inside, at.grid.edge_mm) * (width > 0.4) * coverage(at.depth[box], at.grid.edge_mm)
@@ -175,7 +178,8 @@ def _level(bleed: Bleed, at: Scene) -> Painted:
 def _cast(bleed: Bleed, at: Scene) -> Painted:
     """Blood in the ventricles round one place."""
     x, y, z = bleed.at
-    return _in_ventricles(bleed, at, -np.sqrt((at.p.x - x) ** 2 + (at.p.y - y) ** 2 + (at.p.z - z) ** 2))
+    near = -np.sqrt((at.p.x - x) ** 2 + (at.p.y - y) ** 2 + (at.p.z - z) ** 2)
+    return _in_ventricles(bleed, at, near + 4 * at.grid.spread(at.head.patches))
 
 
 def _in_ventricles(bleed: Bleed, at: Scene, order: np.ndarray) -> Painted:

@@ -95,9 +95,10 @@ def _haematoma(case: Case) -> Bleed:
     dx, dy, dz = rng.normal(0, 3 if most_ml > 20 else 1, 3)
     at = (float(case.side * (x + dx)), float(y + dy), float(z + dz))
     days = float(rng.exponential(2.5))
+    count = int(rng.choice([1, 2, 3, 5, 7], p=[0.25, 0.2, 0.2, 0.2, 0.15]))
     return Bleed(
         subtype="intraparenchymal", kind="clot", at=at, size_ml=size_ml, blood=_aged(case, at, size_ml, days),
-        parts=_lobes(rng, at, size_ml, count=int(rng.choice([1, 2, 3, 5, 7], p=[0.25, 0.2, 0.2, 0.2, 0.15])), apart=0.8),
+        parts=_lobes(rng, at, size_ml, count=count, apart=0.8),
         oedema_mm=float(1 + min(days, 8) * 0.5 + 0.12 * ball_radius_mm(size_ml) * min(days, 5)),
     )  # fmt: skip
 
