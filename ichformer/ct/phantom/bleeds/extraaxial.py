@@ -16,8 +16,11 @@ _EPIDURAL_PLACES: dict[str, Point] = {
     "vertex": (0.12, 0.1, 1.0),
 }
 
-LENS_FILL, CRESCENT_FILL = 0.5, 0.55
+_LENS_FILL, _CRESCENT_FILL = 0.38, 0.5
 """Volume of a collection over that of a disc of its reach and thickness."""
+
+_DURA_MM = 1.2
+"""Thickness that the mask loses to the dura and to the collection's thin rim."""
 
 
 def epidural(case: Case) -> tuple[Bleed, ...]:
@@ -28,14 +31,14 @@ def epidural(case: Case) -> tuple[Bleed, ...]:
     side = case.side if rng.random() < 0.8 else -case.side
     x, y, z = _EPIDURAL_PLACES[place]
     at = unit(side * (x + rng.normal(0, 0.05)), y + rng.normal(0, 0.08), z + rng.normal(0, 0.06))
-    size_ml = case.ml(2, 30 if place == "fossa" else 100)
+    size_ml = case.ml(4, 30 if place == "fossa" else 100)
     # Thickness over radius: small ones are flat.
     steep = rng.uniform(0.2, 0.4) + 0.035 * np.log(max(size_ml, 1))
-    reach = (size_ml * 1000 / (LENS_FILL * np.pi * steep)) ** (1 / 3)
+    reach = (size_ml * 1000 / (_LENS_FILL * np.pi * steep)) ** (1 / 3)
     return (
         Bleed(
             subtype="epidural", kind="lens", at=at, size_ml=size_ml, blood=_fresh(case, 66),
-            reach_mm=float(reach), thick_mm=float(steep * reach),
+            reach_mm=float(reach), thick_mm=float(steep * reach + _DURA_MM),
         ),
     )  # fmt: skip
 
@@ -55,31 +58,31 @@ def subdural(case: Case) -> tuple[Bleed, ...]:
     where = case.pick(convexity=0.55, falx=0.1, tentorium=0.12, several=0.15, fossa=0.04, both=0.04)
     if where == "several":
         # Blood over a convexity runs on along the falx or the tentorium.
-        size_ml = case.ml(4, 80)
+        size_ml = case.ml(6, 80)
         more = _sheet(case, case.pick(falx=0.5, tentorium=0.5), 0.2 * size_ml)
         return _crescent(case, case.side, 0.8 * size_ml), more
     if where in ("falx", "tentorium"):
-        return (_sheet(case, where, case.ml(1, 12)),)
+        return (_sheet(case, where, case.ml(2, 12)),)
     if where == "both":
         size_ml = case.ml(8, 60)
         return _crescent(case, case.side, 0.65 * size_ml), _crescent(case, -case.side, 0.35 * size_ml)
-    return (_crescent(case, case.side, case.ml(2, 12) if where == "fossa" else case.ml(3, 90), below=where == "fossa"),)
+    return (_crescent(case, case.side, case.ml(3, 12) if where == "fossa" else case.ml(6, 90), below=where == "fossa"),)
 
 
 def _crescent(case: Case, side: float, size_ml: float, *, below: bool = False) -> Bleed:
     rng = case.rng
     # Thin ones of 2 to 4 mm are as frequent as thick ones, and a few ml cover no hemisphere.
     thick = float(np.exp(rng.uniform(np.log(2.2), np.log(14))))
-    reach = np.sqrt(size_ml * 1000 / (CRESCENT_FILL * np.pi * thick))
+    reach = np.sqrt(size_ml * 1000 / (_CRESCENT_FILL * np.pi * thick))
     reach = float(np.clip(reach, 12, 40 if below else 88))
-    thick = max(float(size_ml * 1000 / (CRESCENT_FILL * np.pi * reach**2)), 2.0)
+    thick = max(float(size_ml * 1000 / (_CRESCENT_FILL * np.pi * reach**2)), 2.0)
     if below:
         at = unit(side * 0.55, rng.normal(0.7, 0.1), rng.normal(-0.45, 0.06))
     else:
         at = unit(side, rng.normal(0, 0.4), rng.normal(0.4, 0.2))
     return Bleed(
         subtype="subdural", kind="crescent", at=at, size_ml=size_ml, blood=_of_any_age(case, at, reach),
-        reach_mm=reach, thick_mm=thick,
+        reach_mm=reach, thick_mm=thick + _DURA_MM,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ichformer.ct.phantom.anatomy.shapes import Point
-from ichformer.ct.phantom.bleeds.bleed import Bleed, Case, Part, ball_radius_mm, unit
+from ichformer.ct.phantom.bleeds.bleed import Bleed, Case, Part, unit
 
 _CAST_FROM: dict[str, Point] = {
     "frontal": (9, -20, 10),
@@ -31,10 +31,10 @@ def intraventricular(case: Case) -> tuple[Bleed, ...]:
         # One horn fills before the other: the head is never quite straight.
         at: Point = (float(case.side * rng.uniform(0, 7)), 0.0, 0.0)
         return (
-            Bleed(subtype="intraventricular", kind="level", at=at, size_ml=case.ml(0.5, 8), blood=blood, swell_mm=0.6),
+            Bleed(subtype="intraventricular", kind="level", at=at, size_ml=case.ml(1, 8), blood=blood, swell_mm=0.6),
         )
     place = case.pick(frontal=0.35, body=0.3, third=0.15, fourth=0.2)
-    size_ml = case.ml(1, 4) if place in ("third", "fourth") else case.ml(2, 40)
+    size_ml = case.ml(1, 5) if place in ("third", "fourth") else case.ml(2, 40)
     x, y, z = _CAST_FROM[place]
     return (
         Bleed(
@@ -47,19 +47,18 @@ def intraventricular(case: Case) -> tuple[Bleed, ...]:
 def subarachnoid(case: Case) -> tuple[Bleed, ...]:
     """In some sulci and one fissure after a blow; from the basal cisterns on where an aneurysm bursts."""
     rng = case.rng
-    mix = float(rng.uniform(46, 64))  # with the fluid
     if case.mechanism == "trauma":
         look = case.pick(sulci=0.62, sylvian=0.2, ambient=0.18)
-        parts = _sulci(case) if look == "sulci" else _in_cisterns(case, (look,), scale=float(rng.uniform(0.5, 1.0)))
+        parts, size_ml = _sulci(case) if look == "sulci" else _cisterns(case, (look,)), case.ml(2, 14)
     elif rng.random() < 0.15:
-        parts = _in_cisterns(case, ("ambient", "prepontine", "suprasellar"), scale=float(rng.uniform(0.6, 1.0)))
+        parts, size_ml = _cisterns(case, ("ambient", "prepontine", "suprasellar")), case.ml(2, 12)
     else:
         spread = [name for name in ("sylvian", "falx", "ambient", "prepontine") if rng.random() < 0.6]
-        parts = _in_cisterns(case, ("suprasellar", *spread), scale=float(rng.uniform(0.7, 1.3)))
+        parts, size_ml = _cisterns(case, ("suprasellar", *spread)), case.ml(4, 40)
     return (
         Bleed(
-            subtype="subarachnoid", kind="fluid", at=parts[0].at, size_ml=8.0, blood=case.blood(mix), parts=parts,
-            swell_mm=float(rng.uniform(0.4, 1.1)),
+            subtype="subarachnoid", kind="fluid", at=parts[0].at, size_ml=size_ml, parts=parts,
+            blood=case.blood(float(rng.uniform(46, 64))), swell_mm=float(rng.uniform(0.3, 1.0)),
         ),
     )  # fmt: skip
 
@@ -67,28 +66,23 @@ def subarachnoid(case: Case) -> tuple[Bleed, ...]:
 def _sulci(case: Case) -> tuple[Part, ...]:
     """Some neighbouring sulci, over one or several places of a convexity."""
     rng = case.rng
-    count = 1 if case.is_small else int(rng.integers(1, 5))
     parts = []
-    for _ in range(count):
+    for _ in range(1 if case.is_small else int(rng.integers(1, 5))):
         v = unit(case.side * 0.85, rng.normal(0, 0.5), rng.normal(0.4, 0.3))
-        # Of a ball at the surface, sulci take up about an eighth.
-        radius = ball_radius_mm(8 * case.ml(0.4, 4))
-        radii = np.exp(rng.normal(0, 0.25, 3)) * max(radius, 6.0)
-        at = (float(61 * v[0]), float(76 * v[1]), float(70 * v[2]))
-        parts.append(Part(at=at, radii=(float(radii[0]), float(radii[1]), float(radii[2]))))
+        rx, ry, rz = (float(r) for r in rng.uniform(8, 20, 3))
+        parts.append(Part(at=(float(61 * v[0]), float(76 * v[1]), float(70 * v[2])), radii=(rx, ry, rz)))
     return tuple(parts)
 
 
-def _in_cisterns(case: Case, names: tuple[str, ...], *, scale: float) -> tuple[Part, ...]:
-    """On the side of the disease, and on the other where there is much blood; partly filled where there is little."""
+def _cisterns(case: Case, names: tuple[str, ...]) -> tuple[Part, ...]:
+    """On the side of the disease, and on both sides about half of the time."""
     rng = case.rng
-    scale *= float(np.cbrt(case.ml(0.1, 4) / 4)) if case.is_small else 1.0
     parts = []
     for name in names:
         both = rng.random() < 0.5 and not case.is_small
         for (x, y, z), radii in _CISTERNS[name]:
             for side in (case.side, -case.side) if both else (case.side,):
                 dx, dy, dz = rng.normal(0, 1.5, 3)
-                rx, ry, rz = (float(r * scale * np.exp(rng.normal(0, 0.15))) for r in radii)
+                rx, ry, rz = (float(r * np.exp(rng.normal(0, 0.15))) for r in radii)
                 parts.append(Part(at=(float(side * x + dx), float(y + dy), float(z + dz)), radii=(rx, ry, rz)))
     return tuple(parts)

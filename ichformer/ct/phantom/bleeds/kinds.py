@@ -183,32 +183,37 @@ def _cast(bleed: Bleed, at: Scene) -> Painted:
 
 
 def _in_ventricles(bleed: Bleed, at: Scene, order: np.ndarray) -> Painted:
-    """As much of the ventricles as holds the wanted volume, from where ``order`` is largest."""
     depth = at.brain.ventricle + bleed.swell_mm
     box = bounds(depth > -at.grid.edge_mm)
     within, order = coverage(depth[box], at.grid.edge_mm), order[box]
-    where = within > 0.5
-    voxels = int(bleed.size_ml * 1000 / at.grid.voxel_mm3)
-    ordered = np.sort(order[where])[::-1]
-    edge = ordered[min(voxels, int(0.75 * len(ordered)))]
+    edge = _last_of(bleed, within, order, at.grid)
     return Painted(box=box, share=within * coverage(order - edge, 1.5), inside_mm=depth[box])
 
 
 def _fluid(bleed: Bleed, at: Scene) -> Painted:
-    """Blood in the cisterns and sulci that ``parts`` hold, thinning out where they end."""
+    """Blood in the cisterns and sulci, from the middle of ``parts`` outwards, thinning out where it ends."""
     near = np.full(at.grid.shape, -1, np.float32)
     for part in bleed.parts:
         box = at.grid.around(part.at, part.at, part.radii)
         q = at.p.at(box)
         square = sum(((x - c) * (1 / r)) ** 2 for x, c, r in zip(q, part.at, part.radii, strict=True))
         near[box] = np.maximum(near[box], 1 - np.sqrt(square))
-    box = bounds(near > -0.6)
-    uneven = 0.35 * at.grid.part(box).spread(at.head.patches)
-    amount = np.clip(0.5 + 2.6 * (near[box] + 0.12 * uneven) + uneven, 0, 1)
+    box = bounds(near > -1)
     fluid = bleed.swell_mm - at.brain.pia[box]
-    share = coverage(fluid, at.grid.edge_mm) * coverage(at.depth[box] - 1.2, at.grid.edge_mm)
-    share *= amount * coverage(-at.brain.ventricle[box] - 1, 1)
-    return Painted(box=box, share=share, inside_mm=fluid)
+    within = coverage(fluid, at.grid.edge_mm) * coverage(at.depth[box] - 1.2, at.grid.edge_mm)
+    within *= coverage(-at.brain.ventricle[box] - 1, 1) * (near[box] > -1)
+    order = near[box] + 0.15 * at.grid.part(box).spread(at.head.patches)
+    edge = _last_of(bleed, within, order, at.grid)
+    return Painted(box=box, share=within * np.clip(0.5 + 2.5 * (order - edge), 0, 1), inside_mm=fluid)
+
+
+def _last_of(bleed: Bleed, within: np.ndarray, order: np.ndarray, grid: Grid) -> float:
+    """The ``order`` down to which the space ``within`` holds the bleed's volume, or three quarters of the space."""
+    where = within > 0.1
+    ranked = np.argsort(-order[where])
+    ml = np.cumsum(within[where][ranked]) * (grid.voxel_mm3 / 1000)
+    last = np.searchsorted(ml, min(bleed.size_ml, 0.75 * ml[-1]))
+    return float(order[where][ranked[last]])
 
 
 KINDS: Mapping[str, Kind] = {

@@ -48,7 +48,7 @@ def intraparenchymal(case: Case) -> tuple[Bleed, ...]:
 def _contusions(case: Case) -> tuple[Bleed, ...]:
     """One to four, under the blow (coup) and opposite to it (contrecoup), mostly at the base."""
     rng = case.rng
-    total_ml = case.ml(1, 50)
+    total_ml = case.ml(2, 60)
     # The smallest are one alone: divided they would be nothing.
     count = int(rng.choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1])) if total_ml > 0.5 else 1
     shares = rng.dirichlet(np.full(count, 1.5))
@@ -91,7 +91,7 @@ def _haematoma(case: Case) -> Bleed:
         cerebellum=0.07, pons=0.03,
     )  # fmt: skip
     (x, y, z), most_ml = _LOBES[place]
-    size_ml = min(case.ml(1.5, most_ml), most_ml)
+    size_ml = min(case.ml(2, most_ml), most_ml)
     dx, dy, dz = rng.normal(0, 3 if most_ml > 20 else 1, 3)
     at = (float(case.side * (x + dx)), float(y + dy), float(z + dz))
     days = float(rng.exponential(2.5))
@@ -142,7 +142,7 @@ def _infarct(case: Case) -> Bleed:
     rng = case.rng
     x, y, z = [(46, -10, 16), (46, 22, 20), (24, 62, 8), (24, 50, -34)][int(rng.integers(4))]
     at = (float(case.side * (x + rng.normal(0, 3))), float(y + rng.normal(0, 4)), float(z + rng.normal(0, 4)))
-    size_ml = case.ml(1, 30)
+    size_ml = case.ml(2, 40)
     return Bleed(
         subtype="intraparenchymal", kind="clot", at=at, size_ml=size_ml,
         blood=case.blood(float(rng.normal(58, 4)), "grains", thin_hu=float(rng.uniform(28, 38))),
