@@ -74,7 +74,7 @@ def _crescent(case: Case, side: float, size_ml: float, *, below: bool = False) -
     # Thin ones of 2 to 4 mm are as frequent as thick ones, and a few ml cover no hemisphere.
     thick = float(np.exp(rng.uniform(np.log(2.2), np.log(14))))
     reach = np.sqrt(size_ml * 1000 / (_CRESCENT_FILL * np.pi * thick))
-    reach = float(np.clip(reach, 12, 40 if below else 88))
+    reach = float(np.clip(reach, 7, 40 if below else 88))
     thick = max(float(size_ml * 1000 / (_CRESCENT_FILL * np.pi * reach**2)), 2.0)
     if below:
         at = unit(side * 0.55, rng.normal(0.7, 0.1), rng.normal(-0.45, 0.06))

@@ -88,7 +88,7 @@ def _push_in(
     far = ((points - at * 76) ** 2).sum(axis=0)
     # A small one is a dent, a wide one moves the hemisphere.
     wide_mm = min(wide_mm, 20 + bleed.reach_mm)
-    return -(at * (0.8 * min(bleed.thick_mm, 26)) * np.exp(far * (-1 / (2 * wide_mm**2))))
+    return -(at * min(bleed.thick_mm, 26) * np.exp(far * (-1 / (2 * wide_mm**2))))
 
 
 def _at(bleed: Bleed) -> np.ndarray:
@@ -217,8 +217,8 @@ def _last_of(bleed: Bleed, within: np.ndarray, order: np.ndarray, grid: Grid) ->
 
 
 KINDS: Mapping[str, Kind] = {
-    "lens": Kind(fill=_collection, push_mm=partial(_push_in, wide_mm=54.0), thickness_mm=_lens_mm),
-    "crescent": Kind(fill=_collection, push_mm=partial(_push_in, wide_mm=62.0), thickness_mm=_crescent_mm),
+    "lens": Kind(fill=_collection, push_mm=partial(_push_in, wide_mm=64.0), thickness_mm=_lens_mm),
+    "crescent": Kind(fill=_collection, push_mm=partial(_push_in, wide_mm=80.0), thickness_mm=_crescent_mm),
     "falx": Kind(fill=_falx),
     "tentorium": Kind(fill=_tentorium),
     "clot": Kind(fill=_clot, push_mm=_push_aside),

@@ -52,7 +52,7 @@ def paint_bleeds(bleeds: tuple[Bleed, ...], scene: Scene) -> dict[str, Float[np.
         hu = blood_hu(bleed.blood, scene.head_at.at(box), grid, painted.inside_mm)
         paint(scene.brain.hu[box], hu + 2.5 * grid.spread(scene.head.patches), painted.share)
         # Dura lies between blood and bone, and nobody contours the bright rim of the skull.
-        share = painted.share * coverage(scene.depth[box] - 0.8, grid.edge_mm)
+        share = painted.share * coverage(scene.depth[box] - 1.1, grid.edge_mm)
         whole = cover.setdefault(bleed.subtype, np.zeros(scene.grid.shape, np.float32))
         whole[box] = np.maximum(whole[box], share)
     return cover
