@@ -1,6 +1,6 @@
 """One phantom: anatomy, bleeds and scanner put together, with its truth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -232,7 +232,9 @@ def _mask(cover: dict[str, Float[np.ndarray, "i k j"]], stack: Stack) -> UInt8[n
     shape = (stack.slices, len(stack.rows_mm), len(stack.columns_mm))
     mask, best = np.zeros(shape, np.uint8), np.full(shape, MASK_SHARE, np.float32)
     for name, share in cover.items():
-        pixels = to_pixels(average(share, stack), stack)
-        mask[pixels > best] = 1 + LABELS.index(name)
-        best = np.maximum(best, pixels)
+        thick = average(share, stack)
+        for s in np.flatnonzero(thick.max(axis=(0, 2)) > MASK_SHARE):
+            pixels = to_pixels(thick[:, s : s + 1], replace(stack, slices=1))[0]
+            mask[s][pixels > best[s]] = 1 + LABELS.index(name)
+            best[s] = np.maximum(best[s], pixels)
     return mask

@@ -33,7 +33,10 @@ def collection_mm(
     thick = {}
     for bleed in bleeds:
         if thickness_mm := KINDS[bleed.kind].thickness_mm:
-            thick[bleed] = thickness_mm(bleed, p, grid, head).astype(np.float32)
+            middle, reach = 76 * np.asarray(bleed.at), 1.15 * bleed.reach_mm + 10
+            box = grid.around(middle, middle, [reach] * 3)
+            thick[bleed] = np.zeros(grid.shape, np.float32)
+            thick[bleed][box] = thickness_mm(bleed, p.at(box), grid.part(box), head)
     return thick
 
 
@@ -63,4 +66,4 @@ def _oedema(bleed: Bleed, painted: Painted, scene: Scene) -> np.ndarray:
     box = painted.box
     near = np.clip(1.5 + 1.5 * painted.inside_mm / bleed.oedema_mm, 0, 1)
     tissue = coverage(scene.brain.pia[box] - 1, scene.grid.edge_mm) * coverage(-scene.brain.ventricle[box], 2)
-    return near * tissue * 0.8
+    return near * tissue * 0.85
