@@ -86,6 +86,10 @@ class Phantom:
         return np.asarray(self.slice_labels.any(axis=0))
 
 
+_PRESSED_MM = 2.0
+"""Of the fluid over the brain, what a collection presses away."""
+
+
 def make_phantom(
     seed: int,
     *,
@@ -208,7 +212,8 @@ def _content(
     thick = collection_mm(bleeds, at, grid, head)
     left = depth
     for value in thick.values():
-        left = np.minimum(left, np.where(value > 0, depth - value, depth))
+        # A collection presses the brain against itself: most of the fluid between them is gone.
+        left = np.minimum(left, depth - value + np.minimum(value, _PRESSED_MM))
     brain = paint_brain(brain_at, grid, head, left)
     paint_dura(signs, brain_at, grid, brain.hu, depth=left)
     cover = paint_bleeds(

@@ -121,9 +121,10 @@ def _crescent_mm(bleed: Bleed, p: Points, grid: Grid, head: Head) -> np.ndarray:
     off = (2 - 2 * cos) * (76 / bleed.reach_mm) ** 2
     ragged = 1 + 0.22 * grid.spread(head.patches)
     value = bleed.thick_mm * np.clip(1 - off * off, 0, 1) * ragged * np.clip(bleed.side * p.x * 0.25 - 0.4, 0, 1)
-    # It stays above the tentorium, or below it in the posterior fossa.
-    value *= np.clip(tentorium_mm(p) * (-0.3 if n[2] < -0.2 else 0.3), 0, 1)
-    return value
+    # It stays above the tentorium, thin on the floors of the fossae, or below it.
+    below = n[2] < -0.2
+    value *= np.clip(tentorium_mm(p) * (-0.3 if below else 0.3), 0, 1)
+    return value if below else value * np.clip(1 + 0.04 * p.z, 0.2, 1)
 
 
 def _collection(bleed: Bleed, at: Scene) -> Painted:
