@@ -34,7 +34,7 @@ def collection_mm(
     for bleed in bleeds:
         if thickness_mm := KINDS[bleed.kind].thickness_mm:
             middle, reach = 76 * np.asarray(bleed.at), 1.15 * bleed.reach_mm + 10
-            box = grid.around(middle, middle, [reach] * 3)
+            box = grid.box(middle - reach, middle + reach)
             thick[bleed] = np.zeros(grid.shape, np.float32)
             thick[bleed][box] = thickness_mm(bleed, p.at(box), grid.part(box), head)
     return thick
