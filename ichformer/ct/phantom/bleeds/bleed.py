@@ -27,14 +27,14 @@ class Blood:
         back, serum above them), "septa" (membranes through an old collection), "grains" (salt and pepper, as in a
         contusion), "fading" (dense in the middle alone).
       seed: of the texture.
-      level_mm: y of the surface of the cells below the serum.
+      cells: share of the volume that lies below a level.
     """
 
     hu: float
     thin_hu: float
     texture: Texture
     seed: int
-    level_mm: float = 0.0
+    cells: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class Case:
         factor = 1.0 if self.is_small else self.population.bleed_ml
         return factor * float(np.exp(self.rng.uniform(np.log(low), np.log(high))))
 
-    def blood(self, hu: float, texture: Texture = "even", *, thin_hu: float = 0.0, level_mm: float = 0.0) -> Blood:
+    def blood(self, hu: float, texture: Texture = "even", *, thin_hu: float = 0.0, cells: float = 0.5) -> Blood:
         """Blood of about ``hu``, in this population; ``thin_hu`` is a tone darker."""
         shift = self.population.bleed_hu
         dense = float(max(hu + shift, 18.0))
@@ -129,7 +129,7 @@ class Case:
             thin_hu=float(min(thin_hu + shift / 2, dense)) if texture != "even" else dense,
             texture=texture,
             seed=int(self.rng.integers(2**31)),
-            level_mm=level_mm,
+            cells=cells,
         )
 
     def pick(self, **weights: float) -> str:

@@ -16,7 +16,10 @@ def blood_hu(
         return blood.hu
     rng = np.random.default_rng(blood.seed)
     if blood.texture == "level":
-        thin = 0.5 - (p.y - np.float32(blood.level_mm)) * np.float32(0.2)
+        # The patient lies on the back, however the head is turned: down is where the scanner's y grows.
+        y = np.broadcast_to(grid.y_mm[:, None, None], grid.shape)
+        surface = np.quantile(y[inside_mm > 0], 1 - blood.cells) if (inside_mm > 0).any() else 0.0
+        thin = 0.5 - (y - np.float32(surface)) * np.float32(0.2)
     elif blood.texture == "fading":
         thin = 1.1 - inside_mm * np.float32(1.1 / max(float(inside_mm.max()), 1.0))
     elif blood.texture == "grains":

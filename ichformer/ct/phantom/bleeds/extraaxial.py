@@ -81,27 +81,25 @@ def _crescent(case: Case, side: float, size_ml: float, *, below: bool = False) -
     else:
         at = unit(side, rng.normal(0, 0.4), rng.normal(0.4, 0.2))
     return Bleed(
-        subtype="subdural", kind="crescent", at=at, size_ml=size_ml, blood=_of_any_age(case, at, reach),
+        subtype="subdural", kind="crescent", at=at, size_ml=size_ml, blood=_of_any_age(case),
         reach_mm=reach, thick_mm=thick + _DURA_MM,
     )  # fmt: skip
 
 
-def _of_any_age(case: Case, at: Point, reach: float) -> Blood:
+def _of_any_age(case: Case) -> Blood:
     """Acute most often; subacute blood is about as dense as brain; new blood in old lies below serum."""
     age = case.pick(acute=0.7, anaemic=0.06, subacute=0.1, mixed=0.14)
     if age == "acute":
         return _fresh(case, 62)
     if age == "mixed":
-        return _levelled(case, at, reach)
+        return _levelled(case)
     return case.blood(float(case.rng.normal(48 if age == "anaemic" else 41, 3)))
 
 
-def _levelled(case: Case, at: Point, reach: float) -> Blood:
+def _levelled(case: Case) -> Blood:
     rng = case.rng
-    return case.blood(
-        float(rng.uniform(46, 64)), "level", thin_hu=float(rng.uniform(20, 32)),
-        level_mm=float(76 * at[1] + rng.uniform(-0.3, 0.4) * reach),
-    )  # fmt: skip
+    hu, thin_hu = float(rng.uniform(46, 64)), float(rng.uniform(20, 32))
+    return case.blood(hu, "level", thin_hu=thin_hu, cells=float(rng.uniform(0.2, 0.7)))
 
 
 def _old(case: Case) -> tuple[Bleed, ...]:
@@ -115,7 +113,7 @@ def _old(case: Case) -> tuple[Bleed, ...]:
         thin_hu = float(rng.uniform(17, 30))
         look = case.pick(fluid=0.25, septa=0.3, level=0.25, subacute=0.2)
         if look == "level":
-            blood = _levelled(case, bleed.at, bleed.reach_mm)
+            blood = _levelled(case)
         elif look == "septa":
             blood = case.blood(float(rng.uniform(42, 60)), "septa", thin_hu=thin_hu)
         else:

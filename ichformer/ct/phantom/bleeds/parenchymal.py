@@ -97,13 +97,13 @@ def _haematoma(case: Case) -> Bleed:
     days = float(rng.exponential(2.5))
     count = int(rng.choice([1, 2, 3, 5, 7], p=[0.25, 0.2, 0.2, 0.2, 0.15]))
     return Bleed(
-        subtype="intraparenchymal", kind="clot", at=at, size_ml=size_ml, blood=_aged(case, at, size_ml, days),
+        subtype="intraparenchymal", kind="clot", at=at, size_ml=size_ml, blood=_aged(case, size_ml, days),
         parts=_lobes(rng, at, size_ml, count=count, apart=0.8),
         oedema_mm=float(1 + min(days, 8) * 0.5 + 0.12 * ball_radius_mm(size_ml) * min(days, 5)),
     )  # fmt: skip
 
 
-def _aged(case: Case, at: Point, size_ml: float, days: float) -> Blood:
+def _aged(case: Case, size_ml: float, days: float) -> Blood:
     """Mixed in the first hours, dense for days, then fading from the rim; a level where it does not clot."""
     rng = case.rng
     hu = float(rng.normal(69, 5))
@@ -111,8 +111,8 @@ def _aged(case: Case, at: Point, size_ml: float, days: float) -> Blood:
         return case.blood(hu - 1.5 * days, "fading", thin_hu=float(rng.uniform(32, 42)))
     look = case.pick(even=0.55, swirl=0.35, level=0.1)
     if look == "level" and size_ml > 8:
-        level_mm = at[1] + float(rng.uniform(-0.4, 0.4)) * ball_radius_mm(size_ml)
-        return case.blood(hu, "level", thin_hu=float(rng.uniform(32, 46)), level_mm=level_mm)
+        thin_hu, cells = float(rng.uniform(32, 46)), float(rng.uniform(0.3, 0.8))
+        return case.blood(hu, "level", thin_hu=thin_hu, cells=cells)
     return case.blood(hu, "swirl", thin_hu=float(rng.uniform(38, 50))) if look == "swirl" else case.blood(hu)
 
 
