@@ -23,7 +23,7 @@ def blood_hu(
     elif blood.texture == "fading":
         thin = 1.1 - inside_mm * np.float32(1.1 / max(float(inside_mm.max()), 1.0))
     elif blood.texture == "grains":
-        thin = 0.45 + 0.8 * waves(rng, np.stack(p), wavelength_mm=float(rng.uniform(5, 9)), count=12)
+        thin = 0.35 + 0.8 * waves(rng, np.stack(p), wavelength_mm=float(rng.uniform(5, 9)), count=12)
     else:
         cut = rng.uniform(0.2, 0.9)
         field = grid.spread(random_field(rng))

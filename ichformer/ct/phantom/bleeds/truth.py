@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
+from ichformer.ct.phantom.anatomy.grid import lattice_points
 from ichformer.ct.phantom.anatomy.head import Head
 
 _MONRO = (0.0, -10.0, 9.0)
@@ -14,10 +15,15 @@ def midline_shift_mm(moved: Float[np.ndarray, "3 cz cy cx"], head: Head) -> floa
 
     It is negative where the septum moved to the right.
     """
-    now = head.lattice_mm() + head.wobble - moved
-    far = ((now - np.asarray(_MONRO, np.float32)[:, None, None, None]) ** 2).sum(axis=0)
-    weight = np.exp(far * (-1 / (2 * 5.0**2)))
-    return float((weight * moved[0]).sum() / weight.sum() * head.scale[0])
+    before, after = (_septum_mm(head.lattice_mm() + head.wobble - by) for by in (np.zeros_like(moved), moved))
+    return float(head.rotation[0] @ (after - before))
+
+
+def _septum_mm(brain_mm: Float[np.ndarray, "3 cz cy cx"]) -> Float[np.ndarray, "3"]:
+    """Where the septum lies, given the place in the brain of each point of the lattice."""
+    far = ((brain_mm - np.asarray(_MONRO, np.float32)[:, None, None, None]) ** 2).sum(axis=0)
+    weight = np.exp(far * (-1 / (2 * 3.5**2)))
+    return (lattice_points() * weight).sum(axis=(1, 2, 3)) / weight.sum()
 
 
 def side_of(share: Float[np.ndarray, "i k j"], x_mm: Float[np.ndarray, "i k j"]) -> str:
