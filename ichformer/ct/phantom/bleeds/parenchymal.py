@@ -73,9 +73,9 @@ def _contusions(case: Case) -> tuple[Bleed, ...]:
 def _contusion(case: Case, at: Point, size_ml: float) -> Bleed:
     """Several small lobes of blood and soaked brain, like salt and pepper, with oedema around them after some hours."""
     rng = case.rng
-    hu = float(rng.normal(60, 5))
+    hu = float(rng.normal(63, 5))
     texture = case.pick(grains=0.6, even=0.4)
-    blood = case.blood(hu, "grains" if texture == "grains" else "even", thin_hu=float(rng.uniform(26, 40)))
+    blood = case.blood(hu, "grains" if texture == "grains" else "even", thin_hu=float(rng.uniform(32, 44)))
     parts = _lobes(rng, at, size_ml, count=int(rng.integers(1, 6)), apart=1.2)
     oedema = float(rng.choice([0.0, rng.uniform(2, 5), rng.uniform(5, 12)], p=[0.35, 0.35, 0.3]))
     return Bleed(
@@ -94,7 +94,7 @@ def _haematoma(case: Case) -> Bleed:
     size_ml = min(case.ml(2, most_ml), most_ml)
     dx, dy, dz = rng.normal(0, 3 if most_ml > 20 else 1, 3)
     at = (float(case.side * (x + dx)), float(y + dy), float(z + dz))
-    days = float(rng.exponential(2.5))
+    days = min(float(rng.exponential(2.5)), 10.0)
     count = int(rng.choice([1, 2, 3, 5, 7], p=[0.25, 0.2, 0.2, 0.2, 0.15]))
     return Bleed(
         subtype="intraparenchymal", kind="clot", at=at, size_ml=size_ml, blood=_aged(case, size_ml, days),
