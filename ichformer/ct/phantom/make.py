@@ -72,7 +72,8 @@ class Phantom:
     def lesions(self) -> Int[np.ndarray, "5"]:
         """How many connected pieces the mask of each subtype has; voxels that share a corner are connected."""
         touching = np.ones((3, 3, 3), bool)
-        return np.array([ndi.label(self.mask == 1 + k, touching)[1] for k in range(len(SUBTYPES))])
+        boxes = enumerate(ndi.find_objects(self.mask, len(SUBTYPES)), start=1)
+        return np.array([ndi.label(self.mask[box] == k, touching)[1] if box else 0 for k, box in boxes])
 
     @property
     def slice_labels(self) -> Bool[np.ndarray, "s 6"]:

@@ -21,7 +21,7 @@ def blood_hu(
         surface = np.quantile(y[inside_mm > 0], 1 - blood.cells) if (inside_mm > 0).any() else 0.0
         thin = 0.5 - (y - np.float32(surface)) * np.float32(0.2)
     elif blood.texture == "fading":
-        thin = 1.1 - inside_mm * np.float32(1.1 / max(float(inside_mm.max()), 1.0))
+        thin = 1.1 - inside_mm * np.float32(1.1 / float(inside_mm.max(initial=1.0)))
     elif blood.texture == "grains":
         thin = 0.35 + 0.8 * waves(rng, np.stack(p), wavelength_mm=float(rng.uniform(5, 9)), count=12)
     else:

@@ -211,6 +211,8 @@ def _fluid(bleed: Bleed, at: Scene) -> Painted:
 def _last_of(bleed: Bleed, within: np.ndarray, order: np.ndarray, grid: Grid) -> float:
     """The ``order`` down to which the space ``within`` holds the bleed's volume, or three quarters of the space."""
     where = within > 0.1
+    if not where.any():
+        return np.inf
     ranked = np.argsort(-order[where])
     ml = np.cumsum(within[where][ranked]) * (grid.voxel_mm3 / 1000)
     last = np.searchsorted(ml, min(bleed.size_ml, 0.75 * ml[-1]))
