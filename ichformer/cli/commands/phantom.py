@@ -26,9 +26,10 @@ def phantom(
       prevalence: Share of the scans that have a bleed, from 0 to 1.
       confounders: Chance, from 0 to 1, that a scan has each of the findings that resemble a bleed or hide one:
         calcification, fracture, old infarct, metal, motion and others. Raise it for a harder test.
-      small: Share of the bleeds that are small, 1 to 4 ml, from 0 to 1. Raise it for a harder test.
-      site: Names of the hospitals to imitate, of alder, birch, cedar, dogwood, elm and rsna2019. By default all but
-        rsna2019, which imitates the headers of the RSNA 2019 challenge.
+      small: Share of the bleeds that are small, 0.1 to 4 ml, from 0 to 1. Raise it for a harder test.
+      site: Names of the hospitals to imitate, of alder, birch, cedar, dogwood, elm, rsna2019 and fir. By default the
+        first five. Rsna2019 imitates the headers of the RSNA 2019 challenge. The scanner and the patients of fir lie
+        outside the range of the others: hold it out of training to measure on another style.
       json: Print one JSON object in place of text.
     """
     from ichformer.ct.phantom.cohort import write_phantom_cohort

@@ -21,7 +21,7 @@ from ichformer.files.lease import hold
 from ichformer.files.writing import write_text
 from ichformer.process.workers import map_processes
 
-VERSION = 2
+VERSION = 3
 """Of what the same seed gives: raised whenever the voxels change."""
 
 _STUDY_COLUMNS = (
@@ -30,7 +30,12 @@ _STUDY_COLUMNS = (
     *("slice_labels", "mask", "boxes", "origin"),
 )
 _SLICE_COLUMNS = ("series", "slice", "file", *LABELS)
-_CONTENT_COLUMNS = ("series", *(f"{name}_ml" for name in SUBTYPES), *CONFOUNDERS)
+_CONTENT_COLUMNS = (
+    "series",
+    *(f"{name}_{of}" for of in ("ml", "side", "lesions") for name in SUBTYPES),
+    *("midline_shift_mm", "mechanism"),
+    *CONFOUNDERS,
+)
 
 
 def write_phantom_cohort(
@@ -49,16 +54,17 @@ def write_phantom_cohort(
 
     Scan ``i`` depends on ``seed``, ``i``, ``sites``, ``prevalence``, ``confounders`` and ``small`` alone, to the byte;
     with other confounders it has the same bleeds. ``contents.csv`` says by series how many ml of each subtype lie in
-    the mask, and which of ``CONFOUNDERS`` it shows. The folder appears when all is written.
+    the mask, on which side and in how many pieces, how far the midline is shifted (mm, to the patient's left), why
+    the head bleeds, and which of ``CONFOUNDERS`` the scan shows. The folder appears when all is written.
 
     Args:
       out: a folder that is not there yet, or empty. The very same cohort that is there already is left as it is.
       scans: how many.
       seed: of everything.
       sites: names of ``SITES``; ``DEFAULT_SITES`` where None.
-      prevalence: share of scans with a bleed; four in ten of them have two or three subtypes.
+      prevalence: share of scans with a bleed; four in ten of them have two or three subtypes, as injuries have.
       confounders: chance of each of ``CONFOUNDERS`` in each scan (in each patient where it lasts).
-      small: share of the bleeds that are small, 1 to 4 ml.
+      small: share of the bleeds that are small, 0.1 to 4 ml.
       workers: processes; as many as there are cores where None. With more than one, a script needs the guard
         ``if __name__ == "__main__"``, as for every process pool.
       progress: show a bar on standard error.

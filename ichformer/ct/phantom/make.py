@@ -1,9 +1,11 @@
 """One phantom: anatomy, bleeds and scanner put together, with its truth."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+import scipy.ndimage as ndi
+from jaxtyping import Bool, Float, Int, UInt8
 
 from ichformer import LABELS, SUBTYPES
 from ichformer.ct.audit import Audit
@@ -16,11 +18,13 @@ from ichformer.ct.phantom.anatomy.grid import Box, Grid, bounds
 from ichformer.ct.phantom.anatomy.head import Head, draw_head, frame, place, place_brain
 from ichformer.ct.phantom.anatomy.shapes import Points, paint
 from ichformer.ct.phantom.anatomy.skull import FORAMEN_MM, make_skull
-from ichformer.ct.phantom.findings.bleeds import Bleed, draw_bleeds
-from ichformer.ct.phantom.findings.blood import collection_mm, paint_bleeds, push
+from ichformer.ct.phantom.bleeds.bleed import Bleed, Mechanism
+from ichformer.ct.phantom.bleeds.draw import draw_bleeds
+from ichformer.ct.phantom.bleeds.kinds import Scene
+from ichformer.ct.phantom.bleeds.painting import collection_mm, paint_bleeds, push
+from ichformer.ct.phantom.bleeds.truth import midline_shift_mm, side_of
 from ichformer.ct.phantom.findings.confounders import confound
 from ichformer.ct.phantom.findings.implants import paint_metal
-from ichformer.ct.phantom.findings.kinds import Scene, shrink
 from ichformer.ct.phantom.findings.signs import Signs, paint_fracture, paint_inside
 from ichformer.ct.phantom.findings.surgery import paint_surgery
 from ichformer.ct.volume import Volume
@@ -30,6 +34,9 @@ POSITIVE_ML = 0.1
 
 MASK_SHARE = 0.5
 """A voxel belongs to the mask from this share of blood on, and to the cavity from this share of it."""
+
+_GROWTH, _MOST_GROWTHS = 1.6, 9
+"""How much a bleed that no slice shows is enlarged, and how often at most."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,6 +50,9 @@ class Phantom:
       cavity: bool [S,H,W], the inside of the skull down to the foramen magnum: brain, fluid and blood.
       outside_circle: bool [H,W], what the scanner did not reconstruct.
       site: the scanner.
+      midline_shift_mm: how far the bleeds take the septum pellucidum at the foramina of Monro to the patient's left;
+        negative where it goes to the right, 0 without a bleed.
+      sides: for each of ``SUBTYPES`` "left", "right", "both" or "midline" (of the patient); "" where there is none.
     """
 
     volume: Volume
@@ -50,6 +60,8 @@ class Phantom:
     cavity: Bool[np.ndarray, "s h w"]
     outside_circle: Bool[np.ndarray, "h w"]
     site: Site
+    midline_shift_mm: float
+    sides: dict[str, str]
 
     @property
     def blood_ml(self) -> Float[np.ndarray, "s 5"]:
@@ -57,6 +69,13 @@ class Phantom:
         z, y, x = self.volume.spacing_mm
         counts = np.stack([(self.mask == 1 + k).sum(axis=(1, 2)) for k in range(len(SUBTYPES))], axis=1)
         return counts * (z * y * x / 1000)
+
+    @property
+    def lesions(self) -> Int[np.ndarray, "5"]:
+        """How many connected pieces the mask of each subtype has; voxels that share a corner are connected."""
+        touching = np.ones((3, 3, 3), bool)
+        boxes = enumerate(ndi.find_objects(self.mask, len(SUBTYPES)), start=1)
+        return np.array([ndi.label(self.mask[box] == k, touching)[1] if box else 0 for k, box in boxes])
 
     @property
     def slice_labels(self) -> Bool[np.ndarray, "s 6"]:
@@ -70,6 +89,10 @@ class Phantom:
         return np.asarray(self.slice_labels.any(axis=0))
 
 
+_PRESSED_MM = 2.0
+"""Of the fluid over the brain, what a collection presses away."""
+
+
 def make_phantom(
     seed: int,
     *,
@@ -78,11 +101,13 @@ def make_phantom(
     head_seed: int | None = None,
     confounders: frozenset[str] | tuple[str, ...] = (),
     small: frozenset[str] | tuple[str, ...] = (),
+    mechanism: Mechanism | None = None,
 ) -> Phantom:
-    """A head CT with one bleed of every subtype in ``subtypes``.
+    """A head CT with one bleed or several of every subtype in ``subtypes``.
 
-    Nothing but the fluid that they widen or narrow depends on the ``confounders``: the same seed plants the same
-    bleeds with them and without.
+    The same seed without ``subtypes`` gives the same head in the same position with the same noise. Nothing but the
+    fluid that they widen or narrow depends on the ``confounders``: the same seed plants the same bleeds with them and
+    without. A bleed that no slice of the site would show is enlarged until one does.
 
     Args:
       seed: of bleeds, position of the slices and noise. The same seed gives the same voxels.
@@ -90,7 +115,8 @@ def make_phantom(
       subtypes: of ``SUBTYPES``; none for a scan without a bleed.
       head_seed: of the head, so that one patient can be scanned twice; ``seed`` where it is None.
       confounders: of ``CONFOUNDERS``.
-      small: those of ``subtypes`` whose bleed is small, 1 to 4 ml.
+      small: those of ``subtypes`` whose bleeds are small: 0.1 to 4 ml, or what a slice needs to show them.
+      mechanism: "trauma" or "spontaneous", which decides what the bleeds look like; drawn from ``seed`` where None.
 
     Raises:
       ValueError: on an unknown subtype or confounder.
@@ -105,21 +131,16 @@ def make_phantom(
         lasting=np.random.default_rng([patient, 2]),
         passing=np.random.default_rng([seed, 3]),
     )
-    if "intraventricular" in subtypes:
-        # Blood in the ventricles obstructs them: they are never slits.
-        head = replace(head, ventricles=max(head.ventricles, 1.0))
-    bleeds = draw_bleeds(bleeding, tuple(name for name in SUBTYPES if name in subtypes))
-    shrinking = dict(zip(SUBTYPES, np.random.default_rng([seed, 4]).spawn(len(SUBTYPES)), strict=True))
-    bleeds = tuple(shrink(b, shrinking[b.subtype]) if b.subtype in small else b for b in bleeds)
+    head = site.population.aged(head)
+    bleeds = draw_bleeds(bleeding, subtypes, small=small, mechanism=mechanism, population=site.population)
     stack = lay_slices(site, laying)
     # Where the table stood: z is as arbitrary as on a real scanner.
     affine = stack.affine.copy()
     affine[:3, 3] += laying.uniform((-20, -160, -1200), (20, 40, 900)).round(1)
-    hu, cover, inner = _anatomy(head, bleeds, signs, stack.grid)
-    added_hu = artefacts(hu, stack, signs, np.random.default_rng([seed, 5]))
-    picture = acquire(hu, stack, site, noise, added_hu=added_hu)
-    mask = _mask(cover, stack)
-    cavity = to_pixels(average(inner, stack), stack) > MASK_SHARE
+    made = _anatomy(head, bleeds, signs, stack)
+    added_hu = artefacts(made.hu, stack, signs, np.random.default_rng([seed, 5]))
+    picture = acquire(made.hu, stack, site, noise, added_hu=added_hu)
+    cavity = to_pixels(average(made.cavity, stack), stack) > MASK_SHARE
     y, x = stack.rows_mm - stack.rows_mm.mean(), stack.columns_mm - stack.columns_mm.mean()
     outside_circle = np.hypot(y[:, None], x[None, :]) > site.fov_mm / 2
     stored = np.clip(np.rint(picture), site.lowest_hu, 3071).astype(np.int16)
@@ -135,26 +156,49 @@ def make_phantom(
             thickness_mm=site.thickness_mm, tilt_deg=float(site.tilt_deg),
         ),
     )  # fmt: skip
-    return Phantom(volume=volume, mask=mask, cavity=cavity, outside_circle=outside_circle, site=site)
+    return Phantom(
+        volume=volume, mask=made.mask, cavity=cavity, outside_circle=outside_circle, site=site,
+        midline_shift_mm=made.midline_shift_mm, sides=made.sides,
+    )  # fmt: skip
 
 
-def _anatomy(
-    head: Head, bleeds: tuple[Bleed, ...], signs: Signs, grid: Grid
-) -> tuple[Float[np.ndarray, "i k j"], dict[str, Float[np.ndarray, "i k j"]], Float[np.ndarray, "i k j"]]:
-    """HU at the grid's positions, for each subtype the share of blood, and the share of the cavity."""
-    grid = replace(grid, frame=frame(head))
+class _Made(NamedTuple):
+    """HU and share of the cavity at the grid's positions; the mask; shift and sides as in ``Phantom``."""
+
+    hu: Float[np.ndarray, "i k j"]
+    cavity: Float[np.ndarray, "i k j"]
+    mask: UInt8[np.ndarray, "s h w"]
+    midline_shift_mm: float
+    sides: dict[str, str]
+
+
+def _anatomy(head: Head, bleeds: tuple[Bleed, ...], signs: Signs, stack: Stack) -> _Made:
+    """The head with its bleeds, each of them as large as a slice needs to show it."""
+    grid = replace(stack.grid, frame=frame(head))
     at = place(head, grid)
     skull = make_skull(at, grid, head)
     vault, depth, hu, inner = skull.vault, skull.depth, skull.hu, skull.inner
     # What lies in the cavity is painted in the part of the grid that holds it, less than half of it.
     box = bounds(inner > 0)
-    content, cover = _content(head, bleeds, signs, grid.part(box), at.at(box), vault=vault[box], depth=depth[box])
+    voxel_ml = abs(float(np.linalg.det(stack.affine))) / 1000
+    for _ in range(1 + _MOST_GROWTHS):
+        moved = push(bleeds, head)
+        content, cover = _content(head, bleeds, signs, grid.part(box), at.at(box), moved=moved, depth=depth[box])
+        mask = _mask({name: _in_whole(share, box, grid) for name, share in cover.items()}, stack)
+        hidden = {name for name in cover if _most_voxels(mask, name) * voxel_ml < POSITIVE_ML}
+        if not hidden:
+            break
+        bleeds = tuple(bleed.grown(_GROWTH) if bleed.subtype in hidden else bleed for bleed in bleeds)
     paint(hu[box], content, inner[box])
     paint_fracture(signs, at, grid, head, hu, vault=vault)
     if signs.surgery:
         paint_surgery(signs.surgery, at, grid, head, hu, vault=vault)
     paint_metal(signs.metal, at, grid, hu)
-    return hu, {name: _in_whole(share, box, grid) for name, share in cover.items()}, inner * (at.z > FORAMEN_MM)
+    none = dict.fromkeys(SUBTYPES, "")
+    return _Made(
+        hu=hu, cavity=inner * (at.z > FORAMEN_MM), mask=mask, midline_shift_mm=midline_shift_mm(moved, head),
+        sides=none | {name: side_of(share, at.x[box]) for name, share in cover.items()},
+    )  # fmt: skip
 
 
 def _content(
@@ -164,18 +208,19 @@ def _content(
     grid: Grid,
     at: Points,
     *,
-    vault: Float[np.ndarray, "i k j"],
+    moved: Float[np.ndarray, "3 cz cy cx"],
     depth: Float[np.ndarray, "i k j"],
 ) -> tuple[Float[np.ndarray, "i k j"], dict[str, Float[np.ndarray, "i k j"]]]:
-    """HU of what lies in the cavity, and for each subtype the share of blood."""
-    brain_at = place_brain(head, grid, push(bleeds, head))
+    """HU of what lies in the cavity, where the brain has ``moved``, and for each subtype the share of blood."""
+    brain_at = place_brain(head, grid, moved)
     thick = collection_mm(bleeds, at, grid, head)
     left = depth
     for value in thick.values():
-        left = np.minimum(left, np.where(value > 0, vault - value, depth))
+        # A collection presses the brain against itself: most of the fluid between them is gone.
+        left = np.minimum(left, depth - value + np.minimum(value, _PRESSED_MM))
     brain = paint_brain(brain_at, grid, head, left)
     paint_inside(signs, brain_at, grid, brain.hu, depth=left)
-    scene = Scene(brain=brain, p=brain_at, head_at=at, grid=grid, head=head, depth=depth, vault=vault, thick=thick)
+    scene = Scene(brain=brain, p=brain_at, head_at=at, grid=grid, head=head, depth=depth, thick=thick)
     cover = paint_bleeds(bleeds, scene)
     return brain.hu, cover
 
@@ -186,11 +231,18 @@ def _in_whole(values: Float[np.ndarray, "i k j"], box: Box, grid: Grid) -> Float
     return whole
 
 
+def _most_voxels(mask: UInt8[np.ndarray, "s h w"], subtype: str) -> int:
+    """Of a subtype in one slice."""
+    return int((mask == 1 + LABELS.index(subtype)).sum(axis=(1, 2)).max())
+
+
 def _mask(cover: dict[str, Float[np.ndarray, "i k j"]], stack: Stack) -> UInt8[np.ndarray, "s h w"]:
     shape = (stack.slices, len(stack.rows_mm), len(stack.columns_mm))
     mask, best = np.zeros(shape, np.uint8), np.full(shape, MASK_SHARE, np.float32)
     for name, share in cover.items():
-        pixels = to_pixels(average(share, stack), stack)
-        mask[pixels > best] = 1 + LABELS.index(name)
-        best = np.maximum(best, pixels)
+        thick = average(share, stack)
+        for s in np.flatnonzero(thick.max(axis=(0, 2)) > MASK_SHARE):
+            pixels = to_pixels(thick[:, s : s + 1], replace(stack, slices=1))[0]
+            mask[s][pixels > best[s]] = 1 + LABELS.index(name)
+            best[s] = np.maximum(best[s], pixels)
     return mask

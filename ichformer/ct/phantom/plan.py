@@ -7,7 +7,33 @@ import numpy as np
 
 from ichformer import SUBTYPES
 from ichformer.ct.phantom.acquisition.sites import Site
+from ichformer.ct.phantom.bleeds.bleed import Mechanism
 from ichformer.ct.phantom.findings.confounders import CONFOUNDERS, LASTING
+
+_PATTERNS: tuple[tuple[float, Mechanism, tuple[str, ...]], ...] = (
+    # One subtype alone.
+    (0.12, "trauma", ("epidural",)),
+    (0.05, "trauma", ("intraparenchymal",)),
+    (0.08, "spontaneous", ("intraparenchymal",)),
+    (0.03, "trauma", ("intraventricular",)),
+    (0.04, "spontaneous", ("intraventricular",)),
+    (0.07, "trauma", ("subarachnoid",)),
+    (0.03, "spontaneous", ("subarachnoid",)),
+    (0.09, "trauma", ("subdural",)),
+    (0.06, "spontaneous", ("subdural",)),
+    # A blow bruises the brain and tears the vessels over it.
+    (0.06, "trauma", ("intraparenchymal", "subarachnoid", "subdural")),
+    (0.05, "trauma", ("subarachnoid", "subdural")),
+    (0.05, "trauma", ("intraparenchymal", "subarachnoid")),
+    (0.04, "trauma", ("epidural", "intraparenchymal")),
+    (0.04, "trauma", ("epidural", "subarachnoid")),
+    (0.04, "trauma", ("epidural", "subdural")),
+    (0.02, "trauma", ("intraventricular", "subarachnoid", "subdural")),
+    # An artery bursts in the brain and the blood breaks through into the ventricles, or an aneurysm does.
+    (0.08, "spontaneous", ("intraparenchymal", "intraventricular")),
+    (0.05, "spontaneous", ("intraventricular", "subarachnoid")),
+)
+"""What bleeds together: weight, mechanism and subtypes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +44,7 @@ class Order:
     first_of_patient: int
     site: Site
     subtypes: tuple[str, ...]
+    mechanism: Mechanism | None = None
     small: tuple[str, ...] = ()
     confounders: tuple[str, ...] = ()
 
@@ -34,11 +61,11 @@ def plan_scan(
     """Draw site, patient, bleeds and confounders of one scan; every sixth round of sites repeats its patients."""
     rng = np.random.default_rng([seed, number, 2])
     is_second = number // len(sites) % 6 == 5
+    mechanism: Mechanism | None = None
     subtypes: tuple[str, ...] = ()
     if rng.random() < prevalence:
-        count = rng.choice([1, 2, 3], p=[0.6, 0.28, 0.12])
-        chosen = rng.choice(len(SUBTYPES), size=count, replace=False, p=[0.2, 0.22, 0.18, 0.2, 0.2])
-        subtypes = tuple(SUBTYPES[k] for k in sorted(chosen))
+        weights = np.array([weight for weight, _, _ in _PATTERNS])
+        _, mechanism, subtypes = _PATTERNS[int(rng.choice(len(_PATTERNS), p=weights / weights.sum()))]
     first = number - len(sites) if is_second else number
     # From generators of their own: with confounders or without, the bleeds stay as they are.
     of_patient, of_scan, of_size = (
@@ -51,6 +78,7 @@ def plan_scan(
         first_of_patient=first,
         site=sites[number % len(sites)],
         subtypes=subtypes,
+        mechanism=mechanism,
         small=tuple(name for name, u in zip(SUBTYPES, of_size.random(len(SUBTYPES)), strict=True) if u < small),
         confounders=tuple(name for name, a, b in drawn if (a if name in LASTING else b) < confounders),
     )

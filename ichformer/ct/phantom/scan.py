@@ -35,6 +35,7 @@ def write_scan(out: Path, seed: int, order: Order) -> Written:
             site=order.site,
             confounders=order.confounders,
             small=order.small,
+            mechanism=order.mechanism,
         )
     write = _write_rsna if order.site.header == "rsna2019" else _write_full
     patient, study, series, place, instances, files = write(phantom, out, seed, order)
@@ -53,6 +54,10 @@ def write_scan(out: Path, seed: int, order: Order) -> Written:
     content: Row = {
         "series": series,
         **{f"{name}_ml": f"{ml:.2f}" for name, ml in zip(SUBTYPES, volumes_ml, strict=True)},
+        **{f"{name}_side": phantom.sides[name] for name in SUBTYPES},
+        **{f"{name}_lesions": int(count) for name, count in zip(SUBTYPES, phantom.lesions, strict=True)},
+        "midline_shift_mm": f"{phantom.midline_shift_mm:.2f}",
+        "mechanism": order.mechanism or "",
         **{name: int(name in order.confounders) for name in CONFOUNDERS},
     }
     return Written(row, slices, content)
