@@ -78,8 +78,32 @@ def process_pool(workers: int, *, initializer: Callable[[], None]) -> ProcessPoo
     """
     # Spawn: JAX, BLAS and Riegeli keep threads, which a forked process would find dead.
     context = multiprocessing.get_context("spawn")
+    check_guard()
     check_shared_memory()
     return _Pool(workers, mp_context=context, initializer=initializer)
+
+
+def check_guard() -> None:
+    """Raise InputError where the script that runs has no guard, before it starts worker processes.
+
+    Every worker reads the script again from its first line. Without the guard it starts the work a second time, and
+    this process waits for ever for a worker that has ended.
+    """
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    if file is None or getattr(main, "__spec__", None) is not None:  # a notebook, python -c or python -m
+        return
+    try:
+        with open(file, encoding="utf-8") as script:
+            has_guard = "__main__" in script.read()
+    except (OSError, UnicodeDecodeError):
+        return
+    if not has_guard:
+        raise InputError(
+            "a script that starts worker processes needs a guard",
+            where=file,
+            fix='put its calls under if __name__ == "__main__": or use no workers',
+        )
 
 
 def check_shared_memory() -> None:

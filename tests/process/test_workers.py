@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +19,35 @@ from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.loader import training_batches
 from ichformer.pipeline.preparation.workers import run_all
 from ichformer.pipeline.store.records import Store
-from ichformer.process.workers import ending_in_order, map_processes
+from ichformer.process.workers import check_guard, ending_in_order, map_processes
 
 MANY, BAD = 60, 10
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (
+            "import ichformer as ich\nich.train('store', out='run')\n",
+            "a script that starts worker processes needs a guard",
+        ),
+        ("if __name__ == '__main__':\n    print()\n", ""),
+        (None, ""),
+    ],
+    ids=["no guard", "guard", "notebook"],
+)
+def test_a_script_without_a_guard_is_refused(tmp_path, monkeypatch, script, said):
+    """Its workers would start it again from its first line, and the process that waits for them would wait for ever."""
+    main = types.ModuleType("__main__")
+    if script is not None:
+        main.__file__ = str(tmp_path / "script.py")
+        (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    if said:
+        with pytest.raises(InputError, match=said):
+            check_guard()
+    else:
+        check_guard()
 
 
 def leave_a_mark(folder: Path, number: int) -> int:
@@ -107,7 +134,7 @@ WAITS = """
 import sys
 from functools import partial
 from pathlib import Path
-from ichformer.process.workers import ending_in_order, map_processes
+from ichformer.process.workers import check_guard, ending_in_order, map_processes
 from tests.process.test_workers import mark_and_wait
 if __name__ == "__main__":
     with ending_in_order():

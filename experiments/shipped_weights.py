@@ -1,0 +1,121 @@
+"""Trains the weights that come with the package: on phantoms alone, everything from a seed.
+
+It makes a cohort of phantoms, prepares it, trains, exports the run in float16 with thresholds that are frozen on
+phantoms, and evaluates it on a site whose scanner and patients lie outside the training's range. Each part that is done
+is left as it is, so the same command goes on after an interruption. Nothing is chosen on real scans.
+
+Claim: none yet; the weights of this recipe are not shipped yet.
+Cost: hours on two cores; --short takes a few minutes.
+Command: python experiments/shipped_weights.py work
+Expected: a folder work/export that opens as a run, and its figures on the held-out site. With --short, the same SHA-256
+of the parameters each time, on the same versions and machine.
+"""
+
+import argparse
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import ichformer as ich
+from ichformer.ct.phantom.cohort import write_phantom_cohort
+from ichformer.evaluation.results import Estimate
+from ichformer.inference.trained import open_trained
+from ichformer.pipeline.augmentation.augment import Augmentation
+from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.training.runs.portable import WEIGHTS_NAME
+from ichformer.workflows.export_run import export_run
+
+SEED = 31
+SITES = ("alder", "birch", "cedar", "dogwood", "elm", "rsna2019", "fir")
+OTHER_STYLE = "fir"
+WINDOWS = ("hu_20_40", "hu_40_60", "hu_60_80")
+# Display pictures come with other windows and gammas, scanners with other calibrations and kernels.
+AUGMENTATION = Augmentation(
+    rotate_deg=15.0, scale=0.15, shift=0.05, noise_hu=5.0, offset_hu=4.0, gain=0.06, kernel=0.7, thicken_mm=7.0
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much is made and trained."""
+
+    scans: int
+    steps: int
+    size_px: int
+    batch_size: int = 8
+    num_slices: int = 8
+
+
+WHOLE = Size(scans=1400, steps=3000, size_px=160)
+SHORT = Size(scans=21, steps=4, size_px=64, batch_size=4, num_slices=4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path, help="folder for all that is made")
+    parser.add_argument("--short", action="store_true", help="a small form, to see that it gives the same twice")
+    options = parser.parse_args()
+    size, work = SHORT if options.short else WHOLE, options.work
+    store = phantoms(size, work)
+    if not (work / "export").exists():
+        train(size, store, work / "run")
+        export_run(open_trained(work / "run"), work / "export", store=store)
+    weights = (work / "export" / WEIGHTS_NAME).read_bytes()
+    print(f"{len(weights) / 1e6:.1f} MB, SHA-256 {hashlib.sha256(weights).hexdigest()}")
+    if not options.short:
+        figures(work / "export", store, work / "evaluation")
+
+
+def phantoms(size: Size, work: Path) -> ich.Store:
+    """The store of the cohort; patients of the other style are its split "test"."""
+    cohort = write_phantom_cohort(
+        work / "cohort", scans=size.scans, seed=SEED, sites=SITES, prevalence=0.65, confounders=0.12, small=0.4
+    )
+    config = PrepareConfig(size=size.size_px, field_of_view_mm=208.0, keep="brain")
+    return ich.prepare(
+        "phantom",
+        source=cohort,
+        out=work / "store",
+        hold_out_site=OTHER_STYLE,
+        fractions={"train": 0.85, "val": 0.15},
+        seed=SEED,
+        config=vars(config),
+    )
+
+
+def train(size: Size, store: ich.Store, out: Path) -> None:
+    """An EfficientNet-Lite of ImageNet over each slice and its neighbours, with a head for lesion maps."""
+    ich.train(
+        store,
+        out=out,
+        model={"name": "cnn2d_efficientnet_lite0", "pretrained": "imagenet", "lesions": True},
+        objective={"windows": WINDOWS, "neighbours": 1, "lesion_weight": 1.0},
+        data={
+            "batch_size": size.batch_size,
+            "num_slices": size.num_slices,
+            "num_workers": 1,
+            "augmentation": AUGMENTATION,
+        },
+        optim={"learning_rate": 1e-3, "encoder_factor": 0.3, "warmup_steps": min(100, size.steps // 2)},
+        steps=size.steps,
+        seed=SEED,
+        ema_decay=0.99,
+        checkpoint_every=50,
+    )
+
+
+def figures(run: Path, store: ich.Store, out: Path) -> None:
+    """AUROCs on the held-out style."""
+    for level in ich.open_run(run).evaluate(store, out=out).levels:
+        for label in level.labels:
+            print(f"{level.level} {label.label}: AUROC {_text(label.auroc)}, {label.n_positive} of {label.n} positive")
+
+
+def _text(estimate: Estimate) -> str:
+    if estimate.value is None or estimate.interval is None:
+        return "not estimable"
+    return f"{estimate.value:.3f} ({estimate.interval.low:.3f}-{estimate.interval.high:.3f})"
+
+
+if __name__ == "__main__":
+    main()
