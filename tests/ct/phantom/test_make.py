@@ -29,7 +29,7 @@ def bone_of(phantom: Phantom) -> np.ndarray:
 
 @pytest.mark.parametrize("subtype", SUBTYPES)
 def test_only_what_is_planted_is_labelled(subtype):
-    for seed, site in ((2, CLEAN), (3, TILTED)):
+    for seed, site in ((4, CLEAN), (3, TILTED)):
         phantom = make_phantom(seed, site=site, subtypes=frozenset({subtype}))
         assert [name for name, on in zip(LABELS, phantom.scan_labels, strict=True) if on] == [subtype, "any"]
         assert 1.0 < phantom.blood_ml.sum() < 110
@@ -146,8 +146,9 @@ def test_a_big_bleed_pushes_the_midline():
         fluid = [
             (p.volume.hu < 18) & (p.volume.hu > -10) & ~ndi.binary_dilation(p.mask > 0) for p in (bleeding, healthy)
         ]
-        middle = np.s_[12:20, 40:90, 45:83]
-        columns = np.arange(45, 83)
+        # The ventricles alone: the insula, which is pushed inwards, stays out of it.
+        middle = np.s_[12:20, 40:90, 51:77]
+        columns = np.arange(51, 77)
         centers = [(f[middle].sum(axis=(0, 1)) * columns).sum() / f[middle].sum() for f in fluid]
         side = np.sign(np.nonzero(bleeding.mask)[2].mean() - 63.5)
         shifts.append((centers[0] - centers[1]) * -side)
