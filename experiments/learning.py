@@ -8,7 +8,7 @@ Cost: about four hours on two cores for all models and two seeds.
 Command:
   ichformer phantom cohort --scans 320 --confounders 0.3 --small 0.25 --seed 21
   ichformer prepare --cohort phantom --source cohort --out store --size 112 --field-of-view-mm 208 --keep brain
-  python experiments/learning.py store --out learning.csv
+  python -m experiments.learning store --out learning.csv
 It needs: pip install -e '.[parity]'
 Expected: one row for each model and seed, and for each model the mean of ours minus its twin's.
 """
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score
-from twins import TWINS
+from experiments.twins import TWINS
 
 import ichformer as ich
 from ichformer.ct.windows import WINDOWS, apply_windows

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 
 import ichformer as ich
 from ichformer.ct.io.pictures import PictureStack, order_pictures, read_pictures
-from ichformer.evaluation.results import Estimate
+from ichformer.statistics.intervals import Estimate
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME
 
 SHOWN, SIDE_PX = 10, 256

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import ichformer as ich
 from ichformer.ct.phantom.cohort import write_phantom_cohort
-from ichformer.evaluation.results import Estimate
+from ichformer.statistics.intervals import Estimate
 from ichformer.inference.trained import open_trained
 from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.preparation.config import PrepareConfig

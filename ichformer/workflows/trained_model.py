@@ -1,7 +1,6 @@
 """A run or an ensemble, opened for use from Python: predict, explain, features, evaluate."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from jaxtyping import Float32, Int64
 from ichformer.ct.geometry.regrid import slice_offsets_mm
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
-from ichformer.evaluation.scorable import Reason, check_numbers, why_not_scored
+from ichformer.evaluation.scorable import check_numbers, why_not_scored
 from ichformer.evaluation.summary import Summary
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, read_thresholds
 from ichformer.explain.heat_map import heat_map_in_full
@@ -26,41 +25,10 @@ from ichformer.pipeline.store.records import Store
 from ichformer.settings import as_path, check_known, described, fit
 from ichformer.training.build import make_given
 from ichformer.training.runs.outputs import OutputLevel
+from ichformer.training.runs.portable import StoredType
 from ichformer.workflows.evaluate_run import evaluate
-
-
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class ScanPrediction:
-    """The scores of one scan.
-
-    Attributes:
-      scan_scores: label -> probability for the whole scan, regression target -> value in its unit. It holds those that
-        the run was trained for, and is empty where the scan cannot be scored.
-      slice_scores: label or target -> that of each slice of the volume, float32 [S]; likewise.
-      not_scored: why the scan cannot be scored; None where it can be.
-      thresholds: label -> the frozen threshold of the scan's score; empty where the run has none.
-      scan_targets: target -> the predicted quantity of the whole scan, in the unit that its name says; likewise.
-      slice_targets: target -> the predicted quantity of each slice, float32 [S]; likewise.
-    """
-
-    scan_scores: Mapping[str, float]
-    slice_scores: Mapping[str, Float32[np.ndarray, " s"]]
-    not_scored: Reason | None
-    thresholds: Mapping[str, float]
-    scan_targets: Mapping[str, float]
-    slice_targets: Mapping[str, Float32[np.ndarray, " s"]]
-
-    def __repr__(self) -> str:
-        """One line for the scan, and one for its slices."""
-        if self.not_scored is not None:
-            return f"ScanPrediction: not scored. {self.not_scored.text}"
-        scan = ", ".join(
-            f"{label} {value:.3f}" + (f" (threshold {self.thresholds[label]:.3f})" if label in self.thresholds else "")
-            for label, value in self.scan_scores.items()
-        )
-        scan = ", ".join([scan] * bool(scan) + [f"{target} {value:.3g}" for target, value in self.scan_targets.items()])
-        highest = ", ".join(f"{label} {values.argmax() + 1}" for label, values in self.slice_scores.items())
-        return f"ScanPrediction: {scan or 'no scan scores'}\n        highest slice: {highest or 'no slice scores'}"
+from ichformer.workflows.export_run import export_run
+from ichformer.workflows.scan_prediction import ScanPrediction
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -233,6 +201,39 @@ class TrainedModel:
         opened = store if isinstance(store, Store) else as_path(store, where="store", fix="give a Store or its folder")
         folder = None if out is None else as_path(out, where="out")
         return evaluate(self.run, opened, folder, split=split, prevalence=prevalence)
+
+    def export(
+        self,
+        out: str | os.PathLike[str],
+        *,
+        store: Store | str | os.PathLike[str] | None = None,
+        dtype: StoredType = "float16",
+    ) -> "TrainedModel":
+        """Writes the model into a new folder to pass on: its settings and its parameters as safetensors, no more.
+
+        Example:
+          >>> import ichformer as ich
+          >>> shared = ich.open_run("runs/first").export("shared", store="store")
+          >>> shared.labels == ich.LABELS
+          True
+
+        Args:
+          out: the new folder, which opens as a run.
+          store: the prepared scans of the training, on whose split "val" thresholds are fixed for the rounded
+            parameters. Without it the exported run has no thresholds.
+          dtype: of the stored parameters.
+
+        Returns:
+          The exported run, opened.
+
+        Raises:
+          InputError: the folder holds something, the run is an ensemble, the store was prepared in another way, or a
+            parameter is too large for ``dtype``.
+        """
+        folder = as_path(out, where="out", fix="name a new folder")
+        opened = Store.open(store) if isinstance(store, str | os.PathLike) else store
+        dtype = fit(StoredType, dtype, where="dtype")
+        return TrainedModel(run=export_run(self.run, folder, store=opened, dtype=dtype))
 
     def _prepared(self, volume: Any) -> Volume:
         if not isinstance(volume, Volume):
