@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score
-from experiments.twins import TWINS
 
 import ichformer as ich
+from experiments.twins import TWINS
 from ichformer.ct.windows import WINDOWS, apply_windows
 from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch

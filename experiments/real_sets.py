@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw
 
 import ichformer as ich
 from ichformer.ct.io.pictures import PictureStack, order_pictures, read_pictures
-from ichformer.statistics.intervals import Estimate
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME
+from ichformer.statistics.intervals import Estimate
 
 SHOWN, SIDE_PX = 10, 256
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import ichformer as ich
 from ichformer.ct.phantom.cohort import write_phantom_cohort
-from ichformer.statistics.intervals import Estimate
 from ichformer.inference.trained import open_trained
 from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.statistics.intervals import Estimate
 from ichformer.training.runs.portable import WEIGHTS_NAME
 from ichformer.workflows.export_run import export_run
 
