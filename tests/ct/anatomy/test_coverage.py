@@ -56,7 +56,7 @@ def test_slices_out_of_order_are_noted(head):
     [
         ((1, 0.4, 0.4), "mm, and the brain is"),
         ((1, 3, 3), "which no head does"),
-        ((1, 1, 2), "which no head does"),
+        ((1, 1, 2.2), "which no head does"),
         ((3, 1, 1), "mm high"),
     ],
 )
