@@ -22,7 +22,7 @@ WINDOWS = {"brain": (0, 80), "subdural": (-20, 180), "stroke": (20, 60), "ctich"
 
 @functools.cache
 def phantom() -> Phantom:
-    return make_phantom(52, site=replace(SITES["cedar"], step_mm=1.8), subtypes=("intraparenchymal",))
+    return make_phantom(55, site=replace(SITES["cedar"], step_mm=1.8), subtypes=("intraparenchymal",))
 
 
 def widest() -> int:
