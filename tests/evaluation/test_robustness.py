@@ -178,9 +178,9 @@ def test_corrupted_scans_and_what_is_no_head_are_further_from_the_training(run):
 
     assert apart(store) == 0.5
     assert apart(Upended(path=store.path, config=store.config, index=store.index)) > 0.95
-    # Noise and kernels are lost on pixels of 8 mm.
+    # Noise and kernels are lost on pixels of 8 mm, and heads of the training lie tilted themselves.
     found = {name: apart(corrupted(store, (name, 5))) for name in CORRUPTIONS}
-    for name in ("thickness", "tilt", "hu_shift", "window_error", "field_of_view"):
+    for name in ("thickness", "hu_shift", "window_error", "field_of_view"):
         assert found[name] > 0.8, name
 
 
