@@ -223,8 +223,9 @@ def test_the_brain_alone(index, tmp_path):
         assert "outside_blanked" in [note.code for note in scan.volume.audit.notes]
         assert (hu == AIR_HU).mean() > 0.4
         assert 800 < np.count_nonzero((hu > 0) & (hu < 100)) * cell_ml < 2000
-        # Bone is left as the edge's blur alone.
-        assert (hu > 600).mean() < 0.01 < (whole.hu > 600).mean()
+        # Bone is left as the edge's blur alone; a child's skull is thin on pixels of 8 mm.
+        assert (hu > 600).mean() < 0.01
+        assert (hu > 300).mean() < 0.2 * (whole.hu > 300).mean()
         # Framed as the head is, and untouched where the brain is.
         np.testing.assert_array_equal(hu, np.where(hu > AIR_HU, whole.hu, AIR_HU))
         np.testing.assert_array_equal(scan.volume.affine, whole.affine)
