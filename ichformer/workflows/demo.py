@@ -18,7 +18,7 @@ from ichformer.workflows.prepare_cohort import prepare_cohort
 from ichformer.workflows.train_run import train_and_freeze
 
 UNSEEN_SITE = "elm"
-SCANS, STEPS = 200, 500
+SCANS, STEPS = 300, 650
 FAST_SCANS, FAST_STEPS = 25, 60
 PREPARE = PrepareConfig(size=80, field_of_view_mm=208.0, keep="brain")
 

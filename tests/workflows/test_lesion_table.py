@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,6 +12,7 @@ from ichformer.evaluation.lesions.summary import summarise_lesions
 from ichformer.lesions.frozen import LESIONS_NAME, read_frozen_lesions
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.pipeline.store.records import Store
+from ichformer.pipeline.store.resplit import resplit
 from ichformer.testing import tiny_cohort
 from ichformer.training.config import ModelConfig
 from ichformer.training.runs.run import Run
@@ -23,14 +25,21 @@ from tests.shared import tiny_training
 
 @pytest.mark.slow
 def test_thresholds_are_frozen_after_training_and_lesions_are_evaluated_and_predicted(tiny_store, tmp_path):
+    store = Store.open(tiny_store)
+    # The split "val" gets a patient whose masks hold a lesion on these coarse pixels.
+    seen = [int(np.count_nonzero(store.read(row).mask)) for row in range(len(store.index))]
+    patients = store.index["patient"]
+    splits = store.index["split"].mask(patients == patients[int(np.argmax(seen))], "val")
+    store = resplit(store, splits, tmp_path / "store")
+    assert any(seen[row] for row in store.rows("test"))
     config = dataclasses.replace(
-        tiny_training(tiny_store),
+        tiny_training(store.path),
         steps=2,
         model=ModelConfig(name="cnn2d_nano", lesions=True),
         objective=ObjectiveConfig(windows=("brain",), lesion_weight=1.0),
     )
     train_and_freeze(config, tmp_path / "run", progress=False)
-    run, store = Run.open(tmp_path / "run"), Store.open(tiny_store)
+    run = Run.open(tmp_path / "run")
     frozen = read_frozen_lesions(tmp_path / "run" / LESIONS_NAME, model=run.fingerprint)
     assert frozen.split == "val"
     # One scan of the split has lost its mask.
