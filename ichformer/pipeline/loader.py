@@ -20,7 +20,7 @@ from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch, stack_examples
 from ichformer.pipeline.known_labels import whole_rows
 from ichformer.pipeline.lesions import known_lesions, lesions_after
 from ichformer.pipeline.store.records import PreparedScan, Store
-from ichformer.process.workers import check_guard, check_shared_memory, start_worker
+from ichformer.process.workers import check_workers, start_worker
 
 
 class _Rows:
@@ -109,8 +109,7 @@ def training_batches(
     if num_workers:
         from absl import flags
 
-        check_guard()
-        check_shared_memory()
+        check_workers()
         # Grain's workers read absl's flags, which nobody parses outside absl's own programs.
         flags.FLAGS.mark_as_parsed()
         processes = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)

@@ -78,9 +78,14 @@ def process_pool(workers: int, *, initializer: Callable[[], None]) -> ProcessPoo
     """
     # Spawn: JAX, BLAS and Riegeli keep threads, which a forked process would find dead.
     context = multiprocessing.get_context("spawn")
+    check_workers()
+    return _Pool(workers, mp_context=context, initializer=initializer)
+
+
+def check_workers() -> None:
+    """Raise InputError where worker processes cannot be started from here."""
     check_guard()
     check_shared_memory()
-    return _Pool(workers, mp_context=context, initializer=initializer)
 
 
 def check_guard() -> None:

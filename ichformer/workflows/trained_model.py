@@ -231,9 +231,10 @@ class TrainedModel:
             parameter is too large for ``dtype``.
         """
         folder = as_path(out, where="out", fix="name a new folder")
-        opened = Store.open(store) if isinstance(store, str | os.PathLike) else store
+        if store is not None and not isinstance(store, Store):
+            store = Store.open(as_path(store, where="store", fix="give a Store or its folder"))
         dtype = fit(StoredType, dtype, where="dtype")
-        return TrainedModel(run=export_run(self.run, folder, store=opened, dtype=dtype))
+        return TrainedModel(run=export_run(self.run, folder, store=store, dtype=dtype))
 
     def _prepared(self, volume: Any) -> Volume:
         if not isinstance(volume, Volume):

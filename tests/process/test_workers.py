@@ -134,7 +134,7 @@ WAITS = """
 import sys
 from functools import partial
 from pathlib import Path
-from ichformer.process.workers import check_guard, ending_in_order, map_processes
+from ichformer.process.workers import ending_in_order, map_processes
 from tests.process.test_workers import mark_and_wait
 if __name__ == "__main__":
     with ending_in_order():

@@ -107,7 +107,7 @@ def _scale_by_layer(decay: float) -> optax.GradientTransformation:
 
 def _scale_encoder(factor: float) -> optax.GradientTransformation:
     def init(params: Any) -> optax.EmptyState:
-        if not any(map(_is_of_encoder, jax.tree_util.tree_leaves_with_path(params))):
+        if not any(_is_of_encoder(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)):
             raise InputError(
                 "this model has no parameters under the name encoder",
                 where="--optim.encoder-factor",
@@ -118,14 +118,14 @@ def _scale_encoder(factor: float) -> optax.GradientTransformation:
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params
         return jax.tree_util.tree_map_with_path(
-            lambda path, u: u * factor if _is_of_encoder((path, u)) else u, updates
+            lambda path, u: u * factor if _is_of_encoder(path) else u, updates
         ), state
 
     return optax.GradientTransformation(init, update)
 
 
-def _is_of_encoder(parameter: tuple[tuple[Any, ...], Any]) -> bool:
-    return names_of(parameter[0])[0] == "encoder"
+def _is_of_encoder(path: tuple[Any, ...]) -> bool:
+    return names_of(path)[0] == "encoder"
 
 
 def _frozen_or_learned(params: Any, patterns: tuple[str, ...]) -> Any:
