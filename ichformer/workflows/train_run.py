@@ -25,6 +25,7 @@ from ichformer.training.build import Given, build_objective, configured_model, m
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.runs.needs import name_of
 from ichformer.training.trainer import run_training
+from ichformer.training.transfer import with_start
 from ichformer.workflows.evaluate_run import fix_frozen, freeze_ood
 from ichformer.workflows.parts.frozen import keep_frozen
 from ichformer.workflows.parts.lesion_table import frozen_lesions
@@ -78,7 +79,7 @@ def train(
     with named_as_arguments():
         config, given = _settings(store, model, objective, augment, settings)
         train_and_freeze(config, run, given=given, progress=progress)
-    if jax.process_count() > 1 or not _is_classifier(config, Store.open(config.data.store), given):
+    if jax.process_count() > 1 or not _is_classifier(config, run, given):
         return None
     return TrainedModel(run=open_trained(run, dataclasses.replace(given, augment=None)))
 
@@ -112,7 +113,7 @@ def train_and_freeze(
     written = run_training(config, run, given=given, progress=progress)
     for name in (OOD_NAME, LESIONS_NAME):
         (run / name).unlink(missing_ok=True)  # it would be of other parameters
-    if jax.process_count() == 1 and "val" in set(split) and _is_classifier(config, store, given):
+    if jax.process_count() == 1 and "val" in set(split) and _is_classifier(config, run, given):
         trained = open_trained(run, dataclasses.replace(given, augment=None))
         keep_frozen(fix_frozen(trained, store), trained)
         freeze_ood(trained, store, train=config.data.split)
@@ -120,8 +121,9 @@ def train_and_freeze(
     return written
 
 
-def _is_classifier(config: TrainConfig, store: Store, given: Given) -> bool:
-    return isinstance(build_objective(config, store.label_set, given), Classification)
+def _is_classifier(config: TrainConfig, run: Path, given: Given) -> bool:
+    label_set = Store.open(config.data.store).label_set
+    return isinstance(build_objective(with_start(config, run), label_set, given), Classification)
 
 
 def _settings(

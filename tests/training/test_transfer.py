@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import ichformer as ich
 from ichformer.cohorts.registry import COHORTS
 from ichformer.errors import InputError
+from ichformer.evaluation.thresholds import THRESHOLDS_NAME
 from ichformer.models.registry import registered_models
 from ichformer.models.weights.layouts.registry import LAYOUTS, named_layout
 from ichformer.testing import tiny_cohort
@@ -112,6 +114,15 @@ def test_the_rate_of_an_encoder_is_decided_once(config, tmp_path):
     assert with_start(plain, tmp_path).optim.encoder_factor == 1.0
     given = dataclasses.replace(asked, optim=OptimConfig(encoder_factor=0.5))
     assert with_start(given, tmp_path) == given
+
+
+@pytest.mark.slow
+def test_thresholds_are_frozen_in_a_run_with_imported_weights(config, tiny_store, tmp_path):
+    data, parallel = {"batch_size": 2, "num_slices": 2}, {"data": 1}
+    model = {"name": "slice_vit_nano", "pretrained": config.model.pretrained}
+    run = ich.train(tiny_store, out=tmp_path / "run", model=model, data=data, parallel=parallel, steps=1)
+    assert run is not None
+    assert (tmp_path / "run" / THRESHOLDS_NAME).exists()
 
 
 @pytest.mark.slow
