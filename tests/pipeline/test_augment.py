@@ -14,7 +14,7 @@ from ichformer.errors import InputError
 from ichformer.pipeline.augmentation.augment import Augmentation, augment
 from ichformer.pipeline.augmentation.cutout import LARGEST_SIDE, cut_out, random_hole
 from ichformer.pipeline.augmentation.inplane import flip, move_boxes, move_hu, move_mask, random_affine
-from ichformer.pipeline.augmentation.intensity import add_noise, change_gain, change_kernel
+from ichformer.pipeline.augmentation.intensity import add_noise, as_display_picture, change_gain, change_kernel
 from ichformer.pipeline.augmentation.sample import Sample
 from ichformer.pipeline.augmentation.slabs import SlicePlan, arrange, plan_slices, reverse_slices, thicken
 
@@ -65,7 +65,7 @@ def test_nothing_is_changed_where_all_is_off(sample, seed):
 
 @given(samples(least=4), SEEDS)
 def test_a_change_is_a_function_of_its_generator_and_leaves_its_input_alone(sample, seed):
-    changes = Augmentation(gain=0.1, kernel=0.5, cutout=0.2)
+    changes = Augmentation(gain=0.1, kernel=0.5, display=1.0, cutout=0.2)
     before = [getattr(sample, name).copy() for name in ("hu", "slice_labels", "mask", "boxes")]
     assert_same(*(augment(sample, changes, np.random.default_rng(seed)) for _ in range(2)))
     for name, values in zip(("hu", "slice_labels", "mask", "boxes"), before, strict=True):
@@ -326,3 +326,18 @@ def test_a_bleed_that_is_hidden_is_no_longer_claimed(evidence, columns, is_hidde
 def test_settings_out_of_range(name, value):
     with pytest.raises(InputError, match=rf"augmentation\.{name}: found"):
         Augmentation(**{name: value})
+
+
+@given(SEEDS)
+def test_a_display_picture_keeps_the_order_of_tissues_and_the_place_of_brain(seed):
+    hu = np.concatenate([[AIR_HU], np.linspace(-60, 200, 600)]).astype(np.float32).reshape(1, 1, -1)
+    shown = as_display_picture(hu, np.random.default_rng(seed)).ravel()
+    assert shown[0] == AIR_HU
+    assert (np.diff(shown) >= 0).all()
+    brain, clot, fluid = (shown[1:][np.argmin(np.abs(hu.ravel()[1:] - value))] for value in (33, 65, 7))
+    assert abs(brain - 33) < 7
+    # The contrast of both to brain is a third too small to almost half too large, and the gamma bends it a little.
+    assert 0.6 < (clot - brain) / 32 < 1.7
+    assert 0.6 < (brain - fluid) / 26 < 1.7
+    assert len(np.unique(shown)) <= 257
+    assert shown[-1] == shown[-200], "bone is as white as the window's end"

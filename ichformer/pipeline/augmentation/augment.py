@@ -8,11 +8,11 @@ from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
 from ichformer.pipeline.augmentation.cutout import LARGEST_SIDE, cut_out, random_hole
 from ichformer.pipeline.augmentation.inplane import flip, move_boxes, move_hu, move_mask, random_affine
-from ichformer.pipeline.augmentation.intensity import add_noise, change_gain, change_kernel
+from ichformer.pipeline.augmentation.intensity import add_noise, as_display_picture, change_gain, change_kernel
 from ichformer.pipeline.augmentation.sample import Sample
 from ichformer.settings import check_settings
 
-_CHANCES = ("flip", "drop_slices", "reverse_slices")
+_CHANCES = ("flip", "display", "drop_slices", "reverse_slices")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class Augmentation:
       gain: Largest relative change of contrast about the value of water, either way; 0.05 is 5 %.
       kernel: Largest change of sharpness, softer or sharper, as between reconstruction kernels. 1 is the blur of a
         Gaussian whose standard deviation is one pixel. Raise it where scanners differ in sharpness.
+      display: Chance that a scan looks as if it had been read from display pictures in a window that nobody told, 0 to
+        1. Set it where pictures are to be read, too.
       thicken_mm: Largest distance of slices, in mm, that neighbouring slices may be averaged to. Scans with thicker
         slices stay as they are. Raise it where protocols differ in thickness.
       drop_slices: Chance that a slice is missing, for each slice, 0 to 1.
@@ -52,6 +54,7 @@ class Augmentation:
     offset_hu: float = 4.0
     gain: float = 0.0
     kernel: float = 0.0
+    display: float = 0.0
     thicken_mm: float = 0.0
     drop_slices: float = 0.0
     reverse_slices: float = 0.0
@@ -93,6 +96,8 @@ def augment(sample: Sample, augmentation: Augmentation, rng: np.random.Generator
     if augmentation.gain:
         hu = change_gain(hu, augmentation.gain * rng.uniform(-1, 1))
     hu = add_noise(hu, rng, noise_hu=augmentation.noise_hu, offset_hu=augmentation.offset_hu)
+    if augmentation.display and rng.random() < augmentation.display:
+        hu = as_display_picture(hu, rng)
     np.clip(np.rint(hu, out=hu), AIR_HU, np.iinfo(np.int16).max, out=hu)
     sample = replace(sample, hu=hu.astype(np.int16), mask=mask, boxes=boxes)
     if augmentation.cutout:

@@ -3,6 +3,11 @@
 import numpy as np
 from jaxtyping import Float32
 
+from ichformer.ct.volume import AIR_HU
+
+_BRAIN_HU = 33.0
+"""Grey and white matter together: what a misjudged window keeps nearly at its place."""
+
 
 def change_kernel(hu: Float32[np.ndarray, "s h w"], amount: float) -> Float32[np.ndarray, "s h w"]:
     """Simulates a softer reconstruction kernel for a positive ``amount``, a sharper one for a negative.
@@ -29,3 +34,20 @@ def add_noise(
     noise *= noise_hu * rng.random()
     noise += np.float32(offset_hu * rng.uniform(-1, 1))
     return np.add(hu, noise, out=noise)
+
+
+def as_display_picture(hu: Float32[np.ndarray, "s h w"], rng: np.random.Generator) -> Float32[np.ndarray, "s h w"]:
+    """Returns the HU as they come back from 8-bit pictures in a window that nobody told.
+
+    They are cut off at a window of -20 to 5 HU and 75 to 110 HU, rounded to 256 greys, and bent by a gamma of 0.86 to
+    1.16. Then they are read with a window under which brain comes out right within 6 HU. Its contrast is wrong by a
+    factor of 0.7 to 1.4: the usual windows differ so much (``ct.io.display``). Air stays air.
+    """
+    black, white = rng.uniform(-20, 5), rng.uniform(75, 110)
+    gamma = np.exp(rng.uniform(-0.15, 0.15))
+    contrast, shift = np.exp(rng.uniform(-0.35, 0.35)), rng.uniform(-6, 6)
+    grey = np.clip((hu - np.float32(black)) * np.float32(1 / (white - black)), 0, 1)
+    grey = (np.rint(grey * np.float32(255)) * np.float32(1 / 255)) ** np.float32(gamma)
+    brain = ((_BRAIN_HU - black) / (white - black)) ** gamma
+    shown = (grey - np.float32(brain)) * np.float32((white - black) * contrast) + np.float32(_BRAIN_HU + shift)
+    return np.where(hu <= AIR_HU, np.float32(AIR_HU), shown)
