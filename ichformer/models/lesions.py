@@ -63,8 +63,8 @@ class LesionHead(CheckedModule):
         x: Float[Array, "*b h w c"],
         grids: Finer,
         slice_mask: Bool[Array, "b s"],
-    ) -> Float[Array, "b s rows columns labels"]:
-        """Windowed slices and the encoder's grids to float32 logits [B,S,H/2,W/2,labels].
+    ) -> tuple[Float[Array, "b s rows columns labels"], Float[Array, "n places d"]]:
+        """Windowed slices and the encoder's grids to float32 logits [B,S,H/2,W/2,labels], and what they are made of.
 
         Args:
           x: [B,S,H,W,C], or scans and slices as one axis.
@@ -72,7 +72,8 @@ class LesionHead(CheckedModule):
           slice_mask: which slices are real.
 
         Returns:
-          Rows and columns are twice the number of patches of 4 x 4 pixels, rounded up.
+          The logits; their rows and columns are twice the number of patches of 4 x 4 pixels, rounded up. And the
+          features of each patch [B*S, patches, width].
         """
         b = len(slice_mask)
         patches = Conv(self.width, (_PATCH, _PATCH), _PATCH, use_bias=False, dtype=self.dtype, name="pixels")
@@ -93,7 +94,8 @@ class LesionHead(CheckedModule):
         bias = nn.initializers.constant(START_LOGIT)
         head = DenseGeneral((2, 2, self.num_labels), kernel_init=DENSE_INIT, bias_init=bias, name="head")
         logits = head(y.astype(jnp.float32))
-        return rearrange(logits, "(b s) h w i j labels -> b s (h i) (w j) labels", b=b)
+        logits = rearrange(logits, "(b s) h w i j labels -> b s (h i) (w j) labels", b=b)
+        return logits, rearrange(y, "n h w d -> n (h w) d")
 
     def _lateral(self, grid: Array, i: int) -> Array:
         y = Dense(self.width, use_bias=False, dtype=self.dtype, name=f"lateral{i}")(grid)

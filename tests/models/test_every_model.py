@@ -106,17 +106,22 @@ def test_masked_slices_and_their_order_change_nothing(name):
 
 @functools.cache
 def with_lesions(name: str):
-    """Prediction of a model with a lesion head, the gradient of its lesion logits that count, and such parameters."""
+    """Prediction of a model with a lesion head, the gradient of its lesion logits that count, and such parameters.
+
+    What the head adds to the slices' vectors is multiplied by 0.
+    """
     model = create_model(name, lesions=True)
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), *inputs(), False)["params"]["lesion_head"])
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), *inputs(), False)["params"])
     rng = np.random.default_rng(2)
-    head = jax.tree.map(lambda leaf: jnp.asarray(0.2 * rng.normal(size=leaf.shape), leaf.dtype), shapes)
+    parts = {part: shapes[part] for part in ("lesion_head", "lesion_pool", "from_lesions")}
+    parts = jax.tree.map(lambda leaf: jnp.asarray(0.2 * rng.normal(size=leaf.shape), leaf.dtype), parts)
+    parts["from_lesions"] = jax.tree.map(jnp.zeros_like, parts["from_lesions"])
 
     def total(params, *args):
         prediction = model.apply({"params": params}, *args, False)
         return jnp.sum(jnp.square(prediction.lesion_logits[:, :REAL] + 0.3)), prediction
 
-    return jax.jit(jax.grad(total, has_aux=True)), {**variables(name)["params"], "lesion_head": head}
+    return jax.jit(jax.grad(total, has_aux=True)), {**variables(name)["params"], **parts}
 
 
 # An encoder with stages and one without; all models in the long form.
@@ -137,9 +142,17 @@ def test_a_lesion_head_is_added_to_the_same_model(name):
     assert plain.lesion_logits is None
     np.testing.assert_allclose(prediction.scan_logits, plain.scan_logits, atol=1e-5)
     np.testing.assert_allclose(prediction.slice_logits[:, :REAL], plain.slice_logits[:, :REAL], atol=1e-5)
+    # What the head finds adds to the logits, and masked slices change nothing of it.
+    draw = np.random.default_rng(3)
+    added = jax.tree.map(lambda leaf: jnp.asarray(draw.normal(size=leaf.shape), leaf.dtype), params["from_lesions"])
+    params = params | {"from_lesions": added}
+    found = run(params, x, slice_mask, spacing_mm)[1]
+    assert np.abs(found.slice_logits[0, :REAL] - plain.slice_logits[0, :REAL]).max() > 1e-3
     changed = jnp.where(slice_mask[..., None, None, None], x, 1.0 - x[:, ::-1])
-    other = run(params, changed, slice_mask, spacing_mm)[1].lesion_logits
-    np.testing.assert_allclose(prediction.lesion_logits[0, :REAL], other[0, :REAL], atol=1e-4)
+    other = run(params, changed, slice_mask, spacing_mm)[1]
+    np.testing.assert_allclose(found.lesion_logits[0, :REAL], other.lesion_logits[0, :REAL], atol=1e-4)
+    np.testing.assert_allclose(found.slice_logits[0, :REAL], other.slice_logits[0, :REAL], atol=1e-4)
+    np.testing.assert_allclose(found.scan_logits, other.scan_logits, atol=1e-4)
 
 
 def one_slice() -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -10,8 +10,10 @@ from jaxtyping import Array, Bool, Float
 
 from ichformer import LABELS
 from ichformer.errors import InputError, one_line
+from ichformer.models.heads import SlicePool
 from ichformer.models.inputs import check_channels_of, check_inputs, check_key, check_values
 from ichformer.models.layers.checked import CheckedModule
+from ichformer.models.layers.dense import Dense
 from ichformer.models.lesions import LesionHead
 
 
@@ -45,13 +47,29 @@ class ScanModel(CheckedModule, kw_only=True):  # type: ignore[call-arg]  # Flax 
         check_inputs(x, slice_mask, spacing_mm, channels=self.channels)
 
     @nn.nowrap
-    def lesion_logits(
-        self, x: Float[Array, "*b h w c"], grids: tuple[Float[Array, "..."], ...], slice_mask: Bool[Array, "b s"]
-    ) -> Float[Array, "b s rows columns labels"] | None:
-        """What the lesion head makes of slices and grids, as it takes them; None where the model has none."""
+    def find_lesions(
+        self,
+        vectors: Float[Array, "b s d"],
+        x: Float[Array, "*b h w c"],
+        grids: tuple[Float[Array, "..."], ...],
+        slice_mask: Bool[Array, "b s"],
+    ) -> tuple[Float[Array, "b s d"], Float[Array, "b s rows columns labels"] | None]:
+        """The slices' vectors with what the lesion head found in each slice added, and its logits.
+
+        An encoder's output is coarse, so that a bleed of a few pixels is lost in it. What the lesion head decodes is
+        fine, and is pooled for the slice's labels. Without a lesion head: the vectors as they are, and None.
+
+        Args:
+          vectors: of the slices.
+          x: see ``models.lesions.LesionHead``, as of ``grids`` and ``slice_mask``.
+        """
         if not self.lesions:
-            return None
-        return LesionHead(len(self.labels), dtype=self.dtype, name="lesion_head")(x, grids, slice_mask)
+            return vectors, None
+        logits, places = LesionHead(len(self.labels), dtype=self.dtype, name="lesion_head")(x, grids, slice_mask)
+        found = Dense(vectors.shape[-1], dtype=self.dtype, name="from_lesions")(
+            SlicePool(self.dtype, name="lesion_pool")(places)
+        )
+        return vectors + found.reshape(vectors.shape), logits
 
     @nn.nowrap
     def init(self, rngs: Any, *args: Any, **kwargs: Any) -> Any:

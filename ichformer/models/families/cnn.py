@@ -143,6 +143,7 @@ class Cnn3d(ScanModel):
         grid = self.perturb(CAM_LAYER, grid)
         vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
         vectors = rearrange(vectors, "(b s) d -> b s d", b=x.shape[0])
+        vectors, lesion_logits = self.find_lesions(vectors, x, grids, slice_mask)
         vectors = Dropout(self.dropout)(vectors, train=train)
         head = SliceAndScanHead(self.scan_pool, self.dtype, len(self.labels), name="head")
         slice_logits, scan_logits = head(vectors, slice_mask)
@@ -150,5 +151,5 @@ class Cnn3d(ScanModel):
             slice_logits=slice_logits,
             scan_logits=scan_logits,
             features={"slices": vectors, CAM_LAYER: grid},
-            lesion_logits=self.lesion_logits(x, grids, slice_mask),
+            lesion_logits=lesion_logits,
         )

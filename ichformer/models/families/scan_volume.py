@@ -48,11 +48,12 @@ class ScanVolume(ScanModel):
         grid = self.perturb(CAM_LAYER, grid)
         vectors = SlicePool(self.dtype, name="slice_pool")(rearrange(grid, "b s h w d -> (b s) (h w) d"))
         vectors = rearrange(vectors, "(b s) d -> b s d", b=b)
+        vectors, lesion_logits = self.find_lesions(vectors, x, (*finer, grid), slice_mask)
         head = SliceAndScanHead(self.scan_pool, self.dtype, len(self.labels), name="head")
         slice_logits, scan_logits = head(vectors, slice_mask)
         return Prediction(
             slice_logits=slice_logits,
             scan_logits=scan_logits,
             features={"slices": vectors, CAM_LAYER: grid},
-            lesion_logits=self.lesion_logits(x, (*finer, grid), slice_mask),
+            lesion_logits=lesion_logits,
         )

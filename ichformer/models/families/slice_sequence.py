@@ -62,6 +62,7 @@ class SliceSequence(ScanModel):
             pool = SlicePool(self.dtype, self.slice_pool, name="slice_pool")
             vectors = pool(rearrange(cells, "n h w d -> n (h w) d"))
         vectors = rearrange(vectors, "(b s) d -> b s d", b=b)
+        vectors, lesion_logits = self.find_lesions(vectors, x, grids, slice_mask)
         if self.context is not None:
             vectors = self.context(vectors, slice_mask, spacing_mm, train=train)
         head = SliceAndScanHead(self.scan_pool, self.dtype, len(self.labels), name="head")
@@ -70,5 +71,5 @@ class SliceSequence(ScanModel):
             slice_logits=slice_logits,
             scan_logits=scan_logits,
             features={"slices": vectors, CAM_LAYER: grid},
-            lesion_logits=self.lesion_logits(x, grids, slice_mask),
+            lesion_logits=lesion_logits,
         )
