@@ -21,7 +21,7 @@ from ichformer.files.lease import hold
 from ichformer.files.writing import write_text
 from ichformer.process.workers import map_processes
 
-VERSION = 3
+VERSION = 4
 """Of what the same seed gives: raised whenever the voxels change."""
 
 _STUDY_COLUMNS = (

@@ -10,6 +10,11 @@ from ichformer.ct.phantom.acquisition.sites import Site
 from ichformer.ct.phantom.acquisition.stack import Stack, average, to_pixels
 
 
+_MOST_OF_NEIGHBOUR = 0.035
+"""What a slice takes from each of its neighbours at most: its sensitivity profile is no box (Polacin et al., Radiology
+1992;185:29-35), so that brain under the vault or over the orbits is brightened by the bone of the next slice."""
+
+
 def acquire(
     hu: Float[np.ndarray, "i k j"],
     stack: Stack,
@@ -22,7 +27,7 @@ def acquire(
 
     ``added_hu`` are artefacts to lay over the slices before the kernel.
     """
-    dense = average(hu + 1000, stack)
+    dense = _with_tails(average(hu + 1000, stack), rng.uniform(0, _MOST_OF_NEIGHBOUR))
     hardening, bone = _hardening(dense, stack)
     picture = to_pixels(dense + hardening, stack)
     if added_hu is not None:
@@ -50,6 +55,15 @@ def acquire(
     picture *= np.float32(site.gain)
     picture += np.float32(offset_hu - 1000)
     return picture
+
+
+def _with_tails(dense: Float[np.ndarray, "i s j"], share: float) -> Float[np.ndarray, "i s j"]:
+    """Slices with a ``share`` of each neighbour in the place of as much of themselves; at the ends of themselves."""
+    mixed = dense * np.float32(1 - 2 * share)
+    for step in (-1, 1):
+        neighbours = np.clip(np.arange(dense.shape[1]) + step, 0, dense.shape[1] - 1)
+        mixed += np.float32(share) * dense[:, neighbours]
+    return mixed
 
 
 def _noise(

@@ -114,7 +114,7 @@ def draw_head(rng: np.random.Generator) -> Head:
         fold=_folds(rng, points),
         texture=random_field(rng),
         patches=smooth_field(rng, every=2),
-        wobble=np.stack([smooth_field(rng, every=3) * 1.1 for _ in range(3)]),
+        wobble=_wobble(rng, points),
         thickness=smooth_field(rng, every=5),
         relief=smooth_field(rng, every=2),
         pneumatisation=float(rng.uniform(0.55, 1.2)),
@@ -154,6 +154,12 @@ def place(head: Head, grid: Grid) -> Points:
 def place_brain(head: Head, grid: Grid, push: Float[np.ndarray, "3 cz cy cx"]) -> Points:
     """``place`` for the brain, which ``push`` (mm, on the lattice) displaces."""
     return Points(*(grid.spread(axis) for axis in head.lattice_mm() + head.wobble - push))
+
+
+def _wobble(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+    """How the brain lies in the skull, mm. The falx holds the septum in the midline."""
+    x, y, z = (smooth_field(rng, every=3) * 1.1 for _ in range(3))
+    return np.stack([x * (1 - np.exp(-((points[0] / 20) ** 2))).astype(np.float32), y, z])
 
 
 def _folds(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:

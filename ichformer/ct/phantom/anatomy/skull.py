@@ -24,10 +24,10 @@ def vault_depth(p: Points, head: Head) -> Float[np.ndarray, "i k j"]:
     along = (p.y / HALF_LENGTH) ** 2
     # Below the centre the walls run down nearly straight: the base is cut by cavity_depth.
     up = (p.z * np.where(p.z > 0, np.float32(1 / HEIGHT), np.float32(1 / 125))) ** 2
-    square = across + along + up
-    square = (1 - head.squareness) * square**2 + head.squareness * (across**2 + along**2 + up**2)
-    radius = np.sqrt(p.x**2 + p.y**2 + p.z**2)
-    return radius * (1 / np.sqrt(np.sqrt(square + 1e-9)) - 1)
+    around = np.sqrt((1 - head.squareness) * (across + along) ** 2 + head.squareness * (across**2 + along**2))
+    # The vault is flatter than an ellipsoid: near its top, slices of a real head are still wide.
+    distance = np.cbrt(around * np.sqrt(around) + up * np.sqrt(up) + 1e-9)
+    return np.sqrt(p.x**2 + p.y**2 + p.z**2) * (1 / distance - 1)
 
 
 def on_skull(head: Head, out: Float[np.ndarray, "3"], above_mm: float) -> Float[np.ndarray, "3"]:
@@ -38,8 +38,10 @@ def on_skull(head: Head, out: Float[np.ndarray, "3"], above_mm: float) -> Float[
 
 def cavity_depth(p: Points, grid: Grid, head: Head, vault: Float[np.ndarray, "i k j"]) -> Float[np.ndarray, "i k j"]:
     """Depth below the inner skull, mm, positive inside: vault, middle and posterior fossae, spinal canal."""
-    # Gyri leave their print in the bone, most at the base; a crest of bone stands in the midline behind and in front.
-    relief = np.clip(0.5 + 0.55 * grid.spread(head.relief), 0, 2.5) * np.clip(0.9 - p.z * 0.012, 0.3, 1.6)
+    # Gyri leave their print in the bone, most at the base, and granulations under the vertex; a crest of bone stands in
+    # the midline behind and in front.
+    uneven = np.clip(0.9 - p.z * 0.012, 0.3, 1.6) + np.clip(p.z * 0.05 - 2.2, 0, 1.2)
+    relief = np.clip(0.5 + 0.55 * grid.spread(head.relief), 0, 2.5) * uneven
     crest = np.clip(1 - np.abs(p.x) * 0.25, 0, 1) * np.clip(np.abs(p.y) * 0.15 - 9.5, 0, 4) * (p.z < 40)
     vault = vault - np.maximum(relief, crest)
     anterior = np.clip((-18 - p.y) * 0.1, 0, 1)
