@@ -15,6 +15,7 @@ from ichformer.errors import InputError
 from ichformer.labels import SIX, LabelSet
 from ichformer.models.contract import Prediction
 from ichformer.models.heads import START_LOGIT
+from ichformer.models.layers.draws import draw_by_scan
 from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.objectives.inputs import model_inputs
@@ -24,8 +25,8 @@ from ichformer.objectives.losses import (
     TARGET_LOSSES,
     LossName,
     TargetLossName,
-    binary_cross_entropy,
     for_each_label,
+    masked_loss,
 )
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.label_statistics import LabelStatistics
@@ -56,6 +57,7 @@ class Classification:
       windows: the channels of its input.
       scan_weight: weight of the scan's loss beside the mean loss of its slices.
       neighbours: slices of either side that come as further channels.
+      neighbour_dropout: chance that a training scan is seen without them, each slice as its own neighbour.
       label_set: the labels and the targets, in the order of the model's outputs.
       label_weights: how much each label and target counts. Where empty, the six labels count as in RSNA 2019, and all
         others, and targets, the same.
@@ -76,6 +78,7 @@ class Classification:
     windows: tuple[Window, ...]
     scan_weight: float = 1.0
     neighbours: int = 0
+    neighbour_dropout: float = 0.0
     label_set: LabelSet = SIX
     label_weights: tuple[float, ...] = ()
     slice_labels: tuple[str, ...] | None = None
@@ -98,6 +101,7 @@ class Classification:
             ("windows", self.windows, bool(self.windows), "at least one window"),
             ("scan_weight", self.scan_weight, self.scan_weight >= 0, "a number of 0 or more"),
             ("neighbours", self.neighbours, self.neighbours >= 0, "0 or more"),
+            ("neighbour_dropout", self.neighbour_dropout, 0 <= self.neighbour_dropout <= 1, "0 to 1"),
             ("positive_weight", self.positive_weight, self.positive_weight > 0, "a number above 0"),
             ("lesion_weight", self.lesion_weight, self.lesion_weight >= 0, "a number of 0 or more"),
             ("lesion_labels", self.lesion_labels, {*(self.lesion_labels or ())} <= {*self.label_set.names}, some),
@@ -136,9 +140,11 @@ class Classification:
         )
         return {"params": variables["params"]}
 
-    def inputs(self, hu: Int16[Array, "b s h w"], slice_mask: Bool[Array, "b s"]) -> Float[Array, "b s h w c"]:
-        """What the model sees, the first operation of the step."""
-        return model_inputs(hu, slice_mask, self.windows, self.neighbours)
+    def inputs(
+        self, hu: Int16[Array, "b s h w"], slice_mask: Bool[Array, "b s"], alone: Bool[Array, "b"] | None = None
+    ) -> Float[Array, "b s h w c"]:
+        """What the model sees, the first operation of the step; see ``model_inputs``."""
+        return model_inputs(hu, slice_mask, self.windows, self.neighbours, alone)
 
     def predict(self, params: Params, batch: Batch) -> Prediction:
         """Logits without dropout."""
@@ -170,13 +176,9 @@ class Classification:
 
     def loss(self, params: Params, batch: Batch, rng: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, Metrics]:
         """See ``objectives.base.Objective``; metrics "slice_loss", "scan_loss", "lesion_loss" are means over scans."""
+        x = self.inputs(batch.hu, batch.slice_mask, self._alone(rng, len(batch.hu)) if train else None)
         prediction = self.model.apply(
-            {"params": params},
-            self.inputs(batch.hu, batch.slice_mask),
-            batch.slice_mask,
-            batch.spacing_mm,
-            train,
-            rngs={"dropout": rng},
+            {"params": params}, x, batch.slice_mask, batch.spacing_mm, train, rngs={"dropout": rng}
         )
         slice_labels = jnp.where(batch.slice_mask[..., None], batch.slice_labels, jnp.nan)
         slice_loss, slices_known = self.loss_of("slice", prediction.slice_logits, slice_labels)
@@ -201,12 +203,18 @@ class Classification:
             total, weight = total + self.lesion_weight * lesion_sum, jnp.maximum(weight, lesion_weight)
         return total, jnp.sum(weight), metrics
 
+    def _alone(self, rng: jax.Array, scans: int) -> Bool[Array, "b"] | None:
+        if not self.neighbour_dropout:
+            return None
+        draws = draw_by_scan(jax.random.fold_in(rng, 1), scans, lambda key, each: jax.random.uniform(key, (each,)))
+        return draws < self.neighbour_dropout
+
     def loss_of(
         self, level: Level, outputs: Float[Array, "b *grid labels"], labels: Float[Array, "b *grid labels"]
     ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
         """``masked_loss`` of the model's outputs at a level, over the labels that have a loss there."""
         labels = _only(self.labels_with_loss(level), labels, self.label_set.columns)
-        return masked_loss(outputs, labels, partial(self._of_outputs, level), self.weights)
+        return masked_loss(outputs, labels, self.weights, partial(self._of_outputs, level))
 
     def _of_outputs(
         self, level: Level, outputs: Float[Array, "*grid labels"], labels: Float[Array, "*grid labels"]
@@ -259,6 +267,7 @@ def build_classification(model: nn.Module, settings: ObjectiveConfig, label_set:
         windows=settings.display_windows,
         scan_weight=settings.scan_weight,
         neighbours=settings.neighbours,
+        neighbour_dropout=settings.neighbour_dropout,
         label_set=label_set,
         loss_name=settings.loss,
         positive_weight=settings.positive_weight,
@@ -275,26 +284,3 @@ def _only(
         return labels
     wanted = jnp.asarray([name in names for name in columns]).reshape((1,) * (labels.ndim - 1) + (-1,))
     return jnp.where(wanted, labels, jnp.nan)
-
-
-def masked_loss(
-    logits: Float[Array, "b *grid labels"],
-    labels: Float[Array, "b *grid labels"],
-    of_labels: Callable[..., Array] = binary_cross_entropy,
-    weights: tuple[float, ...] = LABEL_WEIGHTS,
-) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
-    """Weighted mean loss of each scan over its known labels, and whether it has any (1 or 0).
-
-    Args:
-      logits: [B,...,labels].
-      labels: 0, 1 or NaN (unknown), of the same shape; numbers or NaN for targets.
-      of_labels: the loss of each logit, given logits and labels.
-      weights: how much each label counts.
-    """
-    known = ~jnp.isnan(labels)
-    grid = (1,) * (logits.ndim - 1)
-    weight = known * jnp.asarray(weights, logits.dtype).reshape(*grid, -1)
-    losses = of_labels(logits, jnp.where(known, labels, 0.0)) * weight
-    over = tuple(range(1, logits.ndim))
-    total = weight.sum(over)
-    return losses.sum(over) / jnp.maximum(total, 1e-6), (total > 0).astype(logits.dtype)

@@ -20,6 +20,8 @@ class ObjectiveConfig:
         bone, stroke and the ranges hu_0_20, hu_20_40, hu_40_60, hu_60_80 and hu_80_100.
       neighbours: Number of neighbouring slices on either side that come as further channels. 1 is the "2.5-D" input of
         the winners of RSNA 2019. With 0 a slice comes alone.
+      neighbour_dropout: For classification, the chance that a training scan is seen without neighbours, each slice as
+        its own neighbour, 0 to 1. Raise it, to 0.3 for example, where the model is to read single pictures, too.
       labels: For classification, the labels and targets to train. Each label has to have positives and negatives among
         the training scans or slices, each target two different values. By default all that have them are trained, and
         the training says which are left out.
@@ -43,6 +45,7 @@ class ObjectiveConfig:
     name: str = "classification"
     windows: tuple[str, ...] = ("brain", "subdural", "bone")
     neighbours: int = 0
+    neighbour_dropout: float = 0.0
     labels: tuple[str, ...] = ()
     scan_weight: float = 1.0
     loss: Literal["bce", "focal", "asymmetric", "logit_adjusted"] = "bce"
@@ -78,6 +81,7 @@ class ObjectiveConfig:
                 0 <= self.neighbours <= 32,
                 "0 for the slice alone, 1 for one on either side, at most 32",
             ),
+            ("neighbour_dropout", self.neighbour_dropout, 0 <= self.neighbour_dropout <= 1, "0 to 1"),
             ("scan_weight", self.scan_weight, self.scan_weight >= 0, "a number of 0 or more"),
             ("positive_weight", self.positive_weight, self.positive_weight > 0, "a number above 0"),
             ("lesion_weight", self.lesion_weight, self.lesion_weight >= 0, "a number of 0 or more"),

@@ -1,4 +1,4 @@
-"""Losses of labels and of regression targets, element by element; ``Classification`` averages them.
+"""Losses of labels and of regression targets, element by element, and their mean over what is known.
 
 Each takes outputs and truths of one shape and returns a loss for each element. Labels are 0 or 1 (or anything between,
 for soft labels), targets are standardised numbers. The caller leaves out the unknown ones.
@@ -144,3 +144,26 @@ TARGET_LOSSES: Mapping[TargetLossName, Callable[..., Float[Array, "*grid targets
     "l2": l2,
 }
 """By the name that ``--objective.target-loss`` takes."""
+
+
+def masked_loss(
+    logits: Float[Array, "b *grid labels"],
+    labels: Float[Array, "b *grid labels"],
+    weights: tuple[float, ...],
+    of_labels: Callable[..., Array] = binary_cross_entropy,
+) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
+    """Weighted mean loss of each scan over its known labels, and whether it has any (1 or 0).
+
+    Args:
+      logits: [B,...,labels].
+      labels: 0, 1 or NaN (unknown), of the same shape; numbers or NaN for targets.
+      weights: how much each label counts.
+      of_labels: the loss of each logit, given logits and labels.
+    """
+    known = ~jnp.isnan(labels)
+    grid = (1,) * (logits.ndim - 1)
+    weight = known * jnp.asarray(weights, logits.dtype).reshape(*grid, -1)
+    losses = of_labels(logits, jnp.where(known, labels, 0.0)) * weight
+    over = tuple(range(1, logits.ndim))
+    total = weight.sum(over)
+    return losses.sum(over) / jnp.maximum(total, 1e-6), (total > 0).astype(logits.dtype)

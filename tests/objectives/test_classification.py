@@ -12,7 +12,8 @@ from ichformer.labels import LabelSet
 from ichformer.models.contract import Prediction
 from ichformer.models.heads import START_LOGIT
 from ichformer.models.registry import create_model
-from ichformer.objectives.classification import LABEL_WEIGHTS, Classification, masked_loss
+from ichformer.objectives.classification import LABEL_WEIGHTS, Classification
+from ichformer.objectives.losses import masked_loss
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.label_statistics import LabelStatistics
 
@@ -43,7 +44,7 @@ def test_masked_loss_is_sklearns_weighted_log_loss():
     rng = np.random.default_rng(1)
     logits = rng.normal(size=(5, 7, 6)).astype(np.float32)
     labels = rng.integers(0, 2, (5, 7, 6)).astype(np.float32)
-    loss, known = masked_loss(jnp.asarray(logits), jnp.asarray(labels))
+    loss, known = masked_loss(jnp.asarray(logits), jnp.asarray(labels), LABEL_WEIGHTS)
     scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
     for i in range(5):
         # RSNA 2019: the mean over labels with "any" twice.
@@ -55,11 +56,11 @@ def test_masked_loss_is_sklearns_weighted_log_loss():
 def test_unknown_labels_weigh_nothing():
     logits = jnp.asarray(np.random.default_rng(2).normal(size=(2, 6)).astype(np.float32))
     labels = jnp.asarray([[1, jnp.nan, 0, jnp.nan, jnp.nan, 1], [jnp.nan] * 6])
-    loss, known = masked_loss(logits, labels)
-    changed, _ = masked_loss(logits.at[0, 1].set(50.0), labels)
+    loss, known = masked_loss(logits, labels, LABEL_WEIGHTS)
+    changed, _ = masked_loss(logits.at[0, 1].set(50.0), labels, LABEL_WEIGHTS)
     np.testing.assert_array_equal(loss, changed)
     np.testing.assert_array_equal(known, [1, 0])
-    grads = jax.grad(lambda x: masked_loss(x, labels)[0].sum())(logits)
+    grads = jax.grad(lambda x: masked_loss(x, labels, LABEL_WEIGHTS)[0].sum())(logits)
     assert np.isfinite(grads).all()
     np.testing.assert_array_equal(np.asarray(grads)[1], 0)
 
@@ -114,7 +115,7 @@ def test_the_loss_is_the_one_that_is_named():
     assert (found[(3.0,)] > plain).all()
     assert (found[("focal",)] < plain).all()
     assert (found[("asymmetric",)] < plain).all()
-    np.testing.assert_array_equal(plain, masked_loss(logits, labels)[0])
+    np.testing.assert_array_equal(plain, masked_loss(logits, labels, LABEL_WEIGHTS)[0])
 
 
 OWN = LabelSet(names=("bleed", "fracture"), targets=("volume_ml", "age_years"))

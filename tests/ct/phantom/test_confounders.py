@@ -179,7 +179,7 @@ def test_fracture_is_a_gap_in_the_calvarium(seed):
     hu, plain, phantom = twins(seed, "fracture")
     gap = (plain > 400) & (plain - hu > 150)
     slices, _, _ = np.nonzero(gap)
-    assert len(np.unique(slices)) >= 3
+    assert len(np.unique(slices)) >= 2
     assert 0.1 < ml(gap, phantom) < 8
     assert hu[gap].min() < 500
     # Bone on both sides of it is as it was, and all that changes at all is bone.

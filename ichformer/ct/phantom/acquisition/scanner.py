@@ -9,10 +9,9 @@ from ichformer.ct.phantom.acquisition.rest import head_rest
 from ichformer.ct.phantom.acquisition.sites import Site
 from ichformer.ct.phantom.acquisition.stack import Stack, average, to_pixels
 
-
-_MOST_OF_NEIGHBOUR = 0.035
-"""What a slice takes from each of its neighbours at most: its sensitivity profile is no box (Polacin et al., Radiology
-1992;185:29-35), so that brain under the vault or over the orbits is brightened by the bone of the next slice."""
+_TAIL_MM = 0.17
+"""How much of each neighbour a slice takes in at most, as a thickness: its sensitivity profile is no box (Polacin et al.,
+Radiology 1992;185:29-35). So brain under the vault or over the orbits is brightened by the bone of the next slice."""
 
 
 def acquire(
@@ -27,7 +26,7 @@ def acquire(
 
     ``added_hu`` are artefacts to lay over the slices before the kernel.
     """
-    dense = _with_tails(average(hu + 1000, stack), rng.uniform(0, _MOST_OF_NEIGHBOUR))
+    dense = _with_tails(average(hu + 1000, stack), rng.uniform(0, _TAIL_MM) / site.thickness_mm)
     hardening, bone = _hardening(dense, stack)
     picture = to_pixels(dense + hardening, stack)
     if added_hu is not None:

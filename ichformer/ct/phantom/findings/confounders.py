@@ -99,8 +99,8 @@ def confound(
 
 
 def _hydrocephalus(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
-    # Twice the usual radii take Evans' index past 0.3, the usual limit.
-    wide = float(rng.uniform(1.9, 2.4))
+    # So many times the usual radii take the index of Evans past 0.3, the usual limit, in most heads.
+    wide = float(rng.uniform(2.4, 3.0))
     return replace(
         head, ventricles=wide, ventricle_spread_mm=4.0 * (wide - 1), seepage_hu=float(rng.uniform(3, 8)),
         atrophy=min(head.atrophy, 0.3),
