@@ -28,11 +28,12 @@ from ichformer.workflows.export_run import export_run
 SEED = 31
 SITES = ("alder", "birch", "cedar", "dogwood", "elm", "rsna2019", "fir")
 OTHER_STYLE = "fir"
-WINDOWS = ("hu_20_40", "hu_40_60", "hu_60_80")
+WINDOWS = ("hu_0_20", "hu_20_40", "hu_40_60", "hu_60_80", "hu_80_100")
 # Display pictures come with other windows and gammas, scanners with other calibrations and kernels.
 AUGMENTATION = Augmentation(
-    rotate_deg=15.0, scale=0.15, shift=0.05, noise_hu=5.0, offset_hu=4.0, gain=0.06, kernel=0.7, thicken_mm=7.0
-)
+    rotate_deg=15.0, scale=0.15, shift=0.05, noise_hu=5.0, offset_hu=5.0, gain=0.08, kernel=0.7, display=0.4,
+    thicken_mm=7.0,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class Size:
     num_slices: int = 8
 
 
-WHOLE = Size(scans=1400, steps=3000, size_px=160)
+WHOLE = Size(scans=1400, steps=2600, size_px=128)
 SHORT = Size(scans=21, steps=4, size_px=64, batch_size=4, num_slices=4)
 
 
@@ -84,23 +85,29 @@ def phantoms(size: Size, work: Path) -> ich.Store:
 
 
 def train(size: Size, store: ich.Store, out: Path) -> None:
-    """An EfficientNet-Lite of ImageNet over each slice and its neighbours, with a head for lesion maps."""
+    """A hybrid from random weights over each slice and its neighbours, with a head for lesion maps."""
     ich.train(
         store,
         out=out,
-        model={"name": "cnn2d_efficientnet_lite0", "pretrained": "imagenet", "lesions": True},
-        objective={"windows": WINDOWS, "neighbours": 1, "lesion_weight": 1.0},
+        model={"name": "hybrid_ti", "lesions": True},
+        objective={"windows": WINDOWS, "neighbours": 1, "neighbour_dropout": 0.3, "lesion_weight": 1.0},
         data={
             "batch_size": size.batch_size,
             "num_slices": size.num_slices,
             "num_workers": 1,
             "augmentation": AUGMENTATION,
         },
-        optim={"learning_rate": 1e-3, "encoder_factor": 0.3, "warmup_steps": min(100, size.steps // 2)},
+        optim={
+            "name": "muon",
+            "learning_rate": 0.014,
+            "adamw_factor": 0.1,
+            "schedule": "wsd",
+            "warmup_steps": min(100, size.steps // 2),
+        },
         steps=size.steps,
         seed=SEED,
-        ema_decay=0.99,
-        checkpoint_every=50,
+        ema_decay=0.995,
+        checkpoint_every=100,
     )
 
 

@@ -13,13 +13,14 @@ from ichformer.training.runs.run import SEEN_NAME, Run
 from ichformer.training.runs.store_path import STORE_FACT
 from ichformer.workflows.evaluate_run import check_preparation, fix_frozen, freeze_ood
 from ichformer.workflows.parts.frozen import keep_frozen
+from ichformer.workflows.parts.lesion_table import frozen_lesions
 
 
 def export_run(run: Trained, out: Path, *, store: Store | None = None, dtype: StoredType = "float16") -> Run:
     """Writes a run into a new folder, which opens as a run.
 
-    Its thresholds and its out-of-distribution score are those of the parameters before they were rounded. They are
-    fixed again on the split "val" of ``store``, and are left out where none is given.
+    The thresholds and the out-of-distribution score of ``run`` are those of the parameters before they were rounded.
+    They are fixed again on the split "val" of ``store``, and are left out where none is given.
 
     Args:
       run: an opened run.
@@ -60,4 +61,5 @@ def export_run(run: Trained, out: Path, *, store: Store | None = None, dtype: St
     if store is not None:
         keep_frozen(fix_frozen(exported, store), exported)
         freeze_ood(exported, store, train=run.config.data.split)
+        frozen_lesions(exported, store)
     return exported

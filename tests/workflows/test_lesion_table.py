@@ -17,6 +17,7 @@ from ichformer.testing import tiny_cohort
 from ichformer.training.config import ModelConfig
 from ichformer.training.runs.run import Run
 from ichformer.workflows.evaluate_run import evaluate
+from ichformer.workflows.export_run import export_run
 from ichformer.workflows.parts.lesion_table import NO_MASK
 from ichformer.workflows.predict_scans import predict
 from ichformer.workflows.train_run import train_and_freeze
@@ -42,6 +43,9 @@ def test_thresholds_are_frozen_after_training_and_lesions_are_evaluated_and_pred
     run = Run.open(tmp_path / "run")
     frozen = read_frozen_lesions(tmp_path / "run" / LESIONS_NAME, model=run.fingerprint)
     assert frozen.split == "val"
+    exported = export_run(run, tmp_path / "exported", store=store)
+    again = read_frozen_lesions(exported.path / LESIONS_NAME, model=exported.fingerprint)
+    assert [one.label for one in again.labels] == [one.label for one in frozen.labels]
     # One scan of the split has lost its mask.
     masks = store.index["has_mask"].to_numpy().copy()
     masks[store.rows("test")[0]] = False

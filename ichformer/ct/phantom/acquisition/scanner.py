@@ -10,8 +10,8 @@ from ichformer.ct.phantom.acquisition.sites import Site
 from ichformer.ct.phantom.acquisition.stack import Stack, average, to_pixels
 
 _TAIL_MM = 0.17
-"""How much of each neighbour a slice takes in at most, as a thickness: its sensitivity profile is no box (Polacin et al.,
-Radiology 1992;185:29-35). So brain under the vault or over the orbits is brightened by the bone of the next slice."""
+"""How much of each neighbour a slice takes in at most, as a thickness: its sensitivity profile is no box (Polacin et
+al., Radiology 1992;185:29-35). Brain under the vault or over the orbits is brightened by the bone of the next slice."""
 
 
 def acquire(
