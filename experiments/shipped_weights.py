@@ -31,7 +31,7 @@ OTHER_STYLE = "fir"
 WINDOWS = ("hu_0_20", "hu_20_40", "hu_40_60", "hu_60_80", "hu_80_100")
 # Display pictures come with other windows and gammas, scanners with other calibrations and kernels.
 AUGMENTATION = Augmentation(
-    rotate_deg=15.0, scale=0.15, shift=0.05, noise_hu=5.0, offset_hu=5.0, gain=0.08, kernel=0.7, display=0.4,
+    rotate_deg=15.0, scale=0.15, shift=0.05, noise_hu=5.0, offset_hu=5.0, gain=0.08, kernel=0.7, display=0.5,
     thicken_mm=7.0,
 )  # fmt: skip
 
@@ -47,7 +47,7 @@ class Size:
     num_slices: int = 8
 
 
-WHOLE = Size(scans=1400, steps=2600, size_px=128)
+WHOLE = Size(scans=1400, steps=2000, size_px=128)
 SHORT = Size(scans=21, steps=4, size_px=64, batch_size=4, num_slices=4)
 
 
@@ -85,11 +85,15 @@ def phantoms(size: Size, work: Path) -> ich.Store:
 
 
 def train(size: Size, store: ich.Store, out: Path) -> None:
-    """A hybrid from random weights over each slice and its neighbours, with a head for lesion maps."""
+    """A hybrid from random weights over each slice and its neighbours, with a head for lesion maps.
+
+    The scan's logits are the largest of its slices. It is trained on stretches of eight slices, and a weighted mean over
+    all slices of a scan would thin out a bleed that a few of them show.
+    """
     ich.train(
         store,
         out=out,
-        model={"name": "hybrid_ti", "lesions": True},
+        model={"name": "hybrid_ti", "lesions": True, "scan_pool": "max"},
         objective={"windows": WINDOWS, "neighbours": 1, "neighbour_dropout": 0.3, "lesion_weight": 1.0},
         data={
             "batch_size": size.batch_size,

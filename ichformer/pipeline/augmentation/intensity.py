@@ -39,13 +39,14 @@ def add_noise(
 def as_display_picture(hu: Float32[np.ndarray, "s h w"], rng: np.random.Generator) -> Float32[np.ndarray, "s h w"]:
     """Returns the HU as they come back from 8-bit pictures in a window that nobody told.
 
-    They are cut off at a window of -20 to 5 HU and 75 to 110 HU, rounded to 256 greys, and bent by a gamma of 0.86 to
+    They are cut off at a window of -20 to 10 HU and 58 to 110 HU, rounded to 256 greys, and bent by a gamma of 0.86 to
     1.16. Then they are read with a window under which brain comes out right within 6 HU. Its contrast is wrong by a
-    factor of 0.7 to 1.4: the usual windows differ so much (``ct.io.display``). Air stays air.
+    factor of 0.7 to 1.8: the usual windows differ so much (``ct.io.display``), and in narrow ones blood is as white as
+    bone. Air stays air.
     """
-    black, white = rng.uniform(-20, 5), rng.uniform(75, 110)
+    black, white = rng.uniform(-20, 10), rng.uniform(58, 110)
     gamma = np.exp(rng.uniform(-0.15, 0.15))
-    contrast, shift = np.exp(rng.uniform(-0.35, 0.35)), rng.uniform(-6, 6)
+    contrast, shift = np.exp(rng.uniform(-0.35, 0.6)), rng.uniform(-6, 6)
     grey = np.clip((hu - np.float32(black)) * np.float32(1 / (white - black)), 0, 1)
     grey = (np.rint(grey * np.float32(255)) * np.float32(1 / 255)) ** np.float32(gamma)
     brain = ((_BRAIN_HU - black) / (white - black)) ** gamma
