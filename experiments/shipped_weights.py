@@ -87,8 +87,8 @@ def phantoms(size: Size, work: Path) -> ich.Store:
 def train(size: Size, store: ich.Store, out: Path) -> None:
     """A hybrid from random weights over each slice and its neighbours, with a head for lesion maps.
 
-    The scan's logits are the largest of its slices. It is trained on stretches of eight slices, and a weighted mean over
-    all slices of a scan would thin out a bleed that a few of them show.
+    The scan's logits are the largest of its slices. It is trained on stretches of eight slices, and a weighted mean
+    over all slices of a scan would thin out a bleed that a few of them show.
     """
     ich.train(
         store,

@@ -66,7 +66,9 @@ def test_every_layout_has_the_same_loss_and_gradient(tiny_store):
         step = functools.partial(
             train_step, objective=objective, optimizer=sgd, ema_decay=0.0, accumulate=layout.accumulate
         )
-        state, metrics = compile_step(step, state, mesh, mode=layout.mode)(state, shard_batch(batch, mesh), jax.random.key(1))
+        state, metrics = compile_step(step, state, mesh, mode=layout.mode)(
+            state, shard_batch(batch, mesh), jax.random.key(1)
+        )
         found.append(jax.device_get((state.params, metrics)))
     for other in found[1:]:
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-5), found[0], other)
