@@ -33,7 +33,7 @@ def open_trained(path: str | os.PathLike[str], given: Given = Given()) -> Traine
     """
     path = Path(path)
     if path == Path(DEFAULT_RUN):
-        path = _shipped()
+        path = _SHIPPED
     if path.is_file():
         raise InputError("is a file", where=path, fix=f"name the folder of a run, such as {one_line(path.parent)}")
     if folder_kind(path) == "store":
@@ -43,16 +43,6 @@ def open_trained(path: str | os.PathLike[str], given: Given = Given()) -> Traine
     if given != Given():
         raise InputError("is an ensemble, whose models have names", where=path, fix="leave the objects out")
     return read_ensemble(path)
-
-
-def _shipped() -> Path:
-    if not _SHIPPED.is_dir():
-        raise InputError(
-            "this version of ichformer comes without weights",
-            where=DEFAULT_RUN,
-            fix="name the folder of a run, such as --run runs/first",
-        )
-    return _SHIPPED
 
 
 def training_store(path: Path | str) -> Path:

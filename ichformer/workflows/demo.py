@@ -7,6 +7,7 @@ import pandas as pd
 
 from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.evaluation.summary import Summary
+from ichformer.inference.trained import DEFAULT_RUN
 from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
@@ -30,16 +31,20 @@ class DemoResult:
     Attributes:
       run: folder of the trained run.
       report: the report on the scan with the largest bleed of the unseen site.
+      shipped_report: the report of the weights that come with the package on the same scan.
       summary: the figures on the unseen site.
     """
 
     run: Path
     report: Path
+    shipped_report: Path
     summary: Summary
 
 
 def demo(out: Path | str, *, fast: bool = False, seed: int = 0, progress: bool = True) -> DemoResult:
     """Trains a run on synthetic scans, evaluates it on an unseen site and writes a report on one scan.
+
+    The weights that come with the package report on the same scan, for comparison.
 
     The scans and their store lie beside the run in ``<out>-data``. A demo that was interrupted continues when it is
     called again with the same settings.
@@ -68,8 +73,11 @@ def demo(out: Path | str, *, fast: bool = False, seed: int = 0, progress: bool =
     contents = pd.read_csv(cohort / "contents.csv", index_col="series")
     unseen = prepared.index[prepared.index["site"] == UNSEEN_SITE].set_index("series")
     largest = contents.loc[unseen.index].filter(like="_ml").sum(axis=1).idxmax()
-    predicted = predict(unseen.loc[largest, "path"], run=out, out=out / "report")
-    return DemoResult(run=out, report=predicted.series[0].folder / REPORT_NAME, summary=summary)
+    reports = [
+        predict(unseen.loc[largest, "path"], run=run, out=out / folder).series[0].folder / REPORT_NAME
+        for run, folder in ((out, "report"), (DEFAULT_RUN, "report-shipped"))
+    ]
+    return DemoResult(run=out, report=reports[0], shipped_report=reports[1], summary=summary)
 
 
 def demo_config(store: Store, *, fast: bool, seed: int) -> TrainConfig:

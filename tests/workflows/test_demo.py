@@ -37,6 +37,8 @@ def test_the_demo_evaluates_on_the_unseen_site_and_reports_its_largest_bleed(tmp
     assert result.summary.split == "test"
     assert (tmp_path / "demo" / "evaluation" / "evaluation.html").exists()
     assert result.report.is_relative_to(tmp_path / "demo" / "report")
+    assert result.shipped_report.is_relative_to(tmp_path / "demo" / "report-shipped")
+    assert result.shipped_report.exists()
     prediction = json.loads((result.report.parent / "prediction.json").read_text(encoding="utf-8"))
     bleeds_ml = pd.read_csv(tmp_path / "demo-data" / "cohort" / "contents.csv", index_col="series").filter(like="_ml")
     unseen = index[index["split"] == "test"].set_index("series")

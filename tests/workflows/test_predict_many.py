@@ -208,12 +208,6 @@ def test_a_score_is_compared_with_its_threshold_before_it_is_rounded(run: Run, t
     assert table["positive_subarachnoid"].isna().all()
 
 
-def test_no_weights_are_shipped_yet(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^default: .* comes without weights; name the folder of a run"):
-        predict(head(tmp_path / "scan", 1), out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
