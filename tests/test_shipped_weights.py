@@ -35,8 +35,8 @@ def test_the_card_tells_of_these_weights():
 @pytest.mark.slow
 def test_they_find_a_bleed_and_point_at_it():
     run = ich.open_run("default")
-    bleeding = make_phantom(7000, site=SITES["alder"], subtypes=("intraparenchymal",))
-    healthy = make_phantom(7000, site=SITES["alder"])
+    bleeding = make_phantom(7001, site=SITES["alder"], subtypes=("intraparenchymal",))
+    healthy = make_phantom(7001, site=SITES["alder"])
     found, nothing = (run.predict(phantom.volume).scan_scores["any"] for phantom in (bleeding, healthy))
     assert found > nothing + 0.3
     prepared = prepare_volume(bleeding.volume, run.run.prepare)
@@ -46,8 +46,8 @@ def test_they_find_a_bleed_and_point_at_it():
 
 @pytest.mark.slow
 def test_a_scan_is_scored_without_a_run_being_named(tmp_path):
-    phantom = make_phantom(7001, site=SITES["alder"])
+    phantom = make_phantom(7000, site=SITES["alder"])
     write_series(phantom, tmp_path / "scan", patient="a", name="a", study="1.2", series="1.2.3")
     (one,) = predict(tmp_path / "scan", out=tmp_path / "out", progress=False).series
     assert one.report is not None
-    assert set(one.values["thresholds"]) == set(ich.LABELS)
+    assert set(one.values["thresholds"]["scan"]) == set(ich.LABELS)
