@@ -51,3 +51,4 @@ def test_a_scan_is_scored_without_a_run_being_named(tmp_path):
     (one,) = predict(tmp_path / "scan", out=tmp_path / "out", progress=False).series
     assert one.report is not None
     assert set(one.values["thresholds"]["scan"]) == set(ich.LABELS)
+    assert "a store that is not named" in one.report.read_text(encoding="utf-8")

@@ -184,6 +184,12 @@ def _model_facts(run: Trained) -> dict[str, str]:
         "Trained with": of_each(lambda m: f"ichformer {m.facts.get('versions', {}).get('ichformer', 'unknown')}"),
         "Commit": of_each(lambda m: m.facts.get("commit") or "unknown"),
         "Trained outputs": describe_outputs(run.trained_outputs),
-        "Trained on": of_each(lambda m: f"{Path(m.config.data.store).name}, split {m.config.data.split!r}"),
+        "Trained on": of_each(_trained_on),
         "Input": of_each(lambda m: f"{m.prepare.size} x {m.prepare.size} pixels, {m.config.objective.channels}"),
     }
+
+
+def _trained_on(member: Run) -> str:
+    """The store, which an exported run does not name."""
+    store = Path(member.config.data.store).name or "a store that is not named"
+    return f"{store}, split {member.config.data.split!r}"
