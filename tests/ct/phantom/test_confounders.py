@@ -174,12 +174,13 @@ def test_hydrocephalus_widens_ventricles_alone():
     assert evans(wide) > evans(usual)
 
 
-@pytest.mark.parametrize("seed", [1, 5])
+# Heads whose fracture does not run across the vertex, where it lies in few slices.
+@pytest.mark.parametrize("seed", [2, 5])
 def test_fracture_is_a_gap_in_the_calvarium(seed):
     hu, plain, phantom = twins(seed, "fracture")
     gap = (plain > 400) & (plain - hu > 150)
     slices, _, _ = np.nonzero(gap)
-    assert len(np.unique(slices)) >= 2
+    assert len(np.unique(slices)) >= 3
     assert 0.1 < ml(gap, phantom) < 8
     assert hu[gap].min() < 500
     # Bone on both sides of it is as it was, and all that changes at all is bone.

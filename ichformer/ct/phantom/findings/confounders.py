@@ -99,7 +99,7 @@ def confound(
 
 
 def _hydrocephalus(head: Head, signs: Signs, rng: np.random.Generator) -> tuple[Head, Signs]:
-    # So many times the usual radii take the index of Evans past 0.3, the usual limit, in most heads.
+    # So many times the usual radii take Evans' index to its usual limit of 0.3 in about half of the heads.
     wide = float(rng.uniform(2.4, 3.0))
     return replace(
         head, ventricles=wide, ventricle_spread_mm=4.0 * (wide - 1), seepage_hu=float(rng.uniform(3, 8)),
