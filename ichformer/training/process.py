@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 from ichformer.errors import InputError
 from ichformer.training.config import ParallelConfig
@@ -27,8 +28,25 @@ def own_process(parallel: ParallelConfig | None = None) -> None:
         join_hosts(parallel)
     keep_memory_of_steps()
     logging.getLogger("absl").addFilter(_is_no_traceback_of_orbax)
+    sys.unraisablehook = _without_late_writes(sys.unraisablehook)
 
 
 def _is_no_traceback_of_orbax(record: logging.LogRecord) -> bool:
     """Orbax logs with its traceback what goes wrong in its threads, and raises it as well."""
     return not (record.exc_info and "orbax" in record.pathname)
+
+
+def _without_late_writes(
+    print_error: Callable[["sys.UnraisableHookArgs"], object],
+) -> Callable[["sys.UnraisableHookArgs"], None]:
+    """``print_error``, but for writes of TensorStore that end after Orbax gave the checkpoint up.
+
+    Where one part of a checkpoint cannot be written, Orbax raises that and closes the event loop of all parts. The
+    threads of TensorStore that still write then print that the loop is closed, after the last line of the command.
+    """
+
+    def hook(said: "sys.UnraisableHookArgs") -> None:
+        if said.exc_type is not RuntimeError or str(said.exc_value) != "Event loop is closed":
+            print_error(said)
+
+    return hook

@@ -9,9 +9,11 @@ import json
 import logging
 import os
 import signal
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import flax.linen as nn
 import jax
@@ -263,9 +265,14 @@ def test_the_command_line_sets_up_its_own_process(monkeypatch):
     monkeypatch.setattr(process, "keep_memory_of_steps", lambda: kept.append(True))
     absl = logging.getLogger("absl")
     monkeypatch.setattr(absl, "filters", [])
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda said: printed.append(str(said.exc_value)))
     process.own_process()
     assert kept == [True]
     record = logging.LogRecord("absl", logging.ERROR, "/x/orbax/checkpoint/a.py", 1, "failed", None, (None, None, None))
     assert not absl.filter(record)
     record.exc_info = None
     assert absl.filter(record)
+    for text in ("Event loop is closed", "another"):
+        sys.unraisablehook(SimpleNamespace(exc_type=RuntimeError, exc_value=RuntimeError(text)))
+    assert printed == ["another"]

@@ -78,6 +78,14 @@ def test_a_killed_training_is_followed_at_once_and_a_suspended_one_notices(tiny_
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
+    def wait_for_a_save() -> None:
+        """Until a checkpoint is being written: who is suspended then has its unfinished files deleted by the next."""
+        deadline = time.monotonic() + 600
+        while not list((run / "checkpoints").glob("*tmp*")):
+            assert started[-1].poll() is None, started[-1].communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
     try:
         first = start()
         wait_for_steps(12)
@@ -94,6 +102,7 @@ def test_a_killed_training_is_followed_at_once_and_a_suspended_one_notices(tiny_
         wait_for_steps(12)
         assert steps() == list(range(1, len(steps()) + 1))
 
+        wait_for_a_save()
         third.send_signal(signal.SIGSTOP)
         [lease] = filter(is_lease, run.iterdir())
         then = time.time() - 3600  # as if it had been stopped for an hour
@@ -105,6 +114,7 @@ def test_a_killed_training_is_followed_at_once_and_a_suspended_one_notices(tiny_
         assert third.returncode == 2, said
         assert "gave no sign of life for too long" in said.strip().splitlines()[-1]
         assert f"(process {fourth.pid} on" in said
+        assert "Traceback" not in said
         wait_for_steps(5)
         fourth.send_signal(signal.SIGTERM)
         fourth.communicate(timeout=600)
