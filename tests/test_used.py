@@ -10,7 +10,6 @@ PACKAGE = ROOT / "ichformer"
 COMMANDS = PACKAGE / "cli" / "commands"  # the command line finds each by the name of its file
 NOT_USED_YET = {
     "Classifier": "the contract of models, which docstrings name for those who write their own",
-    "read_box_table": "reads the boxes that cohorts write, for whoever trains or scores on them",
 }
 
 

@@ -6,6 +6,9 @@ from jaxtyping import UInt8
 NO_LESION = 0
 """A voxel without a lesion; 1 is the first label of the label set, 2 the second, and so on."""
 
+BOXED = 128
+"""``BOXED + k`` is a voxel in a box round a lesion of the k-th label; which voxels of the box it has is unknown."""
+
 UNKNOWN_LABEL = 254
 """A voxel of a lesion whose label is not known."""
 

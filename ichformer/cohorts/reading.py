@@ -10,7 +10,8 @@ from ichformer.cohorts.tables import read_table
 from ichformer.ct.geometry.missing import Missing
 from ichformer.ct.io.dicom.series import group_files
 from ichformer.ct.io.display import WindowHU
-from ichformer.ct.io.scans import find_scans, read_volume
+from ichformer.ct.io.found import Found
+from ichformer.ct.io.scans import Scan, find_scans, read_volume
 from ichformer.ct.volume import Volume
 from ichformer.files.writing import text_path
 
@@ -39,9 +40,15 @@ def places(index: pd.DataFrame) -> Sequence[Place]:
 
 def read_place(place: Place, *, missing: Missing = "keep", window_hu: WindowHU | None = None) -> Volume:
     """Reads the volume of a place with ``ct.io.scans.read_volume``; InputError where that is not possible."""
+    return read_volume(find_place(place), missing=missing, window_hu=window_hu)
+
+
+def find_place(place: Place) -> Scan | Found[Scan]:
+    """Returns the scan of a place, or all that was found there where none has its name."""
     path = text_path(place.path)
     if place.files:
         files = [path / text_path(name) for name in place.files]
-        return read_volume(group_files(files, path=files[0]), missing=missing, window_hu=window_hu)
+        found: Found[Scan] = group_files(files, path=files[0])
+        return found
     found = find_scans(path)
-    return read_volume(named_series(found).get(place.series, found), missing=missing, window_hu=window_hu)
+    return named_series(found).get(place.series, found)

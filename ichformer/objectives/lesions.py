@@ -1,4 +1,4 @@
-"""The loss of lesion maps: cross-entropy and Dice of the voxels of which something is known."""
+"""The loss of lesion maps: cross-entropy and Dice of known voxels, and what boxes round lesions tell."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, UInt8
 
-from ichformer.cohorts.mask_labels import NO_LESION, UNKNOWN, UNKNOWN_LABEL
+from ichformer.cohorts.mask_labels import BOXED, NO_LESION, UNKNOWN_LABEL
 
 _CROSS_ENTROPY_WEIGHT = 10.0
 """Beside Dice. Lesions fill few places, so that the mean over all of them is small."""
@@ -29,6 +29,10 @@ def lesion_loss(
     slices and labels that have a lesion. A slice counts the same whatever the size of its lesion, so that small ones
     count, and slices without one are left to the cross-entropy.
 
+    Of a slice with a box round a lesion it is known that no lesion is outside, and that some place inside has one: in
+    place of Dice it has the cross-entropy of the largest score in its boxes (multiple-instance learning; Kervadec et
+    al., MIDL 2020, eq. 3 have it for each line of a box, which boxes that were turned with their slice do not allow).
+
     Args:
       logits: the model's.
       lesions: ``Batch.lesions``.
@@ -39,7 +43,8 @@ def lesion_loss(
     logits = logits.astype(jnp.float32)
     share, known = lesion_shares(lesions, names, (logits.shape[2], logits.shape[3]))
     counts = jnp.asarray([name in trained for name in names])
-    known = known * (slice_mask[..., None] & counts[None, None])[:, :, None, None]
+    counts = (slice_mask[..., None] & counts[None, None])[:, :, None, None]
+    known = known * counts
     every, places = (1, 2, 3, 4), (2, 3)
     total = known.sum(every)
     entropy = (optax.sigmoid_binary_cross_entropy(logits, share) * known).sum(every) / jnp.maximum(total, 1e-6)
@@ -47,8 +52,24 @@ def lesion_loss(
     overlap, size = (scores * truth).sum(places), (jnp.square(scores) + jnp.square(truth)).sum(places)
     has_lesion = (truth.max(places) > 0).astype(jnp.float32)
     dice = (1 - (2 * overlap + _SMOOTH) / (size + _SMOOTH)) * has_lesion
-    dice_mean = dice.sum((1, 2)) / jnp.maximum(has_lesion.sum((1, 2)), 1)
-    return _CROSS_ENTROPY_WEIGHT * entropy + dice_mean, (total > 0).astype(jnp.float32)
+    boxed = boxed_places(lesions, names, (logits.shape[2], logits.shape[3])) & counts
+    has_box = boxed.any(places)
+    largest = jnp.where(boxed, logits, jnp.finfo(jnp.float32).min).max(places)
+    of_slices = jnp.where(has_box, jax.nn.softplus(-largest), dice)
+    counted = jnp.maximum(has_lesion, has_box.astype(jnp.float32))
+    mean = of_slices.sum((1, 2)) / jnp.maximum(counted.sum((1, 2)), 1)
+    return _CROSS_ENTROPY_WEIGHT * entropy + mean, ((total > 0) | has_box.any((1, 2))).astype(jnp.float32)
+
+
+def boxed_places(
+    lesions: UInt8[Array, "b s rows columns"], names: tuple[str, ...], size: tuple[int, int]
+) -> Bool[Array, "b s h w labels"]:
+    """Which places of a coarser grid lie in a box of each label, at least in part; "any" has the boxes of all."""
+    own, is_any = _values_and_any(lesions, names)
+    values = lesions[..., None]
+    in_any = (values > BOXED) & (values < UNKNOWN_LABEL)
+    inside = (values == BOXED + own) | (is_any & in_any)
+    return _area_means(inside.astype(jnp.float32), size) > 0
 
 
 def lesion_shares(
@@ -56,17 +77,23 @@ def lesion_shares(
 ) -> tuple[Float[Array, "b s h w labels"], Float[Array, "b s h w labels"]]:
     """For each place of a coarser grid and each label: the share of its known voxels with a lesion, and of known ones.
 
-    "any", or the only label, has a lesion where any label has, also an unknown one.
+    "any", or the only label, has a lesion where any label has, also an unknown one. Nothing is known inside of boxes.
     """
+    own, is_any = _values_and_any(lesions, names)
     values = lesions[..., None]
-    own = jnp.arange(1, 1 + len(names), dtype=jnp.uint8)
-    is_any = jnp.asarray([name == "any" or len(names) == 1 for name in names])
-    grid = (1,) * lesions.ndim + (len(names),)
-    own, is_any = own.reshape(grid), is_any.reshape(grid)
-    positive = (values == own) | (is_any & (values != NO_LESION) & (values != UNKNOWN))
-    known = (values < UNKNOWN_LABEL) | (is_any & (values == UNKNOWN_LABEL))
+    is_lesion = (values != NO_LESION) & ((values < BOXED) | (values == UNKNOWN_LABEL))
+    positive = (values == own) | (is_any & is_lesion)
+    known = (values < BOXED) | (is_any & (values == UNKNOWN_LABEL))
     of_positive, of_known = (_area_means(mask.astype(jnp.float32), size) for mask in (positive, known))
     return of_positive / jnp.maximum(of_known, 1e-6), of_known
+
+
+def _values_and_any(lesions: UInt8[Array, "b s rows columns"], names: tuple[str, ...]) -> tuple[Array, Array]:
+    """The value of each label's voxels, and whether it is "any" or the only one; with as many axes as places."""
+    grid = (1,) * lesions.ndim + (len(names),)
+    own = jnp.arange(1, 1 + len(names), dtype=jnp.uint8)
+    is_any = jnp.asarray([name == "any" or len(names) == 1 for name in names])
+    return own.reshape(grid), is_any.reshape(grid)
 
 
 def _area_means(x: Float[Array, "b s rows columns labels"], size: tuple[int, int]) -> Float[Array, "b s h w labels"]:

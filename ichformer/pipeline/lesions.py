@@ -1,9 +1,9 @@
-"""What is known of the lesions of a scan, voxel by voxel: from its mask, or from labels that rule a lesion out."""
+"""What is known of the lesions of a scan, voxel by voxel: from its mask, its boxes, or its labels."""
 
 import numpy as np
 from jaxtyping import UInt8
 
-from ichformer.cohorts.mask_labels import NO_LESION, UNKNOWN, has_mask_labels, label_mask
+from ichformer.cohorts.mask_labels import BOXED, NO_LESION, UNKNOWN, has_mask_labels, label_mask
 from ichformer.pipeline.augmentation.sample import Sample
 from ichformer.pipeline.store.records import PreparedScan, Store
 
@@ -11,14 +11,21 @@ from ichformer.pipeline.store.records import PreparedScan, Store
 def known_lesions(scan: PreparedScan, cohort: str) -> UInt8[np.ndarray, "s h w"]:
     """Labels of the voxels as ``Batch.lesions`` has them.
 
-    Without a mask, slices without any of the labels have no lesion, and nothing is known of the others.
+    Without a mask, slices without any of the labels have no lesion, and nothing is known of the others. Where boxes
+    are known, a slice that has some has no lesion outside of them, and nothing is known of a box whose label the scan
+    has not.
     """
-    if scan.mask is not None:
+    if scan.mask is not None and not scan.boxed:
         return label_mask(scan.mask, cohort)
     count = len(scan.label_set.names)
     free = (scan.slice_labels[:, :count] == 0).all(1) | (scan.scan_labels[:count] == 0).all()
     values = np.where(free, NO_LESION, UNKNOWN).astype(np.uint8)
-    return np.broadcast_to(values[:, None, None], scan.volume.hu.shape)
+    of_labels = np.broadcast_to(values[:, None, None], scan.volume.hu.shape)
+    if scan.mask is None:
+        return of_labels
+    has_box = (scan.mask != NO_LESION).any((1, 2))
+    contradicted = np.isin(scan.mask, BOXED + 1 + np.flatnonzero(scan.scan_labels[:count] == 0))
+    return np.where(has_box[:, None, None], np.where(contradicted, np.uint8(UNKNOWN), scan.mask), of_labels)
 
 
 def lesions_after(run: Sample, changed: Sample) -> UInt8[np.ndarray, "s h w"]:
@@ -35,14 +42,14 @@ def lesions_after(run: Sample, changed: Sample) -> UInt8[np.ndarray, "s h w"]:
 
 
 def labels_with_lesions(store: Store, split: str) -> tuple[str, ...]:
-    """The labels of which lesions are known in the masks of a split, in the order of the label set.
+    """The labels of which lesions are known in the masks and boxes of a split, in the order of the label set.
 
-    A mask that does not tell labels tells of "any", or of the only label that there is.
+    A mask that does not tell labels tells of "any", or of the only label that there is; boxes tell labels.
     """
     index = store.index.iloc[store.rows(split)]
-    index = index[index["has_mask"].astype(bool)]
+    index = index[(index["has_mask"] | index["has_boxes"]).astype(bool)]
     names = store.label_set.names
-    tells = index["cohort"].map(has_mask_labels).astype(bool)
+    tells = index["cohort"].map(has_mask_labels).astype(bool) | index["has_boxes"].astype(bool)
     positive = index[list(names)] == 1
     whole = {"any"} if len(names) > 1 else {*names}
     return tuple(name for name in names if positive[name][tells | (name in whole)].any())

@@ -6,6 +6,7 @@ from scipy import ndimage
 from sklearn.metrics import log_loss
 
 from ichformer import LABELS
+from ichformer.cohorts.mask_labels import BOXED
 from ichformer.objectives import lesions
 from ichformer.objectives.lesions import lesion_loss, lesion_shares
 
@@ -77,3 +78,35 @@ def test_what_is_not_known_not_real_and_not_trained_weighs_nothing():
     np.testing.assert_array_equal(loss_of(nothing, logits()), 0)
     grads = jax.grad(lambda x: lesion_loss(x, nothing, MASK, names=LABELS, trained=LABELS)[0].sum())(logits())
     np.testing.assert_array_equal(grads, 0)
+
+
+def test_in_a_box_the_largest_score_counts_and_outside_of_it_all_do():
+    values = jnp.zeros((1, 1, 8, 8), jnp.uint8).at[:, :, 2:6, :4].set(BOXED + 2)  # "intraparenchymal"
+    outputs, mask = logits()[:1, :1], MASK[:1, :1]
+    grads = np.asarray(jax.grad(lambda x: loss_of_boxes(values, x, mask))(outputs))[0, 0]
+    inside = np.zeros((4, 4), bool)
+    inside[1:3, :2] = True
+    assert (grads[~inside] > 0).all()  # no lesion is there
+    for k in range(6):
+        largest = np.unravel_index(np.where(inside, outputs[0, 0, ..., k], -np.inf).argmax(), (4, 4))
+        wanted = np.zeros((4, 4), bool)
+        wanted[largest] = k in (1, 5)  # the label of the box, and any
+        np.testing.assert_array_equal((grads[..., k] < 0), wanted)
+        np.testing.assert_array_equal(grads[inside & ~wanted, k], 0)
+    scores = 1 / (1 + np.exp(-np.asarray(outputs[0, 0], float)))
+    best = [scores[inside, k].max() for k in (1, 5)]
+    entropy = -np.log1p(-scores[~inside]).mean()
+    wanted = lesions._CROSS_ENTROPY_WEIGHT * entropy - np.log(best).mean()
+    assert float(loss_of_boxes(values, outputs, mask)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_boxes_of_labels_without_a_loss_and_in_padding_weigh_nothing():
+    values = jnp.full((1, 1, 8, 8), BOXED + 5, jnp.uint8)  # "subdural" all over the slice
+    for trained, mask in ((("epidural",), MASK[:1, :1]), (LABELS, ~MASK[:1, :1])):
+        found, known = lesion_loss(logits()[:1, :1], values, mask, names=LABELS, trained=trained)
+        assert (float(found[0]), float(known[0])) == (0.0, 0.0)
+    assert loss_of(values, logits()[:1, :1], MASK[:1, :1])[1] == 1
+
+
+def loss_of_boxes(values: jax.Array, outputs: jax.Array, mask: jax.Array) -> jax.Array:
+    return lesion_loss(outputs, values, mask, names=LABELS, trained=LABELS)[0].sum()

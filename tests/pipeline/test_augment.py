@@ -1,4 +1,4 @@
-"""What is changed at random: pixels, masks, boxes and labels stay in step, and 0 switches a change off."""
+"""What is changed at random: pixels, masks and labels stay in step, and 0 switches a change off."""
 
 import dataclasses
 
@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from ichformer.cohorts.mask_labels import BOXED
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
 from ichformer.pipeline.augmentation.augment import Augmentation, augment
 from ichformer.pipeline.augmentation.cutout import LARGEST_SIDE, cut_out, random_hole
-from ichformer.pipeline.augmentation.inplane import flip, move_boxes, move_hu, move_mask, random_affine
+from ichformer.pipeline.augmentation.inplane import flip, move_hu, move_mask, random_affine
 from ichformer.pipeline.augmentation.intensity import add_noise, as_display_picture, change_gain, change_kernel
 from ichformer.pipeline.augmentation.sample import Sample
 from ichformer.pipeline.augmentation.slabs import SlicePlan, arrange, plan_slices, reverse_slices, thicken
@@ -24,25 +25,19 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 @st.composite
 def samples(draw, *, least: int = 1, most: int = 12) -> Sample:
-    """Any HU, labels and mask, and boxes that lie in the picture."""
+    """Any HU, labels and mask."""
     s, h, w = draw(st.tuples(st.integers(1, 7), *[st.integers(least, most)] * 2))
-    boxes = []
-    for _ in range(draw(st.integers(0, 4))):
-        top, left = draw(st.integers(0, h - 1)), draw(st.integers(0, w - 1))
-        bottom, right = draw(st.integers(top + 1, h)), draw(st.integers(left + 1, w))
-        boxes.append((draw(st.integers(0, s - 1)), top, left, bottom, right, draw(st.integers(0, 5))))
     return Sample(
         hu=draw(hnp.arrays(np.int16, (s, h, w), elements=st.integers(AIR_HU, 3000))),
         spacing_mm=(5.0, 0.5, 0.4),
         slice_labels=draw(hnp.arrays(np.float32, (s, 6), elements=st.sampled_from([0.0, 1.0, np.nan]))),
         mask=draw(hnp.arrays(np.uint8, (s, h, w), elements=st.sampled_from([0, 0, 5]))),
-        boxes=np.array(boxes, np.float32).reshape(-1, 6),
     )
 
 
 def assert_same(a: Sample, b: Sample) -> None:
     assert a.spacing_mm == b.spacing_mm
-    for name in ("hu", "slice_labels", "mask", "boxes"):
+    for name in ("hu", "slice_labels", "mask"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
 
 
@@ -66,9 +61,9 @@ def test_nothing_is_changed_where_all_is_off(sample, seed):
 @given(samples(least=4), SEEDS)
 def test_a_change_is_a_function_of_its_generator_and_leaves_its_input_alone(sample, seed):
     changes = Augmentation(gain=0.1, kernel=0.5, display=1.0, cutout=0.2)
-    before = [getattr(sample, name).copy() for name in ("hu", "slice_labels", "mask", "boxes")]
+    before = [getattr(sample, name).copy() for name in ("hu", "slice_labels", "mask")]
     assert_same(*(augment(sample, changes, np.random.default_rng(seed)) for _ in range(2)))
-    for name, values in zip(("hu", "slice_labels", "mask", "boxes"), before, strict=True):
+    for name, values in zip(("hu", "slice_labels", "mask"), before, strict=True):
         np.testing.assert_array_equal(getattr(sample, name), values)
 
 
@@ -113,9 +108,6 @@ def test_a_flip_mirrors_all_and_a_second_one_undoes_it(sample):
     np.testing.assert_array_equal(flipped.hu, sample.hu[:, :, ::-1])
     np.testing.assert_array_equal(flipped.mask, sample.mask[:, :, ::-1])
     np.testing.assert_array_equal(flipped.slice_labels, sample.slice_labels)
-    for (s, top, left, bottom, right, _), old in zip(flipped.boxes.astype(int), sample.boxes.astype(int), strict=True):
-        there = sample.hu[old[0], old[1] : old[3], old[2] : old[4]]
-        np.testing.assert_array_equal(flipped.hu[s, top:bottom, left:right], there[:, ::-1])
     assert_same(flip(flipped), sample)
 
 
@@ -133,46 +125,27 @@ def test_moved_pixels_are_those_of_scipy(hu, settings, seed):
         np.testing.assert_allclose(found, wanted, atol=0.01)
 
 
-@given(samples(), AFFINES, SEEDS)
-def test_a_moved_mask_is_that_of_scipy_and_boxes_go_round_what_was_in_them(sample, settings, seed):
-    shape = sample.hu.shape[1:]
+@given(hnp.arrays(np.uint8, (2, 9, 11), elements=st.sampled_from([0, 0, 5, 133])), AFFINES, SEEDS)
+def test_a_moved_mask_is_that_of_scipy(mask, settings, seed):
+    shape = mask.shape[1:]
     matrix, offset = random_affine(shape, np.random.default_rng(seed), **settings)
     row, column = np.tensordot(matrix, np.mgrid[: shape[0], : shape[1]], 1) + offset[:, None, None]
-    for box in sample.boxes.astype(int):
-        mask = np.zeros(sample.hu.shape, np.uint8)
-        mask[box[0], box[1] : box[3], box[2] : box[4]] = 1
-        moved = move_mask(mask, matrix, offset)
-        certain = (np.abs(row % 1 - 0.5) > 1e-6) & (np.abs(column % 1 - 0.5) > 1e-6)
-        wanted = ndimage.map_coordinates(mask[box[0]], [row, column], order=0, mode="grid-constant")
-        np.testing.assert_array_equal(moved[box[0]][certain], wanted[certain])
-        rows, columns = np.nonzero(moved[box[0]])
-        new = move_boxes(box[None].astype(np.float32), matrix, offset, shape)
-        if len(rows):
-            (where,) = new
-            assert where[0] == box[0]
-            assert where[5] == box[5]
-            assert where[1] - 1e-3 <= rows.min() + 0.5 <= rows.max() + 0.5 <= where[3] + 1e-3
-            assert where[2] - 1e-3 <= columns.min() + 0.5 <= columns.max() + 0.5 <= where[4] + 1e-3
-        assert (new[:, 1:5] >= 0).all()
-        assert (new[:, 3:5] <= shape).all()
+    certain = (np.abs(row % 1 - 0.5) > 1e-6) & (np.abs(column % 1 - 0.5) > 1e-6)
+    for values, moved in zip(mask, move_mask(mask, matrix, offset), strict=True):
+        wanted = ndimage.map_coordinates(values, [row, column], order=0, mode="grid-constant")
+        np.testing.assert_array_equal(moved[certain], wanted[certain])
 
 
 @settings(max_examples=50)
 @given(AFFINES, SEEDS)
-def test_mask_and_box_follow_a_bright_blob(changes, seed):
+def test_the_mask_follows_a_bright_blob(changes, seed):
     mask = np.zeros((2, 32, 40), np.uint8)
     mask[1, 12:19, 15:25] = 3
-    sample = marked(mask, boxes=np.array([[1, 12, 15, 19, 25, 1]], np.float32))
-    moved = augment(sample, dataclasses.replace(NONE, flip=0.5, **changes), np.random.default_rng(seed))
+    moved = augment(marked(mask), dataclasses.replace(NONE, flip=0.5, **changes), np.random.default_rng(seed))
     assert set(np.unique(moved.mask)) <= {0, 3}
     near = ndimage.binary_dilation(bright(moved), np.ones((1, 3, 3)))
     assert not (moved.mask.astype(bool) & ~near).any()
     assert not (bright(moved) & ~ndimage.binary_dilation(moved.mask > 0, np.ones((1, 3, 3)))).any()
-    for _, top, left, bottom, right, _ in moved.boxes:
-        rows, columns = np.nonzero(moved.mask[1])
-        if len(rows):
-            assert top - 1 <= rows.min() <= rows.max() <= bottom
-            assert left - 1 <= columns.min() <= columns.max() <= right
 
 
 @given(samples())
@@ -180,8 +153,7 @@ def test_reversed_twice_is_as_before(sample):
     once = reverse_slices(sample)
     np.testing.assert_array_equal(once.hu[0], sample.hu[-1])
     np.testing.assert_array_equal(once.slice_labels, sample.slice_labels[::-1])
-    for new, old in zip(once.boxes, sample.boxes, strict=True):
-        np.testing.assert_array_equal(once.mask[int(new[0])], sample.mask[int(old[0])])
+    np.testing.assert_array_equal(once.mask, sample.mask[::-1])
     assert_same(reverse_slices(once), sample)
 
 
@@ -192,7 +164,6 @@ def test_a_thicker_slice_is_the_mean_of_its_slices_and_shows_what_any_shows(samp
         hu=np.repeat(sample.hu, per_slab, 0),
         slice_labels=np.repeat(sample.slice_labels, per_slab, 0),
         mask=np.repeat(sample.mask, per_slab, 0),
-        boxes=sample.boxes * np.array([per_slab, 1, 1, 1, 1, 1], np.float32),
         spacing_mm=(5.0 / per_slab, 0.5, 0.4),
     )
     wanted = dataclasses.replace(sample, spacing_mm=(5.0 / per_slab * per_slab, 0.5, 0.4))
@@ -254,13 +225,7 @@ def test_a_stack_is_arranged_as_planned(sample):
     n = len(sample.hu) // 2 * 2
     if not n:
         return
-    whole = dataclasses.replace(
-        sample,
-        hu=sample.hu[:n],
-        mask=sample.mask[:n],
-        slice_labels=sample.slice_labels[:n],
-        boxes=sample.boxes[sample.boxes[:, 0] < n],
-    )
+    whole = dataclasses.replace(sample, hu=sample.hu[:n], mask=sample.mask[:n], slice_labels=sample.slice_labels[:n])
     plan = SlicePlan(taken=np.arange(n), per_slab=2, is_reversed=True)
     assert_same(arrange(whole, plan), reverse_slices(thicken(whole, 2)))
 
@@ -301,25 +266,19 @@ def test_a_hole_is_small_and_nothing_outside_it_changes(sample, seed, side):
     assert not holed.mask[:, inside].any()
     np.testing.assert_array_equal(holed.hu[:, ~inside], sample.hu[:, ~inside])
     np.testing.assert_array_equal(holed.mask[:, ~inside], sample.mask[:, ~inside])
-    assert len(holed.boxes) <= len(sample.boxes)
     known = ~np.isnan(holed.slice_labels)
     np.testing.assert_array_equal(holed.slice_labels[known], sample.slice_labels[known])
     np.testing.assert_array_equal(holed.slice_labels == 0, sample.slice_labels == 0)
 
 
-@pytest.mark.parametrize("evidence", ["mask", "boxes"])
+@pytest.mark.parametrize("value", [1, BOXED + 5])
 @pytest.mark.parametrize(("columns", "is_hidden"), [(slice(4, 9), True), (slice(6, 9), False), (slice(0, 3), False)])
-def test_a_bleed_that_is_hidden_is_no_longer_claimed(evidence, columns, is_hidden):
+def test_a_bleed_that_is_hidden_is_no_longer_claimed(value, columns, is_hidden):
     mask = np.zeros((3, 12, 12), np.uint8)
-    mask[1, 5:7, 3:8] = 1
-    box = np.array([[1, 5, 3, 7, 8, 4]], np.float32)
-    sample = dataclasses.replace(marked(mask), mask=mask if evidence == "mask" else None)
-    sample = dataclasses.replace(sample, boxes=box if evidence == "boxes" else None)
-    holed = cut_out(sample, (slice(4, 8), columns))
+    mask[1, 5:7, 3:8] = value
+    holed = cut_out(marked(mask), (slice(4, 8), columns))
     assert np.isnan(holed.slice_labels[1]).all() == is_hidden
     np.testing.assert_array_equal(holed.slice_labels[[0, 2]], 0)
-    if evidence == "boxes":
-        assert len(holed.boxes) == (not is_hidden)
 
 
 @pytest.mark.parametrize(("name", "value"), [("flip", 1.5), ("noise_hu", -1), ("cutout", 0.3), ("gain", float("nan"))])

@@ -36,7 +36,16 @@ class OddExecutor(Executor):
         return future
 
 
-FACTS = {"n_slices": 3, "height": 32, "width": 32, "has_mask": True, "pixels": "", "bytes": 100, "sha256": "ab"}
+FACTS = {
+    "n_slices": 3,
+    "height": 32,
+    "width": 32,
+    "has_mask": True,
+    "has_boxes": False,
+    "pixels": "",
+    "bytes": 100,
+    "sha256": "ab",
+}
 SCAN = ScanFacts(
     spacing_mm=(5, 1, 1), thickness_mm=5, lean_deg=0, codes=(), positive_slices=(), negative_slices=(), hu_counts=()
 )

@@ -72,8 +72,7 @@ def read_volume(
     window_hu = fit(WindowHU | None, window_hu, where="window_hu")
     if not isinstance(source, Found | Scan):
         source = find_scans(as_path(source, where="source", fix=_SOURCE))
-    if isinstance(source, Found):
-        source = _only(source)
+    source = only_scan(source)
     if isinstance(source, PictureStack):
         return read_pictures(source, window_hu=window_hu)
     if window_hu is not None:
@@ -83,7 +82,10 @@ def read_volume(
     return read_series(source, missing=missing)
 
 
-def _only(found: Found[Scan]) -> Scan:
+def only_scan(found: Scan | Found[Scan]) -> Scan:
+    """The scan itself, or the only one that was found; InputError where there is none, or more than one."""
+    if not isinstance(found, Found):
+        return found
     if not found.series:
         raise nothing_found(found)
     if len(found.series) > 1:

@@ -7,7 +7,7 @@ import numpy as np
 from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
 from ichformer.pipeline.augmentation.cutout import LARGEST_SIDE, cut_out, random_hole
-from ichformer.pipeline.augmentation.inplane import flip, move_boxes, move_hu, move_mask, random_affine
+from ichformer.pipeline.augmentation.inplane import flip, move_hu, move_mask, random_affine
 from ichformer.pipeline.augmentation.intensity import add_noise, as_display_picture, change_gain, change_kernel
 from ichformer.pipeline.augmentation.sample import Sample
 from ichformer.settings import check_settings
@@ -90,7 +90,6 @@ def augment(sample: Sample, augmentation: Augmentation, rng: np.random.Generator
     )
     hu = move_hu(sample.hu, matrix, offset)
     mask = None if sample.mask is None else move_mask(sample.mask, matrix, offset)
-    boxes = None if sample.boxes is None else move_boxes(sample.boxes, matrix, offset, sample.hu.shape[1:])
     if augmentation.kernel:
         hu = change_kernel(hu, augmentation.kernel * rng.uniform(-1, 1))
     if augmentation.gain:
@@ -99,7 +98,7 @@ def augment(sample: Sample, augmentation: Augmentation, rng: np.random.Generator
     if augmentation.display and rng.random() < augmentation.display:
         hu = as_display_picture(hu, rng)
     np.clip(np.rint(hu, out=hu), AIR_HU, np.iinfo(np.int16).max, out=hu)
-    sample = replace(sample, hu=hu.astype(np.int16), mask=mask, boxes=boxes)
+    sample = replace(sample, hu=hu.astype(np.int16), mask=mask)
     if augmentation.cutout:
         sample = cut_out(sample, random_hole(hu.shape[1:], rng, side=augmentation.cutout))
     return sample

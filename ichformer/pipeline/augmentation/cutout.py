@@ -6,14 +6,14 @@ DeVries and Taylor, Improved Regularization of Convolutional Neural Networks wit
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Int64, UInt8
 
 from ichformer.cohorts.mask_labels import NO_LESION, UNKNOWN
 from ichformer.ct.volume import AIR_HU
 from ichformer.pipeline.augmentation.sample import Sample
 
 LARGEST_SIDE = 0.25
-"""Of the picture's side: a hole is at most a sixteenth of a slice, because most bleeds come without mask or box."""
+"""Of the picture's side: a hole is at most a sixteenth of a slice, because most bleeds come without a mask."""
 
 
 def random_hole(shape: tuple[int, ...], rng: np.random.Generator, *, side: float) -> tuple[slice, slice]:
@@ -24,39 +24,27 @@ def random_hole(shape: tuple[int, ...], rng: np.random.Generator, *, side: float
 
 
 def cut_out(sample: Sample, hole: tuple[slice, slice]) -> Sample:
-    """Fills the hole with air, clears the mask there, and drops boxes of which more than half is hidden.
+    """Fills the hole with air and clears the mask there.
 
-    In a slice where the hole hides more than half of what the mask or one of the boxes shows of a bleed, the positive
-    labels become unknown, and so do all targets. Where there is neither mask nor box all of them stay: hence
+    In a slice where the hole hides more than half of what the mask shows of bleeds, or of boxes round them, the
+    positive labels become unknown, and so do all targets. Where there is no mask all of them stay: hence
     ``LARGEST_SIDE``.
     """
     hu = sample.hu.copy()
     hu[:, *hole] = AIR_HU
     hidden = np.zeros(len(hu), bool)
-    mask, boxes = sample.mask, sample.boxes
+    mask = sample.mask
     if mask is not None:
         before = _lesion_size(mask)
         mask = mask.copy()
         mask[:, *hole] = NO_LESION
         hidden |= 2 * _lesion_size(mask) < before
-    if boxes is not None:
-        covered = _is_covered(boxes, hole)
-        hidden[boxes[covered, 0].astype(int)] = True
-        boxes = boxes[~covered]
     is_target = np.arange(sample.slice_labels.shape[1]) >= sample.slice_labels.shape[1] - sample.num_targets
     in_doubt = hidden[:, None] & ((sample.slice_labels > 0) | is_target)
     labels = np.where(in_doubt, np.float32(np.nan), sample.slice_labels)
-    return replace(sample, hu=hu, slice_labels=labels, mask=mask, boxes=boxes)
+    return replace(sample, hu=hu, slice_labels=labels, mask=mask)
 
 
 def _lesion_size(mask: UInt8[np.ndarray, "s h w"]) -> Int64[np.ndarray, "s"]:
     """Pixels of lesions in each slice."""
     return ((mask != NO_LESION) & (mask != UNKNOWN)).sum((1, 2))
-
-
-def _is_covered(boxes: Float32[np.ndarray, "n 6"], hole: tuple[slice, slice]) -> Bool[np.ndarray, "n"]:
-    (top, bottom), (left, right) = ((part.start, part.stop) for part in hole)
-    height = np.minimum(boxes[:, 3], bottom) - np.maximum(boxes[:, 1], top)
-    width = np.minimum(boxes[:, 4], right) - np.maximum(boxes[:, 2], left)
-    area = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])
-    return 2 * np.maximum(height, 0) * np.maximum(width, 0) > area

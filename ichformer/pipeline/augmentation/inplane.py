@@ -11,12 +11,8 @@ from ichformer.pipeline.augmentation.sample import Sample
 
 def flip(sample: Sample) -> Sample:
     """Mirrors a sample: left and right change places."""
-    boxes = sample.boxes
-    if boxes is not None:
-        boxes = boxes.copy()
-        boxes[:, [2, 4]] = sample.hu.shape[2] - boxes[:, [4, 2]]
     mask = None if sample.mask is None else sample.mask[:, :, ::-1]
-    return replace(sample, hu=sample.hu[:, :, ::-1], mask=mask, boxes=boxes)
+    return replace(sample, hu=sample.hu[:, :, ::-1], mask=mask)
 
 
 def random_affine(
@@ -70,22 +66,6 @@ def move_mask(
     inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
     place = np.where(inside, row * w + column, 0)
     return np.where(inside, np.take(mask.reshape(len(mask), -1), place, axis=1), np.uint8(0))
-
-
-def move_boxes(
-    boxes: Float32[np.ndarray, "n 6"],
-    matrix: Float[np.ndarray, "2 2"],
-    offset: Float[np.ndarray, "2"],
-    shape: tuple[int, ...],
-) -> Float32[np.ndarray, "m 6"]:
-    """Returns upright boxes round the turned ones, cut at the picture's edges; boxes outside are dropped."""
-    corners = boxes[:, [[1, 2], [1, 4], [3, 2], [3, 4]]].astype(np.float64)
-    # Edges count from the picture's corner, the matrix from the middle of its first pixel.
-    turned = (corners - 0.5 - offset) @ np.linalg.inv(matrix).T + 0.5
-    moved = boxes.copy()
-    moved[:, 1:3] = turned.min(1).clip(0, shape)
-    moved[:, 3:5] = turned.max(1).clip(0, shape)
-    return moved[(moved[:, 3:5] > moved[:, 1:3]).all(1)]
 
 
 def _origins(

@@ -19,8 +19,6 @@ class Sample:
       slice_labels: [S,L] in the order of ``LabelSet.columns``, NaN where unknown.
       num_targets: the last so many columns of ``slice_labels`` are targets, not labels.
       mask: [S,H,W], the label of each voxel as in ``Batch.lesions``; None where there is none.
-      boxes: one row a box: slice, top, left, bottom, right, label (its place in ``LABELS``); None where there are none.
-        Edges are in pixels from the upper left corner of the picture, so that a box round all of it is 0, 0, H, W.
     """
 
     hu: Int16[np.ndarray, "s h w"]
@@ -28,7 +26,6 @@ class Sample:
     slice_labels: Float32[np.ndarray, "s labels"]
     num_targets: int = 0
     mask: UInt8[np.ndarray, "s h w"] | None = None
-    boxes: Float32[np.ndarray, "n 6"] | None = None
 
 
 Change = Callable[[Sample, np.random.Generator], Sample]

@@ -103,14 +103,10 @@ def thicken(sample: Sample, per_slab: int) -> Sample:
 
     A slab's label is the largest of its slices', unknown where one is unknown and none positive; so is its mask. Its
     target is that of its slices where they agree, else unknown: nobody can say whether the numbers of slices add up.
-    Boxes of all its slices stay. The number of slices has to be a multiple of ``per_slab``.
+    The number of slices has to be a multiple of ``per_slab``.
     """
     dz_mm, dy_mm, dx_mm = sample.spacing_mm
     grid = (-1, per_slab, *sample.hu.shape[1:])
-    boxes = sample.boxes
-    if boxes is not None:
-        boxes = boxes.copy()
-        boxes[:, 0] //= per_slab
     return replace(
         sample,
         hu=np.rint(sample.hu.reshape(grid).mean(1, dtype=np.float32)).astype(np.int16),
@@ -119,22 +115,16 @@ def thicken(sample: Sample, per_slab: int) -> Sample:
             sample.slice_labels.reshape(-1, per_slab, sample.slice_labels.shape[1]), sample.num_targets
         ),
         mask=None if sample.mask is None else sample.mask.reshape(grid).max(1),
-        boxes=boxes,
     )
 
 
 def reverse_slices(sample: Sample) -> Sample:
     """Reverses the order of the slices."""
-    boxes = sample.boxes
-    if boxes is not None:
-        boxes = boxes.copy()
-        boxes[:, 0] = len(sample.hu) - 1 - boxes[:, 0]
     return replace(
         sample,
         hu=sample.hu[::-1],
         slice_labels=sample.slice_labels[::-1],
         mask=None if sample.mask is None else sample.mask[::-1],
-        boxes=boxes,
     )
 
 

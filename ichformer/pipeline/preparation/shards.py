@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from ichformer.cohorts.reading import Place, read_place
+from ichformer.cohorts.reading import Place, find_place
 from ichformer.ct.fingerprint import fingerprint
+from ichformer.ct.io.scans import only_scan, read_volume
 from ichformer.ct.known_words import without_free_text
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import text_path
+from ichformer.pipeline.preparation.boxes import draw_boxes
 from ichformer.pipeline.preparation.facts import ScanFacts, describe_scan
 from ichformer.pipeline.preparation.masks import read_mask
 from ichformer.pipeline.preparation.recipe import prepare_scan
@@ -29,6 +31,7 @@ FACTS = {
     "height": int,
     "width": int,
     "has_mask": bool,
+    "has_boxes": bool,
     "pixels": str,
     "bytes": int,
     "sha256": str,
@@ -97,9 +100,11 @@ def reject_task(task: Task, error: Exception) -> Reject:
 
 
 def _read_scan(task: Task) -> PreparedScan:
-    place = Place(series=task.series, path=task.path, files=task.files)
-    volume = read_place(place, missing=task.config.missing, window_hu=task.window_hu)
+    scan = only_scan(find_place(Place(series=task.series, path=task.path, files=task.files)))
+    volume = read_volume(scan, missing=task.config.missing, window_hu=task.window_hu)
     mask = read_mask(task.mask, volume) if task.mask else None
+    if task.boxes:
+        mask = draw_boxes(task.boxes, volume, scan)
     unknown = (np.nan,) * len(task.label_set.columns)
     slice_labels = np.array([task.slice_labels.get(name, unknown) for name in volume.source], np.float32)
     if task.slice_labels and not set(volume.source) & task.slice_labels.keys():
@@ -114,18 +119,19 @@ def _read_scan(task: Task) -> PreparedScan:
     names = slice(len(task.label_set.names))
     if ((slice_labels[:, names] == 1).any(0) & (scan_labels[names] == 0)).any():
         raise InputError("a slice is positive, the scan is not", where=task.path, fix="correct the labels")
-    scan = PreparedScan(
+    prepared = PreparedScan(
         volume=volume,
         slice_labels=slice_labels,
         scan_labels=scan_labels,
         mask=mask,
+        boxed=bool(task.boxes),
         pixels=fingerprint(volume.hu),
         label_set=task.label_set,
     )
-    scan = prepare_scan(scan, task.config)
-    if any(note.code == "brain_not_found" for note in scan.volume.audit.notes):
+    prepared = prepare_scan(prepared, task.config)
+    if any(note.code == "brain_not_found" for note in prepared.volume.audit.notes):
         raise InputError("no brain can be found in it", where=task.path, fix="prepare it with keep set to head")
-    return scan
+    return prepared
 
 
 _NAMES = "name slices by SOPInstanceUID, or by file name where the files have none"
@@ -137,7 +143,8 @@ def _facts_of(path: Path, record: bytes, scan: PreparedScan) -> tuple[dict[str, 
         "n_slices": n_slices,
         "height": height,
         "width": width,
-        "has_mask": scan.mask is not None,
+        "has_mask": scan.mask is not None and not scan.boxed,
+        "has_boxes": scan.boxed,
         "pixels": scan.pixels,
         "bytes": path.stat().st_size,
         "sha256": hashlib.sha256(record).hexdigest(),

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ichformer.cohorts.tables import read_slice_table
+from ichformer.cohorts.tables import read_box_table, read_slice_table
 from ichformer.ct.io.display import WindowHU
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import text_path
 from ichformer.labels import LabelSet
+from ichformer.pipeline.preparation.boxes import Box
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.recipe import RECIPE_VERSION
 from ichformer.pipeline.store.header import RECORD_VERSION
@@ -58,6 +59,7 @@ class Task:
       path: where it lies.
       files: below the path, where a table names them.
       mask: path of its mask; "" where there is none.
+      boxes: round its lesions.
       label_set: its labels and targets.
       scan_labels: in the order of ``label_set.columns``.
       slice_labels: by the slice's name in ``Volume.source``.
@@ -75,6 +77,7 @@ class Task:
     path: str
     files: tuple[str, ...]
     mask: str
+    boxes: tuple[Box, ...]
     label_set: LabelSet
     scan_labels: tuple[float, ...]
     slice_labels: dict[str, tuple[float, ...]]
@@ -90,6 +93,7 @@ def list_tasks(opened: Opened, config: PrepareConfig, window_hu: WindowHU | None
     paths = sorted(set(index["slice_labels"]) - {""})
     tables = {path: read_slice_table(text_path(path), label_set=label_set) for path in paths}
     rows_of = {path: table.groupby("series").indices for path, table in tables.items()}
+    boxes_of = _boxes_by_series(index)
     rows = zip(index.to_dict("records"), opened.named["series"], is_private(index["cohort"]), strict=True)
     for number, (row, name, private) in enumerate(rows, start=1):
         files, slice_labels = (), {}
@@ -108,6 +112,8 @@ def list_tasks(opened: Opened, config: PrepareConfig, window_hu: WindowHU | None
         # Only what goes into the record is part of its name, so that a store does not depend on where its sources lie.
         versions, labels_said = (RECORD_VERSION, RECIPE_VERSION), (repr(scan_labels), repr(slice_labels))
         said = [*versions, asdict(config), window_hu, name, bool(row["mask"]), *labels_said]
+        boxes = () if row["mask"] else boxes_of.get(row["series"], ())
+        said += [boxes] if boxes else []
         said += [] if label_set.is_default else [asdict(label_set)]
         yield Task(
             series=row["series"],
@@ -118,6 +124,7 @@ def list_tasks(opened: Opened, config: PrepareConfig, window_hu: WindowHU | None
             path=row["path"],
             files=files,
             mask=row["mask"],
+            boxes=boxes,
             label_set=label_set,
             scan_labels=scan_labels,
             slice_labels=slice_labels,
@@ -126,6 +133,16 @@ def list_tasks(opened: Opened, config: PrepareConfig, window_hu: WindowHU | None
             out=opened.out,
             shard=_digest(json.dumps(said).encode(), opened.key if private else b"")[:32] + ".array_record",
         )
+
+
+def _boxes_by_series(index: pd.DataFrame) -> dict[str, tuple[Box, ...]]:
+    """The boxes of each series that has some; one that has a mask as well needs none."""
+    found = {}
+    for path, names in index[index["boxes"] != ""].groupby("boxes")["series"]:
+        table = read_box_table(text_path(path))
+        for series, rows in table[table["series"].isin(names)].groupby("series"):
+            found[series] = tuple(map(Box._make, rows[list(Box._fields)].itertuples(index=False)))
+    return found
 
 
 def _digest(said: bytes, key: bytes) -> str:

@@ -7,7 +7,7 @@ import json
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 import msgspec
@@ -25,6 +25,9 @@ RECORD_VERSION = 4
 
 OWN_LABELS_VERSION = 5
 """Of records with another label set than the six, which their header names: an earlier ichformer refuses them."""
+
+BOXED_VERSION = 6
+"""Of records with boxes in place of a mask, which an earlier ichformer would take for a mask: it refuses them."""
 
 _MAGIC = b"ICHR"
 _PREFIX = struct.Struct("<4sHII")
@@ -45,6 +48,7 @@ class RecordHeader:
       scan_labels: [L], NaN where unknown.
       frames: length in bytes of each slice's frame of HU.
       mask_frames: the same of the mask's; empty where there is none.
+      boxed: whether the mask is one of boxes.
       pixels: ``ct.fingerprint`` of the scan as it was read.
       label_set: its labels and targets.
     """
@@ -58,6 +62,7 @@ class RecordHeader:
     scan_labels: Float32[np.ndarray, "labels"]
     frames: tuple[int, ...]
     mask_frames: tuple[int, ...]
+    boxed: bool = False
     pixels: str = ""
     label_set: LabelSet = SIX
 
@@ -72,9 +77,12 @@ def write_header(header: RecordHeader) -> bytes:
         "slice_labels": [_nan_to_none(row) for row in header.slice_labels],
         "scan_labels": _nan_to_none(header.scan_labels),
     }
+    del values["boxed"]  # the version says it
     version = RECORD_VERSION if header.label_set.is_default else OWN_LABELS_VERSION
     if version == RECORD_VERSION:
         del values["label_set"]
+    if header.boxed:
+        version = BOXED_VERSION  # the index refuses boxes beside other labels than the six
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
     return _PREFIX.pack(_MAGIC, version, len(text), zlib.crc32(text)) + text
 
@@ -90,16 +98,17 @@ def read_header(data: bytes, *, where: object) -> tuple[RecordHeader, int]:
     magic, version, length, checksum = _PREFIX.unpack_from(data)
     if magic != _MAGIC:
         raise refuse("this is no ichformer record")
-    if version not in (RECORD_VERSION, OWN_LABELS_VERSION):
-        known = f"{RECORD_VERSION} or {OWN_LABELS_VERSION}"
+    if version not in (RECORD_VERSION, OWN_LABELS_VERSION, BOXED_VERSION):
+        known = f"{RECORD_VERSION}, {OWN_LABELS_VERSION} or {BOXED_VERSION}"
         raise InputError(f"record version {version} is not {known}", where=where, fix="prepare anew")
     start = _PREFIX.size + length
     text = data[_PREFIX.size : start]
     if len(text) != length or zlib.crc32(text) != checksum:
         raise refuse("the record's header is damaged")
     try:
-        kind: type[_Header | _OwnHeader] = _Header if version == RECORD_VERSION else _OwnHeader
-        header = _checked(parse_json(text, kind, where=where, fix=_FIX))
+        kind: type[_Header | _OwnHeader] = _OwnHeader if version == OWN_LABELS_VERSION else _Header
+        header = replace(_checked(parse_json(text, kind, where=where, fix=_FIX)), boxed=version == BOXED_VERSION)
+        _expect(bool(header.mask_frames) or not header.boxed, "boxes")
     except ValueError as error:
         raise refuse(f"the record's header makes no sense ({error})") from error
     if start + sum(header.frames) + sum(header.mask_frames) != len(data):

@@ -53,6 +53,7 @@ def read_store_index(path: Path) -> StoreIndex:
     """Reads and checks an ``index.json``.
 
     An earlier ichformer did not record how patients are known: the ``patient_source`` of such entries is "unknown".
+    Nor did it read boxes: ``has_boxes`` is False.
 
     Raises:
       InputError: there is none, it is of another version, or anything in it is not what it should be.
@@ -67,6 +68,7 @@ def read_store_index(path: Path) -> StoreIndex:
     check_prepare(found.config, where=path, fix=_FIX)
     for entry in values["series"] or ():
         entry.setdefault("patient_source", "unknown")
+        entry.setdefault("has_boxes", False)
         if any(not isinstance(entry[name], str) for name in group_columns(entry)):
             raise InputError("a column of groups holds something else than text", where=path, fix=_FIX)
     return StoreIndex(
@@ -124,6 +126,7 @@ class _Entry(msgspec.Struct, kw_only=True):
     width: Count
     bytes: Count
     has_mask: bool
+    has_boxes: bool = False
     patient_source: _PatientSource = "unknown"
 
 

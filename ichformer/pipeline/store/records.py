@@ -42,6 +42,7 @@ class PreparedScan:
       slice_labels: [S,L] in the order of ``label_set.columns``, NaN where unknown.
       scan_labels: [L], NaN where unknown.
       mask: [S,H,W] with the cohort's own values, 0 for no bleed; None where there is none.
+      boxed: whether ``mask`` says instead where boxes round the bleeds are (``cohorts.mask_labels.BOXED``).
       pixels: ``ct.fingerprint`` of the scan before preparation, "" where unknown.
       label_set: its labels and targets.
     """
@@ -50,6 +51,7 @@ class PreparedScan:
     slice_labels: Float32[np.ndarray, "s labels"]
     scan_labels: Float32[np.ndarray, "labels"]
     mask: UInt8[np.ndarray, "s h w"] | None = None
+    boxed: bool = False
     pixels: str = ""
     label_set: LabelSet = SIX
 
@@ -78,6 +80,7 @@ def encode_record(scan: PreparedScan) -> bytes:
         scan_labels=scan.scan_labels,
         frames=tuple(map(len, frames)),
         mask_frames=tuple(map(len, mask_frames)),
+        boxed=scan.boxed,
         pixels=scan.pixels,
         label_set=scan.label_set,
     )
@@ -122,6 +125,7 @@ def decode_record(
         slice_labels=header.slice_labels,
         scan_labels=header.scan_labels,
         mask=mask,
+        boxed=header.boxed,
         pixels=header.pixels,
         label_set=header.label_set,
     )
@@ -157,8 +161,8 @@ class Store:
       path: the folder.
       config: the preparation's configuration, as plain values.
       index: one row per scan, sorted by series, or by records where series have pseudonyms: the Study index without
-        paths, and ``n_slices, height, width, has_mask, pixels`` (see ``ct.fingerprint``), ``shard, bytes`` (of the
-        shard), ``sha256`` (of its record) and ``patient_key`` (by which key the scan is called, see
+        paths, and ``n_slices, height, width, has_mask, has_boxes, pixels`` (see ``ct.fingerprint``), ``shard, bytes``
+        (of the shard), ``sha256`` (of its record) and ``patient_key`` (by which key the scan is called, see
         ``pseudonyms.Naming``; "" where its names are published).
       naming: how its scans are called.
       label_set: the labels and targets of its scans, which are columns of ``index``.
