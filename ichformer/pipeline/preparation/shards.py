@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from ichformer.cohorts.reading import Place, find_place
+from ichformer.cohorts.reading import Place, find_place, read_place
 from ichformer.ct.fingerprint import fingerprint
-from ichformer.ct.io.scans import only_scan, read_volume
+from ichformer.ct.io.scans import only_scan
 from ichformer.ct.known_words import without_free_text
 from ichformer.errors import InputError, one_line
 from ichformer.files.writing import text_path
@@ -100,11 +100,11 @@ def reject_task(task: Task, error: Exception) -> Reject:
 
 
 def _read_scan(task: Task) -> PreparedScan:
-    scan = only_scan(find_place(Place(series=task.series, path=task.path, files=task.files)))
-    volume = read_volume(scan, missing=task.config.missing, window_hu=task.window_hu)
+    place = Place(series=task.series, path=task.path, files=task.files)
+    volume = read_place(place, missing=task.config.missing, window_hu=task.window_hu)
     mask = read_mask(task.mask, volume) if task.mask else None
     if task.boxes:
-        mask = draw_boxes(task.boxes, volume, scan)
+        mask = draw_boxes(task.boxes, volume, only_scan(find_place(place)))
     unknown = (np.nan,) * len(task.label_set.columns)
     slice_labels = np.array([task.slice_labels.get(name, unknown) for name in volume.source], np.float32)
     if task.slice_labels and not set(volume.source) & task.slice_labels.keys():
@@ -119,7 +119,7 @@ def _read_scan(task: Task) -> PreparedScan:
     names = slice(len(task.label_set.names))
     if ((slice_labels[:, names] == 1).any(0) & (scan_labels[names] == 0)).any():
         raise InputError("a slice is positive, the scan is not", where=task.path, fix="correct the labels")
-    prepared = PreparedScan(
+    scan = PreparedScan(
         volume=volume,
         slice_labels=slice_labels,
         scan_labels=scan_labels,
@@ -128,10 +128,10 @@ def _read_scan(task: Task) -> PreparedScan:
         pixels=fingerprint(volume.hu),
         label_set=task.label_set,
     )
-    prepared = prepare_scan(prepared, task.config)
-    if any(note.code == "brain_not_found" for note in prepared.volume.audit.notes):
+    scan = prepare_scan(scan, task.config)
+    if any(note.code == "brain_not_found" for note in scan.volume.audit.notes):
         raise InputError("no brain can be found in it", where=task.path, fix="prepare it with keep set to head")
-    return prepared
+    return scan
 
 
 _NAMES = "name slices by SOPInstanceUID, or by file name where the files have none"
