@@ -17,10 +17,12 @@ import argparse
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ichformer as ich
 from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.evaluation.summary import format_summary
+from ichformer.evaluation.thresholds import RULES
 from ichformer.inference.trained import open_trained
 from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.preparation.config import PrepareConfig
@@ -38,19 +40,26 @@ AUGMENTATION = Augmentation(
 )  # fmt: skip
 
 
+# Four in ten phantoms with a bleed have a small one, which may be too small to be seen. To find nine in ten of all is to
+# call most heads without a bleed positive; `predict` goes by the threshold that nine in ten of those stay below.
+BY_SPECIFICITY = tuple(sorted(RULES, key=lambda rule: rule.kind != "specificity"))
+MUON: dict[str, Any] = {"name": "muon", "adamw_factor": 0.1}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Size:
     """How much is made and trained."""
 
     scans: int
     steps: int
+    second_steps: int
     size_px: int
     batch_size: int = 8
     num_slices: int = 8
 
 
-WHOLE = Size(scans=1400, steps=2000, size_px=128)
-SHORT = Size(scans=21, steps=4, size_px=64, batch_size=4, num_slices=4)
+WHOLE = Size(scans=1400, steps=2000, second_steps=1400, size_px=128)
+SHORT = Size(scans=21, steps=4, second_steps=3, size_px=64, batch_size=4, num_slices=4)
 
 
 def main() -> None:
@@ -61,18 +70,24 @@ def main() -> None:
     size, work = SHORT if options.short else WHOLE, options.work
     store = phantoms(size, work)
     if not (work / "export").exists():
-        train(size, store, work / "run")
-        export_run(open_trained(work / "run"), work / "export", store=store)
+        train(size, store, work)
+        export_run(open_trained(work / "run"), work / "export", store=store, rules=BY_SPECIFICITY)
     weights = (work / "export" / WEIGHTS_NAME).read_bytes()
     print(f"{len(weights) / 1e6:.1f} MB, SHA-256 {hashlib.sha256(weights).hexdigest()}")
     if not options.short:
         print(format_summary(ich.open_run(work / "export").evaluate(store, out=work / "evaluation")))
 
 
-def phantoms(size: Size, work: Path) -> ich.Store:
+def phantoms(size: Size, work: Path, *, confounders: float = 0.12, small: float = 0.4) -> ich.Store:
     """The store of the cohort; patients of the other style are its split "test"."""
     cohort = write_phantom_cohort(
-        work / "cohort", scans=size.scans, seed=SEED, sites=SITES, prevalence=0.65, confounders=0.12, small=0.4
+        work / "cohort",
+        scans=size.scans,
+        seed=SEED,
+        sites=SITES,
+        prevalence=0.65,
+        confounders=confounders,
+        small=small,
     )
     config = PrepareConfig(size=size.size_px, field_of_view_mm=208.0, keep="brain")
     return ich.prepare(
@@ -86,34 +101,40 @@ def phantoms(size: Size, work: Path) -> ich.Store:
     )
 
 
-def train(size: Size, store: ich.Store, out: Path) -> None:
-    """A hybrid from random weights over each slice and its neighbours, with a head for lesion maps.
+def settings(size: Size) -> dict[str, Any]:
+    """A hybrid over each slice and its neighbours, with a head for lesion maps.
 
     The scan's logits are the largest of its slices. It is trained on stretches of eight slices, and a weighted mean
     over all slices of a scan would thin out a bleed that a few of them show.
     """
-    ich.train(
-        store,
-        out=out,
-        model={"name": "hybrid_ti", "lesions": True, "scan_pool": "max"},
-        objective={"windows": WINDOWS, "neighbours": 1, "neighbour_dropout": 0.3, "lesion_weight": 1.0},
-        data={
+    return {
+        "model": {"name": "hybrid_ti", "lesions": True, "scan_pool": "max"},
+        "objective": {"windows": WINDOWS, "neighbours": 1, "neighbour_dropout": 0.3, "lesion_weight": 1.0},
+        "data": {
             "batch_size": size.batch_size,
             "num_slices": size.num_slices,
             "num_workers": 1,
             "augmentation": AUGMENTATION,
         },
-        optim={
-            "name": "muon",
-            "learning_rate": 0.014,
-            "adamw_factor": 0.1,
-            "schedule": "wsd",
-            "warmup_steps": min(100, size.steps // 2),
-        },
-        steps=size.steps,
-        seed=SEED,
-        ema_decay=0.995,
-        checkpoint_every=100,
+    }
+
+
+def train(size: Size, store: ich.Store, work: Path) -> None:
+    """From random weights at a high rate, then from what that gave, as it is exported, at less than half of it."""
+    common = settings(size) | {"ema_decay": 0.995, "checkpoint_every": 100}
+    first = {"learning_rate": 0.014, "schedule": "wsd", "warmup_steps": min(100, size.steps // 2)}
+    ich.train(store, out=work / "first", optim=MUON | first, steps=size.steps, seed=SEED, **common)
+    if not (work / "first-export").exists():
+        export_run(open_trained(work / "first"), work / "first-export")
+    second = {"learning_rate": 0.006, "schedule": "cosine", "warmup_steps": min(50, size.second_steps // 2)}
+    ich.train(
+        store,
+        out=work / "run",
+        optim=MUON | second,
+        steps=size.second_steps,
+        seed=SEED + 1,
+        init_from=str(work / "first-export"),
+        **common,
     )
 
 

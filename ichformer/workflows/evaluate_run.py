@@ -17,7 +17,7 @@ from ichformer.evaluation.lesions.text import lesion_warnings
 from ichformer.evaluation.ood import OOD_NAME, UNUSUAL, FeatureDistance, fit_ood, read_ood, write_ood
 from ichformer.evaluation.summary import Summary, summarise
 from ichformer.evaluation.tables.checked import check_table
-from ichformer.evaluation.thresholds import fix_thresholds
+from ichformer.evaluation.thresholds import RULES, Rule, fix_thresholds
 from ichformer.inference.trained import Trained, open_trained
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.folder import write_evaluation
@@ -53,11 +53,11 @@ MOST_OOD_SCANS = 512
 """Of training and of validation that ``freeze_ood`` looks at."""
 
 
-def fix_frozen(run: Trained, store: Store, split: str = "val") -> Frozen:
-    """The run's thresholds on a split; nothing is written."""
+def fix_frozen(run: Trained, store: Store, split: str = "val", *, rules: tuple[Rule, ...] = RULES) -> Frozen:
+    """The run's thresholds on a split, by each rule in turn; nothing is written."""
     labels = run.objective.label_set.names
     table = check_table(predict_store(run, store, split), labels=labels)
-    thresholds = dataclasses.replace(fix_thresholds(table), model=run.fingerprint)
+    thresholds = dataclasses.replace(fix_thresholds(table, rules=rules), model=run.fingerprint)
     return Frozen(thresholds=thresholds, validation=table)
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from ichformer.errors import InputError
+from ichformer.evaluation.thresholds import RULES, Rule
 from ichformer.files.sets import write_set
 from ichformer.inference.trained import Trained, open_trained
 from ichformer.pipeline.store.records import Store
@@ -16,7 +17,14 @@ from ichformer.workflows.parts.frozen import keep_frozen
 from ichformer.workflows.parts.lesion_table import frozen_lesions
 
 
-def export_run(run: Trained, out: Path, *, store: Store | None = None, dtype: StoredType = "float16") -> Run:
+def export_run(
+    run: Trained,
+    out: Path,
+    *,
+    store: Store | None = None,
+    dtype: StoredType = "float16",
+    rules: tuple[Rule, ...] = RULES,
+) -> Run:
     """Writes a run into a new folder, which opens as a run.
 
     The thresholds and the out-of-distribution score of ``run`` are those of the parameters before they were rounded.
@@ -27,6 +35,7 @@ def export_run(run: Trained, out: Path, *, store: Store | None = None, dtype: St
       out: the new folder.
       store: scans with the splits "train" and "val", prepared as those of the training.
       dtype: of the stored parameters.
+      rules: by which thresholds are chosen; ``predict`` takes that of the first.
 
     Returns:
       The exported run, opened.
@@ -59,7 +68,7 @@ def export_run(run: Trained, out: Path, *, store: Store | None = None, dtype: St
     exported = open_trained(out)
     assert isinstance(exported, Run)
     if store is not None:
-        keep_frozen(fix_frozen(exported, store), exported)
+        keep_frozen(fix_frozen(exported, store, rules=rules), exported)
         freeze_ood(exported, store, train=run.config.data.split)
         frozen_lesions(exported, store)
     return exported

@@ -7,6 +7,7 @@ import pytest
 import safetensors.numpy
 
 from ichformer.errors import InputError
+from ichformer.evaluation.thresholds import RULES
 from ichformer.inference.scoring import score
 from ichformer.inference.trained import open_trained
 from ichformer.pipeline.store.records import Store
@@ -18,7 +19,8 @@ from ichformer.workflows.parts.frozen import read_frozen
 @pytest.fixture(scope="module")
 def exported(tiny_run, tiny_store, tmp_path_factory):
     store = Store.open(tiny_store)
-    return export_run(open_trained(tiny_run), tmp_path_factory.mktemp("exported") / "run", store=store)
+    folder = tmp_path_factory.mktemp("exported") / "run"
+    return export_run(open_trained(tiny_run), folder, store=store, rules=RULES[::-1])
 
 
 def test_it_scores_as_the_run_does(exported, tiny_run, tiny_store, tmp_path):
@@ -37,6 +39,7 @@ def test_its_thresholds_are_its_own(exported, tmp_path, tiny_run):
     frozen = read_frozen(exported)
     assert frozen is not None
     assert frozen.thresholds.model == exported.fingerprint
+    assert [one.rule for one in frozen.thresholds.of("scan", "any")] == [rule.name for rule in RULES[::-1]]
     assert read_frozen(export_run(open_trained(tiny_run), tmp_path / "without")) is None
 
 
