@@ -40,8 +40,8 @@ AUGMENTATION = Augmentation(
 )  # fmt: skip
 
 
-# Four in ten phantoms with a bleed have a small one, which may be too small to be seen. To find nine in ten of all is to
-# call most heads without a bleed positive; `predict` goes by the threshold that nine in ten of those stay below.
+# Four in ten phantoms with a bleed have a small one, which may be too small to be seen. To find nine in ten of all is
+# to call most heads without a bleed positive; `predict` goes by the threshold that nine in ten of those stay below.
 BY_SPECIFICITY = tuple(sorted(RULES, key=lambda rule: rule.kind != "specificity"))
 MUON: dict[str, Any] = {"name": "muon", "adamw_factor": 0.1}
 
