@@ -18,7 +18,7 @@ RESERVED = frozenset(
     (
         *("cohort", "site", "patient", "patient_source", "patient_key", "study", "series", "slice", "file", "path"),
         *("split", "origin", "slice_labels", "mask", "boxes", "line", "order", "weight", "not_scored"),
-        *("n_slices", "height", "width", "has_mask", "has_boxes", "pixels", "shard", "bytes", "sha256"),
+        *("n_slices", "height", "width", "has_mask", "boxed_labels", "pixels", "shard", "bytes", "sha256"),
     )
 )
 """Columns of the tables in which labels stand."""

@@ -131,8 +131,8 @@ def check_index(index: pd.DataFrame, *, label_set: LabelSet = SIX, where: object
         else:
             refuse(np.abs(values) > MAX_TARGET, column, f"a target is a number up to {MAX_TARGET:g}, or unknown")
     refuse(contradicts(labels, label_set), "any", "a subtype is 1, so any is 1")
-    if not label_set.has_subtypes:
-        refuse((index["boxes"] != "").to_numpy(), "boxes", "boxes go with the six labels: leave them out")
+    if not label_set.is_default:
+        refuse((index["boxes"] != "").to_numpy(), "boxes", "boxes go with the six labels alone: leave them out")
     sources = ", ".join(PATIENT_SOURCES)
     refuse(~index["patient_source"].isin(list(PATIENT_SOURCES)).to_numpy(), "patient_source", f"use {sources}")
     for column in group_columns(index):

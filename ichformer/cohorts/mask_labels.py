@@ -1,13 +1,14 @@
 """What the values of masks mean: each cohort has its own, and here they become labels."""
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 NO_LESION = 0
 """A voxel without a lesion; 1 is the first label of the label set, 2 the second, and so on."""
 
 BOXED = 128
-"""``BOXED + k`` is a voxel in a box round a lesion of the k-th label; which voxels of the box it has is unknown."""
+"""A voxel that lies in boxes round lesions has this bit, and for a box of the k-th subtype, from 0, the bit ``1 << k``.
+Which voxels of a box its lesion has is not known."""
 
 UNKNOWN_LABEL = 254
 """A voxel of a lesion whose label is not known."""
@@ -42,3 +43,32 @@ def label_mask(mask: UInt8[np.ndarray, "*grid"], cohort: str) -> UInt8[np.ndarra
     """
     known = mask <= _SUBTYPES if has_mask_labels(cohort) else mask == NO_LESION
     return np.where(known, mask, np.uint8(UNKNOWN_LABEL))
+
+
+def is_boxed(mask: UInt8[np.ndarray, "*grid"]) -> Bool[np.ndarray, "*grid"]:
+    """Which voxels lie in a box round a lesion.
+
+    Example:
+      >>> is_boxed(np.array([0, 5, BOXED | 1, BOXED | 1 | 16, 254, 255], np.uint8)).tolist()
+      [False, False, True, True, False, False]
+    """
+    return (mask >= BOXED) & (mask < UNKNOWN_LABEL)
+
+
+def boxes_in(mask: UInt8[np.ndarray, "*grid"]) -> Bool[np.ndarray, "subtypes *grid"]:
+    """For each of the five subtypes, which voxels lie in a box round such a lesion."""
+    bits = (1 << np.arange(_SUBTYPES, dtype=np.uint8)).reshape(-1, *(1,) * mask.ndim)
+    return is_boxed(mask) & ((mask & bits) != 0)
+
+
+def merge_masks(masks: UInt8[np.ndarray, "n *grid"]) -> UInt8[np.ndarray, "*grid"]:
+    """What several slices show together: all boxes of a voxel, else its largest value.
+
+    Example:
+      >>> masks = np.array([[0, 2, 129, 129], [0, 0, 130, 255]], np.uint8)
+      >>> merge_masks(masks).tolist()
+      [0, 2, 131, 255]
+    """
+    largest = masks.max(0)
+    joined = np.bitwise_or.reduce(np.where(is_boxed(masks), masks, 0), 0)
+    return np.where(is_boxed(largest), joined, largest)

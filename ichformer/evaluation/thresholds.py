@@ -36,10 +36,16 @@ class Rule:
     kind: Literal["sensitivity", "specificity", "youden"]
     at_least: float = 0.0
 
+    def __post_init__(self) -> None:
+        """InputError for a rate outside of 0 to 1."""
+        if not 0 <= self.at_least <= 1:
+            raise InputError(f"found {self.at_least}", where="Rule.at_least", fix="give a rate from 0 to 1")
+
     @property
     def name(self) -> str:
         """As it is printed and written: ``sensitivity>=0.90``."""
-        return self.kind if self.kind == "youden" else f"{self.kind}>={self.at_least:.2f}"
+        rate = f"{self.at_least:.2f}"
+        return self.kind if self.kind == "youden" else f"{self.kind}>={max(rate, f'{self.at_least:g}', key=len)}"
 
 
 RULES = (
@@ -132,12 +138,22 @@ _SLACK = 1e-9
 """Relative error of a rate that the rounding of sums of weights may leave."""
 
 
+def check_rules(rules: tuple[Rule, ...]) -> None:
+    """InputError where there is no rule, or one stands twice."""
+    names = [rule.name for rule in rules]
+    if not names or len({*names}) < len(names):
+        raise InputError(
+            f"found {', '.join(names) or 'none'}", where="rules", fix="give one or more, each of them once"
+        )
+
+
 def fix_thresholds(table: CheckedTable, *, rules: tuple[Rule, ...] = RULES) -> Thresholds:
     """Choose a threshold for each level, label and rule on the rows of one split, which should be validation.
 
     Raises:
-      InputError: the table holds several splits.
+      InputError: the table holds several splits, or see ``check_rules``.
     """
+    check_rules(rules)
     split, found = only_split(table), []
     for level in levels(table):
         for i, label in enumerate(table.labels):

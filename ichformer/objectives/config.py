@@ -36,7 +36,7 @@ class ObjectiveConfig:
       target_loss: For classification, the loss of each regression target, which is standardised by its mean and spread
         in training: "smooth_l1" (squared for small errors, absolute for large ones), "l1" (absolute) or "l2" (squared).
       lesion_weight: For classification, the weight of the loss of lesion maps beside the loss of slices. It needs
-        --model.lesions and scans with masks. 0 leaves it out. 1 is usual.
+        --model.lesions and scans with masks or boxes. 0 leaves it out. 1 is usual.
       mask_ratio: For mae, the share of the patches of a slice that is hidden, 0 to 1.
       decoder_width: For mae, the number of features of the decoder.
       decoder_depth: For mae, the number of blocks of the decoder.

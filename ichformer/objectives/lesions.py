@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, Shaped, UInt8
 
-from ichformer.cohorts.mask_labels import BOXED, NO_LESION, UNKNOWN_LABEL
+from ichformer import LABELS
+from ichformer.cohorts.mask_labels import BOXED, NO_LESION, UNKNOWN, UNKNOWN_LABEL
 
 _CROSS_ENTROPY_WEIGHT = 10.0
 """Beside Dice. Lesions fill few places, so that the mean over all of them is small."""
@@ -29,9 +30,10 @@ def lesion_loss(
     slices and labels that have a lesion. A slice counts the same whatever the size of its lesion, so that small ones
     count, and slices without one are left to the cross-entropy.
 
-    Of a slice with a box round a lesion it is known that no lesion is outside, and that some place inside has one: in
-    place of Dice it has the cross-entropy of the largest score in its boxes (multiple-instance learning; Kervadec et
-    al., MIDL 2020, eq. 3 have it for each line of a box, which boxes that were turned with their slice do not allow).
+    In a slice with boxes round lesions of a label, it is known that none lies outside, and that some place inside of
+    them has one. There the loss is the cross-entropy of the largest score inside (multiple-instance learning), in place
+    of Dice. Kervadec et al. (MIDL 2020, eq. 3) ask for a place in each row and column of a box; slices are turned at
+    random here, and the box with them, so that its rows are none of the grid's.
 
     Args:
       logits: the model's.
@@ -44,7 +46,8 @@ def lesion_loss(
     share, known = lesion_shares(lesions, names, (logits.shape[2], logits.shape[3]))
     counts = jnp.asarray([name in trained for name in names])
     counts = (slice_mask[..., None] & counts[None, None])[:, :, None, None]
-    known = known * counts
+    boxed = boxed_places(lesions, names, (logits.shape[2], logits.shape[3])) & counts
+    known = jnp.where(boxed, 0.0, known * counts)  # a place that a box covers in part, too
     every, places = (1, 2, 3, 4), (2, 3)
     total = known.sum(every)
     entropy = (optax.sigmoid_binary_cross_entropy(logits, share) * known).sum(every) / jnp.maximum(total, 1e-6)
@@ -52,7 +55,6 @@ def lesion_loss(
     overlap, size = (scores * truth).sum(places), (jnp.square(scores) + jnp.square(truth)).sum(places)
     has_lesion = (truth.max(places) > 0).astype(jnp.float32)
     dice = (1 - (2 * overlap + _SMOOTH) / (size + _SMOOTH)) * has_lesion
-    boxed = boxed_places(lesions, names, (logits.shape[2], logits.shape[3])) & counts
     has_box = boxed.any(places)
     largest = jnp.where(boxed, logits, jnp.finfo(jnp.float32).min).max(places)
     of_slices = jnp.where(has_box, jax.nn.softplus(-largest), dice)
@@ -65,11 +67,7 @@ def boxed_places(
     lesions: UInt8[Array, "b s rows columns"], names: tuple[str, ...], size: tuple[int, int]
 ) -> Bool[Array, "b s h w labels"]:
     """Which places of a coarser grid lie in a box of each label, at least in part; "any" has the boxes of all."""
-    own, is_any = _values_and_any(lesions, names)
-    values = lesions[..., None]
-    in_any = (values > BOXED) & (values < UNKNOWN_LABEL)
-    inside = (values == BOXED + own) | (is_any & in_any)
-    return _area_means(inside.astype(jnp.float32), size) > 0
+    return _area_means(_inside_of_boxes(lesions, names).astype(jnp.float32), size) > 0
 
 
 def lesion_shares(
@@ -77,23 +75,39 @@ def lesion_shares(
 ) -> tuple[Float[Array, "b s h w labels"], Float[Array, "b s h w labels"]]:
     """For each place of a coarser grid and each label: the share of its known voxels with a lesion, and of known ones.
 
-    "any", or the only label, has a lesion where any label has, also an unknown one. Nothing is known inside of boxes.
+    "any", or the only label, has a lesion where any label has, also an unknown one. Nothing is known inside of boxes
+    round lesions of the label.
     """
-    own, is_any = _values_and_any(lesions, names)
     values = lesions[..., None]
-    is_lesion = (values != NO_LESION) & ((values < BOXED) | (values == UNKNOWN_LABEL))
-    positive = (values == own) | (is_any & is_lesion)
-    known = (values < BOXED) | (is_any & (values == UNKNOWN_LABEL))
+    own, is_any = _for_each_label(np.arange(1, 1 + len(names), dtype=np.uint8), lesions), _is_any(lesions, names)
+    in_boxes = _is_boxed(values)
+    positive = (values == own) | (is_any & (values != NO_LESION) & ~in_boxes & (values != UNKNOWN))
+    in_no_own = (values < UNKNOWN_LABEL) & ~_inside_of_boxes(lesions, names)
+    known = in_no_own | (is_any & (values == UNKNOWN_LABEL))
     of_positive, of_known = (_area_means(mask.astype(jnp.float32), size) for mask in (positive, known))
     return of_positive / jnp.maximum(of_known, 1e-6), of_known
 
 
-def _values_and_any(lesions: UInt8[Array, "b s rows columns"], names: tuple[str, ...]) -> tuple[Array, Array]:
-    """The value of each label's voxels, and whether it is "any" or the only one; with as many axes as places."""
-    grid = (1,) * lesions.ndim + (len(names),)
-    own = jnp.arange(1, 1 + len(names), dtype=jnp.uint8)
-    is_any = jnp.asarray([name == "any" or len(names) == 1 for name in names])
-    return own.reshape(grid), is_any.reshape(grid)
+def _inside_of_boxes(
+    lesions: UInt8[Array, "b s rows columns"], names: tuple[str, ...]
+) -> Bool[Array, "b s rows columns labels"]:
+    """Which voxels lie in a box of each label."""
+    values = lesions[..., None]
+    bits = np.array([1 << LABELS.index(name) if name in LABELS[:-1] else 0 for name in names], np.uint8)
+    return _is_boxed(values) & (((values & _for_each_label(bits, lesions)) > 0) | _is_any(lesions, names))
+
+
+def _is_boxed(values: UInt8[Array, "*grid"]) -> Bool[Array, "*grid"]:
+    return (values >= BOXED) & (values < UNKNOWN_LABEL)
+
+
+def _is_any(lesions: UInt8[Array, "b s rows columns"], names: tuple[str, ...]) -> Bool[Array, "1 1 1 1 labels"]:
+    """Whether a label is "any" or the only one, with as many axes as places have."""
+    return _for_each_label(np.array([name == "any" or len(names) == 1 for name in names]), lesions)
+
+
+def _for_each_label(values: Shaped[np.ndarray, "labels"], lesions: UInt8[Array, "b s rows columns"]) -> Array:
+    return jnp.asarray(values).reshape((1,) * lesions.ndim + (-1,))
 
 
 def _area_means(x: Float[Array, "b s rows columns labels"], size: tuple[int, int]) -> Float[Array, "b s h w labels"]:

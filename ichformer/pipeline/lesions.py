@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import UInt8
 
-from ichformer.cohorts.mask_labels import BOXED, NO_LESION, UNKNOWN, has_mask_labels, label_mask
+from ichformer.cohorts.mask_labels import NO_LESION, UNKNOWN, boxes_in, has_mask_labels, label_mask
 from ichformer.pipeline.augmentation.sample import Sample
 from ichformer.pipeline.store.records import PreparedScan, Store
 
@@ -11,21 +11,34 @@ from ichformer.pipeline.store.records import PreparedScan, Store
 def known_lesions(scan: PreparedScan, cohort: str) -> UInt8[np.ndarray, "s h w"]:
     """Labels of the voxels as ``Batch.lesions`` has them.
 
-    Without a mask, slices without any of the labels have no lesion, and nothing is known of the others. Where boxes
-    are known, a slice that has some has no lesion outside of them, and nothing is known of a box whose label the scan
-    has not.
+    Without a mask, slices without any of the labels have no lesion, and nothing is known of the others. For boxes see
+    ``_known_by_boxes``.
     """
     if scan.mask is not None and not scan.boxed:
         return label_mask(scan.mask, cohort)
     count = len(scan.label_set.names)
     free = (scan.slice_labels[:, :count] == 0).all(1) | (scan.scan_labels[:count] == 0).all()
     values = np.where(free, NO_LESION, UNKNOWN).astype(np.uint8)
-    of_labels = np.broadcast_to(values[:, None, None], scan.volume.hu.shape)
-    if scan.mask is None:
-        return of_labels
-    has_box = (scan.mask != NO_LESION).any((1, 2))
-    contradicted = np.isin(scan.mask, BOXED + 1 + np.flatnonzero(scan.scan_labels[:count] == 0))
-    return np.where(has_box[:, None, None], np.where(contradicted, np.uint8(UNKNOWN), scan.mask), of_labels)
+    by_labels = np.broadcast_to(values[:, None, None], scan.volume.hu.shape)
+    return by_labels if scan.mask is None else _known_by_boxes(scan, by_labels)
+
+
+def _known_by_boxes(scan: PreparedScan, by_labels: UInt8[np.ndarray, "s h w"]) -> UInt8[np.ndarray, "s h w"]:
+    """What boxes tell beyond labels: a slice that has some has no lesion outside of them.
+
+    Nothing is known of a box whose subtype the labels of the slice or the scan rule out, nor of the outside where they
+    name a subtype that has no box.
+    """
+    assert scan.mask is not None
+    is_zero = (scan.slice_labels == 0) | (scan.scan_labels == 0)
+    ruled_out = is_zero[:, :-1] | is_zero[:, -1:]  # the last is "any"
+    boxes = boxes_in(scan.mask)
+    contradicted = (boxes & ruled_out.T[..., None, None]).any(0)
+    has_box = np.any(boxes, axis=(2, 3)).T
+    lacks_box = np.any((scan.slice_labels[:, :-1] == 1) & ~has_box, axis=1)[:, None, None]
+    by_boxes = np.where(lacks_box, np.uint8(UNKNOWN), np.uint8(NO_LESION))
+    outside = np.where(np.any(has_box, axis=1)[:, None, None], by_boxes, by_labels)
+    return np.where(contradicted, np.uint8(UNKNOWN), np.where(scan.mask == NO_LESION, outside, scan.mask))
 
 
 def lesions_after(run: Sample, changed: Sample) -> UInt8[np.ndarray, "s h w"]:
@@ -47,9 +60,11 @@ def labels_with_lesions(store: Store, split: str) -> tuple[str, ...]:
     A mask that does not tell labels tells of "any", or of the only label that there is; boxes tell labels.
     """
     index = store.index.iloc[store.rows(split)]
-    index = index[(index["has_mask"] | index["has_boxes"]).astype(bool)]
+    masked = index[index["has_mask"].astype(bool)]
     names = store.label_set.names
-    tells = index["cohort"].map(has_mask_labels).astype(bool) | index["has_boxes"].astype(bool)
-    positive = index[list(names)] == 1
+    tells = masked["cohort"].map(has_mask_labels).astype(bool)
+    positive = masked[list(names)] == 1
     whole = {"any"} if len(names) > 1 else {*names}
-    return tuple(name for name in names if positive[name][tells | (name in whole)].any())
+    boxed = {label for labels in index["boxed_labels"] for label in labels.split()}
+    boxed |= {"any"} if boxed else set()
+    return tuple(name for name in names if name in boxed or positive[name][tells | (name in whole)].any())

@@ -78,13 +78,13 @@ def for_known_labels(objective: Objective, config: TrainConfig, store: Store) ->
 
 
 def _lesion_labels(store: Store, split: str, asked: Collection[str]) -> tuple[str, ...]:
-    """Those of the labels that masks of the split show; InputError where there are none."""
+    """Those of the labels that masks or boxes of the split show; InputError where there are none."""
     shown = tuple(name for name in labels_with_lesions(store, split) if name in asked)
     if not shown:
         raise InputError(
-            f"no mask shows a lesion in the split {split!r}",
+            f"no mask and no box shows a lesion in the split {split!r}",
             where="--objective.lesion-weight",
-            fix="leave it and --model.lesions out, or prepare scans with masks",
+            fix="leave it and --model.lesions out, or prepare scans with masks or boxes",
         )
     return shown
 

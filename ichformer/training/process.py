@@ -46,7 +46,8 @@ def _without_late_writes(
     """
 
     def hook(said: "sys.UnraisableHookArgs") -> None:
-        if said.exc_type is not RuntimeError or str(said.exc_value) != "Event loop is closed":
+        is_of_a_thread_in_c = said.object is None
+        if not is_of_a_thread_in_c or str(said.exc_value) != "Event loop is closed":
             print_error(said)
 
     return hook

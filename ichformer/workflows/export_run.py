@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from ichformer.errors import InputError
-from ichformer.evaluation.thresholds import RULES, Rule
+from ichformer.evaluation.thresholds import RULES, Rule, check_rules
 from ichformer.files.sets import write_set
 from ichformer.inference.trained import Trained, open_trained
 from ichformer.pipeline.store.records import Store
@@ -42,8 +42,9 @@ def export_run(
 
     Raises:
       InputError: the folder holds something, an ensemble, a store of another preparation, or a parameter that
-        ``dtype`` cannot hold.
+        ``dtype`` cannot hold; or see ``thresholds.check_rules``.
     """
+    check_rules(rules)
     if not isinstance(run, Run):
         raise InputError("is an ensemble", where=run.path, fix="export its members one by one")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -81,31 +81,46 @@ def test_what_is_not_known_not_real_and_not_trained_weighs_nothing():
 
 
 def test_in_a_box_the_largest_score_counts_and_outside_of_it_all_do():
-    values = jnp.zeros((1, 1, 8, 8), jnp.uint8).at[:, :, 2:6, :4].set(BOXED + 2)  # "intraparenchymal"
+    # Edges that do not go with the grid: places that the box covers in part lie in it.
+    values = jnp.zeros((1, 1, 8, 8), jnp.uint8).at[:, :, 3:5, :3].set(BOXED | 2)  # "intraparenchymal"
     outputs, mask = logits()[:1, :1], MASK[:1, :1]
     grads = np.asarray(jax.grad(lambda x: loss_of_boxes(values, x, mask))(outputs))[0, 0]
     inside = np.zeros((4, 4), bool)
     inside[1:3, :2] = True
     assert (grads[~inside] > 0).all()  # no lesion is there
-    for k in range(6):
+    assert (grads[..., [0, 2, 3, 4]] > 0).all()  # nor one of another label
+    for k in (1, 5):  # the label of the box, and any
         largest = np.unravel_index(np.where(inside, outputs[0, 0, ..., k], -np.inf).argmax(), (4, 4))
         wanted = np.zeros((4, 4), bool)
-        wanted[largest] = k in (1, 5)  # the label of the box, and any
+        wanted[largest] = True
         np.testing.assert_array_equal((grads[..., k] < 0), wanted)
         np.testing.assert_array_equal(grads[inside & ~wanted, k], 0)
     scores = 1 / (1 + np.exp(-np.asarray(outputs[0, 0], float)))
     best = [scores[inside, k].max() for k in (1, 5)]
-    entropy = -np.log1p(-scores[~inside]).mean()
+    known = np.ones((4, 4, 6))
+    known[inside] = [1, 0, 1, 1, 1, 0]
+    entropy = (-np.log1p(-scores) * known).sum() / known.sum()
     wanted = lesions._CROSS_ENTROPY_WEIGHT * entropy - np.log(best).mean()
     assert float(loss_of_boxes(values, outputs, mask)) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_boxes_of_labels_without_a_loss_and_in_padding_weigh_nothing():
-    values = jnp.full((1, 1, 8, 8), BOXED + 5, jnp.uint8)  # "subdural" all over the slice
-    for trained, mask in ((("epidural",), MASK[:1, :1]), (LABELS, ~MASK[:1, :1])):
+    values = jnp.full((1, 1, 8, 8), BOXED | 16, jnp.uint8)  # "subdural" all over the slice
+    for trained, mask in (((), MASK[:1, :1]), (LABELS, ~MASK[:1, :1])):
         found, known = lesion_loss(logits()[:1, :1], values, mask, names=LABELS, trained=trained)
         assert (float(found[0]), float(known[0])) == (0.0, 0.0)
     assert loss_of(values, logits()[:1, :1], MASK[:1, :1])[1] == 1
+    few = loss_of(values, logits()[:1, :1], MASK[:1, :1], ("epidural",))
+    np.testing.assert_array_equal(few, loss_of(jnp.zeros_like(values), logits()[:1, :1], MASK[:1, :1], ("epidural",)))
+
+
+def test_boxes_of_two_labels_that_overlap_are_boxes_of_both():
+    values = jnp.zeros((1, 1, 8, 8), jnp.uint8).at[..., :4].set(BOXED | 1).at[..., 2:6].set(BOXED | 4)
+    both = values.at[..., 2:4].set(BOXED | 1 | 4)
+    found = np.asarray(lesions.boxed_places(both, LABELS, (4, 4)))[0, 0]
+    wanted = {0: [1, 1, 0, 0], 2: [0, 1, 1, 0], 5: [1, 1, 1, 0]}
+    for k in range(6):
+        np.testing.assert_array_equal(found[..., k], np.tile(wanted.get(k, [0] * 4), (4, 1)))
 
 
 def loss_of_boxes(values: jax.Array, outputs: jax.Array, mask: jax.Array) -> jax.Array:

@@ -41,7 +41,7 @@ FACTS = {
     "height": 32,
     "width": 32,
     "has_mask": True,
-    "has_boxes": False,
+    "boxed_labels": "",
     "pixels": "",
     "bytes": 100,
     "sha256": "ab",

@@ -21,7 +21,7 @@ ENTRY = {
     **dict.fromkeys(("n_slices", "height", "width", "bytes"), 32),
     "patient_source": "header",
     "has_mask": False,
-    "has_boxes": False,
+    "boxed_labels": "",
     "shard": "0" * 32 + ".array_record",
 }
 CONFIG = {"size": 32, "keep": "head"}
@@ -38,9 +38,9 @@ def test_an_index_that_is_right_and_one_of_an_earlier_version(tmp_path):
     entry = ENTRY | {"epidural": None, "any": 1, "subdural": 0.5, "group_age": "old"}
     found = read_store_index(write(tmp_path, INDEX | {"series": [entry], "new": 1}))
     assert found == StoreIndex(config=CONFIG, naming=Naming(), entries=[entry])
-    del entry["patient_source"], entry["has_boxes"]
+    del entry["patient_source"], entry["boxed_labels"]
     found = read_store_index(write(tmp_path, INDEX | {"series": [entry]}))
-    assert found.entries == [entry | {"patient_source": "unknown", "has_boxes": False}]
+    assert found.entries == [entry | {"patient_source": "unknown", "boxed_labels": ""}]
     named = Naming(patient_key="0123abcd", with_uids=True)
     found = read_store_index(write(tmp_path, INDEX | {"series": None, "names": named.to_json()}))
     assert (found.naming, found.entries) == (named, None)

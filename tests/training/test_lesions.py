@@ -117,5 +117,7 @@ def test_masks_have_to_show_a_lesion(tiny_store):
     config = dataclasses.replace(tiny_training(tiny_store), **LESIONS)
     store = Store.open(tiny_store)
     without = Store(path=store.path, config=store.config, index=store.index.assign(has_mask=False))
-    with pytest.raises(InputError, match=r"no mask shows a lesion in the split 'train'; leave it and --model\.lesions"):
+    with pytest.raises(
+        InputError, match=r"no mask and no box shows a lesion in the split 'train'; leave it and --model\.lesions"
+    ):
         for_known_labels(build_objective(config), config, without)

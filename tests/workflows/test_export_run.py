@@ -50,7 +50,10 @@ def test_it_says_nothing_of_the_machine(exported, tiny_store):
     assert not {"checkpoints", "metrics.jsonl", "tensorboard"} & {file.name for file in exported.path.iterdir()}
 
 
-def test_what_cannot_be_exported(tiny_run, exported):
+def test_what_cannot_be_exported(tiny_run, exported, tmp_path):
+    with pytest.raises(InputError, match="rules: found none; give one or more"):
+        export_run(open_trained(tiny_run), tmp_path / "new", rules=())
+    assert not (tmp_path / "new").exists()
     with pytest.raises(InputError, match="is there and is not an empty folder; name a new folder"):
         export_run(open_trained(tiny_run), exported.path)
 

@@ -175,16 +175,16 @@ class _Pair:
 def _pairs(
     reference: Level, candidate: Level, column: int, label: str, thresholds: tuple[Frozen, Frozen]
 ) -> list[_Pair]:
-    of_label = [frozen.get(label, ()) for frozen in thresholds]
-    rules = [[threshold.rule for threshold in frozen] for frozen in of_label]
-    if rules[0] != rules[1]:
+    of_rule = [{threshold.rule: threshold for threshold in frozen.get(label, ())} for frozen in thresholds]
+    if of_rule[0].keys() != of_rule[1].keys():
         raise InputError(
-            f"rules {rules[0]} and {rules[1]} for {one_line(label)}",
+            f"rules {list(of_rule[0])} and {list(of_rule[1])} for {one_line(label)}",
             where="thresholds",
             fix="choose those of both models by the same rules",
         )
     truth, found = reference.labels[:, column], []
-    for first, second in zip(*of_label, strict=True):
+    for rule, first in of_rule[0].items():
+        second = of_rule[1][rule]
         if first.value is None or second.value is None:
             continue
         called = [
@@ -192,7 +192,7 @@ def _pairs(
         ]
         for rate, among in (("sensitivity", 1), ("specificity", 0)):
             right = [np.where(truth == among, (c == among).astype(np.float64), np.nan) for c in called]
-            found.append(_Pair(rule=first.rule, rate=rate, right=(right[0], right[1])))
+            found.append(_Pair(rule=rule, rate=rate, right=(right[0], right[1])))
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from ichformer.cohorts.mask_labels import NO_LESION, UNKNOWN
+from ichformer.cohorts.mask_labels import NO_LESION, UNKNOWN, boxes_in
 from ichformer.ct.volume import AIR_HU
 from ichformer.pipeline.augmentation.sample import Sample
 
@@ -26,19 +26,23 @@ def random_hole(shape: tuple[int, ...], rng: np.random.Generator, *, side: float
 def cut_out(sample: Sample, hole: tuple[slice, slice]) -> Sample:
     """Fills the hole with air and clears the mask there.
 
-    In a slice where the hole hides more than half of what the mask shows of bleeds, or of boxes round them, the
-    positive labels become unknown, and so do all targets. Where there is no mask all of them stay: hence
-    ``LARGEST_SIDE``.
+    In a slice where the hole hides more than half of what the mask shows of bleeds, or of the boxes round those of one
+    subtype, the positive labels become unknown, and so do all targets; what is left of such boxes becomes unknown too.
+    Where there is no mask all labels stay: hence ``LARGEST_SIDE``.
     """
     hu = sample.hu.copy()
     hu[:, *hole] = AIR_HU
     hidden = np.zeros(len(hu), bool)
     mask = sample.mask
     if mask is not None:
-        before = _lesion_size(mask)
+        before, boxes = _lesion_size(mask), boxes_in(mask)
         mask = mask.copy()
         mask[:, *hole] = NO_LESION
         hidden |= 2 * _lesion_size(mask) < before
+        left = boxes_in(mask)
+        is_lost = 2 * left.sum((2, 3)) < boxes.sum((2, 3))
+        hidden |= is_lost.any(0)
+        mask[(left & is_lost[..., None, None]).any(0)] = UNKNOWN
     is_target = np.arange(sample.slice_labels.shape[1]) >= sample.slice_labels.shape[1] - sample.num_targets
     in_doubt = hidden[:, None] & ((sample.slice_labels > 0) | is_target)
     labels = np.where(in_doubt, np.float32(np.nan), sample.slice_labels)

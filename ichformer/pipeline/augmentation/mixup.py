@@ -7,15 +7,15 @@ many hosts share the batch, as long as each has an even number of them: so the b
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from ichformer.cohorts.mask_labels import UNKNOWN
+from ichformer.cohorts.mask_labels import UNKNOWN, is_boxed
 from ichformer.pipeline.batch import Batch
 
 
 def mix_batch(batch: Batch, share: float) -> Batch:
     """Mixes each scan with the one half a batch further on, by ``share``; ``row`` stays that of the first.
 
-    Labels mix as the pictures do and are unknown where either is; so are voxels whose lesions differ. A slice that
-    only one of the two has is its own, unmixed, and so are its labels.
+    Labels mix as the pictures do and are unknown where either is; so are voxels whose lesions differ, or that lie in
+    boxes. A slice that only one of the two has is its own, unmixed, and so are its labels.
     """
     other = Batch(*(None if values is None else np.roll(values, len(values) // 2, axis=0) for values in batch))
     own, theirs = share * batch.slice_mask, (1 - share) * other.slice_mask
@@ -36,7 +36,8 @@ def mix_batch(batch: Batch, share: float) -> Batch:
 def _mix_lesions(
     part: Float[np.ndarray, "b s 1 1"], a: UInt8[np.ndarray, "b s h w"], b: UInt8[np.ndarray, "b s h w"]
 ) -> UInt8[np.ndarray, "b s h w"]:
-    return np.where(part == 1, a, np.where((part == 0) | (a == b), b, np.uint8(UNKNOWN)))
+    is_same = (a == b) & ~is_boxed(a)
+    return np.where(part == 1, a, np.where((part == 0) | is_same, b, np.uint8(UNKNOWN)))
 
 
 def _mix(part: float | Float[np.ndarray, "..."], a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, "..."]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from ichformer.cohorts.mask_labels import merge_masks
 from ichformer.pipeline.augmentation.sample import Sample
 
 
@@ -114,7 +115,7 @@ def thicken(sample: Sample, per_slab: int) -> Sample:
         slice_labels=_merge_labels(
             sample.slice_labels.reshape(-1, per_slab, sample.slice_labels.shape[1]), sample.num_targets
         ),
-        mask=None if sample.mask is None else sample.mask.reshape(grid).max(1),
+        mask=None if sample.mask is None else merge_masks(np.moveaxis(sample.mask.reshape(grid), 1, 0)),
     )
 
 

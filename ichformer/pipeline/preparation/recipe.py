@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from ichformer.cohorts.mask_labels import merge_masks
 from ichformer.ct.anatomy.brain import brain_mask, keep_brain
 from ichformer.ct.geometry.regrid import frame_head, remove_tilt
 from ichformer.ct.geometry.spacing import even_slices, labels_of_slabs
@@ -39,7 +40,8 @@ def prepare_scan(
     if config.slice_spacing_mm is not None:
         volume, weights = even_slices(volume, config.slice_spacing_mm)
         slice_labels = labels_of_slabs(slice_labels, weights, num_targets=len(scan.label_set.targets))
-        mask = None if mask is None else mask[weights.argmax(1)]
+        if mask is not None:
+            mask = np.stack([merge_masks(mask[w > 0]) for w in weights]) if scan.boxed else mask[weights.argmax(1)]
     volume, mask = _framed(volume, mask, config, brain if volume.hu is scan.volume.hu else None)
     return replace(scan, volume=volume, mask=mask, slice_labels=slice_labels)
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from ichformer import LABELS
+from ichformer.cohorts.mask_labels import boxes_in
 from ichformer.cohorts.reading import Place, find_place, read_place
 from ichformer.ct.fingerprint import fingerprint
 from ichformer.ct.io.scans import only_scan
@@ -31,7 +33,7 @@ FACTS = {
     "height": int,
     "width": int,
     "has_mask": bool,
-    "has_boxes": bool,
+    "boxed_labels": str,
     "pixels": str,
     "bytes": int,
     "sha256": str,
@@ -144,12 +146,20 @@ def _facts_of(path: Path, record: bytes, scan: PreparedScan) -> tuple[dict[str, 
         "height": height,
         "width": width,
         "has_mask": scan.mask is not None and not scan.boxed,
-        "has_boxes": scan.boxed,
+        "boxed_labels": " ".join(_boxed_labels(scan)),
         "pixels": scan.pixels,
         "bytes": path.stat().st_size,
         "sha256": hashlib.sha256(record).hexdigest(),
     }
     return entry, describe_scan(scan)
+
+
+def _boxed_labels(scan: PreparedScan) -> list[str]:
+    """The subtypes that its boxes are drawn round."""
+    if not scan.boxed:
+        return []
+    assert scan.mask is not None
+    return [LABELS[k] for k, inside in enumerate(boxes_in(scan.mask)) if inside.any()]
 
 
 def has_size(task: Task, n_bytes: int) -> bool:

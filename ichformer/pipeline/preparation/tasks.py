@@ -59,7 +59,7 @@ class Task:
       path: where it lies.
       files: below the path, where a table names them.
       mask: path of its mask; "" where there is none.
-      boxes: round its lesions.
+      boxes: that somebody drew round its lesions.
       label_set: its labels and targets.
       scan_labels: in the order of ``label_set.columns``.
       slice_labels: by the slice's name in ``Volume.source``.
@@ -139,9 +139,15 @@ def _boxes_by_series(index: pd.DataFrame) -> dict[str, tuple[Box, ...]]:
     """The boxes of each series that has some; one that has a mask as well needs none."""
     found = {}
     for path, names in index[index["boxes"] != ""].groupby("boxes")["series"]:
-        table = read_box_table(text_path(path))
-        for series, rows in table[table["series"].isin(names)].groupby("series"):
-            found[series] = tuple(map(Box._make, rows[list(Box._fields)].itertuples(index=False)))
+        of_series = dict(list(read_box_table(text_path(path)).groupby("series")))
+        for series in names:
+            if series not in of_series:
+                raise InputError(
+                    f"has no row of series {one_line(series)}",
+                    where=path,
+                    fix="add its boxes, or empty the field boxes of that series",
+                )
+            found[series] = tuple(map(Box._make, of_series[series][list(Box._fields)].itertuples(index=False)))
     return found
 
 

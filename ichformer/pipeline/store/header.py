@@ -82,7 +82,7 @@ def write_header(header: RecordHeader) -> bytes:
     if version == RECORD_VERSION:
         del values["label_set"]
     if header.boxed:
-        version = BOXED_VERSION  # the index refuses boxes beside other labels than the six
+        version = BOXED_VERSION  # a study index refuses boxes beside other labels than the six
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
     return _PREFIX.pack(_MAGIC, version, len(text), zlib.crc32(text)) + text
 

@@ -53,7 +53,7 @@ def read_store_index(path: Path) -> StoreIndex:
     """Reads and checks an ``index.json``.
 
     An earlier ichformer did not record how patients are known: the ``patient_source`` of such entries is "unknown".
-    Nor did it read boxes: ``has_boxes`` is False.
+    Nor did it read boxes: ``boxed_labels`` is empty.
 
     Raises:
       InputError: there is none, it is of another version, or anything in it is not what it should be.
@@ -68,7 +68,7 @@ def read_store_index(path: Path) -> StoreIndex:
     check_prepare(found.config, where=path, fix=_FIX)
     for entry in values["series"] or ():
         entry.setdefault("patient_source", "unknown")
-        entry.setdefault("has_boxes", False)
+        entry.setdefault("boxed_labels", "")
         if any(not isinstance(entry[name], str) for name in group_columns(entry)):
             raise InputError("a column of groups holds something else than text", where=path, fix=_FIX)
     return StoreIndex(
@@ -126,7 +126,7 @@ class _Entry(msgspec.Struct, kw_only=True):
     width: Count
     bytes: Count
     has_mask: bool
-    has_boxes: bool = False
+    boxed_labels: str = ""
     patient_source: _PatientSource = "unknown"
 
 

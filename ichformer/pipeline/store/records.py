@@ -60,6 +60,8 @@ class PreparedScan:
         n_labels = len(self.label_set.columns)
         if self.slice_labels.shape != (shape[0], n_labels) or self.scan_labels.shape != (n_labels,):
             raise ValueError(f"labels {self.slice_labels.shape}, {self.scan_labels.shape} for {shape[0]} slices")
+        if self.boxed and self.mask is None:
+            raise ValueError("boxed without a mask")
         if self.mask is not None and self.mask.shape != shape:
             raise ValueError(f"mask of {self.mask.shape} on a volume of {shape}")
 
@@ -161,8 +163,8 @@ class Store:
       path: the folder.
       config: the preparation's configuration, as plain values.
       index: one row per scan, sorted by series, or by records where series have pseudonyms: the Study index without
-        paths, and ``n_slices, height, width, has_mask, has_boxes, pixels`` (see ``ct.fingerprint``), ``shard, bytes``
-        (of the shard), ``sha256`` (of its record) and ``patient_key`` (by which key the scan is called, see
+        paths, and ``n_slices, height, width, has_mask, boxed_labels, pixels`` (see ``ct.fingerprint``), ``shard``,
+        ``bytes`` (of the shard), ``sha256`` (of its record) and ``patient_key`` (by which key the scan is called, see
         ``pseudonyms.Naming``; "" where its names are published).
       naming: how its scans are called.
       label_set: the labels and targets of its scans, which are columns of ``index``.
