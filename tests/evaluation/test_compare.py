@@ -176,7 +176,16 @@ def test_what_is_not_estimable_is_said(tables):
 
 
 def other_rules(thresholds):
-    return {**thresholds, "new": replace(thresholds["new"], thresholds=thresholds["new"].thresholds[::-1])}
+    fewer = tuple(one for one in thresholds["new"].thresholds if one.rule != "youden")
+    return {**thresholds, "new": replace(thresholds["new"], thresholds=fewer)}
+
+
+def test_rules_may_stand_in_another_order(tables, thresholds):
+    turned = replace(thresholds["new"], thresholds=thresholds["new"].thresholds[::-1])
+    found, again = (
+        compare(tables, thresholds={**thresholds, "new": new}, replicates=2) for new in (thresholds["new"], turned)
+    )
+    assert found == again
 
 
 FAULTS = {
