@@ -273,6 +273,7 @@ def test_the_command_line_sets_up_its_own_process(monkeypatch):
     assert not absl.filter(record)
     record.exc_info = None
     assert absl.filter(record)
-    for text in ("Event loop is closed", "another"):
-        sys.unraisablehook(SimpleNamespace(exc_type=RuntimeError, exc_value=RuntimeError(text)))
-    assert printed == ["another"]
+    closed = "Event loop is closed"
+    for text, of in ((closed, None), (closed, print), ("another", None)):
+        sys.unraisablehook(SimpleNamespace(exc_value=RuntimeError(text), object=of))
+    assert printed == [closed, "another"]
