@@ -32,29 +32,24 @@ from ichformer.workflows.parts.predict_store import predict_store
 INTENSITIES = ("noise_hu", "offset_hu", "gain", "kernel")
 
 
-def without(part: str, **less: Any) -> dict[str, Any]:
-    """A change of one group of the recipe's settings."""
-    return {part: less}
-
-
-def without_augmentation(*names: str) -> dict[str, Any]:
-    """A change that leaves random changes out."""
-    return without("data", augmentation=replace(AUGMENTATION, **dict.fromkeys(names, 0.0)))
+def without(*names: str) -> dict[str, Any]:
+    """The recipe's data with some random changes left out."""
+    return {"data": {"augmentation": replace(AUGMENTATION, **dict.fromkeys(names, 0.0))}}
 
 
 ARMS: Mapping[str, dict[str, Any]] = {
     "whole": {},
-    "phantoms without confounders": without("phantoms", confounders=0.0),
-    "phantoms without small bleeds": without("phantoms", small=0.0),
-    "no display pictures": without_augmentation("display"),
-    "no changes of HU": without_augmentation(*INTENSITIES),
-    "no turns and shifts": without_augmentation("rotate_deg", "scale", "shift"),
-    "no thick slices": without_augmentation("thicken_mm"),
-    "one window": without("objective", windows=("brain",)),
-    "neighbours never left out": without("objective", neighbour_dropout=0.0),
-    "slices alone": without("objective", neighbours=0, neighbour_dropout=0.0),
+    "phantoms without confounders": {"phantoms": {"confounders": 0.0}},
+    "phantoms without small bleeds": {"phantoms": {"small": 0.0}},
+    "no display pictures": without("display"),
+    "no changes of HU": without(*INTENSITIES),
+    "no turns and shifts": without("rotate_deg", "scale", "shift"),
+    "no thick slices": without("thicken_mm"),
+    "one window": {"objective": {"windows": ("brain",)}},
+    "neighbours never left out": {"objective": {"neighbour_dropout": 0.0}},
+    "slices alone": {"objective": {"neighbours": 0, "neighbour_dropout": 0.0}},
     "no lesion head": {"model": {"lesions": False}, "objective": {"lesion_weight": 0.0}},
-    "attention over slices": without("model", scan_pool="attention"),
+    "attention over slices": {"model": {"scan_pool": "attention"}},
 }
 
 
@@ -78,8 +73,7 @@ def main() -> None:
 
 def figures(change: dict[str, Any], options: argparse.Namespace) -> dict[str, float]:
     """AUROC of "any" of one arm, by slice and by scan."""
-    change = dict(change)
-    of_phantoms = change.pop("phantoms", {})
+    of_phantoms = change.get("phantoms", {})
     folder = options.work / "-".join(["without", *of_phantoms]) if of_phantoms else options.work
     store = phantoms(WHOLE, folder, **of_phantoms)
     out = options.work / "ablation"

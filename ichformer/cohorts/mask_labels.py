@@ -1,5 +1,7 @@
 """What the values of masks mean: each cohort has its own, and here they become labels."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, UInt8
 
@@ -45,8 +47,8 @@ def label_mask(mask: UInt8[np.ndarray, "*grid"], cohort: str) -> UInt8[np.ndarra
     return np.where(known, mask, np.uint8(UNKNOWN_LABEL))
 
 
-def is_boxed(mask: UInt8[np.ndarray, "*grid"]) -> Bool[np.ndarray, "*grid"]:
-    """Which voxels lie in a box round a lesion.
+def is_boxed(mask: UInt8[Any, "*grid"]) -> Bool[Any, "*grid"]:
+    """Which voxels lie in a box round a lesion; of arrays of NumPy and of JAX.
 
     Example:
       >>> is_boxed(np.array([0, 5, BOXED | 1, BOXED | 1 | 16, 254, 255], np.uint8)).tolist()

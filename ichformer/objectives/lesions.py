@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Shaped, UInt8
 
 from ichformer import LABELS
-from ichformer.cohorts.mask_labels import BOXED, NO_LESION, UNKNOWN, UNKNOWN_LABEL
+from ichformer.cohorts.mask_labels import NO_LESION, UNKNOWN, UNKNOWN_LABEL, is_boxed
 
 _CROSS_ENTROPY_WEIGHT = 10.0
 """Beside Dice. Lesions fill few places, so that the mean over all of them is small."""
@@ -80,7 +80,7 @@ def lesion_shares(
     """
     values = lesions[..., None]
     own, is_any = _for_each_label(np.arange(1, 1 + len(names), dtype=np.uint8), lesions), _is_any(lesions, names)
-    in_boxes = _is_boxed(values)
+    in_boxes = is_boxed(values)
     positive = (values == own) | (is_any & (values != NO_LESION) & ~in_boxes & (values != UNKNOWN))
     in_no_own = (values < UNKNOWN_LABEL) & ~_inside_of_boxes(lesions, names)
     known = in_no_own | (is_any & (values == UNKNOWN_LABEL))
@@ -94,11 +94,7 @@ def _inside_of_boxes(
     """Which voxels lie in a box of each label."""
     values = lesions[..., None]
     bits = np.array([1 << LABELS.index(name) if name in LABELS[:-1] else 0 for name in names], np.uint8)
-    return _is_boxed(values) & (((values & _for_each_label(bits, lesions)) > 0) | _is_any(lesions, names))
-
-
-def _is_boxed(values: UInt8[Array, "*grid"]) -> Bool[Array, "*grid"]:
-    return (values >= BOXED) & (values < UNKNOWN_LABEL)
+    return is_boxed(values) & (((values & _for_each_label(bits, lesions)) > 0) | _is_any(lesions, names))
 
 
 def _is_any(lesions: UInt8[Array, "b s rows columns"], names: tuple[str, ...]) -> Bool[Array, "1 1 1 1 labels"]:

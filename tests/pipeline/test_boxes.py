@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import pathlib
 
 import numpy as np
 import pandas as pd
@@ -110,11 +109,7 @@ def boxed(tiny_store, tmp_path_factory) -> Store:
     write_table(pd.DataFrame(boxes, columns=list(BOX_COLUMNS)), folder / "boxes.csv")
     has_box = index["series"].isin({box[0] for box in boxes})
     index = index.assign(mask="", boxes=np.where(has_box, str(folder / "boxes.csv"), ""), split="train")
-    return prepare_index(index, folder / "store", config=PrepareConfig(**tiny_config(tiny_store)), workers=1)
-
-
-def tiny_config(store: pathlib.Path) -> dict[str, object]:
-    return Store.open(store).config
+    return prepare_index(index, folder / "store", config=PrepareConfig(**Store.open(tiny_store).config), workers=1)
 
 
 @pytest.mark.slow
@@ -145,7 +140,6 @@ def test_a_store_knows_boxes_and_no_mask(boxed, tiny_store):
     assert 0.2 < precise.mean() < 0.9
 
 
-@pytest.mark.slow
 def test_what_labels_say_goes_before_boxes():
     """Slices with a subdural box, an old bleed, both, and nothing; of a scan whose labels are known or not."""
     mask = np.zeros((4, 2, 3), np.uint8)
