@@ -10,7 +10,7 @@ NO_LESION = 0
 
 BOXED = 128
 """A voxel that lies in boxes round lesions has this bit, and for a box of the k-th subtype, from 0, the bit ``1 << k``.
-Which voxels of a box its lesion has is not known."""
+Which voxels of the box belong to the lesion is not known."""
 
 UNKNOWN_LABEL = 254
 """A voxel of a lesion whose label is not known."""

@@ -32,8 +32,8 @@ def lesion_loss(
 
     In a slice with boxes round lesions of a label, it is known that none lies outside, and that some place inside of
     them has one. There the loss is the cross-entropy of the largest score inside (multiple-instance learning), in place
-    of Dice. Kervadec et al. (MIDL 2020, eq. 3) ask for a place in each row and column of a box; slices are turned at
-    random here, and the box with them, so that its rows are none of the grid's.
+    of Dice. That a tight box has a place in each of its rows and columns (Kervadec et al., MIDL 2020) is not asked
+    for: slices are turned at random, and a turned box has no rows of the grid.
 
     Args:
       logits: the model's.
