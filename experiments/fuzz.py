@@ -71,7 +71,13 @@ class Outcome:
 
 
 def fuzz(
-    numbers: range, *, seed: int, real: Path | None, kinds: Sequence[str] = tuple(KINDS), progress: bool = True
+    numbers: range,
+    *,
+    seed: int,
+    real: Path | None,
+    kinds: Sequence[str] = tuple(KINDS),
+    limit_s: float = LIMIT_S,
+    progress: bool = True,
 ) -> Iterator[Outcome]:
     """The outcome of each case, in order; each runs in a process that is watched and replaced where it dies.
 
@@ -80,6 +86,7 @@ def fuzz(
       seed: of the mutations.
       real: folder of real files to break too, as ``shared/data``.
       kinds: names of the kinds of input that are broken.
+      limit_s: of processor time; a reader that takes more of it is slow.
       progress: show a bar on standard error.
     """
     context = multiprocessing.get_context("spawn")
@@ -93,7 +100,7 @@ def fuzz(
             for number in numbers:
                 if process is None:
                     ours, theirs = context.Pipe()
-                    process = context.Process(target=_work, args=(theirs, bases, seed, kinds), daemon=True)
+                    process = context.Process(target=_work, args=(theirs, bases, seed, kinds, limit_s), daemon=True)
                     process.start()
                     theirs.close()
                 outcome = _one(ours, number)
@@ -121,7 +128,9 @@ def _one(worker: multiprocessing.connection.Connection, number: int) -> Outcome:
         return Outcome(number=number, **case, end="died")
 
 
-def _work(parent: multiprocessing.connection.Connection, bases: Path, seed: int, kinds: Sequence[str]) -> None:
+def _work(
+    parent: multiprocessing.connection.Connection, bases: Path, seed: int, kinds: Sequence[str], limit_s: float
+) -> None:
     """In a process of its own: makes a case, says which it is, reads it, says what came of it, again and again."""
     with tempfile.TemporaryDirectory(dir=bases.parent) as name, tempfile.TemporaryFile() as noise:
         tempfile.tempdir = name  # what a reader forgets there is found
@@ -144,7 +153,7 @@ def _work(parent: multiprocessing.connection.Connection, bases: Path, seed: int,
             noise.seek(0)
             parent.send({"kind": kind, "base": base_name, "mutation": mutation})
             resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + HANG_S, resource.RLIM_INFINITY))
-            result = _read(kind, place)
+            result = _read(kind, place, limit_s=limit_s)
             sys.stdout.flush()
             sys.stderr.flush()
             noise.seek(0)
@@ -155,7 +164,7 @@ def _work(parent: multiprocessing.connection.Connection, bases: Path, seed: int,
             shutil.rmtree(place)
 
 
-def _read(kind: str, place: Path) -> dict[str, Any]:
+def _read(kind: str, place: Path, *, limit_s: float) -> dict[str, Any]:
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far (man 5 proc)
     there = set(place.parent.rglob("*"))
     before, start, text = _memory_bytes("VmRSS"), time.process_time(), ""
@@ -174,7 +183,7 @@ def _read(kind: str, place: Path) -> dict[str, Any]:
     left = [path for path in set(place.parent.rglob("*")) - there if end == "refused" or place not in path.parents]
     if left:
         end, text = "left files", f"{text} {sorted(left)}"
-    if seconds > LIMIT_S:
+    if seconds > limit_s:
         end = "slow"
     if _MEMORY_WORDS.search(text) or peak > LIMIT_BYTES:
         end = "memory"

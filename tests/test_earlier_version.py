@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import pathlib
-import platform
 import subprocess
 import sys
 import zipfile
@@ -73,9 +72,8 @@ def test_the_run_gives_the_same_scores(earlier):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="another processor rounds otherwise")
-def test_the_run_gives_the_same_scores_to_the_bit(earlier):
-    """On one device, compiled as it is outside of tests."""
+def test_the_run_gives_the_same_scores_as_it_is_used(earlier):
+    """On one device, compiled as it is outside of tests: a few units of float32's last place, as processors differ."""
     folder, expected = earlier
     code = (
         "import json, pathlib, sys; from tests.test_earlier_version import scores\n"
@@ -85,4 +83,7 @@ def test_the_run_gives_the_same_scores_to_the_bit(earlier):
     command = [sys.executable, "-c", code, str(folder), "train"]
     done = subprocess.run(command, env=outside, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    np.testing.assert_equal(json.loads(done.stdout), expected["scan_scores"])  # NaN where nothing was trained
+    found = json.loads(done.stdout)
+    assert found.keys() == expected["scan_scores"].keys()
+    for series, values in expected["scan_scores"].items():
+        np.testing.assert_allclose(found[series], values, rtol=1e-6)  # NaN where nothing was trained

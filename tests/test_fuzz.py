@@ -19,7 +19,8 @@ from ichformer.errors import InputError
     ],
 )
 def test_broken_input_is_read_or_refused(count):
-    outcomes = list(fuzz.fuzz(range(count), seed=14, real=None, progress=False))
+    """Only a hang is too slow here: processors differ, and the experiment measures on one that is named."""
+    outcomes = list(fuzz.fuzz(range(count), seed=14, real=None, limit_s=fuzz.HANG_S, progress=False))
     failed = [outcome for outcome in outcomes if outcome.failed]
     assert not failed, fuzz.report(failed)
     assert {outcome.kind for outcome in outcomes} == set(fuzz.KINDS)
@@ -97,11 +98,10 @@ def forgetful(folder):
     ],
 )
 def test_what_is_no_success_is_a_failure(monkeypatch, tmp_path, reader, end):
-    if reader is slow:
-        monkeypatch.setattr(fuzz, "LIMIT_S", 0.005)
     monkeypatch.setitem(fuzz.KINDS, "dicom", dataclasses.replace(fuzz.KINDS["dicom"], read=reader))
     (place := tmp_path / "0").mkdir()
-    outcome = fuzz.Outcome(number=0, kind="dicom", **fuzz._read("dicom", place))
+    limit_s = 0.005 if reader is slow else fuzz.HANG_S
+    outcome = fuzz.Outcome(number=0, kind="dicom", **fuzz._read("dicom", place, limit_s=limit_s))
     assert (outcome.end, outcome.failed) == (end, True)
     assert f"0: {end}: dicom" in fuzz.report([outcome])
 

@@ -99,12 +99,13 @@ def read_predictions(path: str | os.PathLike[str], *, labels: tuple[str, ...] | 
     table = table.rename(columns=str.strip)
     labels = scored_labels(list(table), where=path) if labels is None else labels
     check_columns(list(table), needed_columns(labels), where=path)
-    table = table.apply(lambda column: column.str.strip())
     targets = target_names(table, labels)
     numeric = [*labels, *map(score_column, labels), *targets, *map(predicted_column, targets), WEIGHT]
-    table = table.assign(**{name: as_digits(table[name]) for name in labels})
-    numbers = {name: _numbers(table, name, path, decimal_comma=decimal_comma) for name in numeric if name in table}
+    numeric = [name for name in numeric if name in table]
     names = [name for name in (*ID_COLUMNS, NOT_SCORED, *group_columns(table)) if name in table]
+    table = table[list(dict.fromkeys([*names, *numeric]))].apply(lambda column: column.str.strip())
+    table = table.assign(**{name: as_digits(table[name]) for name in labels})
+    numbers = {name: _numbers(table, name, path, decimal_comma=decimal_comma) for name in numeric}
     named = {name: table[name].mask(table[name].isin(_UNKNOWN), "") for name in names}
     return check_table(pd.DataFrame({**named, **numbers}, index=table.index), labels=labels, where=path)
 
