@@ -107,7 +107,8 @@ def keep_brain(volume: Volume, mask: Bool[np.ndarray, "s h w"] | None = None) ->
     """The volume with -1024 HU wherever there is no brain: skull, scalp and face are gone.
 
     At the edge, what is more bone than any clot goes too (Muschelli et al. keep 0 to 100 HU): else it would be a line
-    round every slice that is brighter than a bleed.
+    round every slice that is brighter than a bleed. Do it before pixels are made larger: bone that is blurred into
+    blood beside it makes that as dense as bone.
 
     A scan in which no brain is found becomes air altogether, because what is left must not show a face.
 

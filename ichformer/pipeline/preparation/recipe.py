@@ -11,13 +11,13 @@ from ichformer.ct.anatomy.brain import brain_mask, keep_brain
 from ichformer.ct.geometry.regrid import frame_head, remove_tilt
 from ichformer.ct.geometry.spacing import even_slices, labels_of_slabs
 from ichformer.ct.limits import check_grid
-from ichformer.ct.volume import Volume
+from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.labels import SIX
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.header import MAX_VOXELS
 from ichformer.pipeline.store.records import PreparedScan
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Counted up whenever the same files give other voxels, so that no shard of an earlier reading is kept."""
 
 
@@ -79,9 +79,7 @@ def _framed(
     frame = partial(frame_head, size=config.size, field_of_view_mm=config.field_of_view_mm)
     if config.keep == "head":
         return frame(volume, mask=mask)
-    # The brain is found at full resolution and cut out last, so that its edge is not blurred into the air round it.
-    # Its mask goes the same way as the other one, in the byte above it.
-    inside = (brain_mask(volume) if brain is None else brain).astype(np.uint16) << 8
-    framed, packed = frame(volume, mask=inside if mask is None else inside | mask)
-    assert packed is not None
-    return keep_brain(framed, packed >= 1 << 8), None if mask is None else packed.astype(np.uint8)
+    # At full resolution, so that neither bone nor air is blurred into the brain's edge.
+    brain_alone = keep_brain(volume, brain_mask(volume) if brain is None else brain)
+    framed, mask = frame(volume, mask=mask, kept=brain_alone.hu > AIR_HU)
+    return replace(framed, audit=brain_alone.audit), mask
