@@ -178,6 +178,20 @@ def test_shrinking_does_not_alias():
     assert middle.mean() == pytest.approx(40, abs=3)
 
 
+@pytest.mark.parametrize("size", [37, 300])
+def test_what_is_not_kept_is_not_blurred_into_what_is(size):
+    volume, _ = head(rows=128, columns=128, spacing_mm=(1.6, 1.6))
+    left = np.broadcast_to(np.arange(128) < 64, volume.hu.shape)
+    volume.hu[:] = np.where(left, 60, 1200)
+    whole, _ = frame_head(volume, size=size, field_of_view_mm=180)
+    framed, _ = frame_head(volume, size=size, field_of_view_mm=180, kept=left)
+    assert set(np.unique(framed.hu)) == {-1024, 60}
+    assert (framed.hu[whole.hu < 500] == 60).all()
+    assert (framed.hu[whole.hu > 700] == -1024).all()
+    assert ((whole.hu > 60) & (whole.hu < 1200)).any()  # without it, bone is
+    np.testing.assert_array_equal(framed.affine, whole.affine)
+
+
 @pytest.mark.parametrize("tilt_deg", [0, 18.5])
 def test_a_map_of_the_framed_scan_lies_where_it_belongs_on_the_original(tilt_deg):
     volume, _ = head(tilt_deg=tilt_deg, steps_mm=STEPS["slabs"])
