@@ -14,8 +14,8 @@ class ObjectiveConfig:
     """The loss that training minimises.
 
     Attributes:
-      name: What is trained: "classification" of slices and scans; "mae", a masked autoencoder that learns from scans
-        without labels; or an objective of a plugin.
+      name: What is trained: "classification" of slices and scans; or, without labels, "mae", a masked autoencoder for
+        slice_vit and vit3d, or "simmim" for swin3d; or an objective of a plugin.
       windows: Names of the display windows that become the channels of the input, of brain, subdural, soft_tissue,
         bone, stroke and the ranges hu_0_20, hu_20_40, hu_40_60, hu_60_80 and hu_80_100.
       neighbours: Number of neighbouring slices on either side that come as further channels. 1 is the "2.5-D" input of
@@ -37,7 +37,13 @@ class ObjectiveConfig:
         in training: "smooth_l1" (squared for small errors, absolute for large ones), "l1" (absolute) or "l2" (squared).
       lesion_weight: For classification, the weight of the loss of lesion maps beside the loss of slices. It needs
         --model.lesions and scans with masks or boxes. 0 leaves it out. 1 is usual.
-      mask_ratio: For mae, the share of the patches of a slice that is hidden, 0 to 1.
+      mask_ratio: For mae and simmim, the share of the patches with tissue that is hidden, 0 to 1. 0.75 is usual for
+        mae, 0.6 for simmim.
+      masks: For mae and simmim, how hidden patches lie: "random", "block" (in blocks of up to 4 x 4 x 4 patches) or
+        "tube" (at the same places of all slices). The default is "random", and "tube" for a vit3d, which attends along
+        the slices place by place.
+      normalise_targets: For mae and simmim, whether the pixels of each patch are normalised by their own mean and
+        deviation. Turn it off where the HU themselves matter more than edges.
       decoder_width: For mae, the number of features of the decoder.
       decoder_depth: For mae, the number of blocks of the decoder.
     """
@@ -53,6 +59,8 @@ class ObjectiveConfig:
     target_loss: Literal["smooth_l1", "l1", "l2"] = "smooth_l1"
     lesion_weight: float = 0.0
     mask_ratio: float = 0.75
+    masks: Literal["random", "block", "tube"] | None = None
+    normalise_targets: bool = True
     decoder_width: int = 128
     decoder_depth: int = 2
 

@@ -1,132 +1,217 @@
-"""A masked autoencoder over slices (He et al. 2022): it pretrains the encoder of ``slice_vit`` without labels."""
-
-from dataclasses import dataclass
-from typing import Any
+"""Masked autoencoders (He et al. 2022) for ``slice_vit`` and ``vit3d``: the encoder sees visible tokens alone."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from einops import rearrange
-from jaxtyping import Array, Float, Int
+from einops import rearrange, repeat
+from jaxtyping import Array, Bool, Float, Int
 
-from ichformer.ct.windows import Window
 from ichformer.errors import InputError
 from ichformer.labels import LabelSet
 from ichformer.models.encoders.patch_encoder import PatchEncoder
+from ichformer.models.encoders.volume_encoder import VolumeEncoder
+from ichformer.models.families.scan_volume import ScanVolume
 from ichformer.models.families.slice_sequence import SliceSequence
-from ichformer.models.layers.attention.positions import sincos_2d
+from ichformer.models.layers.attention.factorised import FactorisedBlock
+from ichformer.models.layers.attention.positions import sincos_2d, sincos_3d
 from ichformer.models.layers.attention.self_attention import DENSE_INIT
 from ichformer.models.layers.attention.transformer import Block
+from ichformer.models.layers.attention.windows import Size
 from ichformer.models.layers.dense import Dense
-from ichformer.models.layers.draws import draw_by_scan
-from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.config import ObjectiveConfig
-from ichformer.objectives.inputs import model_inputs
-from ichformer.pipeline.batch import Batch
-from ichformer.settings import check_ranges, check_settings
+from ichformer.objectives.masked import MaskedModel, MaskedPixels
+from ichformer.objectives.masks import most_visible, visible_first
 
 
-class MaskedAutoencoder(nn.Module):
-    """Encoder over the visible patches, a light decoder over all of them.
+class SliceAutoencoder(MaskedModel):
+    """Encoder over the visible patches of each slice, a light decoder over all that hold tissue.
 
     The encoder's parameters are called "encoder", as in ``slice_vit``: a run of it can be the start of a classifier.
+
+    Attributes:
+      encoder: of a slice.
+      decoder_width: features of the decoder, a multiple of 4.
+      decoder_depth: its blocks.
     """
 
     encoder: PatchEncoder
     decoder_width: int
     decoder_depth: int
 
+    @property
+    def patch_size(self) -> Size:
+        """Of a token in slices, rows and columns."""
+        return (1, self.encoder.patch_size, self.encoder.patch_size)
+
     @nn.compact
     def __call__(
-        self, x: Float[Array, "n h w c"], order: Int[Array, "n tokens"], kept: int, *, train: bool
-    ) -> Float[Array, "n tokens pixels"]:
-        """The pixels of every patch [N, tokens, p*p*C], from the ``kept`` patches that come first in ``order``."""
-        p, dtype = self.encoder.patch_size, self.encoder.dtype
-        seen = self.encoder.tokens(x, order[:, :kept], train=train)
-        seen = Dense(self.decoder_width, kernel_init=DENSE_INIT, dtype=dtype, name="to_decoder")(seen)
-        hidden = self.param("mask_token", DENSE_INIT, (1, 1, self.decoder_width)).astype(dtype)
-        hidden = jnp.broadcast_to(hidden, (x.shape[0], order.shape[1] - kept, self.decoder_width))
-        tokens = jnp.concatenate([seen, hidden], axis=1)
-        tokens = jnp.take_along_axis(tokens, jnp.argsort(order, axis=1)[..., None], axis=1)
-        tokens = tokens + sincos_2d(x.shape[1] // p, x.shape[2] // p, self.decoder_width).astype(dtype)[None]
+        self,
+        x: Float[Array, "b s h w c"],
+        slice_mask: Bool[Array, "b s"],  # noqa: ARG002, ``tissue`` knows it
+        spacing_mm: Float[Array, "b 3"],  # noqa: ARG002
+        hidden: Bool[Array, "b s rows columns"],
+        tissue: Bool[Array, "b s rows columns"],
+        *,
+        ratio: float,
+        train: bool,
+    ) -> Float[Array, "b s rows columns pixels"]:
+        """See ``masked.MaskedModel``."""
+        b, s, rows, columns = hidden.shape
+        dtype, p = self.encoder.dtype, self.encoder.patch_size
+        hidden, tissue = (grid.reshape(b * s, -1) for grid in (hidden, tissue))
+        order, count = visible_first(hidden, tissue)
+        kept = most_visible(rows * columns, ratio)
+        attended = jnp.arange(kept)[None] < jnp.maximum(count, 1)[:, None]
+        x = rearrange(x, "b s h w c -> (b s) h w c")
+        seen = self.encoder.tokens(x, order[:, :kept], attended, train=train)
+        tokens = _Spread(self.decoder_width, dtype, name="spread")(seen, order, attended)
+        tokens = tokens + sincos_2d(rows, columns, self.decoder_width).astype(dtype)[None]
+        mask = tissue | ~tissue.any(1, keepdims=True)
         for i in range(self.decoder_depth):
-            tokens = Block(max(self.decoder_width // 32, 1), dtype=dtype, name=f"decoder{i}")(tokens, train=train)
-        tokens = nn.LayerNorm(epsilon=1e-6, dtype=dtype, name="decoder_norm")(tokens)
-        return Dense(p * p * x.shape[-1], kernel_init=DENSE_INIT, name="pixels")(tokens.astype(jnp.float32))
+            block = Block(max(self.decoder_width // 32, 1), dtype=dtype, name=f"decoder{i}")
+            tokens = block(tokens, mask, train=train)
+        pixels = _Pixels(p * p * x.shape[-1], dtype, name="head")(tokens)
+        return pixels.reshape(b, s, rows, columns, -1)
+
+    def features(
+        self,
+        x: Float[Array, "b s h w c"],
+        slice_mask: Bool[Array, "b s"],  # noqa: ARG002
+        spacing_mm: Float[Array, "b 3"],  # noqa: ARG002
+    ) -> Float[Array, "b s rows columns d"]:
+        """See ``masked.MaskedModel``."""
+        grid = self.encoder(rearrange(x, "b s h w c -> (b s) h w c"), train=False)
+        return rearrange(grid, "(b s) h w d -> b s h w d", b=len(x))
 
 
-@dataclass(frozen=True, kw_only=True)
-class MaskedSlices:
-    """Mean squared error of the hidden patches, each patch normalised by its own mean and deviation.
+class VolumeAutoencoder(MaskedModel):
+    """Encoder over the visible tokens of a scan, a light decoder over all of them, slice by slice and along the slices.
+
+    Where the encoder attends in the slice and then along the slices, the same places have to be hidden in all slices
+    ("tube"), and places that are air in every slice fill up the visible ones.
 
     Attributes:
-      model: the autoencoder.
-      windows: the channels of its input.
-      mask_ratio: part of the patches that is hidden.
-      neighbours: slices of either side that come as further channels.
+      encoder: of a scan.
+      decoder_width: features of the decoder, an even number.
+      decoder_depth: its blocks.
     """
 
-    model: MaskedAutoencoder
-    windows: tuple[Window, ...]
-    mask_ratio: float = 0.75
-    neighbours: int = 0
+    encoder: VolumeEncoder
+    decoder_width: int
+    decoder_depth: int
 
-    def __post_init__(self) -> None:
-        """InputError for a value that is not of its type or outside its range."""
-        check_settings(self, "MaskedSlices.")
-        check_ranges(
-            "MaskedSlices.",
-            ("windows", self.windows, bool(self.windows), "at least one window"),
-            ("mask_ratio", self.mask_ratio, 0 < self.mask_ratio < 1, "a number above 0 and below 1"),
-            ("neighbours", self.neighbours, self.neighbours >= 0, "0 or more"),
-        )
+    @property
+    def patch_size(self) -> Size:
+        """Of a token in slices, rows and columns."""
+        return self.encoder.patch_size
 
-    def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any]:
-        """The parameters of encoder and decoder."""
-        x = self._inputs(batch)
-        order, kept = self._order(rng, x)
-        return {"params": self.model.init(rng, x, order, kept, train=False)["params"]}
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b s h w c"],
+        slice_mask: Bool[Array, "b s"],
+        spacing_mm: Float[Array, "b 3"],
+        hidden: Bool[Array, "b tokens rows columns"],
+        tissue: Bool[Array, "b tokens rows columns"],
+        *,
+        ratio: float,
+        train: bool,
+    ) -> Float[Array, "b tokens rows columns pixels"]:
+        """See ``masked.MaskedModel``."""
+        b, deep, rows, columns = hidden.shape
+        dtype, width = self.encoder.dtype, self.decoder_width
+        by_slice = self.encoder.attention == "factorised"
+        drawn = (hidden.any(1), tissue.any(1)) if by_slice else (hidden, tissue)
+        order, count = visible_first(*(grid.reshape(b, -1) for grid in drawn))
+        kept = most_visible(order.shape[1], ratio)
+        attended = jnp.arange(kept)[None] < jnp.maximum(count, 1)[:, None]
+        seen = self.encoder(x, slice_mask, spacing_mm, keep=order[:, :kept], attended=attended, train=train)
+        if by_slice:
+            seen = rearrange(seen, "b s n d -> (b s) n d")
+            order, attended = (repeat(each, "b n -> (b s) n", s=deep) for each in (order, attended))
+        tokens = _Spread(width, dtype, name="spread")(seen, order, attended)
+        tokens = tokens.reshape(b, deep, rows, columns, width)
+        heights_mm, mask = self.encoder.token_heights_mm(slice_mask, spacing_mm)
+        tokens = tokens + sincos_3d(heights_mm, rows, columns, width).astype(dtype)
+        tokens = rearrange(tokens, "b s h w d -> b s (h w) d")
+        for i in range(self.decoder_depth):
+            block = FactorisedBlock(max(width // 32, 1), dtype=dtype, name=f"decoder{i}")
+            tokens = block(tokens, mask, train=train)
+        p, q, r = self.patch_size
+        pixels = _Pixels(p * q * r * x.shape[-1], dtype, name="head")(tokens)
+        return pixels.reshape(b, deep, rows, columns, -1)
 
-    def loss(self, params: Params, batch: Batch, rng: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, Metrics]:
-        """See ``objectives.base.Objective``; the weight is the number of hidden patches of real slices."""
-        x = self._inputs(batch)
-        order_rng, dropout_rng = jax.random.split(rng)
-        order, kept = self._order(order_rng, x)
-        pixels = self.model.apply({"params": params}, x, order, kept, train=train, rngs={"dropout": dropout_rng})
-        p = self.model.encoder.patch_size
-        target = rearrange(x, "n (h p) (w q) c -> n (h w) (p q c)", p=p, q=p)
-        mean, variance = target.mean(-1, keepdims=True), target.var(-1, keepdims=True)
-        target = (target - mean) / jnp.sqrt(variance + 1e-6)
-        hidden = jnp.argsort(order, axis=1) >= kept
-        weight = hidden * (batch.slice_mask * batch.weight[:, None]).reshape(-1, 1)
-        error_sum, count = jnp.sum(jnp.square(pixels - target).mean(-1) * weight), jnp.sum(weight)
-        return error_sum, count, {"reconstruction_error": (error_sum, count)}
-
-    def _inputs(self, batch: Batch) -> Float[Array, "n h w c"]:
-        x = model_inputs(batch.hu, batch.slice_mask, self.windows, self.neighbours)
-        return rearrange(x, "b s h w c -> (b s) h w c")
-
-    def _order(self, rng: jax.Array, x: Float[Array, "n h w c"]) -> tuple[Int[Array, "n tokens"], int]:
-        p = self.model.encoder.patch_size
-        tokens = (x.shape[1] // p) * (x.shape[2] // p)
-        draws = draw_by_scan(rng, len(x), lambda key, each: jax.random.uniform(key, (each, tokens)))
-        order = jnp.argsort(draws, axis=1)
-        return order, max(1, round(tokens * (1 - self.mask_ratio)))
+    def features(
+        self, x: Float[Array, "b s h w c"], slice_mask: Bool[Array, "b s"], spacing_mm: Float[Array, "b 3"]
+    ) -> Float[Array, "b tokens rows columns d"]:
+        """See ``masked.MaskedModel``."""
+        return self.encoder(x, slice_mask, spacing_mm, train=False)
 
 
-def build_masked_slices(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet) -> MaskedSlices:
-    """The objective "mae" of a run, which needs no labels; InputError for a model other than a slice_vit."""
+class _Spread(nn.Module):
+    """What the encoder gave, projected and put back to its places, and a learned token at all others."""
+
+    width: int
+    dtype: object
+
+    @nn.compact
+    def __call__(
+        self, seen: Float[Array, "n kept d"], order: Int[Array, "n tokens"], attended: Bool[Array, "n kept"]
+    ) -> Float[Array, "n tokens width"]:
+        seen = Dense(self.width, kernel_init=DENSE_INIT, dtype=self.dtype, name="to_decoder")(seen)
+        token = self.param("mask_token", DENSE_INIT, (1, 1, self.width)).astype(seen.dtype)
+        seen = jnp.where(attended[..., None], seen, token)
+        rest = jnp.broadcast_to(token, (len(seen), order.shape[1] - seen.shape[1], self.width))
+        tokens = jnp.concatenate([seen, rest], axis=1)
+        return jnp.take_along_axis(tokens, jnp.argsort(order, axis=1)[..., None], axis=1)
+
+
+class _Pixels(nn.Module):
+    """From the decoder's tokens to the pixels of their patches, in float32."""
+
+    pixels: int
+    dtype: object
+
+    @nn.compact
+    def __call__(self, tokens: Float[Array, "*n width"]) -> Float[Array, "*n pixels"]:
+        tokens = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="decoder_norm")(tokens)
+        return Dense(self.pixels, kernel_init=DENSE_INIT, name="pixels")(tokens.astype(jnp.float32))
+
+
+def build_mae(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet) -> MaskedPixels:
+    """The objective "mae" of a run, which needs no labels; InputError for a model of another family."""
     del label_set
-    if not (isinstance(model, SliceSequence) and isinstance(model.encoder, PatchEncoder)):
-        raise InputError(
-            "the masked autoencoder pretrains the encoder of a slice_vit",
-            where="--model.name",
-            fix="name a slice_vit, or take --objective.name classification",
+    kind = settings.masks or "random"
+    if isinstance(model, SliceSequence) and isinstance(model.encoder, PatchEncoder):
+        autoencoder: MaskedModel = SliceAutoencoder(
+            model.encoder.clone(parent=None), settings.decoder_width, settings.decoder_depth
         )
-    encoder = model.encoder.clone(parent=None)
-    return MaskedSlices(
-        model=MaskedAutoencoder(encoder, settings.decoder_width, settings.decoder_depth),
+        by_slice = True
+    elif isinstance(model, ScanVolume) and isinstance(model.encoder, VolumeEncoder):
+        autoencoder = VolumeAutoencoder(
+            model.encoder.clone(parent=None), settings.decoder_width, settings.decoder_depth
+        )
+        by_slice = False
+        if model.encoder.attention == "factorised":
+            kind = settings.masks or "tube"
+            if kind != "tube":
+                raise InputError(
+                    f"masks of the kind {kind!r} hide other places in each slice, and this model attends along them",
+                    where="--objective.masks",
+                    fix="take tube, or leave it out",
+                )
+    else:
+        raise InputError(
+            "a masked autoencoder pretrains a slice_vit or a vit3d",
+            where="--model.name",
+            fix="name one of those, simmim for a swin3d, or take --objective.name classification",
+        )
+    return MaskedPixels(
+        model=autoencoder,
         windows=settings.display_windows,
-        mask_ratio=settings.mask_ratio,
         neighbours=settings.neighbours,
+        mask_ratio=settings.mask_ratio,
+        masks=kind,
+        by_slice=by_slice,
+        normalise=settings.normalise_targets,
+        error="squared",
     )

@@ -18,9 +18,10 @@ Build = TypeVar("Build", bound=BuildObjective)
 
 def _own() -> Mapping[str, BuildObjective]:
     from ichformer.objectives.classification import build_classification
-    from ichformer.objectives.mae import build_masked_slices
+    from ichformer.objectives.mae import build_mae
+    from ichformer.objectives.simmim import build_simmim
 
-    return {"classification": build_classification, "mae": build_masked_slices}
+    return {"classification": build_classification, "mae": build_mae, "simmim": build_simmim}
 
 
 OBJECTIVES: Registry[BuildObjective] = Registry("objective", _own)

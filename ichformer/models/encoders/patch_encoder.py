@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ichformer.errors import InputError
 from ichformer.models.layers.attention.positions import Positions, grid_positions, rotary_angles, sincos_2d
@@ -79,13 +79,22 @@ class PatchEncoder(CheckedModule):
         return self.tokens(x, train=train).reshape(x.shape[0], *self._grid(x), self.width)
 
     def tokens(
-        self, x: Float[Array, "n h w c"], keep: Int[Array, "n kept"] | None = None, *, train: bool
+        self,
+        x: Float[Array, "n h w c"],
+        keep: Int[Array, "n kept"] | None = None,
+        attended: Bool[Array, "n kept"] | None = None,
+        *,
+        train: bool,
     ) -> Float[Array, "n tokens width"]:
         """Slices [N,H,W,C] to tokens [N, (H/p)(W/p), D], row by row, or [N, kept, D] of the patches in ``keep``.
 
-        Only what is kept is computed: what a masked autoencoder wants (He et al. 2022, section 3).
+        Only what is kept is computed: what a masked autoencoder wants (He et al. 2022, section 3). Of the kept tokens
+        those outside ``attended`` only fill up the array.
         """
-        tokens = self.blocks(self._embedded(x, keep), None, self._angles(self._grid(x), keep), train=train)
+        mask = None
+        if attended is not None:
+            mask = jnp.pad(attended, ((0, 0), (self._num_placeless, 0)), constant_values=True)
+        tokens = self.blocks(self._embedded(x, keep), mask, self._angles(self._grid(x), keep), train=train)
         return self.norm(tokens[:, self._num_placeless :])
 
     def before_last_attention(

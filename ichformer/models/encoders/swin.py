@@ -77,6 +77,13 @@ class SwinEncoder(CheckedModule):
         """How many slices a token of the last stage holds."""
         return self.patch_size[0] * math.prod(self.slice_merges)
 
+    @property
+    def token_size(self) -> Size:
+        """Slices, rows and columns of a token of the last stage."""
+        _, rows, columns = self.patch_size
+        merged = 2 ** (len(self.depths) - 1)
+        return (self.slices_per_token, rows * merged, columns * merged)
+
     @nn.compact
     def __call__(
         self,
@@ -86,10 +93,12 @@ class SwinEncoder(CheckedModule):
         *,
         train: bool,
         stages: bool = False,
+        hidden: Bool[Array, "b d h2 w2"] | None = None,
     ) -> Float[Array, "b d h2 w2 features"] | tuple[Float[Array, "b d h2 w2 features"], Finer]:
         """Windowed slices to the last stage's tokens; what stands at tokens without a real slice means nothing.
 
-        With ``stages``, the tokens of the stages before it too, each repeated for all slices that it holds.
+        With ``stages``, the tokens of the stages before it too, each repeated for all slices that it holds. The patches
+        under ``hidden`` tokens of the last stage become one learned token (Xie et al. 2022, SimMIM, section 3.2).
         """
         slices, each = x.shape[1], self.patch_size[0]
         finer = []
@@ -99,6 +108,11 @@ class SwinEncoder(CheckedModule):
         x = Conv(self.width, self.patch_size, self.patch_size, "VALID", dtype=self.dtype, name="patches")(x)
         if self.patch_norm:
             x = nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name="patch_norm")(x)
+        if hidden is not None:
+            token = self.param("mask_token", DENSE_INIT, (self.width,)).astype(x.dtype)
+            for axis, (size, patch) in enumerate(zip(self.token_size, self.patch_size, strict=True), start=1):
+                hidden = jnp.repeat(hidden, size // patch, axis).take(jnp.arange(x.shape[axis]), axis)
+            x = jnp.where(hidden[..., None], token, x)
         if self.z_position == "mm":
             height = sincos_1d(heights_mm, self.width, longest=_LONGEST_MM)
             x = x + 0.1 * height.astype(x.dtype)[:, :, None, None]

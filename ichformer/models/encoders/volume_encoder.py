@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from einops import rearrange
-from jaxtyping import Array, Bool, Float
+from einops import rearrange, repeat
+from jaxtyping import Array, Bool, Float, Int
 
 from ichformer.models.layers.attention.factorised import FactorisedBlock
 from ichformer.models.layers.attention.positions import (
@@ -83,9 +83,18 @@ class VolumeEncoder(CheckedModule):
         slice_mask: Bool[Array, "b s"],
         spacing_mm: Float[Array, "b 3"],
         *,
+        keep: Int[Array, "b kept"] | None = None,
+        attended: Bool[Array, "b kept"] | None = None,
         train: bool,
-    ) -> Float[Array, "b tokens rows columns width"]:
-        """Scans [B,S,H,W,C] to their tokens; what stands at tokens without a real slice means nothing."""
+    ) -> (
+        Float[Array, "b tokens rows columns width"] | Float[Array, "b kept width"] | Float[Array, "b tokens kept width"]
+    ):
+        """Scans [B,S,H,W,C] to their tokens [B,tokens,rows,columns,D]; those without a real slice mean nothing.
+
+        With ``keep`` only some tokens are computed, as a masked autoencoder wants. Of a scan at once they are the
+        tokens of these places in the whole scan [B,kept,D], and those outside ``attended`` only fill up the array; of
+        slices and then along the slices they are those of these places in every slice [B,S,kept,D].
+        """
         x = jnp.where(slice_mask[..., None, None, None], x, 0)
         behind = [(0, -size % p) for size, p in zip(x.shape[1:4], self.patch_size, strict=True)]
         x = jnp.pad(x, [(0, 0), *behind, (0, 0)])
@@ -99,16 +108,13 @@ class VolumeEncoder(CheckedModule):
             name="patches",
         )(x)
         b, tokens, rows, columns, _ = x.shape
-        deep = self.patch_size[0]
-        mask = jnp.pad(slice_mask, ((0, 0), (0, -slice_mask.shape[1] % deep)))
-        heights_mm = slice_heights_mm(mask, spacing_mm, self.z_position).reshape(b, tokens, deep).mean(-1)
-        mask = mask.reshape(b, tokens, deep).any(-1)
+        heights_mm, mask = self.token_heights_mm(slice_mask, spacing_mm)
 
         if self.positions == "sincos":
             x = x + sincos_3d(heights_mm, rows, columns, self.width).astype(x.dtype)
         if self.positions == "learned":
             table = self.param("positions", DENSE_INIT, (*self.position_grid, self.width))
-            places = heights_mm / (USUAL_STEP_MM * deep) + (self.position_grid[0] - 1) / 2
+            places = heights_mm / (USUAL_STEP_MM * self.patch_size[0]) + (self.position_grid[0] - 1) / 2
             x = x + from_table(table, places, rows, columns).astype(x.dtype)
         angles = self._angles(heights_mm, rows, columns) if self.positions == "rotary" else None
 
@@ -117,12 +123,39 @@ class VolumeEncoder(CheckedModule):
             mask = jnp.repeat(mask, rows * columns, axis=1)
         else:
             x = rearrange(x, "b s h w d -> b s (h w) d")
+        attended_to: Array | None = mask
+        if keep is not None:
+            x, attended_to, angles = self._kept(x, mask, angles, keep, attended)
         kind = Block if self.attention == "joint" else FactorisedBlock
         block = (self.num_heads, self.dropout, self.dtype, self.style)
         rates = tuple(np.linspace(0, self.drop_path, self.depth).tolist())
-        x = Blocks(self.depth, *block, rates, self.remat, kind, name="blocks")(x, mask, angles, train=train)
+        x = Blocks(self.depth, *block, rates, self.remat, kind, name="blocks")(x, attended_to, angles, train=train)
         x = nn.LayerNorm(epsilon=self.style.epsilon, dtype=self.dtype, name="norm")(x)
-        return x.reshape(b, tokens, rows, columns, self.width)
+        return x.reshape(b, tokens, rows, columns, self.width) if keep is None else x
+
+    def token_heights_mm(
+        self, slice_mask: Bool[Array, "b s"], spacing_mm: Float[Array, "b 3"]
+    ) -> tuple[Float[Array, "b tokens"], Bool[Array, "b tokens"]]:
+        """Height of each layer of tokens above the middle of its scan, and whether it holds a real slice."""
+        deep = self.patch_size[0]
+        mask = jnp.pad(slice_mask, ((0, 0), (0, -slice_mask.shape[1] % deep)))
+        heights_mm = slice_heights_mm(mask, spacing_mm, self.z_position).reshape(len(mask), -1, deep).mean(-1)
+        return heights_mm, mask.reshape(len(mask), -1, deep).any(-1)
+
+    def _kept(
+        self, x: Array, mask: Array, angles: Any, keep: Array, attended: Array | None
+    ) -> tuple[Array, Array | None, Any]:
+        """Some of the tokens with their mask and their rotary positions."""
+        if self.attention == "joint":
+            x = jnp.take_along_axis(x, keep[..., None], axis=1)
+            angles = None if angles is None else jnp.take_along_axis(angles, keep[..., None], axis=1)
+            return x, attended, angles
+        x = jnp.take_along_axis(x, keep[:, None, :, None], axis=2)
+        if angles is not None:
+            in_slice, along_z = angles
+            in_slice = repeat(in_slice[0][keep], "b n pairs -> (b s) n pairs", s=x.shape[1])
+            angles = in_slice, along_z
+        return x, mask, angles
 
     def _angles(self, heights_mm: Array, rows: int, columns: int) -> Any:
         """Rotary positions as the blocks take them; along the slices in units of 5 mm."""

@@ -29,7 +29,7 @@ class FactorisedBlock(nn.Module):
         self,
         x: Float[Array, "b s n d"],
         mask: Bool[Array, "b s"],
-        angles: tuple[Float[Array, "#b n pairs"], Float[Array, "b s pairs"]] | None = None,
+        angles: tuple[Float[Array, "#rows n pairs"], Float[Array, "b s pairs"]] | None = None,
         *,
         drop_rate: Float[Array, ""] | None = None,
         train: bool,
@@ -39,7 +39,8 @@ class FactorisedBlock(nn.Module):
         Args:
           x: N patches of S slices.
           mask: the slices that are attended to.
-          angles: rotary positions in the slice and along the slices, see ``positions.rotary_angles``.
+          angles: rotary positions in the slice, for all slices of all scans or one for all, and along the slices; see
+            ``positions.rotary_angles``.
           drop_rate: of ``drop_path``; None for none.
           train: whether to drop.
         """
