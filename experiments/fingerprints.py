@@ -25,12 +25,13 @@ SCANS, SLICES, SIZE = 2, 4, 64
 
 
 def main() -> None:
-    """Prints a line for each model, and two more for the masked autoencoder and for Muon."""
+    """Prints a line for each model, and more for the objectives without labels and for Muon."""
     print(f"jax {jax.__version__}")
     for name in (name for name in registered_models() if name.endswith("_nano")):
         print(f"{fingerprint(model=ModelConfig(name=name))}  {name}")
-    autoencoder = ObjectiveConfig(name="mae")
-    print(f"{fingerprint(model=ModelConfig(name='slice_vit_nano'), objective=autoencoder)}  slice_vit_nano, mae")
+    for name, objective in (("slice_vit_nano", "mae"), ("vit3d_nano", "mae"), ("swin3d_nano", "simmim")):
+        settings = {"model": ModelConfig(name=name), "objective": ObjectiveConfig(name=objective)}
+        print(f"{fingerprint(**settings)}  {name}, {objective}")
     muon = OptimConfig(name="muon")
     print(f"{fingerprint(model=ModelConfig(name='hybrid_nano'), optim=muon)}  hybrid_nano, muon")
 

@@ -101,11 +101,12 @@ if TYPE_CHECKING:
     from ichformer.objectives.registry import register_objective as register_objective
     from ichformer.pipeline.store.records import Store as Store
     from ichformer.workflows.evaluate_table import evaluate as evaluate
+    from ichformer.workflows.open_run import open_run as open_run
     from ichformer.workflows.predict_scans import predict as predict
     from ichformer.workflows.prepare_store import prepare as prepare
+    from ichformer.workflows.pretrained_model import PretrainedModel as PretrainedModel
     from ichformer.workflows.train_run import train as train
     from ichformer.workflows.trained_model import TrainedModel as TrainedModel
-    from ichformer.workflows.trained_model import open_run as open_run
 
 __version__ = "0.1.0"
 
@@ -122,6 +123,7 @@ _PLACES = {
     "LabelSet": "ichformer.labels",
     "Objective": "ichformer.objectives.base",
     "Prediction": "ichformer.models.contract",
+    "PretrainedModel": "ichformer.workflows.pretrained_model",
     "Store": "ichformer.pipeline.store.records",
     "TrainedModel": "ichformer.workflows.trained_model",
     "Volume": "ichformer.ct.volume",
@@ -134,7 +136,7 @@ _PLACES = {
     "list_models": "ichformer.models.registry",
     "load_pretrained": "ichformer.models.weights.pretrained",
     "make_index": "ichformer.cohorts.index",
-    "open_run": "ichformer.workflows.trained_model",
+    "open_run": "ichformer.workflows.open_run",
     "predict": "ichformer.workflows.predict_scans",
     "prepare": "ichformer.workflows.prepare_store",
     "read_volume": "ichformer.ct.io.scans",
@@ -157,6 +159,7 @@ __all__ = [
     "LabelSet",
     "Objective",
     "Prediction",
+    "PretrainedModel",
     "Store",
     "TrainedModel",
     "Volume",

@@ -3,6 +3,7 @@
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+from jaxtyping import Array, Float
 
 from ichformer.pipeline.batch import Batch
 
@@ -39,6 +40,19 @@ class Objective(Protocol):
         is one key for the whole batch, of which ``batch`` may be a part: random numbers of a scan are drawn with
         ``models.layers.draws.draw_by_scan``, so that every layout draws the same.
         """
+        ...
+
+
+@runtime_checkable
+class Pretraining(Objective, Protocol):
+    """An objective that needs no labels: what it is after is the encoder, which gives features and starts others.
+
+    The encoder's parameters have the names that they have in the model that the settings name, so that
+    ``--init-from`` finds them.
+    """
+
+    def features(self, params: Params, batch: Batch) -> Float[Array, "b s d"]:
+        """A vector for each slice; what stands at masked slices means nothing."""
         ...
 
 

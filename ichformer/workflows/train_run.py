@@ -15,7 +15,7 @@ from ichformer.errors import InputError, named_as_arguments, one_line
 from ichformer.evaluation.ood import OOD_NAME
 from ichformer.inference.trained import open_trained
 from ichformer.lesions.frozen import LESIONS_NAME
-from ichformer.objectives.base import Objective
+from ichformer.objectives.base import Objective, Pretraining
 from ichformer.objectives.classification import Classification
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.pipeline.augmentation.sample import Change
@@ -27,6 +27,7 @@ from ichformer.training.runs.needs import name_of
 from ichformer.training.trainer import run_training
 from ichformer.training.transfer import with_start
 from ichformer.workflows.evaluate_run import fix_frozen, freeze_ood
+from ichformer.workflows.open_run import opened
 from ichformer.workflows.parts.frozen import keep_frozen
 from ichformer.workflows.parts.lesion_table import frozen_lesions
 from ichformer.workflows.trained_model import TrainedModel
@@ -69,7 +70,8 @@ def train(
         and ``parallel`` take a dictionary of some of their fields.
 
     Returns:
-      The run, opened; None where the objective is no classifier, and in one of several processes.
+      The run, opened, as ``open_run`` gives it; None where the objective is neither a classifier nor a pretraining, and
+      in one of several processes.
 
     Raises:
       InputError: a setting that is not there or not of its type, scans that are in two splits, or what
@@ -79,9 +81,9 @@ def train(
     with named_as_arguments():
         config, given = _settings(store, model, objective, augment, settings)
         train_and_freeze(config, run, given=given, progress=progress)
-    if jax.process_count() > 1 or not _is_classifier(config, run, given):
+    if jax.process_count() > 1 or not isinstance(_objective(config, run, given), Classification | Pretraining):
         return None
-    return TrainedModel(run=open_trained(run, dataclasses.replace(given, augment=None)))
+    return opened(run, dataclasses.replace(given, augment=None))
 
 
 def train_and_freeze(
@@ -113,7 +115,7 @@ def train_and_freeze(
     written = run_training(config, run, given=given, progress=progress)
     for name in (OOD_NAME, LESIONS_NAME):
         (run / name).unlink(missing_ok=True)  # it would be of other parameters
-    if jax.process_count() == 1 and "val" in set(split) and _is_classifier(config, run, given):
+    if jax.process_count() == 1 and "val" in set(split) and isinstance(_objective(config, run, given), Classification):
         trained = open_trained(run, dataclasses.replace(given, augment=None))
         keep_frozen(fix_frozen(trained, store), trained)
         freeze_ood(trained, store, train=config.data.split)
@@ -121,9 +123,9 @@ def train_and_freeze(
     return written
 
 
-def _is_classifier(config: TrainConfig, run: Path, given: Given) -> bool:
+def _objective(config: TrainConfig, run: Path, given: Given) -> Objective:
     label_set = Store.open(config.data.store).label_set
-    return isinstance(build_objective(with_start(config, run), label_set, given), Classification)
+    return build_objective(with_start(config, run), label_set, given)
 
 
 def _settings(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import flax.linen as nn
 import numpy as np
 from jaxtyping import Float32, Int64
 
@@ -17,13 +16,11 @@ from ichformer.evaluation.summary import Summary
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, read_thresholds
 from ichformer.explain.heat_map import heat_map_in_full
 from ichformer.inference.scoring import score
-from ichformer.inference.trained import Trained, open_trained
-from ichformer.objectives.base import Objective
+from ichformer.inference.trained import Trained
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.recipe import prepare_volume
 from ichformer.pipeline.store.records import Store
 from ichformer.settings import as_path, check_known, described, fit
-from ichformer.training.build import make_given
 from ichformer.training.runs.outputs import OutputLevel
 from ichformer.training.runs.portable import StoredType
 from ichformer.workflows.evaluate_run import evaluate
@@ -264,31 +261,6 @@ class TrainedModel:
         frozen = read_thresholds(file, model=self.run.fingerprint)
         first = {label: next(iter(frozen.of("scan", label)), None) for label in self._trained("scan", self.labels)}
         return {label: one.value for label, one in first.items() if one is not None and one.value is not None}
-
-
-def open_run(
-    path: str | os.PathLike[str], *, model: nn.Module | None = None, objective: Objective | None = None
-) -> TrainedModel:
-    """Opens a run or an ensemble for use.
-
-    Example:
-      >>> import ichformer as ich
-      >>> run = ich.open_run("runs/first")
-      >>> prediction = run.predict(ich.read_volume("scan/"))
-      >>> 0 < prediction.scan_scores["any"] < 1
-      True
-
-    Args:
-      path: the folder that ``train`` or ``ichformer train`` wrote, or that of an ensemble; ``"default"`` for the
-        weights that come with ichformer.
-      model: the module that the run was trained with, where it was given as an object in place of a name.
-      objective: the objective, likewise.
-
-    Raises:
-      InputError: it is no run, is damaged, is no classifier, or needs a plugin or an object that is not there.
-    """
-    folder = as_path(path, where="path", fix="give the folder of a run")
-    return TrainedModel(run=open_trained(folder, make_given(model, objective)))
 
 
 def _prepared_slices(volume: Volume, prepared: Volume, prepare: PrepareConfig) -> Int64[np.ndarray, " s"]:

@@ -25,7 +25,9 @@ from ichformer.models.layers.draws import draw_by_scan, scans_at
 from ichformer.models.layers.dropout import Dropout
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
-from ichformer.objectives.mae import MaskedAutoencoder, MaskedSlices
+from ichformer.objectives.mae import SliceAutoencoder, VolumeAutoencoder
+from ichformer.objectives.masked import MaskedPixels
+from ichformer.objectives.simmim import SwinReconstruction
 from ichformer.pipeline.batch import Batch
 from ichformer.training.config import ParallelConfig
 from ichformer.training.sharding.parallel import compile_step, make_mesh, place, places_of, shard_batch
@@ -45,10 +47,16 @@ def volume(encoder) -> Classification:
     return Classification(model=ScanVolume(encoder, scan_pool="max"), windows=WINDOW)
 
 
-SWIN = SwinEncoder((1, 8, 8), 16, (2,), (2,), (2, 2, 2), (), drop_path=0.4)
+SWIN = SwinEncoder((1, 8, 8), 16, (2,), (2,), (2, 2, 2), (), drop_path=0.4, parent=None)
 OBJECTIVES: dict[str, Objective] = {
     "vit": classifier(VIT, SliceContext(1, 2, dropout=0.3)),
-    "mae": MaskedSlices(model=MaskedAutoencoder(VIT, 32, 1), windows=WINDOW),
+    "mae": MaskedPixels(model=SliceAutoencoder(VIT, 32, 1), windows=WINDOW, by_slice=True),
+    "mae of scans": MaskedPixels(
+        model=VolumeAutoencoder(VolumeEncoder((1, 16, 16), 32, 2, 2, "factorised", dropout=0.3, parent=None), 32, 1),
+        windows=WINDOW,
+        masks="tube",
+    ),
+    "simmim": MaskedPixels(model=SwinReconstruction(SWIN), windows=WINDOW, masks="block", error="absolute"),
     "remat": classifier(VIT.clone(remat="full")),
     "factorised": volume(VolumeEncoder((1, 16, 16), 32, 2, 2, "factorised", dropout=0.3, drop_path=0.4)),
     "joint": volume(VolumeEncoder((2, 16, 16), 32, 2, 2, "joint", dropout=0.3, drop_path=0.4)),

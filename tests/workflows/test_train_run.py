@@ -228,14 +228,30 @@ def test_an_objective_by_name_gets_model_and_settings(tiny_store, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_an_objective_without_labels_gives_no_run_to_open(tiny_store, tmp_path):
-    found = ich.train(tiny_store, model="slice_vit_nano", objective="mae", out=tmp_path / "mae", **SHORT)
-    assert found is None
-    with pytest.raises(InputError, match="was trained for 'mae' and gives no labels"):
-        ich.open_run(tmp_path / "mae")
-    started = ich.train(
-        tiny_store, model="slice_vit_nano", out=tmp_path / "run", init_from=str(tmp_path / "mae"), **SHORT
-    )
+@pytest.mark.parametrize(("model", "objective"), [("slice_vit_nano", "mae"), ("swin3d_nano", "simmim")])
+def test_a_pretraining_gives_features_and_reconstructions_and_starts_a_classifier(
+    tiny_store, tmp_path, model, objective
+):
+    given = ich.train(tiny_store, model=model, objective=objective, out=tmp_path / "before", **SHORT)
+    run, volume = ich.open_run(tmp_path / "before"), phantom()
+    assert isinstance(given, ich.PretrainedModel)
+    assert isinstance(run, ich.PretrainedModel)
+    assert len(repr(run).splitlines()) == 2
+    assert f"objective {objective}" in repr(run)
+    assert run.labels == run.targets == ()
+    features = run.features(volume)
+    np.testing.assert_array_equal(features, given.features(volume))
+    assert np.isfinite(features).all()
+    made = run.reconstruct(volume)
+    size = ich.Store.open(tiny_store).config["size"]
+    assert made.pixels.shape == made.seen.shape == made.truth.shape == (len(volume.hu), size, size, 3)
+    assert 0.01 < np.mean(made.seen != made.truth) < 0.9
+    np.testing.assert_array_equal(run.reconstruct(volume).seen, made.seen)
+    assert (run.reconstruct(volume, seed=1).seen != made.seen).any()
+    for refused in (lambda: run.predict(volume), lambda: run.evaluate(tiny_store), lambda: run.export(tmp_path / "x")):
+        with pytest.raises(InputError, match=f"was trained for '{objective}' and gives no labels"):
+            refused()
+    started = ich.train(tiny_store, model=model, out=tmp_path / "run", init_from=str(tmp_path / "before"), **SHORT)
     assert started.labels == LABELS
 
 
