@@ -101,12 +101,12 @@ if TYPE_CHECKING:
     from ichformer.objectives.registry import register_objective as register_objective
     from ichformer.pipeline.store.records import Store as Store
     from ichformer.workflows.evaluate_table import evaluate as evaluate
-    from ichformer.workflows.open_run import open_run as open_run
+    from ichformer.workflows.opened.open_run import open_run as open_run
+    from ichformer.workflows.opened.pretrained_model import PretrainedModel as PretrainedModel
+    from ichformer.workflows.opened.trained_model import TrainedModel as TrainedModel
     from ichformer.workflows.predict_scans import predict as predict
     from ichformer.workflows.prepare_store import prepare as prepare
-    from ichformer.workflows.pretrained_model import PretrainedModel as PretrainedModel
     from ichformer.workflows.train_run import train as train
-    from ichformer.workflows.trained_model import TrainedModel as TrainedModel
 
 __version__ = "0.1.0"
 
@@ -123,9 +123,9 @@ _PLACES = {
     "LabelSet": "ichformer.labels",
     "Objective": "ichformer.objectives.base",
     "Prediction": "ichformer.models.contract",
-    "PretrainedModel": "ichformer.workflows.pretrained_model",
+    "PretrainedModel": "ichformer.workflows.opened.pretrained_model",
     "Store": "ichformer.pipeline.store.records",
-    "TrainedModel": "ichformer.workflows.trained_model",
+    "TrainedModel": "ichformer.workflows.opened.trained_model",
     "Volume": "ichformer.ct.volume",
     "WINDOWS": "ichformer.ct.windows",
     "apply_windows": "ichformer.ct.windows",
@@ -136,7 +136,7 @@ _PLACES = {
     "list_models": "ichformer.models.registry",
     "load_pretrained": "ichformer.models.weights.pretrained",
     "make_index": "ichformer.cohorts.index",
-    "open_run": "ichformer.workflows.open_run",
+    "open_run": "ichformer.workflows.opened.open_run",
     "predict": "ichformer.workflows.predict_scans",
     "prepare": "ichformer.workflows.prepare_store",
     "read_volume": "ichformer.ct.io.scans",

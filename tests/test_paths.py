@@ -30,9 +30,9 @@ from ichformer.workflows import evaluate_table as tables
 from ichformer.workflows import leave_one_site_out as across_sites
 from ichformer.workflows import make_ensemble as ensembling
 from ichformer.workflows import measure_robustness as robustness_run
-from ichformer.workflows import open_run as opened
 from ichformer.workflows import predict_scans as predict
 from ichformer.workflows import train_run as training
+from ichformer.workflows.opened import open_run as opened
 
 ENTRIES: list[Callable[..., Any]] = [
     *COHORTS.values(),

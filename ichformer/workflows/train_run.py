@@ -27,10 +27,10 @@ from ichformer.training.runs.needs import name_of
 from ichformer.training.trainer import run_training
 from ichformer.training.transfer import with_start
 from ichformer.workflows.evaluate_run import fix_frozen, freeze_ood
-from ichformer.workflows.open_run import opened
+from ichformer.workflows.opened.open_run import opened
+from ichformer.workflows.opened.trained_model import TrainedModel
 from ichformer.workflows.parts.frozen import keep_frozen
 from ichformer.workflows.parts.lesion_table import frozen_lesions
-from ichformer.workflows.trained_model import TrainedModel
 
 _NESTED = {"data": DataConfig, "optim": OptimConfig, "parallel": ParallelConfig}
 

@@ -11,7 +11,7 @@ from ichformer.errors import InputError, one_line
 from ichformer.inference.pretrained import reconstruct, slice_features
 from ichformer.objectives.masked import MaskedPixels, Reconstruction
 from ichformer.training.runs.pretrained_run import PretrainedRun
-from ichformer.workflows.trained_model import TrainedModel
+from ichformer.workflows.opened.trained_model import TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

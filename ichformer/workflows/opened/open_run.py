@@ -10,8 +10,8 @@ from ichformer.objectives.base import Objective
 from ichformer.settings import as_path
 from ichformer.training.build import Given, make_given
 from ichformer.training.runs.pretrained_run import PretrainedRun, is_pretraining
-from ichformer.workflows.pretrained_model import PretrainedModel
-from ichformer.workflows.trained_model import TrainedModel
+from ichformer.workflows.opened.pretrained_model import PretrainedModel
+from ichformer.workflows.opened.trained_model import TrainedModel
 
 
 def open_run(

@@ -25,7 +25,7 @@ from ichformer.training.runs.outputs import OutputLevel
 from ichformer.training.runs.portable import StoredType
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.export_run import export_run
-from ichformer.workflows.scan_prediction import ScanPrediction
+from ichformer.workflows.opened.scan_prediction import ScanPrediction
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
