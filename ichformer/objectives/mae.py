@@ -1,5 +1,7 @@
 """Masked autoencoders (He et al. 2022) for ``slice_vit`` and ``vit3d``: the encoder sees visible tokens alone."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from einops import rearrange, repeat
@@ -62,14 +64,19 @@ class SliceAutoencoder(MaskedModel):
         kept = most_visible(rows * columns, ratio)
         attended = jnp.arange(kept)[None] < jnp.maximum(count, 1)[:, None]
         x = rearrange(x, "b s h w c -> (b s) h w c")
-        seen = self.encoder.tokens(x, order[:, :kept], attended, train=train)
-        tokens = _Spread(self.decoder_width, dtype, name="spread")(seen, order, attended)
+        first = int(self.encoder.class_token)
+        seen = self.encoder.tokens(x, order[:, :kept], attended, with_class_token=bool(first), train=train)
+        seen = _to_decoder(self.decoder_width, dtype)(seen)
+        tokens = _Spread(name="spread")(seen[:, first:], order, attended)
         tokens = tokens + sincos_2d(rows, columns, self.decoder_width).astype(dtype)[None]
+        tokens = jnp.concatenate([seen[:, :first], tokens], axis=1)
         mask = tissue | ~tissue.any(1, keepdims=True)
+        mask = jnp.pad(mask, ((0, 0), (first, 0)), constant_values=True)
+        style = self.encoder.style
         for i in range(self.decoder_depth):
-            block = Block(max(self.decoder_width // 32, 1), dtype=dtype, name=f"decoder{i}")
+            block = Block(max(self.decoder_width // 32, 1), dtype=dtype, style=style, name=f"decoder{i}")
             tokens = block(tokens, mask, train=train)
-        pixels = _Pixels(p * p * x.shape[-1], dtype, name="head")(tokens)
+        pixels = _Pixels(p * p * x.shape[-1], style.epsilon, dtype, name="head")(tokens[:, first:])
         return pixels.reshape(b, s, rows, columns, -1)
 
     def features(
@@ -128,16 +135,17 @@ class VolumeAutoencoder(MaskedModel):
         if by_slice:
             seen = rearrange(seen, "b s n d -> (b s) n d")
             order, attended = (repeat(each, "b n -> (b s) n", s=deep) for each in (order, attended))
-        tokens = _Spread(width, dtype, name="spread")(seen, order, attended)
+        tokens = _Spread(name="spread")(_to_decoder(width, dtype)(seen), order, attended)
         tokens = tokens.reshape(b, deep, rows, columns, width)
         heights_mm, mask = self.encoder.token_heights_mm(slice_mask, spacing_mm)
         tokens = tokens + sincos_3d(heights_mm, rows, columns, width).astype(dtype)
         tokens = rearrange(tokens, "b s h w d -> b s (h w) d")
+        style = self.encoder.style
         for i in range(self.decoder_depth):
-            block = FactorisedBlock(max(width // 32, 1), dtype=dtype, name=f"decoder{i}")
+            block = FactorisedBlock(max(width // 32, 1), dtype=dtype, style=style, name=f"decoder{i}")
             tokens = block(tokens, mask, train=train)
         p, q, r = self.patch_size
-        pixels = _Pixels(p * q * r * x.shape[-1], dtype, name="head")(tokens)
+        pixels = _Pixels(p * q * r * x.shape[-1], style.epsilon, dtype, name="head")(tokens)
         return pixels.reshape(b, deep, rows, columns, -1)
 
     def features(
@@ -147,21 +155,21 @@ class VolumeAutoencoder(MaskedModel):
         return self.encoder(x, slice_mask, spacing_mm, train=False)
 
 
-class _Spread(nn.Module):
-    """What the encoder gave, projected and put back to its places, and a learned token at all others."""
+def _to_decoder(width: int, dtype: Any) -> nn.Module:
+    return Dense(width, kernel_init=DENSE_INIT, dtype=dtype, name="to_decoder")
 
-    width: int
-    dtype: object
+
+class _Spread(nn.Module):
+    """What the encoder saw, put back to its places, and a learned token at all others."""
 
     @nn.compact
     def __call__(
         self, seen: Float[Array, "n kept d"], order: Int[Array, "n tokens"], attended: Bool[Array, "n kept"]
-    ) -> Float[Array, "n tokens width"]:
-        seen = Dense(self.width, kernel_init=DENSE_INIT, dtype=self.dtype, name="to_decoder")(seen)
-        token = self.param("mask_token", DENSE_INIT, (1, 1, self.width)).astype(seen.dtype)
-        seen = jnp.where(attended[..., None], seen, token)
-        rest = jnp.broadcast_to(token, (len(seen), order.shape[1] - seen.shape[1], self.width))
-        tokens = jnp.concatenate([seen, rest], axis=1)
+    ) -> Float[Array, "n tokens d"]:
+        n, kept, width = seen.shape
+        token = self.param("mask_token", DENSE_INIT, (1, 1, width)).astype(seen.dtype)
+        rest = jnp.broadcast_to(token, (n, order.shape[1] - kept, width))
+        tokens = jnp.concatenate([jnp.where(attended[..., None], seen, token), rest], axis=1)
         return jnp.take_along_axis(tokens, jnp.argsort(order, axis=1)[..., None], axis=1)
 
 
@@ -169,11 +177,12 @@ class _Pixels(nn.Module):
     """From the decoder's tokens to the pixels of their patches, in float32."""
 
     pixels: int
-    dtype: object
+    epsilon: float
+    dtype: Any
 
     @nn.compact
     def __call__(self, tokens: Float[Array, "*n width"]) -> Float[Array, "*n pixels"]:
-        tokens = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="decoder_norm")(tokens)
+        tokens = nn.LayerNorm(epsilon=self.epsilon, dtype=self.dtype, name="decoder_norm")(tokens)
         return Dense(self.pixels, kernel_init=DENSE_INIT, name="pixels")(tokens.astype(jnp.float32))
 
 

@@ -113,16 +113,22 @@ class MaskedPixels:
         x, tissue = self._inputs(batch), self._tissue(batch)
         hidden = self._hidden(masks_rng, tissue)
         pixels = self._pixels(params, x, batch, hidden, tissue, train=train, rngs={"dropout": dropout_rng})
-        target, _, _ = self._target(x)
-        error = pixels - target
-        error = jnp.square(error) if self.error == "squared" else jnp.abs(error)
-        # Pixels of slices that only fill up a token do not count.
-        error = rearrange(error, "b d h w (p n) -> b d h w p n", p=self.model.patch_size[0]).mean(-1)
-        real = _by_token(batch.slice_mask, self.model.patch_size[0])[:, :, None, None].astype(jnp.float32)
-        error = (error * real).sum(-1) / jnp.maximum(real.sum(-1), 1)
         weight = hidden * batch.weight[:, None, None, None]
-        error_sum, count = jnp.sum(error * weight), jnp.sum(weight)
+        error_sum, count = jnp.sum(self.errors(pixels, x, batch.slice_mask) * weight), jnp.sum(weight)
         return error_sum, count, {"reconstruction_error": (error_sum, count)}
+
+    def errors(
+        self,
+        pixels: Float[Array, "b tokens rows columns pixels"],
+        x: Float[Array, "b s h w c"],
+        slice_mask: Bool[Array, "b s"],
+    ) -> Float[Array, "b tokens rows columns"]:
+        """The mean error of the pixels of each token, over its real slices."""
+        error = pixels - self._target(x)[0]
+        error = jnp.square(error) if self.error == "squared" else jnp.abs(error)
+        error = rearrange(error, "b d h w (p n) -> b d h w p n", p=self.model.patch_size[0]).mean(-1)
+        real = _by_token(slice_mask, self.model.patch_size[0])[:, :, None, None].astype(jnp.float32)
+        return (error * real).sum(-1) / jnp.maximum(real.sum(-1), 1)
 
     def features(self, params: Params, batch: Batch) -> Float[Array, "b s d"]:
         """A vector for each slice: the mean of the encoder's features over the tokens that hold tissue."""
@@ -170,7 +176,7 @@ class MaskedPixels:
         if not self.normalise:
             return patches, jnp.zeros(()), jnp.ones(())
         mean = patches.mean(-1, keepdims=True)
-        deviation = jnp.sqrt(patches.var(-1, keepdims=True) + 1e-6)
+        deviation = jnp.sqrt(patches.var(-1, ddof=1, keepdims=True) + 1e-6)  # as the code of He et al. has it
         return (patches - mean) / deviation, mean, deviation
 
 

@@ -84,18 +84,20 @@ class PatchEncoder(CheckedModule):
         keep: Int[Array, "n kept"] | None = None,
         attended: Bool[Array, "n kept"] | None = None,
         *,
+        with_class_token: bool = False,
         train: bool,
     ) -> Float[Array, "n tokens width"]:
         """Slices [N,H,W,C] to tokens [N, (H/p)(W/p), D], row by row, or [N, kept, D] of the patches in ``keep``.
 
         Only what is kept is computed: what a masked autoencoder wants (He et al. 2022, section 3). Of the kept tokens
-        those outside ``attended`` only fill up the array.
+        those outside ``attended`` only fill up the array. ``with_class_token`` puts the class token before them.
         """
         mask = None
         if attended is not None:
             mask = jnp.pad(attended, ((0, 0), (self._num_placeless, 0)), constant_values=True)
         tokens = self.blocks(self._embedded(x, keep), mask, self._angles(self._grid(x), keep), train=train)
-        return self.norm(tokens[:, self._num_placeless :])
+        places = tokens[:, self._num_placeless :]
+        return self.norm(jnp.concatenate([tokens[:, :1], places], axis=1) if with_class_token else places)
 
     def before_last_attention(
         self, x: Float[Array, "n h w c"], *, train: bool
