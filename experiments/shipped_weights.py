@@ -16,7 +16,7 @@ of the parameters each time, on the same versions and machine.
 
 import argparse
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from ichformer.evaluation.thresholds import RULES
 from ichformer.inference.trained import open_trained
 from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.training.process import own_process
 from ichformer.training.runs.portable import WEIGHTS_NAME
 from ichformer.workflows.export_run import export_run
 
@@ -48,19 +49,42 @@ MUON: dict[str, Any] = {"name": "muon", "adamw_factor": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One training; each begins with what the one before gave, as it is exported."""
+
+    learning_rate: float
+    schedule: str
+    warmup_steps: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Size:
     """How much is made and trained."""
 
     scans: int
-    steps: int
-    second_steps: int
+    stages: tuple[Stage, ...]
     size_px: int
     batch_size: int = 8
     num_slices: int = 8
 
 
-WHOLE = Size(scans=1400, steps=2000, second_steps=1400, size_px=128)
-SHORT = Size(scans=21, steps=4, second_steps=3, size_px=64, batch_size=4, num_slices=4)
+WHOLE = Size(
+    scans=1400,
+    stages=(
+        Stage(learning_rate=0.014, schedule="wsd", warmup_steps=100, steps=2000),
+        Stage(learning_rate=0.006, schedule="cosine", warmup_steps=50, steps=1400),
+        Stage(learning_rate=0.006, schedule="cosine", warmup_steps=50, steps=1200),
+    ),
+    size_px=128,
+)
+SHORT = Size(
+    scans=21,
+    stages=tuple(replace(stage, warmup_steps=1, steps=3) for stage in WHOLE.stages),
+    size_px=64,
+    batch_size=4,
+    num_slices=4,
+)
 
 
 def main() -> None:
@@ -68,11 +92,13 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="folder for all that is made")
     parser.add_argument("--short", action="store_true", help="a small form, to see that it gives the same twice")
     options = parser.parse_args()
+    own_process()
     size, work = SHORT if options.short else WHOLE, options.work
     store = phantoms(size, work)
     if not (work / "export").exists():
         train(size, store, work)
-        export_run(open_trained(work / "run"), work / "export", store=store, rules=BY_SPECIFICITY)
+        last = open_trained(work / f"stage{len(size.stages)}")
+        export_run(last, work / "export", store=store, rules=BY_SPECIFICITY)
     weights = (work / "export" / WEIGHTS_NAME).read_bytes()
     print(f"{len(weights) / 1e6:.1f} MB, SHA-256 {hashlib.sha256(weights).hexdigest()}")
     if not options.short:
@@ -121,22 +147,25 @@ def settings(size: Size) -> dict[str, Any]:
 
 
 def train(size: Size, store: ich.Store, work: Path) -> None:
-    """From random weights at a high rate, then from what that gave, as it is exported, at less than half of it."""
-    common = settings(size) | {"ema_decay": 0.995, "checkpoint_every": 100}
-    first = {"learning_rate": 0.014, "schedule": "wsd", "warmup_steps": min(100, size.steps // 2)}
-    ich.train(store, out=work / "first", optim=MUON | first, steps=size.steps, seed=SEED, **common)
-    if not (work / "first-export").exists():
-        export_run(open_trained(work / "first"), work / "first-export")
-    second = {"learning_rate": 0.006, "schedule": "cosine", "warmup_steps": min(50, size.second_steps // 2)}
-    ich.train(
-        store,
-        out=work / "run",
-        optim=MUON | second,
-        steps=size.second_steps,
-        seed=SEED + 1,
-        init_from=str(work / "first-export"),
-        **common,
-    )
+    """From random parameters at a high rate, then from what that gave at less than half of it."""
+    start = ""
+    for i, stage in enumerate(size.stages):
+        run, exported = work / f"stage{i + 1}", work / f"stage{i + 1}-export"
+        optim = MUON | {name: getattr(stage, name) for name in ("learning_rate", "schedule", "warmup_steps")}
+        ich.train(
+            store,
+            out=run,
+            optim=optim,
+            steps=stage.steps,
+            seed=SEED + i,
+            init_from=start,
+            ema_decay=0.995,
+            checkpoint_every=100,
+            **settings(size),
+        )
+        if not exported.exists():
+            export_run(open_trained(run), exported)
+        start = str(exported)
 
 
 if __name__ == "__main__":
