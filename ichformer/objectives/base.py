@@ -56,6 +56,11 @@ class Pretraining(Objective, Protocol):
         ...
 
 
+def needs_whole_batch(objective: Objective) -> bool:
+    """Whether the loss of a scan needs the other scans of its batch, which then cannot be computed in parts."""
+    return bool(getattr(objective, "needs_whole_batch", False))
+
+
 def wants_lesions(objective: Objective) -> bool:
     """Whether the loss reads ``Batch.lesions``: that of an objective with a ``lesion_weight`` above 0."""
     return getattr(objective, "lesion_weight", 0) > 0

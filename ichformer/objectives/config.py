@@ -15,7 +15,7 @@ class ObjectiveConfig:
 
     Attributes:
       name: What is trained: "classification" of slices and scans; or, without labels, "mae", a masked autoencoder for
-        slice_vit and vit3d, or "simmim" for swin3d; or an objective of a plugin.
+        slice_vit and vit3d, "simmim" for swin3d, or "contrastive" for any model; or an objective of a plugin.
       windows: Names of the display windows that become the channels of the input, of brain, subdural, soft_tissue,
         bone, stroke and the ranges hu_0_20, hu_20_40, hu_40_60, hu_60_80 and hu_80_100.
       neighbours: Number of neighbouring slices on either side that come as further channels. 1 is the "2.5-D" input of
@@ -44,6 +44,8 @@ class ObjectiveConfig:
         the slices place by place.
       normalise_targets: For mae and simmim, whether the pixels of each patch are normalised by their own mean and
         deviation. Turn it off where the HU themselves matter more than edges.
+      temperature: For contrastive, the temperature of the softmax over the scans of a batch. A lower one separates
+        similar scans more.
       decoder_width: For mae, the number of features of the decoder.
       decoder_depth: For mae, the number of blocks of the decoder.
     """
@@ -61,6 +63,7 @@ class ObjectiveConfig:
     mask_ratio: float = 0.75
     masks: Literal["random", "block", "tube"] | None = None
     normalise_targets: bool = True
+    temperature: float = 0.1
     decoder_width: int = 128
     decoder_depth: int = 2
 
@@ -94,6 +97,7 @@ class ObjectiveConfig:
             ("positive_weight", self.positive_weight, self.positive_weight > 0, "a number above 0"),
             ("lesion_weight", self.lesion_weight, self.lesion_weight >= 0, "a number of 0 or more"),
             ("mask_ratio", self.mask_ratio, 0 < self.mask_ratio < 1, "a number above 0 and below 1"),
+            ("temperature", self.temperature, 0 < self.temperature <= 10, "a number above 0, at most 10"),
             (
                 "decoder_width",
                 width,

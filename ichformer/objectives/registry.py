@@ -18,10 +18,16 @@ Build = TypeVar("Build", bound=BuildObjective)
 
 def _own() -> Mapping[str, BuildObjective]:
     from ichformer.objectives.classification import build_classification
+    from ichformer.objectives.contrastive import build_contrastive
     from ichformer.objectives.mae import build_mae
     from ichformer.objectives.simmim import build_simmim
 
-    return {"classification": build_classification, "mae": build_mae, "simmim": build_simmim}
+    return {
+        "classification": build_classification,
+        "contrastive": build_contrastive,
+        "mae": build_mae,
+        "simmim": build_simmim,
+    }
 
 
 OBJECTIVES: Registry[BuildObjective] = Registry("objective", _own)

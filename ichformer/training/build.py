@@ -15,7 +15,7 @@ from ichformer.models.inputs import check_prediction
 from ichformer.models.registry import create_model, list_models, model_options
 from ichformer.models.weights.layouts.registry import named_layout
 from ichformer.models.weights.pretrained import wanted_options
-from ichformer.objectives.base import Objective
+from ichformer.objectives.base import Objective, needs_whole_batch
 from ichformer.objectives.classification import Classification
 from ichformer.objectives.registry import OBJECTIVES
 from ichformer.pipeline.augmentation.sample import Change
@@ -101,6 +101,30 @@ def build_objective(config: TrainConfig, label_set: LabelSet = SIX, given: Given
                 fix="give a weight, such as 1, or leave --model.lesions out" if has_map else "add --model.lesions",
             )
     return objective
+
+
+def check_whole_batch(objective: Objective, config: TrainConfig) -> None:
+    """InputError where an objective compares the scans of a batch, and the batch is computed in parts."""
+    if not needs_whole_batch(objective):
+        return
+    if config.parallel.accumulate > 1:
+        raise InputError(
+            f"{config.objective.name} compares all scans of a batch, and would compare those of each part",
+            where="--parallel.accumulate",
+            fix="leave it out, or take a smaller batch",
+        )
+    if config.parallel.mode == "pmap":
+        raise InputError(
+            f"{config.objective.name} compares all scans of a batch, and would compare those of each device",
+            where="--parallel.mode",
+            fix="leave it out",
+        )
+    if config.data.batch_size < 2:
+        raise InputError(
+            f"{config.objective.name} compares the scans of a batch, and there is one",
+            where="--data.batch-size",
+            fix="take 2 or more; hundreds are usual",
+        )
 
 
 def check_contract(objective: Objective, params: Any, size: int) -> None:

@@ -25,6 +25,7 @@ from ichformer.models.layers.draws import draw_by_scan, scans_at
 from ichformer.models.layers.dropout import Dropout
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
+from ichformer.objectives.contrastive import Contrastive
 from ichformer.objectives.mae import SliceAutoencoder, VolumeAutoencoder
 from ichformer.objectives.masked import MaskedPixels
 from ichformer.objectives.simmim import SwinReconstruction
@@ -57,6 +58,7 @@ OBJECTIVES: dict[str, Objective] = {
         masks="tube",
     ),
     "simmim": MaskedPixels(model=SwinReconstruction(SWIN), windows=WINDOW, masks="block", error="absolute"),
+    "contrastive": Contrastive(model=classifier(VIT).model, windows=WINDOW),
     "remat": classifier(VIT.clone(remat="full")),
     "factorised": volume(VolumeEncoder((1, 16, 16), 32, 2, 2, "factorised", dropout=0.3, drop_path=0.4)),
     "joint": volume(VolumeEncoder((2, 16, 16), 32, 2, 2, "joint", dropout=0.3, drop_path=0.4)),
@@ -82,7 +84,8 @@ FAST = {("vit", "data 2, accumulate 4"), ("mae", "pmap 2, accumulate 2")}
 # Each kind of layer meets parts and devices; all layouts are met by the transformer and the masked autoencoder.
 SLOW = {
     *((name, layout) for name in ("vit", "mae") for layout in LAYOUTS),
-    *((name, layout) for name in OBJECTIVES for layout in ("accumulate 4", "pmap 8")),
+    *((name, layout) for name in OBJECTIVES for layout in ("accumulate 4", "pmap 8") if name != "contrastive"),
+    *(("contrastive", layout) for layout in ("data 8", "fsdp 2, tensor 2, data 2")),  # it needs the batch as a whole
 }
 
 
