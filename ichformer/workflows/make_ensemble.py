@@ -17,14 +17,13 @@ from ichformer.inference.ensemble_folder import check_new, write_ensemble
 from ichformer.inference.ensembles import EnsembleRun, Snapshots, assemble, open_members
 from ichformer.models.ensemble import View
 from ichformer.objectives.classification import Classification
-from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.store.records import Store
 from ichformer.settings import fit
 from ichformer.statistics.ensemble_weights import MemberLogits, fit_weights, shares
 from ichformer.training.runs.run import seen_scans
-from ichformer.training.sharding.parallel import make_mesh, replicate, shard_batch
 from ichformer.workflows.evaluate_run import check_preparation, fix_frozen
 from ichformer.workflows.parts.frozen import keep_frozen
+from ichformer.workflows.parts.over_store import over_store
 from ichformer.workflows.parts.predict_store import columns_of_run
 
 Weighting = Literal["fitted", "equal"]
@@ -149,14 +148,12 @@ def _member_logits(ensemble: EnsembleRun, store: Store, split: str) -> MemberLog
     unknown_of_slices, unknown_of_scan = (
         np.array([label in untrained[level] for label in label_set.names]) for level in get_args(LevelName)
     )
-    mesh = make_mesh()
-    params = replicate(ensemble.params, mesh)
     logits: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     scans: list[np.ndarray] = []
     kinds: list[np.ndarray] = []
-    for batch in evaluation_batches(store, rows=store.rows(split), batch_size=-(-8 // mesh.size) * mesh.size):
-        of_slices, of_scans = jax.device_get(_features(ensemble.objective, params, shard_batch(batch, mesh)))
+    compute = functools.partial(_features, ensemble.objective)
+    for batch, (of_slices, of_scans) in over_store(compute, ensemble.params, store, store.rows(split)):
         for i in np.flatnonzero(batch.weight):
             real = batch.slice_mask[i]
             if why_stored_not_scored(store, int(batch.row[i]), batch.hu[i][real]) is not None:

@@ -20,6 +20,7 @@ from ichformer.lesions.frozen import LESIONS_NAME, FrozenLesions, frozen_values,
 from ichformer.lesions.grid import Grid
 from ichformer.pipeline.store.records import Store
 from ichformer.workflows.parts.frozen import is_trained_now
+from ichformer.workflows.parts.over_store import scan_ids
 
 NO_MASK = "the scan has no mask"
 """Why a scan has no figures of lesions."""
@@ -73,7 +74,7 @@ def lesion_table(
     """
     rows: list[dict[str, object]] = []
     for row in store.rows(split):
-        ids = _ids(store, int(row))
+        ids = scan_ids(store, int(row))
         if reason := unscored.get(ids["series"], "" if store.index.iloc[row]["has_mask"] else NO_MASK):
             rows += [row_without_figures(ids, one.label, reason) for one in frozen.labels]
             continue
@@ -118,18 +119,12 @@ def _scan(run: Trained, store: Store, row: int) -> _Scan:
     prepared = store.read(row)
     assert prepared.mask is not None
     return _Scan(
-        ids=_ids(store, row),
+        ids=scan_ids(store, row),
         names=run.objective.label_set.names,
         grid=Grid.of(prepared.volume),
         mask=label_mask(prepared.mask, str(store.index.iloc[row]["cohort"])),
         maps=lesion_map(run.objective, run.variables, prepared.volume, prepared.volume),
     )
-
-
-def _ids(store: Store, row: int) -> dict[str, str]:
-    entry = store.index.iloc[row]
-    named = {name: str(entry[name]) for name in ("study", "series", "site", "split")}
-    return {"patient": f"{entry['origin']}/{entry['patient']}", **named}
 
 
 def _labels(run: Trained) -> tuple[str, ...]:

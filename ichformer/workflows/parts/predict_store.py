@@ -26,10 +26,9 @@ from ichformer.inference.trained import Trained
 from ichformer.labels import LabelSet
 from ichformer.models.contract import scan_features
 from ichformer.objectives.classification import Classification
-from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.store.records import Store
 from ichformer.training.runs.outputs import TrainedOutputs
-from ichformer.training.sharding.parallel import make_mesh, replicate, shard_batch
+from ichformer.workflows.parts.over_store import over_store, scan_ids
 
 
 def predict_store(run: Trained, store: Store, split: str, *, batch_size: int = 8) -> pd.DataFrame:
@@ -64,9 +63,6 @@ def predict_and_embed(
       most: of more scans than this so many are taken, evenly.
       unscored: the scans that cannot be scored, as ``unscored_scans`` tells them, where that is known already.
     """
-    mesh = make_mesh()
-    batch_size = -(-batch_size // mesh.size) * mesh.size
-    params = replicate(run.params, mesh)
     rows: list[dict[str, Any]] = []
     features: list[np.ndarray] = []
     outputs, label_set = run.trained_outputs, run.objective.label_set
@@ -74,17 +70,15 @@ def predict_and_embed(
     chosen = store.rows(split)
     groups = group_columns(store.index)
     chosen = chosen if most is None else chosen[:: max(1, -(-len(chosen) // most))]
-    for batch in evaluation_batches(store, rows=chosen, batch_size=batch_size):
-        found = jax.device_get(_score(run.objective, params, shard_batch(batch, mesh)))
+    score = functools.partial(_score, run.objective)
+    for batch, found in over_store(score, run.params, store, chosen, batch_size=batch_size):
         slice_scores, scan_scores, of_scan = found
         for i in np.flatnonzero(batch.weight):
             row, real = int(batch.row[i]), batch.slice_mask[i]
             z, y, x = map(float, batch.spacing_mm[i])
             hu = batch.hu[i][real]
-            entry = store.index.iloc[row]
-            ids = {name: str(entry[name]) for name in ("study", "series", "site", "split")}
-            ids |= {"patient": f"{entry['origin']}/{entry['patient']}", **scan_groups(store, row)}
-            ids |= {name: str(entry[name]) for name in groups}
+            ids = {**scan_ids(store, row), **scan_groups(store, row)}
+            ids |= {name: str(store.index[name].iloc[row]) for name in groups}
             if unscored is None:
                 found_out = why_stored_not_scored(store, row, hu)
                 found_out = found_out or check_numbers(scan_scores[i], slice_scores[i, real])
