@@ -1,7 +1,8 @@
-"""Read a Parquet file as a table of text, so that it is checked as a CSV file is."""
+"""Parquet files: read as a table of text, so that they are checked as CSV files are, and written."""
 
 import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from ichformer.errors import InputError, one_line
 from ichformer.evaluation.tables.checked import scored_labels
 from ichformer.evaluation.tables.checks import check_columns
 from ichformer.evaluation.tables.table import needed_columns
+from ichformer.files.writing import appearing_whole
 
 _ROWS_AT_ONCE = 2**16
 
@@ -34,12 +36,9 @@ def read_parquet(
         that is read holds lists or structures, or it is too large
         (``csv_text.MAX_BYTES``, ``MAX_FIELDS``, ``MAX_FIELD_CHARS``).
     """
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise InputError(
-            "pyarrow, which reads Parquet, is missing", where=path, fix="pip install 'ichformer[parquet]', or give CSV"
-        ) from None
+    check_parquet(path)
+    import pyarrow.parquet
+
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             every = file.schema_arrow.names
@@ -63,6 +62,22 @@ def read_parquet(
             f"cannot be read as Parquet ({error})", where=path, fix="give a Parquet or a CSV file"
         ) from error
     return pd.DataFrame(found, dtype=str)
+
+
+def write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as a Parquet file, whole or not at all; its folder has to be there."""
+    with appearing_whole(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def check_parquet(path: str | os.PathLike[str]) -> None:
+    """InputError where pyarrow, which reads and writes Parquet, is missing."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "pyarrow, which Parquet needs, is missing", where=path, fix="pip install 'ichformer[parquet]', or take CSV"
+        ) from None
 
 
 def _is_wanted(name: str, wanted: Collection[str]) -> bool:

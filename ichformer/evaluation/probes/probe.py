@@ -1,0 +1,173 @@
+"""A probe of a table of features: fitted on the training scans of all patients and of few, evaluated on test scans."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float64, Int64
+from scipy.special import expit
+
+from ichformer.errors import InputError
+from ichformer.evaluation.probes.collapse import measure_collapse
+from ichformer.evaluation.probes.draws import draw_patients, why_not_drawn
+from ichformer.evaluation.probes.neighbours import knn_probe
+from ichformer.evaluation.probes.results import Counts, Draw, ProbeMethod, ProbeResult
+from ichformer.evaluation.probes.ridge import ridge_probe
+from ichformer.evaluation.probes.table import features_in
+from ichformer.evaluation.tables.table import ID_COLUMNS, NOT_SCORED, score_column
+from ichformer.settings import fit
+from ichformer.statistics.delong import auroc_interval
+from ichformer.statistics.intervals import Estimate
+from ichformer.statistics.metrics import auroc
+
+FRACTIONS = (0.01, 0.05, 0.1, 1.0)
+"""Shares of the labelled training patients on which a probe is fitted."""
+
+
+def check_probe(
+    *, method: ProbeMethod, fractions: Sequence[float], draws: int, seed: int
+) -> tuple[ProbeMethod, tuple[float, ...]]:
+    """The method, and the shares of patients in ascending order with 1 at their end; InputError for what is none."""
+    method = fit(ProbeMethod, method, where="method")
+    shares = fit(tuple[float, ...], fractions, where="fractions")
+    if not all(0 < share <= 1 for share in shares):
+        raise InputError(f"found {shares}", where="fractions", fix="give shares above 0 and up to 1, such as 0.01 0.1")
+    for name, value, least in (("draws", draws, 1), ("seed", seed, 0)):
+        if fit(int, value, where=name) < least:
+            raise InputError(f"found {value}", where=name, fix=f"take a whole number from {least}")
+    return method, tuple(sorted({*map(float, shares), 1.0}))
+
+
+def probe_features(
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    *,
+    label: str,
+    method: ProbeMethod = "ridge",
+    fractions: Sequence[float] = FRACTIONS,
+    draws: int = 5,
+    seed: int = 0,
+) -> ProbeResult:
+    """Fit a probe on the features of training scans, and evaluate it on those of test scans.
+
+    Scans that cannot be scored are left out of both, and so are scans whose label is unknown.
+
+    Args:
+      train: a table of features (``probes.table``) with one row a scan and no patient of ``test``.
+      test: the same of the scans to evaluate.
+      label: a column of both, 1, 0 or NaN.
+      method: "ridge" (``ridge.ridge_probe``) or "knn" (``neighbours.knn_probe``).
+      fractions: shares of the labelled training patients; all of them are always taken too.
+      draws: of patients, for each share below 1.
+      seed: of the draws.
+
+    Raises:
+      InputError: a method, a share or a number that is none.
+    """
+    method, shares = check_probe(method=method, fractions=fractions, draws=draws, seed=seed)
+    seen, scored = train[_can_be_scored(train)], _can_be_scored(test)
+    fitted, evaluated = _Rows.of(seen[seen[label].notna()], label), _Rows.of(test[scored], label)
+    numbers = [(share, number) for share in shares for number in range(1, 1 + (draws if share < 1 else 1))]
+    found = [_draw(fitted, evaluated, method, share, seed=seed, number=number) for share, number in numbers]
+    full, scores = found[-1]
+    interval = None
+    if full.auroc is not None:
+        interval = auroc_interval(evaluated.labels, scores, evaluated.patients)
+    return ProbeResult(
+        label=label,
+        method=method,
+        dimensions=evaluated.features.shape[1],
+        seed=seed,
+        train=_counts(train, fitted),
+        test=_counts(test, evaluated),
+        draws=tuple(draw for draw, _ in found),
+        auroc=Estimate(value=full.auroc, interval=interval),
+        collapse=measure_collapse(features_in(seen)) if len(seen) > 1 else None,
+        predictions=_predictions(test, label, scored, scores if method == "knn" else expit(2 * scores), full),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Rows:
+    """Some rows of a table as arrays; patients are numbered from 0."""
+
+    features: Float64[np.ndarray, "n d"]
+    labels: Float64[np.ndarray, " n"]
+    patients: Int64[np.ndarray, " n"]
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, label: str) -> "_Rows":
+        return cls(
+            features=features_in(rows),
+            labels=rows[label].to_numpy(np.float64),
+            patients=pd.factorize(rows["patient"], sort=True)[0].astype(np.int64),
+        )
+
+    @property
+    def positive(self) -> Bool[np.ndarray, " patients"]:
+        """Whether each patient has a positive row."""
+        return np.bincount(self.patients, self.labels == 1) > 0
+
+
+def _can_be_scored(table: pd.DataFrame) -> Bool[np.ndarray, " n"]:
+    return (table[NOT_SCORED] == "").to_numpy(bool)
+
+
+def _draw(
+    train: _Rows, test: _Rows, method: ProbeMethod, fraction: float, *, seed: int, number: int
+) -> tuple[Draw, Float64[np.ndarray, " test"]]:
+    """A draw, and the scores that its probe gives to all rows of ``test``; NaN where there is no probe."""
+    reason = why_not_drawn(train.positive, fraction) or _why_not_evaluated(test)
+    nobody, nothing = np.zeros(train.positive.size, bool), np.full(len(test.labels), np.nan)
+    chosen = nobody if reason else draw_patients(train.positive, fraction, seed=seed, number=number)
+    rows = chosen[train.patients]
+    scores, penalty = (nothing, None) if reason else _scores(train, rows, test.features, method)
+    draw = Draw(
+        fraction=fraction,
+        number=number,
+        patients=int(chosen.sum()),
+        positive_patients=int((chosen & train.positive).sum()),
+        scans=int(rows.sum()),
+        auroc=None if reason else auroc(test.labels, scores),
+        penalty=penalty,
+        not_scored=reason,
+    )
+    return draw, scores
+
+
+def _scores(
+    train: _Rows, rows: Bool[np.ndarray, " train"], features: Float64[np.ndarray, "test d"], method: ProbeMethod
+) -> tuple[Float64[np.ndarray, " test"], float | None]:
+    """The scores of a probe that was fitted on some rows of ``train``, and its penalty where it has one."""
+    if method == "knn":
+        return knn_probe(train.features[rows], train.labels[rows], features), None
+    probe = ridge_probe(train.features[rows], train.labels[rows], features, patients=train.patients[rows])
+    return probe.scores, probe.penalty
+
+
+def _why_not_evaluated(test: _Rows) -> str:
+    classes = [int((test.labels == value).sum()) for value in (1, 0)]
+    return "" if min(classes) else f"Of the labelled test scans {classes[0]} are positive and {classes[1]} negative."
+
+
+def _counts(table: pd.DataFrame, rows: _Rows) -> Counts:
+    known = ~np.isnan(rows.labels)
+    return Counts(
+        split=", ".join(sorted(table["split"].unique())),
+        scans=int(known.sum()),
+        patients=np.unique(rows.patients[known]).size,
+        positive_patients=np.unique(rows.patients[rows.labels == 1]).size,
+        left_out=int((~_can_be_scored(table)).sum()),
+    )
+
+
+def _predictions(
+    test: pd.DataFrame, label: str, scored: Bool[np.ndarray, " n"], scores: Float64[np.ndarray, " scored"], full: Draw
+) -> pd.DataFrame:
+    """The table of predictions; 2 s is the log odds whose probability is (1 + s) / 2 to first order."""
+    table = test[[*ID_COLUMNS, label, NOT_SCORED]].reset_index(drop=True)
+    table.insert(len(ID_COLUMNS) + 1, score_column(label), np.nan)
+    table.loc[scored, score_column(label)] = scores
+    table.loc[scored, NOT_SCORED] = full.not_scored
+    return table
