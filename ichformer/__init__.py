@@ -25,6 +25,11 @@ Scores of any model are evaluated and compared from a table, which is a file or 
   >>> summary = ich.evaluate(table)
   >>> comparison = ich.compare(table, other_table)
 
+What the features of a model tell is read by a simple classifier, also with few labels:
+
+  >>> table = ich.embed(run, store, split="train", progress=False)
+  >>> result = ich.probe(run, store, label="any", method="knn", progress=False)
+
 Models are Flax modules, and take labels of your own:
 
   >>> import jax
@@ -101,6 +106,8 @@ if TYPE_CHECKING:
     from ichformer.objectives.registry import register_objective as register_objective
     from ichformer.pipeline.store.records import Store as Store
     from ichformer.workflows.evaluate_table import evaluate as evaluate
+    from ichformer.workflows.features.embed_store import embed as embed
+    from ichformer.workflows.features.probe_run import probe as probe
     from ichformer.workflows.opened.open_run import open_run as open_run
     from ichformer.workflows.opened.pretrained_model import PretrainedModel as PretrainedModel
     from ichformer.workflows.opened.trained_model import TrainedModel as TrainedModel
@@ -131,6 +138,7 @@ _PLACES = {
     "apply_windows": "ichformer.ct.windows",
     "compare": "ichformer.evaluation.compare",
     "create_model": "ichformer.models.registry",
+    "embed": "ichformer.workflows.features.embed_store",
     "evaluate": "ichformer.workflows.evaluate_table",
     "example_inputs": "ichformer.models.inputs",
     "list_models": "ichformer.models.registry",
@@ -139,6 +147,7 @@ _PLACES = {
     "open_run": "ichformer.workflows.opened.open_run",
     "predict": "ichformer.workflows.predict_scans",
     "prepare": "ichformer.workflows.prepare_store",
+    "probe": "ichformer.workflows.features.probe_run",
     "read_volume": "ichformer.ct.io.scans",
     "register_cohort": "ichformer.cohorts.registry",
     "register_corruption": "ichformer.ct.corruptions.registry",
@@ -166,6 +175,7 @@ __all__ = [
     "apply_windows",
     "compare",
     "create_model",
+    "embed",
     "evaluate",
     "example_inputs",
     "list_models",
@@ -174,6 +184,7 @@ __all__ = [
     "open_run",
     "predict",
     "prepare",
+    "probe",
     "read_volume",
     "register_cohort",
     "register_corruption",

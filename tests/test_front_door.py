@@ -92,7 +92,9 @@ def test_every_public_name_has_an_example(name):
     assert examples(name).examples
 
 
-@pytest.mark.parametrize("name", ["read_volume", "prepare", "predict", "evaluate", "compare", *METHODS])
+@pytest.mark.parametrize(
+    "name", ["read_volume", "prepare", "predict", "evaluate", "compare", "embed", "probe", *METHODS]
+)
 def test_what_a_function_gives_and_refuses_is_documented(name):
     text = inspect.getdoc({**PUBLIC, **METHODS}[name])
     assert "Returns:" in text

@@ -46,6 +46,7 @@ WITHOUT_JAX = [
     "ichformer.lesions.measures",
     "ichformer.evaluation.summary",
     "ichformer.evaluation.compare",
+    "ichformer.evaluation.probes.text",
     "ichformer.workflows.evaluate_table",
     "ichformer.workflows.prepare_cohort",
     "ichformer.workflows.prediction.read_scan",

@@ -18,6 +18,8 @@ COMMANDS = (
     "compare",
     "predict",
     "robustness",
+    "embed",
+    "probe",
     "leave-one-site-out",
     "cross-validate",
     "scrub",
@@ -29,6 +31,13 @@ COMMANDS = (
 
 GROUPS = {"bench": ("prepare", "loader", "train", "loop")}
 """Commands that are followed by another word; their files lie in a folder of that name."""
+
+
+_FOLDERS = {"embed": "features", "probe": "features"}
+"""Commands whose file lies in a folder of ``commands/``, beside others about the same."""
+
+WRITES_A_FILE = ("embed",)
+"""Commands whose ``--out`` is a file; of all others it is a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +77,8 @@ def find_command(words: Sequence[str]) -> tuple[Command, Sequence[str]]:
 def load_command(name: str) -> Command:
     """The command with this name, from its file."""
     place = name.replace("-", "_").split()
-    module = importlib.import_module(".".join(["ichformer.cli.commands", *place]))
+    folder = [_FOLDERS[name]] if name in _FOLDERS else []
+    module = importlib.import_module(".".join(["ichformer.cli.commands", *folder, *place]))
     return Command(name=name, run=getattr(module, place[-1]), common=getattr(module, "COMMON", ()))
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 
+from ichformer.cli.command import WRITES_A_FILE
 from ichformer.cli.parsing import parse
 from ichformer.errors import InputError, Stopped, fixable, one_line
 from ichformer.faults import Fault
@@ -22,8 +23,8 @@ def main(arguments: list[str] | None = None) -> None:
             os.getcwd()
             with delivered():  # --help prints
                 command = parse(sys.argv[1:] if arguments is None else arguments)
-            if (out := command.keywords.get("out")) is not None:  # of every command it is a folder
-                check_folder(out)
+            if (out := command.keywords.get("out")) is not None:
+                check_folder(out.parent if command.func.__name__ in WRITES_A_FILE else out)
             command()
     except InputError as error:
         print(f"ichformer: error: {error}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Commands about frozen features of scans."""

@@ -1,0 +1,1 @@
+"""Frozen features of scans, and what a simple classifier reads from them."""
