@@ -42,10 +42,14 @@ class Prediction:
 
 
 def scan_features(prediction: Prediction, slice_mask: Bool[Array, "b s"]) -> Float[Array, "b d"]:
-    """The mean of a scan's slice features, summed in float32, whatever the model computes in."""
+    """The mean of a scan's slice features (``mean_of_slices``)."""
+    return mean_of_slices(prediction.features["slices"], slice_mask)
+
+
+def mean_of_slices(slices: Float[Array, "b s d"], slice_mask: Bool[Array, "b s"]) -> Float[Array, "b d"]:
+    """The mean over the real slices of each scan, summed in float32, whatever the model computes in."""
     real = slice_mask[..., None]
-    slices = jnp.where(real, prediction.features["slices"].astype(jnp.float32), 0)
-    return slices.sum(1) / jnp.maximum(real.sum(1), 1)
+    return jnp.where(real, slices.astype(jnp.float32), 0).sum(1) / jnp.maximum(real.sum(1), 1)
 
 
 @runtime_checkable

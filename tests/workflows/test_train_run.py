@@ -242,6 +242,8 @@ def test_a_pretraining_gives_features_and_reconstructions_and_starts_a_classifie
     features = run.features(volume)
     np.testing.assert_array_equal(features, given.features(volume))
     assert np.isfinite(features).all()
+    table = ich.embed(run, tiny_store, split="val", progress=False)
+    assert table.filter(like="feature_").shape == (len(ich.Store.open(tiny_store).rows("val")), len(features))
     made = run.reconstruct(volume)
     size = ich.Store.open(tiny_store).config["size"]
     assert made.pixels.shape == made.seen.shape == made.truth.shape == (len(volume.hu), size, size, 3)

@@ -15,13 +15,17 @@ from tqdm import tqdm
 from ichformer.evaluation.probes.table import check_place, feature_names, write_features
 from ichformer.evaluation.scorable import check_numbers, why_stored_not_scored
 from ichformer.evaluation.tables.table import ID_COLUMNS, NOT_SCORED, LevelName
-from ichformer.inference.trained import Trained, open_trained
-from ichformer.models.contract import scan_features
+from ichformer.inference.trained import Trained
+from ichformer.models.contract import mean_of_slices
+from ichformer.objectives.base import Pretraining
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.store.records import Store
 from ichformer.settings import as_names, as_path, fit
+from ichformer.training.build import Given
+from ichformer.training.runs.pretrained_run import PretrainedRun
 from ichformer.workflows.evaluate_run import check_preparation
+from ichformer.workflows.opened.open_run import opened
 from ichformer.workflows.opened.trained_model import TrainedModel
 from ichformer.workflows.parts.over_store import over_store, scan_ids
 
@@ -70,37 +74,40 @@ def embed(
     place = None if out is None else as_path(out, where="out", fix="name a file")
     if place is not None:
         check_place(place)
-    opened, prepared = open_to_embed(run, store)
+    model, prepared = open_to_embed(run, store)
     chosen = np.unique(np.concatenate([prepared.rows(name) for name in splits or set(prepared.index["split"])]))
     table = embed_rows(
-        functools.partial(features_of, opened.objective, level), opened.params, prepared, chosen, level, progress
+        functools.partial(features_of, model.objective, level), model.params, prepared, chosen, level, progress
     )
     if place is not None:
         write_features(table, place)
     return table
 
 
-def open_to_embed(run: RunLike, store: StoreLike) -> tuple[Trained, Store]:
-    """A model, and a store whose scans were prepared as the model's were; either may be open already.
+def open_to_embed(run: RunLike, store: StoreLike) -> tuple[Trained | PretrainedRun, Store]:
+    """A model, also one without labels, and a store whose scans were prepared as the model's were; both may be open.
 
     Raises:
       InputError: there is no run or no store, or the scans were prepared in another way.
     """
     fix = "give what open_run gives, or the folder of a run"
-    opened = run.run if isinstance(run, TrainedModel) else open_trained(as_path(run, where="run", fix=fix))
+    model = run if isinstance(run, TrainedModel) else opened(as_path(run, where="run", fix=fix), Given())
     fix = "give a Store or its folder"
     prepared = store if isinstance(store, Store) else Store.open(as_path(store, where="store", fix=fix))
-    check_preparation(opened, prepared)
-    return opened, prepared
+    check_preparation(model.run, prepared)
+    return model.run, prepared
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def features_of(objective: Classification, level: LevelName, params: Any, batch: Any) -> Float32[Array, "b *s d"]:
+def features_of(
+    objective: Classification | Pretraining, level: LevelName, params: Any, batch: Any
+) -> Float32[Array, "b *s d"]:
     """Features of scans [B,D] or of their slices [B,S,D]."""
-    prediction = objective.predict(params, batch)
-    if level == "scan":
-        return scan_features(prediction, batch.slice_mask)
-    return prediction.features["slices"].astype(jnp.float32)
+    if isinstance(objective, Classification):
+        slices = objective.predict(params, batch).features["slices"]
+    else:
+        slices = objective.features(params, batch)
+    return mean_of_slices(slices, batch.slice_mask) if level == "scan" else slices.astype(jnp.float32)
 
 
 def embed_rows(

@@ -62,15 +62,15 @@ def probe(
     """
     check_probe(method=method, fractions=fractions, draws=draws, seed=seed)
     folder = None if out is None else as_path(out, where="out", fix="name a folder")
-    opened, prepared = open_to_embed(run, store)
+    model, prepared = open_to_embed(run, store)
     check_known("label", label, prepared.label_set.names, where="label")
     rows = {name: prepared.rows(name) for name in (TRAIN, TEST)}
     index = {name: prepared.index.iloc[of_split] for name, of_split in rows.items()}
-    for seen in (index[TRAIN], seen_scans(opened.path)):
+    for seen in (index[TRAIN], seen_scans(model.path)):
         if seen is not None:
             check_leakage(seen, index[TEST])
-    compute = functools.partial(features_of, opened.objective, "scan")
-    train, test = (embed_rows(compute, opened.params, prepared, rows[name], "scan", progress) for name in (TRAIN, TEST))
+    compute = functools.partial(features_of, model.objective, "scan")
+    train, test = (embed_rows(compute, model.params, prepared, rows[name], "scan", progress) for name in (TRAIN, TEST))
     result = probe_features(train, test, label=label, method=method, fractions=fractions, draws=draws, seed=seed)
     if folder is not None:
         write_set(probe_files(result), folder, what="probe")

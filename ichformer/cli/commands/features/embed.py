@@ -20,7 +20,7 @@ def embed(
     """Writes the features that a run computes of the scans of a store into a table.
 
     Args:
-      run: Folder of a run or of an ensemble.
+      run: Folder of a run, of an ensemble or of a pretraining.
       out: File for the table: Parquet if its name ends in .parquet (which needs the extra parquet), or CSV.
       store: Store with the scans. By default the one that the run was trained on.
       split: Splits whose scans are taken, such as train val. By default all scans.

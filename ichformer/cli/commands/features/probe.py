@@ -26,7 +26,7 @@ def probe(
     is. Compare two runs with `ichformer compare` on the files predictions.csv of their probes.
 
     Args:
-      run: Folder of a run or of an ensemble.
+      run: Folder of a run, of an ensemble or of a pretraining.
       store: Store with the scans. By default the one that the run was trained on.
       label: Label of the store that the classifier is fitted for.
       method: The classifier: ridge is a linear one by ridge regression, and knn takes the votes of the 20 training
