@@ -22,6 +22,7 @@ from ichformer.inference.trained import Trained, open_trained
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.folder import write_evaluation
 from ichformer.reporting.evaluation.run_facts import run_facts
+from ichformer.training.runs.pretrained_run import PretrainedRun
 from ichformer.training.runs.run import seen_scans
 from ichformer.workflows.parts.frozen import Frozen, is_trained_now, keep_frozen, read_frozen
 from ichformer.workflows.parts.lesion_table import frozen_lesions, lesion_table
@@ -201,7 +202,7 @@ def open_to_evaluate(
     return run, store
 
 
-def check_preparation(run: Trained, store: Store) -> None:
+def check_preparation(run: Trained | PretrainedRun, store: Store) -> None:
     """InputError where a store was prepared otherwise than the run's scans were."""
     if store.config != dataclasses.asdict(run.prepare):
         raise InputError(
