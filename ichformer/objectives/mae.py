@@ -20,7 +20,7 @@ from ichformer.models.layers.attention.transformer import Block
 from ichformer.models.layers.attention.windows import Size
 from ichformer.models.layers.dense import Dense
 from ichformer.objectives.config import ObjectiveConfig
-from ichformer.objectives.masked import MaskedModel, MaskedPixels
+from ichformer.objectives.masked import MaskedModel, MaskedPixels, masked_pixels
 from ichformer.objectives.masks import most_visible, visible_first
 
 
@@ -214,13 +214,4 @@ def build_mae(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet) 
             where="--model.name",
             fix="name one of those, simmim for a swin3d, or take --objective.name classification",
         )
-    return MaskedPixels(
-        model=autoencoder,
-        windows=settings.display_windows,
-        neighbours=settings.neighbours,
-        mask_ratio=settings.mask_ratio,
-        masks=kind,
-        by_slice=by_slice,
-        normalise=settings.normalise_targets,
-        error="squared",
-    )
+    return masked_pixels(autoencoder, settings, masks=kind, error="squared", by_slice=by_slice)

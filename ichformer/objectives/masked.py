@@ -13,8 +13,9 @@ from jaxtyping import Array, Bool, Float
 from ichformer.ct.windows import Window
 from ichformer.models.layers.attention.windows import Size
 from ichformer.objectives.base import Metrics, Params
+from ichformer.objectives.config import ObjectiveConfig
 from ichformer.objectives.inputs import model_inputs
-from ichformer.objectives.masks import MaskKind, draw_hidden, holds_tissue, tissue_mean
+from ichformer.objectives.masks import MaskKind, draw_hidden, holds_tissue, tissue_mean, to_patches
 from ichformer.pipeline.batch import Batch
 from ichformer.settings import check_ranges, check_settings
 
@@ -126,8 +127,9 @@ class MaskedPixels:
         """The mean error of the pixels of each token, over its real slices."""
         error = pixels - self._target(x)[0]
         error = jnp.square(error) if self.error == "squared" else jnp.abs(error)
-        error = rearrange(error, "b d h w (p n) -> b d h w p n", p=self.model.patch_size[0]).mean(-1)
-        real = _by_token(slice_mask, self.model.patch_size[0])[:, :, None, None].astype(jnp.float32)
+        deep = self.model.patch_size[0]
+        error = rearrange(error, "b d h w (p n) -> b d h w p n", p=deep).mean(-1)
+        real = to_patches(slice_mask[..., None, None, None], (deep, 1, 1)).astype(jnp.float32)
         return (error * real).sum(-1) / jnp.maximum(real.sum(-1), 1)
 
     def features(self, params: Params, batch: Batch) -> Float[Array, "b s d"]:
@@ -172,7 +174,7 @@ class MaskedPixels:
 
     def _target(self, x: Float[Array, "b s h w c"]) -> tuple[Array, Array, Array]:
         """The pixels of every token as the model has to give them, and what was taken off them."""
-        patches = _to_patches(x, self.model.patch_size)
+        patches = to_patches(x, self.model.patch_size)
         if not self.normalise:
             return patches, jnp.zeros(()), jnp.ones(())
         mean = patches.mean(-1, keepdims=True)
@@ -180,20 +182,28 @@ class MaskedPixels:
         return (patches - mean) / deviation, mean, deviation
 
 
-def _to_patches(x: Float[Array, "b s h w c"], patch_size: Size) -> Float[Array, "b d rows columns pixels"]:
-    """Sizes that patches do not divide are padded with zeros behind, as encoders do."""
-    behind = [(0, -size % p) for size, p in zip(x.shape[1:4], patch_size, strict=True)]
-    x = jnp.pad(x, [(0, 0), *behind, (0, 0)])
-    p, q, r = patch_size
-    return rearrange(x, "b (d p) (h q) (w r) c -> b d h w (p q r c)", p=p, q=q, r=r)
+def masked_pixels(
+    model: MaskedModel,
+    settings: ObjectiveConfig,
+    *,
+    masks: MaskKind,
+    error: Literal["squared", "absolute"],
+    by_slice: bool = False,
+) -> MaskedPixels:
+    """The objective of a model, with the settings of a run."""
+    return MaskedPixels(
+        model=model,
+        windows=settings.display_windows,
+        neighbours=settings.neighbours,
+        mask_ratio=settings.mask_ratio,
+        masks=masks,
+        by_slice=by_slice,
+        normalise=settings.normalise_targets,
+        error=error,
+    )
 
 
 def _from_patches(patches: Array, patch_size: Size, shape: tuple[int, ...]) -> Float[Array, "b s h w c"]:
     p, q, r = patch_size
     x = rearrange(patches, "b d h w (p q r c) -> b (d p) (h q) (w r) c", p=p, q=q, r=r)
     return x[:, : shape[1], : shape[2], : shape[3]]
-
-
-def _by_token(slice_mask: Bool[Array, "b s"], slices: int) -> Bool[Array, "b tokens slices"]:
-    padded = jnp.pad(slice_mask, ((0, 0), (0, -slice_mask.shape[1] % slices)))
-    return padded.reshape(len(slice_mask), -1, slices)

@@ -5,7 +5,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Int16
+from einops import rearrange
+from jaxtyping import Array, Bool, Float, Int, Int16, Shaped
 
 from ichformer.models.layers.attention.windows import Size
 from ichformer.models.layers.draws import draw_by_scan
@@ -24,11 +25,18 @@ def holds_tissue(
 ) -> Bool[Array, "b tokens rows columns"]:
     """Tokens with a voxel of a real slice that is not air; sizes that patches do not divide are padded with air."""
     solid = (hu > _AIR_HU) & slice_mask[..., None, None]
-    behind = [(0, -size % p) for size, p in zip(solid.shape[1:], patch_size, strict=True)]
-    solid = jnp.pad(solid, [(0, 0), *behind])
+    return to_patches(solid[..., None], patch_size).any(-1)
+
+
+def to_patches(x: Shaped[Array, "b s h w c"], patch_size: Size) -> Shaped[Array, "b tokens rows columns pixels"]:
+    """The voxels of each token, in the order (slice, row, column, channel).
+
+    Sizes that patches do not divide are padded with zeros behind, as encoders do.
+    """
+    behind = [(0, -size % p) for size, p in zip(x.shape[1:4], patch_size, strict=True)]
+    x = jnp.pad(x, [(0, 0), *behind, (0, 0)])
     p, q, r = patch_size
-    b, slices, height, width = solid.shape
-    return solid.reshape(b, slices // p, p, height // q, q, width // r, r).any((2, 4, 6))
+    return rearrange(x, "b (d p) (h q) (w r) c -> b d h w (p q r c)", p=p, q=q, r=r)
 
 
 def draw_hidden(

@@ -12,7 +12,7 @@ from ichformer.models.layers.attention.self_attention import DENSE_INIT
 from ichformer.models.layers.attention.windows import Size
 from ichformer.models.layers.dense import Dense
 from ichformer.objectives.config import ObjectiveConfig
-from ichformer.objectives.masked import MaskedModel, MaskedPixels
+from ichformer.objectives.masked import MaskedModel, MaskedPixels, masked_pixels
 
 
 class SwinReconstruction(MaskedModel):
@@ -65,13 +65,5 @@ def build_simmim(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSe
             where="--model.name",
             fix="name one of those, mae for a slice_vit or a vit3d, or take --objective.name classification",
         )
-    return MaskedPixels(
-        model=SwinReconstruction(model.encoder.clone(parent=None)),
-        windows=settings.display_windows,
-        neighbours=settings.neighbours,
-        mask_ratio=settings.mask_ratio,
-        masks=settings.masks or "random",
-        by_slice=False,
-        normalise=settings.normalise_targets,
-        error="absolute",
-    )
+    reconstruction = SwinReconstruction(model.encoder.clone(parent=None))
+    return masked_pixels(reconstruction, settings, masks=settings.masks or "random", error="absolute")

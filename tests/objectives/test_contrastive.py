@@ -20,6 +20,7 @@ from ichformer.objectives.views import LEAST_SLICES, draw_view
 from ichformer.training.build import check_whole_batch
 from ichformer.training.config import DataConfig, ParallelConfig, TrainConfig
 from tests.objectives.test_classification import make_batch
+from tests.parity.reference import torch
 
 
 def unit(rng, *shape):
@@ -42,8 +43,8 @@ def test_the_loss_is_that_of_the_paper(seed, temperature):
     np.testing.assert_array_equal(hits, best[:4].astype(float) + best[4:])
 
 
+@pytest.mark.full(minutes=1)
 def test_the_loss_is_that_of_torch():
-    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     first, second = unit(rng, 5, 8), unit(rng, 5, 8)
     views = torch.from_numpy(np.concatenate([first, second]).copy())
