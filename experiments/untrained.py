@@ -95,7 +95,7 @@ def _encoder(name: str, store: Store, windows: tuple[Window, ...], seed: int) ->
     params = jax.jit(
         lambda: encoder.init(jax.random.key(seed), jnp.zeros((1, side, side, len(windows))), train=False)
     )()["params"]
-    state = TrainState(step=0, params=params, opt_state=(), ema_params=None, guard=())
+    state = TrainState(step=0, params=params, opt_state=(), ema_params=None, metric_means={}, guard=())
     params = standardise_inputs(state, store, split="train", windows=windows, neighbours=0).params
 
     @jax.jit

@@ -15,7 +15,8 @@ class ObjectiveConfig:
 
     Attributes:
       name: What is trained: "classification" of slices and scans; or, without labels, "mae", a masked autoencoder for
-        slice_vit and vit3d, "simmim" for swin3d, or "contrastive" for any model; or an objective of a plugin.
+        slice_vit and vit3d, "simmim" for swin3d, "jepa" for these three, or "contrastive" or "dino" for any model; or
+        an objective of a plugin.
       windows: Names of the display windows that become the channels of the input, of brain, subdural, soft_tissue,
         bone, stroke and the ranges hu_0_20, hu_20_40, hu_40_60, hu_60_80 and hu_80_100.
       neighbours: Number of neighbouring slices on either side that come as further channels. 1 is the "2.5-D" input of
@@ -37,17 +38,26 @@ class ObjectiveConfig:
         in training: "smooth_l1" (squared for small errors, absolute for large ones), "l1" (absolute) or "l2" (squared).
       lesion_weight: For classification, the weight of the loss of lesion maps beside the loss of slices. It needs
         --model.lesions and scans with masks or boxes. 0 leaves it out. 1 is usual.
-      mask_ratio: For mae and simmim, the share of the patches with tissue that is hidden, 0 to 1. 0.75 is usual for
-        mae, 0.6 for simmim.
-      masks: For mae and simmim, how hidden patches lie: "random", "block" (in blocks of up to 4 x 4 x 4 patches) or
-        "tube" (at the same places of all slices). The default is "random", and "tube" for a vit3d, which attends along
-        the slices place by place.
+      mask_ratio: For mae, simmim and jepa, the share of the patches with tissue that is hidden, 0 to 1. 0.75 is usual
+        for mae and jepa, 0.6 for simmim.
+      masks: For mae, simmim and jepa, how hidden patches lie: "random", "block" (in blocks of up to 4 x 4 x 4 patches),
+        "tube" (at the same places of all slices) or "column" (in blocks at the same places of all slices). The default
+        is "random", and "tube" for a vit3d, which attends along the slices place by place. For jepa it is "column", and
+        "block" for a slice_vit.
       normalise_targets: For mae and simmim, whether the pixels of each patch are normalised by their own mean and
         deviation. Turn it off where the HU themselves matter more than edges.
       temperature: For contrastive, the temperature of the softmax over the scans of a batch. A lower one separates
         similar scans more.
-      decoder_width: For mae, the number of features of the decoder.
-      decoder_depth: For mae, the number of blocks of the decoder.
+      decoder_width: For mae and jepa, the number of features of the decoder.
+      decoder_depth: For mae and jepa, the number of blocks of the decoder.
+      prototypes: For dino, the number of prototypes. Large data sets take 65536.
+      small_views: For dino, the number of small views of a scan beside the two large ones. Each costs a fourth of a
+        large one.
+      patch_weight: For dino, the weight of the loss of hidden patches (iBOT). 0 leaves it out.
+      spread_weight: For dino, the weight of the loss that spreads the scans of a batch (KoLeo). 0 leaves it out, and
+        the batch may then be computed in parts.
+      centring: For dino, how the teacher is kept from calling all scans the same: "mean" takes a running mean off its
+        outputs, "sinkhorn" gives all prototypes an equal share of the batch. It wants batches of hundreds.
     """
 
     name: str = "classification"
@@ -61,11 +71,16 @@ class ObjectiveConfig:
     target_loss: Literal["smooth_l1", "l1", "l2"] = "smooth_l1"
     lesion_weight: float = 0.0
     mask_ratio: float = 0.75
-    masks: Literal["random", "block", "tube"] | None = None
+    masks: Literal["random", "block", "tube", "column"] | None = None
     normalise_targets: bool = True
     temperature: float = 0.1
     decoder_width: int = 128
     decoder_depth: int = 2
+    prototypes: int = 4096
+    small_views: int = 4
+    patch_weight: float = 1.0
+    spread_weight: float = 0.1
+    centring: Literal["mean", "sinkhorn"] = "mean"
 
     def __post_init__(self) -> None:
         """InputError for a value that is not of its type or outside its range."""
@@ -105,6 +120,10 @@ class ObjectiveConfig:
                 "a multiple of 32, at most 8192",
             ),
             ("decoder_depth", self.decoder_depth, 1 <= self.decoder_depth <= 128, "1 to 128 blocks"),
+            ("prototypes", self.prototypes, 2 <= self.prototypes <= 2**20, "2 to 1048576"),
+            ("small_views", self.small_views, 0 <= self.small_views <= 32, "0 to 32"),
+            ("patch_weight", self.patch_weight, self.patch_weight >= 0, "a number of 0 or more"),
+            ("spread_weight", self.spread_weight, self.spread_weight >= 0, "a number of 0 or more"),
         )
 
     @property

@@ -20,8 +20,8 @@ from ichformer.models.layers.attention.transformer import Block
 from ichformer.models.layers.attention.windows import Size
 from ichformer.models.layers.dense import Dense
 from ichformer.objectives.config import ObjectiveConfig
-from ichformer.objectives.masked import MaskedModel, MaskedPixels, masked_pixels
-from ichformer.objectives.masks import most_visible, visible_first
+from ichformer.objectives.masked import Gives, MaskedModel, MaskedPixels, masked_pixels
+from ichformer.objectives.masks import SAME_IN_ALL_SLICES, MaskKind, most_visible, visible_first
 
 
 class SliceAutoencoder(MaskedModel):
@@ -33,11 +33,13 @@ class SliceAutoencoder(MaskedModel):
       encoder: of a slice.
       decoder_width: features of the decoder, a multiple of 4.
       decoder_depth: its blocks.
+      gives: of each token its pixels, or as many features as the encoder has.
     """
 
     encoder: PatchEncoder
     decoder_width: int
     decoder_depth: int
+    gives: Gives = "pixels"
 
     @property
     def patch_size(self) -> Size:
@@ -55,7 +57,7 @@ class SliceAutoencoder(MaskedModel):
         *,
         ratio: float,
         train: bool,
-    ) -> Float[Array, "b s rows columns pixels"]:
+    ) -> Float[Array, "b s rows columns outputs"]:
         """See ``masked.MaskedModel``."""
         b, s, rows, columns = hidden.shape
         dtype, p = self.encoder.dtype, self.encoder.patch_size
@@ -76,8 +78,9 @@ class SliceAutoencoder(MaskedModel):
         for i in range(self.decoder_depth):
             block = Block(max(self.decoder_width // 32, 1), dtype=dtype, style=style, name=f"decoder{i}")
             tokens = block(tokens, mask, train=train)
-        pixels = _Pixels(p * p * x.shape[-1], style.epsilon, dtype, name="head")(tokens[:, first:])
-        return pixels.reshape(b, s, rows, columns, -1)
+        outputs = p * p * x.shape[-1] if self.gives == "pixels" else self.encoder.width
+        given = _Outputs(outputs, self.gives, style.epsilon, dtype, name="head")(tokens[:, first:])
+        return given.reshape(b, s, rows, columns, -1)
 
     def features(
         self,
@@ -94,17 +97,19 @@ class VolumeAutoencoder(MaskedModel):
     """Encoder over the visible tokens of a scan, a light decoder over all of them, slice by slice and along the slices.
 
     Where the encoder attends in the slice and then along the slices, the same places have to be hidden in all slices
-    ("tube"), and places that are air in every slice fill up the visible ones.
+    ("tube" or "column"), and places that are air in every slice fill up the visible ones.
 
     Attributes:
       encoder: of a scan.
       decoder_width: features of the decoder, an even number.
       decoder_depth: its blocks.
+      gives: of each token its pixels, or as many features as the encoder has.
     """
 
     encoder: VolumeEncoder
     decoder_width: int
     decoder_depth: int
+    gives: Gives = "pixels"
 
     @property
     def patch_size(self) -> Size:
@@ -122,7 +127,7 @@ class VolumeAutoencoder(MaskedModel):
         *,
         ratio: float,
         train: bool,
-    ) -> Float[Array, "b tokens rows columns pixels"]:
+    ) -> Float[Array, "b tokens rows columns outputs"]:
         """See ``masked.MaskedModel``."""
         b, deep, rows, columns = hidden.shape
         dtype, width = self.encoder.dtype, self.decoder_width
@@ -145,8 +150,9 @@ class VolumeAutoencoder(MaskedModel):
             block = FactorisedBlock(max(width // 32, 1), dtype=dtype, style=style, name=f"decoder{i}")
             tokens = block(tokens, mask, train=train)
         p, q, r = self.patch_size
-        pixels = _Pixels(p * q * r * x.shape[-1], style.epsilon, dtype, name="head")(tokens)
-        return pixels.reshape(b, deep, rows, columns, -1)
+        outputs = p * q * r * x.shape[-1] if self.gives == "pixels" else self.encoder.width
+        given = _Outputs(outputs, self.gives, style.epsilon, dtype, name="head")(tokens)
+        return given.reshape(b, deep, rows, columns, -1)
 
     def features(
         self, x: Float[Array, "b s h w c"], slice_mask: Bool[Array, "b s"], spacing_mm: Float[Array, "b 3"]
@@ -173,45 +179,61 @@ class _Spread(nn.Module):
         return jnp.take_along_axis(tokens, jnp.argsort(order, axis=1)[..., None], axis=1)
 
 
-class _Pixels(nn.Module):
-    """From the decoder's tokens to the pixels of their patches, in float32."""
+class _Outputs(nn.Module):
+    """From the decoder's tokens to the pixels of their patches or to their features, in float32."""
 
-    pixels: int
+    outputs: int
+    gives: Gives
     epsilon: float
     dtype: Any
 
     @nn.compact
-    def __call__(self, tokens: Float[Array, "*n width"]) -> Float[Array, "*n pixels"]:
+    def __call__(self, tokens: Float[Array, "*n width"]) -> Float[Array, "*n outputs"]:
         tokens = nn.LayerNorm(epsilon=self.epsilon, dtype=self.dtype, name="decoder_norm")(tokens)
-        return Dense(self.pixels, kernel_init=DENSE_INIT, name="pixels")(tokens.astype(jnp.float32))
+        return Dense(self.outputs, kernel_init=DENSE_INIT, name=self.gives)(tokens.astype(jnp.float32))
 
 
 def build_mae(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet) -> MaskedPixels:
     """The objective "mae" of a run, which needs no labels; InputError for a model of another family."""
     del label_set
-    kind = settings.masks or "random"
-    if isinstance(model, SliceSequence) and isinstance(model.encoder, PatchEncoder):
-        autoencoder: MaskedModel = SliceAutoencoder(
-            model.encoder.clone(parent=None), settings.decoder_width, settings.decoder_depth
-        )
-        by_slice = True
-    elif isinstance(model, ScanVolume) and isinstance(model.encoder, VolumeEncoder):
-        autoencoder = VolumeAutoencoder(
-            model.encoder.clone(parent=None), settings.decoder_width, settings.decoder_depth
-        )
-        by_slice = False
-        if model.encoder.attention == "factorised":
-            kind = settings.masks or "tube"
-            if kind != "tube":
-                raise InputError(
-                    f"masks of the kind {kind!r} hide other places in each slice, and this model attends along them",
-                    where="--objective.masks",
-                    fix="take tube, or leave it out",
-                )
-    else:
+    autoencoder = autoencoder_of(model, settings)
+    if autoencoder is None:
         raise InputError(
             "a masked autoencoder pretrains a slice_vit or a vit3d",
             where="--model.name",
             fix="name one of those, simmim for a swin3d, or take --objective.name classification",
         )
-    return masked_pixels(autoencoder, settings, masks=kind, error="squared", by_slice=by_slice)
+    masks = mask_kind(autoencoder, settings, free="random", same_in_all_slices="tube")
+    by_slice = isinstance(autoencoder, SliceAutoencoder)
+    return masked_pixels(autoencoder, settings, masks=masks, error="squared", by_slice=by_slice)
+
+
+def autoencoder_of(
+    model: nn.Module, settings: ObjectiveConfig, *, gives: Gives = "pixels"
+) -> SliceAutoencoder | VolumeAutoencoder | None:
+    """The masked model of a ``slice_vit`` or a ``vit3d``; None for a model of another family."""
+    decoder = settings.decoder_width, settings.decoder_depth, gives
+    if isinstance(model, SliceSequence) and isinstance(model.encoder, PatchEncoder):
+        return SliceAutoencoder(model.encoder.clone(parent=None), *decoder)
+    if isinstance(model, ScanVolume) and isinstance(model.encoder, VolumeEncoder):
+        return VolumeAutoencoder(model.encoder.clone(parent=None), *decoder)
+    return None
+
+
+def mask_kind(
+    autoencoder: MaskedModel, settings: ObjectiveConfig, *, free: MaskKind, same_in_all_slices: MaskKind
+) -> MaskKind:
+    """How hidden tokens lie, by default ``free``, and ``same_in_all_slices`` for an encoder that attends along them.
+
+    InputError where such an encoder is to get masks of another kind.
+    """
+    if not (isinstance(autoencoder, VolumeAutoencoder) and autoencoder.encoder.attention == "factorised"):
+        return settings.masks or free
+    kind = settings.masks or same_in_all_slices
+    if kind not in SAME_IN_ALL_SLICES:
+        raise InputError(
+            f"masks of the kind {kind!r} hide other places in each slice, and this model attends along them",
+            where="--objective.masks",
+            fix=f"take {' or '.join(SAME_IN_ALL_SLICES)}, or leave it out",
+        )
+    return kind

@@ -19,9 +19,12 @@ from ichformer.objectives.masks import MaskKind, draw_hidden, holds_tissue, tiss
 from ichformer.pipeline.batch import Batch
 from ichformer.settings import check_ranges, check_settings
 
+Gives = Literal["pixels", "features"]
+"""What a masked model gives of a token."""
+
 
 class MaskedModel(nn.Module):
-    """Gives the pixels of hidden tokens, and the features of a whole scan."""
+    """Gives the pixels of hidden tokens, or their features, and the encoder's features of a whole scan."""
 
     @property
     def patch_size(self) -> Size:
@@ -38,9 +41,10 @@ class MaskedModel(nn.Module):
         *,
         ratio: float,
         train: bool,
-    ) -> Float[Array, "b tokens rows columns pixels"]:
-        """Pixels of every token, in the order (slice, row, column, channel), from those that are not ``hidden``.
+    ) -> Float[Array, "b tokens rows columns outputs"]:
+        """What every token holds, from those that are not ``hidden``.
 
+        Pixels come in the order (slice, row, column, channel).
         ``ratio`` is the share of the tokens with tissue that is hidden.
         """
         raise NotImplementedError
@@ -68,18 +72,16 @@ class Reconstruction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedPixels:
-    """The error of the pixels of hidden tokens; tokens of air are never hidden.
+class MaskedObjective:
+    """What objectives share that hide tokens with tissue and ask a model for them; tokens of air are never hidden.
 
     Attributes:
-      model: what gives the pixels.
+      model: what gives hidden tokens.
       windows: the channels of its input.
       neighbours: slices of either side that come as further channels.
       mask_ratio: share of the tokens with tissue that is hidden.
       masks: how they lie.
       by_slice: whether each slice has its own share of hidden tokens, as models want that see slices one by one.
-      normalise: whether each token's pixels are normalised by their own mean and deviation (He et al. 2022, table 1d).
-      error: "squared", as of masked autoencoders, or "absolute", as of SimMIM.
     """
 
     model: MaskedModel
@@ -88,14 +90,13 @@ class MaskedPixels:
     mask_ratio: float = 0.75
     masks: MaskKind = "random"
     by_slice: bool = False
-    normalise: bool = True
-    error: Literal["squared", "absolute"] = "squared"
 
     def __post_init__(self) -> None:
         """InputError for a value that is not of its type or outside its range."""
-        check_settings(self, "MaskedPixels.")
+        where = f"{type(self).__name__}."
+        check_settings(self, where)
         check_ranges(
-            "MaskedPixels.",
+            where,
             ("windows", self.windows, bool(self.windows), "at least one window"),
             ("mask_ratio", self.mask_ratio, 0 < self.mask_ratio < 1, "a number above 0 and below 1"),
             ("neighbours", self.neighbours, self.neighbours >= 0, "0 or more"),
@@ -108,12 +109,52 @@ class MaskedPixels:
         arguments = (x, batch.slice_mask, batch.spacing_mm, hidden, tissue)
         return {"params": self.model.init(rng, *arguments, ratio=self.mask_ratio, train=False)["params"]}
 
+    def features(self, params: Params, batch: Batch) -> Float[Array, "b s d"]:
+        """A vector for each slice: the mean of the encoder's features over the tokens that hold tissue."""
+        vectors = tissue_mean(self._grid(params, batch), self._tissue(batch))
+        return jnp.repeat(vectors, self.model.patch_size[0], axis=1)[:, : batch.hu.shape[1]]
+
+    def _grid(self, params: Params, batch: Batch) -> Float[Array, "b tokens rows columns d"]:
+        x = self._inputs(batch)
+        return self.model.apply({"params": params}, x, batch.slice_mask, batch.spacing_mm, method="features")
+
+    def _given(
+        self, params: Params, x: Array, batch: Batch, hidden: Array, tissue: Array, *, train: bool, **options: Any
+    ) -> Float[Array, "b tokens rows columns outputs"]:
+        arguments = (x, batch.slice_mask, batch.spacing_mm, hidden, tissue)
+        return self.model.apply({"params": params}, *arguments, ratio=self.mask_ratio, train=train, **options)
+
+    def _inputs(self, batch: Batch) -> Float[Array, "b s h w c"]:
+        return model_inputs(batch.hu, batch.slice_mask, self.windows, self.neighbours)
+
+    def _tissue(self, batch: Batch) -> Bool[Array, "b tokens rows columns"]:
+        return holds_tissue(batch.hu, batch.slice_mask, self.model.patch_size)
+
+    def _hidden(self, rng: jax.Array, tissue: Bool[Array, "b tokens rows columns"]) -> Array:
+        each = rearrange(tissue, "b s h w -> (b s) 1 h w") if self.by_slice else tissue
+        return draw_hidden(rng, each, ratio=self.mask_ratio, kind=self.masks).reshape(tissue.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedPixels(MaskedObjective):
+    """The error of the pixels of hidden tokens.
+
+    Attributes:
+      normalise: whether each token's pixels are normalised by their own mean and deviation (He et al. 2022, table 1d).
+      error: "squared", as of masked autoencoders, or "absolute", as of SimMIM.
+
+    The others are those of ``MaskedObjective``.
+    """
+
+    normalise: bool = True
+    error: Literal["squared", "absolute"] = "squared"
+
     def loss(self, params: Params, batch: Batch, rng: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, Metrics]:
         """See ``objectives.base.Objective``; the weight is the number of hidden tokens."""
         masks_rng, dropout_rng = jax.random.split(rng)
         x, tissue = self._inputs(batch), self._tissue(batch)
         hidden = self._hidden(masks_rng, tissue)
-        pixels = self._pixels(params, x, batch, hidden, tissue, train=train, rngs={"dropout": dropout_rng})
+        pixels = self._given(params, x, batch, hidden, tissue, train=train, rngs={"dropout": dropout_rng})
         weight = hidden * batch.weight[:, None, None, None]
         error_sum, count = jnp.sum(self.errors(pixels, x, batch.slice_mask) * weight), jnp.sum(weight)
         return error_sum, count, {"reconstruction_error": (error_sum, count)}
@@ -132,18 +173,11 @@ class MaskedPixels:
         real = to_patches(slice_mask[..., None, None, None], (deep, 1, 1)).astype(jnp.float32)
         return (error * real).sum(-1) / jnp.maximum(real.sum(-1), 1)
 
-    def features(self, params: Params, batch: Batch) -> Float[Array, "b s d"]:
-        """A vector for each slice: the mean of the encoder's features over the tokens that hold tissue."""
-        x = self._inputs(batch)
-        grid = self.model.apply({"params": params}, x, batch.slice_mask, batch.spacing_mm, method="features")
-        vectors = tissue_mean(grid, self._tissue(batch))
-        return jnp.repeat(vectors, self.model.patch_size[0], axis=1)[:, : batch.hu.shape[1]]
-
     def reconstruct(self, params: Params, batch: Batch, rng: jax.Array) -> Reconstruction:
         """What the model makes of a batch; of normalised pixels, mean and deviation are taken from the truth."""
         x, tissue = self._inputs(batch), self._tissue(batch)
         hidden = self._hidden(rng, tissue)
-        pixels = self._pixels(params, x, batch, hidden, tissue, train=False)
+        pixels = self._given(params, x, batch, hidden, tissue, train=False)
         target, mean, deviation = self._target(x)
         truth, given = target * deviation + mean, pixels * deviation + mean
 
@@ -155,22 +189,6 @@ class MaskedPixels:
             pixels=picture(jnp.where(hidden[..., None], given, truth)),
             truth=x,
         )
-
-    def _pixels(
-        self, params: Params, x: Array, batch: Batch, hidden: Array, tissue: Array, *, train: bool, **options: Any
-    ) -> Array:
-        arguments = (x, batch.slice_mask, batch.spacing_mm, hidden, tissue)
-        return self.model.apply({"params": params}, *arguments, ratio=self.mask_ratio, train=train, **options)
-
-    def _inputs(self, batch: Batch) -> Float[Array, "b s h w c"]:
-        return model_inputs(batch.hu, batch.slice_mask, self.windows, self.neighbours)
-
-    def _tissue(self, batch: Batch) -> Bool[Array, "b tokens rows columns"]:
-        return holds_tissue(batch.hu, batch.slice_mask, self.model.patch_size)
-
-    def _hidden(self, rng: jax.Array, tissue: Bool[Array, "b tokens rows columns"]) -> Array:
-        each = rearrange(tissue, "b s h w -> (b s) 1 h w") if self.by_slice else tissue
-        return draw_hidden(rng, each, ratio=self.mask_ratio, kind=self.masks).reshape(tissue.shape)
 
     def _target(self, x: Float[Array, "b s h w c"]) -> tuple[Array, Array, Array]:
         """The pixels of every token as the model has to give them, and what was taken off them."""

@@ -1,4 +1,4 @@
-"""Which tokens of a scan a pretraining hides: at random, in blocks, or at the same places of all slices."""
+"""Which tokens of a scan a pretraining hides: at random or in blocks, in each slice or in all of them."""
 
 import math
 from typing import Literal
@@ -11,7 +11,10 @@ from jaxtyping import Array, Bool, Float, Int, Int16, Shaped
 from ichformer.models.layers.attention.windows import Size
 from ichformer.models.layers.draws import draw_by_scan
 
-MaskKind = Literal["random", "block", "tube"]
+MaskKind = Literal["random", "block", "tube", "column"]
+
+SAME_IN_ALL_SLICES = ("tube", "column")
+"""Kinds that hide the same places in every slice."""
 
 _AIR_HU = -500
 """Half-way between air and water: a token whose voxels are all below it shows nothing of the head."""
@@ -47,7 +50,8 @@ def draw_hidden(
     "random" hides each by itself (He et al. 2022, section 3), "block" in blocks of up to 4 tokens along each axis, so
     that little can be filled in from next to it (Xie et al. 2022, SimMIM, section 4.1.2, with its larger mask patches),
     "tube" at the same places of all slices (Tong et al. 2022, VideoMAE, section 3.3; of places with tissue in any
-    slice). Random numbers are those of the scan: see ``draws.draw_by_scan``.
+    slice), "column" in blocks at the same places of all slices (Bardes et al. 2024, V-JEPA, section 3.2). Random
+    numbers are those of the scan: see ``draws.draw_by_scan``.
 
     Args:
       rng: one key, the same in every layout.
@@ -56,9 +60,9 @@ def draw_hidden(
       kind: see above.
     """
     n, *grid = tissue.shape
-    if kind == "tube":
-        places = draw_hidden(rng, tissue.any(1, keepdims=True), ratio=ratio, kind="random")
-        return places & tissue
+    if kind in SAME_IN_ALL_SLICES:
+        in_slice: MaskKind = "random" if kind == "tube" else "block"
+        return draw_hidden(rng, tissue.any(1, keepdims=True), ratio=ratio, kind=in_slice) & tissue
 
     def draw(key: Array, each: int) -> Array:
         fine, coarse = jax.random.split(key)

@@ -19,12 +19,16 @@ Build = TypeVar("Build", bound=BuildObjective)
 def _own() -> Mapping[str, BuildObjective]:
     from ichformer.objectives.classification import build_classification
     from ichformer.objectives.contrastive import build_contrastive
+    from ichformer.objectives.dino import build_dino
+    from ichformer.objectives.jepa import build_jepa
     from ichformer.objectives.mae import build_mae
     from ichformer.objectives.simmim import build_simmim
 
     return {
         "classification": build_classification,
         "contrastive": build_contrastive,
+        "dino": build_dino,
+        "jepa": build_jepa,
         "mae": build_mae,
         "simmim": build_simmim,
     }

@@ -12,7 +12,7 @@ from ichformer.models.layers.attention.self_attention import DENSE_INIT
 from ichformer.models.layers.attention.windows import Size
 from ichformer.models.layers.dense import Dense
 from ichformer.objectives.config import ObjectiveConfig
-from ichformer.objectives.masked import MaskedModel, MaskedPixels, masked_pixels
+from ichformer.objectives.masked import Gives, MaskedModel, MaskedPixels, masked_pixels
 
 
 class SwinReconstruction(MaskedModel):
@@ -22,9 +22,11 @@ class SwinReconstruction(MaskedModel):
 
     Attributes:
       encoder: of a scan.
+      gives: of each token its pixels, or as many features as the encoder has.
     """
 
     encoder: SwinEncoder
+    gives: Gives = "pixels"
 
     @property
     def patch_size(self) -> Size:
@@ -42,12 +44,12 @@ class SwinReconstruction(MaskedModel):
         *,
         ratio: float,  # noqa: ARG002
         train: bool,
-    ) -> Float[Array, "b tokens rows columns pixels"]:
+    ) -> Float[Array, "b tokens rows columns outputs"]:
         """See ``masked.MaskedModel``."""
         grid = self.encoder(x, slice_mask, spacing_mm, hidden=hidden, train=train)
         p, q, r = self.patch_size
-        pixels = p * q * r * x.shape[-1]
-        return Dense(pixels, kernel_init=DENSE_INIT, name="pixels")(grid.astype(jnp.float32))
+        outputs = p * q * r * x.shape[-1] if self.gives == "pixels" else grid.shape[-1]
+        return Dense(outputs, kernel_init=DENSE_INIT, name=self.gives)(grid.astype(jnp.float32))
 
     def features(
         self, x: Float[Array, "b s h w c"], slice_mask: Bool[Array, "b s"], spacing_mm: Float[Array, "b 3"]
@@ -59,11 +61,18 @@ class SwinReconstruction(MaskedModel):
 def build_simmim(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet) -> MaskedPixels:
     """The objective "simmim" of a run, which needs no labels; InputError for a model other than a swin3d."""
     del label_set
-    if not (isinstance(model, ScanVolume) and isinstance(model.encoder, SwinEncoder)):
+    reconstruction = reconstruction_of(model)
+    if reconstruction is None:
         raise InputError(
             "SimMIM pretrains a swin3d",
             where="--model.name",
             fix="name one of those, mae for a slice_vit or a vit3d, or take --objective.name classification",
         )
-    reconstruction = SwinReconstruction(model.encoder.clone(parent=None))
     return masked_pixels(reconstruction, settings, masks=settings.masks or "random", error="absolute")
+
+
+def reconstruction_of(model: nn.Module, *, gives: Gives = "pixels") -> SwinReconstruction | None:
+    """The masked model of a ``swin3d``; None for a model of another family."""
+    if isinstance(model, ScanVolume) and isinstance(model.encoder, SwinEncoder):
+        return SwinReconstruction(model.encoder.clone(parent=None), gives)
+    return None

@@ -18,6 +18,7 @@ from ichformer.models.weights.pretrained import wanted_options
 from ichformer.objectives.base import Objective, needs_whole_batch
 from ichformer.objectives.classification import Classification
 from ichformer.objectives.registry import OBJECTIVES
+from ichformer.objectives.teacher import Taught
 from ichformer.pipeline.augmentation.sample import Change
 from ichformer.plugins import origin_of
 from ichformer.settings import option
@@ -124,6 +125,16 @@ def check_whole_batch(objective: Objective, config: TrainConfig) -> None:
             f"{config.objective.name} compares the scans of a batch, and there is one",
             where="--data.batch-size",
             fix="take 2 or more; hundreds are usual",
+        )
+
+
+def check_teacher(objective: Objective, config: TrainConfig) -> None:
+    """InputError where an objective has a teacher, the averaged parameters, and a training keeps no average."""
+    if isinstance(objective, Taught) and config.ema_decay == 0:
+        raise InputError(
+            f"the averaged parameters are the teacher of {config.objective.name}, and 0 keeps none",
+            where="--ema-decay",
+            fix="leave it out, or give 0.99 to 0.999",
         )
 
 

@@ -9,9 +9,13 @@ import optax
 
 from ichformer.models.layers.draws import scans_at
 from ichformer.objectives.base import Metrics, Objective
+from ichformer.objectives.teacher import Loss, Teacher, loss_with
 from ichformer.pipeline.batch import Batch
 from ichformer.training.recovery.guard import check_update, only_if
 from ichformer.training.state import TrainState
+
+_MEMORY = 0.9
+"""Of the running means of metrics (that of the centre in Caron et al. 2021, section 3.1)."""
 
 
 def train_step(
@@ -47,7 +51,8 @@ def train_step(
     """
     rng = jax.random.fold_in(rng, state.step)
     places = jnp.arange(len(batch.weight)) if places is None else places
-    sums = _accumulated(objective, state.params, batch, places, rng, accumulate)
+    loss_of = loss_with(objective, Teacher(params=state.ema_params, means=state.metric_means))
+    sums = _accumulated(loss_of, state.params, batch, places, rng, accumulate)
     if axis_name is not None:
         sums = jax.lax.psum(sums, axis_name)
     total, weight, metric_sums, grads = sums
@@ -61,46 +66,50 @@ def train_step(
         # Early on the mean follows fast, as the start is not worth remembering (TensorFlow's num_updates rule).
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema_params = jax.tree.map(lambda mean, now: mean * decay + now * (1 - decay), ema_params, params)
+    metric_means = {name: _follow(mean, *metric_sums.pop(name)) for name, mean in state.metric_means.items()}
     metrics = {name: value / jnp.maximum(count, 1e-6) for name, (value, count) in metric_sums.items()}
     loss, grad_norm = total * scale, optax.tree.norm(grads)
     good, guard = check_update(state.guard, loss, grad_norm, spike_factor=spike_factor)
     metrics |= {"loss": loss, "grad_norm": grad_norm, "bad_in_a_row": guard.bad_in_a_row}
-    params, opt_state, ema_params = only_if(
-        good, (params, opt_state, ema_params), (state.params, state.opt_state, state.ema_params)
-    )
-    state = TrainState(step=state.step + 1, params=params, opt_state=opt_state, ema_params=ema_params, guard=guard)
-    return state, metrics
+    changed = {"params": params, "opt_state": opt_state, "ema_params": ema_params, "metric_means": metric_means}
+    changed = only_if(good, changed, {name: getattr(state, name) for name in changed})
+    return TrainState(step=state.step + 1, guard=guard, **changed), metrics
+
+
+def _follow(mean: jax.Array, total: jax.Array, count: jax.Array) -> jax.Array:
+    """The running mean after a step in which a metric had this sum over so many; over none, it stays as it was."""
+    return jnp.where(count > 0, _MEMORY * mean + (1 - _MEMORY) * total / jnp.maximum(count, 1e-6), mean)
 
 
 def _accumulated(
-    objective: Objective, params: Any, batch: Batch, places: jax.Array, rng: jax.Array, parts: int
+    loss_of: Loss, params: Any, batch: Batch, places: jax.Array, rng: jax.Array, parts: int
 ) -> tuple[jax.Array, jax.Array, Metrics, Any]:
     """``_sums`` over ``parts`` equal parts of the batch, one after the other."""
     if parts == 1:
-        return _sums(objective, params, batch, places, rng)
+        return _sums(loss_of, params, batch, places, rng)
 
     def split(x: jax.Array) -> jax.Array:
         # Every part takes scans from all over the batch, so that each device has its share of each part.
         return jnp.swapaxes(x.reshape(-1, parts, *x.shape[1:]), 0, 1)
 
     def add(sums: Any, part: tuple[Batch, jax.Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, sums, _sums(objective, params, *part, rng)), None
+        return jax.tree.map(jnp.add, sums, _sums(loss_of, params, *part, rng)), None
 
     split_up = jax.tree.map(split, (batch, places))
     first = jax.tree.map(lambda x: x[0], split_up)
-    shapes = jax.eval_shape(functools.partial(_sums, objective), params, *first, rng)
+    shapes = jax.eval_shape(functools.partial(_sums, loss_of), params, *first, rng)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     return jax.lax.scan(add, zeros, split_up)[0]
 
 
 def _sums(
-    objective: Objective, params: Any, batch: Batch, places: jax.Array, rng: jax.Array
+    loss_of: Loss, params: Any, batch: Batch, places: jax.Array, rng: jax.Array
 ) -> tuple[jax.Array, jax.Array, Metrics, Any]:
     """Loss, weight, metrics and gradient, each summed over the scans of ``batch``."""
 
     def loss_sum(params: Any) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
         with scans_at(places):
-            total, weight, metrics = objective.loss(params, batch, rng, True)
+            total, weight, metrics = loss_of(params, batch, rng, True)
         return total, (weight, metrics)
 
     (total, (weight, metrics)), grads = jax.value_and_grad(loss_sum, has_aux=True)(params)

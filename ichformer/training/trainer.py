@@ -17,7 +17,7 @@ from ichformer.objectives.base import Objective, Params, wants_lesions
 from ichformer.pipeline.loader import training_batches
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
-from ichformer.training.build import Given, build_objective, check_contract, check_whole_batch
+from ichformer.training.build import Given, build_objective, check_contract, check_teacher, check_whole_batch
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig
 from ichformer.training.input_scale import standardise_inputs
@@ -94,6 +94,7 @@ def run_training(
             config = with_start(config, run)
             objective, known = for_known_labels(build_objective(config, store.label_set, given), config, store)
             check_whole_batch(objective, config)
+            check_teacher(objective, config)
             prepared = PrepareConfig(**store.config)
             init = functools.partial(initial_state, objective, config, prepared.size)
             shapes = jax.eval_shape(init)  # refuses what does not go with the model before there is a folder

@@ -9,6 +9,7 @@ import jax
 from ichformer.errors import InputError
 from ichformer.models.layers.draws import scans_at
 from ichformer.objectives.base import Metrics, Objective, wants_lesions
+from ichformer.objectives.teacher import Teacher, loss_with
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.store.records import Store
@@ -39,9 +40,10 @@ class Validation:
         self._lesions = wants_lesions(objective)
         rng = jax.random.key(config.seed)
 
-        def sums(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array, Metrics]:
+        def sums(teacher: Teacher, batch: Batch) -> tuple[jax.Array, jax.Array, Metrics]:
             with scans_at(batch.row):
-                return objective.loss(params, batch, rng, False)
+                total, weight, metrics = loss_with(objective, teacher)(teacher.params, batch, rng, False)
+            return total, weight, {name: pair for name, pair in metrics.items() if name not in teacher.means}
 
         self._sums = jax.jit(sums)
 
@@ -56,6 +58,7 @@ class Validation:
     def __call__(self, state: TrainState, *, stopping: Callable[[], bool]) -> dict[str, float]:
         """The loss and the metrics over all scans of the split, "val_" before each name; none once ``stopping()``."""
         params = state.params if state.ema_params is None else state.ema_params
+        teacher = Teacher(params=params, means=state.metric_means)
         sums: dict[str, list[Any]] = defaultdict(list)
         for batch in evaluation_batches(
             self._store,
@@ -67,7 +70,7 @@ class Validation:
         ):
             if stopping():
                 return {}
-            total, weight, metrics = self._sums(params, shard_batch(batch, self._mesh))
+            total, weight, metrics = self._sums(teacher, shard_batch(batch, self._mesh))
             sums[BEST_BY].append((total, weight))
             for name, pair in metrics.items():
                 sums[f"val_{name}"].append(pair)

@@ -28,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def state_of(params, ema_params=None) -> TrainState:
-    return TrainState(step=0, params=params, opt_state=(), ema_params=ema_params, guard=())
+    return TrainState(step=0, params=params, opt_state=(), ema_params=ema_params, metric_means={}, guard=())
 
 
 def layer(channels: int):

@@ -23,12 +23,15 @@ from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.heads import SliceContext
 from ichformer.models.layers.draws import draw_by_scan, scans_at
 from ichformer.models.layers.dropout import Dropout
-from ichformer.objectives.base import Objective
+from ichformer.objectives.base import Objective, needs_whole_batch
 from ichformer.objectives.classification import Classification
 from ichformer.objectives.contrastive import Contrastive
+from ichformer.objectives.dino import SelfDistillation
+from ichformer.objectives.jepa import HiddenFeatures
 from ichformer.objectives.mae import SliceAutoencoder, VolumeAutoencoder
 from ichformer.objectives.masked import MaskedPixels
 from ichformer.objectives.simmim import SwinReconstruction
+from ichformer.objectives.teacher import Taught, first_means
 from ichformer.pipeline.batch import Batch
 from ichformer.training.config import ParallelConfig
 from ichformer.training.sharding.parallel import compile_step, make_mesh, place, places_of, shard_batch
@@ -59,6 +62,17 @@ OBJECTIVES: dict[str, Objective] = {
     ),
     "simmim": MaskedPixels(model=SwinReconstruction(SWIN), windows=WINDOW, masks="block", error="absolute"),
     "contrastive": Contrastive(model=classifier(VIT).model, windows=WINDOW),
+    "jepa": HiddenFeatures(
+        model=VolumeAutoencoder(VolumeEncoder((1, 16, 16), 32, 2, 2, "factorised", parent=None), 32, 1, "features"),
+        windows=WINDOW,
+        masks="column",
+    ),
+    "dino": SelfDistillation(
+        model=classifier(VIT).model, windows=WINDOW, prototypes=8, small_views=1, spread_weight=0.0
+    ),
+    "dino of the whole batch": SelfDistillation(
+        model=classifier(VIT).model, windows=WINDOW, prototypes=8, small_views=1, centring="sinkhorn"
+    ),
     "remat": classifier(VIT.clone(remat="full")),
     "factorised": volume(VolumeEncoder((1, 16, 16), 32, 2, 2, "factorised", dropout=0.3, drop_path=0.4)),
     "joint": volume(VolumeEncoder((2, 16, 16), 32, 2, 2, "joint", dropout=0.3, drop_path=0.4)),
@@ -80,12 +94,13 @@ LAYOUTS = {
     "pmap 8": ParallelConfig(mode="pmap"),
     "pmap 2, accumulate 2": ParallelConfig(mode="pmap", data=2, accumulate=2),
 }
+WHOLE = [name for name, objective in OBJECTIVES.items() if needs_whole_batch(objective)]
 FAST = {("vit", "data 2, accumulate 4"), ("mae", "pmap 2, accumulate 2")}
 # Each kind of layer meets parts and devices; all layouts are met by the transformer and the masked autoencoder.
 SLOW = {
     *((name, layout) for name in ("vit", "mae") for layout in LAYOUTS),
-    *((name, layout) for name in OBJECTIVES for layout in ("accumulate 4", "pmap 8") if name != "contrastive"),
-    *(("contrastive", layout) for layout in ("data 8", "fsdp 2, tensor 2, data 2")),  # it needs the batch as a whole
+    *((name, layout) for name in OBJECTIVES for layout in ("accumulate 4", "pmap 8") if name not in WHOLE),
+    *((name, "fsdp 2, tensor 2, data 2") for name in WHOLE),
 }
 
 
@@ -107,7 +122,10 @@ def batch_of(step: int) -> Batch:
 def start(name: str) -> TrainState:
     batch = jax.tree.map(lambda x: jnp.asarray(x[:1]), batch_of(0))
     init = jax.jit(lambda: OBJECTIVES[name].init(jax.random.key(0), batch)["params"])
-    return jax.device_get(create_state(init(), optax.sgd(0.3), ema=False))
+    # A teacher is an average; other objectives are compared without one.
+    is_taught = isinstance(OBJECTIVES[name], Taught)
+    means = first_means(OBJECTIVES[name])
+    return jax.device_get(create_state(init(), optax.sgd(0.3), ema=is_taught, metric_means=means))
 
 
 @functools.cache

@@ -27,7 +27,7 @@ from ichformer.training.checkpoints.files import (
     steps_in,
 )
 from ichformer.training.sharding.hosts import on_first_host, true_on_all_hosts
-from ichformer.training.state import TrainState
+from ichformer.training.state import TrainState, from_stored, to_stored
 
 # What Orbax and TensorStore raise for files that are cut, gone or scrambled, or whose JSON is of other types. Running
 # out of memory is none of them.
@@ -102,7 +102,7 @@ class Checkpoints:
                 self._finish()
             if is_due:
                 saving = checkpointer.save_checkpointables_async(
-                    step, {"state": state}, force=True, overwrite=step in self.steps, metrics=metrics
+                    step, {"state": to_stored(state)}, force=True, overwrite=step in self.steps, metrics=metrics
                 )
                 self._saving = step, saving
 
@@ -121,7 +121,7 @@ class Checkpoints:
         """
         with fixable(self._folder):
             self._finish()
-        step, found = self._first_readable(self._steps(until), {"state": jax.tree.map(_abstract, state)})
+        step, found = self._first_readable(self._steps(until), jax.tree.map(_abstract, state))
         damaged = [newer for newer in self._steps(until) if newer > step]
         if damaged and self._checkpointer is not None:
             on_first_host(lambda: self._put_aside(damaged))
@@ -138,7 +138,7 @@ class Checkpoints:
         wanted = dataclasses.replace(wanted, opt_state=jax.tree.map(lambda _: ocp.PLACEHOLDER, wanted.opt_state))
         best = self.best_step
         steps = sorted(self._steps(None), key=lambda each: each != best) if step is None else [step]
-        read, found = self._first_readable(steps, {"state": wanted})
+        read, found = self._first_readable(steps, wanted)
         return found, read
 
     def close(self) -> None:
@@ -180,8 +180,8 @@ class Checkpoints:
                     found[step] = loss
         return found
 
-    def _first_readable(self, steps: list[int], target: dict[str, Any]) -> tuple[int, TrainState]:
-        reason = "there is none"
+    def _first_readable(self, steps: list[int], wanted: TrainState) -> tuple[int, TrainState]:
+        reason, target = "there is none", {"state": to_stored(wanted)}
         for step in steps:
             found, damage = None, damage_in(self._folder / str(step)) if jax.process_index() == 0 else ""
             # All hosts load it or none: Orbax counts what each does, and the next save waits for hosts of other counts.
@@ -190,7 +190,7 @@ class Checkpoints:
                     with _waiting_for_nobody(), _quiet():
                         found = ocp.load_checkpointables(self._folder / str(step), target)["state"]
                 except _UNREADABLE as error:
-                    self._refuse_another_model(step, target["state"].params)
+                    self._refuse_another_model(step, wanted.params)
                     reason = one_line(str(error).strip().partition("\n")[0])
             else:
                 reason = damage or "the first host found it damaged"
@@ -199,7 +199,7 @@ class Checkpoints:
             is_whole = true_on_all_hosts(found is not None)
             if found is not None:
                 if is_whole:
-                    return step, found
+                    return step, from_stored(found)
                 reason = "another host could not read it"
         raise none_readable(self._folder, reason)
 

@@ -24,6 +24,7 @@ from ichformer.files.writing import write_text
 from ichformer.labels import SIX
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
+from ichformer.objectives.teacher import first_means
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.preparation.config import PrepareConfig, check_prepare
 from ichformer.training.build import Given
@@ -269,7 +270,8 @@ def initial_state(objective: Objective, config: TrainConfig, size: int) -> Train
         row=jnp.zeros(1, jnp.int32),
     )
     params = objective.init(jax.random.key(config.seed), one_scan)["params"]
-    return create_state(params, build_optimizer(config.optim, config.steps), ema=config.ema_decay > 0)
+    optimizer = build_optimizer(config.optim, config.steps)
+    return create_state(params, optimizer, ema=config.ema_decay > 0, metric_means=first_means(objective))
 
 
 def read_facts(path: Path) -> dict[str, Any]:
