@@ -165,7 +165,7 @@ class SelfDistillation(Taught):
     def _hide(
         self, rng: Array, of_patches: Array, views: Batch, prediction: Prediction
     ) -> tuple[Bool[Array, "n s h w c"], Array, Bool[Array, "n asked"]]:
-        """What is hidden of each channel of the views, which patches are asked for, and whether each of these is one."""
+        """What is hidden of each channel of the views, the patches that are asked for, and whether each is hidden."""
         n, s, rows, columns = prediction.features[CAM_LAYER].shape[:4]
         side = views.hu.shape[2] // rows, views.hu.shape[3] // columns
         tissue = holds_tissue(views.hu, views.slice_mask, (1, *side))[:, :, :rows, :columns]
