@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -255,6 +257,35 @@ def test_a_pretraining_gives_features_and_reconstructions_and_starts_a_classifie
             refused()
     started = ich.train(tiny_store, model=model, out=tmp_path / "run", init_from=str(tmp_path / "before"), **SHORT)
     assert started.labels == LABELS
+
+
+@pytest.mark.parametrize(
+    ("model", "objective"),
+    [
+        pytest.param("vit3d_nano", "jepa", marks=pytest.mark.full(minutes=2)),
+        pytest.param(
+            "slice_vit_nano", {"name": "dino", "prototypes": 32, "small_views": 1}, marks=pytest.mark.slow(minutes=2)
+        ),
+    ],
+)
+def test_a_pretraining_with_a_teacher_goes_on_where_it_was_and_gives_features(tiny_store, tmp_path, model, objective):
+    settings = SHORT | {"steps": 3, "model": model, "objective": objective, "log_every": 1, "checkpoint_every": 1}
+    whole = ich.train(tiny_store, out=tmp_path / "whole", **settings)
+    shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
+    shutil.rmtree(tmp_path / "resumed" / "checkpoints" / "3")
+    resumed = ich.train(tiny_store, out=tmp_path / "resumed", **settings)
+    jax.tree.map(np.testing.assert_array_equal, resumed.run.params, whole.run.params)
+    losses = [
+        [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "resumed")
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 3
+    features = ich.open_run(tmp_path / "whole").features(phantom())
+    assert np.isfinite(features).all()
+    np.testing.assert_array_equal(resumed.features(phantom()), features)
+    with pytest.raises(InputError, match="gives no pixels"):
+        resumed.reconstruct(phantom())
 
 
 @pytest.mark.slow

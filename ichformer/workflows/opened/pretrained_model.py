@@ -78,11 +78,11 @@ class PretrainedModel(TrainedModel):
           what the model saw, what it made of it, and the truth.
 
         Raises:
-          InputError: as ``features``, and where the objective hides nothing.
+          InputError: as ``features``, and where the objective gives no pixels.
         """
         if not isinstance(self.run.objective, MaskedPixels):
             raise InputError(
-                f"was trained for {self.run.config.objective.name!r}, which hides nothing",
+                f"was trained for {self.run.config.objective.name!r}, which gives no pixels",
                 where=self.path,
                 fix="take a run of mae or simmim",
             )
