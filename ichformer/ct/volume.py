@@ -24,7 +24,7 @@ class Volume:
       >>> ich.Volume(
       ...     hu=np.zeros((2, 512, 512), np.int16),
       ...     spacing_mm=(5.0, 0.5, 0.5),
-      ...     affine=np.diag([0.5, 0.5, 5.0, 1.0]),
+      ...     affine=np.array([[0, 0, 0.5, 0], [0, 0.5, 0, 0], [5.0, 0, 0, 0], [0, 0, 0, 1]]),
       ...     source=("1", "2"),
       ... )
       Volume: 2 slices of 512 x 512, 0 to 0 HU, 5 mm between slices, pixels of 0.5 x 0.5 mm

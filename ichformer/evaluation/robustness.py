@@ -64,6 +64,7 @@ def corrupted(store: Store, key: Key, *, seed: int = 0) -> CorruptedStore:
         config=store.config,
         index=store.index,
         label_set=store.label_set,
+        recipe=store.recipe,
         corruption=key[0],
         severity=key[1],
         seed=seed,

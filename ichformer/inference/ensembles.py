@@ -16,6 +16,7 @@ from ichformer.models.ensemble import Ensemble, Group, View, stack_members
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.settings import fit
+from ichformer.training.runs.contract import recorded_recipe
 from ichformer.training.runs.fingerprint import fingerprint
 from ichformer.training.runs.outputs import TrainedOutputs, outputs_of_all
 from ichformer.training.runs.run import Run, load_snapshots
@@ -106,7 +107,8 @@ def assemble(members: Sequence[Run], weights: Sequence[float], views: tuple[View
       path: the ensemble's folder.
 
     Raises:
-      InputError: members whose scans are prepared differently, or a view that a member was not trained for.
+      InputError: members whose scans are prepared differently or by another recipe, or a view that a member was not
+        trained for.
     """
     first = members[0]
     for member in members:
@@ -118,6 +120,7 @@ def assemble(members: Sequence[Run], weights: Sequence[float], views: tuple[View
                 where=member.path,
                 fix="ensemble runs of one preparation",
             )
+        _check_recipes(member, first)
         _check_labels(member, first)
         _check_views(member, views)
     windows = tuple(dict.fromkeys(window for member in members for window in member.objective.windows))
@@ -162,6 +165,17 @@ def _channels(objective: Classification, windows: tuple[Window, ...], neighbours
         tuple((offset + neighbours) * len(windows) + windows.index(window) for window in objective.windows)
         for offset in range(-objective.neighbours, objective.neighbours + 1)
     )
+
+
+def _check_recipes(member: Run, first: Run) -> None:
+    """InputError where it is known that the scans of two members were prepared by different recipes."""
+    theirs, ours = (recorded_recipe(one.facts, where=one.path) for one in (member, first))
+    if None not in (theirs, ours) and theirs != ours:
+        raise InputError(
+            f"was trained on scans of recipe {theirs}, {first.path} on scans of recipe {ours}",
+            where=member.path,
+            fix="ensemble runs of one recipe",
+        )
 
 
 def _check_labels(member: Run, first: Run) -> None:

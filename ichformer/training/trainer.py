@@ -12,11 +12,12 @@ import jax
 
 from ichformer.errors import Stopped, fixable
 from ichformer.files.lease import Lease, hold
-from ichformer.files.writing import check_utf8, write_text
+from ichformer.files.writing import check_utf8, shown, write_text
 from ichformer.objectives.base import Objective, Params, wants_lesions
 from ichformer.pipeline.loader import training_batches
-from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.config import RECIPE_VERSION, PrepareConfig
 from ichformer.pipeline.store.records import Store
+from ichformer.process.said import say_once
 from ichformer.training.build import Given, build_objective, check_contract, check_teacher, check_whole_batch
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig
@@ -25,7 +26,8 @@ from ichformer.training.labels import for_known_labels, format_labels, write_lab
 from ichformer.training.monitoring.clock import Clock
 from ichformer.training.monitoring.writers import JsonLines, TensorBoard, WeightsAndBiases, Writer
 from ichformer.training.optimizer.optim import build_optimizer
-from ichformer.training.recovery.resume import SCANS_FACT, check_same_scans, hash_scans
+from ichformer.training.recovery.resume import check_same_scans, hash_scans
+from ichformer.training.runs.contract import CONTRACT_FACT, SCANS_FACT, new_contract
 from ichformer.training.runs.label_set import label_facts
 from ichformer.training.runs.needs import NEEDS_FACT, check_same_needs, needs_of
 from ichformer.training.runs.outputs import TRAINED_NAME
@@ -44,6 +46,7 @@ from ichformer.training.state import TrainState, parameter_table
 from ichformer.training.step import train_step
 from ichformer.training.stepping import Step, run_steps
 from ichformer.training.transfer import (
+    earlier_stages,
     pretrained_facts,
     reached_outputs,
     transfer_params,
@@ -187,10 +190,25 @@ def _start(
 ) -> None:
     facts: dict[str, Any] = {}
     needs = needs_of(config, given, store.index["cohort"])
+    if store.recipe != RECIPE_VERSION:
+        say_once(
+            f"{shown(store.path)} was prepared by recipe {store.recipe or 'unknown'}, and new scans are prepared by "
+            f"recipe {RECIPE_VERSION}: a run of this store may not score them. Prepare it again with the same command"
+        )
     if not (run / "config.json").exists():
         reached = reached_outputs(config, objective, shapes, size=prepared.size, given=given)
         facts = {TRAINED_NAME: None if reached is None else reached.to_json(), **pretrained_facts(config.model)}
-        facts |= {**label_facts(objective), SCANS_FACT: hash_scans(store, config.data.split), NEEDS_FACT: needs}
+        scans_sha256 = hash_scans(store, config.data.split)
+        facts |= {**label_facts(objective), SCANS_FACT: scans_sha256, NEEDS_FACT: needs}
+        contract = new_contract(
+            objective,
+            config.objective.name,
+            store,
+            split=config.data.split,
+            scans_sha256=scans_sha256,
+            before=earlier_stages(config, store),
+        )
+        facts[CONTRACT_FACT] = contract.to_json()
     start_run(run, config, prepared, **facts)
     kept = read_facts(run / "run.json")
     check_same_needs(kept, needs, where=run)

@@ -19,9 +19,12 @@ from ichformer.models.weights.pretrained import weights_path
 from ichformer.objectives.base import Objective
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.store.records import Store
+from ichformer.process.said import say_once
 from ichformer.training.build import Given
 from ichformer.training.config import ModelConfig, TrainConfig, read_config
 from ichformer.training.label_transfer import keep_labels, kept_labels, label_axes
+from ichformer.training.runs.contract import Stage, stages_of
 from ichformer.training.runs.label_set import recorded_objective
 from ichformer.training.runs.needs import name_of
 from ichformer.training.runs.outputs import (
@@ -61,6 +64,22 @@ def transfer_params(state: TrainState, source: Path, objective: Objective, given
         )
     print(f"init: parameters of the run {source.name}\n{said}{report}", file=sys.stderr)  # noqa: T201
     return _started(state, params)
+
+
+def earlier_stages(config: TrainConfig, store: Store) -> tuple[Stage, ...]:
+    """The trainings behind the run that ``config.init_from`` names; none where it names none.
+
+    Parameters of another recipe are a start like any other, so a recipe that differs is said and not refused.
+    """
+    if not config.init_from:
+        return ()
+    source = Path(config.init_from)
+    before, facts = read_config(source / "config.json"), read_facts(source / "run.json")
+    stages = stages_of(facts, before.objective.name, where=source)
+    if (recipe := stages[-1].recipe) != store.recipe:
+        said = f"the run {source.name} was trained on scans of recipe {recipe or 'unknown'}"
+        say_once(f"{said}, and goes on with scans of recipe {store.recipe or 'unknown'}")
+    return stages
 
 
 def reached_outputs(

@@ -18,10 +18,12 @@ from ichformer.evaluation.ood import OOD_NAME, UNUSUAL, FeatureDistance, fit_ood
 from ichformer.evaluation.summary import Summary, summarise
 from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.thresholds import RULES, Rule, fix_thresholds
+from ichformer.inference.recipes import recipe_of
 from ichformer.inference.trained import Trained, open_trained
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.evaluation.folder import write_evaluation
 from ichformer.reporting.evaluation.run_facts import run_facts
+from ichformer.training.runs.contract import check_recipe
 from ichformer.training.runs.pretrained_run import PretrainedRun
 from ichformer.training.runs.run import seen_scans
 from ichformer.workflows.parts.frozen import Frozen, is_trained_now, keep_frozen, read_frozen
@@ -203,10 +205,11 @@ def open_to_evaluate(
 
 
 def check_preparation(run: Trained | PretrainedRun, store: Store) -> None:
-    """InputError where a store was prepared otherwise than the run's scans were."""
+    """InputError where a store was prepared otherwise than the run's scans were, or by another recipe."""
     if store.config != dataclasses.asdict(run.prepare):
         raise InputError(
             f"was prepared with {store.config}, the run with {dataclasses.asdict(run.prepare)}",
             where=store.path,
             fix="prepare it as the run's scans were",
         )
+    check_recipe(recipe_of(run), store, run=run.path)

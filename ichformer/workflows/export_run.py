@@ -9,6 +9,7 @@ from ichformer.evaluation.thresholds import RULES, Rule, check_rules
 from ichformer.files.sets import write_set
 from ichformer.inference.trained import Trained, open_trained
 from ichformer.pipeline.store.records import Store
+from ichformer.training.runs.contract import CONTRACT_FACT, exported_contract
 from ichformer.training.runs.portable import WEIGHTS_NAME, StoredType, exported_weights
 from ichformer.training.runs.run import SEEN_NAME, Run
 from ichformer.training.runs.store_path import STORE_FACT
@@ -61,7 +62,9 @@ def export_run(
     )
     seen = run.path / SEEN_NAME
     files = {SEEN_NAME: seen.read_bytes()} if seen.is_file() else {}
-    files["run.json"] = (json.dumps(run.facts | {STORE_FACT: ""}, indent=2) + "\n").encode()
+    contract = exported_contract(run.facts, run.objective, run.config.objective.name, where=run.path)
+    facts = run.facts | {STORE_FACT: "", CONTRACT_FACT: contract.to_json()}
+    files["run.json"] = (json.dumps(facts, indent=2) + "\n").encode()
     files[WEIGHTS_NAME] = exported_weights(run.params, step=run.step, dtype=dtype, where=run.path)
     # Last: a folder with a config.json is a run.
     files["config.json"] = config.to_json().encode()

@@ -10,7 +10,8 @@ import pytest
 from ichformer.errors import InputError
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
-from ichformer.training.recovery.resume import SCANS_FACT, check_same_scans, hash_scans
+from ichformer.training.recovery.resume import check_same_scans, hash_scans
+from ichformer.training.runs.contract import SCANS_FACT
 from ichformer.training.runs.run import read_config
 from ichformer.training.trainer import run_training
 

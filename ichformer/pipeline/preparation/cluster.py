@@ -12,7 +12,7 @@ from typing import Any
 
 from ichformer import __version__
 from ichformer.errors import InputError, one_line
-from ichformer.pipeline.preparation.recipe import RECIPE_VERSION
+from ichformer.pipeline.preparation.config import RECIPE_VERSION
 from ichformer.pipeline.store.header import RECORD_VERSION
 
 

@@ -10,6 +10,12 @@ from ichformer.settings import check_settings
 
 Keep = Literal["head", "brain"]
 
+RECIPE_VERSION = 3
+"""Of ``recipe``: counted up whenever the same files give other voxels.
+
+No shard of an earlier recipe is kept, and no run is used on scans of another one than its own.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig:

@@ -18,7 +18,7 @@ from ichformer.errors import InputError
 from ichformer.files.lease import Lease, hold
 from ichformer.files.writing import write_text
 from ichformer.labels import SIX, LabelSet
-from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.config import RECIPE_VERSION, PrepareConfig
 from ichformer.pipeline.preparation.facts import ScanFacts, complete_facts
 from ichformer.pipeline.preparation.rejects import Reject, say_rejects, write_rejects
 from ichformer.pipeline.preparation.shards import FACTS, check_outcome, has_size, prepare_one, reject_task
@@ -121,7 +121,13 @@ def _prepare_held(
     entries.sort(key=lambda entry: entry["series"])
     _write_index(
         out,
-        StoreIndex(config=asdict(config), naming=opened.naming, entries=entries, label_set=opened.label_set),
+        StoreIndex(
+            config=asdict(config),
+            naming=opened.naming,
+            entries=entries,
+            label_set=opened.label_set,
+            recipe=RECIPE_VERSION,
+        ),
     )
     for left_by_the_killed in (out / SHARD_FOLDER).glob(".*.tmp"):
         left_by_the_killed.unlink(missing_ok=True)
@@ -160,7 +166,10 @@ def _open_folder(
             key, naming = choose_key(out, given=key_file, with_uids=with_uids, recorded=recorded)
             named = with_pseudonyms(index, key, with_uids=with_uids)
         if earlier is None:
-            _write_index(out, StoreIndex(config=asdict(config), naming=naming, entries=None, label_set=label_set))
+            begun = StoreIndex(
+                config=asdict(config), naming=naming, entries=None, label_set=label_set, recipe=RECIPE_VERSION
+            )
+            _write_index(out, begun)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=out, fix="name a folder of your own") from None
     known = {} if earlier is None else {entry["shard"]: entry for entry in earlier.entries or ()}

@@ -17,9 +17,6 @@ from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.header import MAX_VOXELS
 from ichformer.pipeline.store.records import PreparedScan
 
-RECIPE_VERSION = 3
-"""Counted up whenever the same files give other voxels, so that no shard of an earlier reading is kept."""
-
 
 def prepare_scan(
     scan: PreparedScan, config: PrepareConfig, brain: Bool[np.ndarray, "s h w"] | None = None

@@ -17,8 +17,7 @@ from ichformer.errors import InputError, one_line
 from ichformer.files.writing import text_path
 from ichformer.labels import LabelSet
 from ichformer.pipeline.preparation.boxes import Box
-from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.pipeline.preparation.recipe import RECIPE_VERSION
+from ichformer.pipeline.preparation.config import RECIPE_VERSION, PrepareConfig
 from ichformer.pipeline.store.header import RECORD_VERSION
 from ichformer.pipeline.store.pseudonyms import Naming, is_private
 

@@ -54,7 +54,8 @@ def _lines(store: Store, scans: Sequence[ScanFacts], sites: Sequence[str]) -> It
     yield ""
     yield (
         f"{len(index)} scans of {patients.n_patients} patients, {index['n_slices'].sum()} slices. "
-        f"Prepared with {_cell(settings)}. Made from `{INDEX_NAME}` with SHA-256 `{digest[:16]}...`."
+        f"Prepared by recipe {store.recipe or 'unknown'} with {_cell(settings)}. "
+        f"Made from `{INDEX_NAME}` with SHA-256 `{digest[:16]}...`."
     )
     splits = [split for split in (*SPLITS, "") if (index["split"] == split).any()]
     yield from _section("Scans", "Scans by split; patients and slices over all splits.")

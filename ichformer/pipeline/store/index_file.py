@@ -41,12 +41,14 @@ class StoreIndex:
       naming: how scans are called.
       entries: one for each scan; None where the preparation has not finished.
       label_set: the labels and targets of the entries.
+      recipe: the ``RECIPE_VERSION`` by which the scans were prepared; None where an earlier ichformer did not say it.
     """
 
     config: dict[str, Any]
     naming: Naming
     entries: list[dict[str, Any]] | None
     label_set: LabelSet = SIX
+    recipe: int | None = None
 
 
 def read_store_index(path: Path) -> StoreIndex:
@@ -72,7 +74,11 @@ def read_store_index(path: Path) -> StoreIndex:
         if any(not isinstance(entry[name], str) for name in group_columns(entry)):
             raise InputError("a column of groups holds something else than text", where=path, fix=_FIX)
     return StoreIndex(
-        config=found.config, naming=found.names or Naming(), entries=values["series"], label_set=label_set
+        config=found.config,
+        naming=found.names or Naming(),
+        entries=values["series"],
+        label_set=label_set,
+        recipe=found.recipe,
     )
 
 
@@ -80,6 +86,7 @@ def index_values(index: StoreIndex) -> dict[str, Any]:
     """Returns the values for an ``index.json``; a store of the six labels does not name them."""
     is_default = index.label_set.is_default
     values: dict[str, Any] = {"schema": STORE_VERSION if is_default else OWN_LABELS_VERSION, "config": index.config}
+    values |= {} if index.recipe is None else {"recipe": index.recipe}
     values |= {} if is_default else {"label_set": asdict(index.label_set)}
     values |= {"series": index.entries}
     return values | ({"names": index.naming.to_json()} if index.naming.patient_key else {})
@@ -135,6 +142,7 @@ class _Index(msgspec.Struct, kw_only=True):
 
     config: dict[str, Any]
     names: Naming | None = None
+    recipe: Count | None = None
 
 
 @functools.lru_cache(maxsize=16)

@@ -168,6 +168,7 @@ class Store:
         ``pseudonyms.Naming``; "" where its names are published).
       naming: how its scans are called.
       label_set: the labels and targets of its scans, which are columns of ``index``.
+      recipe: the ``RECIPE_VERSION`` by which they were prepared; None where an earlier ichformer did not say it.
     """
 
     path: Path
@@ -175,6 +176,7 @@ class Store:
     index: pd.DataFrame
     naming: Naming = field(default_factory=Naming)
     label_set: LabelSet = SIX
+    recipe: int | None = None
 
     def __repr__(self) -> str:
         """Two lines: how many scans are where, and what they are labelled with."""
@@ -210,7 +212,9 @@ class Store:
             shard = shard_path(path, shard)
             if not shard.is_file() or shard.stat().st_size != n_bytes:
                 raise InputError(f"the shard is missing or not of {n_bytes} bytes", where=shard, fix=_FIX)
-        return cls(path=path, config=found.config, index=index, naming=naming, label_set=found.label_set)
+        return cls(
+            path=path, config=found.config, index=index, naming=naming, label_set=found.label_set, recipe=found.recipe
+        )
 
     def rows(self, split: str) -> Int64[np.ndarray, "n"]:
         """Returns the rows of ``index`` that belong to a split; InputError where there is none."""

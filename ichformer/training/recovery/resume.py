@@ -9,9 +9,7 @@ from typing import Any
 from ichformer.errors import InputError
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
-
-SCANS_FACT = "scans_sha256"
-"""The field of ``run.json`` that ``hash_scans`` gave; runs of earlier versions lack it."""
+from ichformer.training.runs.contract import SCANS_FACT, check_recipe, recorded_recipe
 
 
 def hash_scans(store: Store, split: str) -> str:
@@ -32,13 +30,15 @@ def check_same_scans(facts: dict[str, Any], prepare: PrepareConfig, store: Store
       run: the run's folder.
 
     Raises:
-      InputError: the scans were prepared in another way, or they, their labels or their order are other ones.
+      InputError: the scans were prepared in another way or by another recipe, or they, their labels or their order are
+        other ones.
     """
     fix = "give the store that the run was begun with, or begin another run from this one with --init-from"
     there, own = facts["prepare"], dataclasses.asdict(prepare)
     if changed := [name for name, value in own.items() if there.get(name, value) != value]:
         said = ", ".join(f"{name} {there[name]} there and {own[name]} here" for name in changed)
         raise InputError(f"the run was trained on scans that were prepared in another way ({said})", where=run, fix=fix)
+    check_recipe(recorded_recipe(facts, where=run), store, run=run)
     if facts.get(SCANS_FACT, (found := hash_scans(store, split))) != found:
         raise InputError(
             f"the split {split!r} of {store.path} holds other scans or labels than the run was begun with",

@@ -13,6 +13,7 @@ from ichformer.objectives.classification import Classification
 from ichformer.pipeline.label_statistics import LabelStatistics
 from ichformer.training.build import Given, build_objective
 from ichformer.training.config import TrainConfig
+from ichformer.training.runs.contract import check_kept
 from ichformer.training.runs.needs import check_needs
 
 LABEL_SET_FACT = "label_set"
@@ -64,10 +65,12 @@ def recorded_objective(
       given: the objects that it was trained with in place of names.
 
     Raises:
-      InputError: the record makes no sense, or the run needs a plugin or an object that is not there.
+      InputError: the record makes no sense, the run needs a plugin or an object that is not there, or this ichformer
+        would give it other input than it was trained on.
     """
     check_needs(facts, given, where=where)
     objective = build_objective(config, read_label_set(facts, where=where), given)
+    check_kept(facts, objective, where=where)
     if not isinstance(objective, Classification) or (values := facts.get(STATISTICS_FACT)) is None:
         return objective
     where = f"{where}, {STATISTICS_FACT}"

@@ -32,6 +32,7 @@ from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig, read_config
 from ichformer.training.labels import as_trained
 from ichformer.training.optimizer.optim import build_optimizer
+from ichformer.training.runs.contract import read_contract
 from ichformer.training.runs.environment import environment
 from ichformer.training.runs.fingerprint import fingerprint
 from ichformer.training.runs.label_set import recorded_objective
@@ -280,6 +281,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     facts = read_json(path, dict, fix=fix)
     check_prepare(convert(facts, _Facts, where=path, fix=fix).prepare, where=path, fix=fix)
     read_trained(facts, where=path)
+    read_contract(facts, where=path)
     return facts
 
 

@@ -62,7 +62,8 @@ class PretrainedModel(TrainedModel):
           One vector, whose length D depends on the model.
 
         Raises:
-          InputError: it is no ``Volume``, or was read in another way than the run's scans.
+          InputError: it is no ``Volume`` in HU and LPS (``ct.handed_in``), it was read in another way than the run's
+            scans, or the run's scans were prepared by another recipe than this ichformer's.
         """
         return slice_features(self.run.objective, self.run.params, self._prepared(volume)).mean(0)
 

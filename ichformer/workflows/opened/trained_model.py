@@ -9,17 +9,21 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from ichformer.ct.geometry.regrid import slice_offsets_mm
+from ichformer.ct.handed_in import check_volume
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.evaluation.scorable import check_numbers, why_not_scored
 from ichformer.evaluation.summary import Summary
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, read_thresholds
 from ichformer.explain.heat_map import heat_map_in_full
+from ichformer.files.writing import shown
+from ichformer.inference.recipes import UNKNOWN_RECIPE, check_new_scans
 from ichformer.inference.scoring import score
 from ichformer.inference.trained import Trained
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.preparation.recipe import prepare_volume
 from ichformer.pipeline.store.records import Store
+from ichformer.process.said import say_once
 from ichformer.settings import as_path, check_known, described, fit
 from ichformer.training.runs.outputs import OutputLevel
 from ichformer.training.runs.portable import StoredType
@@ -84,7 +88,8 @@ class TrainedModel:
           The scores of the scan and of each slice; none, and the reason, where it cannot be scored.
 
         Raises:
-          InputError: it is no ``Volume``, or was read in another way than the run's scans.
+          InputError: it is no ``Volume`` in HU and LPS (``ct.handed_in``), it was read in another way than the run's
+            scans, or the run's scans were prepared by another recipe than this ichformer's.
         """
         prepared = self._prepared(volume)
         scan, slices, _ = score(self.run.objective, self.run.variables, prepared)
@@ -240,6 +245,7 @@ class TrainedModel:
                 where="volume",
                 fix="read it with ichformer.read_volume",
             )
+        check_volume(volume)
         wanted = self.run.prepare.missing
         if wanted != "keep" and volume.audit.missing_slices:
             raise InputError(
@@ -247,6 +253,8 @@ class TrainedModel:
                 where=volume.source[0],
                 fix=f"read it with ichformer.read_volume(path, missing={wanted!r})",
             )
+        if not check_new_scans(self.run):
+            say_once(f"{shown(self.path)}: {UNKNOWN_RECIPE}")
         return prepare_volume(volume, self.run.prepare)
 
     def _trained(self, level: OutputLevel, names: tuple[str, ...]) -> tuple[str, ...]:

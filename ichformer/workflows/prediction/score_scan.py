@@ -17,9 +17,11 @@ from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, describe, read_o
 from ichformer.evaluation.scorable import check_numbers
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds, thresholds_json
 from ichformer.explain.heat_map import heat_map
+from ichformer.inference.recipes import UNKNOWN_RECIPE, check_new_scans
 from ichformer.inference.scoring import score_with_lesions
 from ichformer.inference.trained import Trained
 from ichformer.lesions.frozen import LESIONS_NAME, FrozenLesions, read_frozen_lesions
+from ichformer.pipeline.preparation.config import RECIPE_VERSION
 from ichformer.reporting.scan.reading import Familiarity, Reading
 from ichformer.training.runs.outputs import OutputLevel, describe_outputs
 from ichformer.training.runs.run import Run
@@ -51,7 +53,8 @@ class Reader:
         thresholds = "" if self.thresholds is None else thresholds_json(self.thresholds).hex()
         usual = [] if self.usual is None else [self.usual.mean.tolist(), self.usual.usual.tolist()]
         lesions = None if self.lesions is None else asdict(self.lesions)
-        said = [_model_facts(self.run), self.run.fingerprint, asdict(self.run.prepare), thresholds, usual, lesions]
+        prepare = [asdict(self.run.prepare), RECIPE_VERSION]
+        said = [_model_facts(self.run), self.run.fingerprint, prepare, thresholds, usual, lesions]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
@@ -59,8 +62,9 @@ def open_reader(run: Trained) -> Reader:
     """The model of a run with what was frozen for it in its folder.
 
     Raises:
-      InputError: one of these is damaged, or is of another model.
+      InputError: one of these is damaged or of another model, or the run cannot score new scans (``check_new_scans``).
     """
+    check_new_scans(run)
     thresholds, usual, lesions = (run.path / name for name in (THRESHOLDS_NAME, OOD_NAME, LESIONS_NAME))
     labels = run.objective.label_set.names
     return Reader(
@@ -86,7 +90,8 @@ def score_scan(reader: Reader, scan: ReadScan, *, doubt: str, with_heat_maps: bo
     reason = scan.not_scored or check_numbers(scan_scores, slice_scores)
     levels: tuple[OutputLevel, ...] = ("scan", "slice")
     is_given = {level: np.full(len(label_set.columns), reason is None) for level in levels}
-    remarks = [f"This may be no plain head CT, and then its scores mean nothing. {doubt}"] if doubt else []
+    remarks = [] if check_new_scans(run) else [UNKNOWN_RECIPE]
+    remarks += [f"This may be no plain head CT, and then its scores mean nothing. {doubt}"] if doubt else []
     if reason is None and outputs is not None:
         for level, given in is_given.items():
             given &= [name not in outputs.missing(level) for name in label_set.columns]
