@@ -4,7 +4,7 @@ import numpy as np
 
 from ichformer.ct.geometry.orientation import lps_order, slice_normal
 from ichformer.ct.plausibility import check_values
-from ichformer.ct.volume import Volume
+from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.errors import InputError
 
 _AXES = {(0, True): "left", (0, False): "right", (1, True): "posterior", (1, False): "anterior"} | {
@@ -31,7 +31,8 @@ def check_volume(volume: Volume) -> None:
     Raises:
       InputError: no voxels; an affine that cannot be inverted, says that slices do not run from inferior to superior,
         rows from anterior to posterior or columns from right to left, or says other distances than ``spacing_mm``; or
-        values that are no HU (``check_values``). Values that are known to be cut to a display window are not looked at.
+        values that are no HU (below ``AIR_HU``, or see ``check_values``). Pictures that ``read_volume`` turned into HU
+        are cut to their window, which is no fault.
     """
     if not volume.hu.size:
         raise InputError(f"has no voxels, {list(volume.hu.shape)}", where="volume", fix="give a whole scan")
@@ -58,5 +59,8 @@ def check_volume(volume: Volume) -> None:
             where=where,
             fix="give the distances of the affine",
         )
+    if (low := int(volume.hu.min())) < AIR_HU:
+        fix = f"set them to {AIR_HU} if they are padding: np.maximum(hu, {AIR_HU})"
+        raise InputError(f"has values down to {low}, and no HU lie below {AIR_HU}", where=where, fix=fix)
     if volume.audit.window_hu is None:
         check_values(volume.hu, n_below=0, where=where, fix="give HU, or pictures to ichformer.read_volume")

@@ -38,6 +38,7 @@ FACTS = {
     "versions": {"python": "3.11.7", "jax": "0.10.2"},
     "hardware": {"devices": ["NVIDIA H200"] * 2, "processor": "x86_64", "cores": 16},
     "pretrained": {"file": "w.npz", "sha256": "0" * 64, "layout": "timm"},
+    "contract": {"axes": "LPS", "windows_hu": [[0.0, 80.0]], "stages": [{"objective": "mae", "recipe": 3}]},
 }
 LABELS_FILE = {"split": "train", "trained": {"slice": [], "scan": ["any", "subdural"]}}
 ENSEMBLE = {"version": 1, "views": ["plain"], "members": [{"run": "a", "step": 1, "weight": 1.0}]}
@@ -169,6 +170,10 @@ def test_what_is_right_is_read(tmp_path):
         ("run.json", "store_from_run", 3, "store_from_run: Expected str, got int"),
         ("run.json", "trained_outputs.scan", ["brain"], "brain is not in the label set"),
         ("run.json", "trained_outputs.scan", ["\x1b"], "trained_outputs.scan[0]: Expected str matching regex"),
+        ("run.json", "contract", ["LPS"], "contract: does not hold what it should"),
+        ("run.json", "contract.stages.0.recipe", "3", "stages[0].recipe: Expected int | null, got str"),
+        ("run.json", "contract.windows_hu", [[0, 80, 1]], "windows_hu[0]"),
+        ("run.json", "contract.axes", "\x1b", "axes: Expected str matching regex"),
         ("run.json", "label_set", {"names": ["a b"]}, "'a b' cannot name a label"),
         ("run.json", "label_set", {"names": [], "targets": []}, "names no label and no target"),
         ("run.json", "label_set", ["any"], "label_set: does not hold what it should"),

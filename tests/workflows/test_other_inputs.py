@@ -44,8 +44,8 @@ def turned(volume: ich.Volume, order, signs) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write(path, grid, affine, *, units="mm", dtype=np.int16, slope=1.0, inter=0.0) -> ich.Volume:
-    """A file of these values; what it holds are ``(values - inter) / slope`` as ``dtype``."""
-    image = nib.Nifti1Image(grid.astype(np.float64), affine, dtype=dtype)
+    """A file that holds ``(grid - inter) / slope`` as ``dtype``, and says so."""
+    image = nib.Nifti1Image(((grid - inter) / slope).astype(dtype), affine)
     image.header.set_xyzt_units(units)
     image.header.set_slope_inter(slope, inter)
     nib.save(image, path)
@@ -143,12 +143,15 @@ def as_picture(hu: np.ndarray) -> np.ndarray:
     [
         (lambda v: {"hu": as_picture(v.hu)}, "a picture of a window, not HU"),
         (lambda v: {"hu": (v.hu.astype(np.int32) + 1024).astype(np.int16)}, "the intercept is wrong"),
-        (lambda v: {"hu": (v.hu.astype(np.uint16) + 40_000).astype(np.int16)}, "denser than any bone|no HU|not HU"),
+        (lambda v: {"hu": v.hu - 2000}, "no HU lie below -1024; set them to -1024 if they are padding"),
         (lambda v: {"affine": LPS_TO_RAS @ v.affine}, "rows to anterior and columns to right, where a Volume has"),
         (lambda v: {"affine": v.affine[:, [2, 1, 0, 3]]}, "slices run to left, rows to posterior and columns to super"),
         (lambda v: {"affine": v.affine * [-1, 1, 1, 1]}, "slices run to inferior"),
         (lambda v: {"affine": np.zeros((4, 4))}, "cannot be inverted"),
-        (lambda v: {"spacing_mm": tuple(mm / 10 for mm in v.spacing_mm)}, "spacing_mm is 1.4 x 0.367 x 0.367, and its"),
+        (
+            lambda v: {"spacing_mm": tuple(mm / 10 for mm in v.spacing_mm)},
+            "spacing_mm is 1.4 x 0.3672 x 0.3672, and its",
+        ),
         (lambda v: {"hu": v.hu[:0], "source": ()}, "has no voxels"),
     ],
 )
@@ -157,17 +160,3 @@ def test_a_volume_of_something_else_is_refused(run, volume, change, said):
     for use in (run.predict, run.features):
         with pytest.raises(InputError, match=said):
             use(wrong)
-
-
-@pytest.mark.parametrize("values", [np.float32, np.uint8, np.uint16, np.int32])
-def test_an_array_of_another_type_or_shape_is_no_volume(volume, values):
-    with pytest.raises(InputError, match=r"expected int16 \[slices, rows, columns\]"):
-        dataclasses.replace(volume, hu=volume.hu.astype(values))
-    with pytest.raises(InputError, match=r"expected int16 \[slices, rows, columns\]"):
-        dataclasses.replace(volume, hu=volume.hu[None])
-
-
-def test_an_array_is_no_volume(run, volume):
-    for given in (volume.hu, volume.hu.tolist(), None):
-        with pytest.raises(InputError, match="expected a Volume"):
-            run.predict(given)

@@ -18,7 +18,7 @@ from ichformer.process.said import say_once
 from ichformer.training.config import read_config
 from ichformer.training.recovery.resume import check_same_scans
 from ichformer.training.runs.contract import AXES, CONTRACT_FACT, check_kept, read_contract
-from ichformer.training.runs.run import read_facts
+from ichformer.training.runs.run import Run, read_facts
 from ichformer.training.trainer import run_training
 from ichformer.training.transfer import earlier_stages
 from ichformer.workflows.evaluate_run import open_to_evaluate
@@ -37,9 +37,13 @@ def store_of(recipe: int | None, tiny_store: Path) -> Store:
     return dataclasses.replace(Store.open(tiny_store), recipe=recipe)
 
 
-def run_of(recipe: int | None, tiny_run: Path):
+@pytest.fixture(scope="module")
+def opened(tiny_run):
+    return open_trained(tiny_run)
+
+
+def run_of(recipe: int | None, run: Run) -> Run:
     """The run with another recipe in its record; with None as an earlier ichformer recorded it."""
-    run = open_trained(tiny_run)
     facts = json.loads(json.dumps(run.facts))
     if recipe is None:
         del facts[CONTRACT_FACT]
@@ -48,14 +52,14 @@ def run_of(recipe: int | None, tiny_run: Path):
     return dataclasses.replace(run, facts=facts)
 
 
-def test_a_store_and_a_run_say_their_recipe(tiny_store, tiny_run):
+def test_a_store_and_a_run_say_their_recipe(tiny_store, opened):
     assert json.loads((tiny_store / "index.json").read_text())["recipe"] == RECIPE_VERSION
-    contract = read_contract(open_trained(tiny_run).facts, where="run")
+    contract = read_contract(opened.facts, where="run")
     assert contract is not None
     assert (contract.axes, contract.recipe, len(contract.stages)) == (AXES, RECIPE_VERSION, 1)
     assert contract.stages[0].objective == "classification"
     assert contract.stages[0].licences == {"phantom": "Apache-2.0, as ichformer, which makes them"}
-    assert contract.stages[0].scans_sha256 == open_trained(tiny_run).facts["scans_sha256"]
+    assert contract.stages[0].scans_sha256 == opened.facts["scans_sha256"]
 
 
 USES = {
@@ -73,8 +77,8 @@ USES = {
     ("of_run", "of_store", "fix"),
     [(2, 3, "from the run with --init-from"), (3, 2, "prepare it again with the same command")],
 )
-def test_a_store_of_another_recipe_is_refused(tiny_run, tiny_store, use, of_run, of_store, fix):
-    run, store = run_of(of_run, tiny_run), store_of(of_store, tiny_store)
+def test_a_store_of_another_recipe_is_refused(opened, tiny_store, use, of_run, of_store, fix):
+    run, store = run_of(of_run, opened), store_of(of_store, tiny_store)
     with pytest.raises(InputError, match=f"was prepared by recipe {of_store}, and .* by recipe {of_run}: .*; .*{fix}"):
         USES[use](run, store)
 
@@ -83,23 +87,24 @@ def test_a_store_of_another_recipe_is_refused(tiny_run, tiny_store, use, of_run,
     ("of_run", "of_store", "said"),
     [(None, 3, "run does not say by which recipe"), (3, None, "store does not say by which"), (2, 2, ""), (3, 3, "")],
 )
-def test_what_is_unknown_is_said_once(tiny_run, tiny_store, capsys, of_run, of_store, said):
+def test_what_is_unknown_is_said_once(opened, tiny_store, capsys, of_run, of_store, said):
     for _ in range(2):
-        open_to_evaluate(run_of(of_run, tiny_run), store_of(of_store, tiny_store), "test")
+        open_to_evaluate(run_of(of_run, opened), store_of(of_store, tiny_store), "test")
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == bool(said)
     assert all(said in line for line in lines)
 
 
-def test_a_run_of_another_recipe_scores_no_new_scan(tiny_run, tiny_store):
-    run = run_of(RECIPE_VERSION - 1, tiny_run)
+def test_a_run_of_another_recipe_scores_no_new_scan(opened, tiny_store):
+    run = run_of(RECIPE_VERSION - 1, opened)
     volume = Store.open(tiny_store).read(0).volume
     model = ich.TrainedModel(run=run)
     for use in (model.predict, model.features, lambda volume: open_reader(run)):
-        with pytest.raises(InputError, match="was trained on scans of recipe 2, and this ichformer .* by recipe 3"):
+        with pytest.raises(InputError, match=r"was trained on scans of recipe 2, and this ichformer .* by recipe 3"):
             use(volume)
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_say_its_recipe_scores_new_scans_and_says_so(tiny_run, tiny_store, tmp_path, capsys):
     shutil.copytree(tiny_run, tmp_path / "run")
     facts = read_facts(tmp_path / "run" / "run.json")
@@ -114,15 +119,16 @@ def test_a_run_that_does_not_say_its_recipe_scores_new_scans_and_says_so(tiny_ru
     assert "before ichformer recorded by which recipe" in " ".join(one.values["remarks"])
 
 
-def test_an_ensemble_is_of_one_recipe(tiny_run, tmp_path):
-    runs = [run_of(recipe, tiny_run) for recipe in (3, 2)]
-    with pytest.raises(InputError, match="was trained on scans of recipe 2, .* on scans of recipe 3"):
+def test_an_ensemble_is_of_one_recipe(opened, tmp_path):
+    runs = [run_of(recipe, opened) for recipe in (3, 2)]
+    with pytest.raises(InputError, match=r"was trained on scans of recipe 2, .* on scans of recipe 3"):
         assemble(runs, [0.5, 0.5], ("plain",), tmp_path)
 
 
-def test_a_training_may_start_from_a_run_of_another_recipe_and_says_so(tiny_run, tiny_store, tmp_path, capsys):
-    shutil.copytree(tiny_run, tmp_path / "run")
-    (tmp_path / "run" / "run.json").write_text(json.dumps(run_of(2, tiny_run).facts))
+def test_a_training_may_start_from_a_run_of_another_recipe_and_says_so(tiny_run, opened, tiny_store, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    shutil.copy(tiny_run / "config.json", tmp_path / "run" / "config.json")
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run_of(2, opened).facts))
     config = dataclasses.replace(read_config(tiny_run / "config.json"), init_from=str(tmp_path / "run"))
     (before,) = earlier_stages(config, Store.open(tiny_store))
     assert (before.recipe, before.objective) == (2, "classification")
@@ -162,11 +168,10 @@ def test_an_earlier_store_that_is_prepared_again_says_its_recipe_and_keeps_its_s
         ({"windows_hu": None}, ""),
     ],
 )
-def test_a_run_is_not_given_what_it_was_not_trained_on(tiny_run, change, said):
-    run = open_trained(tiny_run)
-    facts = run.facts | {CONTRACT_FACT: run.facts[CONTRACT_FACT] | change}
+def test_a_run_is_not_given_what_it_was_not_trained_on(opened, change, said):
+    facts = opened.facts | {CONTRACT_FACT: opened.facts[CONTRACT_FACT] | change}
     if not said:
-        check_kept(facts, run.objective, where="run")
+        check_kept(facts, opened.objective, where="run")
         return
     with pytest.raises(InputError, match=said):
-        check_kept(facts, run.objective, where="run")
+        check_kept(facts, opened.objective, where="run")
