@@ -9,6 +9,7 @@ from ichformer.evaluation.thresholds import RULES, Rule, check_rules
 from ichformer.files.sets import write_set
 from ichformer.inference.trained import Trained, open_trained
 from ichformer.pipeline.store.records import Store
+from ichformer.training.few_patients import drawn_part
 from ichformer.training.runs.contract import CONTRACT_FACT, exported_contract
 from ichformer.training.runs.portable import WEIGHTS_NAME, StoredType, exported_weights
 from ichformer.training.runs.run import SEEN_NAME, Run
@@ -73,6 +74,6 @@ def export_run(
     assert isinstance(exported, Run)
     if store is not None:
         keep_frozen(fix_frozen(exported, store, rules=rules), exported)
-        freeze_ood(exported, store, train=run.config.data.split)
+        freeze_ood(exported, drawn_part(store, run.config.data), train=run.config.data.split)
         frozen_lesions(exported, store)
     return exported

@@ -176,11 +176,36 @@ def test_an_encoder_has_a_rate_of_its_own(name):
     np.testing.assert_array_equal(flat(found["head"]), flat(plain["head"]))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_an_encoder_stays_until_the_head_has_warmed_up(name):
+    """Bit for bit for three steps, with decay; then it moves as far as it would have, times a factor that rises."""
+    shapes = {"encoder": SHAPES["mixer"], "head": SHAPES["head"]}
+    start = random_tree(0, shapes)
+    config = OptimConfig(name=name, learning_rate=RATE, warmup_steps=2, weight_decay=0.1, schedule="wsd")
+    held = dataclasses.replace(config, head_warmup_steps=3)
+    optimizers = {"plain": build_optimizer(config, 10**9), "held": build_optimizer(held, 10**9)}
+    states = {which: optimizer.init(start) for which, optimizer in optimizers.items()}
+    update = {which: jax.jit(optimizer.update) for which, optimizer in optimizers.items()}
+    params = start
+    for step, factor in enumerate((0.0, 0.0, 0.0, 0.5, 1.0, 1.0)):
+        gradients = random_tree(10 + step, shapes)
+        plain, states["plain"] = update["plain"](gradients, states["plain"], params)
+        found, states["held"] = update["held"](gradients, states["held"], params)
+        np.testing.assert_allclose(flat(found["encoder"]), factor * flat(plain["encoder"]), rtol=1e-5, atol=1e-5 * RATE)
+        np.testing.assert_allclose(flat(found["head"]), flat(plain["head"]), rtol=1e-5, atol=1e-5 * RATE)
+        params = optax.apply_updates(params, found)
+        assert np.array_equal(flat(params["encoder"]), flat(start["encoder"])) == (step < 3)
+    assert not np.any(flat(params["head"]) == flat(start["head"]))
+
+
 def test_a_rate_for_an_encoder_that_is_not_there_is_refused():
     with pytest.raises(
         InputError, match=r"--optim.encoder-factor: this model has no parameters under the name encoder"
     ):
         build_optimizer(OptimConfig(encoder_factor=0.1), 10).init(random_tree(0))
+    with pytest.raises(InputError, match=r"--optim.head-warmup-steps: this model has no parameters under the name enc"):
+        build_optimizer(OptimConfig(head_warmup_steps=3), 10).init(random_tree(0))
 
 
 def test_a_pattern_that_freezes_nothing_is_explained():

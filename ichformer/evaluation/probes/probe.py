@@ -10,7 +10,6 @@ from scipy.special import expit
 
 from ichformer.errors import InputError
 from ichformer.evaluation.probes.collapse import measure_collapse
-from ichformer.evaluation.probes.draws import draw_patients, why_not_drawn
 from ichformer.evaluation.probes.neighbours import knn_probe
 from ichformer.evaluation.probes.results import Counts, Draw, ProbeMethod, ProbeResult
 from ichformer.evaluation.probes.ridge import ridge_probe
@@ -20,6 +19,7 @@ from ichformer.settings import fit
 from ichformer.statistics.delong import auroc_interval
 from ichformer.statistics.intervals import Estimate
 from ichformer.statistics.metrics import auroc
+from ichformer.statistics.probes.draws import draw_patients, why_not_drawn
 
 FRACTIONS = (0.01, 0.05, 0.1, 1.0)
 """Shares of the labelled training patients on which a probe is fitted."""

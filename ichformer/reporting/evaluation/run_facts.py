@@ -73,8 +73,11 @@ def _of_each(run: Trained, said: Callable[[Run], str]) -> str:
 
 def _training(run: Run) -> str:
     config = run.config
+    share = f"{100 * config.data.fraction:g} % of the training patients (draw {config.data.draw}); "
     return (
-        f"{run.step} of {config.steps} steps, {config.data.batch_size} scans a step, {config.optim.name}, learning "
+        share
+        * (config.data.fraction < 1)
+        + f"{run.step} of {config.steps} steps, {config.data.batch_size} scans a step, {config.optim.name}, learning "
         f"rate {config.optim.learning_rate:g}, weight decay {config.optim.weight_decay:g}; "
         f"augmentation {_said(vars(config.data.augmentation))}; "
         f"trained outputs {describe_outputs(run.trained_outputs)}"

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.settings import check_ranges, check_settings
 
+MOST_DRAWS = 10_000
+"""Of patients. More of them tell nothing new."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -13,6 +16,11 @@ class DataConfig:
     Attributes:
       store: Folder of the store, as `ichformer prepare` wrote it.
       split: Split of the store to train on.
+      fraction: Share of the patients of the split whose scans are trained on, above 0 and up to 1. Lower it to see how
+        many labelled patients a training needs. Patients with and without "any" are drawn in the same share, at least
+        one of each where there are some. The run's record and its list of scans name the drawn ones only.
+      draw: Number of the draw where the fraction is below 1. Each number draws other patients. The seed of the run
+        changes none of them, and a larger fraction holds the patients of a smaller one.
       batch_size: Scans in a step, over all devices. Lower it where memory runs out.
       num_slices: Slices that are taken of a scan in training. A shorter scan is padded. A longer scan gives a random
         run of neighbouring slices. If only whole scans are labelled, it gives that many slices of the whole scan,
@@ -24,6 +32,8 @@ class DataConfig:
 
     store: str
     split: str = "train"
+    fraction: float = 1.0
+    draw: int = 1
     batch_size: int = 8
     num_slices: int = 24
     num_workers: int = 0
@@ -34,6 +44,8 @@ class DataConfig:
         check_settings(self, "--data.")
         check_ranges(
             "--data.",
+            ("fraction", self.fraction, 0 < self.fraction <= 1, "a number above 0 and at most 1"),
+            ("draw", self.draw, 1 <= self.draw <= MOST_DRAWS, f"1 to {MOST_DRAWS}"),
             ("batch_size", self.batch_size, 1 <= self.batch_size <= 1 << 20, "1 to 1048576 scans"),
             ("num_slices", self.num_slices, 1 <= self.num_slices <= 10_000, "1 to 10000 slices"),
             ("num_workers", self.num_workers, 0 <= self.num_workers <= 1024, "0 to 1024 processes"),

@@ -19,6 +19,9 @@ class OptimConfig:
       encoder_factor: Factor of the learning rate for the encoder, above 0. By default 0.1 where the training starts
         from published weights (--model.pretrained), and 1 otherwise. At the full rate imported networks forget what
         they know, as their batch norms are frozen.
+      head_warmup_steps: Steps at the start in which the encoder stays as it is, and only what reads it is trained. Then
+        the encoder's learning rate rises to its own in --optim.warmup-steps. Some hundred steps keep a new head from
+        spoiling an encoder that was loaded (--init-from, --model.pretrained). 0 trains all from the first step.
       adamw_factor: For muon, the factor of the learning rate for what AdamW optimises: biases, norms and heads.
       schedule: How the learning rate falls to zero after a linear warm-up: along a "cosine", on a "linear" line, or
         "wsd" (warm-up, stable, decay: Hu et al. 2024, arXiv:2404.06395, section 4), which stays at the largest rate
@@ -40,6 +43,7 @@ class OptimConfig:
     name: Literal["adamw", "lamb", "lion", "muon", "sgd"] = "adamw"
     learning_rate: float = 1e-3
     encoder_factor: float | None = None
+    head_warmup_steps: int = 0
     adamw_factor: float = 1.0
     schedule: Literal["cosine", "linear", "wsd"] = "cosine"
     warmup_steps: int = 20
@@ -62,6 +66,12 @@ class OptimConfig:
                 self.encoder_factor,
                 self.encoder_factor is None or self.encoder_factor > 0,
                 "a number above 0",
+            ),
+            (
+                "head_warmup_steps",
+                self.head_warmup_steps,
+                0 <= self.head_warmup_steps <= MOST_STEPS,
+                f"0 to {MOST_STEPS} steps",
             ),
             ("adamw_factor", self.adamw_factor, self.adamw_factor > 0, "a number above 0"),
             (

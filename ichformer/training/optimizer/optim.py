@@ -4,10 +4,12 @@ import fnmatch
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
 from ichformer.errors import InputError
+from ichformer.settings import option
 from ichformer.training.config import OptimConfig
 from ichformer.training.optimizer.layer_depth import each_layer, is_stacked, layer_scales, names_of
 
@@ -32,8 +34,8 @@ def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:
 def build_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     """The optimiser of ``config`` behind a clip of the gradient's global norm.
 
-    ``init`` raises InputError where a pattern of ``config.freeze`` names no parameter, and where ``encoder_factor`` is
-    for a model that has no encoder.
+    ``init`` raises InputError where a pattern of ``config.freeze`` names no parameter, and where ``encoder_factor`` or
+    ``head_warmup_steps`` is for a model that has no encoder.
     """
     parts = [_optimizer(config, learning_rate(config, steps))]
     if config.clip_norm > 0:
@@ -42,6 +44,9 @@ def build_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransforma
         parts.append(_scale_by_layer(config.layer_decay))
     if config.encoder_factor not in (None, 1.0):
         parts.append(_scale_encoder(config.encoder_factor))
+    if config.head_warmup_steps:
+        # Last, so that decay is held back too. By its turn the moments of the encoder's gradient are known.
+        parts.append(_hold_encoder(config.head_warmup_steps, config.warmup_steps))
     whole = optax.chain(*parts)
     if not config.freeze:
         return whole
@@ -107,12 +112,7 @@ def _scale_by_layer(decay: float) -> optax.GradientTransformation:
 
 def _scale_encoder(factor: float) -> optax.GradientTransformation:
     def init(params: Any) -> optax.EmptyState:
-        if not any(_is_of_encoder(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)):
-            raise InputError(
-                "this model has no parameters under the name encoder",
-                where="--optim.encoder-factor",
-                fix="leave it out, and lower --optim.learning-rate instead",
-            )
+        _check_encoder(params, "encoder_factor", fix="leave it out, and lower --optim.learning-rate instead")
         return optax.EmptyState()
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -122,6 +122,29 @@ def _scale_encoder(factor: float) -> optax.GradientTransformation:
         ), state
 
     return optax.GradientTransformation(init, update)
+
+
+def _hold_encoder(held_steps: int, rise_steps: int) -> optax.GradientTransformation:
+    """The encoder's updates are 0 for ``held_steps``, then rise on a line to their size in ``rise_steps`` more."""
+
+    def init(params: Any) -> optax.ScaleByScheduleState:
+        _check_encoder(params, "head_warmup_steps", fix="leave it out, or name what stays as it is (--optim.freeze)")
+        return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        factor = jnp.clip((state.count + 1 - held_steps) / max(rise_steps, 1), 0.0, 1.0)
+        return jax.tree_util.tree_map_with_path(
+            lambda path, u: u * factor.astype(u.dtype) if _is_of_encoder(path) else u, updates
+        ), optax.ScaleByScheduleState(count=optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(init, update)
+
+
+def _check_encoder(params: Any, setting: str, *, fix: str) -> None:
+    if not any(_is_of_encoder(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)):
+        what = "this model has no parameters under the name encoder"
+        raise InputError(what, where=option("--optim.", setting), fix=fix)
 
 
 def _is_of_encoder(path: tuple[Any, ...]) -> bool:

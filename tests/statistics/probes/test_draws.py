@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ichformer.evaluation.probes.draws import draw_patients, why_not_drawn
+from ichformer.statistics.probes.draws import draw_patients, why_not_drawn
 
 PATIENTS = st.lists(st.booleans(), min_size=2, max_size=60).map(np.array)
 FRACTION = st.floats(0.001, 1)

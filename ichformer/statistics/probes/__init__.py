@@ -1,0 +1,1 @@
+"""The mathematics of probes of frozen features, on arrays alone."""
