@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from ichformer.errors import InputError
 from ichformer.labels import LabelSet
 from ichformer.models.weights.files import read_tensors
-from ichformer.models.weights.fit import fit_tree
+from ichformer.models.weights.fit import Report, fit_tree
 from ichformer.models.weights.layouts.registry import recognise
 from ichformer.models.weights.load import load_weights
 from ichformer.models.weights.pretrained import weights_path
@@ -41,8 +41,11 @@ from ichformer.training.state import TrainState
 def transfer_params(state: TrainState, source: Path, objective: Objective, given: Given = Given()) -> TrainState:
     """``state`` with every parameter of the run ``source`` that has a place in it; ``fit_tree`` says what may differ.
 
-    Of another label set the outputs of labels of the same name are kept. What became of the parameters is said on
-    standard error. InputError where nothing fits.
+    Kernels of a slice become those of several slices as I3D inflates them. Of another label set the outputs of labels
+    of the same name are kept. What became of the parameters is said on standard error.
+
+    Raises:
+      InputError: most of the encoder stays as it was, as the run's is of another architecture or size.
     """
     config, facts = read_config(source / "config.json"), read_facts(source / "run.json")
     before, size = _objective_of(source, config, facts, given), PrepareConfig(**facts["prepare"]).size
@@ -56,11 +59,14 @@ def transfer_params(state: TrainState, source: Path, objective: Objective, given
             new = [name for name in sets[1].columns if name not in kept]
             said = f"  labels   kept {', '.join(kept) or 'none'}; new {', '.join(new) or 'none'}\n"
     params, report = fit_tree(state.params, found)
-    if not report.loaded:
+    filled, total = _filled(state.params, report)
+    if filled < _LEAST * total:
+        name, why = next(iter(report.misfits.items()), ("most of it", "nothing"))
         raise InputError(
-            f"no parameter of {config.model.name} ({config.objective.name}) fits this model",
+            f"{config.model.name} ({config.objective.name}) is of another architecture or size than this model: it "
+            f"fills {filled:,} of {total:,} numbers of the encoder; {name} has {why}",
             where=source,
-            fix="name a run of the same model",
+            fix="name a run whose encoder is like this model's",
         )
     print(f"init: parameters of the run {source.name}\n{said}{report}", file=sys.stderr)  # noqa: T201
     return _started(state, params)
@@ -80,6 +86,17 @@ def earlier_stages(config: TrainConfig, store: Store) -> tuple[Stage, ...]:
         said = f"the run {source.name} was trained on scans of recipe {recipe or 'unknown'}"
         say_once(f"{said}, and goes on with scans of recipe {store.recipe or 'unknown'}")
     return stages
+
+
+_LEAST = 0.5
+"""Part of the encoder that a run has to fill: below, it is a start from nothing that looks like one from the run."""
+
+
+def _filled(params: Any, report: Report) -> tuple[int, int]:
+    """How many numbers of the encoder were loaded, and how many it has; of a model without one, of all parameters."""
+    sizes = dict(zip(parameter_names(params), (leaf.size for leaf in jax.tree.leaves(params)), strict=True))
+    encoder = {name: size for name, size in sizes.items() if "encoder" in name.split("/")} or sizes
+    return sum(encoder.get(name, 0) for name in report.loaded), sum(encoder.values())
 
 
 def reached_outputs(
