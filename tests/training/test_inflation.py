@@ -44,10 +44,10 @@ def config(store: Path, model: str, objective: str = "classification") -> TrainC
 
 
 def started(settings: TrainConfig, source: Path):
-    """The state of a training of these settings that starts from a run, and what it was before."""
+    """The state of a training of these settings that starts from a run, all zeros before."""
     objective = build_objective(settings)
-    state = jax.jit(functools.partial(initial_state, objective, settings, 32))()
-    return transfer_params(state, source, objective), state
+    shapes = jax.eval_shape(functools.partial(initial_state, objective, settings, 32))
+    return transfer_params(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), source, objective)
 
 
 @pytest.mark.slow
@@ -55,7 +55,7 @@ def test_a_run_of_slices_starts_one_of_scans(models, tiny_store, tmp_path, capsy
     run_training(config(tiny_store, "flat"), tmp_path / "flat", progress=False)
     flat = Run.open(tmp_path / "flat").params["encoder"]
     capsys.readouterr()
-    state, fresh = started(config(tiny_store, "deep"), tmp_path / "flat")
+    state = started(config(tiny_store, "deep"), tmp_path / "flat")
     said = capsys.readouterr().err
     assert "encoder/patches/kernel: inflated to 3 slices (mean)" in said
     encoder = state.params["encoder"]
@@ -67,12 +67,9 @@ def test_a_run_of_slices_starts_one_of_scans(models, tiny_store, tmp_path, capsy
     wanted = embedded(one, flat["patches"])
     found = embedded(jnp.repeat(one[:, None], DEEP, 1), encoder["patches"])
     np.testing.assert_allclose(found[:, 0], wanted, atol=1e-5)
-    assert not np.allclose(
-        embedded(jnp.repeat(one[:, None], DEEP, 1), fresh.params["encoder"]["patches"])[:, 0], wanted
-    )
 
     # Attention along the slices is new, all else of the encoder is not.
-    factorised = started(config(tiny_store, "factorised"), tmp_path / "flat")[0].params["encoder"]
+    factorised = started(config(tiny_store, "factorised"), tmp_path / "flat").params["encoder"]
     own = {name: part for name, part in factorised["blocks"]["block"].items() if not name.endswith("_z")}
     jax.tree.map(np.testing.assert_array_equal, own, flat["blocks"]["block"])
     np.testing.assert_array_equal(factorised["patches"]["kernel"][0], flat["patches"]["kernel"])
