@@ -94,7 +94,7 @@ def test_commands_write_tables_and_print_one_json_object(tiny_run, tiny_store, t
         "rows": len(expected),
         "features": count,
     }
-    for method in ("ridge", "knn"):
+    for method in ("ridge", "knn", "attentive"):
         probe = ["probe", *words, "--label", "any", "--method", method, "--draws", "2"]
         main([*probe, "--fractions", "0.5", "--out", str(tmp_path / method), "--json"])
         told = json.loads(capsys.readouterr().out)

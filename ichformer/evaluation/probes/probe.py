@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float64, Int64
 from scipy.special import expit
 
 from ichformer.errors import InputError
+from ichformer.evaluation.probes.attentive import ScanSlices, attentive_probe
 from ichformer.evaluation.probes.collapse import measure_collapse
 from ichformer.evaluation.probes.neighbours import knn_probe
 from ichformer.evaluation.probes.results import Counts, Draw, ProbeMethod, ProbeResult
@@ -48,6 +49,7 @@ def probe_features(
     fractions: Sequence[float] = FRACTIONS,
     draws: int = 5,
     seed: int = 0,
+    slices: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> ProbeResult:
     """Fit a probe on the features of training scans, and evaluate it on those of test scans.
 
@@ -57,17 +59,21 @@ def probe_features(
       train: a table of features (``probes.table``) with one row a scan and no patient of ``test``.
       test: the same of the scans to evaluate.
       label: a column of both, 1, 0 or NaN.
-      method: "ridge" (``ridge.ridge_probe``) or "knn" (``neighbours.knn_probe``).
+      method: "ridge" (``ridge.ridge_probe``) or "knn" (``neighbours.knn_probe``), or "attentive"
+        (``attentive.attentive_probe``).
       fractions: shares of the labelled training patients; all of them are always taken too.
       draws: of patients, for each share below 1.
       seed: of the draws.
+      slices: for "attentive", the tables of the slices of the scans of ``train`` and of ``test``, in the same order.
 
     Raises:
       InputError: a method, a share or a number that is none.
     """
     method, shares = check_probe(method=method, fractions=fractions, draws=draws, seed=seed)
     seen, scored = train[_can_be_scored(train)], _can_be_scored(test)
-    fitted, evaluated = _Rows.of(seen[seen[label].notna()], label), _Rows.of(test[scored], label)
+    of_train, of_test = (None, None) if slices is None else slices
+    fitted = _Rows.of(train, _can_be_scored(train) & train[label].notna().to_numpy(), label, of_train)
+    evaluated = _Rows.of(test, scored, label, of_test)
     numbers = [(share, number) for share in shares for number in range(1, 1 + (draws if share < 1 else 1))]
     found = [_draw(fitted, evaluated, method, share, seed=seed, number=number) for share, number in numbers]
     full, scores = found[-1]
@@ -84,21 +90,26 @@ def probe_features(
         draws=tuple(draw for draw, _ in found),
         auroc=Estimate(value=full.auroc, interval=interval),
         collapse=measure_collapse(features_in(seen)) if len(seen) > 1 else None,
-        predictions=_predictions(test, label, scored, scores if method == "knn" else expit(2 * scores), full),
+        predictions=_predictions(test, label, scored, _probabilities(method, scores), full),
     )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Rows:
-    """Some rows of a table as arrays; patients are numbered from 0."""
+    """Some rows of a table as arrays, and the slices of their scans; patients are numbered from 0."""
 
     features: Float64[np.ndarray, "n d"]
     labels: Float64[np.ndarray, " n"]
     patients: Int64[np.ndarray, " n"]
+    slices: ScanSlices | None
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, label: str) -> "_Rows":
+    def of(
+        cls, table: pd.DataFrame, taken: Bool[np.ndarray, " all"], label: str, slices: pd.DataFrame | None
+    ) -> "_Rows":
+        rows = table[taken]
         return cls(
+            slices=None if slices is None else _slices(slices, len(table)).take(np.flatnonzero(taken)),
             features=features_in(rows),
             labels=rows[label].to_numpy(np.float64),
             patients=pd.factorize(rows["patient"], sort=True)[0].astype(np.int64),
@@ -108,6 +119,14 @@ class _Rows:
     def positive(self) -> Bool[np.ndarray, " patients"]:
         """Whether each patient has a positive row."""
         return np.bincount(self.patients, self.labels == 1) > 0
+
+
+def _slices(table: pd.DataFrame, scans: int) -> ScanSlices:
+    """The slices of a table of features, which lie together scan by scan."""
+    first = np.flatnonzero((table["slice"] == "0").to_numpy())
+    if len(first) != scans:
+        raise ValueError(f"slices of {len(first)} scans for {scans}")
+    return ScanSlices(features=features_in(table), first=first)
 
 
 def _can_be_scored(table: pd.DataFrame) -> Bool[np.ndarray, " n"]:
@@ -122,7 +141,7 @@ def _draw(
     nobody, nothing = np.zeros(train.positive.size, bool), np.full(len(test.labels), np.nan)
     chosen = nobody if reason else draw_patients(train.positive, fraction, seed=seed, number=number)
     rows = chosen[train.patients]
-    scores, penalty = (nothing, None) if reason else _scores(train, rows, test.features, method)
+    scores, penalty = (nothing, None) if reason else _scores(train, rows, test, method)
     draw = Draw(
         fraction=fraction,
         number=number,
@@ -137,13 +156,30 @@ def _draw(
 
 
 def _scores(
-    train: _Rows, rows: Bool[np.ndarray, " train"], features: Float64[np.ndarray, "test d"], method: ProbeMethod
+    train: _Rows, rows: Bool[np.ndarray, " train"], test: _Rows, method: ProbeMethod
 ) -> tuple[Float64[np.ndarray, " test"], float | None]:
     """The scores of a probe that was fitted on some rows of ``train``, and its penalty where it has one."""
     if method == "knn":
-        return knn_probe(train.features[rows], train.labels[rows], features), None
-    probe = ridge_probe(train.features[rows], train.labels[rows], features, patients=train.patients[rows])
+        return knn_probe(train.features[rows], train.labels[rows], test.features), None
+    if method == "attentive":
+        if train.slices is None or test.slices is None:
+            raise ValueError("an attentive probe reads slices")
+        fitted = train.slices.take(np.flatnonzero(rows))
+        found = attentive_probe(fitted, train.labels[rows], test.slices, patients=train.patients[rows])
+        return found.scores, found.penalty
+    probe = ridge_probe(train.features[rows], train.labels[rows], test.features, patients=train.patients[rows])
     return probe.scores, probe.penalty
+
+
+def _probabilities(method: ProbeMethod, scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Scores from 0 to 1. For the ridge 2 s is the log odds whose probability is (1 + s) / 2 to first order."""
+    match method:
+        case "knn":
+            return scores
+        case "ridge":
+            return expit(2 * scores)
+        case "attentive":
+            return expit(scores)
 
 
 def _why_not_evaluated(test: _Rows) -> str:
@@ -165,7 +201,7 @@ def _counts(table: pd.DataFrame, rows: _Rows) -> Counts:
 def _predictions(
     test: pd.DataFrame, label: str, scored: Bool[np.ndarray, " n"], scores: Float64[np.ndarray, " scored"], full: Draw
 ) -> pd.DataFrame:
-    """The table of predictions; 2 s is the log odds whose probability is (1 + s) / 2 to first order."""
+    """The table of predictions."""
     table = test[[*ID_COLUMNS, label, NOT_SCORED]].reset_index(drop=True)
     table.insert(len(ID_COLUMNS) + 1, score_column(label), np.nan)
     table.loc[scored, score_column(label)] = scores

@@ -10,7 +10,7 @@ import pandas as pd
 from ichformer.evaluation.probes.collapse import Collapse
 from ichformer.statistics.intervals import Estimate
 
-ProbeMethod = Literal["ridge", "knn"]
+ProbeMethod = Literal["ridge", "knn", "attentive"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Draw:
       positive_patients: of them, those with a positive scan.
       scans: of these patients, with a known label.
       auroc: of the test scans; None where ``not_scored`` says why.
-      penalty: of the ridge regression; None for votes of neighbours.
+      penalty: of the squared weights; None for votes of neighbours.
       not_scored: why there is no AUROC, "" where there is one.
     """
 
@@ -86,7 +86,7 @@ class ProbeResult:
 
     Attributes:
       label: that was probed.
-      method: "ridge" or "knn".
+      method: "ridge", "knn" or "attentive".
       dimensions: features of each scan.
       seed: of the draws.
       train: the scans that probes were fitted on.
@@ -95,7 +95,7 @@ class ProbeResult:
       auroc: of the probe on all training patients, with its 95 % interval over test patients.
       collapse: measures of the training scans' features; None of fewer than two scans.
       predictions: a table of predictions of the test scans by the probe on all training patients, as ``compare`` takes
-        it. A score of the ridge regression is mapped to a probability, which leaves the order of scans as it is.
+        it. Scores that are no shares are mapped to probabilities, which leaves the order of scans as it is.
     """
 
     label: str

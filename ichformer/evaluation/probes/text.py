@@ -8,7 +8,11 @@ from ichformer.evaluation.tables.files import predictions_csv
 from ichformer.evaluation.thresholds import json_bytes
 from ichformer.files.csv_fields import csv_bytes
 
-METHODS = {"ridge": "ridge regression", "knn": "votes of the 20 nearest training scans"}
+METHODS = {
+    "ridge": "ridge regression",
+    "knn": "votes of the 20 nearest training scans",
+    "attentive": "a learned query over the slices of each scan",
+}
 """How text calls a method."""
 
 

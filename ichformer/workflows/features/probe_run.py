@@ -4,10 +4,13 @@ import functools
 import os
 from collections.abc import Sequence
 
+import pandas as pd
+
 from ichformer.cohorts.leakage import check_leakage
 from ichformer.evaluation.probes.probe import FRACTIONS, check_probe, probe_features
 from ichformer.evaluation.probes.results import ProbeMethod, ProbeResult
 from ichformer.evaluation.probes.text import probe_files
+from ichformer.evaluation.tables.table import LevelName
 from ichformer.files.sets import write_set
 from ichformer.settings import as_path, check_known
 from ichformer.training.runs.run import seen_scans
@@ -44,7 +47,8 @@ def probe(
       store: prepared scans with the splits "train" and "test": a store or its folder.
       label: a label of the store.
       method: "ridge" for a linear classifier by ridge regression, whose penalty is chosen by the error of each training
-        patient left out; "knn" for the votes of the 20 nearest training scans.
+        patient left out; "knn" for the votes of the 20 nearest training scans; "attentive" for a learned query over the
+        slices of each scan, with a linear classifier of what it reads.
       fractions: shares of the labelled training patients to fit on; all of them are always taken too.
       draws: of patients, for each share below 1.
       seed: of the draws.
@@ -69,9 +73,23 @@ def probe(
     for seen in (index[TRAIN], seen_scans(model.path)):
         if seen is not None:
             check_leakage(seen, index[TEST])
-    compute = functools.partial(features_of, model.objective, "scan")
-    train, test = (embed_rows(compute, model.params, prepared, rows[name], "scan", progress) for name in (TRAIN, TEST))
-    result = probe_features(train, test, label=label, method=method, fractions=fractions, draws=draws, seed=seed)
+
+    def tables(level: LevelName) -> tuple[pd.DataFrame, pd.DataFrame]:
+        compute = functools.partial(features_of, model.objective, level)
+        train, test = (embed_rows(compute, model.params, prepared, rows[one], level, progress) for one in (TRAIN, TEST))
+        return train, test
+
+    train, test = tables("scan")
+    result = probe_features(
+        train,
+        test,
+        label=label,
+        method=method,
+        fractions=fractions,
+        draws=draws,
+        seed=seed,
+        slices=tables("slice") if method == "attentive" else None,
+    )
     if folder is not None:
         write_set(probe_files(result), folder, what="probe")
     return result

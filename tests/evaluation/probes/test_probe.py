@@ -51,6 +51,28 @@ def test_features_that_tell_are_read_the_better_the_more_labels_there_are(method
     assert all((draw.penalty is None) == (method == "knn") for draw in found.draws)
 
 
+@pytest.mark.slow
+def test_an_attentive_probe_reads_the_slices_of_the_same_scans():
+    """Of three slices of each scan the last has its features; scans without a label or a score are left out."""
+    tables = [table.copy() for table in (TRAIN, TEST)]
+    tables[0].loc[3, "any"] = np.nan
+    tables[1].loc[5, NOT_SCORED] = "No brain was found in this scan."
+    slices = tuple(pd.concat([table] * 3).sort_index(kind="stable", ignore_index=True) for table in tables)
+    for table in slices:
+        table["slice"] = np.tile(["0", "1", "2"], len(table) // 3)
+        table.loc[table["slice"] != "2", feature_names(DIMENSIONS)] = np.float32(0)
+    found = probe_features(*tables, label="any", method="attentive", fractions=(1.0,), slices=slices)
+    assert (found.train.scans, found.test.left_out) == (119, 1)
+    assert found.auroc.value > 0.8
+    assert found.draws[-1].penalty in 10.0 ** np.arange(-3, 2)
+    scores = found.predictions["score_any"]
+    assert scores.isna().sum() == 1
+    assert scores.dropna().between(0, 1).all()
+    assert "a learned query over the slices of each scan" in format_probe(found)
+    with pytest.raises(ValueError, match="slices of 118 scans for 120"):
+        probe_features(*tables, label="any", method="attentive", slices=(slices[0][6:], slices[1]))
+
+
 def test_features_that_tell_nothing():
     train, test = (features(60, name, seed=seed, signal=0) for seed, name in enumerate(("train", "test")))
     found = probe_features(train, test, label="any", fractions=(1.0,))

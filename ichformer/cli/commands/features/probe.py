@@ -13,7 +13,7 @@ def probe(
     *,
     store: Path | None = None,
     label: str = "any",
-    method: Literal["ridge", "knn"] = "ridge",
+    method: Literal["ridge", "knn", "attentive"] = "ridge",
     fractions: tuple[float, ...] = (0.01, 0.05, 0.1, 1.0),
     draws: int = 5,
     seed: int = 0,
@@ -29,8 +29,9 @@ def probe(
       run: Folder of a run, of an ensemble or of a pretraining.
       store: Store with the scans. By default the one that the run was trained on.
       label: Label of the store that the classifier is fitted for.
-      method: The classifier: ridge is a linear one by ridge regression, and knn takes the votes of the 20 training
-        scans with the most similar features.
+      method: The classifier: ridge is a linear one by ridge regression on the mean of a scan's slices, knn takes the
+        votes of the 20 training scans with the most similar features, and attentive is a linear one on what a learned
+        query reads of the slices.
       fractions: Shares of the labelled training patients to fit on, above 0 and up to 1. All of them are always taken
         too.
       draws: Number of draws of patients for each share below 1. More of them make the mean more exact.
