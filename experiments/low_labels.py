@@ -17,7 +17,7 @@ for these draws: they tell of other test patients, not of other training patient
 
 import argparse
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +37,9 @@ from ichformer.workflows.parts.predict_store import predict_store
 
 OBJECTIVES = {"slice_vit_nano": "mae", "slice_vit_ti": "mae", "vit3d_nano": "mae", "swin3d_nano": "simmim"}
 """The families that can be taken, and how each is pretrained."""
+
+Scored = tuple[np.ndarray, np.ndarray, np.ndarray, float]
+"""Labels, scores and patients of some rows, and their AUROC."""
 
 LEVELS = ("slice", "scan")
 PRETRAINED, NOTHING, IMAGENET = "pretrained", "nothing", "imagenet"
@@ -105,7 +108,7 @@ def written(out: Path) -> list[Plan]:
     if not out.exists():
         return []
     rows = pd.read_csv(out)[list(Plan.__dataclass_fields__)].to_dict("records")
-    return [Plan(**row) for row in rows]  # type: ignore[misc]
+    return [Plan(**row) for row in rows]
 
 
 def predictions(plan: Plan, work: Path) -> Path:
@@ -159,16 +162,17 @@ def pretrained(plan: Plan, options: argparse.Namespace) -> Path:
     return run
 
 
-def levels(file: Path) -> Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, float]]:
+def levels(file: Path) -> Mapping[str, Scored]:
     """By level: labels, scores, patients numbered from 0, and the AUROC."""
     table = pd.read_csv(file, dtype={"patient": str, "series": str})
     table = table[table["any"].notna() & table["score_any"].notna()]
     numbers = pd.factorize(table["patient"], sort=True)[0].astype(np.int64)
-    found = {}
+    found: dict[str, Scored] = {}
     for level in LEVELS:
         rows = (table["slice"].isna() == (level == "scan")).to_numpy()
         labels, scores = (table[name].to_numpy(np.float64)[rows] for name in ("any", "score_any"))
-        found[level] = labels, scores, numbers[rows], auroc(labels, scores)
+        figure = auroc(labels, scores)
+        found[level] = labels, scores, numbers[rows], np.nan if figure is None else figure
     return found
 
 
@@ -193,9 +197,7 @@ def report(plans: list[Plan], options: argparse.Namespace) -> None:
         print(f"ImageNet: none, as no file of weights for {options.model} was named (--imagenet)")
 
 
-def difference(
-    pairs: list[tuple[tuple[np.ndarray, np.ndarray, np.ndarray, float], ...]], replicates: int
-) -> tuple[float, Interval | None]:
+def difference(pairs: Sequence[tuple[Scored, Scored]], replicates: int) -> tuple[float, Interval | None]:
     """Mean difference of two arms over the draws, and its interval over test patients, the same ones in all draws."""
     n_patients = 1 + max(int(one[2].max()) for pair in pairs for one in pair)
     statistics = [auroc_statistic(*one[:3]) for pair in pairs for one in pair]
