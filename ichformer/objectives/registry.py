@@ -23,6 +23,7 @@ def _own() -> Mapping[str, BuildObjective]:
     from ichformer.objectives.jepa import build_jepa
     from ichformer.objectives.mae import build_mae
     from ichformer.objectives.simmim import build_simmim
+    from ichformer.objectives.spark import build_spark
 
     return {
         "classification": build_classification,
@@ -31,6 +32,7 @@ def _own() -> Mapping[str, BuildObjective]:
         "jepa": build_jepa,
         "mae": build_mae,
         "simmim": build_simmim,
+        "spark": build_spark,
     }
 
 

@@ -12,7 +12,7 @@ from ichformer.models.encoders.residual import ResidualBlock, ResidualEncoder
 from ichformer.models.layers.channel_norm import GroupNorm
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import Dense
-from ichformer.models.layers.pooling import largest
+from ichformer.models.layers.pooling import SliceMean, largest
 from ichformer.models.lesions import Finer, encode
 
 
@@ -71,7 +71,7 @@ class BiFusion(nn.Module):
         both = nn.relu(GroupNorm(self.dtype, name="product_norm")(both))
         places = jnp.concatenate([local.mean(-1, keepdims=True), largest(local, -1)[..., None]], -1)
         local = local * nn.sigmoid(Conv(1, (7, 7), dtype=self.dtype, name="places")(places))
-        channels = Dense(wide.shape[-1] // 4, dtype=self.dtype, name="channels_down")(wide.mean((1, 2), keepdims=True))
+        channels = Dense(wide.shape[-1] // 4, dtype=self.dtype, name="channels_down")(SliceMean()(wide))
         wide = wide * nn.sigmoid(Dense(wide.shape[-1], dtype=self.dtype, name="channels_up")(nn.relu(channels)))
         fused = jnp.concatenate([local, wide, both], -1)
         fused = ResidualBlock(self.width, dtype=self.dtype, name="fuse")(fused)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ichformer.models.encoders.resnet import IMAGENET_MEAN, IMAGENET_STD
 from ichformer.models.layers.attention.partition import Partition, join, relative_index, split
@@ -17,6 +17,7 @@ from ichformer.models.layers.checked import CheckedModule, check_heads, check_le
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import Dense, DenseGeneral
 from ichformer.models.layers.dropout import DropPath
+from ichformer.models.layers.pooling import SliceMean
 from ichformer.models.lesions import Finer
 from ichformer.settings import check_ranges
 
@@ -122,7 +123,7 @@ class SqueezeExcite(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         """Features of the same shape."""
-        y = nn.silu(Dense(self.hidden, dtype=self.dtype, name="down")(x.mean((1, 2), keepdims=True)))
+        y = nn.silu(Dense(self.hidden, dtype=self.dtype, name="down")(SliceMean()(x)))
         return x * nn.sigmoid(Dense(x.shape[-1], dtype=self.dtype, name="up")(y))
 
 
@@ -136,17 +137,21 @@ class PartitionAttention(CheckedModule):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w d"], *, train: bool) -> Float[Array, "n h w d"]:
-        """Features of the same shape; any H and W."""
+    def __call__(
+        self, x: Float[Array, "n h w d"], *, attended: Bool[Array, "n h w"] | None = None, train: bool
+    ) -> Float[Array, "n h w d"]:
+        """Features of the same shape; any H and W. Places outside ``attended`` are not attended to."""
         h, w = x.shape[1:3]
         sides = (min(self.window, h), min(self.window, w))
         tokens, real = split(nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name="norm1")(x), sides, self.kind)
+        if attended is not None:
+            real = split(attended[..., None], sides, self.kind)[0][..., 0]
         y = join(self._attend(tokens, real, sides), sides, self.kind, shape=(h, w))
         x = x + DropPath(self.drop_path)(y, train=train)
         y = nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name="norm2")(x)
         return x + DropPath(self.drop_path)(Mlp("gelu", 4.0, self.dtype, name="mlp")(y), train=train)
 
-    def _attend(self, tokens: Array, real: np.ndarray | None, sides: tuple[int, int]) -> Array:
+    def _attend(self, tokens: Array, real: Array | np.ndarray | None, sides: tuple[int, int]) -> Array:
         width = tokens.shape[-1]
         check_heads(self, self.num_heads, width)
         qkv = DenseGeneral(

@@ -1,7 +1,7 @@
-"""Maxima with correct gradients on every backend: over an axis, and in the windows of ResNet's stem.
+"""Pools: the mean over a slice, and maxima with correct gradients on every backend.
 
 A compiler may compute a number anew for the backward pass and round it otherwise. JAX asks which input equals the
-maximum, and then none does: no gradient, or 0/0 (jax-ml/jax issue 40564). Here order decides instead.
+maximum, and then none does: no gradient, or 0/0 (jax-ml/jax issue 40564). In the maxima here order decides instead.
 """
 
 import functools
@@ -11,9 +11,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ichformer.models.layers.backends.backend import when_lowered
+
+
+class SliceMean(nn.Module):
+    """The mean over a slice; a module, so that ``encoders.visible`` can say which places it is to count."""
+
+    def __call__(
+        self, x: Float[Array, "n h w c"], counted: Bool[Array, "n h w"] | None = None
+    ) -> Float[Array, "n 1 1 c"]:
+        """Features [N,H,W,C] to [N,1,1,C], over ``counted`` places alone if they are given."""
+        return jnp.mean(x, (1, 2), keepdims=True, where=None if counted is None else counted[..., None])
 
 
 def largest(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 Partition = Literal["block", "grid"]
 
@@ -16,8 +16,8 @@ _SETS = {
 
 
 def split(
-    x: Float[Array, "n h w c"], sides: tuple[int, int], kind: Partition
-) -> tuple[Float[Array, "sets tokens c"], Bool[np.ndarray, "sets tokens"] | None]:
+    x: Shaped[Array, "n h w c"], sides: tuple[int, int], kind: Partition
+) -> tuple[Shaped[Array, "sets tokens c"], Bool[np.ndarray, "sets tokens"] | None]:
     """Sets of ``sides[0] x sides[1]`` tokens, row by row, and which tokens are real; None where all are.
 
     Where a side does not divide the grid, zeros are added behind it. Tu et al. 2022, section 3.2: "block" holds tokens
