@@ -29,7 +29,8 @@ def main() -> None:
     print(f"jax {jax.__version__}")
     for name in (name for name in registered_models() if name.endswith("_nano")):
         print(f"{fingerprint(model=ModelConfig(name=name))}  {name}")
-    for name, objective in (("slice_vit_nano", "mae"), ("vit3d_nano", "mae"), ("swin3d_nano", "simmim")):
+    without_labels = {"slice_vit_nano": "mae", "vit3d_nano": "mae", "swin3d_nano": "simmim", "hybrid_nano": "spark"}
+    for name, objective in without_labels.items():
         settings = {"model": ModelConfig(name=name), "objective": ObjectiveConfig(name=objective)}
         print(f"{fingerprint(**settings)}  {name}, {objective}")
     muon = OptimConfig(name="muon")

@@ -11,7 +11,9 @@ import pytest
 
 from ichformer.errors import InputError
 from ichformer.labels import SIX
+from ichformer.models.encoders.efficientnet import EfficientNet, Stage
 from ichformer.models.families.cnn import cnn2d
+from ichformer.models.families.slice_sequence import SliceSequence
 from ichformer.models.families.slice_vit import slice_vit
 from ichformer.models.families.swin3d import swin3d
 from ichformer.models.families.vit3d import vit3d
@@ -22,6 +24,7 @@ from tests.objectives.test_classification import make_batch
 SETTINGS = ObjectiveConfig(windows=("brain", "bone"), decoder_width=32, decoder_depth=1)
 SMALL = {"width": 24, "depth": 2, "num_heads": 2}
 SWIN = {"width": 16, "depths": (2, 2), "num_heads": (1, 2)}
+CNN = (Stage(8, 1, 3, 1, 1), Stage(16, 1, 3, 2, 2))
 MODELS = {
     "slice_vit": ("mae", lambda: slice_vit(patch_size=4, **SMALL, context_depth=1, context_heads=2)),
     "vit3d": ("mae", lambda: vit3d(patch_size=(1, 4, 4), **SMALL)),
@@ -33,6 +36,7 @@ MODELS = {
             patch_size=(1, 2, 2), width=16, depths=(2, 2), num_heads=(1, 2), window=(2, 4, 4), slice_merges=(1,)
         ),
     ),
+    "cnn2d": ("spark", lambda: SliceSequence(EfficientNet(CNN, stem=8, head=16), None)),
 }
 
 
@@ -100,7 +104,7 @@ def test_the_weight_is_the_number_of_hidden_tokens_and_scans_without_weight_do_n
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["slice_vit", "vit3d", "swin3d"])
+@pytest.mark.parametrize("name", ["slice_vit", "vit3d", "swin3d", "cnn2d"])
 def test_no_pixels_at_all_cost_the_variance(name):
     """With the last layer at zero the squared error is the variance of n normalised pixels, which is 1 - 1 / n."""
     objective, params = start(name)
@@ -114,7 +118,7 @@ def test_no_pixels_at_all_cost_the_variance(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["slice_vit", "vit3d joint", "swin3d"])
+@pytest.mark.parametrize("name", ["slice_vit", "vit3d joint", "swin3d", "cnn2d"])
 def test_features_and_pictures_have_the_shape_of_the_scan(name):
     objective, params = start(name)
     batch = batch_of_noise()
@@ -130,7 +134,7 @@ def test_features_and_pictures_have_the_shape_of_the_scan(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["slice_vit", "vit3d", "vit3d joint", "swin3d"])
+@pytest.mark.parametrize("name", ["slice_vit", "vit3d", "vit3d joint", "swin3d", "cnn2d"])
 def test_it_learns(name):
     objective, params = start(name)
     ramp = np.linspace(0, 80, 16).astype(np.int16)
@@ -160,6 +164,9 @@ def test_models_of_other_families_and_masks_that_do_not_fit_are_refused():
         OBJECTIVES.find("mae")(cnn2d(encoder="residual_nano"), SETTINGS, SIX)
     with pytest.raises(InputError, match="SimMIM pretrains a swin3d"):
         OBJECTIVES.find("simmim")(MODELS["vit3d"][1](), SETTINGS, SIX)
+    for name in ("slice_vit", "swin3d"):
+        with pytest.raises(InputError, match="SparK pretrains the convolutional encoder"):
+            OBJECTIVES.find("spark")(MODELS[name][1](), SETTINGS, SIX)
     with pytest.raises(InputError, match="take tube"):
         objective_of("vit3d", masks="block")
     assert objective_of("vit3d").masks == "tube"

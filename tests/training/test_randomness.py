@@ -13,6 +13,7 @@ import ichformer
 from ichformer.ct.windows import WINDOWS
 from ichformer.models.encoders.patch_encoder import PatchEncoder
 from ichformer.models.encoders.registry import build_encoder
+from ichformer.models.encoders.residual import ResidualEncoder
 from ichformer.models.encoders.swin import SwinEncoder
 from ichformer.models.encoders.volume_encoder import VolumeEncoder
 from ichformer.models.ensemble import Ensemble, Group
@@ -31,6 +32,7 @@ from ichformer.objectives.jepa import HiddenFeatures
 from ichformer.objectives.mae import SliceAutoencoder, VolumeAutoencoder
 from ichformer.objectives.masked import MaskedPixels
 from ichformer.objectives.simmim import SwinReconstruction
+from ichformer.objectives.spark import SparseReconstruction
 from ichformer.objectives.teacher import Taught, first_means
 from ichformer.pipeline.batch import Batch
 from ichformer.training.config import ParallelConfig
@@ -61,6 +63,9 @@ OBJECTIVES: dict[str, Objective] = {
         masks="tube",
     ),
     "simmim": MaskedPixels(model=SwinReconstruction(SWIN), windows=WINDOW, masks="block", error="absolute"),
+    "spark": MaskedPixels(
+        model=SparseReconstruction(ResidualEncoder((16, 16), 1, parent=None), 8, 16, 1), windows=WINDOW, by_slice=True
+    ),
     "contrastive": Contrastive(model=classifier(VIT).model, windows=WINDOW),
     "jepa": HiddenFeatures(
         model=VolumeAutoencoder(VolumeEncoder((1, 16, 16), 32, 2, 2, "factorised", parent=None), 32, 1, "features"),

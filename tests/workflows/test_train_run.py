@@ -230,7 +230,9 @@ def test_an_objective_by_name_gets_model_and_settings(tiny_store, tmp_path, monk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "objective"), [("slice_vit_nano", "mae"), ("swin3d_nano", "simmim")])
+@pytest.mark.parametrize(
+    ("model", "objective"), [("slice_vit_nano", "mae"), ("swin3d_nano", "simmim"), ("hybrid_nano", "spark")]
+)
 def test_a_pretraining_gives_features_and_reconstructions_and_starts_a_classifier(
     tiny_store, tmp_path, model, objective
 ):

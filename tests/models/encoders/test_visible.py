@@ -18,20 +18,21 @@ from ichformer.models.encoders.resnet import ResNet
 from ichformer.models.encoders.visible import encode_visible, step_of
 from ichformer.models.lesions import encode
 
-STRIDE, SIZE, GRID = 8, 48, 6
+STRIDE, SIZE, GRID = 8, 32, 4
 STAGES = (Stage(8, 1, 3, 1, 1), Stage(16, 2, 5, 2, 6), Stage(24, 1, 3, 2, 6))
 ENCODERS = {
     "residual": ResidualEncoder((16, 32), 1),
     "resnet": ResNet((1, 1), (16, 32)),
+    # Windows as large as the grid, so that a part of the slice is cut in the same way as the whole.
+    "maxvit": MaxViT((16, 32), (1, 1), stem_width=8, window=8, head_width=8),
+    "dual": residual_and_vit(widths=(16, 32), blocks=1, width=32, depth=1, num_heads=2),
     "bottleneck": ResNet((2, 1), (16, 32), bottleneck=True, norm="affine"),
     "convnext": ConvNext((2, 1), (16, 32)),
     "efficientnet": EfficientNet(STAGES, stem=8, head=32),
-    # Windows as large as the grid, so that a part of the slice is cut in the same way as the whole.
-    "maxvit": MaxViT((16, 32), (1, 2), stem_width=8, window=12, head_width=8),
-    "dual": residual_and_vit(widths=(16, 32), blocks=1, width=32, depth=2, num_heads=2),
 }
+MARKS = dict.fromkeys(["residual", "resnet", "dual"], pytest.mark.slow)
 EACH = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "residual" else pytest.mark.slow) for name in ENCODERS]
+    "name", [pytest.param(name, marks=MARKS.get(name, pytest.mark.full(minutes=1))) for name in ENCODERS]
 )
 
 
@@ -74,14 +75,15 @@ def test_a_part_of_a_slice_is_seen_as_if_it_were_all_of_it(name):
     """Beyond the edge of a part are zeros, and no statistic, mean or attention knows of more: so for a sparse one."""
     _, _, x = start(name)
     plain, sparse = compiled(name)
-    rows, columns = 3, 4
+    rows, columns = 2, 3
     visible = jnp.zeros((2, GRID, GRID), bool).at[:, :rows, :columns].set(True)
     grid, finer = sparse(x, visible)
     part, finer_part = plain(x[:, : rows * STRIDE, : columns * STRIDE])
     for whole, alone in zip((grid, *finer), (part, *finer_part), strict=True):
         h, w = alone.shape[1:3]
         np.testing.assert_allclose(whole[:, :h, :w], alone, rtol=0, atol=1e-5 * np.abs(alone).max())
-        assert not np.any(np.asarray(whole)[:, h:]) and not np.any(np.asarray(whole)[:, :, w:])
+        assert not np.asarray(whole)[:, h:].any()
+        assert not np.asarray(whole)[:, :, w:].any()
         assert np.std(alone) > 1e-2
     everything, _ = plain(x)
     assert np.abs(everything[:, :rows, :columns] - part).max() > 1e-2
@@ -113,7 +115,9 @@ def test_pixels_of_hidden_patches_change_nothing_and_the_mask_stays(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize(
+    "name", [name if name == "residual" else pytest.param(name, marks=pytest.mark.full) for name in ENCODERS]
+)
 def test_a_slice_of_which_nothing_is_seen_harms_neither_the_others_nor_the_gradient(name):
     encoder, variables, x = start(name)
     _, sparse = compiled(name)
@@ -147,7 +151,9 @@ def test_places_that_are_not_attended_to_have_no_say(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["residual", "resnet", "efficientnet", "maxvit"])
+@pytest.mark.parametrize(
+    "name", ["residual", *(pytest.param(name, marks=pytest.mark.full) for name in ("resnet", "efficientnet", "maxvit"))]
+)
 def test_slices_of_any_size_are_cut_into_patches(name):
     """Of 21 x 30 pixels the last patches are cut off; nothing hidden is seen in them either."""
     encoder, variables, x = start(name)
@@ -177,4 +183,4 @@ class Unpadded(nn.Module):
 def test_an_encoder_whose_maps_do_not_lie_on_the_patches_is_refused():
     through = nn.init(functools.partial(encode_visible, stride=8, train=False), Unpadded())
     with pytest.raises(InputError, match="a map of 14x14 places"):
-        through(jax.random.key(0), jnp.zeros((1, 16, 16, 1)), jnp.ones((1, 2, 2), bool))
+        jax.eval_shape(through, jax.random.key(0), jnp.zeros((1, 16, 16, 1)), jnp.ones((1, 2, 2), bool))
