@@ -15,8 +15,8 @@ class ObjectiveConfig:
 
     Attributes:
       name: What is trained: "classification" of slices and scans; or, without labels, "mae", a masked autoencoder for
-        slice_vit and vit3d, "simmim" for swin3d, "jepa" for these three, or "contrastive" or "dino" for any model; or
-        an objective of a plugin.
+        slice_vit and vit3d, "simmim" for swin3d, "jepa" for these three, "spark" (sparse masked modeling, Tian et al.
+        2023) for cnn2d, cnn_gru and hybrid, or "contrastive" or "dino" for any model; or an objective of a plugin.
       windows: Names of the display windows that become the channels of the input, of brain, subdural, soft_tissue,
         bone, stroke and the ranges hu_0_20, hu_20_40, hu_40_60, hu_60_80 and hu_80_100.
       neighbours: Number of neighbouring slices on either side that come as further channels. 1 is the "2.5-D" input of
@@ -38,18 +38,19 @@ class ObjectiveConfig:
         in training: "smooth_l1" (squared for small errors, absolute for large ones), "l1" (absolute) or "l2" (squared).
       lesion_weight: For classification, the weight of the loss of lesion maps beside the loss of slices. It needs
         --model.lesions and scans with masks or boxes. 0 leaves it out. 1 is usual.
-      mask_ratio: For mae, simmim and jepa, the share of the patches with tissue that is hidden, 0 to 1. 0.75 is usual
-        for mae and jepa, 0.6 for simmim.
-      masks: For mae, simmim and jepa, how hidden patches lie: "random", "block" (in blocks of up to 4 x 4 x 4 patches),
-        "tube" (at the same places of all slices) or "column" (in blocks at the same places of all slices). The default
+      mask_ratio: For mae, simmim, spark and jepa, the share of the patches with tissue that is hidden, 0 to 1. 0.75 is
+        usual for mae and jepa, 0.6 for simmim and spark.
+      masks: For mae, simmim, spark and jepa, how hidden patches lie: "random", "block" (in blocks of up to 4 x 4 x 4
+        patches), "tube" (at the same places of all slices) or "column" (in blocks at the same places of all slices). The default
         is "random", and "tube" for a vit3d, which attends along the slices place by place. For jepa it is "column", and
         "block" for a slice_vit.
-      normalise_targets: For mae and simmim, whether the pixels of each patch are normalised by their own mean and
-        deviation. Turn it off where the HU themselves matter more than edges.
+      normalise_targets: For mae, simmim and spark, whether the pixels of each patch are normalised by their own mean
+        and deviation. Turn it off where the HU themselves matter more than edges.
       temperature: For contrastive, the temperature of the softmax over the scans of a batch. A lower one separates
         similar scans more.
-      decoder_width: For mae and jepa, the number of features of the decoder.
-      decoder_depth: For mae and jepa, the number of blocks of the decoder.
+      decoder_width: For mae, jepa and spark, the number of features of the decoder. That of spark has as many on the
+        coarsest grid and half as many on finer ones.
+      decoder_depth: For mae and jepa, the number of blocks of the decoder. For spark, its convolutions on each grid.
       prototypes: For dino, the number of prototypes. Large data sets take 65536.
       small_views: For dino, the number of small views of a scan beside the two large ones. Each costs a fourth of a
         large one.

@@ -201,7 +201,7 @@ def build_mae(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet) 
         raise InputError(
             "a masked autoencoder pretrains a slice_vit or a vit3d",
             where="--model.name",
-            fix="name one of those, simmim for a swin3d, or take --objective.name classification",
+            fix="name one of those, or take --objective.name simmim for a swin3d, spark for a cnn2d, cnn_gru or hybrid",
         )
     masks = mask_kind(autoencoder, settings, free="random", same_in_all_slices="tube")
     by_slice = isinstance(autoencoder, SliceAutoencoder)

@@ -66,7 +66,7 @@ def build_simmim(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSe
         raise InputError(
             "SimMIM pretrains a swin3d",
             where="--model.name",
-            fix="name one of those, mae for a slice_vit or a vit3d, or take --objective.name classification",
+            fix="name one of those, or take --objective.name mae for a slice_vit or vit3d, spark for a CNN",
         )
     return masked_pixels(reconstruction, settings, masks=settings.masks or "random", error="absolute")
 

@@ -142,9 +142,9 @@ def build_spark(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet
         raise InputError(
             "SparK pretrains the convolutional encoder of a cnn2d, a cnn_gru or a hybrid",
             where="--model.name",
-            fix="name one of those, mae for a slice_vit or a vit3d, simmim for a swin3d, or take --objective.name "
-            "contrastive",
+            fix="name one of those, or take --objective.name mae for a slice_vit or vit3d, simmim for a swin3d",
         )
     encoder = model.encoder.clone(parent=None)
     reconstruction = SparseReconstruction(encoder, _stride_of(encoder), settings.decoder_width, settings.decoder_depth)
-    return masked_pixels(reconstruction, settings, masks=settings.masks or "random", error="squared", by_slice=True)
+    masks = settings.masks or "random"
+    return masked_pixels(reconstruction, settings, masks=masks, error="squared", by_slice=masks != "tube")

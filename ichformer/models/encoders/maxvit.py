@@ -143,9 +143,8 @@ class PartitionAttention(CheckedModule):
         """Features of the same shape; any H and W. Places outside ``attended`` are not attended to."""
         h, w = x.shape[1:3]
         sides = (min(self.window, h), min(self.window, w))
-        tokens, real = split(nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name="norm1")(x), sides, self.kind)
-        if attended is not None:
-            real = split(attended[..., None], sides, self.kind)[0][..., 0]
+        tokens, filled = split(nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name="norm1")(x), sides, self.kind)
+        real = filled if attended is None else split(attended[..., None], sides, self.kind)[0][..., 0]
         y = join(self._attend(tokens, real, sides), sides, self.kind, shape=(h, w))
         x = x + DropPath(self.drop_path)(y, train=train)
         y = nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name="norm2")(x)

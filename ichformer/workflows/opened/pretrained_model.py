@@ -85,7 +85,7 @@ class PretrainedModel(TrainedModel):
             raise InputError(
                 f"was trained for {self.run.config.objective.name!r}, which gives no pixels",
                 where=self.path,
-                fix="take a run of mae or simmim",
+                fix="take a run of mae, simmim or spark",
             )
         return reconstruct(self.run.objective, self.run.params, self._prepared(volume), seed=seed)
 
