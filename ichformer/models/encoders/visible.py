@@ -33,8 +33,8 @@ def encode_visible(
     that zeros do not win. The encoder has to know nothing of it, and its parameters are the same. With nothing hidden
     it computes what it always does.
 
-    An encoder of others is seen through as far as its layers are modules that take and give [N,H,W,C]: a norm of
-    another kind over a slice, or a mean outside of a module, counts hidden places as zeros.
+    An encoder of others is seen through as far as its layers are modules that take and give [N,H,W,C]: a norm or
+    an attention of another kind, or a mean outside of a module, counts hidden places as zeros.
 
     Args:
       encoder: ``encoder(x [N,H,W,C], train=...) -> [N,h,w,D]``, see ``encoders.registry``.
@@ -71,9 +71,8 @@ class _Visible:
             return call(*args, **kwargs)
         if isinstance(module, PatchEncoder) and method == "tokens":
             grid = tuple(pixels // module.patch_size for pixels in self._size)
-            return self._attend(
-                call, args, {**kwargs, "attended": self._on(self._counted, grid).reshape(len(args[0]), -1)}
-            )
+            attended = self._on(self._counted, grid).reshape(len(args[0]), -1)
+            return self._attend(call, args, {**kwargs, "attended": attended})
         if method != "__call__":
             return call(*args, **kwargs)
         args, kwargs = jax.tree.map(self._hide, (args, kwargs))
@@ -84,7 +83,8 @@ class _Visible:
         elif isinstance(module, SliceMean):
             y = call(*args, self._on(self._counted, args[0].shape[1:3]))
         elif isinstance(module, PartitionAttention):
-            y = self._attend(call, args, {**kwargs, "attended": self._on(self._counted, args[0].shape[1:3])})
+            attended = self._on(self._counted, args[0].shape[1:3])
+            y = self._attend(call, args, {**kwargs, "attended": attended})
         else:
             y = call(*args, **kwargs)
         return jax.tree.map(self._hide, y)
