@@ -1,1 +1,1 @@
-"""What a simple classifier reads from frozen features of scans, and whether the features have collapsed."""
+"""What a simple classifier reads from a table of frozen features of scans (``statistics.probes`` has the fits)."""

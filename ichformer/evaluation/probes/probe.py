@@ -1,29 +1,22 @@
 """A probe of a table of features: fitted on the training scans of all patients and of few, evaluated on test scans."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64
 from scipy.special import expit
 
 from ichformer.errors import InputError
-from ichformer.evaluation.probes.attentive import ScanSlices, attentive_probe
-from ichformer.evaluation.probes.collapse import measure_collapse
-from ichformer.evaluation.probes.neighbours import knn_probe
-from ichformer.evaluation.probes.results import Counts, Draw, ProbeMethod, ProbeResult
-from ichformer.evaluation.probes.ridge import ridge_probe
+from ichformer.evaluation.probes.results import Counts, ProbeResult
 from ichformer.evaluation.probes.table import features_in
 from ichformer.evaluation.tables.table import ID_COLUMNS, NOT_SCORED, score_column
 from ichformer.settings import fit
 from ichformer.statistics.delong import auroc_interval
 from ichformer.statistics.intervals import Estimate
-from ichformer.statistics.metrics import auroc
-from ichformer.statistics.probes.draws import draw_patients, why_not_drawn
-
-FRACTIONS = (0.01, 0.05, 0.1, 1.0)
-"""Shares of the labelled training patients on which a probe is fitted."""
+from ichformer.statistics.probes.attentive import ScanSlices
+from ichformer.statistics.probes.collapse import measure_collapse
+from ichformer.statistics.probes.fits import DRAWS, FRACTIONS, Draw, ProbeMethod, Rows, fit_draws
 
 
 def check_probe(
@@ -47,7 +40,7 @@ def probe_features(
     label: str,
     method: ProbeMethod = "ridge",
     fractions: Sequence[float] = FRACTIONS,
-    draws: int = 5,
+    draws: int = DRAWS,
     seed: int = 0,
     slices: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> ProbeResult:
@@ -59,8 +52,7 @@ def probe_features(
       train: a table of features (``probes.table``) with one row a scan and no patient of ``test``.
       test: the same of the scans to evaluate.
       label: a column of both, 1, 0 or NaN.
-      method: "ridge" (``ridge.ridge_probe``) or "knn" (``neighbours.knn_probe``), or "attentive"
-        (``attentive.attentive_probe``).
+      method: "ridge", "knn" or "attentive": see ``statistics.probes.fits``.
       fractions: shares of the labelled training patients; all of them are always taken too.
       draws: of patients, for each share below 1.
       seed: of the draws.
@@ -72,10 +64,9 @@ def probe_features(
     method, shares = check_probe(method=method, fractions=fractions, draws=draws, seed=seed)
     seen, scored = train[_can_be_scored(train)], _can_be_scored(test)
     of_train, of_test = (None, None) if slices is None else slices
-    fitted = _Rows.of(train, _can_be_scored(train) & train[label].notna().to_numpy(), label, of_train)
-    evaluated = _Rows.of(test, scored, label, of_test)
-    numbers = [(share, number) for share in shares for number in range(1, 1 + (draws if share < 1 else 1))]
-    found = [_draw(fitted, evaluated, method, share, seed=seed, number=number) for share, number in numbers]
+    fitted = _rows(train, _can_be_scored(train) & train[label].notna().to_numpy(), label, of_train)
+    evaluated = _rows(test, scored, label, of_test)
+    found = fit_draws(fitted, evaluated, method=method, fractions=shares, draws=draws, seed=seed)
     full, scores = found[-1]
     interval = None
     if full.auroc is not None:
@@ -94,31 +85,14 @@ def probe_features(
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Rows:
-    """Some rows of a table as arrays, and the slices of their scans; patients are numbered from 0."""
-
-    features: Float64[np.ndarray, "n d"]
-    labels: Float64[np.ndarray, " n"]
-    patients: Int64[np.ndarray, " n"]
-    slices: ScanSlices | None
-
-    @classmethod
-    def of(
-        cls, table: pd.DataFrame, taken: Bool[np.ndarray, " all"], label: str, slices: pd.DataFrame | None
-    ) -> "_Rows":
-        rows = table[taken]
-        return cls(
-            slices=None if slices is None else _slices(slices, len(table)).take(np.flatnonzero(taken)),
-            features=features_in(rows),
-            labels=rows[label].to_numpy(np.float64),
-            patients=pd.factorize(rows["patient"], sort=True)[0].astype(np.int64),
-        )
-
-    @property
-    def positive(self) -> Bool[np.ndarray, " patients"]:
-        """Whether each patient has a positive row."""
-        return np.bincount(self.patients, self.labels == 1) > 0
+def _rows(table: pd.DataFrame, taken: Bool[np.ndarray, " all"], label: str, slices: pd.DataFrame | None) -> Rows:
+    rows = table[taken]
+    return Rows(
+        features=features_in(rows),
+        labels=rows[label].to_numpy(np.float64),
+        patients=pd.factorize(rows["patient"], sort=True)[0].astype(np.int64),
+        slices=None if slices is None else _slices(slices, len(table)).take(np.flatnonzero(taken)),
+    )
 
 
 def _slices(table: pd.DataFrame, scans: int) -> ScanSlices:
@@ -133,44 +107,6 @@ def _can_be_scored(table: pd.DataFrame) -> Bool[np.ndarray, " n"]:
     return (table[NOT_SCORED] == "").to_numpy(bool)
 
 
-def _draw(
-    train: _Rows, test: _Rows, method: ProbeMethod, fraction: float, *, seed: int, number: int
-) -> tuple[Draw, Float64[np.ndarray, " test"]]:
-    """A draw, and the scores that its probe gives to all rows of ``test``; NaN where there is no probe."""
-    reason = why_not_drawn(train.positive, fraction) or _why_not_evaluated(test)
-    nobody, nothing = np.zeros(train.positive.size, bool), np.full(len(test.labels), np.nan)
-    chosen = nobody if reason else draw_patients(train.positive, fraction, seed=seed, number=number)
-    rows = chosen[train.patients]
-    scores, penalty = (nothing, None) if reason else _scores(train, rows, test, method)
-    draw = Draw(
-        fraction=fraction,
-        number=number,
-        patients=int(chosen.sum()),
-        positive_patients=int((chosen & train.positive).sum()),
-        scans=int(rows.sum()),
-        auroc=None if reason else auroc(test.labels, scores),
-        penalty=penalty,
-        not_scored=reason,
-    )
-    return draw, scores
-
-
-def _scores(
-    train: _Rows, rows: Bool[np.ndarray, " train"], test: _Rows, method: ProbeMethod
-) -> tuple[Float64[np.ndarray, " test"], float | None]:
-    """The scores of a probe that was fitted on some rows of ``train``, and its penalty where it has one."""
-    if method == "knn":
-        return knn_probe(train.features[rows], train.labels[rows], test.features), None
-    if method == "attentive":
-        if train.slices is None or test.slices is None:
-            raise ValueError("an attentive probe reads slices")
-        fitted = train.slices.take(np.flatnonzero(rows))
-        found = attentive_probe(fitted, train.labels[rows], test.slices, patients=train.patients[rows])
-        return found.scores, found.penalty
-    probe = ridge_probe(train.features[rows], train.labels[rows], test.features, patients=train.patients[rows])
-    return probe.scores, probe.penalty
-
-
 def _probabilities(method: ProbeMethod, scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
     """Scores from 0 to 1. For the ridge 2 s is the log odds whose probability is (1 + s) / 2 to first order."""
     match method:
@@ -182,12 +118,7 @@ def _probabilities(method: ProbeMethod, scores: Float64[np.ndarray, " n"]) -> Fl
             return expit(scores)
 
 
-def _why_not_evaluated(test: _Rows) -> str:
-    classes = [int((test.labels == value).sum()) for value in (1, 0)]
-    return "" if min(classes) else f"Of the labelled test scans {classes[0]} are positive and {classes[1]} negative."
-
-
-def _counts(table: pd.DataFrame, rows: _Rows) -> Counts:
+def _counts(table: pd.DataFrame, rows: Rows) -> Counts:
     known = ~np.isnan(rows.labels)
     return Counts(
         split=", ".join(sorted(table["split"].unique())),

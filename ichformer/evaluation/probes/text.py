@@ -1,12 +1,13 @@
 """What a probe found as aligned text, and as the files of its folder."""
 
 from ichformer.errors import one_line
-from ichformer.evaluation.probes.results import Counts, ProbeResult, ShareOfPatients
+from ichformer.evaluation.probes.results import Counts, ProbeResult
 from ichformer.evaluation.summary import NOT_ESTIMABLE, aligned, figure
 from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.files import predictions_csv
 from ichformer.evaluation.thresholds import json_bytes
 from ichformer.files.csv_fields import csv_bytes
+from ichformer.statistics.probes.fits import ShareOfPatients
 
 METHODS = {
     "ridge": "ridge regression",

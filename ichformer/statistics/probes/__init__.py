@@ -1,1 +1,1 @@
-"""The mathematics of probes of frozen features, on arrays alone."""
+"""Simple classifiers on frozen features, fitted on many and on few patients, and whether features have collapsed."""

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ichformer.cohorts.leakage import check_leakage
-from ichformer.evaluation.probes.probe import FRACTIONS, check_probe, probe_features
-from ichformer.evaluation.probes.results import ProbeMethod, ProbeResult
+from ichformer.evaluation.probes.probe import check_probe, probe_features
+from ichformer.evaluation.probes.results import ProbeResult
 from ichformer.evaluation.probes.text import probe_files
 from ichformer.evaluation.tables.table import LevelName
 from ichformer.files.sets import write_set
 from ichformer.settings import as_path, check_known
+from ichformer.statistics.probes.fits import DRAWS, FRACTIONS, ProbeMethod
 from ichformer.training.runs.run import seen_scans
 from ichformer.workflows.features.embed_store import RunLike, StoreLike, embed_rows, features_of, open_to_embed
 
@@ -27,7 +28,7 @@ def probe(
     label: str = "any",
     method: ProbeMethod = "ridge",
     fractions: Sequence[float] = FRACTIONS,
-    draws: int = 5,
+    draws: int = DRAWS,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     progress: bool = True,

@@ -5,9 +5,9 @@ import pytest
 from scipy.optimize import approx_fprime
 from sklearn.linear_model import LogisticRegression
 
-from ichformer.evaluation.probes.attentive import ScanSlices, _folds, attentive_probe, fit_query, loss_and_gradient
-from ichformer.evaluation.probes.ridge import ridge_probe
 from ichformer.statistics.metrics import auroc
+from ichformer.statistics.probes.attentive import ScanSlices, _folds, attentive_probe, fit_query, loss_and_gradient
+from ichformer.statistics.probes.ridge import ridge_probe
 
 
 def drawn(scans: int, d: int, *, seed: int = 0, shown: int = 1, slices: int = 12) -> tuple[ScanSlices, np.ndarray]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ichformer.evaluation.probes.collapse import effective_rank, mean_similarity, mean_spread, measure_collapse
+from ichformer.statistics.probes.collapse import effective_rank, mean_similarity, mean_spread, measure_collapse
 
 FEATURES = st.tuples(st.integers(2, 8), st.integers(1, 8)).flatmap(
     lambda shape: arrays(np.float64, shape, elements=st.floats(-100, 100, width=32))

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
-from ichformer.evaluation.probes import neighbours
-from ichformer.evaluation.probes.neighbours import knn_probe
+from ichformer.statistics.probes import neighbours
+from ichformer.statistics.probes.neighbours import knn_probe
 
 
 def drawn(n: int = 40, d: int = 6, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

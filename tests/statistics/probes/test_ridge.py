@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.preprocessing import StandardScaler
 
-from ichformer.evaluation.probes.ridge import PENALTIES, ridge_probe
+from ichformer.statistics.probes.ridge import PENALTIES, ridge_probe
 
 
 def drawn(n: int, d: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.special import entr
 
-from ichformer.evaluation.probes.neighbours import unit_length
+from ichformer.statistics.probes.neighbours import unit_length
 
 
 @dataclass(frozen=True, kw_only=True)
