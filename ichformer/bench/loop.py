@@ -23,6 +23,7 @@ from ichformer.training.build import build_objective
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
 from ichformer.training.monitoring.clock import Clock
+from ichformer.training.monitoring.probing import Probing
 from ichformer.training.monitoring.writers import JsonLines, TensorBoard
 from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.runs.run import initial_state
@@ -132,6 +133,9 @@ class _Ticks:
         """Note the time."""
         self.at_s.append(time.perf_counter())
 
+    def show(self, step: int, name: str, png: bytes) -> None:
+        """Nothing."""
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -158,6 +162,7 @@ def _time_loop(
                 place=lambda batch: shard_batch(batch, mesh),
                 checkpoints=checkpoints,
                 validation=Validation(config, objective, no_scans, mesh),
+                probing=Probing(config, objective, no_scans, mesh, run),
                 writers=[
                     JsonLines(run / "metrics.jsonl", resumed_step=0),
                     TensorBoard(run / "tensorboard", resumed_step=0),

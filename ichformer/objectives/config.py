@@ -41,9 +41,9 @@ class ObjectiveConfig:
       mask_ratio: For mae, simmim, spark and jepa, the share of the patches with tissue that is hidden, 0 to 1. 0.75 is
         usual for mae and jepa, 0.6 for simmim and spark.
       masks: For mae, simmim, spark and jepa, how hidden patches lie: "random", "block" (in blocks of up to 4 x 4 x 4
-        patches), "tube" (at the same places of all slices) or "column" (in blocks at the same places of all slices). The default
-        is "random", and "tube" for a vit3d, which attends along the slices place by place. For jepa it is "column", and
-        "block" for a slice_vit.
+        patches), "tube" (at the same places of all slices) or "column" (in blocks at the same places of all slices).
+        The default is "random", and "tube" for a vit3d, which attends along the slices place by place. For jepa it is
+        "column", and "block" for a slice_vit.
       normalise_targets: For mae, simmim and spark, whether the pixels of each patch are normalised by their own mean
         and deviation. Turn it off where the HU themselves matter more than edges.
       temperature: For contrastive, the temperature of the softmax over the scans of a batch. A lower one separates

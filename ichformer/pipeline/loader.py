@@ -15,7 +15,7 @@ from ichformer.errors import InputError
 from ichformer.pipeline.augmentation.augment import Augmentation, augment
 from ichformer.pipeline.augmentation.mixup import mix_batch
 from ichformer.pipeline.augmentation.sample import Change, Sample, apply_change
-from ichformer.pipeline.augmentation.slabs import SlicePlan, arrange, plan_slices, plan_whole
+from ichformer.pipeline.augmentation.slabs import SlicePlan, arrange, evenly_thinned, plan_slices, plan_whole
 from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch, stack_examples
 from ichformer.pipeline.known_labels import whole_rows
 from ichformer.pipeline.lesions import known_lesions, lesions_after
@@ -82,7 +82,6 @@ def training_batches(
         raise InputError(
             f"{batch_size} scans cannot be shared by {hosts} hosts", where="batch_size", fix=f"a multiple of {hosts}"
         )
-
     if augmentation.mixup and batch_size // hosts % 2:
         raise InputError(
             f"mixing takes scans in pairs, a host has {batch_size // hosts}",
@@ -104,8 +103,7 @@ def training_batches(
         dataset = dataset.random_map(_Mixup(concentration=augmentation.mixup))
     dataset = dataset[start:]
     # One thread's worth of reading ahead is enough: a scan is large and a step is slow.
-    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-    iterable = dataset.to_iter_dataset(options)
+    iterable = dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
     if num_workers:
         from absl import flags
 
@@ -122,14 +120,21 @@ def _start_worker(number: int, count: int) -> None:  # noqa: ARG001 - Grain says
 
 
 def evaluation_batches(
-    store: Store, *, rows: np.ndarray, batch_size: int, host: int = 0, hosts: int = 1, lesions: bool = False
+    store: Store,
+    *,
+    rows: np.ndarray,
+    batch_size: int,
+    num_slices: int = 0,
+    host: int = 0,
+    hosts: int = 1,
+    lesions: bool = False,
 ) -> Iterator[Batch]:
     """Yields every scan of ``rows`` once, whole and unchanged; scans of weight 0 fill up the last batch.
 
-    Scans of like length come together, padded to a multiple of ``SLICE_MULTIPLE`` slices. While a batch is used, the
-    next ones are read in threads.
+    Scans of like length come together, padded to a multiple of ``SLICE_MULTIPLE`` slices. With ``num_slices`` all come
+    in order, padded or thinned to so many. While a batch is used, the next ones are read in threads.
     """
-    padded = {int(row): -(-store.n_slices[row] // SLICE_MULTIPLE) * SLICE_MULTIPLE for row in rows}
+    padded = {int(r): num_slices or -(-store.n_slices[r] // SLICE_MULTIPLE) * SLICE_MULTIPLE for r in rows}
     plans = []
     for num_slices in sorted(set(padded.values())):
         same = [row for row in padded if padded[row] == num_slices]
@@ -166,7 +171,7 @@ class _WholeBatch(grain.transforms.Map):
         return stack_examples(examples)
 
     def _example(self, row: int, num_slices: int) -> Batch:
-        scan = self.store.read(row)
+        scan = self.store.read(row, slices=evenly_thinned(self.store.n_slices[row], num_slices))
         mask = known_lesions(scan, self.store.cohorts[row]) if self.lesions else None
         sample = _pad(_as_sample(scan, mask), num_slices)
         return _example(row, sample, scan.scan_labels, sample.mask, n_slices=len(scan.volume.hu))

@@ -25,6 +25,7 @@ from ichformer.training.few_patients import drawn_part
 from ichformer.training.input_scale import standardise_inputs
 from ichformer.training.labels import for_known_labels, format_labels, write_labels
 from ichformer.training.monitoring.clock import Clock
+from ichformer.training.monitoring.probing import Probing
 from ichformer.training.monitoring.writers import JsonLines, TensorBoard, WeightsAndBiases, Writer
 from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.recovery.resume import check_same_scans, hash_scans
@@ -100,6 +101,7 @@ def run_training(
             check_whole_batch(objective, config)
             check_teacher(objective, config)
             prepared = PrepareConfig(**store.config)
+            probing = Probing(config, objective, store, mesh, run)
             init = functools.partial(initial_state, objective, config, prepared.size)
             shapes = jax.eval_shape(init)  # refuses what does not go with the model before there is a folder
             check_contract(objective, shapes.params, prepared.size)
@@ -111,6 +113,8 @@ def run_training(
                 write_labels(known, objective, run)
                 if progress:
                     print(format_labels(known, objective), file=sys.stderr)  # noqa: T201
+            if progress and probing.scans is not None and jax.process_index() == 0:
+                print(probing.scans, file=sys.stderr)  # noqa: T201
             checkpoints = Checkpoints(run / "checkpoints", every=config.checkpoint_every, keep=config.keep_checkpoints)
             opened.callback(checkpoints.close)
             state = create_sharded(init, mesh)
@@ -138,6 +142,7 @@ def run_training(
             place=lambda batch: shard_batch(batch, mesh),
             checkpoints=checkpoints,
             validation=validation,
+            probing=probing,
             writers=writers,
             clock=clock,
             confirm=functools.partial(_confirm, held),

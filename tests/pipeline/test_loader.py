@@ -256,6 +256,25 @@ def test_the_last_batch_is_filled_up_with_weight_0(store):
     np.testing.assert_array_equal(batch.weight, [1, 0, 0, 0])
 
 
+@pytest.mark.parametrize("num_slices", [4, 24])
+def test_batches_of_one_shape_hold_each_scan_in_order_evenly_thinned_or_whole(store, num_slices):
+    rows = np.arange(len(store.index))
+    batches = list(evaluation_batches(store, rows=rows, batch_size=3, num_slices=num_slices))
+    assert {batch.hu.shape[:2] for batch in batches} == {(3, num_slices)}
+    assert np.concatenate([batch.row[batch.weight > 0] for batch in batches]).tolist() == rows.tolist()
+    for batch in batches:
+        for i, row in enumerate(batch.row.tolist()):
+            volume = store.read(row).volume
+            count = min(len(volume.hu), num_slices)
+            (taken,) = np.nonzero((volume.hu[:, None] == batch.hu[i, None, :count]).all((2, 3)).any(1))
+            assert batch.slice_mask[i].sum() == len(taken) == count
+            assert np.ptp(np.diff(taken)) <= 1
+            assert abs(taken[0] - (len(volume.hu) - 1 - taken[-1])) <= 1
+            np.testing.assert_array_equal(batch.hu[i, :count], volume.hu[taken])
+            whole_mm = volume.spacing_mm[0] * len(volume.hu)
+            assert batch.spacing_mm[i, 0] * count == pytest.approx(whole_mm, rel=0.2)
+
+
 def one_after_the_other(store: Store, rows: Iterable[int], batch_size: int) -> Iterator[Batch]:
     """Evaluation batches as they were read before there was a thread for it."""
     padded = {int(row): -(-store.n_slices[row] // SLICE_MULTIPLE) * SLICE_MULTIPLE for row in rows}

@@ -22,6 +22,14 @@ def test_shares_of_the_time(monkeypatch):
     assert clock.mark() == (8, {"goodput": 1 - 3 / 8, "input_bound": 1 / 8})
 
 
+def test_the_share_of_probing_is_told_where_there_was_any(monkeypatch):
+    clock = clock_that_says(monkeypatch, 0, 1, 3, 8, 16)
+    with clock.on("probing"):
+        pass
+    assert clock.mark() == (8, {"goodput": 1 - 2 / 8, "input_bound": 0.0, "probing": 2 / 8})
+    assert clock.mark() == (8, {"goodput": 1 - 2 / 16, "input_bound": 0.0, "probing": 2 / 16})
+
+
 @pytest.mark.parametrize("seconds", [(5, 5, 5, 5), (5, 4, 3, 2), (5, 6, 9, 4), (5, 9, 6, 7)])
 def test_a_clock_that_stands_or_runs_backwards(monkeypatch, seconds):
     clock = clock_that_says(monkeypatch, *seconds)

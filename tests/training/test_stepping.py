@@ -20,6 +20,7 @@ from ichformer.training.build import build_objective
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import DataConfig, TrainConfig
 from ichformer.training.monitoring.clock import Clock
+from ichformer.training.monitoring.probing import Probing
 from ichformer.training.sharding.parallel import make_mesh
 from ichformer.training.state import TrainState, create_state
 from ichformer.training.stepping import Step, run_steps
@@ -45,6 +46,8 @@ class Noted:
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         self("write", step)
+
+    def show(self, step: int, name: str, png: bytes) -> None: ...
 
     def close(self) -> None: ...
 
@@ -126,6 +129,9 @@ def run(
             place=lambda batch: batch,
             checkpoints=checkpoints,
             validation=NotedValidation(config, noted),
+            probing=Probing(
+                config, build_objective(config), Store(path=Path(), config={}, index=VAL), make_mesh(), folder
+            ),
             writers=[noted],
             clock=Clock(),
             confirm=confirm,

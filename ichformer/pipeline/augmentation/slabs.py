@@ -90,6 +90,13 @@ def plan_whole(
     )
 
 
+def evenly_thinned(n_slices: int, num_slices: int) -> Int64[np.ndarray, "num_slices"] | None:
+    """Returns ``num_slices`` evenly spaced slices of a longer scan, always the same; None where all may stay."""
+    if n_slices <= num_slices:
+        return None
+    return (np.arange(num_slices) * n_slices + n_slices // 2) // num_slices
+
+
 def arrange(sample: Sample, plan: SlicePlan) -> Sample:
     """Merges and reverses the slices ``plan.taken`` of a sample as the plan says."""
     if plan.per_slab > 1:

@@ -8,6 +8,12 @@ from scipy.special import entr
 
 from ichformer.statistics.probes.neighbours import unit_length
 
+LEAST_SPREAD = 1e-3
+"""Share of ``Collapse.full_spread`` below which features have collapsed: networks were seen with 0.01 to 0.4."""
+
+LEAST_RANK = 1.01
+"""Effective rank below which features have collapsed: networks were seen with 1.2 and more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Collapse:
@@ -32,6 +38,11 @@ class Collapse:
     def full_spread(self) -> float:
         """The ``spread`` of features that point in all directions alike."""
         return float(self.dimensions**-0.5)
+
+    @property
+    def has_happened(self) -> bool:
+        """Whether nearly nothing is left of what tells scans apart: ``LEAST_SPREAD`` and ``LEAST_RANK``."""
+        return self.spread < LEAST_SPREAD * self.full_spread or self.effective_rank < LEAST_RANK
 
 
 def measure_collapse(features: Float64[np.ndarray, "n d"]) -> Collapse:

@@ -47,6 +47,10 @@ class TrainConfig:
         checkpoint is used.
       patience_steps: The training ends early if the validation loss has not fallen for so many steps. It needs
         --evaluate-every. With 0 it never ends early.
+      probe_every: For pretraining, steps between two probings. Each fits simple classifiers on features of up to 200
+        labelled patients of the split "train" and scores them on up to 100 of "val", so that one sees whether the
+        training learns anything. A probing of 300 scans takes about as long as the training steps that read as many:
+        take 10,000 divided by the batch size or more, such as 500. With 0 there is none.
       profile: First and last step of a trace of the profiler, such as 20 25. TensorBoard and Perfetto show it. By
         default there is none.
       log_every: Steps between two lines of metrics.
@@ -68,6 +72,7 @@ class TrainConfig:
     max_bad_steps: int = 10
     evaluate_every: int = 0
     patience_steps: int = 0
+    probe_every: int = 0
     profile: tuple[int, int] | None = None
     log_every: int = 10
     checkpoint_every: int = 100
@@ -77,7 +82,7 @@ class TrainConfig:
         """InputError for a value that is not of its type or outside its range."""
         check_settings(self, "--")
         least = dict.fromkeys(("steps", "max_bad_steps", "log_every", "checkpoint_every", "keep_checkpoints"), 1)
-        least |= {"evaluate_every": 0}
+        least |= {"evaluate_every": 0, "probe_every": 0}
         check_ranges(
             "--",
             *(

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 from typing import Literal
 
-Phase = Literal["start", "input", "evaluation", "saving"]
-"""What a training does beside its steps: it starts (reads, places, compiles), waits for input, validates and saves."""
+Phase = Literal["start", "input", "evaluation", "probing", "saving"]
+"""What a training does beside its steps: it starts (reads, places, compiles), waits for input, validates and so on."""
 
 _MOMENT_S = 1e-9
 
@@ -17,7 +17,7 @@ class Clock:
     def __init__(self) -> None:
         self._began = self._marked = time.perf_counter()
         self._spent = 0.0
-        self._waited = 0.0
+        self._waited = self._probed = 0.0
 
     @contextlib.contextmanager
     def on(self, phase: Phase) -> Iterator[None]:
@@ -30,12 +30,15 @@ class Clock:
             self._spent += took
             if phase == "input":
                 self._waited += took
+            elif phase == "probing":
+                self._probed += took
 
     def mark(self) -> tuple[float, dict[str, float]]:
         """Seconds since the last mark, and the shares to write down.
 
         "goodput" is the share of the wall time since the training began that went into steps; "input_bound" the share
-        since the last mark in which the host waited for batches.
+        since the last mark in which the host waited for batches. "probing" is the share since the training began that
+        went into probing, where there was any.
         """
         now = time.perf_counter()
         # A clock may stand, as that of a virtual machine that is moved does: then a moment has passed.
@@ -44,5 +47,7 @@ class Clock:
             "goodput": 1 - min(max(self._spent, 0.0) / in_all, 1.0),
             "input_bound": min(max(self._waited, 0.0) / seconds, 1.0),
         }
+        if self._probed:
+            shares["probing"] = min(max(self._probed, 0.0) / in_all, 1.0)
         self._marked, self._waited = now, 0.0
         return seconds, shares

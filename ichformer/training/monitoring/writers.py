@@ -1,5 +1,6 @@
 """Writers of metrics: JSON lines, TensorBoard events and, if asked for, Weights & Biases."""
 
+import io
 import json
 import struct
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
+from PIL import Image
 
 from ichformer.errors import InputError
 from ichformer.files.json_files import parse_json
@@ -19,6 +21,10 @@ class Writer(Protocol):
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Metrics after ``step`` steps."""
+        ...
+
+    def show(self, step: int, name: str, png: bytes) -> None:
+        """A picture after ``step`` steps."""
         ...
 
     def close(self) -> None:
@@ -38,6 +44,9 @@ class JsonLines:
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """One line, on disk at once."""
         append_bytes((json.dumps({"step": step, **metrics}) + "\n").encode(), self._path)
+
+    def show(self, step: int, name: str, png: bytes) -> None:
+        """Nothing: it holds numbers alone."""
 
     def close(self) -> None:
         """Nothing is open."""
@@ -65,6 +74,14 @@ class TensorBoard:
 
         values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
         self._write(step=step, summary=Summary(value=values))
+
+    def show(self, step: int, name: str, png: bytes) -> None:
+        """A grey picture, on disk at once."""
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        width, height = Image.open(io.BytesIO(png)).size
+        image = Summary.Image(height=height, width=width, colorspace=1, encoded_image_string=png)
+        self._write(step=step, summary=Summary(value=[Summary.Value(tag=name, image=image)]))
 
     def close(self) -> None:
         """Nothing is open."""
@@ -95,6 +112,9 @@ class WeightsAndBiases:
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """All metrics of the step."""
         self._run.log(metrics, step=step)
+
+    def show(self, step: int, name: str, png: bytes) -> None:
+        """Nothing: pictures show patients, and stay here."""
 
     def close(self) -> None:
         """Ends the run there."""

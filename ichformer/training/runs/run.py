@@ -42,7 +42,7 @@ from ichformer.training.runs.store_path import STORE_FACT, way_to_store
 from ichformer.training.state import TrainState, create_state
 
 # Settings that do not change what comes out: a run may be resumed with other values of them.
-_FREE = ("log_every", "checkpoint_every", "keep_checkpoints", "profile", "wandb_project", "parallel")
+_FREE = ("log_every", "probe_every", "checkpoint_every", "keep_checkpoints", "profile", "wandb_project", "parallel")
 _FREE_DATA = ("store", "num_workers")
 
 

@@ -95,7 +95,12 @@ def shard_batch(batch: Batch, mesh: Mesh) -> Batch:
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """The same arrays on every device."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return jax.device_put(tree, everywhere(mesh))
+
+
+def everywhere(mesh: Mesh) -> NamedSharding:
+    """The whole array on every device."""
+    return NamedSharding(mesh, PartitionSpec())
 
 
 def state_shardings(state: TrainState, mesh: Mesh) -> TrainState:
@@ -139,7 +144,6 @@ def compile_step(
     """
     if mode == "pmap":
         return _compile_pmap(step, mesh)
-    everywhere = NamedSharding(mesh, PartitionSpec())
     shardings = state_shardings(state, mesh)
 
     def placed(state: TrainState, batch: Batch, rng: jax.Array) -> tuple[TrainState, Any]:
@@ -147,8 +151,8 @@ def compile_step(
 
     return jax.jit(
         _with_batch_kept_apart(placed, mesh),
-        in_shardings=(shardings, NamedSharding(mesh, PartitionSpec(BATCH_AXES)), everywhere),
-        out_shardings=(shardings, everywhere),
+        in_shardings=(shardings, NamedSharding(mesh, PartitionSpec(BATCH_AXES)), everywhere(mesh)),
+        out_shardings=(shardings, everywhere(mesh)),
         donate_argnums=0,
     )
 

@@ -36,6 +36,18 @@ def test_the_same_features_of_every_scan_are_a_collapse(n, features):
     assert found.effective_rank == pytest.approx(1)
     assert found.spread == pytest.approx(0, abs=1e-7)
     assert found.similarity == pytest.approx(1)
+    assert found.has_happened
+
+
+@pytest.mark.parametrize(("spread", "collapsed"), [(1e-1, False), (1e-2, False), (1e-4, True), (0.0, True)])
+def test_a_collapse_is_where_nearly_nothing_tells_scans_apart(spread, collapsed):
+    rng = np.random.default_rng(0)
+    features = np.ones(16) + spread * rng.standard_normal((40, 16))
+    assert measure_collapse(features).has_happened == collapsed
+
+
+def test_features_that_are_all_0_have_collapsed():
+    assert measure_collapse(np.zeros((4, 3))).has_happened
 
 
 def test_features_in_all_directions_alike():
