@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from ichformer.ct.volume import Volume
 from ichformer.inference.scoring import batch_of_one
 from ichformer.objectives.base import Pretraining
-from ichformer.objectives.masked import MaskedPixels, Reconstruction
+from ichformer.objectives.masked.masked_objective import MaskedPixels, Reconstruction
 from ichformer.pipeline.batch import Batch
 
 

@@ -18,12 +18,12 @@ Build = TypeVar("Build", bound=BuildObjective)
 
 def _own() -> Mapping[str, BuildObjective]:
     from ichformer.objectives.classification import build_classification
-    from ichformer.objectives.contrastive import build_contrastive
-    from ichformer.objectives.dino import build_dino
-    from ichformer.objectives.jepa import build_jepa
-    from ichformer.objectives.mae import build_mae
-    from ichformer.objectives.simmim import build_simmim
-    from ichformer.objectives.spark import build_spark
+    from ichformer.objectives.masked.jepa import build_jepa
+    from ichformer.objectives.masked.mae import build_mae
+    from ichformer.objectives.masked.simmim import build_simmim
+    from ichformer.objectives.masked.spark import build_spark
+    from ichformer.objectives.views.contrastive import build_contrastive
+    from ichformer.objectives.views.dino import build_dino
 
     return {
         "classification": build_classification,

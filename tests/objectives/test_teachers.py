@@ -21,7 +21,7 @@ from ichformer.training.build import check_teacher, check_whole_batch
 from ichformer.training.config import DataConfig, ParallelConfig, TrainConfig
 from ichformer.training.state import create_state, from_stored, to_stored
 from ichformer.training.step import train_step
-from tests.objectives.test_masked import MODELS, SETTINGS, batch_of_noise
+from tests.objectives.masked.test_masked import MODELS, SETTINGS, batch_of_noise
 
 SMALL = {"width": 24, "depth": 1, "num_heads": 2, "context_depth": 1, "context_heads": 2}
 ONE = ParallelConfig()

@@ -13,8 +13,8 @@ from ichformer.models.layers.attention.positions import sincos_2d
 from ichformer.models.layers.attention.transformer import BlockStyle
 from ichformer.models.weights.files import read_tensors
 from ichformer.models.weights.load import load_weights
-from ichformer.objectives.mae import SliceAutoencoder
-from ichformer.objectives.masked import MaskedPixels
+from ichformer.objectives.masked.mae import SliceAutoencoder
+from ichformer.objectives.masked.masked_objective import MaskedPixels
 from tests.parity.reference import Installed, torch
 from tests.parity.test_vit import DEPTH, GRID, HEADS, PATCH, SIZES, WIDTH, pictures
 

@@ -26,14 +26,14 @@ from ichformer.models.layers.draws import draw_by_scan, scans_at
 from ichformer.models.layers.dropout import Dropout
 from ichformer.objectives.base import Objective, needs_whole_batch
 from ichformer.objectives.classification import Classification
-from ichformer.objectives.contrastive import Contrastive
-from ichformer.objectives.dino import SelfDistillation
-from ichformer.objectives.jepa import HiddenFeatures
-from ichformer.objectives.mae import SliceAutoencoder, VolumeAutoencoder
-from ichformer.objectives.masked import MaskedPixels
-from ichformer.objectives.simmim import SwinReconstruction
-from ichformer.objectives.spark import SparseReconstruction
+from ichformer.objectives.masked.jepa import HiddenFeatures
+from ichformer.objectives.masked.mae import SliceAutoencoder, VolumeAutoencoder
+from ichformer.objectives.masked.masked_objective import MaskedPixels
+from ichformer.objectives.masked.simmim import SwinReconstruction
+from ichformer.objectives.masked.spark import SparseReconstruction
 from ichformer.objectives.teacher import Taught, first_means
+from ichformer.objectives.views.contrastive import Contrastive
+from ichformer.objectives.views.dino import SelfDistillation
 from ichformer.pipeline.batch import Batch
 from ichformer.training.config import ParallelConfig
 from ichformer.training.sharding.parallel import compile_step, make_mesh, place, places_of, shard_batch

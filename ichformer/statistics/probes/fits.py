@@ -15,6 +15,9 @@ from ichformer.statistics.probes.ridge import ridge_probe
 
 ProbeMethod = Literal["ridge", "knn", "attentive"]
 
+OF_SCANS: tuple[ProbeMethod, ...] = ("ridge", "knn")
+"""Methods that read one vector of each scan and not its slices."""
+
 FRACTIONS = (0.01, 0.05, 0.1, 1.0)
 """Shares of the labelled training patients on which a probe is fitted."""
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +24,12 @@ from ichformer.files.writing import write_bytes, write_text
 from ichformer.models.contract import mean_of_slices
 from ichformer.models.layers.draws import scans_at
 from ichformer.objectives.base import Objective, Pretraining
-from ichformer.objectives.masked import MaskedPixels
+from ichformer.objectives.masked.masked_objective import MaskedPixels
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.store.records import Store
 from ichformer.statistics.probes.collapse import Collapse, measure_collapse
-from ichformer.statistics.probes.fits import ProbeMethod, Rows, by_share, fit_draws
+from ichformer.statistics.probes.fits import OF_SCANS, Rows, by_share, fit_draws
 from ichformer.training.config import TrainConfig
 from ichformer.training.monitoring.probed_scans import ProbedScans, choose_scans
 from ichformer.training.monitoring.strip import draw_strip
@@ -156,7 +156,7 @@ class Probing:
         scored = Rows(features=values[:count], labels=scans.scored_labels, patients=np.arange(count))
         fitted = Rows(features=values[count:], labels=scans.fitted_labels, patients=np.arange(len(scans.fitted)))
         metrics = {}
-        for method in get_args(ProbeMethod):
+        for method in OF_SCANS:
             for share in by_share([draw for draw, _ in fit_draws(fitted, scored, method=method)]):
                 if share.mean_auroc is not None:
                     metrics[f"probe_{method}_{scans.label}_auroc_{100 * share.fraction:g}"] = share.mean_auroc

@@ -45,7 +45,6 @@ from ichformer.training.state import TrainState, create_state
 _FREE = ("log_every", "probe_every", "checkpoint_every", "keep_checkpoints", "profile", "wandb_project", "parallel")
 _FREE_DATA = ("store", "num_workers")
 
-
 SEEN_NAME = "seen.csv"
 """The file in the folder of a run with the scans that it, and the runs it started from, were trained on."""
 

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.inference.pretrained import reconstruct, slice_features
-from ichformer.objectives.masked import MaskedPixels, Reconstruction
+from ichformer.objectives.masked.masked_objective import MaskedPixels, Reconstruction
 from ichformer.training.runs.pretrained_run import PretrainedRun
 from ichformer.workflows.opened.trained_model import TrainedModel
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ichformer.objectives.dino import STUDENT_TEMPERATURE, TEACHER_TEMPERATURE, _over_views
-from ichformer.objectives.prototypes import Prototypes, cross_entropy, spread_loss, targets_of, unit
+from ichformer.objectives.views.dino import STUDENT_TEMPERATURE, TEACHER_TEMPERATURE, _over_views
+from ichformer.objectives.views.prototypes import Prototypes, cross_entropy, spread_loss, targets_of, unit
 from ichformer.training.step import _follow
 from tests.parity.reference import torch
 

@@ -14,9 +14,9 @@ from ichformer.models.families.cnn import cnn2d
 from ichformer.models.layers.draws import scans_at
 from ichformer.objectives.base import Pretraining
 from ichformer.objectives.config import ObjectiveConfig
-from ichformer.objectives.contrastive import nt_xent
 from ichformer.objectives.registry import OBJECTIVES
-from ichformer.objectives.views import LEAST_SLICES, draw_view
+from ichformer.objectives.views.contrastive import nt_xent
+from ichformer.objectives.views.views import LEAST_SLICES, draw_view
 from ichformer.training.build import check_whole_batch
 from ichformer.training.config import DataConfig, ParallelConfig, TrainConfig
 from tests.objectives.test_classification import make_batch

@@ -12,7 +12,7 @@ from ichformer.models.layers.attention.self_attention import DENSE_INIT
 from ichformer.models.layers.attention.windows import Size
 from ichformer.models.layers.dense import Dense
 from ichformer.objectives.config import ObjectiveConfig
-from ichformer.objectives.masked import Gives, MaskedModel, MaskedPixels, masked_pixels
+from ichformer.objectives.masked.masked_objective import Gives, MaskedModel, MaskedPixels, masked_pixels
 
 
 class SwinReconstruction(MaskedModel):
@@ -45,7 +45,7 @@ class SwinReconstruction(MaskedModel):
         ratio: float,  # noqa: ARG002
         train: bool,
     ) -> Float[Array, "b tokens rows columns outputs"]:
-        """See ``masked.MaskedModel``."""
+        """See ``masked_objective.MaskedModel``."""
         grid = self.encoder(x, slice_mask, spacing_mm, hidden=hidden, train=train)
         p, q, r = self.patch_size
         outputs = p * q * r * x.shape[-1] if self.gives == "pixels" else grid.shape[-1]
@@ -54,7 +54,7 @@ class SwinReconstruction(MaskedModel):
     def features(
         self, x: Float[Array, "b s h w c"], slice_mask: Bool[Array, "b s"], spacing_mm: Float[Array, "b 3"]
     ) -> Float[Array, "b tokens rows columns d"]:
-        """See ``masked.MaskedModel``."""
+        """See ``masked_objective.MaskedModel``."""
         return self.encoder(x, slice_mask, spacing_mm, train=False)
 
 

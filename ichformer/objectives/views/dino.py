@@ -20,10 +20,10 @@ from ichformer.models.layers.draws import draw_by_scan
 from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.objectives.inputs import model_inputs
-from ichformer.objectives.masks import draw_hidden, holds_tissue
-from ichformer.objectives.prototypes import Centring, Prototypes, cross_entropy, spread_loss, targets_of
+from ichformer.objectives.masked.masks import draw_hidden, holds_tissue
 from ichformer.objectives.teacher import Taught, Teacher
-from ichformer.objectives.views import draw_view
+from ichformer.objectives.views.prototypes import Centring, Prototypes, cross_entropy, spread_loss, targets_of
+from ichformer.objectives.views.views import draw_view
 from ichformer.pipeline.batch import Batch
 
 HEADS = "prototypes"

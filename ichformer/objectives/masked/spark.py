@@ -17,8 +17,8 @@ from ichformer.models.layers.channel_norm import GroupNorm
 from ichformer.models.layers.convolution import Conv
 from ichformer.models.layers.dense import Dense
 from ichformer.objectives.config import ObjectiveConfig
-from ichformer.objectives.masked import MaskedModel, MaskedPixels, masked_pixels
-from ichformer.objectives.masks import to_patches
+from ichformer.objectives.masked.masked_objective import MaskedModel, MaskedPixels, masked_pixels
+from ichformer.objectives.masked.masks import to_patches
 
 _EXAMPLE_PIXELS = 512
 
@@ -66,7 +66,7 @@ class SparseReconstruction(MaskedModel):
         ratio: float,  # noqa: ARG002
         train: bool,
     ) -> Float[Array, "b s rows columns pixels"]:
-        """See ``masked.MaskedModel``."""
+        """See ``masked_objective.MaskedModel``."""
         b, size, channels = len(x), x.shape[2:4], x.shape[-1]
         x, visible = rearrange(x, "b s h w c -> (b s) h w c"), rearrange(~hidden, "b s h w -> (b s) h w")
         grid, finer = encode_visible(self.encoder, x, visible, stride=self.stride, train=train)
@@ -90,7 +90,7 @@ class SparseReconstruction(MaskedModel):
         slice_mask: Bool[Array, "b s"],  # noqa: ARG002
         spacing_mm: Float[Array, "b 3"],  # noqa: ARG002
     ) -> Float[Array, "b s rows columns d"]:
-        """See ``masked.MaskedModel``."""
+        """See ``masked_objective.MaskedModel``."""
         grid = self.encoder(rearrange(x, "b s h w c -> (b s) h w c"), train=False)
         return rearrange(grid, "(b s) h w d -> b s h w d", b=len(x))
 

@@ -15,9 +15,9 @@ from ichformer.errors import InputError
 from ichformer.labels import LabelSet
 from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.config import ObjectiveConfig
-from ichformer.objectives.mae import SliceAutoencoder, autoencoder_of, mask_kind
-from ichformer.objectives.masked import MaskedObjective
-from ichformer.objectives.simmim import reconstruction_of
+from ichformer.objectives.masked.mae import SliceAutoencoder, autoencoder_of, mask_kind
+from ichformer.objectives.masked.masked_objective import MaskedObjective
+from ichformer.objectives.masked.simmim import reconstruction_of
 from ichformer.objectives.teacher import Taught, Teacher
 from ichformer.pipeline.batch import Batch
 
@@ -26,7 +26,7 @@ from ichformer.pipeline.batch import Batch
 class HiddenFeatures(Taught, MaskedObjective):
     """The error of the features of hidden tokens, beside those that the teacher's encoder gives of the whole scan.
 
-    ``model`` gives features (``masked.Gives``). The attributes are those of ``MaskedObjective``.
+    ``model`` gives features (``masked_objective.Gives``). The attributes are those of ``MaskedObjective``.
     """
 
     def taught_loss(

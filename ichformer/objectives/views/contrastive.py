@@ -15,7 +15,7 @@ from ichformer.models.layers.dense import Dense
 from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.objectives.inputs import model_inputs
-from ichformer.objectives.views import draw_view
+from ichformer.objectives.views.views import draw_view
 from ichformer.pipeline.batch import Batch
 
 PROJECTOR = "projector"

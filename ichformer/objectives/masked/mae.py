@@ -20,8 +20,8 @@ from ichformer.models.layers.attention.transformer import Block
 from ichformer.models.layers.attention.windows import Size
 from ichformer.models.layers.dense import Dense
 from ichformer.objectives.config import ObjectiveConfig
-from ichformer.objectives.masked import Gives, MaskedModel, MaskedPixels, masked_pixels
-from ichformer.objectives.masks import SAME_IN_ALL_SLICES, MaskKind, most_visible, visible_first
+from ichformer.objectives.masked.masked_objective import Gives, MaskedModel, MaskedPixels, masked_pixels
+from ichformer.objectives.masked.masks import SAME_IN_ALL_SLICES, MaskKind, most_visible, visible_first
 
 
 class SliceAutoencoder(MaskedModel):
@@ -58,7 +58,7 @@ class SliceAutoencoder(MaskedModel):
         ratio: float,
         train: bool,
     ) -> Float[Array, "b s rows columns outputs"]:
-        """See ``masked.MaskedModel``."""
+        """See ``masked_objective.MaskedModel``."""
         b, s, rows, columns = hidden.shape
         dtype, p = self.encoder.dtype, self.encoder.patch_size
         hidden, tissue = (grid.reshape(b * s, -1) for grid in (hidden, tissue))
@@ -88,7 +88,7 @@ class SliceAutoencoder(MaskedModel):
         slice_mask: Bool[Array, "b s"],  # noqa: ARG002
         spacing_mm: Float[Array, "b 3"],  # noqa: ARG002
     ) -> Float[Array, "b s rows columns d"]:
-        """See ``masked.MaskedModel``."""
+        """See ``masked_objective.MaskedModel``."""
         grid = self.encoder(rearrange(x, "b s h w c -> (b s) h w c"), train=False)
         return rearrange(grid, "(b s) h w d -> b s h w d", b=len(x))
 
@@ -128,7 +128,7 @@ class VolumeAutoencoder(MaskedModel):
         ratio: float,
         train: bool,
     ) -> Float[Array, "b tokens rows columns outputs"]:
-        """See ``masked.MaskedModel``."""
+        """See ``masked_objective.MaskedModel``."""
         b, deep, rows, columns = hidden.shape
         dtype, width = self.encoder.dtype, self.decoder_width
         by_slice = self.encoder.attention == "factorised"
@@ -157,7 +157,7 @@ class VolumeAutoencoder(MaskedModel):
     def features(
         self, x: Float[Array, "b s h w c"], slice_mask: Bool[Array, "b s"], spacing_mm: Float[Array, "b 3"]
     ) -> Float[Array, "b tokens rows columns d"]:
-        """See ``masked.MaskedModel``."""
+        """See ``masked_objective.MaskedModel``."""
         return self.encoder(x, slice_mask, spacing_mm, train=False)
 
 

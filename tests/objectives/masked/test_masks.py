@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ichformer.models.layers.draws import scans_at
-from ichformer.objectives.masks import draw_hidden, holds_tissue, most_visible, tissue_mean, visible_first
+from ichformer.objectives.masked.masks import draw_hidden, holds_tissue, most_visible, tissue_mean, visible_first
 
 KINDS = ("random", "block", "tube")
 

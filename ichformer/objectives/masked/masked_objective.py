@@ -15,7 +15,7 @@ from ichformer.models.layers.attention.windows import Size
 from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.objectives.inputs import model_inputs
-from ichformer.objectives.masks import MaskKind, draw_hidden, holds_tissue, tissue_mean, to_patches
+from ichformer.objectives.masked.masks import MaskKind, draw_hidden, holds_tissue, tissue_mean, to_patches
 from ichformer.pipeline.batch import Batch
 from ichformer.settings import check_ranges, check_settings
 

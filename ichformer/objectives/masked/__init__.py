@@ -1,0 +1,1 @@
+"""Pretraining by hiding: tokens of a scan are hidden, and a model gives their pixels or their features."""
