@@ -22,9 +22,11 @@ import ichformer as ich
 from ichformer.errors import InputError, Stopped
 from ichformer.evaluation.probes.probe import probe_features
 from ichformer.evaluation.probes.table import feature_names
+from ichformer.models.families.slice_vit import slice_vit
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.store.records import Store
-from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, ParallelConfig, TrainConfig
+from ichformer.training.build import Given
+from ichformer.training.config import DataConfig, ObjectiveConfig, OptimConfig, ParallelConfig, TrainConfig
 from ichformer.training.monitoring import probing as module
 from ichformer.training.monitoring.probed_scans import choose_scans
 from ichformer.training.monitoring.probing import Probed, Probing
@@ -36,6 +38,9 @@ from ichformer.training.trainer import run_training
 from tests.training.test_writers import records
 
 EVERY, STEPS, SLICES = 2, 4, 6
+SMALL = Given(
+    model=slice_vit(patch_size=8, width=16, depth=1, num_heads=2, context_depth=1, context_heads=2, labels=ich.LABELS)
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +81,6 @@ class Moments:
 def config_of(store: Store, **settings) -> TrainConfig:
     return TrainConfig(
         data=DataConfig(store=str(store.path), batch_size=8, num_slices=SLICES),
-        model=ModelConfig(name="slice_vit_nano"),
         objective=ObjectiveConfig(name="mae", decoder_width=32, decoder_depth=1),
         optim=OptimConfig(warmup_steps=1),
         **{"parallel": ParallelConfig(data=1), "steps": STEPS, "log_every": 1, "probe_every": EVERY, **settings},
@@ -98,10 +102,10 @@ def probe(probing: Probing, *, step: int = 0, value: float = 1.0, stopping: Call
 
 def expected_of(objective: object, params: object, store: Store) -> dict[str, float]:
     """The figures by the table of features, whose scans are computed one by one."""
-    chosen, rows = choose_scans(store), []
+    chosen, rows, features = choose_scans(store), [], jax.jit(objective.features)
     for row in chosen.rows.tolist():
         (batch,) = evaluation_batches(store, rows=np.array([row]), batch_size=1, num_slices=SLICES)
-        slices = np.asarray(objective.features(params, batch), np.float64)[0, batch.slice_mask[0]]
+        slices = np.asarray(features(params, batch), np.float64)[0, batch.slice_mask[0]]
         index = store.index.iloc[row]
         known = {"patient": index["patient"], "split": index["split"], "any": index["any"], "not_scored": ""}
         known |= dict.fromkeys(("study", "series", "site", "slice"), "")
@@ -216,7 +220,7 @@ def test_what_cannot_be_probed_is_refused(store, tmp_path):
 @pytest.fixture(scope="module")
 def watched(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("watched") / "run"
-    run_training(config_of(store), folder, progress=False)
+    run_training(config_of(store), folder, given=SMALL, progress=False)
     return folder
 
 
@@ -230,7 +234,7 @@ def lines_of(run: Path) -> dict[int, dict[str, float]]:
 
 
 def params_of(run: Path) -> list[np.ndarray]:
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(PretrainedRun.open(run).params)]
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(PretrainedRun.open(run, SMALL).params)]
 
 
 @pytest.mark.slow
@@ -239,7 +243,7 @@ def test_a_run_logs_figures_of_its_checkpoint(store, watched):
     assert [step for step, metrics in lines.items() if "feature_rank" in metrics] == [0, 2, 4]
     assert "loss" in lines[1]
     assert "loss" not in lines[0]
-    run = PretrainedRun.open(watched)
+    run = PretrainedRun.open(watched, SMALL)
     expected = expected_of(run.objective, run.params, store)
     found = {name: value for name, value in lines[STEPS].items() if name.startswith(("probe_", "feature"))}
     assert found == pytest.approx(expected, rel=1e-3)
@@ -277,7 +281,7 @@ def test_pictures_are_in_the_folder_and_in_tensorboard(watched):
 
 @pytest.mark.slow
 def test_parameters_are_those_of_a_run_without_probing_to_the_bit(store, watched, tmp_path):
-    run_training(config_of(store, probe_every=0), tmp_path / "run", progress=False)
+    run_training(config_of(store, probe_every=0), tmp_path / "run", given=SMALL, progress=False)
     for with_it, without in zip(params_of(watched), params_of(tmp_path / "run"), strict=True):
         np.testing.assert_array_equal(with_it, without)
     assert not (tmp_path / "run" / "probing").exists()
@@ -297,12 +301,12 @@ def test_a_run_that_is_stopped_in_a_probing_makes_up_for_it(store, watched, tmp_
     with monkeypatch.context() as patch:
         patch.setattr(Probing, "__call__", told)
         with pytest.raises(Stopped, match="stopped after step 2 of 4; all is saved"):
-            run_training(config_of(store), tmp_path / "run", progress=False)
+            run_training(config_of(store), tmp_path / "run", given=SMALL, progress=False)
     assert "feature_rank" not in lines_of(tmp_path / "run")[2]
-    run_training(config_of(store), tmp_path / "run", progress=False)
+    run_training(config_of(store), tmp_path / "run", given=SMALL, progress=False)
     assert lines_of(tmp_path / "run") == lines_of(watched)
     for resumed, whole in zip(params_of(tmp_path / "run"), params_of(watched), strict=True):
         np.testing.assert_array_equal(resumed, whole)
     pictures = sorted(path.name for path in (tmp_path / "run" / "probing").glob("*.png"))
     assert pictures == ["step_00000000.png", "step_00000004.png"]
-    assert ich.open_run(tmp_path / "run").run.step == STEPS
+    assert PretrainedRun.open(tmp_path / "run", SMALL).step == STEPS
