@@ -11,8 +11,9 @@ from jax import Array
 from ichformer.ct.windows import WINDOWS
 from ichformer.models.contract import CAM_LAYER, Prediction
 from ichformer.objectives.classification import Classification
-from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.preparation.config import RECIPE_VERSION, PrepareConfig
 from ichformer.training.config import DataConfig, TrainConfig
+from ichformer.training.runs.contract import CONTRACT_FACT, Contract, Stage
 from ichformer.training.runs.run import Run
 from tests.ct.builders import tilted, write_series
 
@@ -48,7 +49,12 @@ def open_counter(path: Path, monkeypatch: pytest.MonkeyPatch, **facts: object) -
         objective=Classification(model=BloodCounter(), windows=(WINDOWS["brain"],)),
         params={},
         step=7,
-        facts={"commit": "abc123", "versions": {"ichformer": "0.1.0"}, **facts},
+        facts={
+            "commit": "abc123",
+            "versions": {"ichformer": "0.1.0"},
+            CONTRACT_FACT: Contract(stages=(Stage(objective="classification", recipe=RECIPE_VERSION),)).to_json(),
+            **facts,
+        },
     )
     monkeypatch.setattr(Run, "open", classmethod(lambda cls, path, given=None: made))
     return made
