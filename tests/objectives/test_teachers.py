@@ -147,6 +147,16 @@ def test_jepa_hides_blocks_at_full_depth_where_the_model_sees_the_scan_at_once(n
     assert abs(hidden.sum() / places.sum() - SETTINGS.mask_ratio) < 0.1
 
 
+@pytest.mark.parametrize("objective", ["mae", "jepa"])
+def test_masks_at_the_same_places_of_all_slices_are_so_for_a_model_of_slices_too(objective):
+    settings = dataclasses.replace(SETTINGS, masks="column" if objective == "jepa" else "tube")
+    built = OBJECTIVES.find(objective)(MODELS["slice_vit"][1](), settings, SIX)
+    tissue = built._tissue(batch_of_noise())
+    hidden = np.asarray(built._hidden(jax.random.key(1), tissue))
+    assert hidden.any()
+    np.testing.assert_array_equal(hidden, hidden.any(1, keepdims=True) & np.asarray(tissue))
+
+
 def test_jepa_refuses_other_families():
     with pytest.raises(InputError, match=r"--model\.name.*jepa pretrains"):
         OBJECTIVES.find("jepa")(cnn2d(encoder="residual_nano"), SETTINGS, SIX)

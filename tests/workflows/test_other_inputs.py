@@ -59,10 +59,10 @@ def outputs(run: ich.TrainedModel, volume: ich.Volume) -> np.ndarray:
     return np.concatenate([run.features(volume), [v for _, v in sorted(prediction.scan_scores.items())], *slices])
 
 
-@pytest.mark.parametrize("turns", [TURNS[::8], pytest.param(TURNS, marks=pytest.mark.slow)], ids=["six", "all 48"])
-def test_however_its_axes_run(run, volume, tmp_path, turns):
+@pytest.mark.slow
+def test_however_its_axes_run(run, volume, tmp_path):
     expected = outputs(run, write(tmp_path / "level.nii", *turned(volume, (2, 1, 0), (1, 1, 1))))
-    for order, signs in turns:
+    for order, signs in TURNS:
         found = write(tmp_path / "a.nii", *turned(volume, order, signs))
         np.testing.assert_array_equal(found.hu, volume.hu)
         np.testing.assert_array_equal(outputs(run, found), expected)
@@ -120,6 +120,7 @@ def write_slices(folder, volume: ich.Volume, order, signs, **tags) -> ich.Volume
     return ich.read_volume(folder)
 
 
+@pytest.mark.slow
 def test_however_the_slices_of_a_series_lie(run, volume, tmp_path):
     expected = outputs(run, write_slices(tmp_path / "level", volume, (0, 1), (1, 1)))
     turns = [((0, 1), (-1, 1)), ((1, 0), (1, 1)), ((1, 0), (-1, -1))]

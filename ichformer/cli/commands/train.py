@@ -37,13 +37,15 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], *, out: Path, 
       json: Print one JSON object in place of text.
     """
     from ichformer.training.process import own_process
+    from ichformer.training.runs.pretrained_run import is_pretraining
     from ichformer.workflows.train_run import train_and_freeze
 
     own_process(config.parallel)
     written = train_and_freeze(config, out)
     text = ", ".join(f"{name} {value:.4g}" for name, value in written.items()) or "the training was finished before"
+    then = "probe" if is_pretraining(out) else "evaluate"
     print_result(
         {"run": path_text(out), "metrics": written},
-        f"{shown(out)}: {text}\nnext: ichformer evaluate {shown(out)}",
+        f"{shown(out)}: {text}\nnext: ichformer {then} {shown(out)}",
         as_json=json,
     )
