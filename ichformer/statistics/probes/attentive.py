@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.optimize import minimize
-from scipy.special import expit
 
 PENALTIES = 10.0 ** np.arange(1, -3.1, -1)
 """The penalties that are tried, the largest first. They are of the squared weights and query beside the mean loss."""
@@ -110,6 +108,8 @@ def fit_query(
       penalty: of the squared query and weights.
       start: from where; zeros by default.
     """
+    from scipy.optimize import minimize  # only where it is asked for: a training loads no SciPy
+
     start = np.zeros(2 * scans.features.shape[1] + 1) if start is None else start
     done = minimize(
         loss_and_gradient,
@@ -129,6 +129,8 @@ def loss_and_gradient(
     penalty: float,
 ) -> tuple[float, Float64[np.ndarray, " parameters"]]:
     """Mean cross-entropy of the scans and half the penalty of the squares, with the gradient."""
+    from scipy.special import expit
+
     query, weights, _ = _parts(parameters)
     logits, attention, read = _logits(parameters, scans)
     squares = query @ query + weights @ weights

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.special import entr
 
 from ichformer.statistics.probes.neighbours import unit_length
 
@@ -64,6 +63,8 @@ def effective_rank(features: Float64[np.ndarray, "n d"]) -> float:
     """
     singular = np.linalg.svd(features, compute_uv=False)
     total = singular.sum()
+    from scipy.special import entr  # only where it is asked for: a training that is not probed loads no SciPy
+
     return float(np.exp(entr(singular / total).sum())) if total > 0 else 0.0
 
 

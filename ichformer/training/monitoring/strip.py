@@ -4,7 +4,6 @@ import io
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image, ImageDraw, ImageFont
 
 TILE_PX = 192
 """Width and height of one slice in the picture."""
@@ -16,6 +15,8 @@ _GREY = 176
 
 def draw_strip(slices: Float[np.ndarray, "n 3 h w"]) -> bytes:
     """Draws slices [N,3,H,W] in [0, 1], each as the model sees it, as it makes it and as it is, as a grey PNG."""
+    from PIL import Image, ImageDraw, ImageFont  # only where it is asked for: other trainings load no Pillow
+
     count = len(slices)
     size = (3 * (TILE_PX + _GAP_PX) - _GAP_PX, _HEAD_PX + count * (TILE_PX + _GAP_PX) - _GAP_PX)
     sheet = Image.new("L", size)

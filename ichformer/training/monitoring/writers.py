@@ -1,6 +1,5 @@
 """Writers of metrics: JSON lines, TensorBoard events and, if asked for, Weights & Biases."""
 
-import io
 import json
 import struct
 import time
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
-from PIL import Image
 
 from ichformer.errors import InputError
 from ichformer.files.json_files import parse_json
@@ -79,7 +77,7 @@ class TensorBoard:
         """A grey picture, on disk at once."""
         from tensorboardX.proto.summary_pb2 import Summary
 
-        width, height = Image.open(io.BytesIO(png)).size
+        width, height = struct.unpack(">II", png[16:24])  # the header of every PNG
         image = Summary.Image(height=height, width=width, colorspace=1, encoded_image_string=png)
         self._write(step=step, summary=Summary(value=[Summary.Value(tag=name, image=image)]))
 
