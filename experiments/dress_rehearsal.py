@@ -5,7 +5,7 @@ command goes on with four. Its features are probed, a classifier starts from it,
 and is exported.
 
 Claim: each stage is done, and the losses of the killed pretraining are those of one that nobody touched, within 1e-4.
-Cost: about five minutes on two cores.
+Cost: about four minutes on two cores.
 Command: python experiments/dress_rehearsal.py work
 Expected: a line for each stage. The figures mean nothing: there are 24 tiny phantoms.
 """
