@@ -11,7 +11,7 @@ pictures (experiments/real_sets.py). The stages of the weights that are shipped 
 Cost: four hours on two cores, of which 164 minutes are training; --short takes a few minutes.
 Command: python experiments/shipped_weights.py work
 Expected: a folder work/export that opens as a run, and its figures on the held-out site. With --short, the same SHA-256
-of the parameters each time, on the same versions and machine.
+of the parameters each time, on the same versions, machine and number of cores.
 """
 
 import argparse
