@@ -15,6 +15,7 @@ from ichformer.models.families.cnn import cnn2d
 from ichformer.models.families.slice_vit import slice_vit
 from ichformer.objectives.base import Pretraining
 from ichformer.objectives.config import ObjectiveConfig
+from ichformer.objectives.masked.masks import SAME_IN_ALL_SLICES
 from ichformer.objectives.registry import OBJECTIVES
 from ichformer.objectives.teacher import Taught, Teacher, first_means, loss_with
 from ichformer.training.build import check_teacher, check_whole_batch
@@ -147,10 +148,11 @@ def test_jepa_hides_blocks_at_full_depth_where_the_model_sees_the_scan_at_once(n
     assert abs(hidden.sum() / places.sum() - SETTINGS.mask_ratio) < 0.1
 
 
-@pytest.mark.parametrize("objective", ["mae", "jepa"])
-def test_masks_at_the_same_places_of_all_slices_are_so_for_a_model_of_slices_too(objective):
-    settings = dataclasses.replace(SETTINGS, masks="column" if objective == "jepa" else "tube")
-    built = OBJECTIVES.find(objective)(MODELS["slice_vit"][1](), settings, SIX)
+@pytest.mark.parametrize("masks", SAME_IN_ALL_SLICES)
+@pytest.mark.parametrize("objective", ["mae", "jepa", "spark"])
+def test_masks_at_the_same_places_of_all_slices_are_so_for_a_model_of_slices_too(objective, masks):
+    settings = dataclasses.replace(SETTINGS, masks=masks)
+    built = OBJECTIVES.find(objective)(MODELS["cnn2d" if objective == "spark" else "slice_vit"][1](), settings, SIX)
     tissue = built._tissue(batch_of_noise())
     hidden = np.asarray(built._hidden(jax.random.key(1), tissue))
     assert hidden.any()

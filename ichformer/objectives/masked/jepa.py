@@ -17,7 +17,6 @@ from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.objectives.masked.mae import SliceAutoencoder, autoencoder_of, mask_kind
 from ichformer.objectives.masked.masked_objective import MaskedObjective
-from ichformer.objectives.masked.masks import SAME_IN_ALL_SLICES
 from ichformer.objectives.masked.simmim import reconstruction_of
 from ichformer.objectives.teacher import Taught, Teacher
 from ichformer.pipeline.batch import Batch
@@ -72,13 +71,13 @@ def build_jepa(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet)
             where="--model.name",
             fix="name one of those, or take --objective.name contrastive, which goes with every model",
         )
-    sees_slices = isinstance(masked, SliceAutoencoder)
-    masks = mask_kind(masked, settings, free="block" if sees_slices else "column", same_in_all_slices="column")
+    by_slice = isinstance(masked, SliceAutoencoder)
+    masks = mask_kind(masked, settings, free="block" if by_slice else "column", same_in_all_slices="column")
     return HiddenFeatures(
         model=masked,
         windows=settings.display_windows,
         neighbours=settings.neighbours,
         mask_ratio=settings.mask_ratio,
         masks=masks,
-        by_slice=sees_slices and masks not in SAME_IN_ALL_SLICES,
+        by_slice=by_slice,
     )

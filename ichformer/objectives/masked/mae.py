@@ -204,7 +204,7 @@ def build_mae(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet) 
             fix="name one of those, or take --objective.name simmim for a swin3d, spark for a cnn2d, cnn_gru or hybrid",
         )
     masks = mask_kind(autoencoder, settings, free="random", same_in_all_slices="tube")
-    by_slice = isinstance(autoencoder, SliceAutoencoder) and masks not in SAME_IN_ALL_SLICES
+    by_slice = isinstance(autoencoder, SliceAutoencoder)
     return masked_pixels(autoencoder, settings, masks=masks, error="squared", by_slice=by_slice)
 
 

@@ -15,7 +15,14 @@ from ichformer.models.layers.attention.windows import Size
 from ichformer.objectives.base import Metrics, Params
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.objectives.inputs import model_inputs
-from ichformer.objectives.masked.masks import MaskKind, draw_hidden, holds_tissue, tissue_mean, to_patches
+from ichformer.objectives.masked.masks import (
+    SAME_IN_ALL_SLICES,
+    MaskKind,
+    draw_hidden,
+    holds_tissue,
+    tissue_mean,
+    to_patches,
+)
 from ichformer.pipeline.batch import Batch
 from ichformer.settings import check_ranges, check_settings
 
@@ -81,7 +88,8 @@ class MaskedObjective:
       neighbours: slices of either side that come as further channels.
       mask_ratio: share of the tokens with tissue that is hidden.
       masks: how they lie.
-      by_slice: whether each slice has its own share of hidden tokens, as models want that see slices one by one.
+      by_slice: whether each slice has its own share of hidden tokens, as models want that see slices one by one. Masks
+        that are the same in all slices stay so.
     """
 
     model: MaskedModel
@@ -131,7 +139,8 @@ class MaskedObjective:
         return holds_tissue(batch.hu, batch.slice_mask, self.model.patch_size)
 
     def _hidden(self, rng: jax.Array, tissue: Bool[Array, "b tokens rows columns"]) -> Array:
-        each = rearrange(tissue, "b s h w -> (b s) 1 h w") if self.by_slice else tissue
+        apart = self.by_slice and self.masks not in SAME_IN_ALL_SLICES
+        each = rearrange(tissue, "b s h w -> (b s) 1 h w") if apart else tissue
         return draw_hidden(rng, each, ratio=self.mask_ratio, kind=self.masks).reshape(tissue.shape)
 
 

@@ -147,4 +147,4 @@ def build_spark(model: nn.Module, settings: ObjectiveConfig, label_set: LabelSet
     encoder = model.encoder.clone(parent=None)
     reconstruction = SparseReconstruction(encoder, _stride_of(encoder), settings.decoder_width, settings.decoder_depth)
     masks = settings.masks or "random"
-    return masked_pixels(reconstruction, settings, masks=masks, error="squared", by_slice=masks != "tube")
+    return masked_pixels(reconstruction, settings, masks=masks, error="squared", by_slice=True)
