@@ -12,6 +12,7 @@ from ichformer.pipeline.store.records import Store
 from ichformer.training.few_patients import drawn_part
 from ichformer.training.runs.contract import CONTRACT_FACT, exported_contract
 from ichformer.training.runs.portable import WEIGHTS_NAME, StoredType, exported_weights
+from ichformer.training.runs.pretrained_run import PretrainedRun
 from ichformer.training.runs.run import SEEN_NAME, Run
 from ichformer.training.runs.store_path import STORE_FACT
 from ichformer.workflows.evaluate_run import check_preparation, fix_frozen, freeze_ood
@@ -49,11 +50,45 @@ def export_run(
     check_rules(rules)
     if not isinstance(run, Run):
         raise InputError("is an ensemble", where=run.path, fix="export its members one by one")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("is there and is not an empty folder", where=out, fix="name a new folder")
+    _check_new(out)
     if store is not None:
         check_preparation(run, store)
         store.rows("val")
+    _write(run, out, dtype)
+    exported = open_trained(out)
+    assert isinstance(exported, Run)
+    if store is not None:
+        keep_frozen(fix_frozen(exported, store, rules=rules), exported)
+        freeze_ood(exported, drawn_part(store, run.config.data), train=run.config.data.split)
+        frozen_lesions(exported, store)
+    return exported
+
+
+def export_pretraining(run: PretrainedRun, out: Path, *, dtype: StoredType = "float16") -> PretrainedRun:
+    """Writes a pretraining into a new folder, which opens as one and starts trainings as the run does.
+
+    Args:
+      run: an opened pretraining.
+      out: the new folder.
+      dtype: of the stored parameters.
+
+    Returns:
+      The exported run, opened.
+
+    Raises:
+      InputError: the folder holds something, or a parameter that ``dtype`` cannot hold.
+    """
+    _check_new(out)
+    _write(run, out, dtype)
+    return PretrainedRun.open(out)
+
+
+def _check_new(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError("is there and is not an empty folder", where=out, fix="name a new folder")
+
+
+def _write(run: Run | PretrainedRun, out: Path, dtype: StoredType) -> None:
     pretrained = Path(run.config.model.pretrained).name
     config = dataclasses.replace(
         run.config,
@@ -70,10 +105,3 @@ def export_run(
     # Last: a folder with a config.json is a run.
     files["config.json"] = config.to_json().encode()
     write_set(files, out, what="export")
-    exported = open_trained(out)
-    assert isinstance(exported, Run)
-    if store is not None:
-        keep_frozen(fix_frozen(exported, store, rules=rules), exported)
-        freeze_ood(exported, drawn_part(store, run.config.data), train=run.config.data.split)
-        frozen_lesions(exported, store)
-    return exported

@@ -22,6 +22,7 @@ from ichformer.objectives.registry import OBJECTIVES
 from ichformer.pipeline.augmentation.sample import Sample
 from ichformer.testing import TINY_SITES
 from ichformer.training.config import OptimConfig, TrainConfig, read_config
+from ichformer.training.runs.run import seen_scans
 from ichformer.workflows.train_run import _settings
 from tests.registries import forget_after
 from tests.typecheck import unchecked
@@ -229,9 +230,13 @@ def test_an_objective_by_name_gets_model_and_settings(tiny_store, tmp_path, monk
         ich.open_run(tmp_path / "r")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("model", "objective"), [("slice_vit_nano", "mae"), ("swin3d_nano", "simmim"), ("hybrid_nano", "spark")]
+    ("model", "objective"),
+    [
+        pytest.param("slice_vit_nano", "mae", marks=pytest.mark.slow(minutes=2)),
+        pytest.param("swin3d_nano", "simmim", marks=pytest.mark.full(minutes=2)),
+        pytest.param("hybrid_nano", "spark", marks=pytest.mark.full(minutes=2)),
+    ],
 )
 def test_a_pretraining_gives_features_and_reconstructions_and_starts_a_classifier(
     tiny_store, tmp_path, model, objective
@@ -254,11 +259,21 @@ def test_a_pretraining_gives_features_and_reconstructions_and_starts_a_classifie
     assert 0.01 < np.mean(made.seen != made.truth) < 0.9
     np.testing.assert_array_equal(run.reconstruct(volume).seen, made.seen)
     assert (run.reconstruct(volume, seed=1).seen != made.seen).any()
-    for refused in (lambda: run.predict(volume), lambda: run.evaluate(tiny_store), lambda: run.export(tmp_path / "x")):
+    for refused in (lambda: run.predict(volume), lambda: run.evaluate(tiny_store), lambda: run.explain(volume)):
         with pytest.raises(InputError, match=f"was trained for '{objective}' and gives no labels"):
             refused()
-    started = ich.train(tiny_store, model=model, out=tmp_path / "run", init_from=str(tmp_path / "before"), **SHORT)
+    exported = run.export(tmp_path / "exported", dtype="float32")
+    np.testing.assert_array_equal(exported.features(volume), features)
+    assert not (tmp_path / "exported" / "checkpoints").exists()
+    with pytest.raises(InputError, match="is there and is not an empty folder"):
+        run.export(tmp_path / "exported")
+    started = ich.train(tiny_store, model=model, out=tmp_path / "run", init_from=str(exported.path), **SHORT)
     assert started.labels == LABELS
+    seen = [
+        set(table["series"]) for table in (seen_scans(exported.path), seen_scans(started.path)) if table is not None
+    ]
+    assert seen[0]
+    assert seen[0] <= seen[1]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A pretraining, opened for use from Python: features and reconstructions."""
 
+import os
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -10,13 +11,16 @@ from ichformer.ct.volume import Volume
 from ichformer.errors import InputError, one_line
 from ichformer.inference.pretrained import reconstruct, slice_features
 from ichformer.objectives.masked.masked_objective import MaskedPixels, Reconstruction
+from ichformer.settings import as_path, fit
+from ichformer.training.runs.portable import StoredType
 from ichformer.training.runs.pretrained_run import PretrainedRun
+from ichformer.workflows.export_run import export_pretraining
 from ichformer.workflows.opened.trained_model import TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PretrainedModel(TrainedModel):
-    """A pretraining, opened for use; it has no labels, so it predicts, explains, evaluates and exports nothing.
+    """A pretraining, opened for use; it has no labels, so it predicts, explains and evaluates nothing.
 
     Example:
       >>> import ichformer as ich
@@ -101,9 +105,23 @@ class PretrainedModel(TrainedModel):
         """InputError: it gives no labels."""
         self._refuse()
 
-    def export(self, *_: Any, **__: Any) -> NoReturn:
-        """InputError: it gives no labels."""
-        self._refuse()
+    def export(  # type: ignore[override]  # it has no thresholds, so no store
+        self, out: str | os.PathLike[str], *, dtype: StoredType = "float16"
+    ) -> "PretrainedModel":
+        """Writes the pretraining into a new folder to pass on: its settings and its parameters as safetensors, no more.
+
+        Args:
+          out: the new folder, which opens as a pretraining and which ``init_from`` takes.
+          dtype: of the stored parameters.
+
+        Returns:
+          The exported pretraining, opened.
+
+        Raises:
+          InputError: the folder holds something, or a parameter is too large for ``dtype``.
+        """
+        folder = as_path(out, where="out", fix="name a new folder")
+        return PretrainedModel(run=export_pretraining(self.run, folder, dtype=fit(StoredType, dtype, where="dtype")))
 
     def _refuse(self) -> NoReturn:
         raise InputError(
