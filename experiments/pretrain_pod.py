@@ -1,63 +1,143 @@
-"""A plan for pretraining vit3d_b as a masked autoencoder on 361,000 scans, on TPU v5p-128 and v5p-256. Nothing is run.
+"""A masked autoencoder of 361,000 scans on TPU v5p-128 and v5p-256: the plan, and the program for these chips.
 
-Claim: none of speed. Operations are counted from the traced gradient of one scan of 32 slices of 256 x 256 pixels. The
-utilisation is assumed. The memory of a chip is not measured, so a smaller batch may be needed.
-Cost: under a minute on a CPU.
-Command: python experiments/pretrain_pod.py
+No TPU is needed. Operations are counted from the traced gradient of one scan of 32 slices of 256 x 256 pixels. With
+--compile, the whole training step is compiled for all chips of the slice by TPU's own compiler (libtpu), which says how
+much memory it takes. How fast it runs is assumed, as nothing was measured on a TPU.
+
+Claim: the step of 1024 scans fits a chip's 95 GB without anything being computed twice; figures in
+experiments/RESULTS.md.
+Cost: under a minute on a CPU; with --compile, some minutes for each slice and 16 GB.
+Command: python experiments/pretrain_pod.py --compile          # needs pip install libtpu
 Expected: 1.49 TFLOP a scan, 35254 steps of 1024 scans for 100 epochs, 1.51 TB before compression; 1.3 hours on v5p-128
 and 0.6 hours on v5p-256 with 40 % utilisation, for which each host has to read 2.1 GB/s before compression.
 
+On the slice itself, every host runs the command that is printed last; experiments/launch/ has it for TPU VMs and GKE.
 Where a host dies, every process of the training ends, and the scheduler starts all of them again: see "Checkpoints" in
 experiments/launch/README.md. They go on from the newest checkpoint, so up to --checkpoint-every steps are lost.
 """
 
+import argparse
+import functools
+import os
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh
 
 from ichformer.bench.train import PEAKS, noise_batch
 from ichformer.models.flops import SCAN_SHAPE, count_flops
+from ichformer.models.layers.backends.backend import expecting
+from ichformer.pipeline.batch import Batch
 from ichformer.training.build import build_objective
-from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
+from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
+from ichformer.training.optimizer.optim import build_optimizer
+from ichformer.training.runs.run import initial_state
+from ichformer.training.sharding.parallel import BATCH_AXES, compile_step
+from ichformer.training.step import train_step
 
-MODEL, SCANS, EPOCHS, BATCH_SIZE = "vit3d_b", 361_000, 100, 1024
+SCANS, EPOCHS, BATCH_SIZE = 361_000, 100, 1024
+STEPS = -(-SCANS * EPOCHS // BATCH_SIZE)
 UTILISATION = 0.4
 """Assumed. A supervised ViT-B reached 0.38 on an H100; no TPU was measured."""
 
-CHIPS = {"v5p-128": 64, "v5p-256": 128}
-"""The number in a name counts cores, two a chip."""
+TOPOLOGIES = {"v5p-128": (4, 4, 4), "v5p-256": (4, 4, 8)}
+"""The chips of a slice along x, y and z. The number in a name counts cores, two a chip."""
 
-CHIPS_A_HOST = 4
+HOST = (2, 2, 1)
+"""The chips of a host."""
+
+CONFIG = TrainConfig(
+    data=DataConfig(store="STORE", batch_size=BATCH_SIZE, num_slices=SCAN_SHAPE[0], num_workers=16),
+    model=ModelConfig(name="vit3d_b", compute_dtype="bfloat16"),
+    objective=ObjectiveConfig(name="mae", mask_ratio=0.75),
+    optim=OptimConfig(learning_rate=6e-4, warmup_steps=STEPS // 20, b2=0.95),
+    steps=STEPS,
+    checkpoint_every=250,
+)
 
 
 def main() -> None:
-    per_scan, params = _counted()
-    steps = -(-SCANS * EPOCHS // BATCH_SIZE)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--compile", action="store_true", help="compile the step for the chips, for its memory")
+    options = parser.parse_args()
+    jax.config.update("jax_platforms", "cpu")
+    per_scan, params = counted()
     slices, height, width, _ = SCAN_SHAPE
     scan_bytes = 2 * slices * height * width
-    print(f"{MODEL}: {per_scan / 1e12:.2f} TFLOP a scan and step, {params / 1e6:.0f} M parameters")
-    print(f"{steps} steps of {BATCH_SIZE} scans; {SCANS * scan_bytes / 1e12:.2f} TB of int16 before compression")
-    for name, chips in CHIPS.items():
+    print(f"{CONFIG.model.name}: {per_scan / 1e12:.2f} TFLOP a scan and step, {params / 1e6:.0f} M parameters")
+    print(f"{STEPS} steps of {BATCH_SIZE} scans; {SCANS * scan_bytes / 1e12:.2f} TB of int16 before compression")
+    for name, shape in TOPOLOGIES.items():
+        chips = int(np.prod(shape))
         rate = chips * PEAKS["TPU v5"]["bfloat16"] * 1e12 * UTILISATION / per_scan
-        hours, hosts = steps * BATCH_SIZE / rate / 3600, chips // CHIPS_A_HOST
+        hours, hosts = STEPS * BATCH_SIZE / rate / 3600, chips // int(np.prod(HOST))
+        memory = f"{memory_gb(shape):.1f} GB a chip as compiled" if options.compile else "memory not compiled"
         print(
-            f"{name}: {BATCH_SIZE // chips} scans a chip, {hours:.1f} hours at {100 * UTILISATION:.0f} % utilisation, "
-            f"{rate / hosts * scan_bytes / 1e6:.0f} MB/s a host before compression; memory not measured"
+            f"{name}: {BATCH_SIZE // chips} scans a chip, {memory}; {hours:.1f} hours at {100 * UTILISATION:.0f} % "
+            f"utilisation, {rate / hosts * scan_bytes / 1e6:.0f} MB/s a host before compression",
+            flush=True,
         )
+    print(f"on each host: {command()}")
 
 
-def _counted() -> tuple[int, int]:
-    """Operations of a gradient for one scan, and the number of parameters."""
-    settings = ObjectiveConfig(name="mae", mask_ratio=0.75)
-    objective = build_objective(
-        TrainConfig(data=DataConfig(store=""), model=ModelConfig(name=MODEL), objective=settings)
+def command() -> str:
+    """What every host of a slice runs."""
+    config = CONFIG
+    return (
+        f"ichformer train --data.store STORE --out RUN --model.name {config.model.name} "
+        f"--model.compute-dtype {config.model.compute_dtype} --objective.name {config.objective.name} "
+        f"--objective.mask-ratio {config.objective.mask_ratio} --data.batch-size {config.data.batch_size} "
+        f"--data.num-slices {config.data.num_slices} --data.num-workers {config.data.num_workers} "
+        f"--optim.learning-rate {config.optim.learning_rate} --optim.warmup-steps {config.optim.warmup_steps} "
+        f"--optim.b2 {config.optim.b2} --steps {config.steps} --checkpoint-every {config.checkpoint_every}"
     )
-    slices, height, width, _ = SCAN_SHAPE
-    batch = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, noise_batch(1, slices, height)))
-    assert batch.hu.shape == (1, slices, height, width)
-    key = jax.random.key(0)
+
+
+def counted() -> tuple[int, int]:
+    """Operations of a gradient for one scan, and the number of parameters."""
+    objective, batch, key = build_objective(CONFIG), scans(1), jax.random.key(0)
     params = jax.eval_shape(objective.init, key, batch)["params"]
     gradient = jax.grad(lambda params, batch, key: objective.loss(params, batch, key, True)[0])
     return count_flops(gradient, params, batch, key), sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def memory_gb(shape: tuple[int, int, int]) -> float:
+    """What the compiled step takes on each chip of a slice, arguments and all, in 10**9 bytes."""
+    os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # libtpu would ask where it runs
+    chips = topologies.get_topology_desc(
+        f"v5p:{'x'.join(map(str, shape))}", "tpu", chips_per_host_bounds=HOST, num_slices=1
+    ).devices
+    names = (*BATCH_AXES, "tensor")
+    mesh = Mesh(np.asarray(chips).reshape(-1, 1, 1), names, axis_types=(AxisType.Auto,) * len(names))
+    objective = build_objective(CONFIG)
+    state = jax.eval_shape(functools.partial(initial_state, objective, CONFIG, SCAN_SHAPE[1]))
+    step: Any = compile_step(
+        functools.partial(
+            train_step,
+            objective=objective,
+            optimizer=build_optimizer(CONFIG.optim, CONFIG.steps),
+            ema_decay=CONFIG.ema_decay,
+            spike_factor=CONFIG.spike_factor,
+        ),
+        state,
+        mesh,
+    )
+    with expecting("tpu"):
+        lowered = step.lower(state, scans(BATCH_SIZE), jax.eval_shape(lambda: jax.random.key(0)))
+    asked = lowered.compile().memory_analysis()
+    n_bytes = asked.temp_size_in_bytes + asked.argument_size_in_bytes + asked.output_size_in_bytes
+    return float(n_bytes - asked.alias_size_in_bytes) / 1e9
+
+
+def scans(count: int) -> Batch:
+    """The shapes of a batch."""
+    slices, height, width, _ = SCAN_SHAPE
+    one = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, noise_batch(1, slices, height)))
+    assert one.hu.shape == (1, slices, height, width)
+    shapes: Batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype), one)
+    return shapes
 
 
 if __name__ == "__main__":
