@@ -27,7 +27,8 @@ import ichformer as ich
 from experiments.twins import TWINS
 from ichformer.ct.windows import WINDOWS, apply_windows
 from ichformer.pipeline.augmentation.augment import Augmentation
-from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch
+from ichformer.pipeline.batch import Batch
+from ichformer.pipeline.buckets import padded_length
 from ichformer.pipeline.loader import evaluation_batches, training_batches
 from ichformer.pipeline.store.records import Store
 from ichformer.training.config import OptimConfig
@@ -87,7 +88,7 @@ def ours(store: Store, model: str, *, seed: int, steps: int, factor: float | Non
     objective, params = run.run.objective, run.run.params
     predict = jax.jit(lambda batch: objective.predict(params, batch).slice_logits[..., ANY])
     rows = store.rows("test")
-    longest = -(-max(store.n_slices[row] for row in rows) // SLICE_MULTIPLE) * SLICE_MULTIPLE
+    longest = padded_length(max(store.n_slices[row] for row in rows))
     scores, positive = [], []
     for batch in evaluation_batches(store, rows=rows, batch_size=1):
         real, rest = int(batch.slice_mask.sum()), longest - batch.hu.shape[1]

@@ -9,8 +9,9 @@ import numpy as np
 
 from ichformer.errors import InputError
 from ichformer.pipeline.augmentation.augment import Augmentation
+from ichformer.pipeline.examples import TrainingExample
 from ichformer.pipeline.known_labels import whole_rows
-from ichformer.pipeline.loader import TrainingExample, training_batches
+from ichformer.pipeline.loader import training_batches
 from ichformer.pipeline.store.records import Store, decode_record
 
 _SAMPLED = 32

@@ -26,7 +26,7 @@ from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.training.config import read_config
 from ichformer.training.runs.label_set import recorded_objective
 from ichformer.training.runs.run import SEEN_COLUMNS, SEEN_NAME, Run, initial_state, read_facts, seen_scans
-from ichformer.training.runs.store_path import STORE_FACT, find_store, way_to_store
+from ichformer.training.runs.store_path import STORE_FACT, find_store, way_to_store, ways_to_stores
 
 VERSION = 1
 """Of the layout of the folder."""
@@ -62,7 +62,8 @@ def write_ensemble(ensemble: EnsembleRun, facts: dict[str, Any]) -> None:
                 folder = new / member_folder(i)
                 folder.mkdir(parents=True)
                 way = _way_to_store(member, ensemble.path / folder.name)
-                data = dataclasses.replace(member.config.data, store=way or member.config.data.store)
+                more = ways_to_stores(member.config.data.more, ensemble.path / folder.name)
+                data = dataclasses.replace(member.config.data, store=way or member.config.data.store, more=more)
                 write_text(dataclasses.replace(member.config, data=data).to_json(), folder / "config.json")
                 write_text(json.dumps(member.facts | {STORE_FACT: way}, indent=2) + "\n", folder / "run.json")
                 write_bytes(params, folder / "params.safetensors")

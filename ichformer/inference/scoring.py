@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int16
 from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.models.contract import scan_features
 from ichformer.objectives.classification import Classification
-from ichformer.pipeline.batch import SLICE_MULTIPLE
+from ichformer.pipeline.buckets import padded_length
 
 
 def score(
@@ -67,7 +67,7 @@ def _probabilities(
 def batch_of_one(volume: Volume) -> tuple[Array, Array, Array]:
     """A batch of one: HU, slice mask, spacing."""
     slices = len(volume.hu)
-    missing = -slices % SLICE_MULTIPLE
+    missing = padded_length(slices) - slices
     hu = np.pad(volume.hu, ((0, missing), (0, 0), (0, 0)), constant_values=AIR_HU)
     mask = np.arange(slices + missing) < slices
     return jnp.asarray(hu)[None], jnp.asarray(mask)[None], jnp.asarray(volume.spacing_mm, jnp.float32)[None]

@@ -5,9 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SLICE_MULTIPLE = 8
-"""Whole scans are padded to a multiple of this many slices, so that few shapes have to be compiled."""
-
 
 class Batch(NamedTuple):
     """B scans of S slices: a pytree of arrays, NumPy on the host and JAX on the device.

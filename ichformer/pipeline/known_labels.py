@@ -9,7 +9,8 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from ichformer.errors import one_line
-from ichformer.pipeline.preparation.facts import FACTS_NAME, SliceCounts, count_slices, read_facts
+from ichformer.pipeline.preparation.facts import FACTS_NAME, ScanFacts, SliceCounts, count_slices, read_facts
+from ichformer.pipeline.store.mixture import folders_of
 from ichformer.pipeline.store.records import Store
 
 
@@ -228,7 +229,9 @@ def _labels_and_slices(
     rows, label_set = store.rows(split), store.label_set
     n_names = len(label_set.names)
     hashes = store.index["sha256"].tolist()
-    noted = read_facts(store.path / FACTS_NAME, hashes, label_set)
+    noted: dict[str, ScanFacts] = {}
+    for folder in folders_of(store):
+        noted |= read_facts(folder / FACTS_NAME, hashes, label_set)
     positive, negative = np.zeros((2, len(rows), n_names), np.int64)
     targets: list[list[float]] = [[] for _ in label_set.targets]
     for i, row in enumerate(rows.tolist()):

@@ -1,4 +1,4 @@
-"""Training on few patients: a share of those of the split, drawn by patient, as if the store held no others."""
+"""What is trained on: one or several stores, or a share of their patients, as if there were no others."""
 
 import dataclasses
 
@@ -7,6 +7,7 @@ import pandas as pd
 from jaxtyping import Float64, Int64
 
 from ichformer.errors import InputError
+from ichformer.pipeline.store.mixture import with_more
 from ichformer.pipeline.store.records import Store
 from ichformer.statistics.probes.draws import draw_patients, why_not_drawn
 from ichformer.training.config import DataConfig
@@ -15,8 +16,21 @@ _SEED = 0
 """Of all draws. ``DataConfig.draw`` tells one from another, so that runs of several seeds can share their patients."""
 
 
+def training_scans(store: Store, data: DataConfig) -> Store:
+    """The store as a training sees it: with the scans of further stores, and with the drawn patients alone.
+
+    Args:
+      store: that of ``data.store``.
+      data: says which further stores, which split, which share of its patients and which draw.
+
+    Raises:
+      InputError: see ``mixture.with_more`` and ``drawn_part``.
+    """
+    return drawn_part(with_more(store, data.more, split=data.split), data)
+
+
 def drawn_part(store: Store, data: DataConfig) -> Store:
-    """The store as a training sees it: of the split that it is trained on only the patients that are drawn are left.
+    """The store in which of the split that is trained on only the drawn patients are left.
 
     All that is asked of the split then follows: batches, known labels, statistics, the record of what was seen. The
     scans of the other patients are in no split, the other splits are as they were, and rows keep their numbers.

@@ -69,7 +69,7 @@ def train_step(
     metric_means = {name: _follow(mean, *metric_sums.pop(name)) for name, mean in state.metric_means.items()}
     metrics = {name: value / jnp.maximum(count, 1e-6) for name, (value, count) in metric_sums.items()}
     loss, grad_norm = total * scale, optax.tree.norm(grads)
-    good, guard = check_update(state.guard, loss, grad_norm, spike_factor=spike_factor)
+    good, guard = check_update(state.guard, loss, grad_norm, weight=weight, spike_factor=spike_factor)
     metrics |= {"loss": loss, "grad_norm": grad_norm, "bad_in_a_row": guard.bad_in_a_row}
     changed = {"params": params, "opt_state": opt_state, "ema_params": ema_params, "metric_means": metric_means}
     changed = only_if(good, changed, {name: getattr(state, name) for name in changed})

@@ -21,7 +21,7 @@ from ichformer.process.said import say_once
 from ichformer.training.build import Given, build_objective, check_contract, check_teacher, check_whole_batch
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig
-from ichformer.training.few_patients import drawn_part
+from ichformer.training.few_patients import training_scans
 from ichformer.training.input_scale import standardise_inputs
 from ichformer.training.labels import for_known_labels, format_labels, write_labels
 from ichformer.training.monitoring.clock import Clock
@@ -93,7 +93,7 @@ def run_training(
     clock = Clock()
     with fixable(run), catch_signals() as is_told_to_stop, contextlib.ExitStack() as opened:
         with clock.on("start"):
-            store = drawn_part(Store.open(config.data.store), config.data)
+            store = training_scans(Store.open(config.data.store), config.data)
             mesh = make_mesh(config.parallel)
             check_batch_size(config.data.batch_size, mesh, accumulate=config.parallel.accumulate)
             config = with_start(config, run)
@@ -170,6 +170,7 @@ def _batches(config: TrainConfig, given: Given, store: Store, *, start: int, les
         host=jax.process_index(),
         hosts=jax.process_count(),
         lesions=lesions,
+        weights=config.data.weights,
     )
 
 

@@ -9,7 +9,7 @@ from ichformer.evaluation.thresholds import RULES, Rule, check_rules
 from ichformer.files.sets import write_set
 from ichformer.inference.trained import Trained, open_trained
 from ichformer.pipeline.store.records import Store
-from ichformer.training.few_patients import drawn_part
+from ichformer.training.few_patients import training_scans
 from ichformer.training.runs.contract import CONTRACT_FACT, exported_contract
 from ichformer.training.runs.portable import WEIGHTS_NAME, StoredType, exported_weights
 from ichformer.training.runs.pretrained_run import PretrainedRun
@@ -59,7 +59,7 @@ def export_run(
     assert isinstance(exported, Run)
     if store is not None:
         keep_frozen(fix_frozen(exported, store, rules=rules), exported)
-        freeze_ood(exported, drawn_part(store, run.config.data), train=run.config.data.split)
+        freeze_ood(exported, training_scans(store, run.config.data), train=run.config.data.split)
         frozen_lesions(exported, store)
     return exported
 
@@ -93,7 +93,7 @@ def _write(run: Run | PretrainedRun, out: Path, dtype: StoredType) -> None:
     config = dataclasses.replace(
         run.config,
         model=dataclasses.replace(run.config.model, pretrained=pretrained),
-        data=dataclasses.replace(run.config.data, store=""),
+        data=dataclasses.replace(run.config.data, store="", more=(), weights=()),
         init_from="",
     )
     seen = run.path / SEEN_NAME

@@ -65,9 +65,14 @@ def leave_one_site_out(
       progress: bars on standard error.
 
     Raises:
-      InputError: fewer than two sites or more than ``MAX_SITES``, or a training or an evaluation objects.
+      InputError: further stores (``data.more``), fewer than two sites or more than ``MAX_SITES``, or a training or an
+        evaluation objects.
     """
     out = Path(out)
+    if config.data.more:
+        raise InputError(
+            "may hold scans of the site that is left out", where="--data.more", fix="prepare all scans as one store"
+        )
     store = Store.open(config.data.store)
     n_sites = len(set(store.index["site"]) - {""})
     if not 2 <= n_sites <= MAX_SITES:

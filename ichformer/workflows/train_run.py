@@ -23,7 +23,7 @@ from ichformer.pipeline.store.records import Store
 from ichformer.settings import as_path, described, make_settings, perhaps
 from ichformer.training.build import Given, build_objective, configured_model, make_given
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
-from ichformer.training.few_patients import drawn_part
+from ichformer.training.few_patients import training_scans
 from ichformer.training.runs.needs import name_of
 from ichformer.training.trainer import run_training
 from ichformer.training.transfer import with_start
@@ -110,7 +110,7 @@ def train_and_freeze(
       InputError: see ``train``.
     """
     run = Path(run)
-    store = drawn_part(Store.open(config.data.store), config.data)
+    store = training_scans(Store.open(config.data.store), config.data)
     split = store.index["split"]
     check_leakage(store.index[split == config.data.split], store.index[~split.isin(["", config.data.split])])
     written = run_training(config, run, given=given, progress=progress)

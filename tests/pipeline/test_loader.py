@@ -14,8 +14,10 @@ from ichformer.ct.volume import AIR_HU
 from ichformer.errors import InputError
 from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.augmentation.mixup import mix_batch
-from ichformer.pipeline.batch import SLICE_MULTIPLE, Batch
-from ichformer.pipeline.loader import TrainingExample, evaluation_batches, training_batches
+from ichformer.pipeline.batch import Batch
+from ichformer.pipeline.buckets import in_buckets, padded_length
+from ichformer.pipeline.examples import TrainingExample
+from ichformer.pipeline.loader import evaluation_batches, training_batches
 from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
 from tests.stores import prepare_here
@@ -242,7 +244,7 @@ def test_evaluation_gives_each_scan_once_and_whole(store, hosts):
     for host in range(hosts):
         for batch in evaluation_batches(store, rows=rows, batch_size=3, host=host, hosts=hosts):
             assert batch.hu.shape[0] == 3
-            assert batch.hu.shape[1] % SLICE_MULTIPLE == 0
+            assert batch.hu.shape[1] == padded_length(batch.hu.shape[1])
             for i in np.flatnonzero(batch.weight):
                 scan = store.read(int(batch.row[i]))
                 np.testing.assert_array_equal(batch.hu[i, batch.slice_mask[i]], scan.volume.hu)
@@ -251,7 +253,7 @@ def test_evaluation_gives_each_scan_once_and_whole(store, hosts):
     assert sorted(seen) == sorted(rows)
 
 
-def test_the_last_batch_is_filled_up_with_weight_0(store):
+def test_an_incomplete_batch_is_filled_up_with_weight_0(store):
     (batch,) = evaluation_batches(store, rows=np.array([2]), batch_size=4)
     np.testing.assert_array_equal(batch.weight, [1, 0, 0, 0])
 
@@ -277,28 +279,24 @@ def test_batches_of_one_shape_hold_each_scan_in_order_evenly_thinned_or_whole(st
 
 def one_after_the_other(store: Store, rows: Iterable[int], batch_size: int) -> Iterator[Batch]:
     """Evaluation batches as they were read before there was a thread for it."""
-    padded = {int(row): -(-store.n_slices[row] // SLICE_MULTIPLE) * SLICE_MULTIPLE for row in rows}
-    for num_slices in sorted(set(padded.values())):
-        same = [row for row in padded if padded[row] == num_slices]
-        for first in range(0, len(same), batch_size):
-            scans = [(row, store.read(row)) for row in same[first : first + batch_size]]
-            weights = [1.0] * len(scans) + [0.0] * (batch_size - len(scans))
-            scans += scans[-1:] * (batch_size - len(scans))
+    lengths = [(int(row), padded_length(store.n_slices[row])) for row in rows]
+    for bucket in in_buckets(lengths, size=batch_size):
+        scans = [(row, store.read(row)) for row in bucket.rows]
+        weights = [1.0] * len(scans) + [0.0] * (batch_size - len(scans))
+        scans += scans[-1:] * (batch_size - len(scans))
 
-            def stacked(values: Iterable[np.ndarray], fill: float, n: int = num_slices) -> np.ndarray:
-                return np.stack(
-                    [np.concatenate([v, np.full((n - len(v), *v.shape[1:]), fill, v.dtype)]) for v in values]
-                )
+        def stacked(values: Iterable[np.ndarray], fill: float, n: int = bucket.num_slices) -> np.ndarray:
+            return np.stack([np.concatenate([v, np.full((n - len(v), *v.shape[1:]), fill, v.dtype)]) for v in values])
 
-            yield Batch(
-                hu=stacked([scan.volume.hu for _, scan in scans], AIR_HU),
-                slice_mask=stacked([np.ones(len(scan.volume.hu), bool) for _, scan in scans], False),
-                spacing_mm=np.array([scan.volume.spacing_mm for _, scan in scans], np.float32),
-                slice_labels=stacked([scan.slice_labels.astype(np.float32) for _, scan in scans], np.nan),
-                scan_labels=np.stack([scan.scan_labels.astype(np.float32) for _, scan in scans]),
-                weight=np.array(weights, np.float32),
-                row=np.array([row for row, _ in scans], np.int32),
-            )
+        yield Batch(
+            hu=stacked([scan.volume.hu for _, scan in scans], AIR_HU),
+            slice_mask=stacked([np.ones(len(scan.volume.hu), bool) for _, scan in scans], False),
+            spacing_mm=np.array([scan.volume.spacing_mm for _, scan in scans], np.float32),
+            slice_labels=stacked([scan.slice_labels.astype(np.float32) for _, scan in scans], np.nan),
+            scan_labels=np.stack([scan.scan_labels.astype(np.float32) for _, scan in scans]),
+            weight=np.array(weights, np.float32),
+            row=np.array([row for row, _ in scans], np.int32),
+        )
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])

@@ -10,6 +10,7 @@ import pytest
 
 from ichformer import LABELS
 from ichformer.pipeline.batch import Batch
+from ichformer.training.recovery.guard import Guard, check_update
 from ichformer.training.state import create_state
 from ichformer.training.step import train_step
 
@@ -100,3 +101,11 @@ def test_the_first_losses_are_remembered_as_their_mean():
         state, metrics = step(state, 1.0)
         losses.append(float(metrics["loss"]))
     assert float(state.guard.mean_loss) == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize(("loss", "weight", "expected"), [(0.0, 0.0, (1.0, 100, 3)), (2.0, 8.0, (1.02, 101, 0))])
+def test_a_batch_without_labels_is_good_and_leaves_the_guard_as_it_is(loss, weight, expected):
+    before = Guard(mean_loss=jnp.ones(()), good=jnp.asarray(100), bad_in_a_row=jnp.asarray(3))
+    good, after = check_update(before, jnp.asarray(loss), jnp.ones(()), weight=jnp.asarray(weight), spike_factor=20.0)
+    assert good
+    assert (float(after.mean_loss), int(after.good), int(after.bad_in_a_row)) == pytest.approx(expected)

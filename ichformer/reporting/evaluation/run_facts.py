@@ -46,7 +46,8 @@ def run_facts(run: Trained, store: Store, split: str) -> Facts:
         ensemble="None: one model" if isinstance(run, Run) else _ensemble(run),
         missing=_MISSING[run.prepare.missing],
         imbalance=(
-            "no scan was drawn more often than others; weights of the labels in the loss"
+            _of_each(run, _drawn)
+            + "; weights of the labels in the loss"
             + " as in RSNA 2019" * run.objective.label_set.has_subtypes
             + ": "
             + ", ".join(
@@ -82,6 +83,13 @@ def _training(run: Run) -> str:
         f"augmentation {_said(vars(config.data.augmentation))}; "
         f"trained outputs {describe_outputs(run.trained_outputs)}"
     )
+
+
+def _drawn(run: Run) -> str:
+    data = run.config.data
+    if not data.weights:
+        return "no scan was drawn more often than others"
+    return f"scans of {len(data.weights)} stores were drawn {' to '.join(f'{weight:g}' for weight in data.weights)}"
 
 
 def _initialisation(run: Run) -> str:

@@ -15,7 +15,13 @@ class DataConfig:
 
     Attributes:
       store: Folder of the store, as `ichformer prepare` wrote it.
-      split: Split of the store to train on.
+      more: Folders of further stores whose scans are trained on as well, such as a large one without labels in a
+        pretraining. All have to be prepared with the same options, by the same ichformer and with the same labels,
+        which may be unknown. Validation, thresholds and evaluation use `store` alone.
+      weights: How often scans of each store are drawn, `store` first and then `more` in its order. 3 1 draws three
+        scans of `store` for each one of the other. Raise the weight of a small store that would be drowned. By default
+        every scan is drawn about equally often.
+      split: Split of the stores to train on.
       fraction: Share of the patients of the split whose scans are trained on, above 0 and up to 1. Lower it to see how
         many labelled patients a training needs. Patients with and without "any" are drawn in the same share, at least
         one of each where there are some. The run's record and its list of scans name the drawn ones only.
@@ -31,6 +37,8 @@ class DataConfig:
     """
 
     store: str
+    more: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
     split: str = "train"
     fraction: float = 1.0
     draw: int = 1
@@ -48,5 +56,15 @@ class DataConfig:
             ("draw", self.draw, 1 <= self.draw <= MOST_DRAWS, f"1 to {MOST_DRAWS}"),
             ("batch_size", self.batch_size, 1 <= self.batch_size <= 1 << 20, "1 to 1048576 scans"),
             ("num_slices", self.num_slices, 1 <= self.num_slices <= 10_000, "1 to 10000 slices"),
+            (
+                "weights",
+                self.weights,
+                not self.weights or len(self.weights) == 1 + len(self.more) > 1,
+                "one number for --data.store and one for each of --data.more, or none",
+            ),
+            *(
+                ("weights", weight, 1e-6 <= weight <= 1e6, "numbers from 0.000001 to 1000000")
+                for weight in self.weights
+            ),
             ("num_workers", self.num_workers, 0 <= self.num_workers <= 1024, "0 to 1024 processes"),
         )

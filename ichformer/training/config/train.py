@@ -114,8 +114,8 @@ class TrainConfig:
 def read_config(path: Path) -> TrainConfig:
     """The inverse of ``TrainConfig.to_json``; InputError for a file that is not one of this version.
 
-    A run tells its store by the way from its own folder. Where that leads to a folder, ``data.store`` is its absolute
-    path.
+    A run tells its stores by the way from its own folder. Where that leads to a folder, ``data.store`` or what stands
+    in ``data.more`` is its absolute path.
     """
     if not path.exists():
         raise InputError("there is no run here", where=path, fix="name the folder of a run that was trained")
@@ -130,10 +130,13 @@ def read_config(path: Path) -> TrainConfig:
         )
     _check_names(TrainConfig, values, path)
     config = convert(values, TrainConfig, where=path, fix=fix)
-    store = os.path.normpath(path.parent.resolve() / config.data.store)
-    if not config.data.store or not os.path.isdir(store):
-        return config
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, store=store))
+    store, *more = (_from_run(path.parent, told) for told in (config.data.store, *config.data.more))
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, store=store, more=tuple(more)))
+
+
+def _from_run(run: Path, told: str) -> str:
+    store = os.path.normpath(run.resolve() / told)
+    return store if told and os.path.isdir(store) else told
 
 
 def _check_names(cls: Any, values: dict[str, Any], where: object) -> None:

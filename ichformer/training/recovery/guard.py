@@ -31,18 +31,20 @@ def new_guard() -> Guard:
 
 
 def check_update(
-    guard: Guard, loss: jax.Array, grad_norm: jax.Array, *, spike_factor: float
+    guard: Guard, loss: jax.Array, grad_norm: jax.Array, *, weight: jax.Array, spike_factor: float
 ) -> tuple[jax.Array, Guard]:
     """Says whether an update is applied, and gives the guard after it.
 
     A loss jumps where it is over ``spike_factor`` times the running mean of the last 50 good steps or so; in the first
-    100, while it still falls fast, only a loss that is not finite counts. A step without any known label (loss 0) is
-    good and teaches nothing.
+    100, while it still falls fast, only a loss that is not finite counts. A step without any known label (weight 0) is
+    good and leaves the guard as it is: its loss of 0 says nothing, and where most scans have no labels every other loss
+    would be a jump beside a mean of such zeros.
 
     Args:
       guard: before the step.
       loss: of the whole batch.
       grad_norm: global norm of its gradient.
+      weight: of the whole batch, by which its loss was divided.
       spike_factor: above 1; 0 lets every finite loss pass.
     """
     good = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
@@ -50,9 +52,10 @@ def check_update(
         good &= (guard.good < _SETTLED) | (loss <= spike_factor * guard.mean_loss)
     # Early on a plain mean: a memory of 50 steps would hold on to the zero that it started from.
     memory = jnp.minimum(_MEMORY, guard.good / (guard.good + 1.0))
-    mean_loss = jnp.where(good, memory * guard.mean_loss + (1 - memory) * loss, guard.mean_loss)
-    bad_in_a_row = jnp.where(good, 0, guard.bad_in_a_row + 1)
-    return good, Guard(mean_loss=mean_loss, good=guard.good + good, bad_in_a_row=bad_in_a_row)
+    counts = good & (weight > 0)
+    mean_loss = jnp.where(counts, memory * guard.mean_loss + (1 - memory) * loss, guard.mean_loss)
+    bad_in_a_row = jnp.where(counts, 0, guard.bad_in_a_row + ~good)
+    return good, Guard(mean_loss=mean_loss, good=guard.good + counts, bad_in_a_row=bad_in_a_row)
 
 
 def only_if(good: jax.Array, new: Any, old: Any) -> Any:

@@ -8,15 +8,19 @@ from typing import Any
 
 from ichformer.errors import InputError
 from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.pipeline.store.mixture import rows_by_store
 from ichformer.pipeline.store.records import Store
 from ichformer.training.runs.contract import SCANS_FACT, check_recipe, recorded_recipe
 
 
 def hash_scans(store: Store, split: str) -> str:
-    """A hash of the scans of a split in their order, by their pictures and labels; the store may be moved or copied."""
+    """A hash of the scans of a split in their order, by their pictures and labels; the store may be moved or copied.
+
+    Of a mixture it also says which store each scan is in.
+    """
     columns = ["pixels", "n_slices", "height", "width", *store.label_set.columns]
-    rows = store.index.iloc[store.rows(split)][columns]
-    return hashlib.sha256(json.dumps(rows.astype(str).to_numpy().tolist()).encode()).hexdigest()
+    parts = [store.index.iloc[rows][columns].astype(str).to_numpy().tolist() for rows in rows_by_store(store, split)]
+    return hashlib.sha256(json.dumps(parts[0] if len(parts) == 1 else parts).encode()).hexdigest()
 
 
 def check_same_scans(facts: dict[str, Any], prepare: PrepareConfig, store: Store, split: str, *, run: Path) -> None:

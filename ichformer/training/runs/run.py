@@ -38,12 +38,12 @@ from ichformer.training.runs.fingerprint import fingerprint
 from ichformer.training.runs.label_set import recorded_objective
 from ichformer.training.runs.outputs import RecordedOutputs, TrainedOutputs, read_trained
 from ichformer.training.runs.portable import WEIGHTS_NAME, read_exported
-from ichformer.training.runs.store_path import STORE_FACT, way_to_store
+from ichformer.training.runs.store_path import STORE_FACT, way_to_store, ways_to_stores
 from ichformer.training.state import TrainState, create_state
 
 # Settings that do not change what comes out: a run may be resumed with other values of them.
 _FREE = ("log_every", "probe_every", "checkpoint_every", "keep_checkpoints", "profile", "wandb_project", "parallel")
-_FREE_DATA = ("store", "num_workers")
+_FREE_DATA = ("store", "more", "num_workers")
 
 SEEN_NAME = "seen.csv"
 """The file in the folder of a run with the scans that it, and the runs it started from, were trained on."""
@@ -163,9 +163,9 @@ def start_run(path: Path | str, config: TrainConfig, prepare: PrepareConfig, **f
     # The way from the run is the same after a move, and says nothing of whose machine this is.
     way = way_to_store(config.data.store, path)
     told = way or os.path.abspath(config.data.store)
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, store=told))
-    store = {STORE_FACT: way}
-    facts = {"prepare": dataclasses.asdict(prepare), **store, **facts, **environment()}
+    data = dataclasses.replace(config.data, store=told, more=ways_to_stores(config.data.more, path))
+    config = dataclasses.replace(config, data=data)
+    facts = {"prepare": dataclasses.asdict(prepare), STORE_FACT: way, **facts, **environment()}
     write_text(json.dumps(facts, indent=2) + "\n", path / "run.json")
     # Last: a folder with a config.json is a run.
     write_text(config.to_json(), file)

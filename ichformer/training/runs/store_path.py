@@ -1,6 +1,7 @@
 """The path from a run to its prepared scans, kept so that both can be moved together."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ichformer.errors import InputError
@@ -20,6 +21,13 @@ def way_to_store(store: str | os.PathLike[str], run: Path) -> str:
         return Path(os.path.relpath(store.parent.resolve() / store.name, run.resolve())).as_posix()
     except ValueError:  # on another drive
         return ""
+
+
+def ways_to_stores(stores: Iterable[str], run: Path) -> tuple[str, ...]:
+    """``way_to_store`` of further stores. A path where there is no way; what is not there stays as it is told."""
+    return tuple(
+        way_to_store(store, run) or os.path.abspath(store) if os.path.isdir(store) else store for store in stores
+    )
 
 
 def find_store(told: str, run: Path, way: str) -> Path:
