@@ -162,7 +162,15 @@ def check_contract(objective: Objective, params: Any, size: int) -> None:
     )
 
 
-_NEUTRAL = {"encoder": "", "scan_pool": None, "dropout": 0.0, "drop_path": 0.0, "lesions": False, "remat": "none"}
+_NEUTRAL = {
+    "encoder": "",
+    "scan_pool": None,
+    "dropout": 0.0,
+    "drop_path": 0.0,
+    "lesions": False,
+    "remat": "none",
+    "position_step": 1.0,
+}
 """Settings that not every model has, with the value that asks for nothing."""
 
 

@@ -38,6 +38,7 @@ class PatchEncoder(CheckedModule):
       num_registers: further tokens of no place, which nobody reads (Darcet et al. 2024).
       drop_path: rate of stochastic depth of the last block; it grows from 0 at the first.
       remat: see ``Blocks``.
+      position_step: of fixed sines and rotations; see ``grid_positions``.
     """
 
     patch_size: int
@@ -53,6 +54,7 @@ class PatchEncoder(CheckedModule):
     num_registers: int = 0
     drop_path: float = 0.0
     remat: Remat = "none"
+    position_step: float = 1.0
 
     def __post_init__(self) -> None:
         """InputError for settings that do not go together."""
@@ -132,7 +134,8 @@ class PatchEncoder(CheckedModule):
         rows, columns = self._grid(x)
         tokens = self.patches(x).reshape(x.shape[0], rows * columns, self.width)
         if self.positions == "sincos":
-            tokens = tokens + jnp.asarray(sincos_2d(rows, columns, self.width), tokens.dtype)[None]
+            place = sincos_2d(rows, columns, self.width, step=self.position_step)
+            tokens = tokens + jnp.asarray(place, tokens.dtype)[None]
         if self.positions == "learned":
             table = jax.image.resize(self.table, (rows, columns, self.width), "bicubic")
             tokens = tokens + table.reshape(1, rows * columns, self.width).astype(tokens.dtype)
@@ -145,7 +148,8 @@ class PatchEncoder(CheckedModule):
         """Rotary positions of all tokens; those of no place are not turned."""
         if self.positions != "rotary":
             return None
-        angles = rotary_angles(jnp.asarray(grid_positions(*grid))[None], self.width // self.num_heads // 2)
+        places = jnp.asarray(grid_positions(*grid, step=self.position_step))
+        angles = rotary_angles(places[None], self.width // self.num_heads // 2)
         if keep is not None:
             angles = jnp.take_along_axis(angles, keep[..., None], axis=1)
         return jnp.pad(angles, ((0, 0), (self._num_placeless, 0), (0, 0)))

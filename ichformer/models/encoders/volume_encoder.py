@@ -49,6 +49,7 @@ class VolumeEncoder(CheckedModule):
       z_position: whether slices are placed by millimetres or by their index.
       drop_path: rate of stochastic depth of the last block; it grows from 0 at the first.
       remat: see ``Blocks``.
+      position_step: of fixed sines and rotations in the slice; see ``grid_positions``.
     """
 
     patch_size: tuple[int, int, int]
@@ -64,6 +65,7 @@ class VolumeEncoder(CheckedModule):
     z_position: ZPosition = "mm"
     drop_path: float = 0.0
     remat: Remat = "none"
+    position_step: float = 1.0
 
     def __post_init__(self) -> None:
         """InputError for settings that do not go together."""
@@ -111,7 +113,7 @@ class VolumeEncoder(CheckedModule):
         heights_mm, mask = self.token_heights_mm(slice_mask, spacing_mm)
 
         if self.positions == "sincos":
-            x = x + sincos_3d(heights_mm, rows, columns, self.width).astype(x.dtype)
+            x = x + sincos_3d(heights_mm, rows, columns, self.width, step=self.position_step).astype(x.dtype)
         if self.positions == "learned":
             table = self.param("positions", DENSE_INIT, (*self.position_grid, self.width))
             places = heights_mm / (USUAL_STEP_MM * self.patch_size[0]) + (self.position_grid[0] - 1) / 2
@@ -160,7 +162,8 @@ class VolumeEncoder(CheckedModule):
     def _angles(self, heights_mm: Array, rows: int, columns: int) -> Any:
         """Rotary positions as the blocks take them; along the slices in units of 5 mm."""
         pairs = self.width // self.num_heads // 2
-        z, in_slice = heights_mm / USUAL_STEP_MM, jnp.asarray(grid_positions(rows, columns))
+        z = heights_mm / USUAL_STEP_MM
+        in_slice = jnp.asarray(grid_positions(rows, columns, step=self.position_step))
         if self.attention == "factorised":
             return rotary_angles(in_slice[None], pairs), rotary_angles(z[..., None], pairs)
         b, tokens = z.shape

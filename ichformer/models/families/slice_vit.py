@@ -28,6 +28,7 @@ def slice_vit(
     context_depth: int = 2,
     context_heads: int = 3,
     z_position: ZPosition = "mm",
+    position_step: float = 1.0,
     scan_pool: ScanPool = "attention",
     dropout: float = 0.0,
     drop_path: float = 0.0,
@@ -53,6 +54,8 @@ def slice_vit(
       context_depth: blocks over the slices of a scan.
       context_heads: attention heads over slices.
       z_position: whether a slice is placed in its scan by millimetres or by its index.
+      position_step: patches of the full size from one patch to the next, for slices of a smaller one; see
+        ``positions.grid_positions``.
       scan_pool: how scan logits come from slices.
       dropout: on the branches of every block.
       drop_path: rate of stochastic depth of the last block inside a slice.
@@ -78,6 +81,7 @@ def slice_vit(
         num_registers,
         drop_path,
         remat,
+        position_step,
     )
     return SliceSequence(
         encoder=encoder,

@@ -23,6 +23,7 @@ def vit3d(
     positions: Positions = "sincos",
     position_grid: tuple[int, int, int] = (32, 14, 14),
     z_position: ZPosition = "mm",
+    position_step: float = 1.0,
     scan_pool: ScanPool = "attention",
     dropout: float = 0.0,
     drop_path: float = 0.0,
@@ -45,6 +46,8 @@ def vit3d(
       positions: of the tokens in the scan.
       position_grid: of the table where positions are learned, in tokens.
       z_position: whether a slice is placed in its scan by millimetres or by its index.
+      position_step: patches of the full size from one patch to the next, for slices of a smaller one; see
+        ``positions.grid_positions``.
       scan_pool: how scan logits come from slices.
       dropout: on the branches of every block.
       drop_path: rate of stochastic depth of the last block.
@@ -68,6 +71,7 @@ def vit3d(
         z_position=z_position,
         drop_path=drop_path,
         remat=remat,
+        position_step=position_step,
     )
     return ScanVolume(
         encoder=encoder, scan_pool=scan_pool, dtype=dtype, labels=labels, channels=channels, lesions=lesions

@@ -70,7 +70,8 @@ class SliceAutoencoder(MaskedModel):
         seen = self.encoder.tokens(x, order[:, :kept], attended, with_class_token=bool(first), train=train)
         seen = _to_decoder(self.decoder_width, dtype)(seen)
         tokens = _Spread(name="spread")(seen[:, first:], order, attended)
-        tokens = tokens + sincos_2d(rows, columns, self.decoder_width).astype(dtype)[None]
+        place = sincos_2d(rows, columns, self.decoder_width, step=self.encoder.position_step)
+        tokens = tokens + place.astype(dtype)[None]
         tokens = jnp.concatenate([seen[:, :first], tokens], axis=1)
         mask = tissue | ~tissue.any(1, keepdims=True)
         mask = jnp.pad(mask, ((0, 0), (first, 0)), constant_values=True)
@@ -143,7 +144,8 @@ class VolumeAutoencoder(MaskedModel):
         tokens = _Spread(name="spread")(_to_decoder(width, dtype)(seen), order, attended)
         tokens = tokens.reshape(b, deep, rows, columns, width)
         heights_mm, mask = self.encoder.token_heights_mm(slice_mask, spacing_mm)
-        tokens = tokens + sincos_3d(heights_mm, rows, columns, width).astype(dtype)
+        place = sincos_3d(heights_mm, rows, columns, width, step=self.encoder.position_step)
+        tokens = tokens + place.astype(dtype)
         tokens = rearrange(tokens, "b s h w d -> b s (h w) d")
         style = self.encoder.style
         for i in range(self.decoder_depth):

@@ -24,6 +24,9 @@ class ModelConfig:
         is trained on masks and needs --objective.lesion-weight. By default it does not.
       remat: What the backward pass computes a second time to save memory: "none", "dots" for all but the dense layers,
         or "full" for each block. Take "full" where memory runs out; a step then takes about a third longer.
+      position_step: For slice_vit and vit3d, how many patches of the full size lie between two patches. Take 2 for a
+        first stage on slices of half the size, and 1 again for the stage on whole ones that starts from it. Each place
+        of the head then has the same position in both stages.
       pretrained: Weights to start from: a file (safetensors, .npz or PyTorch), or "imagenet" for an EfficientNet-Lite.
         By default training starts from random weights.
       pretrained_layout: Which library the file of weights comes from. By default it is recognised from the names in the
@@ -39,6 +42,7 @@ class ModelConfig:
     drop_path: float = 0.0
     lesions: bool = False
     remat: Literal["none", "dots", "full"] = "none"
+    position_step: float = 1.0
     pretrained: str = ""
     pretrained_layout: str = ""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -50,4 +54,5 @@ class ModelConfig:
             "--model.",
             ("dropout", self.dropout, 0 <= self.dropout < 1, "a number of at least 0 and below 1"),
             ("drop_path", self.drop_path, 0 <= self.drop_path < 1, "a number of at least 0 and below 1"),
+            ("position_step", self.position_step, 1 <= self.position_step <= 64, "a number from 1 to 64"),
         )

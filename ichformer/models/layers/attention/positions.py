@@ -26,20 +26,29 @@ def sincos_1d(position: Float[Array, "*grid"], width: int, *, longest: float) ->
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], -1)
 
 
-def sincos_2d(rows: int, columns: int, width: int) -> Float32[np.ndarray, "tokens width"]:
+def sincos_2d(rows: int, columns: int, width: int, *, step: float = 1.0) -> Float32[np.ndarray, "tokens width"]:
     """Fixed positions of a grid of patches, half of the width for each axis (MoCo v3, MAE, big_vision).
 
-    ``width`` must be divisible by 4. Tokens run row by row.
+    ``width`` must be divisible by 4. Tokens run row by row. For ``step`` see ``grid_positions``.
     """
     frequency = 10_000.0 ** -np.linspace(0, 1, width // 4)
-    row, column = grid_positions(rows, columns).T.astype(np.float64)
+    row, column = grid_positions(rows, columns, step=step).T.astype(np.float64)
     angles = [axis[:, None] * frequency for axis in (column, row)]
     return np.concatenate([f(angle) for angle in angles for f in (np.sin, np.cos)], -1).astype(np.float32)
 
 
-def grid_positions(*shape: int) -> Float32[np.ndarray, "tokens axes"]:
-    """Index of every cell of a grid along each of its axes, the last axis running fastest."""
-    return np.indices(shape, np.float32).reshape(len(shape), -1).T
+def grid_positions(*shape: int, step: float = 1.0) -> Float32[np.ndarray, "tokens axes"]:
+    """Place of every cell of a grid along each of its axes, the last axis running fastest: its index for a step of 1.
+
+    With another step it is where the middle of the cell lies in a grid of cells that are so many times finer. So a
+    slice of half the size has, with a step of 2, the positions of the whole one.
+
+    Example:
+      >>> grid_positions(2, step=2.0).ravel().tolist()
+      [0.5, 2.5]
+    """
+    cells = np.indices(shape, np.float32).reshape(len(shape), -1).T
+    return (cells * step + (step - 1) / 2).astype(np.float32)
 
 
 def rotary_angles(
@@ -71,17 +80,18 @@ def rotate(x: Float[Array, "b n k d"], angles: Float[Array, "#b n pairs"]) -> Fl
 
 
 def sincos_3d(
-    heights_mm: Float[Array, "b s"], rows: int, columns: int, width: int
+    heights_mm: Float[Array, "b s"], rows: int, columns: int, width: int, *, step: float = 1.0
 ) -> Float[Array, "b s rows columns width"]:
     """Fixed positions of the patches of a scan, a third of the width for each axis; ``width`` must be even.
 
-    Along the slices by millimetres (``sincos_1d``), in the slice by index (``sincos_2d``'s wavelengths).
+    Along the slices by millimetres (``sincos_1d``), in the slice by index (``sincos_2d``'s wavelengths). For
+    ``step`` see ``grid_positions``; it is of the slice.
     """
     pairs = [len(part) for part in np.array_split(np.arange(width // 2), 3)]
     grid = (*heights_mm.shape, rows, columns)
     parts = [sincos_1d(heights_mm, 2 * pairs[0], longest=LONGEST_MM)[:, :, None, None]]
     for axis, (size, n) in enumerate(zip((rows, columns), pairs[1:], strict=True)):
-        place = sincos_1d(jnp.arange(size, dtype=jnp.float32), 2 * n, longest=10_000.0)
+        place = sincos_1d(jnp.asarray(grid_positions(size, step=step)[:, 0]), 2 * n, longest=10_000.0)
         parts.append(place.reshape(1, 1, *((size, 1) if axis == 0 else (1, size)), 2 * n))
     return jnp.concatenate([jnp.broadcast_to(part, (*grid, part.shape[-1])) for part in parts], axis=-1)
 
