@@ -12,7 +12,9 @@ from jaxtyping import Array, Bool, Float, Float32, Int16
 from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.models.contract import scan_features
 from ichformer.objectives.classification import Classification
-from ichformer.pipeline.buckets import padded_length
+
+_SLICES = 8
+"""A scan alone is padded to a multiple of so many slices: the first one of each length waits for the compiler."""
 
 
 def score(
@@ -67,7 +69,7 @@ def _probabilities(
 def batch_of_one(volume: Volume) -> tuple[Array, Array, Array]:
     """A batch of one: HU, slice mask, spacing."""
     slices = len(volume.hu)
-    missing = padded_length(slices) - slices
+    missing = -slices % _SLICES
     hu = np.pad(volume.hu, ((0, missing), (0, 0), (0, 0)), constant_values=AIR_HU)
     mask = np.arange(slices + missing) < slices
     return jnp.asarray(hu)[None], jnp.asarray(mask)[None], jnp.asarray(volume.spacing_mm, jnp.float32)[None]
