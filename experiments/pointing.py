@@ -3,29 +3,28 @@
 Claim: none yet; the small models' grids are too coarse for small bleeds.
 Cost: a minute on two cores for the demo's 40 scans.
 Command: python experiments/pointing.py runs/demo runs/demo-data/store
-Expected: for Grad-CAM, HiResCAM and, where the model has one, the lesion map of "any" the share of slices whose highest
+Expected: for grad_cam, hires_cam and, where the model has a lesion head, lesions the share of slices whose highest
 pixel lies in the bleed, or within 10 mm.
 """
 
 import argparse
-from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
+from jax import Array
 from scipy.ndimage import distance_transform_edt
 
 from ichformer import LABELS
+from ichformer.explain.batch import explain_batch
+from ichformer.explain.display import upsample
 from ichformer.explain.faithfulness import pointing_game
-from ichformer.explain.gradients import grad_cam, hires_cam, upsample
-from ichformer.inference.lesions import lesion_map
+from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.store.records import Store
 from ichformer.training.runs.run import Run
 
 ANY = LABELS.index("any")
 NEAR_MM = 10.0
-_LESIONS = "lesion map"
 
 
 def main() -> None:
@@ -35,10 +34,8 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     told = parser.parse_args()
     run, store = Run.open(told.run), Store.open(told.store)
-    methods = {"Grad-CAM": grad_cam, "HiResCAM": hires_cam}
-    explain = {name: jax.jit(partial(_maps, method, run.objective)) for name, method in methods.items()}
-    named = [_LESIONS] if "any" in run.objective.labels_with_lesion_loss else []
-    hits: dict[str, list[np.ndarray]] = {name: [] for name in (*methods, *named)}
+    named = ["lesions"] if "any" in run.objective.labels_with_lesion_loss else []
+    hits: dict[str, list[np.ndarray]] = {name: [] for name in ("grad_cam", "hires_cam", *named)}
     covered: list[np.ndarray] = []
     for batch in evaluation_batches(store, rows=store.rows(told.split), batch_size=1):
         scan = store.read(int(batch.row[0]))
@@ -53,10 +50,7 @@ def main() -> None:
         near = np.stack([distance_transform_edt(~bleed) <= near_px for bleed in bleeds])
         covered.append(np.stack([bleeds.mean((1, 2)), near.mean((1, 2))], 1))
         for name in hits:
-            if name == _LESIONS:
-                maps = lesion_map(run.objective, run.variables, scan.volume, scan.volume)[shown][..., ANY]
-            else:
-                maps = np.asarray(explain[name](run.params, batch))[shown]
+            maps = np.asarray(_maps(run, batch, name))[shown]
             hits[name].append(np.stack([pointing_game(maps, bleeds, tolerance_px=px) for px in (0.0, near_px)], 1))
     if not covered:
         parser.error(f"{told.store}: no mask shows a bleed on split {told.split!r}; prepare scans with masks")
@@ -67,10 +61,10 @@ def main() -> None:
         print(f"{name}: {inside:.1%} in the bleed, {near:.1%} within {NEAR_MM:g} mm of it")
 
 
-def _maps(method, objective, params, batch):  # type: ignore[no-untyped-def]
-    inputs = objective.inputs(batch.hu, batch.slice_mask), batch.slice_mask, batch.spacing_mm
-    maps = method(objective.model, {"params": params}, *inputs, label=ANY, level="slice")
-    return upsample(maps, batch.hu.shape[2:])[0]
+def _maps(run: Run, batch: Batch, method: str) -> Array:
+    seen = batch.hu, batch.slice_mask, batch.spacing_mm
+    found = explain_batch(run.objective, run.variables, *seen, label="any", method=method, level="slice")
+    return upsample(found.maps, batch.hu.shape[2:])[0]
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ Scores of any model are evaluated and compared from a table, which is a file or 
   >>> summary = ich.evaluate(table)
   >>> comparison = ich.compare(table, other_table)
 
+What a score comes from is drawn by any of a dozen methods:
+
+  >>> ich.explain(run, volume, "any", method="integrated_gradients", level="scan").shape == volume.hu.shape
+  True
+
 What the features of a model tell is read by a simple classifier, also with few labels:
 
   >>> table = ich.embed(run, store, split="train", progress=False)
@@ -45,10 +50,11 @@ They may start from weights of other libraries, and see HU through windows:
   >>> channels.shape == (*volume.hu.shape, 2)
   True
 
-Own models, encoders, objectives, cohorts and corruptions are registered by decorators: ``ich.register_model``,
-``ich.register_encoder``, ``ich.register_objective``, ``ich.register_cohort`` and ``ich.register_corruption``. A cohort
-returns what ``make_index`` makes of its rows, in a ``Cohort`` where it has labels of its own. A model returns a
-``Prediction``. An objective is an ``Objective``, most often a ``Classification`` with another loss:
+Own models, encoders, objectives, cohorts, corruptions and explanations are registered by decorators:
+``ich.register_model``, ``ich.register_encoder``, ``ich.register_objective``, ``ich.register_cohort``,
+``ich.register_corruption`` and ``ich.register_explanation``. A cohort returns what ``make_index`` makes of its rows, in
+a ``Cohort`` where it has labels of its own. A model returns a ``Prediction``. An objective is an ``Objective``, most
+often a ``Classification`` with another loss:
 
   >>> own = ich.LabelSet(names=("bleed", "fracture"))
   >>> row = {"cohort": "mine", "origin": "mine", "patient": "1", "series": "1", "path": "/scans/1.nii.gz"}
@@ -93,6 +99,7 @@ if TYPE_CHECKING:
     from ichformer.ct.windows import apply_windows as apply_windows
     from ichformer.errors import InputError as InputError
     from ichformer.evaluation.compare import compare as compare
+    from ichformer.explain.registry import register_explanation as register_explanation
     from ichformer.labels import LabelSet as LabelSet
     from ichformer.models.contract import Prediction as Prediction
     from ichformer.models.encoders.registry import register_encoder as register_encoder
@@ -106,6 +113,7 @@ if TYPE_CHECKING:
     from ichformer.objectives.registry import register_objective as register_objective
     from ichformer.pipeline.store.records import Store as Store
     from ichformer.workflows.evaluate_table import evaluate as evaluate
+    from ichformer.workflows.explain_scan import explain as explain
     from ichformer.workflows.features.embed_store import embed as embed
     from ichformer.workflows.features.probe_run import probe as probe
     from ichformer.workflows.opened.open_run import open_run as open_run
@@ -141,6 +149,7 @@ _PLACES = {
     "embed": "ichformer.workflows.features.embed_store",
     "evaluate": "ichformer.workflows.evaluate_table",
     "example_inputs": "ichformer.models.inputs",
+    "explain": "ichformer.workflows.explain_scan",
     "list_models": "ichformer.models.registry",
     "load_pretrained": "ichformer.models.weights.pretrained",
     "make_index": "ichformer.cohorts.index",
@@ -152,6 +161,7 @@ _PLACES = {
     "register_cohort": "ichformer.cohorts.registry",
     "register_corruption": "ichformer.ct.corruptions.registry",
     "register_encoder": "ichformer.models.encoders.registry",
+    "register_explanation": "ichformer.explain.registry",
     "register_model": "ichformer.models.registry",
     "register_objective": "ichformer.objectives.registry",
     "train": "ichformer.workflows.train_run",
@@ -178,6 +188,7 @@ __all__ = [
     "embed",
     "evaluate",
     "example_inputs",
+    "explain",
     "list_models",
     "load_pretrained",
     "make_index",
@@ -189,6 +200,7 @@ __all__ = [
     "register_cohort",
     "register_corruption",
     "register_encoder",
+    "register_explanation",
     "register_model",
     "register_objective",
     "train",

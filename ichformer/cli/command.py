@@ -17,6 +17,7 @@ COMMANDS = (
     "evaluate",
     "compare",
     "predict",
+    "explain",
     "robustness",
     "embed",
     "probe",

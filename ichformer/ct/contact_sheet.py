@@ -35,6 +35,7 @@ def contact_sheet(
     mask: Shaped[np.ndarray, "s h w"] | None = None,
     columns: int | None = None,
     tile_px: int = 192,
+    tint: UInt8[np.ndarray, "s h w 4"] | None = None,
 ) -> Image.Image:
     """Draw all slices, inferior first, as a radiologist sees them: the patient's right on the left.
 
@@ -44,6 +45,7 @@ def contact_sheet(
       mask: integer labels on the scan's grid: 1 to 5 in the order of ``SUBTYPES``; drawn as contours with a legend.
       columns: tiles in a row; chosen for a landscape sheet where None.
       tile_px: width of a tile.
+      tint: colours with their opacity (RGBA) that are laid over the slices, such as those of a map.
 
     Returns:
       An RGB picture. Every tile has its number, counted from 1, and the height z of its middle in mm.
@@ -72,6 +74,9 @@ def contact_sheet(
     for i in range(count):
         x, y = i % columns * (tile_px + _GAP_PX), i // columns * (height_px + _GAP_PX)
         tile = Image.fromarray(grey[i]).resize((tile_px, height_px), Image.Resampling.LANCZOS).convert("RGB")
+        if tint is not None:
+            colours = Image.fromarray(tint[i]).resize((tile_px, height_px), Image.Resampling.BILINEAR)
+            tile.paste(colours, mask=colours.getchannel("A"))
         if mask is not None and present:
             tile = Image.fromarray(_outlined(np.array(tile), mask[i], present))
         sheet.paste(tile, (x, y))

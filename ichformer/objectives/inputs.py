@@ -1,7 +1,9 @@
 """From HU to what a model sees: windows as channels and, beside them, those of the neighbouring slices."""
 
+from collections.abc import Iterator
+
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int16
+from jaxtyping import Array, Bool, Float, Int16, Shaped
 
 from ichformer.ct.windows import Window, apply_windows
 
@@ -25,14 +27,32 @@ def model_inputs(
       neighbours: k on each side; the result has ``(2 k + 1) len(windows)`` channels.
       alone: True for scans whose slices are seen without their neighbours, as single pictures are.
     """
-    here = jnp.arange(hu.shape[1])[None]
-    channels = []
+    seen = _each_neighbour(hu, slice_mask, neighbours, alone)
+    return jnp.concatenate([apply_windows(slices, windows, jnp) for slices in seen], axis=-1)
+
+
+def with_neighbours(
+    windowed: Float[Array, "b s h w c"], slice_mask: Bool[Array, "b s"], neighbours: int
+) -> Float[Array, "b s h w c2"]:
+    """``model_inputs`` of slices that were windowed already, [B,S,H,W,windows]: windows and neighbours commute.
+
+    A gradient with respect to ``windowed`` gives each slice what its neighbours saw of it, beside what it saw itself.
+    """
+    return jnp.concatenate([*_each_neighbour(windowed, slice_mask, neighbours)], axis=-1)
+
+
+def _each_neighbour(
+    slices: Shaped[Array, "b s *picture"],
+    slice_mask: Bool[Array, "b s"],
+    neighbours: int,
+    alone: Bool[Array, "b"] | None = None,
+) -> Iterator[Shaped[Array, "b s *picture"]]:
+    """For each offset, from the lowest neighbour to the highest, the slice that stands there for each slice."""
+    here = jnp.arange(slices.shape[1])[None]
     for offset in range(-neighbours, neighbours + 1):
-        there = jnp.clip(here + offset, 0, hu.shape[1] - 1)
+        there = jnp.clip(here + offset, 0, slices.shape[1] - 1)
         real = (there == here + offset) & jnp.take(slice_mask, there[0], axis=1)
         if alone is not None:
             real = real & ~alone[:, None]
-        source = jnp.where(real, there, here)
-        shifted = hu if offset == 0 else jnp.take_along_axis(hu, source[:, :, None, None], axis=1)
-        channels.append(apply_windows(shifted, windows, jnp))
-    return jnp.concatenate(channels, axis=-1)
+        source = jnp.where(real, there, here).reshape(*slice_mask.shape, *(1,) * (slices.ndim - 2))
+        yield slices if offset == 0 else jnp.take_along_axis(slices, source, axis=1)

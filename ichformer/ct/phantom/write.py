@@ -1,17 +1,16 @@
 """Writing a phantom: a legal DICOM series, and its mask as NIfTI."""
 
-import gzip
 import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from jaxtyping import Float64, UInt8
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from ichformer.ct.io.nifti_out import nifti_bytes
 from ichformer.ct.phantom.acquisition.sites import Site
 from ichformer.ct.phantom.make import Phantom
 from ichformer.files.writing import write_bytes
@@ -56,14 +55,8 @@ def write_series(
 
 def write_mask(mask: UInt8[np.ndarray, "s h w"], affine: Float64[np.ndarray, "4 4"], path: Path) -> None:
     """Write the mask as NIfTI, axes (column, row, slice), with the RAS affine of the series."""
-    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
-    reorder = np.eye(4)[[2, 1, 0, 3]]
-    image = nibabel.Nifti1Image(mask.transpose(2, 1, 0), to_ras @ affine @ reorder)
-    image.header.set_xyzt_units("mm")
-    # The time stamp of gzip would make equal masks differ.
-    packed = gzip.compress(image.to_bytes(), compresslevel=4, mtime=0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(packed, path)
+    write_bytes(nifti_bytes(mask, affine), path)
 
 
 def save_dataset(dataset: Dataset, path: Path, *, enforce_file_format: bool) -> None:

@@ -6,29 +6,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 
-from ichformer.ct.geometry.regrid import slice_offsets_mm
-from ichformer.ct.handed_in import check_volume
 from ichformer.ct.volume import Volume
-from ichformer.errors import InputError, one_line
+from ichformer.errors import one_line
 from ichformer.evaluation.scorable import check_numbers, why_not_scored
 from ichformer.evaluation.summary import Summary
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, read_thresholds
-from ichformer.explain.heat_map import heat_map_in_full
-from ichformer.files.writing import shown
-from ichformer.inference.recipes import UNKNOWN_RECIPE, check_new_scans
+from ichformer.explain.registry import DEFAULT_METHOD
 from ichformer.inference.scoring import score
 from ichformer.inference.trained import Trained
-from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.pipeline.preparation.recipe import prepare_volume
 from ichformer.pipeline.store.records import Store
-from ichformer.process.said import say_once
-from ichformer.settings import as_path, check_known, described, fit
+from ichformer.settings import as_path, fit
 from ichformer.training.runs.outputs import OutputLevel
 from ichformer.training.runs.portable import StoredType
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.export_run import export_run
+from ichformer.workflows.opened.explained import explain_volume, trained_names
+from ichformer.workflows.opened.prepared import prepare_as_trained, prepared_slices
 from ichformer.workflows.opened.scan_prediction import ScanPrediction
 
 
@@ -94,7 +89,7 @@ class TrainedModel:
         prepared = self._prepared(volume)
         scan, slices, _ = score(self.run.objective, self.run.variables, prepared)
         reason = why_not_scored(prepared, self.run.prepare) or check_numbers(scan, slices)
-        slices = slices[_prepared_slices(volume, prepared, self.run.prepare)]
+        slices = slices[prepared_slices(volume, prepared, self.run.prepare)]
         place = {name: i for i, name in enumerate((*self.labels, *self.targets))}
 
         def trained(level: OutputLevel, names: tuple[str, ...], values: np.ndarray) -> dict[str, Any]:
@@ -111,9 +106,14 @@ class TrainedModel:
         )
 
     def explain(
-        self, volume: Volume, label: str, *, level: Literal["scan", "slice"] | None = None
+        self,
+        volume: Volume,
+        label: str = "any",
+        *,
+        method: str = DEFAULT_METHOD,
+        level: Literal["scan", "slice"] | None = None,
     ) -> Float32[np.ndarray, "s h w"]:
-        """Draws a heat map of a label over a scan: HiResCAM on the scan's own grid, scaled to [0, 1] over the scan.
+        """Draws a map of what the score of a label comes from, on the scan's own grid.
 
         Example:
           >>> import ichformer as ich
@@ -125,32 +125,21 @@ class TrainedModel:
         Args:
           volume: as for ``predict``.
           label: one of ``labels``.
-          level: whose score is explained: that of each slice, or that of the scan where slices were not trained.
+          method: how: "hires_cam", "grad_cam", "grad_cam_plus_plus", "layer_cam" or "ablation_cam" on the features;
+            "input_x_gradient", "integrated_gradients", "smooth_grad", "occlusion" or "rise" on the voxels; "lesions",
+            the lesion map; or one of your own (``register_explanation``).
+          level: whose score is explained: that of each slice, or that of the scan. The slices' by default, unless they
+            were not trained.
 
         Returns:
-          float32 [S,H,W] on the volume's own grid.
+          float32 [S,H,W] on the volume's own grid, on one scale for the scan: the largest value of either sign is 1 or
+          -1. Below 0 is what lowered the score, which only methods on voxels show. Air outside the head is 0.
 
         Raises:
-          InputError: there is no such label, it was not trained, or the scan cannot be scored.
+          InputError: there is no such label or method, the label was not trained, the model has not what the method
+            needs, or the scan cannot be scored.
         """
-        check_known("label", label, self.labels, where="label")
-        level = fit(OutputLevel | None, level, where="level")
-        levels: tuple[OutputLevel, ...] = ("slice", "scan") if level is None else (level,)
-        trained = [one for one in levels if label in self._trained(one, self.labels)]
-        if not trained:
-            raise InputError("the run was never trained for this label", where=label, fix="explain another label")
-        prepared = self._prepared(volume)
-        if (reason := why_not_scored(prepared, self.run.prepare)) is not None:
-            raise InputError(f"cannot be scored. {reason.text}", where=volume.source[0], fix="give another scan")
-        return heat_map_in_full(
-            self.run.objective,
-            self.run.variables,
-            prepared,
-            volume,
-            label=label,
-            level=trained[0],
-            rows=_prepared_slices(volume, prepared, self.run.prepare),
-        )
+        return explain_volume(self.run, volume, label=label, method=method, level=level).values
 
     def features(self, volume: Volume) -> Float32[np.ndarray, " d"]:
         """The model's features of a scan: the mean over its slices, float32 [D].
@@ -239,28 +228,11 @@ class TrainedModel:
         return TrainedModel(run=export_run(self.run, folder, store=store, dtype=dtype))
 
     def _prepared(self, volume: Any) -> Volume:
-        if not isinstance(volume, Volume):
-            raise InputError(
-                f"expected a Volume, found {described(volume)}",
-                where="volume",
-                fix="read it with ichformer.read_volume",
-            )
-        check_volume(volume)
-        wanted = self.run.prepare.missing
-        if wanted != "keep" and volume.audit.missing_slices:
-            raise InputError(
-                f"{volume.audit.missing_slices} slices are missing, and the run's scans were read without gaps",
-                where=volume.source[0],
-                fix=f"read it with ichformer.read_volume(path, missing={wanted!r})",
-            )
-        if not check_new_scans(self.run):
-            say_once(f"{shown(self.path)}: {UNKNOWN_RECIPE}")
-        return prepare_volume(volume, self.run.prepare)
+        return prepare_as_trained(self.run, volume)
 
     def _trained(self, level: OutputLevel, names: tuple[str, ...]) -> tuple[str, ...]:
         """Those of some labels or targets whose outputs of a level were trained."""
-        outputs = self.run.trained_outputs
-        return tuple(name for name in names if outputs is None or name not in outputs.missing(level))
+        return trained_names(self.run, level, names)
 
     def _thresholds(self) -> dict[str, float]:
         file = self.run.path / THRESHOLDS_NAME
@@ -269,11 +241,3 @@ class TrainedModel:
         frozen = read_thresholds(file, model=self.run.fingerprint)
         first = {label: next(iter(frozen.of("scan", label)), None) for label in self._trained("scan", self.labels)}
         return {label: one.value for label, one in first.items() if one is not None and one.value is not None}
-
-
-def _prepared_slices(volume: Volume, prepared: Volume, prepare: PrepareConfig) -> Int64[np.ndarray, " s"]:
-    """For each slice of a volume the one of the prepared volume that stands for it: the same, or the nearest."""
-    if prepare.slice_spacing_mm is None:
-        return np.arange(len(volume.hu))
-    nearest = np.rint(slice_offsets_mm(volume) / prepare.slice_spacing_mm).astype(np.int64)
-    return np.minimum(nearest, len(prepared.hu) - 1)

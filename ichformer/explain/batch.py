@@ -1,0 +1,120 @@
+"""From some prepared scans to maps, by a method's name: the pure function below everything that explains."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int16
+
+from ichformer.errors import InputError
+from ichformer.explain.registry import EXPLANATIONS, Explain
+from ichformer.explain.score import CannotExplainError, ExplainedScore, Explanation
+from ichformer.objectives.classification import Classification
+from ichformer.settings import check_known
+
+
+def explain_batch(
+    objective: Classification,
+    variables: Mapping[str, Any],
+    hu: Int16[Array, "b s h w"],
+    slice_mask: Bool[Array, "b s"],
+    spacing_mm: Float[Array, "b 3"],
+    *,
+    label: str,
+    method: str,
+    level: Literal["scan", "slice"],
+) -> Explanation:
+    """Explains the score of a label in a batch of prepared scans, with any model under any name or none.
+
+    It is compiled once for each method, level and shape; one compilation serves every label.
+
+    Example:
+      >>> import jax
+      >>> import ichformer as ich
+      >>> model = ich.create_model("cnn2d_nano", channels=1)
+      >>> objective = ich.Classification(model=model, windows=(ich.WINDOWS["brain"],))
+      >>> scans = jnp.zeros((1, 4, 32, 32), jnp.int16), jnp.ones((1, 4), bool), jnp.ones((1, 3))
+      >>> variables = jax.jit(lambda key: model.init(key, objective.inputs(*scans[:2]), *scans[1:], False))(
+      ...     jax.random.key(0)
+      ... )
+      >>> found = explain_batch(objective, variables, *scans, label="any", method="hires_cam", level="scan")
+      >>> found.maps.shape[:2]
+      (1, 4)
+
+    Args:
+      objective: the model, and what it sees of a scan.
+      variables: what ``objective.model.apply`` takes first.
+      hu: prepared scans [B,S,H,W].
+      slice_mask: False where a slice is padding.
+      spacing_mm: (z, y, x) of each scan.
+      label: of the objective's label set, or a target.
+      method: of ``explain.registry.EXPLANATIONS``.
+      level: whose logit is explained (``ExplainedScore``).
+
+    Returns:
+      Maps that are not scaled, on the grid of the method.
+
+    Raises:
+      InputError: no such label or method, or the model has not what the method needs.
+    """
+    columns = objective.label_set.columns
+    check_known("label", label, columns, where="label")
+    weights = jax.nn.one_hot(columns.index(label), len(columns))
+    given = variables, hu, slice_mask, spacing_mm, weights
+    how = EXPLANATIONS.find(method, where="method")
+    try:
+        found = _explain(objective, *given, name=method, explain=how.explain, level=level)
+    except CannotExplainError as reason:
+        names = [name for name in EXPLANATIONS if name != method and _is_possible(name, objective, given, level)]
+        raise InputError(
+            f"{method} cannot explain this model: {reason}",
+            where="method",
+            fix=f"take one of {', '.join(names)}" if names else "explain another model",
+        ) from None
+    if how.grid == "lesions" and label not in objective.labels_with_lesion_loss:
+        known = ", ".join(objective.labels_with_lesion_loss)
+        raise InputError(f"the lesions of {label} were never trained", where="label", fix=f"explain one of {known}")
+    return found
+
+
+@partial(jax.jit, static_argnames=("objective", "name", "explain", "level"))
+def _explain(
+    objective: Classification,
+    variables: Mapping[str, Any],
+    hu: Int16[Array, "b s h w"],
+    slice_mask: Bool[Array, "b s"],
+    spacing_mm: Float[Array, "b 3"],
+    weights: Float[Array, "labels"],
+    *,
+    name: str,
+    explain: Explain,
+    level: Literal["scan", "slice"],
+) -> Explanation:
+    score = ExplainedScore(
+        objective=objective,
+        variables=variables,
+        hu=hu,
+        slice_mask=slice_mask,
+        spacing_mm=spacing_mm,
+        weights=weights,
+        level=level,
+    )
+    found = EXPLANATIONS.check_made(name, explain(score), Explanation)
+    if jnp.ndim(found.maps) != 4 or found.maps.shape[:2] != slice_mask.shape:
+        raise InputError(
+            f"its maps have the shape {jnp.shape(found.maps)}",
+            where=name,
+            fix=f"give [scans, slices, rows, columns], here {slice_mask.shape} and two more",
+        )
+    return found
+
+
+def _is_possible(name: str, objective: Classification, given: tuple[Any, ...], level: Any) -> bool:
+    """Whether the model has what a method needs: it is traced and not run."""
+    try:
+        jax.eval_shape(partial(_explain, objective, name=name, explain=EXPLANATIONS[name].explain, level=level), *given)
+    except CannotExplainError:
+        return False
+    return True

@@ -1,0 +1,117 @@
+"""Class activation maps: which places of the feature grid moved the score, from one backward pass."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ichformer.explain.score import CannotExplainError, ExplainedScore, Explanation
+from ichformer.models.contract import CAM_LAYER
+
+
+def grad_cam(score: ExplainedScore) -> Explanation:
+    """Grad-CAM of Selvaraju et al. 2017 ("Grad-CAM", ICCV), equations 1 and 2, for each slice of each scan.
+
+    For a slice's feature grid A [h,w,d] and a score y, the weight of channel k is the mean over the grid of dy/dA_k,
+    and the map is ReLU(sum over k of weight_k A_k). The channels' weights are taken slice by slice.
+
+    Args:
+      score: of a model that perturbs its feature grid under ``CAM_LAYER``.
+
+    Raises:
+      CannotExplainError: the model perturbs nothing under that name, or not in its feature grid's shape.
+    """
+    gradient, grid = _gradient_and_grid(score)
+    return _explained(score, gradient.mean(axis=(2, 3), keepdims=True) * grid)
+
+
+def grad_cam_plus_plus(score: ExplainedScore) -> Explanation:
+    """Grad-CAM++ of Chattopadhay et al. 2018 ("Grad-CAM++", WACV), equations 10 and 19.
+
+    Each place of a channel has a weight of its own. Of the gradient g the weight of channel k is the sum over the grid of a ReLU(g), with
+    a = g^2 / (2 g^2 + g^3 sum(A_k)). It is exact for the exponential of the score, as in the paper. Argument and errors
+    are those of ``grad_cam``.
+    """
+    gradient, grid = _gradient_and_grid(score)
+    # g^2 is cancelled, since the square of a small gradient is lost in float32.
+    below = 2 + gradient * grid.sum(axis=(2, 3), keepdims=True)
+    shares = jnp.where(gradient != 0, 1 / jnp.where(below == 0, 1.0, below), 0.0)
+    weights = (shares * jax.nn.relu(gradient)).sum(axis=(2, 3), keepdims=True)
+    return _explained(score, weights * grid)
+
+
+def layer_cam(score: ExplainedScore) -> Explanation:
+    """LayerCAM of Jiang et al. 2021 ("LayerCAM", IEEE TIP 30), equation 5: ReLU(sum over k of ReLU(dy/dA_k) A_k).
+
+    Each place has its own weight, and places whose features held the score down have none. Argument and errors are
+    those of ``grad_cam``.
+    """
+    gradient, grid = _gradient_and_grid(score)
+    return _explained(score, jax.nn.relu(gradient) * grid)
+
+
+def hires_cam(score: ExplainedScore) -> Explanation:
+    """HiResCAM of Draelos & Carin 2020 ("Use HiResCAM instead of Grad-CAM", arXiv 2011.08891), equation 4.
+
+    The map is ReLU(sum over k of dy/dA_k A_k), place by place: a gradient is not averaged over the grid first, so it
+    cannot lend its weight to a place that did not raise the score. The two agree where the features are averaged over
+    the grid; they part where attention or a maximum picks places, as all our families do. Argument and errors are those
+    of ``grad_cam``.
+    """
+    gradient, grid = _gradient_and_grid(score)
+    return _explained(score, gradient * grid)
+
+
+def _explained(score: ExplainedScore, weighted: Float[Array, "b s gh gw d"]) -> Explanation:
+    return Explanation(maps=score.only_real(jax.nn.relu(weighted.sum(axis=-1))))
+
+
+def _gradient_and_grid(score: ExplainedScore) -> tuple[Float[Array, "b s gh gw d"], Float[Array, "b s gh gw d"]]:
+    """The score's gradient at the feature grid, and the grid, in float32."""
+    shapes = score.perturbations()
+    check_feature_grid(score, shapes)
+    windowed = score.windowed
+
+    def summed(perturbations: Any) -> tuple[Array, Array]:
+        prediction = score.predict(windowed, perturbations)
+        return score.of(prediction).sum(), prediction.features[CAM_LAYER]
+
+    zeros = added_to_features(shapes, jnp.zeros(_leaf(shapes).shape))
+    gradients, grid = jax.grad(summed, has_aux=True)(zeros)
+    return _leaf(gradients).astype(jnp.float32), grid.astype(jnp.float32)
+
+
+def check_feature_grid(score: ExplainedScore, perturbations: Any) -> None:
+    """CannotExplainError where what the model perturbs under ``CAM_LAYER`` is not the grid that it returns under this name.
+
+    Args:
+      score: of the model.
+      perturbations: shapes, as ``ExplainedScore.perturbations`` gives them.
+    """
+    leaves = [path for path, _ in jax.tree_util.tree_leaves_with_path(perturbations) if _is_cam(path)]
+    if len(leaves) != 1:
+        raise CannotExplainError(f"it must perturb one array as {CAM_LAYER!r}, found {len(leaves)}")
+    found = jax.eval_shape(lambda: score.predict(score.windowed)).features
+    if CAM_LAYER not in found or found[CAM_LAYER].shape != _leaf(perturbations).shape:
+        returned = found[CAM_LAYER].shape if CAM_LAYER in found else "nothing"
+        raise CannotExplainError(f"it perturbs {_leaf(perturbations).shape} but returns {returned} as {CAM_LAYER!r}")
+
+
+def added_to_features(perturbations: Any, change: Float[Array, "b s gh gw d"]) -> Any:
+    """Perturbations that add ``change`` to the feature grid, and nothing to anything else that the model perturbs."""
+
+    def add(path: tuple[object, ...], shape: jax.ShapeDtypeStruct) -> Array:
+        return change.astype(shape.dtype) if _is_cam(path) else jnp.zeros(shape.shape, shape.dtype)
+
+    return jax.tree_util.tree_map_with_path(add, perturbations)
+
+
+def _leaf(perturbations: Any) -> Array:
+    """The one leaf named ``CAM_LAYER``, wherever in the tree of modules it was perturbed."""
+    leaves = jax.tree_util.tree_leaves_with_path(perturbations)
+    return next(leaf for path, leaf in leaves if _is_cam(path))
+
+
+def _is_cam(path: tuple[object, ...]) -> bool:
+    return getattr(path[-1], "key", None) == CAM_LAYER

@@ -1,0 +1,1 @@
+"""What is written about the maps of a scan: pictures, voxels, and what each map is."""
