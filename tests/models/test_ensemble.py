@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ichformer.explain.gradients import hires_cam
+from ichformer.explain.methods.cam import hires_cam
 from ichformer.models.ensemble import Ensemble, Group, stack_members
 from ichformer.models.families.slice_vit import slice_vit
 from ichformer.models.layers.backends.backend import expecting
+from tests.explain.scored import map_of
 from tests.models.test_slice_vit import noise_like
 
 SPACING = jnp.asarray([[5.0, 1.0, 1.0], [3.0, 1.0, 1.0]])
@@ -104,7 +105,7 @@ def test_views_are_the_mean_over_the_turned_scans_with_slices_in_their_own_order
 
 
 def cam(model, params, x, mask) -> np.ndarray:
-    made = jax.jit(lambda p: hires_cam(model, {"params": p}, x, mask, SPACING, label=5, level="scan"))
+    made = jax.jit(lambda p: map_of(hires_cam, model, {"params": p}, x, mask, SPACING, label=5, level="scan"))
     return np.asarray(made(params))
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from ichformer.errors import InputError
-from ichformer.explain.gradients import grad_cam, hires_cam
+from ichformer.explain.methods.cam import grad_cam, hires_cam
 from ichformer.models.contract import CAM_LAYER
 from ichformer.models.encoders.patch_encoder import PatchEncoder
 from ichformer.models.families.slice_vit import slice_vit
 from ichformer.models.heads import SliceContext
 from ichformer.models.layers.attention.transformer import BlockStyle
+from tests.explain.scored import map_of
 from tests.models.gradients import key_biases, silent_parameters
 
 TINY = {"patch_size": 8, "width": 24, "depth": 1, "num_heads": 2, "context_depth": 1, "context_heads": 2}
@@ -62,7 +63,7 @@ def test_explanations_of_a_class_token_look_at_what_it_reads_last(method):
     params = noise_like(jax.eval_shape(lambda: model.init(jax.random.key(1), x, mask, spacing_mm, False))["params"])
 
     def cam(label):
-        return method(model, {"params": params}, x, mask, spacing_mm, label=label, level="slice")
+        return map_of(method, model, {"params": params}, x, mask, spacing_mm, label=label, level="slice")
 
     both = jax.jit(lambda label: cam(label) + cam(-label))
     maps = np.asarray(both(jnp.eye(6)[5]))

@@ -42,5 +42,5 @@ def ablation_cam(score: ExplainedScore) -> Explanation:
 
     places = jnp.arange(slices * channels)
     scores = jax.lax.map(without, places, batch_size=min(_AT_ONCE, len(places)))  # [s*d, b]
-    weights = (whole - scores).T.reshape(len(whole), slices, 1, 1, channels)
+    weights = (whole[None] - scores).T.reshape(len(whole), slices, 1, 1, channels)
     return Explanation(maps=score.only_real(jax.nn.relu((weights * grid.astype(jnp.float32)).sum(axis=-1))))

@@ -29,9 +29,9 @@ def grad_cam(score: ExplainedScore) -> Explanation:
 def grad_cam_plus_plus(score: ExplainedScore) -> Explanation:
     """Grad-CAM++ of Chattopadhay et al. 2018 ("Grad-CAM++", WACV), equations 10 and 19.
 
-    Each place of a channel has a weight of its own. Of the gradient g the weight of channel k is the sum over the grid of a ReLU(g), with
-    a = g^2 / (2 g^2 + g^3 sum(A_k)). It is exact for the exponential of the score, as in the paper. Argument and errors
-    are those of ``grad_cam``.
+    Each place of a channel has a weight of its own. Of the gradient g the weight of channel k is the sum over the grid
+    of a ReLU(g), with a = g^2 / (2 g^2 + g^3 sum(A_k)). It is exact for the exponential of the score, as in the paper.
+    Argument and errors are those of ``grad_cam``.
     """
     gradient, grid = _gradient_and_grid(score)
     # g^2 is cancelled, since the square of a small gradient is lost in float32.
@@ -83,7 +83,7 @@ def _gradient_and_grid(score: ExplainedScore) -> tuple[Float[Array, "b s gh gw d
 
 
 def check_feature_grid(score: ExplainedScore, perturbations: Any) -> None:
-    """CannotExplainError where what the model perturbs under ``CAM_LAYER`` is not the grid that it returns under this name.
+    """CannotExplainError where what the model perturbs as ``CAM_LAYER`` is not the grid that it returns so.
 
     Args:
       score: of the model.
@@ -107,8 +107,8 @@ def added_to_features(perturbations: Any, change: Float[Array, "b s gh gw d"]) -
     return jax.tree_util.tree_map_with_path(add, perturbations)
 
 
-def _leaf(perturbations: Any) -> Array:
-    """The one leaf named ``CAM_LAYER``, wherever in the tree of modules it was perturbed."""
+def _leaf(perturbations: Any) -> Any:
+    """The one leaf named ``CAM_LAYER``, an array or its shape, wherever in the tree of modules it was perturbed."""
     leaves = jax.tree_util.tree_leaves_with_path(perturbations)
     return next(leaf for path, leaf in leaves if _is_cam(path))
 

@@ -34,7 +34,7 @@ def occlusion(
     counts = [-(-(size - side) // step) + 1 for size, side, step in zip(shape, block, stride, strict=True)]
     starts = jnp.stack(
         [grid.ravel() for grid in jnp.meshgrid(*[jnp.arange(n) for n in counts], indexing="ij")], axis=1
-    ) * jnp.asarray(stride)
+    ) * jnp.asarray([stride])
     whole = score(windowed)
 
     def covered(start: Array) -> Array:

@@ -7,10 +7,13 @@ from jax import Array
 from scipy import ndimage
 
 from ichformer import LABELS
-from ichformer.errors import InputError
+from ichformer.explain.display import upsample
 from ichformer.explain.faithfulness import pointing_game
-from ichformer.explain.gradients import for_display, grad_cam, hires_cam, upsample
+from ichformer.explain.methods.ablation_cam import ablation_cam
+from ichformer.explain.methods.cam import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
+from ichformer.explain.score import CannotExplainError
 from ichformer.models.contract import CAM_LAYER, Prediction
+from tests.explain.scored import map_of
 
 SIZE, PATCH, GRID, WIDTH = 32, 4, 8, 5
 
@@ -69,27 +72,11 @@ def inputs(seed: int = 0, b: int = 2, s: int = 3) -> tuple[Array, Array, Array]:
     return x, jnp.ones((b, s), bool), jnp.ones((b, 3), jnp.float32)
 
 
-@pytest.mark.slow
-def test_a_label_may_be_named() -> None:
-    model, (x, mask, spacing_mm) = PlantedBlob(), inputs(b=1, s=1)
-    named, numbered = (
-        hires_cam(model, {}, x, mask, spacing_mm, label=label, level="scan") for label in ("intraparenchymal", 1)
-    )
-    np.testing.assert_array_equal(named, numbered)
-    assert named.max() > 0
-    with pytest.raises(
-        InputError, match="subduraal: there is no such label; perhaps you meant subdural, or choose one"
-    ):
-        grad_cam(model, {}, x, mask, spacing_mm, label="subduraal", level="scan")
-    with pytest.raises(InputError, match="label: found 6; give 0 to 5, or a label by its name"):
-        grad_cam(model, {}, x, mask, spacing_mm, label=6, level="scan")
-
-
 def test_equals_cam_for_a_pooled_linear_head() -> None:
     model, (x, mask, spacing_mm) = PooledLinear(), inputs()
     variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)
     for label in range(len(LABELS)):
-        got = grad_cam(model, variables, x, mask, spacing_mm, label=label, level="slice")
+        got = map_of(grad_cam, model, variables, x, mask, spacing_mm, label=label, level="slice")
         grid = model.apply(variables, x, mask, spacing_mm, False).features[CAM_LAYER]
         # CAM is the head's own weights on the grid; Grad-CAM's gradient through the mean is 1/Z of them.
         by_hand = np.maximum(np.asarray(grid) @ np.asarray(variables["params"]["head"]["kernel"])[:, label], 0)
@@ -100,7 +87,10 @@ def test_equals_cam_for_a_pooled_linear_head() -> None:
 def test_hires_cam_equals_grad_cam_where_the_features_are_averaged() -> None:
     model, (x, mask, spacing_mm) = PooledLinear(), inputs()
     variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)
-    ways = [method(model, variables, x, mask, spacing_mm, label=3, level="slice") for method in (grad_cam, hires_cam)]
+    ways = [
+        map_of(method, model, variables, x, mask, spacing_mm, label=3, level="slice")
+        for method in (grad_cam, hires_cam)
+    ]
     np.testing.assert_allclose(*ways, rtol=1e-5, atol=1e-8)
 
 
@@ -108,19 +98,41 @@ def test_hires_cam_marks_the_place_that_a_maximum_picks_and_grad_cam_all_that_lo
     model, (x, mask, spacing_mm) = BrightestPatch(), inputs()
     x = (x * 0.01).at[1, 2, 20:24, 8:12].set(1.0).at[1, 2, 4:8, 20:24].set(0.9)
     arguments = {"label": 0, "level": "slice"}
-    picked = np.asarray(hires_cam(model, {}, x, mask, spacing_mm, **arguments))[1, 2]
+    picked = np.asarray(map_of(hires_cam, model, {}, x, mask, spacing_mm, **arguments))[1, 2]
     assert picked[5, 2] > 0
     assert np.count_nonzero(picked) == 1
-    spread = np.asarray(grad_cam(model, {}, x, mask, spacing_mm, **arguments))[1, 2]
+    spread = np.asarray(map_of(grad_cam, model, {}, x, mask, spacing_mm, **arguments))[1, 2]
     assert spread[1, 5] == pytest.approx(0.9 * spread[5, 2], rel=1e-4)
+
+
+def test_other_cams_as_their_equations_say_for_a_pooled_linear_head() -> None:
+    model, (x, mask, spacing_mm) = PooledLinear(), inputs(b=1)
+    variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)
+    grid = np.asarray(model.apply(variables, x, mask, spacing_mm, False).features[CAM_LAYER], np.float64)
+    weights = np.asarray(variables["params"]["head"]["kernel"], np.float64)[:, 3] / GRID**2
+    given = {"label": 3, "level": "slice"}
+    found = {
+        method: map_of(method, model, variables, x, mask, spacing_mm, **given)
+        for method in (layer_cam, grad_cam_plus_plus, ablation_cam)
+    }
+    np.testing.assert_allclose(found[layer_cam], np.maximum(grid @ np.maximum(weights, 0), 0), rtol=1e-4, atol=1e-7)
+    # The gradient is the same all over a channel, and so is the share of Grad-CAM++.
+    shares = weights**2 / (2 * weights**2 + weights**3 * grid.sum((2, 3)))
+    by_channel = GRID**2 * shares * np.maximum(weights, 0)
+    wanted = np.maximum((grid * by_channel[:, :, None, None]).sum(-1), 0)
+    np.testing.assert_allclose(found[grad_cam_plus_plus], wanted, rtol=1e-4, atol=1e-7)
+    # Without a channel, the score of a linear head falls by what that channel gave it.
+    falls = grid.sum((2, 3)) * weights
+    wanted = np.maximum((grid * falls[:, :, None, None]).sum(-1), 0)
+    np.testing.assert_allclose(found[ablation_cam], wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_scan_level_explains_only_the_slices_that_decide() -> None:
     model, (x, mask, spacing_mm) = PooledLinear(), inputs()
     variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)
     slice_logits = model.apply(variables, x, mask, spacing_mm, False).slice_logits
-    slice_maps = grad_cam(model, variables, x, mask, spacing_mm, label=4, level="slice")
-    scan_maps = grad_cam(model, variables, x, mask, spacing_mm, label=4, level="scan")
+    slice_maps = map_of(grad_cam, model, variables, x, mask, spacing_mm, label=4, level="slice")
+    scan_maps = map_of(grad_cam, model, variables, x, mask, spacing_mm, label=4, level="scan")
     deciding = np.asarray(slice_logits[..., 4].argmax(axis=1))
     for scan, s in enumerate(deciding):
         np.testing.assert_allclose(scan_maps[scan, s], slice_maps[scan, s], rtol=1e-5, atol=1e-8)
@@ -130,10 +142,12 @@ def test_scan_level_explains_only_the_slices_that_decide() -> None:
 def test_a_vector_of_weights_is_the_weighted_sum_of_logits_and_compiles_once() -> None:
     model, (x, mask, spacing_mm) = PooledLinear(), inputs()
     variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)
-    compiled = jax.jit(lambda weights: grad_cam(model, variables, x, mask, spacing_mm, label=weights, level="slice"))
+    compiled = jax.jit(
+        lambda weights: map_of(grad_cam, model, variables, x, mask, spacing_mm, label=weights, level="slice")
+    )
     one_hot = compiled(jnp.eye(len(LABELS))[3])
     np.testing.assert_allclose(
-        one_hot, grad_cam(model, variables, x, mask, spacing_mm, label=3, level="slice"), rtol=1e-5, atol=1e-8
+        one_hot, map_of(grad_cam, model, variables, x, mask, spacing_mm, label=3, level="slice"), rtol=1e-5, atol=1e-8
     )
     np.testing.assert_allclose(compiled(2 * jnp.eye(len(LABELS))[3]), 2 * one_hot, rtol=1e-5, atol=1e-8)
 
@@ -142,7 +156,7 @@ def test_the_map_lies_at_the_planted_place() -> None:
     model, (x, mask, spacing_mm) = PlantedBlob(), inputs()
     x = x * 0.01
     x = x.at[1, 2, 20:24, 8:12].set(1.0)
-    maps = grad_cam(model, {}, x, mask, spacing_mm, label=0, level="slice")
+    maps = map_of(grad_cam, model, {}, x, mask, spacing_mm, label=0, level="slice")
     assert np.unravel_index(np.asarray(maps).argmax(), maps.shape) == (1, 2, 5, 2)
     over_the_slice = np.asarray(upsample(maps, (SIZE, SIZE)))[1, 2:]
     target = np.zeros((1, SIZE, SIZE), bool)
@@ -153,8 +167,7 @@ def test_the_map_lies_at_the_planted_place() -> None:
 
 def test_zero_where_the_label_does_not_depend_on_the_place() -> None:
     model, (x, mask, spacing_mm) = PlantedBlob(), inputs()
-    assert not grad_cam(model, {}, x, mask, spacing_mm, label=2, level="slice").any()
-    assert not for_display(grad_cam(model, {}, x, mask, spacing_mm, label=2, level="slice")).any()
+    assert not map_of(grad_cam, model, {}, x, mask, spacing_mm, label=2, level="slice").any()
 
 
 @pytest.mark.slow
@@ -164,8 +177,8 @@ def test_masked_slices_are_zero_and_do_not_matter() -> None:
     mask = mask.at[:, 2].set(False)
     with_nan = x.at[:, 2].set(jnp.nan)
     for level in ("scan", "slice"):
-        maps = grad_cam(model, variables, with_nan, mask, spacing_mm, label=5, level=level)
-        alone = grad_cam(model, variables, x[:, :2], mask[:, :2], spacing_mm, label=5, level=level)
+        maps = map_of(grad_cam, model, variables, with_nan, mask, spacing_mm, label=5, level=level)
+        alone = map_of(grad_cam, model, variables, x[:, :2], mask[:, :2], spacing_mm, label=5, level=level)
         assert not np.asarray(maps[:, 2]).any()
         np.testing.assert_allclose(maps[:, :2], alone, rtol=1e-5, atol=1e-8)
 
@@ -177,16 +190,16 @@ def test_finds_the_layer_in_a_nested_module_and_ignores_stale_perturbations() ->
     params = {"params": variables["params"]["encoder"]}
     one_scan = (x[:1], mask[:1], spacing_mm[:1])  # not the shape that init saw
     np.testing.assert_array_equal(
-        grad_cam(deep, variables, *one_scan, label=5, level="scan"),
-        grad_cam(flat, params, *one_scan, label=5, level="scan"),
+        map_of(grad_cam, deep, variables, *one_scan, label=5, level="scan"),
+        map_of(grad_cam, flat, params, *one_scan, label=5, level="scan"),
     )
 
 
 def test_a_model_without_the_layer_is_refused() -> None:
     model, (x, mask, spacing_mm) = PooledLinear(cam_name="other"), inputs()
     variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)
-    with pytest.raises(ValueError, match="exactly one array as 'cam', found 0"):
-        grad_cam(model, variables, x, mask, spacing_mm, label=0, level="scan")
+    with pytest.raises(CannotExplainError, match="it must perturb one array as 'cam', found 0"):
+        map_of(grad_cam, model, variables, x, mask, spacing_mm, label=0, level="scan")
 
 
 @pytest.mark.parametrize("size", [(32, 32), (20, 36), (37, 23)])
@@ -196,16 +209,6 @@ def test_upsampling_aligns_pixel_centres(size: tuple[int, int]) -> None:
     centres = [(np.arange(pixels) + 0.5) * cells / pixels - 0.5 for pixels, cells in zip(size, maps.shape, strict=True)]
     want = ndimage.map_coordinates(maps, np.meshgrid(*centres, indexing="ij"), order=1, mode="nearest")
     np.testing.assert_allclose(upsample(jnp.asarray(maps)[None, None], size)[0, 0], want, rtol=1e-5, atol=1e-6)
-
-
-def test_display_keeps_the_rank_of_slices() -> None:
-    maps = jnp.asarray(
-        np.random.default_rng(0).random((2, 3, 4, 4), np.float32)
-        * np.asarray([1.0, 7.0])[:, None, None, None].astype(np.float32)
-    )
-    shown = for_display(maps)
-    np.testing.assert_allclose(shown.max(axis=(1, 2, 3)), [1.0, 1.0])
-    np.testing.assert_allclose(shown[1, 0] / shown[1, 1], maps[1, 0] / maps[1, 1], rtol=1e-5)
 
 
 def test_pointing_game_tolerance_and_flat_maps() -> None:
