@@ -105,6 +105,7 @@ def test_hires_cam_marks_the_place_that_a_maximum_picks_and_grad_cam_all_that_lo
     assert spread[1, 5] == pytest.approx(0.9 * spread[5, 2], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_other_cams_as_their_equations_say_for_a_pooled_linear_head() -> None:
     model, (x, mask, spacing_mm) = PooledLinear(), inputs(b=1)
     variables = model.init(jax.random.key(1), x, mask, spacing_mm, False)

@@ -20,5 +20,6 @@ def lesions(score: ExplainedScore) -> Explanation:
     probabilities = score.objective.lesion_scores(score.predict(score.windowed))
     if probabilities is None or not score.objective.labels_with_lesion_loss:
         raise CannotExplainError("it has no trained lesion head")
-    weighed = jnp.where(score.weights != 0, probabilities * score.weights, 0.0)
+    weights = score.weights.reshape(1, 1, 1, 1, -1)
+    weighed = jnp.where(weights != 0, probabilities * weights, 0.0)
     return Explanation(maps=score.only_real(weighed.sum(axis=-1)))

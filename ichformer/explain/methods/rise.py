@@ -55,5 +55,7 @@ def rise(
 
     keys = jax.random.split(jax.random.key(seed), masks)
     scores = jax.lax.map(masked_score, keys, batch_size=min(_AT_ONCE, masks))
-    total, _ = jax.lax.scan(add, jnp.zeros(score.hu.shape, jnp.float32), (keys, scores - scores.mean(axis=0, keepdims=True)))
+    total, _ = jax.lax.scan(
+        add, jnp.zeros(score.hu.shape, jnp.float32), (keys, scores - scores.mean(axis=0, keepdims=True))
+    )
     return Explanation(maps=score.only_real(total / (masks * seen)))
