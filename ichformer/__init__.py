@@ -99,7 +99,7 @@ if TYPE_CHECKING:
     from ichformer.ct.windows import apply_windows as apply_windows
     from ichformer.errors import InputError as InputError
     from ichformer.evaluation.compare import compare as compare
-    from ichformer.explain.registry import register_explanation as register_explanation
+    from ichformer.explanations.registry import register_explanation as register_explanation
     from ichformer.labels import LabelSet as LabelSet
     from ichformer.models.contract import Prediction as Prediction
     from ichformer.models.encoders.registry import register_encoder as register_encoder
@@ -161,7 +161,7 @@ _PLACES = {
     "register_cohort": "ichformer.cohorts.registry",
     "register_corruption": "ichformer.ct.corruptions.registry",
     "register_encoder": "ichformer.models.encoders.registry",
-    "register_explanation": "ichformer.explain.registry",
+    "register_explanation": "ichformer.explanations.registry",
     "register_model": "ichformer.models.registry",
     "register_objective": "ichformer.objectives.registry",
     "train": "ichformer.workflows.train_run",

@@ -12,6 +12,7 @@ from ichformer import __version__
 from ichformer.cli.parsing import parse
 from ichformer.cohorts.registry import COHORTS
 from ichformer.ct.corruptions import CORRUPTIONS, corrupt
+from ichformer.explanations.registry import EXPLANATIONS
 from ichformer.models.encoders.registry import ENCODERS
 from ichformer.models.registry import registered_models
 from ichformer.objectives.registry import OBJECTIVES
@@ -117,7 +118,7 @@ def test_readme_as_a_library(tiny_run, tiny_store, tmp_path, monkeypatch, capsys
 
 @pytest.mark.slow
 def test_what_extending_shows_is_trained(tiny_store, tmp_path, monkeypatch):
-    forget_after(monkeypatch, registered_models(), COHORTS, CORRUPTIONS, ENCODERS, OBJECTIVES)
+    forget_after(monkeypatch, registered_models(), COHORTS, CORRUPTIONS, ENCODERS, EXPLANATIONS, OBJECTIVES)
     names: dict = {"__name__": "extending"}
     for snippet in snippets(ROOT / "docs" / "extending.md"):
         exec(compile(snippet, "extending.md", "exec"), names)
@@ -134,6 +135,7 @@ def test_what_extending_shows_is_trained(tiny_store, tmp_path, monkeypatch):
     assert run.labels == names["ich"].LABELS
     assert type(run.run.objective).__name__ == "ScansCountTwice"
     assert names["ich"].open_run(tmp_path / "run").run.step == 2
+    assert EXPLANATIONS["squared_gradient"].explain is names["squared_gradient"]
     model = names["ich"].create_model("hybrid_nano", encoder="squares")
     assert model.encoder == names["Squares"]()
     table = "file,patient,bleed,fracture,volume_ml\na.nii.gz,01,1,0,12.5\nb.nii.gz,02,0,,\n"

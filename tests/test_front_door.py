@@ -19,6 +19,7 @@ from ichformer.cohorts.index import make_index
 from ichformer.cohorts.registry import COHORTS
 from ichformer.ct.audit import Audit
 from ichformer.ct.corruptions import CORRUPTIONS
+from ichformer.explanations.registry import EXPLANATIONS
 from ichformer.models.encoders.registry import ENCODERS
 from ichformer.models.registry import registered_models
 from ichformer.objectives.classification import Classification
@@ -143,7 +144,7 @@ def folder(tmp_path, monkeypatch):
     for kind, changes in tiny:
         for name, value in changes.items():
             monkeypatch.setitem(inspect.unwrap(kind.__init__).__kwdefaults__, name, value)
-    forget_after(monkeypatch, registered_models(), COHORTS, CORRUPTIONS, ENCODERS, OBJECTIVES)
+    forget_after(monkeypatch, registered_models(), COHORTS, CORRUPTIONS, ENCODERS, EXPLANATIONS, OBJECTIVES)
     registered_models()._loaded()["slice_vit_s"] = registered_models()["slice_vit_nano"]
     save_file(tiny_dinov2(), tmp_path / "dinov2.safetensors")
     monkeypatch.chdir(tmp_path)
@@ -184,7 +185,7 @@ def test_the_block_letter_by_letter(folder, monkeypatch):
 
 
 def test_own_things_are_registered_in_five_forms(monkeypatch):
-    forget_after(monkeypatch, registered_models(), COHORTS, CORRUPTIONS, ENCODERS, OBJECTIVES)
+    forget_after(monkeypatch, registered_models(), COHORTS, CORRUPTIONS, ENCODERS, EXPLANATIONS, OBJECTIVES)
     names = {"ich": ich, "nn": nn, "jnp": jnp, "Classification": Classification, "make_index": make_index}
     with unchecked():
         exec(REGISTRATIONS, {**names, "__name__": __name__})

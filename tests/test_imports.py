@@ -23,7 +23,7 @@ ROOMS = [
     "objectives",
     "training",
     "inference",
-    "explain",
+    "explanations",
     "evaluation",
     "reporting",
     "workflows",

@@ -1,4 +1,4 @@
-"""The five decorators of registration have one form, and refuse what is not of their kind."""
+"""The decorators of registration have one form, and refuse what is not of their kind."""
 
 import functools
 
@@ -8,6 +8,7 @@ import pytest
 import ichformer as ich
 from ichformer.cohorts.registry import COHORTS
 from ichformer.ct.corruptions import CORRUPTIONS
+from ichformer.explanations.registry import EXPLANATIONS
 from ichformer.models.encoders.registry import ENCODERS
 from ichformer.models.registry import registered_models
 from ichformer.objectives.registry import OBJECTIVES
@@ -29,24 +30,28 @@ def load(source, *, cache, labels=None): ...
 def apply(scan, level, rng): ...
 
 
-FIVE = {
+def explain(score): ...
+
+
+ALL = {
     "model": (ich.register_model, registered_models(), A),
     "encoder": (ich.register_encoder, ENCODERS, A),
     "objective": (ich.register_objective, OBJECTIVES, build),
     "cohort": (ich.register_cohort, COHORTS, load),
     "corruption": (ich.register_corruption, CORRUPTIONS, apply),
+    "explanation": (ich.register_explanation, EXPLANATIONS, explain),
 }
 """Kind -> decorator, registry and something of that kind."""
 
 
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch):
-    forget_after(monkeypatch, *(registry for _, registry, _ in FIVE.values()))
+    forget_after(monkeypatch, *(registry for _, registry, _ in ALL.values()))
 
 
-@pytest.mark.parametrize("kind", FIVE)
+@pytest.mark.parametrize("kind", ALL)
 def test_bare_and_with_a_name(kind):
-    register, registry, made = FIVE[kind]
+    register, registry, made = ALL[kind]
     for decorated in (register(made), register()(made), register("mine")(made), register(name="ours")(made)):
         assert decorated is made
     assert {made.__name__, "mine", "ours"} <= set(registry)
@@ -55,10 +60,10 @@ def test_bare_and_with_a_name(kind):
         register("a name")(made)
 
 
-@pytest.mark.parametrize("kind", FIVE)
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("wrong", [3, ich.Volume, functools.partial(apply), len, lambda: None, lambda a, b, c, d: None])
 def test_what_is_of_another_kind_is_refused_in_one_line(kind, wrong):
-    register, registry, _ = FIVE[kind]
+    register, registry, _ = ALL[kind]
     if kind == "model" and getattr(wrong, "__name__", "") in ("len", "<lambda>"):
         pytest.skip("a function may return any model")
     before = set(registry)

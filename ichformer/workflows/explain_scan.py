@@ -12,7 +12,7 @@ from ichformer.ct.io.display import WindowHU
 from ichformer.ct.io.scans import read_volume
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
-from ichformer.explain.registry import DEFAULT_METHOD, EXPLANATIONS
+from ichformer.explanations.registry import DEFAULT_METHOD, EXPLANATIONS
 from ichformer.files.writing import check_folder
 from ichformer.inference.trained import open_trained
 from ichformer.reporting.explanation.folder import write_explanations
@@ -73,7 +73,7 @@ def explain_scan(
     Args:
       run: folder of a run or of an ensemble.
       scan: path of one scan.
-      methods: of ``explain.registry.EXPLANATIONS``.
+      methods: of ``explanations.registry.EXPLANATIONS``.
       label: one of the run's labels.
       level: as for ``TrainedModel.explain``.
       out: the folder.

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ichformer.explain.methods.cam import hires_cam
+from ichformer.explanations.methods.cam import hires_cam
 from ichformer.models.ensemble import Ensemble, Group, stack_members
 from ichformer.models.families.slice_vit import slice_vit
 from ichformer.models.layers.backends.backend import expecting
-from tests.explain.scored import map_of
+from tests.explanations.scored import map_of
 from tests.models.test_slice_vit import noise_like
 
 SPACING = jnp.asarray([[5.0, 1.0, 1.0], [3.0, 1.0, 1.0]])

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from ichformer.errors import InputError
-from ichformer.explain.methods.cam import grad_cam, hires_cam
+from ichformer.explanations.methods.cam import grad_cam, hires_cam
 from ichformer.models.contract import CAM_LAYER
 from ichformer.models.encoders.patch_encoder import PatchEncoder
 from ichformer.models.families.slice_vit import slice_vit
 from ichformer.models.heads import SliceContext
 from ichformer.models.layers.attention.transformer import BlockStyle
-from tests.explain.scored import map_of
+from tests.explanations.scored import map_of
 from tests.models.gradients import key_biases, silent_parameters
 
 TINY = {"patch_size": 8, "width": 24, "depth": 1, "num_heads": 2, "context_depth": 1, "context_heads": 2}

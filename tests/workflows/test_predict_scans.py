@@ -13,7 +13,7 @@ from ichformer.errors import InputError
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, write_ood
 from ichformer.evaluation.picture_features import PICTURE_FEATURES
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Threshold, Thresholds
-from ichformer.explain.heat_map import heat_map
+from ichformer.explanations.heat_map import heat_map
 from ichformer.inference.scoring import score
 from ichformer.pipeline.preparation.recipe import prepare_volume
 from ichformer.training.runs.run import Run

@@ -10,8 +10,8 @@ import numpy as np
 
 from ichformer.ct.io.nifti_out import nifti_bytes
 from ichformer.ct.volume import Volume
-from ichformer.explain.heat_map import ScanMap
-from ichformer.explain.registry import EXPLANATIONS, Grid
+from ichformer.explanations.heat_map import ScanMap
+from ichformer.explanations.registry import EXPLANATIONS, Grid
 from ichformer.files.sets import write_set
 from ichformer.reporting.explanation.sheet import explanation_sheet
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ichformer.ct.contact_sheet import contact_sheet
 from ichformer.ct.volume import Volume
-from ichformer.explain.heat_map import ScanMap
+from ichformer.explanations.heat_map import ScanMap
 
 _FONT_PX, _GAP_PX, _BAR_PX = 16, 12, 240
 _MOST_OPAQUE = 0.85

@@ -4,7 +4,7 @@ from typing import Any
 
 from ichformer.errors import InputError
 from ichformer.evaluation.scorable import why_not_scored
-from ichformer.explain.heat_map import ScanMap, map_in_full
+from ichformer.explanations.heat_map import ScanMap, map_in_full
 from ichformer.inference.trained import Trained
 from ichformer.settings import check_known, fit
 from ichformer.training.runs.outputs import OutputLevel

@@ -13,7 +13,7 @@ from ichformer.errors import one_line
 from ichformer.evaluation.scorable import check_numbers, why_not_scored
 from ichformer.evaluation.summary import Summary
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, read_thresholds
-from ichformer.explain.registry import DEFAULT_METHOD
+from ichformer.explanations.registry import DEFAULT_METHOD
 from ichformer.inference.scoring import score
 from ichformer.inference.trained import Trained
 from ichformer.pipeline.store.records import Store

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from ichformer.ct.geometry.regrid import affine_of_cells, resample_like
-from ichformer.explain.heat_map import shown_grid
+from ichformer.explanations.heat_map import shown_grid
 from ichformer.inference.lesions import lay_lesions
 from ichformer.labels import LabelSet
 from ichformer.lesions.frozen import FrozenLesions

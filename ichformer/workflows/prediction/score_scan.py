@@ -16,7 +16,7 @@ from ichformer.ct.volume import Volume
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, describe, read_ood
 from ichformer.evaluation.scorable import check_numbers
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds, thresholds_json
-from ichformer.explain.heat_map import heat_map
+from ichformer.explanations.heat_map import heat_map
 from ichformer.inference.recipes import UNKNOWN_RECIPE, check_new_scans
 from ichformer.inference.scoring import score_with_lesions
 from ichformer.inference.trained import Trained

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ichformer.explain.score import ExplainedScore, Explanation
+from ichformer.explanations.score import ExplainedScore, Explanation
 
 _FIRST_STEPS = 10
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int16
 
 from ichformer.errors import InputError
-from ichformer.explain.registry import EXPLANATIONS, Explain
-from ichformer.explain.score import CannotExplainError, ExplainedScore, Explanation
+from ichformer.explanations.registry import EXPLANATIONS, Explain
+from ichformer.explanations.score import CannotExplainError, ExplainedScore, Explanation
 from ichformer.objectives.classification import Classification
 from ichformer.settings import check_known
 
@@ -50,7 +50,7 @@ def explain_batch(
       slice_mask: False where a slice is padding.
       spacing_mm: (z, y, x) of each scan.
       label: of the objective's label set, or a target.
-      method: of ``explain.registry.EXPLANATIONS``.
+      method: of ``explanations.registry.EXPLANATIONS``.
       level: whose logit is explained (``ExplainedScore``).
 
     Returns:
@@ -115,6 +115,6 @@ def _is_possible(name: str, objective: Classification, given: tuple[Any, ...], l
     """Whether the model has what a method needs: it is traced and not run."""
     try:
         jax.eval_shape(partial(_explain, objective, name=name, explain=EXPLANATIONS[name].explain, level=level), *given)
-    except CannotExplainError:
+    except (CannotExplainError, InputError):
         return False
     return True

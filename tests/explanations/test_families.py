@@ -9,9 +9,9 @@ import pytest
 
 import ichformer as ich
 from ichformer.errors import InputError
-from ichformer.explain.batch import explain_batch
-from ichformer.explain.registry import EXPLANATIONS
-from ichformer.explain.score import Explanation
+from ichformer.explanations.batch import explain_batch
+from ichformer.explanations.registry import EXPLANATIONS
+from ichformer.explanations.score import Explanation
 from ichformer.objectives.classification import Classification
 from tests.registries import forget_after
 from tests.typecheck import unchecked

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from ichformer.explain.score import CannotExplainError, ExplainedScore, Explanation
+from ichformer.explanations.score import CannotExplainError, ExplainedScore, Explanation
 
 
 def lesions(score: ExplainedScore) -> Explanation:

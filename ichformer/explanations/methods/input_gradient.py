@@ -1,6 +1,6 @@
 """Input x gradient: what the score would change by, if it were linear in the input."""
 
-from ichformer.explain.score import ExplainedScore, Explanation
+from ichformer.explanations.score import ExplainedScore, Explanation
 
 
 def input_x_gradient(score: ExplainedScore) -> Explanation:

@@ -10,7 +10,7 @@ from jax import Array
 
 from ichformer import LABELS
 from ichformer.ct.windows import WINDOWS
-from ichformer.explain.score import ExplainedScore
+from ichformer.explanations.score import ExplainedScore
 from ichformer.models.contract import Prediction
 from ichformer.objectives.classification import Classification
 

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ichformer.explain.methods.input_gradient import input_x_gradient
-from ichformer.explain.methods.integrated_gradients import integrated_gradients
-from ichformer.explain.methods.occlusion import occlusion
-from ichformer.explain.methods.rise import rise
-from ichformer.explain.methods.smooth_grad import smooth_grad
+from ichformer.explanations.methods.input_gradient import input_x_gradient
+from ichformer.explanations.methods.integrated_gradients import integrated_gradients
+from ichformer.explanations.methods.occlusion import occlusion
+from ichformer.explanations.methods.rise import rise
+from ichformer.explanations.methods.smooth_grad import smooth_grad
 from ichformer.models.contract import Prediction
-from tests.explain.scored import Linear, score_of
+from tests.explanations.scored import Linear, score_of
 
 S, H, W, C = 4, 6, 8, 2
 SLOPES = jax.random.normal(jax.random.key(1), (S, H, W, C))

@@ -7,13 +7,13 @@ from jax import Array
 from scipy import ndimage
 
 from ichformer import LABELS
-from ichformer.explain.display import upsample
-from ichformer.explain.faithfulness import pointing_game
-from ichformer.explain.methods.ablation_cam import ablation_cam
-from ichformer.explain.methods.cam import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
-from ichformer.explain.score import CannotExplainError
+from ichformer.explanations.display import upsample
+from ichformer.explanations.faithfulness import pointing_game
+from ichformer.explanations.methods.ablation_cam import ablation_cam
+from ichformer.explanations.methods.cam import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
+from ichformer.explanations.score import CannotExplainError
 from ichformer.models.contract import CAM_LAYER, Prediction
-from tests.explain.scored import map_of
+from tests.explanations.scored import map_of
 
 SIZE, PATCH, GRID, WIDTH = 32, 4, 8, 5
 

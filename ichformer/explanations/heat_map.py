@@ -11,8 +11,8 @@ from ichformer.ct.anatomy.outside import air_outside
 from ichformer.ct.geometry.regrid import affine_of_cells, resample_like
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
-from ichformer.explain.batch import explain_batch
-from ichformer.explain.registry import DEFAULT_METHOD
+from ichformer.explanations.batch import explain_batch
+from ichformer.explanations.registry import DEFAULT_METHOD
 from ichformer.inference.scoring import batch_of_one
 from ichformer.objectives.classification import Classification
 
@@ -63,7 +63,7 @@ def heat_map(
       volume: the scan that is shown; the same slices, before they were framed and their tilt removed.
       label: of the objective's label set.
       level: whose score is explained; the slices' unless they were never trained.
-      method: of ``explain.registry.EXPLANATIONS``, one without a sign.
+      method: of ``explanations.registry.EXPLANATIONS``, one without a sign.
 
     Returns:
       A grid over each slice of ``volume``, edge to edge; 0 where the model saw nothing of it, and in air.
@@ -89,7 +89,7 @@ def map_in_full(
     Args:
       objective, variables, prepared, label, level: as for ``heat_map``.
       volume: the scan as it was read.
-      method: of ``explain.registry.EXPLANATIONS``.
+      method: of ``explanations.registry.EXPLANATIONS``.
       rows: for each slice of ``volume`` the slice of ``prepared`` that stands for it.
     """
     maps, affine, error = _maps(objective, variables, prepared, label, level, method)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar, overload
 
-from ichformer.explain.score import ExplainedScore, Explanation
+from ichformer.explanations.score import ExplainedScore, Explanation
 from ichformer.registry import Registry, register
 
 Explain = Callable[[ExplainedScore], Explanation]
@@ -36,14 +36,14 @@ class Method:
 
 
 def _own() -> Mapping[str, Method]:
-    from ichformer.explain.methods.ablation_cam import ablation_cam
-    from ichformer.explain.methods.cam import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
-    from ichformer.explain.methods.input_gradient import input_x_gradient
-    from ichformer.explain.methods.integrated_gradients import integrated_gradients
-    from ichformer.explain.methods.lesion_map import lesions
-    from ichformer.explain.methods.occlusion import occlusion
-    from ichformer.explain.methods.rise import rise
-    from ichformer.explain.methods.smooth_grad import smooth_grad
+    from ichformer.explanations.methods.ablation_cam import ablation_cam
+    from ichformer.explanations.methods.cam import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
+    from ichformer.explanations.methods.input_gradient import input_x_gradient
+    from ichformer.explanations.methods.integrated_gradients import integrated_gradients
+    from ichformer.explanations.methods.lesion_map import lesions
+    from ichformer.explanations.methods.occlusion import occlusion
+    from ichformer.explanations.methods.rise import rise
+    from ichformer.explanations.methods.smooth_grad import smooth_grad
 
     def on_features(explain: Explain, about: str) -> Method:
         return Method(explain=explain, signed=False, grid="features", about=about)
@@ -81,12 +81,12 @@ def register_explanation(
 ) -> Made | Callable[[Made], Made]:
     """Makes a method of explanation known by name, to ``ichformer.explain`` and to ``--method``.
 
-    It decorates a function ``explain(score)`` from an ``explain.score.ExplainedScore`` to an
-    ``explain.score.Explanation``. It is compiled, so it has to be pure. Where a model has not what it needs, it raises
-    ``explain.score.CannotExplainError``.
+    It decorates a function ``explain(score)`` from an ``explanations.score.ExplainedScore`` to an
+    ``explanations.score.Explanation``. It is compiled, so it has to be pure. Where a model has not what it needs, it
+    raises ``explanations.score.CannotExplainError``.
 
     Example:
-      >>> from ichformer.explain.score import Explanation
+      >>> from ichformer.explanations.score import Explanation
       >>> @register_explanation("brightness", about="what is not as bright as plain brain")
       ... def brightness(score):
       ...     return Explanation(maps=abs(score.windowed - score.reference).sum(axis=-1))

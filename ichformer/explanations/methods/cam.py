@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ichformer.explain.score import CannotExplainError, ExplainedScore, Explanation
+from ichformer.explanations.score import CannotExplainError, ExplainedScore, Explanation
 from ichformer.models.contract import CAM_LAYER
 
 

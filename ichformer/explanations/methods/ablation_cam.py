@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ichformer.explain.methods.cam import added_to_features, check_feature_grid
-from ichformer.explain.score import ExplainedScore, Explanation
+from ichformer.explanations.methods.cam import added_to_features, check_feature_grid
+from ichformer.explanations.score import ExplainedScore, Explanation
 from ichformer.models.contract import CAM_LAYER
 
 _AT_ONCE = 32

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ichformer.explain.score import ExplainedScore, Explanation
+from ichformer.explanations.score import ExplainedScore, Explanation
 
 
 def smooth_grad(score: ExplainedScore, *, samples: int = 32, noise: float = 0.1, seed: int = 0) -> Explanation:

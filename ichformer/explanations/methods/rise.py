@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ichformer.explain.score import ExplainedScore, Explanation
+from ichformer.explanations.score import ExplainedScore, Explanation
 
 _AT_ONCE = 4
 """Masked scans that run as one batch: each needs the memory of a prediction."""
