@@ -66,6 +66,8 @@ def test_what_is_of_another_kind_is_refused_in_one_line(kind, wrong):
     register, registry, _ = ALL[kind]
     if kind == "model" and getattr(wrong, "__name__", "") in ("len", "<lambda>"):
         pytest.skip("a function may return any model")
+    if kind == "explanation" and wrong is len:
+        pytest.skip("it takes one argument, as a method does")
     before = set(registry)
     for attempt in (register, register("mine")):
         with (

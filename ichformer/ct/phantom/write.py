@@ -10,7 +10,7 @@ from jaxtyping import Float64, UInt8
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from ichformer.ct.io.nifti_out import nifti_bytes
+from ichformer.ct.nifti_out import nifti_bytes
 from ichformer.ct.phantom.acquisition.sites import Site
 from ichformer.ct.phantom.make import Phantom
 from ichformer.files.writing import write_bytes

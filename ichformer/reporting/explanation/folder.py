@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ichformer.ct.io.nifti_out import nifti_bytes
+from ichformer.ct.nifti_out import nifti_bytes
 from ichformer.ct.volume import Volume
 from ichformer.explanations.heat_map import ScanMap
 from ichformer.explanations.registry import EXPLANATIONS, Grid
