@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ichformer.explanations.methods.cam import added_to_features, check_feature_grid
+from ichformer.explanations.methods.cam import added_to_features, feature_grid
 from ichformer.explanations.score import ExplainedScore, Explanation
-from ichformer.models.contract import CAM_LAYER
 
 _AT_ONCE = 32
 """Channels whose ablations run together; the model up to the grid runs once for all of them."""
@@ -29,10 +28,9 @@ def ablation_cam(score: ExplainedScore) -> Explanation:
       CannotExplainError: see ``cam.grad_cam``.
     """
     shapes = score.perturbations()
-    check_feature_grid(score, shapes)
     windowed = score.windowed
     prediction = score.predict(windowed)
-    grid, whole = prediction.features[CAM_LAYER], score.of(prediction)
+    grid, whole = feature_grid(prediction, shapes), score.of(prediction)
     slices, channels = grid.shape[1], grid.shape[-1]
 
     def without(place: Array) -> Float[Array, "b"]:

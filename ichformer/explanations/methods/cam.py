@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ichformer.explanations.score import CannotExplainError, ExplainedScore, Explanation
-from ichformer.models.contract import CAM_LAYER
+from ichformer.models.contract import CAM_LAYER, Prediction
 
 
 def grad_cam(score: ExplainedScore) -> Explanation:
@@ -70,32 +70,32 @@ def _explained(score: ExplainedScore, weighted: Float[Array, "b s gh gw d"]) -> 
 def _gradient_and_grid(score: ExplainedScore) -> tuple[Float[Array, "b s gh gw d"], Float[Array, "b s gh gw d"]]:
     """The score's gradient at the feature grid, and the grid, in float32."""
     shapes = score.perturbations()
-    check_feature_grid(score, shapes)
     windowed = score.windowed
 
     def summed(perturbations: Any) -> tuple[Array, Array]:
         prediction = score.predict(windowed, perturbations)
-        return score.of(prediction).sum(), prediction.features[CAM_LAYER]
+        return score.of(prediction).sum(), feature_grid(prediction, shapes)
 
     zeros = added_to_features(shapes, jnp.zeros(_leaf(shapes).shape))
     gradients, grid = jax.grad(summed, has_aux=True)(zeros)
     return _leaf(gradients).astype(jnp.float32), grid.astype(jnp.float32)
 
 
-def check_feature_grid(score: ExplainedScore, perturbations: Any) -> None:
-    """CannotExplainError where what the model perturbs as ``CAM_LAYER`` is not the grid that it returns so.
+def feature_grid(prediction: Prediction, perturbations: Any) -> Float[Array, "b s gh gw d"]:
+    """The feature grid of a prediction.
 
     Args:
-      score: of the model.
-      perturbations: shapes, as ``ExplainedScore.perturbations`` gives them.
+      prediction: of the model.
+      perturbations: shapes of what can be added to it, as ``ExplainedScore.perturbations`` gives them.
+
+    Raises:
+      CannotExplainError: nothing or something else is perturbed under this name.
     """
-    leaves = [path for path, _ in jax.tree_util.tree_leaves_with_path(perturbations) if _is_cam(path)]
-    if len(leaves) != 1:
-        raise CannotExplainError(f"it must perturb one array as {CAM_LAYER!r}, found {len(leaves)}")
-    found = jax.eval_shape(lambda: score.predict(score.windowed)).features
-    if CAM_LAYER not in found or found[CAM_LAYER].shape != _leaf(perturbations).shape:
-        returned = found[CAM_LAYER].shape if CAM_LAYER in found else "nothing"
-        raise CannotExplainError(f"it perturbs {_leaf(perturbations).shape} but returns {returned} as {CAM_LAYER!r}")
+    wanted, grid = _leaf(perturbations).shape, prediction.features.get(CAM_LAYER)
+    if grid is None or grid.shape != wanted:
+        returned = "nothing" if grid is None else grid.shape
+        raise CannotExplainError(f"it perturbs {wanted} but returns {returned} as {CAM_LAYER!r}")
+    return grid
 
 
 def added_to_features(perturbations: Any, change: Float[Array, "b s gh gw d"]) -> Any:
@@ -109,8 +109,10 @@ def added_to_features(perturbations: Any, change: Float[Array, "b s gh gw d"]) -
 
 def _leaf(perturbations: Any) -> Any:
     """The one leaf named ``CAM_LAYER``, an array or its shape, wherever in the tree of modules it was perturbed."""
-    leaves = jax.tree_util.tree_leaves_with_path(perturbations)
-    return next(leaf for path, leaf in leaves if _is_cam(path))
+    found = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(perturbations) if _is_cam(path)]
+    if len(found) != 1:
+        raise CannotExplainError(f"it must perturb one array as {CAM_LAYER!r}, found {len(found)}")
+    return found[0]
 
 
 def _is_cam(path: tuple[object, ...]) -> bool:
