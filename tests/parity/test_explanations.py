@@ -21,6 +21,8 @@ pytestmark = pytest.mark.full
 
 SIZE, WINDOWS, WIDTH, LABEL = 16, 2, 6, 3
 TOLERANCE = 1e-4
+SCALE = 1000.0
+"""Of the score: its Grad-CAM++ adds 1e-6 to the square of the gradient, beside which a small one is lost."""
 
 
 class SmallCNN(nn.Module):
@@ -84,20 +86,23 @@ def assert_same(ours, theirs) -> None:
 def test_a_cam_is_that_of_pytorch_grad_cam(both, method, name) -> None:
     reference = pytest.importorskip("pytorch_grad_cam")
     variables, given, network, picture = both
-    target = reference.utils.model_targets.ClassifierOutputTarget(LABEL)
     layers = [network[1]]
+
+    def target(output):
+        return SCALE * output[LABEL]
+
     # Its maps are scaled to [0, 1] and enlarged before they are returned; this is the step before.
     with getattr(reference, name)(model=network, target_layers=layers) as cam:
-        score = cam.activations_and_grads(picture)
-        cam.outputs = score
+        cam.outputs = cam.activations_and_grads(picture)
         network.zero_grad()
-        target(score[0]).backward(retain_graph=True)
+        target(cam.outputs[0]).backward(retain_graph=True)
         grid = cam.activations_and_grads.activations[0].detach().numpy()
         gradients = cam.activations_and_grads.gradients[0].detach().numpy()
         found = np.maximum(cam.get_cam_image(picture, layers[0], [target], grid, gradients, False), 0)
-    ours = np.asarray(map_of(method, SmallCNN(), variables, *given, label=LABEL, level="slice"))
+    weights = SCALE * jax.nn.one_hot(LABEL, len(LABELS))
+    ours = np.asarray(map_of(method, SmallCNN(), variables, *given, label=weights, level="slice"))
     if method is ablation_cam:  # which there is over the score
-        ours = ours / float(score[0, LABEL])
+        ours = ours / (SCALE * network(picture).detach()[0, LABEL].item())
     assert_same(ours, found)
 
 
