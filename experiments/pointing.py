@@ -17,7 +17,7 @@ from scipy.ndimage import distance_transform_edt
 from ichformer import LABELS
 from ichformer.explanations.batch import explain_batch
 from ichformer.explanations.display import upsample
-from ichformer.explanations.faithfulness import pointing_game
+from ichformer.explanations.faithfulness.localisation import pointing_game
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.loader import evaluation_batches
 from ichformer.pipeline.store.records import Store

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from ichformer import LABELS
 from ichformer.explanations.display import upsample
-from ichformer.explanations.faithfulness import pointing_game
+from ichformer.explanations.faithfulness.localisation import pointing_game
 from ichformer.explanations.methods.ablation_cam import ablation_cam
 from ichformer.explanations.methods.cam import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
 from ichformer.explanations.score import CannotExplainError

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ichformer.explanations.blocks import in_block
 from ichformer.explanations.score import ExplainedScore, Explanation
 
 _AT_ONCE = 4
@@ -37,20 +38,12 @@ def occlusion(
     ) * jnp.asarray([stride])
     whole = score(windowed)
 
-    def covered(start: Array) -> Array:
-        """[1,S,H,W], whether each voxel lies in the block that starts there."""
-        inside = [
-            (jnp.arange(size) >= start[axis]) & (jnp.arange(size) < start[axis] + block[axis])
-            for axis, size in enumerate(shape)
-        ]
-        return inside[0][None, :, None, None] & inside[1][None, None, :, None] & inside[2][None, None, None, :]
-
     def fall(start: Array) -> Float[Array, "b"]:
-        return whole - score(jnp.where(covered(start)[..., None], reference, windowed))
+        return whole - score(jnp.where(in_block(start, block, shape)[..., None], reference, windowed))
 
     def add(total: Array, given: tuple[Array, Array]) -> tuple[Array, None]:
         start, fallen = given
-        return total + jnp.where(covered(start), fallen[:, None, None, None], 0.0), None
+        return total + jnp.where(in_block(start, block, shape), fallen[:, None, None, None], 0.0), None
 
     falls = jax.lax.map(fall, starts, batch_size=min(_AT_ONCE, len(starts)))
     total, _ = jax.lax.scan(add, jnp.zeros(score.hu.shape, jnp.float32), (starts, falls))
