@@ -86,13 +86,17 @@ def main() -> None:
         done = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame(columns=["phantom", "method"])
         have = set(done.loc[done["phantom"] == seed, "method"])
         wanted = [name for name in (*CONTROLS, *options.methods) if name not in have]
-        if wanted and (rows := of_phantom(run, seed, wanted, options.steps)):
-            pd.DataFrame(rows).to_csv(options.out, index=False, mode="a", header=not options.out.exists())
+        if wanted:
+            # All columns, also where the first rows have no figures: later ones go below the same header.
+            rows = pd.DataFrame(
+                of_phantom(run, seed, wanted, options.steps), columns=["phantom", "method", "why", *FIGURES]
+            )
+            rows.to_csv(options.out, index=False, mode="a", header=not options.out.exists())
     report(pd.read_csv(options.out))
 
 
 def of_phantom(run: ich.TrainedModel, seed: int, methods: list[str], steps: int) -> list[dict[str, object]]:
-    """The rows of a phantom with one bleed; one row without figures where the model does not find it."""
+    """The rows of a phantom with one bleed, without figures where the model does not find it."""
     site = list(SITES.values())[seed % len(SITES)]
     bleeding = make_phantom(seed, site=site, subtypes=(SUBTYPES[seed % len(SUBTYPES)],))
     brain, prepare = brain_mask(bleeding.volume), run.run.prepare
@@ -112,12 +116,13 @@ def of_phantom(run: ich.TrainedModel, seed: int, methods: list[str], steps: int)
     mask[: len(scan.mask)] = scan.mask > 0
     columns = objective.label_set.columns
     one_hot = jax.nn.one_hot(jnp.asarray([columns.index("any"), columns.index("intraventricular")]), len(columns))
-    scans = hu, batch_of_one(healthy)[0], slice_mask, spacing_mm
+    scans, healthy_hu = (hu, slice_mask, spacing_mm), batch_of_one(healthy)[0]
+    at_start = at_random(run)
     rows: list[dict[str, object]] = []
     for name in methods:
-        maps, told = jax.device_get(measured(objective, name, steps, run.run.variables, *scans, one_hot[0]))
+        maps, told = jax.device_get(measured(objective, name, steps, healthy_hu, run.run.variables, *scans, one_hot[0]))
         other = map_of(objective, name, run.run.variables, *scans, one_hot[1])
-        untrained = map_of(objective, name, at_random(run), *scans, one_hot[0])
+        untrained = map_of(objective, name, at_start, *scans, one_hot[0])
         values, tissue = maps[0], np.asarray(hu[0] >= SKIN_HU)
         best = best_iou(values, mask)
         figures = (
@@ -154,7 +159,6 @@ def map_of(
     name: str,
     variables: Mapping[str, Any],
     hu: Array,
-    healthy: Array,  # noqa: ARG001, as ``measured`` takes it
     slice_mask: Array,
     spacing_mm: Array,
     weights: Array,
@@ -168,9 +172,9 @@ def measured(
     objective: Classification,
     name: str,
     steps: int,
+    healthy: Array,
     variables: Mapping[str, Any],
     hu: Array,
-    healthy: Array,
     slice_mask: Array,
     spacing_mm: Array,
     weights: Array,
