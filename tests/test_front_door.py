@@ -200,7 +200,7 @@ def test_own_things_are_registered_in_five_forms(monkeypatch):
         assert name in registry
 
 
-@pytest.mark.slow(minutes=2)
+@pytest.mark.full(minutes=2)
 def test_the_examples_of_all_names_run(folder):
     """Those of the package, which prepare a store and train a run; then those of each name and method."""
     runner = doctest.DocTestRunner()

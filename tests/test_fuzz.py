@@ -14,7 +14,7 @@ from ichformer.errors import InputError
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(250, marks=pytest.mark.slow(minutes=1)),
+        pytest.param(100, marks=pytest.mark.slow),
         pytest.param(20_000, marks=pytest.mark.full(minutes=40)),
     ],
 )

@@ -89,7 +89,7 @@ def test_the_prediction_is_its_formula():
         assert pod["high"] == pytest.approx(min(1, t / c))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_data_parallel_sums_each_gradient_once_and_fsdp_holds_less(capsys):
     words = ["--scaling", "1,8", "--batch-size", "1", "--num-slices", "2", "--size", "64", "--json"]
     main(["bench", "train", "--model", "slice_vit_nano", *words])

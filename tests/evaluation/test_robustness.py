@@ -165,7 +165,7 @@ class Upended(Store):
         return replace(scan, volume=replace(scan.volume, hu=box))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_corrupted_scans_and_what_is_no_head_are_further_from_the_training(run):
     opened, store = run
     distance = freeze_ood(opened, store)

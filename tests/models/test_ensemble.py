@@ -135,7 +135,7 @@ def test_a_view_is_blamed_where_the_scan_is_and_not_where_it_was_turned_to():
     np.testing.assert_allclose(found[..., ::-1], wanted, atol=1e-5 * wanted.max())
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_members_start_apart_and_drop_apart():
     x, mask = scans()
     ensemble = Ensemble((Group(model=tiny(dropout=0.5), weights=(0.5, 0.5), channels=ALL),))

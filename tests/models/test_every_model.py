@@ -176,7 +176,7 @@ def test_one_slice_and_three_hundred(name):
     assert np.isfinite(prediction.scan_logits).all()
 
 
-@pytest.mark.slow  # operation by operation, each is compiled alone: some hundred of them
+@pytest.mark.full  # operation by operation, each is compiled alone: some hundred of them
 @pytest.mark.parametrize("name", SMALL)
 def test_jit_equals_eager(name):
     model = create_model(name)

@@ -278,7 +278,7 @@ def test_intervals_that_take_rows_for_patients_are_too_narrow():
     assert max(found["auroc"], found["sensitivity"], found["specificity"]) < 0.90
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_plain_scale_falls_short_where_positives_are_few():
     """Why the logit scale is the default."""
     found = coverage(Population(n=200, prevalence=0.1), simple, 1000)

@@ -141,7 +141,7 @@ def test_a_disk_that_is_full_while_metrics_are_written(store, undisturbed, tmp_p
         assert_goes_on(start(words(store, run)), run, undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_files_that_may_not_grow(store, undisturbed, tmp_path):
     """As on a full disk, where no disk can be mounted: the background thread of Orbax meets the limit."""
 
@@ -152,7 +152,7 @@ def test_files_that_may_not_grow(store, undisturbed, tmp_path):
     assert_goes_on(start(words(store, run)), run, undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_shard_that_vanishes_under_a_training(store, undisturbed, tmp_path):
     copy, run = tmp_path / "store", tmp_path / "run"
     shutil.copytree(store, copy)

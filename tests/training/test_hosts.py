@@ -188,7 +188,7 @@ def test_two_processes_are_one_training(config, alone, tmp_path):
 
 @pytest.mark.parametrize(
     ("victim", "afterwards"),
-    [pytest.param(1, 2, marks=pytest.mark.slow), pytest.param(0, 1, marks=pytest.mark.full)],
+    [pytest.param(1, 2, marks=pytest.mark.full), pytest.param(0, 1, marks=pytest.mark.full)],
 )
 def test_without_one_host_the_other_stops_and_a_restart_goes_on(config, alone, tmp_path, victim, afterwards):
     whole, rows = alone
@@ -267,7 +267,7 @@ def test_all_hosts_stop_where_one_is_told_to_and_go_on(config, alone, tmp_path):
     assert_same(run, whole)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_fewer_and_fewer_devices_go_on_with_the_same_batches(config, alone, tmp_path, monkeypatch):
     whole, wanted = alone
     run, rows, shard = tmp_path / "run", [], loop.shard_batch

@@ -134,7 +134,7 @@ def auroc_of_heads(index: pd.DataFrame, folder: Path) -> float:
     return float(roc_auc_score(scans.labels[:, -1], scans.scores[:, -1]))
 
 
-@pytest.mark.slow(minutes=1)
+@pytest.mark.full(minutes=1)
 def test_exchanged_labels_turn_the_scores_round(tmp_path):
     """The small form of the test below. Where few scans are easy to tell, chance is anything from 0.2 to 0.8."""
     index = write_heads(tmp_path / "heads", scans=88, train_scans=48)

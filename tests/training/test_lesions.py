@@ -49,7 +49,7 @@ def batch_of(scans: int = 8) -> Batch:
     return batch
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_every_layout_has_the_same_loss_and_gradient(tiny_store):
     # Neighbours are dropped at random, the same for a scan whatever the layout.
     of_neighbours = dataclasses.replace(LESIONS["objective"], neighbours=1, neighbour_dropout=0.5)

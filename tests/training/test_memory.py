@@ -29,7 +29,7 @@ def fresh_pages(how: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc alone")
 def test_a_step_takes_the_memory_of_the_last_one():
     assert fresh_pages("kept") < 2000

@@ -101,8 +101,9 @@ LAYOUTS = {
 }
 WHOLE = [name for name, objective in OBJECTIVES.items() if needs_whole_batch(objective)]
 FAST = {("vit", "data 2, accumulate 4"), ("mae", "pmap 2, accumulate 2")}
+SLOW = {("vit", "fsdp 2, tensor 2, data 2"), ("mae", "accumulate 4"), ("jepa", "pmap 8")}
 # Each kind of layer meets parts and devices; all layouts are met by the transformer and the masked autoencoder.
-SLOW = {
+FULL = {
     *((name, layout) for name in ("vit", "mae") for layout in LAYOUTS),
     *((name, layout) for name in OBJECTIVES for layout in ("accumulate 4", "pmap 8") if name not in WHOLE),
     *((name, "fsdp 2, tensor 2, data 2") for name in WHOLE),
@@ -155,7 +156,11 @@ def trained(name: str, config: ParallelConfig) -> tuple[list[float], TrainState]
 
 @pytest.mark.parametrize(
     ("name", "layout"),
-    [pytest.param(*case, marks=[] if case in FAST else pytest.mark.slow) for case in sorted(FAST | SLOW)],
+    [
+        *sorted(FAST),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in sorted(SLOW)),
+        *(pytest.param(*case, marks=pytest.mark.full) for case in sorted(FULL - SLOW - FAST)),
+    ],
 )
 def test_every_layout_draws_the_same(name, layout):
     wanted_losses, wanted = trained(name, ParallelConfig(data=1))

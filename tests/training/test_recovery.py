@@ -176,7 +176,7 @@ def test_a_second_ctrl_c_ends_at_once(config, whole, tmp_path, monkeypatch):
     assert losses(run) == losses(whole)[2:]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_sigterm_cuts_validation_short_and_the_next_start_repeats_it(config, whole, tmp_path, monkeypatch):
     """And the trace of the profiler, which is written as far as it came."""
     run, config = tmp_path / "run", dataclasses.replace(config, profile=(2, 3))

@@ -53,7 +53,7 @@ def test_a_folder_that_is_no_run_is_refused_and_keeps_no_lease(tiny_store, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_killed_training_is_followed_at_once_and_a_suspended_one_notices(tiny_store, tmp_path):
     """By processes as users start them: two at once, SIGKILL, and SIGSTOP until another has the folder."""
     run = tmp_path / "run"

@@ -116,7 +116,7 @@ def test_the_rate_of_an_encoder_is_decided_once(config, tmp_path):
     assert with_start(given, tmp_path) == given
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_thresholds_are_frozen_in_a_run_with_imported_weights(config, tiny_store, tmp_path):
     data, parallel = {"batch_size": 2, "num_slices": 2}, {"data": 1}
     model = {"name": "slice_vit_nano", "pretrained": config.model.pretrained}
@@ -125,7 +125,7 @@ def test_thresholds_are_frozen_in_a_run_with_imported_weights(config, tiny_store
     assert (tmp_path / "run" / THRESHOLDS_NAME).exists()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_run_needs_the_file_once(config, tmp_path):
     file = tmp_path / "moved.npz"
     data = Path(config.model.pretrained).read_bytes()

@@ -14,7 +14,7 @@ from ichformer.workflows import demo as demo_module
 from tests.stores import prepare_here
 
 
-@pytest.mark.slow(minutes=1)
+@pytest.mark.full(minutes=1)
 def test_the_demo_evaluates_on_the_unseen_site_and_reports_its_largest_bleed(tmp_path, monkeypatch):
     def tiny_config(store, *, fast, seed):
         config = demo_config(store, fast=fast, seed=seed)

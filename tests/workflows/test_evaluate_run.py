@@ -150,7 +150,7 @@ def test_the_command_line_judges_a_run(folder, capsys):
     assert found["levels"][0]["labels"][5]["operating_points"][0]["ppv_at_prevalence"] is not None
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_a_run_started_from_counts_as_trained_on(folder, tmp_path):
     index = Store.open(folder / "store").index
     config = TrainConfig(
@@ -223,7 +223,7 @@ def test_each_site_is_judged_by_a_run_that_never_saw_it(folder, tmp_path, capsys
     assert set(found["levels"][1]["pooled"][5]["weights"]) <= {"tiny-a", "tiny-b"}
 
 
-@pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.full)])
+@pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.full), pytest.param(2, marks=pytest.mark.full)])
 def test_each_patient_is_judged_by_runs_that_never_saw_them(folder, tmp_path, capsys, seeds):
     out, store = tmp_path / "folds", Store.open(folder / "store")
     main(["cross-validate", "--data.store", str(store.path), "--data.num-slices", "4", "--steps", "1",

@@ -182,7 +182,7 @@ def test_a_training_keeps_the_outputs_of_labels_of_the_same_name(own, tmp_path, 
     assert after.trained_outputs.scan == ("swelling", "fracture", "bleed")
 
 
-@pytest.mark.slow(minutes=2)
+@pytest.mark.full(minutes=2)
 def test_an_ensemble_of_one_training_set_keeps_targets(own, tmp_path):
     shutil.copytree(own / "run", tmp_path / "copy")
     make_ensemble([own / "run", tmp_path / "copy"], own / "store", tmp_path / "ensemble", weighting="equal")

@@ -74,8 +74,9 @@ def test_phantoms_of_every_site_with_every_bleed(name):
     assert ml(mask & ~phantom.cavity, phantom.volume.spacing_mm) < 10
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("head", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "head", [pytest.param(1, marks=pytest.mark.slow), *(pytest.param(n, marks=pytest.mark.full) for n in (2, 3, 4))]
+)
 @pytest.mark.parametrize("name", SITES)
 def test_more_phantoms(name, head):
     phantom = scan(name, 15.0 * head, head)

@@ -76,7 +76,7 @@ def test_blocks_drop_as_deep_as_they_are_told():
     np.testing.assert_allclose(*both(params), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_remat_changes_memory_and_nothing_else():
     x = tokens(32, 32)
     grads, sizes = {}, {}

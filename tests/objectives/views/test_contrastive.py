@@ -93,6 +93,7 @@ def test_a_view_is_a_part_of_the_scan(seed):
     assert (np.asarray(seen[0]) != np.asarray(seen[1])).any()
 
 
+@pytest.mark.full
 def test_views_belong_to_the_scan():
     hu, mask = ramp(4), jnp.ones((4, 8), bool)
     whole = draw_view(jax.random.key(3), hu, mask)
