@@ -37,6 +37,7 @@ class Method:
 
 def _own() -> Mapping[str, Method]:
     from ichformer.explanations.methods.ablation_cam import ablation_cam
+    from ichformer.explanations.methods.attn_lrp import attn_lrp
     from ichformer.explanations.methods.cam import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
     from ichformer.explanations.methods.input_gradient import input_x_gradient
     from ichformer.explanations.methods.integrated_gradients import integrated_gradients
@@ -58,6 +59,7 @@ def _own() -> Mapping[str, Method]:
         "layer_cam": on_features(layer_cam, "features times the positive gradient, place by place"),
         "ablation_cam": on_features(ablation_cam, "features times the fall of the score without their channel"),
         "input_x_gradient": on_input(input_x_gradient, "difference to plain brain times gradient"),
+        "attn_lrp": on_input(attn_lrp, "difference to plain brain times gradient, by rules for attention"),
         "integrated_gradients": on_input(integrated_gradients, "gradients on the way from plain brain to the scan"),
         "smooth_grad": on_input(smooth_grad, "difference to plain brain times the mean gradient under noise"),
         "occlusion": on_input(occlusion, "fall of the score where a block becomes plain brain"),

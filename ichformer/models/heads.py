@@ -41,7 +41,11 @@ class AttentionPool(nn.Module):
         if mask is not None:
             # Finite, so that a scan without any slice gives a number and not NaN.
             score = jnp.where(mask[..., None], score, _MASKED)
-        return jnp.sum(nn.softmax(score, axis=1).astype(x.dtype) * x, axis=1)
+        return self.weigh(nn.softmax(score, axis=1).astype(x.dtype), x)
+
+    def weigh(self, weights: Array, x: Array) -> Array:
+        """The weighted sum over tokens, as a method that ``nn.intercept_methods`` sees."""
+        return jnp.sum(weights * x, axis=1)
 
 
 class SlicePool(CheckedModule):

@@ -59,8 +59,12 @@ class SelfAttention(CheckedModule):
             )
         if angles is not None:
             query, key = rotate(query, angles), rotate(key, angles)
-        y = attend(query, key, value, mask)
+        y = self.attend(query, key, value, mask)
         return DenseGeneral(width, axis=(-2, -1), kernel_init=DENSE_INIT, dtype=self.dtype, name="out")(y)
+
+    def attend(self, query: Array, key: Array, value: Array, mask: Array | None) -> Array:
+        """``attend``, as a method that ``nn.intercept_methods`` sees."""
+        return attend(query, key, value, mask)
 
 
 def attend(

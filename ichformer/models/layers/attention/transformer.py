@@ -74,11 +74,19 @@ class Mlp(CheckedModule):
             hidden = -(-int(hidden * 2 / 3) // 8) * 8
             both = Dense(2 * hidden, kernel_init=DENSE_INIT, dtype=self.dtype, name="up")(x)
             gate, y = jnp.split(both, 2, axis=-1)
-            y = nn.silu(gate) * y
+            y = self.gate(gate, y)
         else:
             y = Dense(hidden, kernel_init=DENSE_INIT, dtype=self.dtype, name="up")(x)
-            y = nn.gelu(y, approximate=self.kind == "gelu_tanh")
+            y = self.activate(y)
         return Dense(width, kernel_init=DENSE_INIT, dtype=self.dtype, name="down")(y)
+
+    def activate(self, y: Array) -> Array:
+        """GELU, as a method that ``nn.intercept_methods`` sees."""
+        return nn.gelu(y, approximate=self.kind == "gelu_tanh")
+
+    def gate(self, gate: Array, y: Array) -> Array:
+        """The gated form of it, likewise."""
+        return nn.silu(gate) * y
 
 
 class BranchEnd(nn.Module):

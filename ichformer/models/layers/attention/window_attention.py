@@ -71,7 +71,7 @@ class WindowAttention(CheckedModule):
             query, key, scale = _unit(query) * temperature.astype(self.dtype), _unit(key), 1.0
         group = jnp.asarray(groups(tiles, grid))[None]
         real = jnp.broadcast_to(slice_mask[:, :, None, None], x.shape[:4])
-        y = attend_in_windows(
+        y = self.attend(
             query,
             key,
             value,
@@ -82,6 +82,10 @@ class WindowAttention(CheckedModule):
         )
         y = DenseGeneral(width, axis=(-2, -1), kernel_init=DENSE_INIT, dtype=self.dtype, name="out")(y)
         return unite(y, tiles, grid)
+
+    def attend(self, query: Array, key: Array, value: Array, **where: Any) -> Array:
+        """``attend_in_windows``, as a method that ``nn.intercept_methods`` sees."""
+        return attend_in_windows(query, key, value, **where)
 
     def _head_bias(self, name: str, head: tuple[int, int]) -> Float[Array, "1 1 1 k d"]:
         return self.param(name, nn.initializers.zeros_init(), head).astype(self.dtype)[None, None, None]
