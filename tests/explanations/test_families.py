@@ -19,6 +19,7 @@ from tests.typecheck import unchecked
 SIZE, SLICES = 32, 3
 CHEAP = ("hires_cam", "grad_cam", "grad_cam_plus_plus", "layer_cam", "input_x_gradient", "lesions")
 COSTLY = ("ablation_cam", "integrated_gradients", "smooth_grad", "occlusion", "rise")
+OF_ATTENTION = ("attn_lrp",)
 
 
 @functools.cache
@@ -59,15 +60,11 @@ def explained(name: str, method: str, level: str = "scan") -> Explanation:
         pytest.param("cnn2d_nano", ("hires_cam", "input_x_gradient", "lesions"), ("scan",), marks=pytest.mark.slow),
         *(
             pytest.param(name, CHEAP + COSTLY, ("scan", "slice"), marks=pytest.mark.full(minutes=2))
-            for name in (
-                "cnn2d_nano",
-                "slice_vit_nano",
-                "vit3d_nano",
-                "swin3d_nano",
-                "hybrid_nano",
-                "cnn3d_nano",
-                "cnn_gru_nano",
-            )
+            for name in ("cnn2d_nano", "cnn3d_nano", "cnn_gru_nano")
+        ),
+        *(
+            pytest.param(name, CHEAP + COSTLY + OF_ATTENTION, ("scan", "slice"), marks=pytest.mark.full(minutes=2))
+            for name in ("slice_vit_nano", "vit3d_nano", "swin3d_nano", "hybrid_nano")
         ),
     ],
 )
@@ -87,9 +84,9 @@ def test_every_family_has_every_method(name, methods, levels) -> None:
                 assert maps.shape[2:] == (SIZE, SIZE)
             else:
                 assert maps.min() >= 0
-            if method in ("input_x_gradient", "integrated_gradients", "smooth_grad"):
+            if method in ("input_x_gradient", "integrated_gradients", "smooth_grad", "attn_lrp"):
                 assert not maps[0][outside].any()
-    assert set(CHEAP + COSTLY) == set(EXPLANATIONS)
+    assert set(CHEAP + COSTLY + OF_ATTENTION) == set(EXPLANATIONS)
 
 
 @pytest.mark.slow

@@ -163,8 +163,12 @@ class PartitionAttention(CheckedModule):
         bias = table.reshape(-1, self.num_heads)[relative_index(sides, self.window)]
         bias = bias.transpose(2, 0, 1)[None].astype(self.dtype)
         mask = None if real is None else jnp.asarray(real)[:, None, None, :]
-        y = jax.nn.dot_product_attention(query, key, value, bias=bias, mask=mask)
+        y = self.attend(query, key, value, bias=bias, mask=mask)
         return DenseGeneral(width, axis=(-2, -1), kernel_init=DENSE_INIT, dtype=self.dtype, name="out")(y)
+
+    def attend(self, query: Array, key: Array, value: Array, **where: Any) -> Array:
+        """Attention in each set, as a method that ``nn.intercept_methods`` sees."""
+        return jax.nn.dot_product_attention(query, key, value, **where)
 
 
 def _gelu(x: Array) -> Array:
