@@ -37,6 +37,7 @@ class Method:
 
 def _own() -> Mapping[str, Method]:
     from ichformer.explanations.methods.ablation_cam import ablation_cam
+    from ichformer.explanations.methods.attention_maps import attention_rollout, gradient_attention, legrad
     from ichformer.explanations.methods.attn_lrp import attn_lrp
     from ichformer.explanations.methods.cam import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
     from ichformer.explanations.methods.input_gradient import input_x_gradient
@@ -58,6 +59,11 @@ def _own() -> Mapping[str, Method]:
         "grad_cam_plus_plus": on_features(grad_cam_plus_plus, "Grad-CAM in which each place of a channel weighs apart"),
         "layer_cam": on_features(layer_cam, "features times the positive gradient, place by place"),
         "ablation_cam": on_features(ablation_cam, "features times the fall of the score without their channel"),
+        "attention_rollout": on_features(
+            attention_rollout, "what tokens attended to, from the last block to the first"
+        ),
+        "gradient_attention": on_features(gradient_attention, "rollout of the attention that raised the score"),
+        "legrad": on_features(legrad, "positive gradients of the attention of all blocks"),
         "input_x_gradient": on_input(input_x_gradient, "difference to plain brain times gradient"),
         "attn_lrp": on_input(attn_lrp, "difference to plain brain times gradient, by rules for attention"),
         "integrated_gradients": on_input(integrated_gradients, "gradients on the way from plain brain to the scan"),

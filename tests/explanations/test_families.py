@@ -19,7 +19,8 @@ from tests.typecheck import unchecked
 SIZE, SLICES = 32, 3
 CHEAP = ("hires_cam", "grad_cam", "grad_cam_plus_plus", "layer_cam", "input_x_gradient", "lesions")
 COSTLY = ("ablation_cam", "integrated_gradients", "smooth_grad", "occlusion", "rise")
-OF_ATTENTION = ("attn_lrp",)
+WITHIN_SLICES = ("attention_rollout", "gradient_attention", "legrad")
+OF_ATTENTION = ("attn_lrp", *WITHIN_SLICES)
 
 
 @functools.cache
@@ -64,7 +65,10 @@ def explained(name: str, method: str, level: str = "scan") -> Explanation:
         ),
         *(
             pytest.param(name, CHEAP + COSTLY + OF_ATTENTION, ("scan", "slice"), marks=pytest.mark.full(minutes=2))
-            for name in ("slice_vit_nano", "vit3d_nano", "swin3d_nano", "hybrid_nano")
+            for name in ("slice_vit_nano", "vit3d_nano", "swin3d_nano", "maxvit_nano", "dual_nano")
+        ),
+        pytest.param(
+            "hybrid_nano", (*CHEAP, *COSTLY, "attn_lrp"), ("scan", "slice"), marks=pytest.mark.full(minutes=2)
         ),
     ],
 )
