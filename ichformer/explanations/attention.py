@@ -131,8 +131,8 @@ class _Watch:
       scans: their number, and that of slices of each.
       changes: what is added to each of ``values``, so that a gradient can be taken there; None for nothing.
       values: weights of attention, and what blocks give.
-      layers: the place of their weights among ``values``, and the moves of ``Layer``. Where tokens become fewer it is the
-        place of which of them are real, and None.
+      layers: the place of their weights among ``values``, and the moves of ``Layer``. Where tokens become fewer, it is
+        the place of which of them are real, and None.
       last: the place among ``values`` of what the last block gave, and how its tokens are put in order.
       order: the first axes of the order of tokens.
       grid: of the tokens that the block at hand was given.
