@@ -18,6 +18,7 @@ COMMANDS = (
     "compare",
     "predict",
     "explain",
+    "check-explanations",
     "robustness",
     "embed",
     "probe",
@@ -34,7 +35,13 @@ GROUPS = {"bench": ("prepare", "loader", "train", "loop")}
 """Commands that are followed by another word; their files lie in a folder of that name."""
 
 
-_FOLDERS = {"embed": "features", "probe": "features", "explain": "scans", "inspect": "scans"}
+_FOLDERS = {
+    "embed": "features",
+    "probe": "features",
+    "check-explanations": "scans",
+    "explain": "scans",
+    "inspect": "scans",
+}
 """Commands whose file lies in a folder of ``commands/``, beside others about the same."""
 
 WRITES_A_FILE = ("embed",)

@@ -1,5 +1,6 @@
 """What the values of masks mean: each cohort has its own, and here they become labels."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,25 @@ def label_mask(mask: UInt8[np.ndarray, "*grid"], cohort: str) -> UInt8[np.ndarra
     """
     known = mask <= _SUBTYPES if has_mask_labels(cohort) else mask == NO_LESION
     return np.where(known, mask, np.uint8(UNKNOWN_LABEL))
+
+
+def lesion_of(label: str, labels: UInt8[np.ndarray, "*grid"], names: Sequence[str]) -> Bool[np.ndarray, "*grid"] | None:
+    """The voxels with a lesion of a label; None where the mask does not say.
+
+    Example:
+      >>> lesion_of("bleed", np.array([0, 2, 254], np.uint8), ("bleed", "fracture")) is None
+      True
+      >>> lesion_of("any", np.array([0, 2, 254], np.uint8), ("bleed", "any")).tolist()
+      [False, True, True]
+
+    Args:
+      label: "any" for every lesion.
+      labels: as ``label_mask`` gives them.
+      names: the label set; where it has one name, every lesion is of it.
+    """
+    if label == "any" or len(names) == 1:
+        return labels != NO_LESION
+    return None if (labels == UNKNOWN_LABEL).any() else labels == 1 + names.index(label)
 
 
 def is_boxed(mask: UInt8[Any, "*grid"]) -> Bool[Any, "*grid"]:

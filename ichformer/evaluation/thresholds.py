@@ -17,6 +17,9 @@ from ichformer.files.writing import write_bytes
 from ichformer.settings import as_path
 from ichformer.statistics.metrics import Vector, confusion, known_rows
 
+RAISED_AT = 0.5
+"""A score from here on counts as raised where no threshold was frozen."""
+
 THRESHOLDS_NAME = "thresholds.json"
 """The file in the folder of a run."""
 

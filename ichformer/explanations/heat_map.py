@@ -53,8 +53,10 @@ def heat_map(
     label: str,
     level: Literal["scan", "slice"],
     method: str = DEFAULT_METHOD,
-) -> Float32[np.ndarray, "s gh gw"]:
+) -> tuple[Float32[np.ndarray, "s gh gw"], tuple[int, int]]:
     """The map of a label's score over the slices of ``volume``, scaled to [0, 1] over the scan.
+
+    Of a method with a sign it is what raised the score.
 
     Args:
       objective: as for ``scoring.score``.
@@ -63,14 +65,16 @@ def heat_map(
       volume: the scan that is shown; the same slices, before they were framed and their tilt removed.
       label: of the objective's label set.
       level: whose score is explained; the slices' unless they were never trained.
-      method: of ``explanations.registry.EXPLANATIONS``, one without a sign.
+      method: of ``explanations.registry.EXPLANATIONS``.
 
     Returns:
-      A grid over each slice of ``volume``, edge to edge; 0 where the model saw nothing of it, and in air.
+      A grid over each slice of ``volume``, edge to edge; 0 where the model saw nothing of it, and in air. And rows and
+      columns of the cells in a slice that it was interpolated from.
     """
     maps, affine, _ = _maps(objective, variables, prepared, label, level, method)
     shown = shown_grid(volume)
-    return _scaled(resample_like(maps, affine, shown), _cells_of_air(volume, shown.hu.shape[1:]))[0]
+    laid = np.maximum(resample_like(maps, affine, shown), 0)
+    return _scaled(laid, _cells_of_air(volume, shown.hu.shape[1:]))[0], (maps.shape[1], maps.shape[2])
 
 
 def map_in_full(

@@ -16,6 +16,7 @@ from ichformer.reporting.scan.lesions import LesionReport, lesion_card, lesion_v
 from ichformer.reporting.scan.page import LABEL_NAMES, render_page
 from ichformer.reporting.scan.reading import Reading
 from tests.lesions.heads import volume
+from tests.reporting.pages import shown_maps
 
 SCAN = volume((6, 32, 32), (5.0, 1.0, 1.0))
 MIDDLE = Midplane(point_mm=np.array([15.5, 15.5, 12.5]), normal=np.array([1.0, 0, 0]), misfit_mm=0.5)
@@ -64,8 +65,8 @@ def test_the_page_shows_the_table_and_the_lesion_map():
         heat_maps={"any": np.ones((6, 4, 4), np.float32), "subdural": np.ones((6, 4, 4), np.float32)},
         lesions=report(),
     )
-    assert reading.maps["subdural"].shape == (6, 32, 32)
+    assert [shown.values.shape for shown in reading.maps["subdural"]] == [(6, 32, 32), (6, 4, 4)]
     page = render_page(reading)
     assert "Shift of the midline: 3.2 mm to the right." in page
-    assert '"lesion_maps": ["subdural"]' in page
+    assert shown_maps(page) == [("any", False), ("subdural", True), ("subdural", False)]
     assert "<h2>Lesions</h2>" not in render_page(replace(reading, lesions=None))

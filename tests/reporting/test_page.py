@@ -19,6 +19,8 @@ from ichformer import LABELS
 from ichformer.ct.audit import Audit, Note
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS, apply_windows
+from ichformer.lesions.midline import MidlineShift
+from ichformer.reporting.scan.lesions import LesionReport
 from ichformer.reporting.scan.packing import BITS, pack
 from ichformer.reporting.scan.page import render_page, slice_z_mm
 from ichformer.reporting.scan.reading import Familiarity, Reading
@@ -133,7 +135,7 @@ def test_the_data_is_what_was_given() -> None:
     slices = page.inside["script"][1].split("\n")
     assert len(slices) == S
     np.testing.assert_array_equal(unpack(slices[3], H, W) + data["low"], given_reading.volume.hu[3])
-    assert data["heat"] == [{"label": "any", "shape": [8, 8], "strongest": S - 1}]
+    assert data["heat"] == [{"label": "any", "shape": [8, 8], "strongest": S - 1, "lesions": False}]
     heat = page.inside["script"][2].split("\n")
     np.testing.assert_allclose(unpack(heat[4], 8, 8) / 255, given_reading.heat_maps["any"][4], atol=0.5 / 255)
     words = " ".join(" ".join(page.words).split())
@@ -237,6 +239,23 @@ def test_a_browser_lays_the_heat_map_over_the_slice(tmp_path: Path) -> None:
     without = in_chromium(page, tmp_path / "profile", "#heat=1&opacity=1&slice=2")
     pixel = given_reading.volume.hu[1, H // 2, W // 2]
     assert int(without["center"]) == round(255 * float(apply_windows(pixel, (WINDOWS["brain"],))[0]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("choice", "left", "panels"), [("0", "grey", "1"), ("1", "heat", "1"), ("both", "grey", "2")])
+def test_a_browser_shows_one_of_two_maps_or_both_side_by_side(tmp_path: Path, choice, left, panels) -> None:
+    """The lesion map is empty, the heat map is full."""
+    lesions = LesionReport(
+        labels=(), shift=MidlineShift(shift_mm=None, reason="not asked"), maps={"any": np.zeros((S, 8, 8))}
+    )
+    given_reading = reading(heat_maps={"any": np.ones((S, 8, 8))}, lesions=lesions)
+    page = tmp_path / "report.html"
+    page.write_text(render_page(given_reading), encoding="utf-8")
+    seen = in_chromium(page, tmp_path / "profile", f"#heat=1&opacity=1&slice=2&map={choice}")
+    pixel = given_reading.volume.hu[1, H // 2, W // 2]
+    grey = round(255 * float(apply_windows(pixel, (WINDOWS["brain"],))[0]))
+    assert int(seen["center"]) == {"grey": grey, "heat": 252}[left]
+    assert seen["panels"] == panels
 
 
 def test_few_validation_scans_tell_little():

@@ -20,6 +20,7 @@ from ichformer.training.runs.run import Run
 from ichformer.workflows.predict_scans import PredictionResult, predict
 from tests.ct.builders import write_series
 from tests.evaluation.tables import write_thresholds
+from tests.reporting.pages import mapped_labels
 from tests.workflows.counter import HOTTEST, SIZE, open_counter, write_head
 
 IDENTITY = {"PatientName": "DOE^JANE", "PatientBirthDate": "19500102", "PatientID": "MRN-4711", "StudyDate": "20240229"}
@@ -56,7 +57,7 @@ def test_writes_a_page_and_the_same_as_numbers(run: Run, tmp_path: Path) -> None
     assert "a part of the head is not in this scan" in page
     assert len(blobs(page, "hu")) == 11
     # A map for "any" and for every subtype that is likely, not for the others.
-    assert set(re.findall(r'id="heat-(\w+)"', page)) == set(LABELS) - {"epidural"}
+    assert mapped_labels(page) == set(LABELS) - {"epidural"}
     for secret in (*IDENTITY.values(), "DOE", "MRN", "1.2.3"):
         assert secret not in only.numbers.read_text()
         assert secret not in re.sub(r"[A-Za-z0-9+/=]{100,}", "", page)
@@ -90,7 +91,7 @@ def test_the_heat_map_lies_over_the_blood_of_the_scan_as_it_was_read(run: Run, t
     prepared = prepare_volume(volume, run.prepare)
     assert prepared.hu.shape[1:] == (SIZE, SIZE)
     what = (run.objective, run.variables, prepared)
-    maps = heat_map(*what, volume, label="any", level="slice")
+    maps, _ = heat_map(*what, volume, label="any", level="slice")
     assert maps.shape == (11, 128, 128)
     assert maps.min() == 0
     assert maps.max() == pytest.approx(1)
@@ -122,8 +123,8 @@ def test_frozen_thresholds_decide_what_is_raised(run: Run, tmp_path: Path) -> No
     (only,) = predict(scan, run=run.path, out=tmp_path / "out").series
     assert only.values["thresholds"]["scan"] == {"any": 0.3, "subdural": 1.0}
     page = only.report.read_text()
-    assert 'id="heat-subarachnoid"' in page
-    assert 'id="heat-subdural"' not in page
+    assert "subarachnoid" in mapped_labels(page)
+    assert "subdural" not in mapped_labels(page)
     assert "sensitivity&gt;=0.90, frozen on 9 patients of the split &#39;validation&#39;" in page
     assert "above the threshold of 0.300" in page
 

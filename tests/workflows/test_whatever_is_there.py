@@ -14,6 +14,7 @@ from ichformer.training.runs.run import Run
 from ichformer.workflows.predict_scans import predict
 from ichformer.workflows.prediction import read_scan as module
 from tests.ct.builders import write_series
+from tests.reporting.pages import mapped_labels
 from tests.workflows.counter import open_counter, write_head
 
 SCANS_ONLY = {"slice": [], "scan": ["intraparenchymal", "any"]}
@@ -150,7 +151,7 @@ def test_a_scan_without_a_brain_is_not_scored(
     page = only.report.read_text()
     assert f"<strong>Not scored</strong> {NO_BRAIN.text}" in page
     assert 'class="bar"' not in page
-    assert 'id="heat-any"' not in page
+    assert "any" not in mapped_labels(page)
     assert 'id="suspicious"' not in page
     main(["predict", str(scan), "--run", str(run.path), "--out", str(tmp_path / "printed")])
     said = capsys.readouterr().out
@@ -171,8 +172,8 @@ def test_scores_of_outputs_that_were_never_trained_are_not_given(
     page = only.report.read_text()
     assert "slice scores were never trained" in page
     assert page.count('class="bar"') == 2
-    assert 'id="heat-any"' in page
-    assert 'id="heat-subdural"' not in page
+    assert "any" in mapped_labels(page)
+    assert "subdural" not in mapped_labels(page)
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
     assert data["slice_labels"] == []
     # The map is that of the scan's score, which is the highest slice's.

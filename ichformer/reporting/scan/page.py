@@ -55,6 +55,7 @@ def render_page(reading: Reading) -> str:
         description=one_line(reading.volume.audit.description),
         not_scored="" if reading.not_scored is None else one_line(reading.not_scored.text),
         remarks=[one_line(remark, max_chars=600) for remark in reading.remarks],
+        heat_map_about=one_line(reading.heat_map_about, max_chars=600),
         summary=_summary(reading),
         threshold_rule=one_line(reading.threshold_rule),
         familiarity="" if reading.familiarity is None else str(reading.familiarity),
@@ -70,7 +71,7 @@ def render_page(reading: Reading) -> str:
         windows=_windows(),
         data=_data(reading),
         hu="\n".join(pack(reading.volume.hu, low=_LOW_HU)),
-        heat={label: "\n".join(_packed_map(maps)) for label, maps in reading.maps.items()},
+        heat=["\n".join(_packed_map(shown.values)) for all_of_label in reading.maps.values() for shown in all_of_label],
     )
 
 
@@ -128,10 +129,15 @@ def _data(reading: Reading) -> dict[str, Any]:
         "slice_thresholds": {label: float(value) for label, value in reading.slice_thresholds.items()},
         "below": [row["label"] for row in _score_rows(reading) if row["threshold"] is not None and not row["above"]],
         "heat": [
-            {"label": label, "shape": list(maps.shape[1:]), "strongest": _strongest(maps)}
-            for label, maps in reading.maps.items()
+            {
+                "label": label,
+                "shape": list(shown.values.shape[1:]),
+                "strongest": _strongest(shown.values),
+                "lesions": shown.is_of_lesions,
+            }
+            for label, all_of_label in reading.maps.items()
+            for shown in all_of_label
         ],
-        "lesion_maps": [] if reading.lesions is None else list(reading.lesions.maps),
         "opening": _opening(reading),
     }
 
@@ -172,7 +178,7 @@ def _opening(reading: Reading) -> int:
     first = _opening_label(reading)
     if first in _labels_of_slices(reading):
         return int(reading.slice_scores[:, reading.label_set.names.index(first)].argmax())
-    return _strongest(reading.maps[first]) if first in reading.maps else len(reading.slice_scores) // 2
+    return _strongest(reading.maps[first][0].values) if first in reading.maps else len(reading.slice_scores) // 2
 
 
 def _score_rows(reading: Reading) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -46,6 +47,18 @@ class Familiarity:
         return f"This scan looks like what the model was trained on: {compared}."
 
 
+class ShownMap(NamedTuple):
+    """A map over the slices of a scan, edge to edge.
+
+    Attributes:
+      is_of_lesions: whether it holds probabilities of a lesion, and not what raised a score.
+      values: in [0, 1].
+    """
+
+    is_of_lesions: bool
+    values: Float[np.ndarray, "s gh gw"]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reading:
     """One series with what a model said about it.
@@ -64,6 +77,7 @@ class Reading:
       threshold_rule: how the thresholds were fixed, in words; "" where there are none.
       familiarity: None where the run does not know what its training looked like.
       heat_maps: label -> values in [0, 1], one grid a slice of ``volume`` that covers the slice edge to edge.
+      heat_map_about: what is to be said of all heat maps: method, level, grid, and how true they were found to be.
       lesions: the lesions that a lesion map shows; None where the model has none.
       notes: what was found in the series and what was done about it, up to what the model saw.
       model: what is to be said about the model, fact -> value.
@@ -83,12 +97,22 @@ class Reading:
     threshold_rule: str = ""
     familiarity: Familiarity | None = None
     heat_maps: Mapping[str, Float[np.ndarray, "s gh gw"]] = field(default_factory=dict)
+    heat_map_about: str = ""
     lesions: LesionReport | None = None
     notes: tuple[Note, ...] = ()
     model: Mapping[str, str] = field(default_factory=dict)
     identity: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def maps(self) -> dict[str, Float[np.ndarray, "s gh gw"]]:
-        """The map of each label that the page lays over the slices: a lesion map goes before a heat map."""
-        return {**self.heat_maps, **({} if self.lesions is None else self.lesions.maps)}
+    def maps(self) -> dict[str, tuple[ShownMap, ...]]:
+        """The maps of each label that the page lays over the slices: its lesion map, then its heat map."""
+        of_lesions = {} if self.lesions is None else self.lesions.maps
+        labels = dict.fromkeys([*self.heat_maps, *of_lesions])
+        return {
+            label: tuple(
+                ShownMap(is_of_lesions, maps[label])
+                for is_of_lesions, maps in ((True, of_lesions), (False, self.heat_maps))
+                if label in maps
+            )
+            for label in labels
+        }

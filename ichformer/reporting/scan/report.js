@@ -11,6 +11,7 @@ const state = {
   center: data.windows[0].center_hu,
   width: data.windows[0].width_hu,
   heat: false,
+  map: "0", // of the maps of a label, or "both"
   opacity: 0.6,
 };
 
@@ -53,11 +54,17 @@ function stack(id, height, width) {
 }
 
 const scan = stack("hu", HEIGHT, WIDTH);
-const strongest = new Map(data.heat.map((map) => [map.label, map.strongest]));
 /** Whether slices have scores for a label: a model that never saw labels of slices gives none. */
 const scoresSlices = (label) => data.slice_labels.includes(label);
-const ofLesions = new Set(data.lesion_maps);
-const heatMaps = new Map(data.heat.map(({ label, shape }) => [label, stack("heat-" + label, ...shape)]));
+const maps = data.heat.map((map, i) => ({ ...map, ...stack(`heat-${i}`, ...map.shape) }));
+const mapsOf = (label) => maps.filter((map) => map.label === label);
+/** The maps of the label at hand that are asked for; a label with one map shows that. */
+function chosenMaps() {
+  const all = mapsOf(state.label);
+  return all.length < 2 || state.map === "both" ? all : [all[Number(state.map)]];
+}
+/** The label's slice that a map says most of. */
+const strongest = (label) => mapsOf(label)[0]?.strongest;
 
 // --- drawing --------------------------------------------------------------------------------------------------------
 
@@ -98,19 +105,33 @@ function coloured(values, { height, width }) {
 let drawn = null; // the slice's pixels, for the HU beneath the pointer
 
 async function draw() {
-  const { slice, label } = state;
-  const map = state.heat ? heatMaps.get(label) : undefined;
-  const [pixels, values] = await Promise.all([scan.get(slice), map && map.get(slice)]);
-  if (slice !== state.slice || label !== state.label) return; // scrolled on while it was unpacked
+  const { slice, label, map, heat } = state;
+  const shown = heat ? chosenMaps() : [];
+  const [pixels, ...values] = await Promise.all([scan.get(slice), ...shown.map((each) => each.get(slice))]);
+  // Scrolled on, or asked for something else, while it was unpacked.
+  if (slice !== state.slice || label !== state.label || map !== state.map || heat !== state.heat) return;
   drawn = pixels;
-  context.putImageData(grey(pixels), 0, 0);
-  if (values) {
-    coloured(values, map);
+  fitPanels(Math.max(shown.length, 1));
+  const plain = grey(pixels);
+  for (let i = 0; i < Math.max(shown.length, 1); i++) {
+    context.putImageData(plain, i * WIDTH, 0);
+    if (!values[i]) continue;
+    coloured(values[i], shown[i]);
     context.globalAlpha = state.opacity;
     context.imageSmoothingQuality = "high";
-    context.drawImage(overlay, 0, 0, WIDTH, HEIGHT);
+    context.drawImage(overlay, i * WIDTH, 0, WIDTH, HEIGHT);
     context.globalAlpha = 1;
   }
+}
+
+/** The canvas holds the slice once, or once for each of two maps side by side. */
+function fitPanels(count) {
+  if (canvas.width === count * WIDTH && canvas.height === HEIGHT) return;
+  const [, rowMm, columnMm] = data.spacing_mm;
+  canvas.width = count * WIDTH;
+  canvas.height = HEIGHT;
+  document.documentElement.style.setProperty("--aspect", (count * WIDTH * columnMm) / (HEIGHT * rowMm));
+  $("scale-bar").style.width = `${(100 * 50) / (count * WIDTH * columnMm)}%`;
 }
 
 // --- words and controls ---------------------------------------------------------------------------------------------
@@ -166,18 +187,21 @@ function write() {
   $("width").value = state.width;
   $("heat").checked = state.heat;
   $("opacity").value = Math.round(100 * state.opacity);
-  $("legend").hidden = !(state.heat && heatMaps.has(label));
-  $("legend-lesions").hidden = !ofLesions.has(label);
-  $("legend-class").hidden = ofLesions.has(label);
-  $("legend-end").textContent = ofLesions.has(label) ? "probability 1" : "strongest place of this scan";
+  const shown = chosenMaps(), hasLesions = shown.some((map) => map.lesions), hasHeat = shown.some((map) => !map.lesions);
+  $("legend").hidden = !(state.heat && shown.length);
+  $("map-choice").hidden = mapsOf(label).length < 2;
+  $("legend-lesions").hidden = !hasLesions;
+  $("legend-class").hidden = !hasHeat;
+  $("legend-end").textContent = [hasLesions && "probability 1", hasHeat && "strongest place of this scan"].filter(Boolean).join(" | ");
   $("below-note").hidden = !data.below.includes(label);
-  $("no-map").hidden = !state.heat || heatMaps.has(label);
+  $("no-map").hidden = !state.heat || shown.length > 0;
   if ($("suspicious")) {
-    $("suspicious").hidden = !score && !strongest.has(label);
-    $("suspicious").textContent = score ? "Slice with the highest score" : "Slice where the heat map is strongest";
+    $("suspicious").hidden = !score && strongest(label) === undefined;
+    $("suspicious").textContent = score ? "Slice with the highest score" : "Slice where the map is strongest";
   }
   for (const radio of document.getElementsByName("window")) radio.checked = Boolean(named) && radio.value === named.name;
   for (const radio of document.getElementsByName("label")) radio.checked = radio.value === label;
+  for (const radio of document.getElementsByName("map")) radio.checked = radio.value === state.map;
   for (const hit of $("strip").querySelectorAll(".column")) {
     hit.classList.toggle("now", Number(hit.dataset.slice) === slice);
   }
@@ -195,7 +219,7 @@ function change(values) {
 }
 
 const mostSuspicious = () => {
-  if (!scoresSlices(state.label)) return strongest.get(state.label) ?? state.slice;
+  if (!scoresSlices(state.label)) return strongest(state.label) ?? state.slice;
   const scores = data.slice_scores.map((row) => row[data.labels.indexOf(state.label)]);
   return scores.indexOf(Math.max(...scores));
 };
@@ -204,7 +228,7 @@ const byName = (name) => {
   return { center, width };
 };
 
-/** `#slice=12&window=bone&label=subdural&heat=1&opacity=0.5`, so that a link can point at a place. */
+/** `#slice=12&window=bone&label=subdural&heat=1&map=both&opacity=0.5`, so that a link can point at a place. */
 function fromAddress() {
   const asked = new URLSearchParams(location.hash.slice(1));
   const values = {};
@@ -212,6 +236,7 @@ function fromAddress() {
   if (data.windows.some((w) => w.name === asked.get("window"))) Object.assign(values, byName(asked.get("window")));
   if (data.labels.includes(asked.get("label"))) values.label = asked.get("label");
   if (asked.has("heat")) values.heat = asked.get("heat") === "1";
+  if (["0", "1", "both"].includes(asked.get("map"))) values.map = asked.get("map");
   if (Number(asked.get("opacity"))) values.opacity = Math.min(Math.abs(Number(asked.get("opacity"))), 1);
   return values;
 }
@@ -226,6 +251,9 @@ function listen() {
   $("width").addEventListener("change", (e) => change({ width: Number(e.target.value) }));
   for (const radio of document.getElementsByName("window")) {
     radio.addEventListener("change", () => change(byName(radio.value)));
+  }
+  for (const radio of document.getElementsByName("map")) {
+    radio.addEventListener("change", () => change({ map: radio.value }));
   }
   for (const radio of document.getElementsByName("label")) {
     radio.addEventListener("change", () => change({ label: radio.value }));
@@ -256,7 +284,7 @@ function listen() {
   });
   canvas.addEventListener("pointermove", (e) => {
     const box = canvas.getBoundingClientRect();
-    const x = Math.floor(((e.clientX - box.left) / box.width) * WIDTH);
+    const x = Math.floor(((e.clientX - box.left) / box.width) * canvas.width) % WIDTH;
     const y = Math.floor(((e.clientY - box.top) / box.height) * HEIGHT);
     const inside = drawn && x >= 0 && x < WIDTH && y >= 0 && y < HEIGHT;
     $("at-hu").textContent = inside ? `${drawn[y * WIDTH + x] + data.low} HU` : "";
@@ -296,17 +324,13 @@ function fail(error) {
 }
 
 async function start() {
-  const [, rowMm, columnMm] = data.spacing_mm;
-  canvas.width = WIDTH;
-  canvas.height = HEIGHT;
-  document.documentElement.style.setProperty("--aspect", (WIDTH * columnMm) / (HEIGHT * rowMm));
+  fitPanels(1);
   document.documentElement.style.setProperty("--slices", SLICES);
-  $("scale-bar").style.width = `${(100 * 50) / (WIDTH * columnMm)}%`;
   drawStrip();
   listen();
   await change(fromAddress());
   const middle = context.getImageData(WIDTH >> 1, HEIGHT >> 1, 1, 1).data;
-  Object.assign(document.body.dataset, { ready: "1", slice: state.slice + 1, center: middle[0] });
+  Object.assign(document.body.dataset, { ready: "1", slice: state.slice + 1, center: middle[0], panels: canvas.width / WIDTH });
 }
 
 window.addEventListener("error", (e) => fail(e.message));

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, UInt8
 
-from ichformer.cohorts.mask_labels import NO_LESION, UNKNOWN_LABEL, label_mask
+from ichformer.cohorts.mask_labels import label_mask, lesion_of
 from ichformer.evaluation.lesions.fixing import SeenLabel, fix_label, see_label
 from ichformer.evaluation.lesions.rows import COLUMNS, lesion_rows, row_without_figures
 from ichformer.evaluation.thresholds import json_bytes
@@ -100,9 +100,7 @@ class _Scan:
 
     def truth(self, label: str) -> Bool[np.ndarray, "s h w"] | None:
         """The voxels with a lesion of a label; None where the mask does not say."""
-        if label == "any" or len(self.names) == 1:
-            return self.mask != NO_LESION
-        return None if (self.mask == UNKNOWN_LABEL).any() else self.mask == 1 + self.names.index(label)
+        return lesion_of(label, self.mask, self.names)
 
     def probability(self, label: str) -> Float32[np.ndarray, "s h w"]:
         """The lesion map of a label."""

@@ -15,8 +15,10 @@ from ichformer import __version__
 from ichformer.ct.volume import Volume
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, describe, read_ood
 from ichformer.evaluation.scorable import check_numbers
-from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds, thresholds_json
+from ichformer.evaluation.thresholds import RAISED_AT, THRESHOLDS_NAME, Thresholds, read_thresholds, thresholds_json
+from ichformer.explanations.checked import EXPLANATIONS_NAME, CheckedExplanations, checked_values, read_checked
 from ichformer.explanations.heat_map import heat_map
+from ichformer.explanations.registry import DEFAULT_METHOD, EXPLANATIONS
 from ichformer.inference.recipes import UNKNOWN_RECIPE, check_new_scans
 from ichformer.inference.scoring import score_with_lesions
 from ichformer.inference.trained import Trained
@@ -28,8 +30,6 @@ from ichformer.training.runs.run import Run
 from ichformer.workflows.prediction.read_scan import ReadScan
 from ichformer.workflows.prediction.report_lesions import NO_LESION_THRESHOLDS, report_lesions
 
-_RAISED_WITHOUT_THRESHOLD = 0.5
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reader:
@@ -40,12 +40,14 @@ class Reader:
       thresholds: None where the run has none.
       usual: the distribution of its training scans; None where the run does not know it.
       lesions: the thresholds of its lesion map; None where it has none.
+      checked: which of its explanations are true; None where that was not checked.
     """
 
     run: Trained
     thresholds: Thresholds | None
     usual: FeatureDistance | None
     lesions: FrozenLesions | None
+    checked: CheckedExplanations | None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -54,7 +56,8 @@ class Reader:
         usual = [] if self.usual is None else [self.usual.mean.tolist(), self.usual.usual.tolist()]
         lesions = None if self.lesions is None else asdict(self.lesions)
         prepare = [asdict(self.run.prepare), RECIPE_VERSION]
-        said = [_model_facts(self.run), self.run.fingerprint, prepare, thresholds, usual, lesions]
+        checked = None if self.checked is None else checked_values(self.checked)
+        said = [_model_facts(self.run), self.run.fingerprint, prepare, thresholds, usual, lesions, checked]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
@@ -65,13 +68,16 @@ def open_reader(run: Trained) -> Reader:
       InputError: one of these is damaged or of another model, or the run cannot score new scans (``check_new_scans``).
     """
     check_new_scans(run)
-    thresholds, usual, lesions = (run.path / name for name in (THRESHOLDS_NAME, OOD_NAME, LESIONS_NAME))
+    thresholds, usual, lesions, checked = (
+        run.path / name for name in (THRESHOLDS_NAME, OOD_NAME, LESIONS_NAME, EXPLANATIONS_NAME)
+    )
     labels = run.objective.label_set.names
     return Reader(
         run=run,
         thresholds=read_thresholds(thresholds, labels=labels, model=run.fingerprint) if thresholds.exists() else None,
         usual=read_ood(usual, model=run.fingerprint) if usual.exists() else None,
         lesions=read_frozen_lesions(lesions, model=run.fingerprint) if lesions.exists() else None,
+        checked=read_checked(checked, model=run.fingerprint) if checked.exists() else None,
     )
 
 
@@ -108,6 +114,18 @@ def score_scan(reader: Reader, scan: ReadScan, *, doubt: str, with_heat_maps: bo
     if maps is not None and reason is None:
         lesions = report_lesions(maps, scan, reader.lesions, label_set, shown=to_map)
         remarks += [NO_LESION_THRESHOLDS] * (lesions is None)
+    method, found_out = _heat_map_method(reader.checked)
+    remarks += [found_out] if to_map and not method else []
+    heat_maps: dict[str, Float[np.ndarray, "s gh gw"]] = {}
+    about = ""
+    for label in to_map if method else []:
+        # Beside lesion maps one heat map is enough: each takes as long as several predictions.
+        if lesions is None or label not in lesions.maps or label == to_map[0]:
+            of: OutputLevel = "slice" if label in named["slice"] else "scan"
+            heat_maps[label], (rows, columns) = heat_map(
+                run.objective, run.variables, prepared, volume, label=label, level=of, method=method
+            )
+            about = f"{method} of the score of each {of}, from {rows} x {columns} cells a slice. {found_out}"
     return Reading(
         volume=volume,
         label_set=label_set,
@@ -121,18 +139,8 @@ def score_scan(reader: Reader, scan: ReadScan, *, doubt: str, with_heat_maps: bo
         slice_thresholds=_frozen(reader.thresholds, "slice", named["slice"]),
         threshold_rule=_rule(reader.thresholds),
         familiarity=None if usual is None else _familiarity(usual, features, prepared),
-        heat_maps={
-            label: heat_map(
-                run.objective,
-                run.variables,
-                prepared,
-                volume,
-                label=label,
-                level="slice" if label in named["slice"] else "scan",
-            )
-            for label in to_map
-            if lesions is None or label not in lesions.maps
-        },
+        heat_maps=heat_maps,
+        heat_map_about=about,
         lesions=lesions,
         # What was done to make the model's input belongs to what the reader has to know.
         notes=prepared.audit.notes,
@@ -156,8 +164,25 @@ def _labels_to_map(scores: Mapping[str, float], thresholds: Mapping[str, float])
     return [
         label
         for label, value in sorted(given.items(), key=lambda pair: pair[0] != first)
-        if label == first or value >= thresholds.get(label, _RAISED_WITHOUT_THRESHOLD)
+        if label == first or value >= thresholds.get(label, RAISED_AT)
     ]
+
+
+def _heat_map_method(checked: CheckedExplanations | None) -> tuple[str, str]:
+    """The method of the heat maps, "" where none deserves to be drawn, and what is known of it."""
+    if checked is None:
+        return DEFAULT_METHOD, "Nobody has checked for this model whether it says more than noise would."
+    scans = f"{checked.n_scans} scans of the split {checked.split!r}"
+    best = next((one for one in checked.better if one.method in EXPLANATIONS), None)
+    if best is None:
+        return "", f"No heat map is drawn: in {scans} no method said more of this model than noise and edges did."
+    in_lesion = (
+        "" if best.in_lesion is None else f", and its highest voxel lay in the lesion in {best.in_lesion.value:.0%}"
+    )
+    return best.method, (
+        f"In {scans} it was better than noise and edges: taking out what it names lowered the score sooner, by "
+        f"{best.gain} logits on average{in_lesion}."
+    )
 
 
 def _frozen(thresholds: Thresholds | None, level: OutputLevel, given: Collection[str]) -> dict[str, float]:
