@@ -1,9 +1,9 @@
 """Trains one small model of each of five families well enough that asking what it looks at makes sense.
 
-The phantoms are coarse and their bleeds 2.5 times as large as usual, so that minutes of training are enough. Every
+The phantoms are coarse and their bleeds five times as large as usual, so that minutes of training are enough. Every
 family sees the same scans for the same steps with the same optimiser, and has a lesion head.
 
-Claim: none until it is run; each model has to reach an AUROC of 0.95 for "any" by slice in unseen patients before its
+Claim: none until it is run; each model has to reach an AUROC of 0.95 for "any" by scan in unseen patients before its
 explanations are compared (experiments/explanations.py).
 Cost: not measured yet.
 Command: python -m experiments.explained_families work
@@ -29,7 +29,7 @@ from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.training.process import own_process
 from ichformer.workflows.parts.predict_store import predict_store
 
-SEED, SCANS, SIZE_PX = 41, 300, 64
+SEED, SCANS, SIZE_PX = 41, 240, 64
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "slice_vit": {"name": "slice_vit_nano"},
@@ -40,7 +40,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 LARGE = tuple(
-    replace(SITES[name], name=f"{name}-large", pixels=128, step_mm=2.5, population=Population(bleed_ml=2.5))
+    replace(SITES[name], name=f"{name}-large", pixels=128, step_mm=2.5, population=Population(bleed_ml=5.0))
     for name in ("alder", "cedar")
 )
 """Two scanners without a tilt, coarse and with large bleeds."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int16
 
 from ichformer.errors import InputError
-from ichformer.explanations.registry import EXPLANATIONS, Explain
+from ichformer.explanations.registry import EXPLANATIONS, Explain, find_method
 from ichformer.explanations.score import CannotExplainError, ExplainedScore, Explanation
 from ichformer.objectives.classification import Classification
 from ichformer.settings import check_known
@@ -50,7 +50,7 @@ def explain_batch(
       slice_mask: False where a slice is padding.
       spacing_mm: (z, y, x) of each scan.
       label: of the objective's label set, or a target.
-      method: of ``explanations.registry.EXPLANATIONS``.
+      method: of ``explanations.registry.EXPLANATIONS``; one on features may name a layer (``registry.find_method``).
       level: whose logit is explained (``ExplainedScore``).
 
     Returns:
@@ -63,7 +63,7 @@ def explain_batch(
     check_known("label", label, columns, where="label")
     weights = jax.nn.one_hot(columns.index(label), len(columns))
     given = variables, hu, slice_mask, spacing_mm, weights
-    how = EXPLANATIONS.find(method, where="method")
+    how = find_method(method)
     try:
         found = _explain(objective, *given, name=method, explain=how.explain, level=level)
     except CannotExplainError as reason:

@@ -1,9 +1,12 @@
 """Methods of explanation by name: those of the package, and those that others register."""
 
+import functools
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar, overload
 
+from ichformer.errors import InputError, one_line
 from ichformer.explanations.score import ExplainedScore, Explanation
 from ichformer.registry import Registry, register
 
@@ -16,6 +19,9 @@ Grid = Literal["features", "input", "lesions"]
 """What the cells of a map are: of the model's feature grid, of the prepared scan, or of the lesion head."""
 
 DEFAULT_METHOD = "hires_cam"
+
+_WITHOUT_LAYERS = ("attention_rollout", "gradient_attention", "legrad")
+"""They explain all blocks of the encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +82,35 @@ def _own() -> Mapping[str, Method]:
 
 EXPLANATIONS: Registry[Method] = Registry("explanation", _own)
 """Every method of explanation by the name that ``--method`` takes."""
+
+
+def find_method(name: str) -> Method:
+    """The method of a name, or of a name and a layer of the model: ``layer_cam@encoder/stage1_block0``.
+
+    Example:
+      >>> find_method("layer_cam@encoder/stage1_block0").grid
+      'features'
+
+    Raises:
+      InputError: there is no such method, or it is none on features and a layer is named.
+    """
+    base, at, layer = name.partition("@")
+    method = EXPLANATIONS.find(base, where="method")
+    if not at:
+        return method
+    if method.grid != "features" or base in _WITHOUT_LAYERS:
+        raise InputError("is not a method that takes a layer", where=one_line(name), fix=f"name {base} alone")
+    if not re.fullmatch(r"\w+(/\w+)*", layer):
+        raise InputError(
+            "names no layer", where=one_line(name), fix="give a path such as encoder/stage1_block0 after @"
+        )
+    return replace(method, explain=_at_layer(method.explain, layer))
+
+
+@functools.lru_cache
+def _at_layer(explain: Explain, layer: str) -> Explain:
+    """The same function each time, so that what was compiled for it is found again."""
+    return lambda score: explain(replace(score, layer=layer))
 
 
 @overload

@@ -39,6 +39,8 @@ class ExplainedScore:
       spacing_mm: (z, y, x) of each scan.
       weights: of the labels; the score is the weighted sum of their logits.
       level: whose logit is explained.
+      layer: of the model, the features of which methods on features explain (``layers.features_at``); "" for the grid
+        that the model itself names.
     """
 
     objective: Classification
@@ -48,6 +50,7 @@ class ExplainedScore:
     spacing_mm: Float[Array, "b 3"]
     weights: Float[Array, "labels"]
     level: Literal["scan", "slice"]
+    layer: str = ""
 
     @property
     def windowed(self) -> Float[Array, "b s h w c"]:

@@ -12,7 +12,7 @@ from ichformer.ct.io.display import WindowHU
 from ichformer.ct.io.scans import read_volume
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
-from ichformer.explanations.registry import DEFAULT_METHOD, EXPLANATIONS
+from ichformer.explanations.registry import DEFAULT_METHOD, find_method
 from ichformer.files.writing import check_folder
 from ichformer.inference.trained import open_trained
 from ichformer.reporting.explanation.folder import write_explanations
@@ -89,7 +89,7 @@ def explain_scan(
     if not names:
         raise InputError(f"found {described(methods)}", where="--method", fix="name a method")
     for name in names:
-        EXPLANATIONS.find(name, where="--method")
+        find_method(name)
     check_folder(out)
     opened = open_trained(run)
     volume = read_volume(scan, missing=opened.prepare.missing, window_hu=window_hu)

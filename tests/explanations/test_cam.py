@@ -6,14 +6,17 @@ import pytest
 from jax import Array
 from scipy import ndimage
 
+import ichformer as ich
 from ichformer import LABELS
+from ichformer.errors import InputError
 from ichformer.explanations.display import upsample
 from ichformer.explanations.faithfulness.localisation import pointing_game
 from ichformer.explanations.methods.ablation_cam import ablation_cam
 from ichformer.explanations.methods.cam import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
+from ichformer.explanations.registry import find_method
 from ichformer.explanations.score import CannotExplainError
 from ichformer.models.contract import CAM_LAYER, Prediction
-from tests.explanations.scored import map_of
+from tests.explanations.scored import map_of, score_of
 
 SIZE, PATCH, GRID, WIDTH = 32, 4, 8, 5
 
@@ -219,3 +222,33 @@ def test_pointing_game_tolerance_and_flat_maps() -> None:
     targets[0, 4, 4] = targets[1, 4, 7] = targets[2, 0, 0] = True
     np.testing.assert_array_equal(pointing_game(maps, targets), [True, False, False])
     np.testing.assert_array_equal(pointing_game(maps, targets, tolerance_px=3.0), [True, True, False])
+
+
+@pytest.mark.slow
+def test_a_layer_that_is_named_is_explained_and_the_last_one_is_the_models_own_grid():
+    model = ich.create_model("cnn2d_nano")
+    x = jax.random.uniform(jax.random.key(0), (1, 2, 32, 32, 1))
+    mask, spacing_mm = jnp.ones((1, 2), bool), jnp.ones((1, 3))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(1), x, mask, spacing_mm, False))
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda p: 0.3 * rng.standard_normal(p.shape).astype(np.float32), shapes)
+    score = score_of(model, {"params": variables["params"]}, x, mask, spacing_mm, label=0, level="scan")
+
+    def explained(name: str) -> np.ndarray:
+        return np.asarray(jax.jit(lambda: find_method(name).explain(score).maps)())
+
+    for method in ("hires_cam", "ablation_cam"):
+        np.testing.assert_allclose(explained(f"{method}@encoder/norm"), explained(method), atol=1e-6)
+    finer = explained("hires_cam@encoder/stage0_block0")
+    assert finer.shape == (1, 2, 8, 8)
+    assert finer.any()
+    with pytest.raises(CannotExplainError, match="no layer 'encoder/stage9' with a grid of features; perhaps encoder"):
+        find_method("hires_cam@encoder/stage9").explain(score)
+    for name, said in {
+        "occlusion@encoder/norm": "is not a method that takes a layer; name occlusion alone",
+        "hires_cam@../x": "names no layer",
+        "hires@encoder": "perhaps you meant hires_cam",
+    }.items():
+        with pytest.raises(InputError, match=said):
+            find_method(name)
+    assert find_method("hires_cam@encoder/norm").explain is find_method("hires_cam@encoder/norm").explain

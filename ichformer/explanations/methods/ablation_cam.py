@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ichformer.explanations.methods.cam import added_to_features, feature_grid
+from ichformer.explanations.methods.cam import explained_by, features
 from ichformer.explanations.score import ExplainedScore, Explanation
 
 _AT_ONCE = 32
@@ -22,23 +22,20 @@ def ablation_cam(score: ExplainedScore) -> Explanation:
     model behind the grid as there are channels and slices.
 
     Args:
-      score: of a model that perturbs its feature grid under ``CAM_LAYER``.
+      score: as for ``cam.grad_cam``.
 
     Raises:
       CannotExplainError: see ``cam.grad_cam``.
     """
-    shapes = score.perturbations()
-    windowed = score.windowed
-    prediction = score.predict(windowed)
-    grid, whole = feature_grid(prediction, shapes), score.of(prediction)
+    shape, changed = features(score)
+    whole, grid = changed(jnp.zeros(shape))
     slices, channels = grid.shape[1], grid.shape[-1]
 
     def without(place: Array) -> Float[Array, "b"]:
         here = jnp.arange(slices * channels).reshape(1, slices, 1, 1, channels) == place
-        change = jnp.where(here, -grid, jnp.zeros((), grid.dtype))
-        return score.of(score.predict(windowed, added_to_features(shapes, change)))
+        return changed(jnp.where(here, -grid, jnp.zeros((), grid.dtype)))[0]
 
     places = jnp.arange(slices * channels)
     scores = jax.lax.map(without, places, batch_size=min(_AT_ONCE, len(places)))  # [s*d, b]
     weights = (whole[None] - scores).T.reshape(len(whole), slices, 1, 1, channels)
-    return Explanation(maps=score.only_real(jax.nn.relu((weights * grid.astype(jnp.float32)).sum(axis=-1))))
+    return explained_by(score, weights * grid.astype(jnp.float32))

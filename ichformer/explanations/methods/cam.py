@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ichformer.explanations.layers import Changed, features_at, to_slices
 from ichformer.explanations.score import CannotExplainError, ExplainedScore, Explanation
 from ichformer.models.contract import CAM_LAYER, Prediction
 
@@ -17,13 +18,14 @@ def grad_cam(score: ExplainedScore) -> Explanation:
     and the map is ReLU(sum over k of weight_k A_k). The channels' weights are taken slice by slice.
 
     Args:
-      score: of a model that perturbs its feature grid under ``CAM_LAYER``.
+      score: of a model that perturbs its feature grid under ``CAM_LAYER``, or with a layer named.
 
     Raises:
-      CannotExplainError: the model perturbs nothing under that name, or not in its feature grid's shape.
+      CannotExplainError: the model perturbs nothing under that name, or not in its feature grid's shape; or it has no
+        such layer.
     """
     gradient, grid = _gradient_and_grid(score)
-    return _explained(score, gradient.mean(axis=(2, 3), keepdims=True) * grid)
+    return explained_by(score, gradient.mean(axis=(2, 3), keepdims=True) * grid)
 
 
 def grad_cam_plus_plus(score: ExplainedScore) -> Explanation:
@@ -38,7 +40,7 @@ def grad_cam_plus_plus(score: ExplainedScore) -> Explanation:
     below = 2 + gradient * grid.sum(axis=(2, 3), keepdims=True)
     shares = jnp.where(gradient != 0, 1 / jnp.where(below == 0, 1.0, below), 0.0)
     weights = (shares * jax.nn.relu(gradient)).sum(axis=(2, 3), keepdims=True)
-    return _explained(score, weights * grid)
+    return explained_by(score, weights * grid)
 
 
 def layer_cam(score: ExplainedScore) -> Explanation:
@@ -48,7 +50,7 @@ def layer_cam(score: ExplainedScore) -> Explanation:
     those of ``grad_cam``.
     """
     gradient, grid = _gradient_and_grid(score)
-    return _explained(score, jax.nn.relu(gradient) * grid)
+    return explained_by(score, jax.nn.relu(gradient) * grid)
 
 
 def hires_cam(score: ExplainedScore) -> Explanation:
@@ -60,25 +62,40 @@ def hires_cam(score: ExplainedScore) -> Explanation:
     of ``grad_cam``.
     """
     gradient, grid = _gradient_and_grid(score)
-    return _explained(score, gradient * grid)
+    return explained_by(score, gradient * grid)
 
 
-def _explained(score: ExplainedScore, weighted: Float[Array, "b s gh gw d"]) -> Explanation:
-    return Explanation(maps=score.only_real(jax.nn.relu(weighted.sum(axis=-1))))
+def explained_by(score: ExplainedScore, weighted: Float[Array, "b s gh gw d"]) -> Explanation:
+    """ReLU(sum over k of what channel k gives) at each place."""
+    return Explanation(maps=score.only_real(to_slices(jax.nn.relu(weighted.sum(axis=-1)), score.slice_mask.shape[1])))
+
+
+def features(score: ExplainedScore) -> tuple[tuple[int, ...], Changed]:
+    """The shape of the features that are explained, and the score as a function of a change of them.
+
+    They are those of ``score.layer``, or where none is named the grid that the model perturbs as ``CAM_LAYER``.
+    """
+    if score.layer:
+        return features_at(score)
+    shapes, windowed = score.perturbations(), score.windowed
+
+    def changed(change: Array) -> tuple[Array, Array]:
+        prediction = score.predict(windowed, added_to_features(shapes, change))
+        return score.of(prediction), feature_grid(prediction, shapes)
+
+    return _leaf(shapes).shape, changed
 
 
 def _gradient_and_grid(score: ExplainedScore) -> tuple[Float[Array, "b s gh gw d"], Float[Array, "b s gh gw d"]]:
-    """The score's gradient at the feature grid, and the grid, in float32."""
-    shapes = score.perturbations()
-    windowed = score.windowed
+    """The score's gradient at the features, and the features, in float32."""
+    shape, changed = features(score)
 
-    def summed(perturbations: Any) -> tuple[Array, Array]:
-        prediction = score.predict(windowed, perturbations)
-        return score.of(prediction).sum(), feature_grid(prediction, shapes)
+    def summed(change: Array) -> tuple[Array, Array]:
+        scores, grid = changed(change)
+        return scores.sum(), grid
 
-    zeros = added_to_features(shapes, jnp.zeros(_leaf(shapes).shape))
-    gradients, grid = jax.grad(summed, has_aux=True)(zeros)
-    return _leaf(gradients).astype(jnp.float32), grid.astype(jnp.float32)
+    gradient, grid = jax.grad(summed, has_aux=True)(jnp.zeros(shape))
+    return gradient.astype(jnp.float32), grid.astype(jnp.float32)
 
 
 def feature_grid(prediction: Prediction, perturbations: Any) -> Float[Array, "b s gh gw d"]:

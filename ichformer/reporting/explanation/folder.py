@@ -11,7 +11,7 @@ import numpy as np
 from ichformer.ct.nifti_out import nifti_bytes
 from ichformer.ct.volume import Volume
 from ichformer.explanations.heat_map import ScanMap
-from ichformer.explanations.registry import EXPLANATIONS, Grid
+from ichformer.explanations.registry import Grid, find_method
 from ichformer.files.sets import write_set
 from ichformer.reporting.explanation.sheet import explanation_sheet
 
@@ -38,7 +38,8 @@ def write_explanations(volume: Volume, maps: Sequence[ScanMap], folder: Path, *,
     files: dict[str, bytes] = {}
     told = []
     for found in maps:
-        name, method = f"{found.method}-{found.label}-{found.level}", EXPLANATIONS[found.method]
+        method = find_method(found.method)
+        name = f"{found.method.replace('@', '-').replace('/', '-')}-{found.label}-{found.level}"
         unit = _UNITS[method.grid]
         picture = io.BytesIO()
         explanation_sheet(volume, found, about=method.about, is_signed=method.signed, unit=unit).save(picture, "PNG")

@@ -173,7 +173,7 @@ def _heat_map_method(checked: CheckedExplanations | None) -> tuple[str, str]:
     if checked is None:
         return DEFAULT_METHOD, "Nobody has checked for this model whether it says more than noise would."
     scans = f"{checked.n_scans} scans of the split {checked.split!r}"
-    best = next((one for one in checked.better if one.method in EXPLANATIONS), None)
+    best = next((one for one in checked.better if one.method.partition("@")[0] in EXPLANATIONS), None)
     if best is None:
         return "", f"No heat map is drawn: in {scans} no method said more of this model than noise and edges did."
     in_lesion = (

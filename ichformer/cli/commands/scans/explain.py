@@ -29,10 +29,10 @@ def explain(
       scan: The scan: DICOM (a folder, a file, a zip or tar), a NIfTI file or pictures.
       out: Folder for the maps.
       method: Methods, one or more. On the features of the model: hires_cam, grad_cam, grad_cam_plus_plus, layer_cam
-        and ablation_cam, which are coarse, and all but the last are fast. For models that attend within slices:
-        attention_rollout, gradient_attention and legrad. On the voxels: input_x_gradient, attn_lrp (for models with
-        attention), integrated_gradients, smooth_grad, occlusion and rise. And lesions, the map of a model with a lesion
-        head.
+        and ablation_cam, which are coarse, and all but the last are fast. With a layer behind an @ they take its
+        features, such as hires_cam@encoder/stage0_block1. For models that attend within slices: attention_rollout,
+        gradient_attention and legrad. On the voxels: input_x_gradient, attn_lrp (for models with attention),
+        integrated_gradients, smooth_grad, occlusion and rise. And lesions, the map of a model with a lesion head.
       label: Label whose score is explained.
       level: Whose score is explained, that of the whole scan or those of its slices. By default that of the slices,
         unless they were never trained.
