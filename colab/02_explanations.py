@@ -42,21 +42,22 @@ for name, scan in {"with the bleed": volume, "without": healthy.volume}.items():
 # %% [markdown]
 # ## Where the score comes from
 # Each method gives a map on the voxels of the scan, with 1 at its largest value. The lesion map is no explanation of
-# the score: it is what the model says of each voxel.
+# the score: it is what the model says of each voxel. The last features of this model have 4 x 4 cells in a slice. An
+# earlier layer with a finer grid is named behind an `@`.
 
 # %%
-methods = ("hires_cam", "layer_cam", "input_x_gradient", "lesions")
+methods = ("hires_cam", "hires_cam@encoder/stage0_block1", "input_x_gradient", "lesions")
 maps = {method: run.explain(volume, "any", method=method, level="scan") for method in methods}
 noise = np.random.default_rng(0).random(volume.hu.shape).astype(np.float32)
 maps["noise"] = np.where(volume.hu > -300, noise, 0)
 slice_with_most = int(blood.sum((1, 2)).argmax())
 
-fig, axes = plt.subplots(1, 1 + len(maps), figsize=(3 * (1 + len(maps)), 3.2))
+fig, axes = plt.subplots(1, 1 + len(maps), figsize=(3 * (1 + len(maps)), 3.4))
 for axis, (name, heat) in zip(axes, {"the blood": blood.astype(np.float32), **maps}.items(), strict=True):
     axis.imshow(np.clip(volume.hu[slice_with_most], 0, 80), cmap="gray")
     heat = np.maximum(heat[slice_with_most], 0)
     axis.imshow(heat, cmap="inferno", alpha=np.sqrt(heat), vmin=0, vmax=1)
-    axis.set_title(name)
+    axis.set_title(name.replace("@", "\n@ "), fontsize=8)
     axis.set_axis_off()
 
 # %% [markdown]
