@@ -1,11 +1,9 @@
 """Explanations of one small network in Flax and in torch, by our methods and by captum and pytorch-grad-cam."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import Array
 
 from ichformer import LABELS
 from ichformer.explanations.methods.ablation_cam import ablation_cam
@@ -13,29 +11,16 @@ from ichformer.explanations.methods.cam import grad_cam, grad_cam_plus_plus, hir
 from ichformer.explanations.methods.input_gradient import input_x_gradient
 from ichformer.explanations.methods.integrated_gradients import integrated_gradients
 from ichformer.explanations.methods.occlusion import occlusion
-from ichformer.models.contract import CAM_LAYER, Prediction
 from tests.explanations.scored import map_of, score_of
+from tests.parity.small_cnn import SmallCNN, random_params, torch_twin
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.full
 
-SIZE, WINDOWS, WIDTH, LABEL = 16, 2, 6, 3
+SIZE, WINDOWS, LABEL = 16, 2, 3
 TOLERANCE = 1e-4
 SCALE = 1000.0
 """Of the score: its Grad-CAM++ adds 1e-6 to the square of the gradient, beside which a small one is lost."""
-
-
-class SmallCNN(nn.Module):
-    """Two convolutions, of which the first gives the grid, and a layer on the mean of the second."""
-
-    @nn.compact
-    def __call__(self, x: Array, slice_mask: Array, spacing_mm: Array, train: bool) -> Prediction:
-        b, s = x.shape[:2]
-        y = nn.relu(nn.Conv(WIDTH, (3, 3), (2, 2), padding=1, name="first")(x.reshape(b * s, *x.shape[2:])))
-        grid = self.perturb(CAM_LAYER, y.reshape(b, s, *y.shape[1:]))
-        y = nn.relu(nn.Conv(WIDTH, (3, 3), padding=1, name="second")(grid.reshape(b * s, *grid.shape[2:])))
-        logits = nn.Dense(len(LABELS), name="head")(y.mean((1, 2))).reshape(b, s, -1)
-        return Prediction(slice_logits=logits, scan_logits=logits.max(1), features={CAM_LAYER: grid})
 
 
 @pytest.fixture(scope="module")
@@ -44,23 +29,8 @@ def both():
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.uniform(0, 1, (1, 1, SIZE, SIZE, WINDOWS)), jnp.float32)
     given = x, jnp.ones((1, 1), bool), jnp.ones((1, 3))
-    shapes = jax.eval_shape(lambda: SmallCNN().init(jax.random.key(0), *given, False))["params"]
-    params = jax.tree.map(lambda p: jnp.asarray(rng.normal(0.1, 0.5, p.shape), jnp.float32), shapes)
-    network = torch.nn.Sequential(
-        torch.nn.Conv2d(WINDOWS, WIDTH, 3, 2, 1),
-        torch.nn.ReLU(),
-        torch.nn.Conv2d(WIDTH, WIDTH, 3, 1, 1),
-        torch.nn.ReLU(),
-        torch.nn.AdaptiveAvgPool2d(1),
-        torch.nn.Flatten(),
-        torch.nn.Linear(WIDTH, len(LABELS)),
-    )
-    with torch.no_grad():
-        for module, name in ((network[0], "first"), (network[2], "second"), (network[6], "head")):
-            kernel = np.asarray(params[name]["kernel"])
-            kernel = kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T
-            module.weight.copy_(torch.from_numpy(kernel.copy()))
-            module.bias.copy_(torch.from_numpy(np.asarray(params[name]["bias"]).copy()))
+    params = random_params(rng, windows=WINDOWS)
+    network = torch_twin(torch, params)
     picture = torch.from_numpy(np.asarray(x)[0].transpose(0, 3, 1, 2).copy())
     ours = SmallCNN().apply({"params": params}, *given, False).slice_logits[0]
     np.testing.assert_allclose(ours, network(picture).detach(), atol=1e-5)
