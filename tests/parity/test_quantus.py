@@ -61,6 +61,7 @@ def both():
     model, x = OfScan(torch_twin(torch, params)).eval(), np.array(score.windowed[..., 0])
     np.testing.assert_allclose(score(score.windowed)[0], model(torch.from_numpy(x))[0, LABEL].detach(), atol=1e-5)
     maps = rng.normal(size=x.shape).astype(np.float32)
+    assert np.unique(maps).size == maps.size
     given = {"model": model, "x_batch": x, "y_batch": np.asarray([LABEL]), "channel_first": True, "softmax": False}
     return SimpleNamespace(score=score, params=params, maps=maps, model=model, x=x, given=given)
 

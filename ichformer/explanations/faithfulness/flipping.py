@@ -79,10 +79,9 @@ def flipping_curves(
 
         return jax.lax.map(at, fractions, batch_size=min(_AT_ONCE, steps + 1)).T
 
-    noise = jax.random.uniform(jax.random.key(seed), maps.shape)
-    return FlippingCurves(
-        most_first=scores_of(_ranks(-maps, noise, tissue)), least_first=scores_of(_ranks(maps, noise, tissue))
-    )
+    ranks = _ranks(maps, jax.random.uniform(jax.random.key(seed), maps.shape), tissue)
+    opposite = count[:, None, None, None] - 1 - ranks
+    return FlippingCurves(most_first=scores_of(opposite), least_first=scores_of(ranks))
 
 
 def tissue_of(score: ExplainedScore) -> Bool[Array, "b s h w"]:
