@@ -37,12 +37,14 @@ from ichformer.explanations.faithfulness.fillings import from_scan
 from ichformer.explanations.faithfulness.flipping import flipping_curves
 from ichformer.explanations.score import PLAIN_BRAIN_HU, ExplainedScore
 from ichformer.models.contract import Prediction
+from ichformer.models.layers.convolution import Conv
+from ichformer.models.layers.dense import Dense
 from ichformer.objectives.classification import Classification
 
 CASES = (((1, 28, 28), 784), ((1, 64, 64), 1024), ((8, 64, 64), 32), ((32, 128, 128), 32))
 """Slices, rows and columns of a scan, and steps. Quantus takes no step larger than a slice."""
 
-WIDTH, LABEL, WINDOW = 16, 0, WINDOWS["brain"]
+WIDTH, LABEL, WINDOW, PAIRS = 16, 0, WINDOWS["brain"], ((1, 1), (1, 1))
 
 
 def main() -> None:
@@ -74,9 +76,9 @@ class Network(nn.Module):
     def __call__(self, x: Array, slice_mask: Array, spacing_mm: Array, train: bool) -> Prediction:
         del slice_mask, spacing_mm, train
         b, s = x.shape[:2]
-        y = nn.relu(nn.Conv(WIDTH, (3, 3), 2, padding=1, name="first")(x.reshape(b * s, *x.shape[2:])))
-        y = nn.relu(nn.Conv(WIDTH, (3, 3), 2, padding=1, name="second")(y))
-        logits = nn.Dense(len(LABELS), name="head")(y.mean((1, 2))).reshape(b, s, -1)
+        y = nn.relu(Conv(WIDTH, (3, 3), 2, PAIRS, name="first")(x.reshape(b * s, *x.shape[2:])))
+        y = nn.relu(Conv(WIDTH, (3, 3), 2, PAIRS, name="second")(y))
+        logits = Dense(len(LABELS), name="head")(y.mean((1, 2))).reshape(b, s, -1)
         return Prediction(slice_logits=logits, scan_logits=logits.max(1), features={})
 
 
