@@ -4,18 +4,18 @@ Every phantom is made twice from one seed, with its bleed and without. While vox
 what stands in their place is the healthy tissue of the same head, so every scan on the way is one that could be.
 
 Claim: none yet; figures are in experiments/RESULTS.md where they were measured.
-Cost: not measured yet; some minutes a phantom on two cores.
+Cost: not measured yet; some minutes a phantom and model on two cores.
 Command: python experiments/explanations.py default --phantoms 20 --out explanations.csv
-Expected: one row a method, each figure a mean over the phantoms that the model finds, with a 95 % interval over them.
-Rows that the table has are not computed again. The figures: how often the highest voxel lies in the bleed, the share of
-the map's sum and of its largest values there, the best overlap; the gain of pixel flipping in logits (insertion less
-deletion, 0 for a random order) with healthy tissue and with means of the neighbours; infidelity, largest change under
-noise of 4 HU, entropy in nats, Gini index; and the correlation with the maps of a model at random and of another label.
+Expected: ``explanations.csv`` with a row for each model, phantom and method, a folder of pictures, and beside them
+``explanations.html``: for each model a table of methods and figures, each a mean over the phantoms that the model finds
+with a 95 % interval over them, and examples in which the highest voxel lies in the bleed and in which it does not.
+``ichformer.evaluation.explanations`` says how each figure is read. Rows that the table has are not computed again, so
+models and methods can be added.
 """
 
 import argparse
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ from ichformer.ct.anatomy.head import SKIN_HU
 from ichformer.ct.phantom.acquisition.sites import SITES
 from ichformer.ct.phantom.make import make_phantom
 from ichformer.ct.windows import apply_windows
+from ichformer.errors import InputError
+from ichformer.evaluation.explanations import MAP_FIGURES, MapCell, compare_maps
+from ichformer.evaluation.summary import figure
 from ichformer.explanations.controls import edges, random_map
 from ichformer.explanations.display import upsample
 from ichformer.explanations.faithfulness.concentration import complexity, sparseness
@@ -47,33 +50,21 @@ from ichformer.inference.scoring import batch_of_one
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.preparation.recipe import prepare_scan, prepare_volume
 from ichformer.pipeline.store.records import PreparedScan
-from ichformer.statistics.bootstrap import bootstrap, mean_statistic
-from ichformer.statistics.intervals import bca
+from ichformer.reporting.explanation.example import example_picture
+from ichformer.reporting.explanation.methods_page import render_methods_page
 from ichformer.training.process import own_process
 from ichformer.training.runs.run import Run, initial_state
 
 CONTROLS = {"random": random_map, "edges": edges}
 METHODS = ("hires_cam", "grad_cam", "layer_cam", "input_x_gradient", "integrated_gradients", "lesions")
-FIGURES = (
-    "peak in bleed",
-    "mass in bleed",
-    "rank accuracy",
-    "best IoU",
-    "gain",
-    "gain, neighbours",
-    "infidelity",
-    "sensitivity",
-    "entropy",
-    "Gini",
-    "as random model",
-    "as other label",
-)
+FIGURES = tuple(one.name for one in MAP_FIGURES)
+COLUMNS = ["model", "phantom", "bleed", "method", "why", *FIGURES]
 NOISE_SAMPLES = 2
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
+    parser.add_argument("runs", nargs="+", help="each is a model of the page, under the name of its folder")
     parser.add_argument("--phantoms", type=int, default=20)
     parser.add_argument("--seed", type=int, default=900, help="of the first phantom")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
@@ -81,24 +72,58 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the table of all phantoms, to which rows are added")
     options = parser.parse_args()
     own_process()
-    run = ich.open_run(options.run)
-    for seed in range(options.seed, options.seed + options.phantoms):
-        done = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame(columns=["phantom", "method"])
-        have = set(done.loc[done["phantom"] == seed, "method"])
-        wanted = [name for name in (*CONTROLS, *options.methods) if name not in have]
-        if wanted:
-            # All columns, also where the first rows have no figures: later ones go below the same header.
-            rows = pd.DataFrame(
-                of_phantom(run, seed, wanted, options.steps), columns=["phantom", "method", "why", *FIGURES]
-            )
-            rows.to_csv(options.out, index=False, mode="a", header=not options.out.exists())
-    report(pd.read_csv(options.out))
+    runs = {Path(name).name: name for name in options.runs}
+    if len(runs) < len(options.runs):
+        raise InputError("two runs have one name", where="runs", fix="copy one of them to a folder of another name")
+    pictures = options.out.with_name(f"{options.out.stem}-pictures")
+    pictures.mkdir(parents=True, exist_ok=True)
+    for model, name in runs.items():
+        run = ich.open_run(name)
+        for seed in range(options.seed, options.seed + options.phantoms):
+            done = rows_of(options.out)
+            have = set(done.loc[(done["model"].astype(str) == model) & (done["phantom"] == seed), "method"])
+            wanted = [method for method in (*CONTROLS, *options.methods) if method not in have]
+            if wanted:
+                found = of_phantom(run, seed, wanted, options.steps)
+                rows = [{"model": model, "phantom": seed, "bleed": bleed_of(seed), **one.row} for one in found]
+                for one in found:
+                    if one.picture is not None:
+                        (pictures / picture_name(model, seed, str(one.row["method"]))).write_bytes(one.picture)
+                # All columns, also where the first rows have no figures: later ones go below the same header.
+                added = pd.DataFrame(rows, columns=COLUMNS)
+                added.to_csv(options.out, index=False, mode="a", header=not options.out.exists())
+    report(rows_of(options.out), pictures, options.out.with_suffix(".html"))
 
 
-def of_phantom(run: ich.TrainedModel, seed: int, methods: list[str], steps: int) -> list[dict[str, object]]:
-    """The rows of a phantom with one bleed, without figures where the model does not find it."""
+def rows_of(path: Path) -> pd.DataFrame:
+    """The table so far."""
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    if [*table.columns] != COLUMNS:
+        raise InputError("the table has other columns", where=str(path), fix="name a file that is not there yet")
+    return table
+
+
+def bleed_of(seed: int) -> str:
+    """What a phantom has, by its seed."""
+    return SUBTYPES[seed % len(SUBTYPES)]
+
+
+def picture_name(model: str, seed: int, method: str) -> str:
+    return f"{model}-{seed}-{method}.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The row of a method, and its picture where the model found the bleed."""
+
+    row: Mapping[str, object]
+    picture: bytes | None = None
+
+
+def of_phantom(run: ich.TrainedModel, seed: int, methods: list[str], steps: int) -> list[Found]:
+    """The methods on a phantom with one bleed, without figures where the model does not find it."""
     site = list(SITES.values())[seed % len(SITES)]
-    bleeding = make_phantom(seed, site=site, subtypes=(SUBTYPES[seed % len(SUBTYPES)],))
+    bleeding = make_phantom(seed, site=site, subtypes=(bleed_of(seed),))
     brain, prepare = brain_mask(bleeding.volume), run.run.prepare
     unknown = np.full((len(bleeding.mask) + 1, len(run.labels)), np.nan, np.float32)
     scan = PreparedScan(volume=bleeding.volume, mask=bleeding.mask, slice_labels=unknown[1:], scan_labels=unknown[0])
@@ -107,10 +132,10 @@ def of_phantom(run: ich.TrainedModel, seed: int, methods: list[str], steps: int)
     objective = run.run.objective
     assert scan.mask is not None
     if not np.allclose(scan.volume.affine, healthy.affine) or not (scan.mask > 0).any():
-        return [{"phantom": seed, "method": name, "why": "the twin lies on another grid"} for name in methods]
+        return [Found(row={"method": name, "why": "the twin lies on another grid"}) for name in methods]
     found = run.predict(bleeding.volume)
     if found.not_scored or found.scan_scores["any"] < found.thresholds["any"]:
-        return [{"phantom": seed, "method": name, "why": "not found"} for name in methods]
+        return [Found(row={"method": name, "why": "not found"}) for name in methods]
     hu, slice_mask, spacing_mm = batch_of_one(scan.volume)
     mask = np.zeros(hu.shape[1:], bool)
     mask[: len(scan.mask)] = scan.mask > 0
@@ -118,7 +143,7 @@ def of_phantom(run: ich.TrainedModel, seed: int, methods: list[str], steps: int)
     one_hot = jax.nn.one_hot(jnp.asarray([columns.index("any"), columns.index("intraventricular")]), len(columns))
     scans, healthy_hu = (hu, slice_mask, spacing_mm), batch_of_one(healthy)[0]
     at_start = at_random(run)
-    rows: list[dict[str, object]] = []
+    made = []
     for name in methods:
         maps, told = jax.device_get(measured(objective, name, steps, healthy_hu, run.run.variables, *scans, one_hot[0]))
         other = map_of(objective, name, run.run.variables, *scans, one_hot[1])
@@ -136,8 +161,9 @@ def of_phantom(run: ich.TrainedModel, seed: int, methods: list[str], steps: int)
             similarity(values, np.asarray(untrained[0]), tissue),
             similarity(values, np.asarray(other[0]), tissue),
         )
-        rows.append({"phantom": seed, "method": name, "why": "", **dict(zip(FIGURES, figures, strict=True))})
-    return rows
+        row = {"method": name, "why": "", **dict(zip(FIGURES, figures, strict=True))}
+        made.append(Found(row=row, picture=example_picture(np.asarray(hu[0]), mask, values)))
+    return made
 
 
 def at_random(run: ich.TrainedModel) -> Mapping[str, Any]:
@@ -208,26 +234,29 @@ def score_of(
     )
 
 
-def report(table: pd.DataFrame) -> None:
-    """Means over the phantoms that were found, with intervals."""
-    known = table[table["why"].isna()]
-    print(f"{table['phantom'].nunique()} phantoms, of which {known['phantom'].nunique()} were found and compared")
-    rows = []
-    for name, of_method in known.groupby("method", sort=False):
-        row = {"method": name}
-        for figure in FIGURES:
-            values = of_method[figure].dropna().to_numpy(np.float64)
-            row[figure] = said(values)
-        rows.append(row)
-    print(pd.DataFrame(rows).to_string(index=False))
+def report(table: pd.DataFrame, folder: Path, page: Path) -> None:
+    """Prints means over the phantoms that were found, with intervals, and writes the page."""
+    pictures = {}
+    for row in table.to_dict("records"):
+        key = str(row["model"]), int(row["phantom"]), str(row["method"])
+        if (folder / picture_name(*key)).exists():
+            pictures[key] = (folder / picture_name(*key)).read_bytes()
+    html = render_methods_page(table, pictures, controls=[*CONTROLS], title="Which explanation deserves belief")
+    page.write_text(html, encoding="utf-8")
+    for model in compare_maps(table, controls=[*CONTROLS]):
+        left_out = sum(model.left_out.values())
+        print(f"{model.model}: {model.scans} phantoms, of which {model.scans - left_out} were found and compared")
+        rows = [
+            {"method": found.method, **{name: said(cell) for name, cell in found.cells.items()}}
+            for found in model.methods
+        ]
+        print(pd.DataFrame(rows).to_string(index=False))
+    print(f"a star: better than both controls; {page}")
 
 
-def said(values: np.ndarray) -> str:
-    """A mean and its interval over phantoms, each of which is a patient."""
-    statistic = mean_statistic(values, np.arange(len(values)), n_patients=len(values))
-    drawn = bootstrap([statistic], n_patients=len(values), replicates=2000, seed=0, jackknife=True)
-    interval = bca(float(values.mean()), drawn.replicates[:, 0], drawn.jackknife[:, 0], n_patients=len(values))
-    return f"{values.mean():.2f}" + ("" if interval is None else f" ({interval.low:.2f} to {interval.high:.2f})")
+def said(cell: MapCell) -> str:
+    """A mean, its interval over phantoms, and a star where it is better than those of both controls."""
+    return figure(cell.estimate, digits=2) + "*" * cell.beats_controls
 
 
 if __name__ == "__main__":
