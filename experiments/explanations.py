@@ -9,8 +9,8 @@ Command: python experiments/explanations.py default --phantoms 20 --out explanat
 Expected: ``explanations.csv`` with a row for each model, phantom and method, a folder of pictures, and beside them
 ``explanations.html``: for each model a table of methods and figures, each a mean over the phantoms that the model finds
 with a 95 % interval over them, and examples in which the highest voxel lies in the bleed and in which it does not.
-``ichformer.evaluation.explanations`` says how each figure is read. Rows that the table has are not computed again, so
-models and methods can be added.
+``ichformer.evaluation.explanations.map_figures`` says how each figure is read. Rows that the table has are not computed
+again, so models and methods can be added.
 """
 
 import argparse
@@ -34,7 +34,8 @@ from ichformer.ct.phantom.acquisition.sites import SITES
 from ichformer.ct.phantom.make import make_phantom
 from ichformer.ct.windows import apply_windows
 from ichformer.errors import InputError
-from ichformer.evaluation.explanations import MAP_FIGURES, MapCell, compare_maps
+from ichformer.evaluation.explanations.compare_maps import MapCell, compare_maps
+from ichformer.evaluation.explanations.map_figures import MAP_FIGURES
 from ichformer.evaluation.summary import figure
 from ichformer.explanations.controls import edges, random_map
 from ichformer.explanations.display import upsample
@@ -134,6 +135,8 @@ def of_phantom(run: ich.TrainedModel, seed: int, methods: list[str], steps: int)
     if not np.allclose(scan.volume.affine, healthy.affine) or not (scan.mask > 0).any():
         return [Found(row={"method": name, "why": "the twin lies on another grid"}) for name in methods]
     found = run.predict(bleeding.volume)
+    if found.thresholds.get("any") is None:
+        raise InputError("the run has no threshold for any", where="runs", fix="validate on more scans with a bleed")
     if found.not_scored or found.scan_scores["any"] < found.thresholds["any"]:
         return [Found(row={"method": name, "why": "not found"}) for name in methods]
     hu, slice_mask, spacing_mm = batch_of_one(scan.volume)

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from ichformer.errors import InputError
-from ichformer.evaluation.explanations import GAIN, MAP_FIGURES, PEAK, compare_maps
+from ichformer.evaluation.explanations.compare_maps import compare_maps
+from ichformer.evaluation.explanations.map_figures import GAIN, MAP_FIGURES, PEAK
 
 CONTROLS = ("random", "edges")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ichformer.evaluation.explanations import MAP_FIGURES
+from ichformer.evaluation.explanations.map_figures import MAP_FIGURES
 from ichformer.reporting.explanation.example import example_picture
 from ichformer.reporting.explanation.methods_page import render_methods_page
 from tests.evaluation.test_explanations import CONTROLS, maps_table

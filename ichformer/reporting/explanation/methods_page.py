@@ -12,7 +12,8 @@ from markupsafe import Markup
 
 from ichformer import __version__
 from ichformer.errors import one_line
-from ichformer.evaluation.explanations import MAP_FIGURES, PEAK, ModelMaps, compare_maps
+from ichformer.evaluation.explanations.compare_maps import ModelMaps, compare_maps
+from ichformer.evaluation.explanations.map_figures import MAP_FIGURES, PEAK
 from ichformer.evaluation.summary import NOT_ESTIMABLE
 
 _HERE = Path(__file__).parent

@@ -1,0 +1,1 @@
+"""Methods of explanation beside controls, over scans whose finding is known."""
