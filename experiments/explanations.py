@@ -37,7 +37,7 @@ from ichformer.errors import InputError
 from ichformer.evaluation.explanations.compare_maps import MapCell, compare_maps
 from ichformer.evaluation.explanations.map_figures import MAP_FIGURES
 from ichformer.evaluation.summary import figure
-from ichformer.explanations.controls import edges, random_map
+from ichformer.explanations.controls import CONTROLS
 from ichformer.explanations.display import upsample
 from ichformer.explanations.faithfulness.concentration import complexity, sparseness
 from ichformer.explanations.faithfulness.fillings import from_neighbours, from_scan
@@ -45,7 +45,7 @@ from ichformer.explanations.faithfulness.flipping import flipping_curves
 from ichformer.explanations.faithfulness.infidelity import infidelity
 from ichformer.explanations.faithfulness.localisation import best_iou, mass_accuracy, rank_accuracy
 from ichformer.explanations.faithfulness.stability import max_sensitivity, similarity
-from ichformer.explanations.registry import EXPLANATIONS
+from ichformer.explanations.registry import find_method
 from ichformer.explanations.score import ExplainedScore
 from ichformer.inference.scoring import batch_of_one
 from ichformer.objectives.classification import Classification
@@ -56,7 +56,6 @@ from ichformer.reporting.explanation.methods_page import render_methods_page
 from ichformer.training.process import own_process
 from ichformer.training.runs.run import Run, initial_state
 
-CONTROLS = {"random": random_map, "edges": edges}
 METHODS = ("hires_cam", "grad_cam", "layer_cam", "input_x_gradient", "integrated_gradients", "lesions")
 FIGURES = tuple(one.name for one in MAP_FIGURES)
 COLUMNS = ["model", "phantom", "bleed", "method", "why", *FIGURES]
@@ -178,7 +177,7 @@ def at_random(run: ich.TrainedModel) -> Mapping[str, Any]:
 
 def explainer(name: str) -> Callable[[ExplainedScore], Array]:
     """From a score to the maps of a method or a control on the grid of the scan."""
-    explain = CONTROLS[name] if name in CONTROLS else EXPLANATIONS[name].explain
+    explain = CONTROLS[name] if name in CONTROLS else find_method(name).explain
     return lambda score: upsample(explain(score).maps, (score.hu.shape[2], score.hu.shape[3]))
 
 

@@ -20,7 +20,7 @@ import pandas as pd
 
 import ichformer as ich
 from ichformer.ct.phantom import SITES, make_phantom
-from ichformer.explanations.registry import EXPLANATIONS
+from ichformer.explanations.registry import EXPLANATIONS, find_method
 from ichformer.explanations.score import CannotExplainError, ExplainedScore
 from ichformer.pipeline.preparation.recipe import prepare_volume
 from ichformer.training.process import own_process
@@ -55,7 +55,7 @@ def main() -> None:
         return score(score.windowed)
 
     def explained(name: str, variables: Any, hu: jax.Array) -> Any:
-        return EXPLANATIONS[name].explain(score_of(variables, hu)).maps
+        return find_method(name).explain(score_of(variables, hu)).maps
 
     base_s, base_mb = measured(predicted, run.run.variables, given, runs=asked.runs)
     print(f"one prediction of {given.shape[1:]}: {base_s:.2f} s, {base_mb:.0f} MB", flush=True)

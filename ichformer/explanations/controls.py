@@ -1,8 +1,11 @@
 """Maps that know nothing of the model: what a method has to be better than."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
+from ichformer.explanations.registry import Explain
 from ichformer.explanations.score import ExplainedScore, Explanation
 
 _CELLS = 16
@@ -29,3 +32,7 @@ def edges(score: ExplainedScore) -> Explanation:
     down = at(2, 0) + 2 * at(2, 1) + at(2, 2) - at(0, 0) - 2 * at(0, 1) - at(0, 2)
     right = at(0, 2) + 2 * at(1, 2) + at(2, 2) - at(0, 0) - 2 * at(1, 0) - at(2, 0)
     return Explanation(maps=score.only_real(jnp.hypot(down, right).mean(axis=-1)))
+
+
+CONTROLS: Mapping[str, Explain] = {"random": random_map, "edges": edges}
+"""The controls by name."""

@@ -1,7 +1,7 @@
 """Which explanations of a run deserve to be shown: its methods beside controls, on scans that it was not trained on."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +22,11 @@ from ichformer.explanations.checked import (
     Figure,
     checked_values,
 )
-from ichformer.explanations.controls import edges, random_map
+from ichformer.explanations.controls import CONTROLS
 from ichformer.explanations.display import upsample
 from ichformer.explanations.faithfulness.fillings import from_neighbours
 from ichformer.explanations.faithfulness.flipping import flipping_curves
-from ichformer.explanations.score import ExplainedScore, Explanation
+from ichformer.explanations.score import ExplainedScore
 from ichformer.files.lease import Held
 from ichformer.files.sets import write_set
 from ichformer.inference.scoring import batch_of_one
@@ -41,9 +41,6 @@ from ichformer.workflows.opened.explained import trained_names
 from ichformer.workflows.parts.frozen import is_trained_now, read_frozen
 from ichformer.workflows.parts.over_store import scan_ids
 from ichformer.workflows.parts.predict_store import predict_store
-
-CONTROLS: Mapping[str, Callable[[ExplainedScore], Explanation]] = {"random": random_map, "edges": edges}
-"""Maps that know nothing of the model."""
 
 _REPLICATES = 2000
 
