@@ -5,7 +5,7 @@ what stands in their place is the healthy tissue of the same head, so every scan
 
 Claim: none yet; figures are in experiments/RESULTS.md where they were measured.
 Cost: not measured yet; some minutes a phantom and model on two cores.
-Command: python experiments/explanations.py default --phantoms 20 --out explanations.csv
+Command: python -m experiments.explanations default --phantoms 20 --out explanations.csv
 Expected: ``explanations.csv`` with a row for each model, phantom and method, a folder of pictures, and beside them
 ``explanations.html``: for each model a table of methods and figures, each a mean over the phantoms that the model finds
 with a 95 % interval over them, and examples in which the highest voxel lies in the bleed and in which it does not.
@@ -27,10 +27,11 @@ import pandas as pd
 from jax import Array
 
 import ichformer as ich
+from experiments.explained_families import LARGE
 from ichformer import SUBTYPES
 from ichformer.ct.anatomy.brain import brain_mask
 from ichformer.ct.anatomy.head import SKIN_HU
-from ichformer.ct.phantom.acquisition.sites import SITES
+from ichformer.ct.phantom.acquisition.sites import SITES, Site
 from ichformer.ct.phantom.make import make_phantom
 from ichformer.ct.windows import apply_windows
 from ichformer.errors import InputError
@@ -46,7 +47,7 @@ from ichformer.explanations.faithfulness.infidelity import infidelity
 from ichformer.explanations.faithfulness.localisation import best_iou, mass_accuracy, rank_accuracy
 from ichformer.explanations.faithfulness.stability import max_sensitivity, similarity
 from ichformer.explanations.registry import find_method
-from ichformer.explanations.score import ExplainedScore
+from ichformer.explanations.score import CannotExplainError, ExplainedScore
 from ichformer.inference.scoring import batch_of_one
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.preparation.recipe import prepare_scan, prepare_volume
@@ -69,6 +70,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=900, help="of the first phantom")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--steps", type=int, default=10, help="of pixel flipping")
+    parser.add_argument(
+        "--large-bleeds", action="store_true", help="the phantoms are those of experiments/explained_families.py"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the table of all phantoms, to which rows are added")
     options = parser.parse_args()
     own_process()
@@ -77,6 +81,7 @@ def main() -> None:
         raise InputError("two runs have one name", where="runs", fix="copy one of them to a folder of another name")
     pictures = options.out.with_name(f"{options.out.stem}-pictures")
     pictures.mkdir(parents=True, exist_ok=True)
+    sites = LARGE if options.large_bleeds else tuple(SITES.values())
     for model, name in runs.items():
         run = ich.open_run(name)
         for seed in range(options.seed, options.seed + options.phantoms):
@@ -84,7 +89,7 @@ def main() -> None:
             have = set(done.loc[(done["model"].astype(str) == model) & (done["phantom"] == seed), "method"])
             wanted = [method for method in (*CONTROLS, *options.methods) if method not in have]
             if wanted:
-                found = of_phantom(run, seed, wanted, options.steps)
+                found = of_phantom(run, seed, wanted, options.steps, sites)
                 rows = [{"model": model, "phantom": seed, "bleed": bleed_of(seed), **one.row} for one in found]
                 for one in found:
                     if one.picture is not None:
@@ -109,7 +114,7 @@ def bleed_of(seed: int) -> str:
 
 
 def picture_name(model: str, seed: int, method: str) -> str:
-    return f"{model}-{seed}-{method}.png"
+    return f"{model}-{seed}-{method}.png".replace("/", "-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +125,11 @@ class Found:
     picture: bytes | None = None
 
 
-def of_phantom(run: ich.TrainedModel, seed: int, methods: list[str], steps: int) -> list[Found]:
+def of_phantom(
+    run: ich.TrainedModel, seed: int, methods: list[str], steps: int, sites: tuple[Site, ...]
+) -> list[Found]:
     """The methods on a phantom with one bleed, without figures where the model does not find it."""
-    site = list(SITES.values())[seed % len(SITES)]
+    site = sites[seed % len(sites)]
     bleeding = make_phantom(seed, site=site, subtypes=(bleed_of(seed),))
     brain, prepare = brain_mask(bleeding.volume), run.run.prepare
     unknown = np.full((len(bleeding.mask) + 1, len(run.labels)), np.nan, np.float32)
@@ -147,7 +154,12 @@ def of_phantom(run: ich.TrainedModel, seed: int, methods: list[str], steps: int)
     at_start = at_random(run)
     made = []
     for name in methods:
-        maps, told = jax.device_get(measured(objective, name, steps, healthy_hu, run.run.variables, *scans, one_hot[0]))
+        given = run.run.variables, *scans, one_hot[0]
+        try:
+            maps, told = jax.device_get(measured(objective, name, steps, healthy_hu, *given))
+        except CannotExplainError as reason:
+            made.append(Found(row={"method": name, "why": f"cannot explain this model: {reason}"}))
+            continue
         other = map_of(objective, name, run.run.variables, *scans, one_hot[1])
         untrained = map_of(objective, name, at_start, *scans, one_hot[0])
         values, tissue = maps[0], np.asarray(hu[0] >= SKIN_HU)
