@@ -5,7 +5,6 @@ positive from 1 ml on. With bleeds of the usual size neither probe gained anythi
 """
 
 import functools
-from dataclasses import replace
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -13,9 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ichformer.ct.phantom.make import POSITIVE_ML, make_phantom
-from ichformer.ct.phantom.plan import plan_scan
-from ichformer.ct.phantom.population import Population
 from ichformer.labels import SIX
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.objectives.registry import OBJECTIVES
@@ -24,27 +20,16 @@ from ichformer.pipeline.batch import Batch
 from ichformer.statistics.bootstrap import auroc_statistic, bootstrap
 from ichformer.statistics.probes.neighbours import knn_probe
 from ichformer.statistics.probes.ridge import ridge_probe
-from ichformer.testing import TINY_SITES
 from ichformer.training.config import OptimConfig
 from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.state import create_state
 from ichformer.training.step import train_step
+from tests.objectives.heads import PATIENTS, SLICES, Heads, heads
 
-PATIENTS, PRETRAINED, SLICES = 240, 90, 10
-"""Heads, of which the first are pretrained on and the others tested, and the upper slices of each that are kept."""
-
-SEEN_ML = 1.0
-"""A slice counts as one with a bleed from here on. Those with less, but with some, count for nothing."""
+PRETRAINED = 90
+"""Heads that are pretrained on, the first ones; the others are tested."""
 
 FOLDS, BATCH, IN_A_ROW, AT_ONCE = 3, 16, 4, 60
-
-
-class Heads(NamedTuple):
-    """int16 HU [N,S,H,W], labels [N,S] that are NaN where unknown, and the spacing of all."""
-
-    hu: np.ndarray
-    labels: np.ndarray
-    spacing_mm: np.ndarray
 
 
 class Gain(NamedTuple):
@@ -54,20 +39,6 @@ class Gain(NamedTuple):
     after: float
     low: float
     high: float
-
-
-@functools.cache
-def heads() -> Heads:
-    """Phantoms of one site, each a patient: 7 of 10 with bleeds, which are 2.5 times as large as usual."""
-    site = replace(TINY_SITES[0], pixels=32, population=Population(bleed_ml=2.5))
-    hu, labels = [], []
-    for i in range(PATIENTS):
-        order = plan_scan(i, seed=0, sites=(site,), prevalence=0.7)
-        phantom = make_phantom(i, site=site, subtypes=order.subtypes, mechanism=order.mechanism)
-        blood_ml = phantom.blood_ml.sum(1)[-SLICES:]
-        hu.append(phantom.volume.hu[-SLICES:])
-        labels.append(np.where(blood_ml >= SEEN_ML, 1.0, np.where(blood_ml < POSITIVE_ML, 0.0, np.nan)))
-    return Heads(np.stack(hu), np.stack(labels), np.asarray(phantom.volume.spacing_mm, np.float32))
 
 
 def gains_of(
