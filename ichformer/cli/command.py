@@ -20,6 +20,7 @@ COMMANDS = (
     "explain",
     "check-explanations",
     "robustness",
+    "audit",
     "embed",
     "probe",
     "leave-one-site-out",

@@ -1,4 +1,4 @@
-"""The bounding box of the head in its slices, without the table and the headrest around it."""
+"""The head in its slices, and its bounding box, without the table and the headrest around it."""
 
 import math
 
@@ -17,6 +17,9 @@ _SMALL_MM3 = 1e6
 """A head of a litre or less is searched again, with hollows filled. A newborn's has half of that, an adult's four."""
 
 _MAX_SLICES = 48
+
+_NEAR_MM = 8.0
+"""How far the head reaches beyond what is thick: ears, the tip of the nose, skin that a pixel shares with air."""
 
 
 def head_box(
@@ -44,6 +47,25 @@ def head_box(
         float(column_hits[0] * strides[1]),
         float(column_hits[-1] * strides[1]),
     )
+
+
+def head_mask(hu: Int16[np.ndarray, "s h w"], spacing_mm: tuple[float, float, float]) -> Bool[np.ndarray, "s h w"]:
+    """The head in every slice, with the air inside it and the skin's edge; not the table, the head rest or tubes.
+
+    What touches the head belongs to it within ``_NEAR_MM``, so that a head rest leaves a thin rim where the head lies
+    on it.
+
+    Returns:
+      True inside; False everywhere where there is no head.
+    """
+    strides = [max(1, round(_COARSE_MM / mm)) for mm in spacing_mm[1:]]
+    cell_mm = tuple(k * mm for k, mm in zip(strides, spacing_mm[1:], strict=True))
+    dense = hu[:, :: strides[0], :: strides[1]] > SKIN_HU
+    thick = _largest_part(dense, cell_mm)
+    reached = ndimage.distance_transform_edt(~thick, (1e6, *cell_mm)) <= _NEAR_MM if thick.any() else thick
+    filled = np.stack([ndimage.binary_fill_holes(picture) for picture in thick | (reached & dense)])
+    edge = ndimage.binary_dilation(filled, np.ones((1, 3, 3)))
+    return np.asarray(edge.repeat(strides[0], 1)[:, : hu.shape[1]].repeat(strides[1], 2)[:, :, : hu.shape[2]])
 
 
 def _largest_part(dense: Bool[np.ndarray, "s h w"], cell_mm: tuple[float, ...]) -> Bool[np.ndarray, "s h w"]:

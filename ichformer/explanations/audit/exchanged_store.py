@@ -1,0 +1,106 @@
+"""A store whose scans have a part of other scans, as they are read."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from ichformer.ct.volume import AIR_HU, Volume
+from ichformer.explanations.audit.causes import BRAIN, TEXTURE, holds_something, places_of
+from ichformer.explanations.audit.exchange import exchange_place, exchange_texture, matching_slices, texture_of
+from ichformer.pipeline.preparation.config import Keep
+from ichformer.pipeline.store.records import PreparedScan, Store
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """What of a scan can be exchanged.
+
+    Attributes:
+      shape: of the scan.
+      packed: ``causes.places_of``, compressed, as those of all scans are in memory at once.
+      holds: see ``causes.holds_something``.
+      texture: see ``exchange.texture_of``.
+    """
+
+    shape: tuple[int, ...]
+    packed: bytes
+    holds: tuple[bool, ...]
+    texture: Float[np.ndarray, " bands"]
+
+    @property
+    def places(self) -> UInt8[np.ndarray, "s h w"]:
+        """``causes.places_of``."""
+        return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.shape)
+
+
+def parts_of(volume: Volume, *, keep: Keep) -> Parts | None:
+    """The parts of a prepared scan; None where its head or its brain cannot be found.
+
+    Args:
+      volume: of a store.
+      keep: what its preparation kept. Where it kept the brain alone, the brain is all that is not air.
+    """
+    if keep == "brain":
+        places = np.where(volume.hu > AIR_HU, BRAIN, 0).astype(np.uint8)
+        if not places.any():
+            return None
+    elif (found := places_of(volume)) is None:
+        return None
+    else:
+        places = found
+    return Parts(
+        shape=places.shape,
+        packed=zlib.compress(places.tobytes(), 1),
+        holds=holds_something(volume.hu, places),
+        texture=texture_of(volume.hu, places == BRAIN),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangedStore(Store):
+    """A store in which each scan has a part of another scan.
+
+    Attributes:
+      cause: of ``causes.CAUSES``, the part that is exchanged.
+      donors: by row, the row of the scan that gives it.
+      parts: by row.
+    """
+
+    cause: str
+    donors: Mapping[int, int] = field(repr=False)
+    parts: Mapping[int, Parts] = field(repr=False)
+
+    def read(self, row: int, *, slices: Any = None) -> PreparedScan:
+        """Reads a whole scan, with the part of its donor."""
+        if slices is not None:
+            raise ValueError("a scan with an exchanged part is read whole")
+        scan, donor = super().read(row), self.donors[row]
+        own, other = self.parts[row], self.parts[donor]
+        hu = scan.volume.hu
+        if self.cause == TEXTURE:
+            rng = np.random.default_rng([row, donor])
+            changed = exchange_texture(hu, own.places == BRAIN, other.texture, rng)
+        else:
+            given = super().read(donor).volume
+            at = matching_slices(len(hu), scan.volume.spacing_mm[0], len(given.hu), given.spacing_mm[0])
+            changed = exchange_place(hu, own.places, given.hu[at], other.places[at], place=self.cause)
+        return replace(scan, volume=replace(scan.volume, hu=changed))
+
+
+def exchanged(store: Store, cause: str, donors: Mapping[int, int], parts: Mapping[int, Parts]) -> ExchangedStore:
+    """The store with a part exchanged."""
+    return ExchangedStore(
+        path=store.path,
+        config=store.config,
+        index=store.index,
+        naming=store.naming,
+        label_set=store.label_set,
+        recipe=store.recipe,
+        cause=cause,
+        donors=donors,
+        parts=parts,
+    )
