@@ -10,7 +10,7 @@ from tqdm import tqdm
 from ichformer.errors import InputError
 from ichformer.evaluation.thresholds import json_bytes
 from ichformer.explanations.audit.causes import CAUSES, PLACES
-from ichformer.explanations.audit.effects import CauseFound, Exchanged, draw_donors, given_and_taken, judge, measure
+from ichformer.explanations.audit.effects import CauseFound, Exchanged, conclude, draw_donors, given_and_taken, measure
 from ichformer.explanations.audit.exchanged_store import exchanged
 from ichformer.explanations.audit.results import Audit, ScanFound, name_causes
 from ichformer.explanations.batch import explain_batch
@@ -84,7 +84,7 @@ def audit(
             found, is_same = _exchange(run, store, scans, cause, donors, label, bar)
             share, lost = measure(scans.logits, scans.labels, scans.patients, found, replicates=replicates, seed=seed)
             moves = bool((found.logits != scans.logits).any())
-            causes.append(judge(cause, share, lost, is_same=is_same, scores_move=moves, holds=scans.holds(cause)))
+            causes.append(conclude(cause, share, lost, is_same=is_same, scores_move=moves, holds=scans.holds(cause)))
             effects[cause] = np.mean(given_and_taken(scans.logits, found), axis=0)
     leaning = {one.cause: effects[one.cause] for one in causes if one.verdict == "leans"}
     logit_sd = float(scans.logits.std())

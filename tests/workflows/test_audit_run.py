@@ -41,9 +41,9 @@ CORNER, CENTRE = Brightness((0, 5), (0, 5)), Brightness((12, 18), (12, 20))
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """24 scans, of which half have a mark in a corner."""
+    """16 scans, of which half have a mark in a corner."""
     folder = tmp_path_factory.mktemp("audit")
-    index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=24, seed=5), cache=folder / "cache")
+    index = COHORTS["phantom"](tiny_cohort(folder / "cohort", scans=16, seed=5), cache=folder / "cache")
     clean = prepare_here(index.assign(split="test"), folder / "clean")
     return planted(clean, "mark", folder / "marked", (0.5, 0.5))
 
@@ -61,6 +61,7 @@ def opened(tmp_path, monkeypatch):
     return open_run
 
 
+@pytest.mark.slow
 def test_the_command_names_the_corner_that_a_model_reads(store, opened, tmp_path, capsys) -> None:
     out = tmp_path / "out"
     main(["audit", str(opened(CORNER).path), "--store", str(store.path), "--out", str(out), "--json"])
@@ -75,6 +76,7 @@ def test_the_command_names_the_corner_that_a_model_reads(store, opened, tmp_path
     assert (out / "audit.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_model_that_reads_the_brain_alone_raises_no_alarm(store, opened, tmp_path, capsys) -> None:
     main(["audit", str(opened(CENTRE).path), "--store", str(store.path), "--out", str(tmp_path / "out")])
     text = capsys.readouterr().out
@@ -86,6 +88,7 @@ def test_a_model_that_reads_the_brain_alone_raises_no_alarm(store, opened, tmp_p
     assert "not covered" in text
 
 
+@pytest.mark.slow
 def test_what_the_preparation_removed_is_not_audited(store, opened, monkeypatch) -> None:
     run = opened(CENTRE)
     brain = replace(run, prepare=replace(CONFIG, keep="brain"))
@@ -96,6 +99,7 @@ def test_what_the_preparation_removed_is_not_audited(store, opened, monkeypatch)
             assert (one.verdict, one.why) == ("not audited", "the preparation removes it")
 
 
+@pytest.mark.slow
 def test_too_few_patients_or_an_unknown_label_are_refused(store, opened) -> None:
     run = opened(CENTRE)
     few = replace(store, index=store.index.head(3))

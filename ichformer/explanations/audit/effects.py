@@ -44,7 +44,7 @@ class CauseFound:
     Attributes:
       cause: of ``causes.CAUSES``.
       verdict: "leans" where the whole interval of ``share`` lies above ``ALARM_SHARE``, "does not lean" where it lies
-        below, "cannot tell" where it holds that value or is not estimable; see ``judge``.
+        below, "cannot tell" where it holds that value or is not estimable; see ``conclude``.
       why: why it was not audited or cannot be told; "" otherwise.
       scans_with: scans that have something there; None of the texture, and where that was not looked at.
       share: of the variance of the scores over scans, what follows from this part of them.
@@ -167,7 +167,7 @@ def measure(
     return share, lost
 
 
-def judge(
+def conclude(
     cause: str,
     share: Estimate,
     auroc_lost: Estimate,

@@ -3,8 +3,10 @@
 A part is never blanked. A scan with a hole is none that a model has seen, and what a model says of it tells nothing.
 """
 
+import itertools
+
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int16, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int16, Int64, Real, UInt8
 from scipy import ndimage
 
 from ichformer.ct.anatomy.head import SKIN_HU
@@ -13,6 +15,8 @@ from ichformer.explanations.audit.causes import BRAIN, place_number
 
 _SCALES_PX = (0.8, 1.6)
 """Standard deviations that part a slice into bands of detail, fine to coarse; what is coarser stays as it is."""
+
+_SOFT_HU = (-50, 130)
 
 _DEEP_PX = 2
 """Noise is measured so far from the edge of the brain, where bone would count as noise."""
@@ -56,11 +60,11 @@ def exchange_place(
     return np.where(here, np.where(np.isin(other_places, head), np.int16(AIR_HU), other_hu), hu)
 
 
-def texture_of(hu: Int16[np.ndarray, "s h w"], brain: Bool[np.ndarray, "s h w"]) -> Float[np.ndarray, " bands"]:
+def texture_of(hu: Real[np.ndarray, "s h w"], brain: Bool[np.ndarray, "s h w"]) -> Float[np.ndarray, " bands"]:
     """The standard deviation (HU) in the brain of each band of detail, by the median absolute deviation."""
     deep = ndimage.binary_erosion(brain, np.ones((1, 3, 3)), _DEEP_PX)
     deep = deep if deep.any() else brain
-    return np.array([_TO_SIGMA * np.median(np.abs(band[deep])) for band in _bands(hu)[0]])
+    return np.array([_TO_SIGMA * np.median(np.abs(band[deep])) for band in _bands(_soft(hu))])
 
 
 def exchange_texture(
@@ -79,28 +83,25 @@ def exchange_texture(
       wanted: of ``texture_of`` the other.
       rng: of the noise.
     """
-    changed, limits = hu, np.iinfo(np.int16)
+    changed = hu.astype(np.float32)
     for _ in range(_ROUNDS):
         own = texture_of(changed, brain)
-        bands, rest = _bands(changed)
-        noises, _ = _bands(rng.standard_normal(hu.shape, np.float32))
-        for band, noise, is_now, should_be in zip(bands, noises, own, wanted, strict=True):
+        noises = _bands(rng.standard_normal(hu.shape, np.float32))
+        for band, noise, is_now, should_be in zip(_bands(_soft(changed)), noises, own, wanted, strict=True):
             if should_be < is_now:
-                rest += np.float32(should_be / is_now) * band
+                changed = changed - np.float32(1 - should_be / is_now) * band
             else:
-                rest += band + np.float32(np.sqrt(should_be**2 - is_now**2) / noise.std()) * noise
-        rounded = np.clip(np.rint(rest), limits.min, limits.max).astype(np.int16)
-        changed = np.where(hu > SKIN_HU, rounded, hu)
-    return changed
+                changed = changed + np.float32(np.sqrt(should_be**2 - is_now**2) / noise.std()) * noise
+    limits = np.iinfo(np.int16)
+    return np.where(hu > SKIN_HU, np.clip(np.rint(changed), limits.min, limits.max).astype(np.int16), hu)
 
 
-def _bands(
-    hu: Int16[np.ndarray, "s h w"] | Float32[np.ndarray, "s h w"],
-) -> tuple[list[Float32[np.ndarray, "s h w"]], Float32[np.ndarray, "s h w"]]:
-    """Bands of detail within the slices, fine to coarse, and the rest; their sum is the scan."""
-    bands, finer = [], hu.astype(np.float32)
-    for sigma in _SCALES_PX:
-        coarser = ndimage.gaussian_filter(finer, (0, sigma, sigma))
-        bands.append(finer - coarser)
-        finer = coarser
-    return bands, finer
+def _soft(hu: Real[np.ndarray, "s h w"]) -> Float32[np.ndarray, "s h w"]:
+    """HU of soft tissue; the edge of bone would drown all other detail, and blurred it would brighten the brain."""
+    return np.clip(hu, *_SOFT_HU).astype(np.float32)
+
+
+def _bands(picture: Float32[np.ndarray, "s h w"]) -> list[Float32[np.ndarray, "s h w"]]:
+    """Bands of detail within the slices, fine to coarse."""
+    coarser = [ndimage.gaussian_filter(picture, (0, sigma, sigma)) for sigma in _SCALES_PX]
+    return [fine - coarse for fine, coarse in itertools.pairwise([picture, *coarser])]

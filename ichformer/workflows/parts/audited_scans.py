@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Float64, Int64
 from tqdm import tqdm
 
 from ichformer.errors import InputError
-from ichformer.evaluation.scorable import NO_NUMBER, why_not_scored
+from ichformer.evaluation.scorable import NO_BRAIN, NO_NUMBER
 from ichformer.explanations.audit.causes import AROUND_HEAD
 from ichformer.explanations.audit.exchanged_store import Parts, parts_of
 from ichformer.explanations.audit.results import LeftOut
@@ -82,11 +82,8 @@ def audited_scans(run: Trained, store: Store, split: str, label: str, *, progres
     every = store.rows(split).tolist()
     parts, reasons = {}, {}
     for row in tqdm(every[:: -(-len(every) // MOST_SCANS)], desc="places", unit="scan", disable=not progress):
-        scan = store.read(row)
-        if (reason := why_not_scored(scan.volume, run.prepare)) is not None:
-            reasons[row] = reason.text
-        elif (found := parts_of(scan.volume, keep=run.prepare.keep)) is None:
-            reasons[row] = "No head was found in this scan."
+        if (found := parts_of(store.read(row).volume, keep=run.prepare.keep)) is None:
+            reasons[row] = NO_BRAIN.text
         else:
             parts[row] = found
     scored = scored_scans_of(run, store, tuple(parts), label)

@@ -7,9 +7,9 @@ from ichformer.explanations.audit.effects import (
     ALARM_SHARE,
     NAMED_SD,
     Exchanged,
+    conclude,
     draw_donors,
     given_and_taken,
-    judge,
     measure,
 )
 from ichformer.explanations.audit.results import name_causes
@@ -55,14 +55,14 @@ def test_a_cue_that_goes_with_the_label_has_its_share_and_costs_auroc() -> None:
     assert share.interval.low < part.var() / logits.var() < share.interval.high
     assert share.interval.low > ALARM_SHARE
     assert lost.interval.low > 0.1
-    assert judge("corners", share, lost, is_same=False, scores_move=True, holds=LABELS == 1).verdict == "leans"
+    assert conclude("corners", share, lost, is_same=False, scores_move=True, holds=LABELS == 1).verdict == "leans"
 
 
 def test_exchanges_that_do_harm_at_random_have_no_share() -> None:
     logits, found = exchanged(RNG.normal(size=N) + LABELS, np.zeros(N), noise=0.5)
     share, lost = measure(logits, LABELS, PATIENTS, found, replicates=300, seed=0)
     assert share.value == pytest.approx(0, abs=0.05)
-    verdict = judge("skull_and_scalp", share, lost, is_same=False, scores_move=True, holds=None).verdict
+    verdict = conclude("skull_and_scalp", share, lost, is_same=False, scores_move=True, holds=None).verdict
     assert verdict == "does not lean"
 
 
@@ -85,7 +85,7 @@ def estimate(low: float, high: float) -> Estimate:
     ],
 )
 def test_a_verdict_says_no_more_than_the_scans_can_tell(share, given, verdict, why) -> None:
-    found = judge("corners", share, NOTHING, **{"is_same": False, "scores_move": True, "holds": None, **given})
+    found = conclude("corners", share, NOTHING, **{"is_same": False, "scores_move": True, "holds": None, **given})
     assert found.verdict == verdict
     assert why in found.why
     assert bool(why) == bool(found.why)
