@@ -23,6 +23,7 @@ from ichformer.pipeline.preparation import prepare as preparation
 from ichformer.pipeline.store import records, resplit
 from ichformer.training import trainer as loop
 from ichformer.training.runs import run
+from ichformer.workflows import audit_run
 from ichformer.workflows import cross_validate as folds
 from ichformer.workflows import demo
 from ichformer.workflows import evaluate_run as predictions
@@ -54,7 +55,7 @@ ENTRIES: list[Callable[..., Any]] = [
         folds.cross_validate,
         ensembling.make_ensemble,
     ),
-    *(robustness_run.corruption_benchmark, table_files.read_predictions),
+    *(robustness_run.corruption_benchmark, audit_run.audit, table_files.read_predictions),
     *(thresholds.read_thresholds, predict.predict, demo.demo, loader.bench_loader),
     *(prepare.bench_prepare, load.load_weights, pretrained.load_pretrained),
 ]

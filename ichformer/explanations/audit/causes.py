@@ -40,18 +40,18 @@ _BEHIND = 0.67
 """What lies outside the head and below this share of its height is on the side of the table."""
 
 
-def places_of(volume: Volume) -> UInt8[np.ndarray, "s h w"] | None:
+def places_of(volume: Volume) -> UInt8[np.ndarray, "s h w"]:
     """Where each voxel lies.
 
     Args:
       volume: a prepared scan with all there is of the head.
 
     Returns:
-      1 + the index in ``PLACES``, or ``BRAIN``; None where no head or no brain can be found.
+      1 + the index in ``PLACES``, or ``BRAIN``; 0 everywhere where no head can be found.
     """
     brain, head = brain_mask(volume), head_mask(volume.hu, volume.spacing_mm)
-    if not brain.any() or not head.any():
-        return None
+    if not head.any():
+        return np.zeros(volume.hu.shape, np.uint8)
     rows, columns = volume.hu.shape[1:]
     at_row, at_column = (np.abs(np.arange(n) - (n - 1) / 2) > (0.5 - _CORNER) * n for n in (rows, columns))
     first, last = np.flatnonzero(head.any((0, 2)))[[0, -1]]

@@ -115,7 +115,8 @@ def share_statistic(
 
     It is the covariance of ``given`` and ``taken`` over the variance of the scores: noise that is in one of them alone
     adds nothing to it, and of a part that does nothing it is 0 on average. This is the first-order index of Sobol'
-    (Mathematics and Computers in Simulation 2001;55:271-280), estimated from two independent measurements.
+    (Mathematics and Computers in Simulation 2001;55:271-280), estimated from two independent measurements. It is above
+    1 where an exchange changes a part more than the scans themselves differ in it.
     """
 
     def statistic(counts: Counts) -> Float64[np.ndarray, " replicates"]:

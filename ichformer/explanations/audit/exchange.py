@@ -17,11 +17,13 @@ _SCALES_PX = (0.8, 1.6)
 """Standard deviations that part a slice into bands of detail, fine to coarse; what is coarser stays as it is."""
 
 _SOFT_HU = (-50, 130)
+"""What counts as detail of soft tissue; the edge of bone would drown all else, and blurred it would brighten brain."""
 
 _DEEP_PX = 2
 """Noise is measured so far from the edge of the brain, where bone would count as noise."""
 
 _ROUNDS = 3
+"""The bands overlap: each round changes what the one before left."""
 
 _TO_SIGMA = 1.4826
 """From the median absolute deviation to the standard deviation of normal noise."""
@@ -75,8 +77,6 @@ def exchange_texture(
 ) -> Int16[np.ndarray, "s h w"]:
     """A scan with as much detail as another: a band is weakened, or noise of its frequencies is added.
 
-    The bands overlap, so this is done in rounds, each of which changes what the one before left.
-
     Args:
       hu: the scan.
       brain: of it.
@@ -97,7 +97,7 @@ def exchange_texture(
 
 
 def _soft(hu: Real[np.ndarray, "s h w"]) -> Float32[np.ndarray, "s h w"]:
-    """HU of soft tissue; the edge of bone would drown all other detail, and blurred it would brighten the brain."""
+    """HU of soft tissue alone."""
     return np.clip(hu, *_SOFT_HU).astype(np.float32)
 
 

@@ -38,20 +38,15 @@ class Parts:
 
 
 def parts_of(volume: Volume, *, keep: Keep) -> Parts | None:
-    """The parts of a prepared scan; None where its head or its brain cannot be found.
+    """The parts of a prepared scan; None where no head with a brain in it can be found.
 
     Args:
       volume: of a store.
       keep: what its preparation kept. Where it kept the brain alone, the brain is all that is not air.
     """
-    if keep == "brain":
-        places = np.where(volume.hu > AIR_HU, BRAIN, 0).astype(np.uint8)
-        if not places.any():
-            return None
-    elif (found := places_of(volume)) is None:
+    places = np.where(volume.hu > AIR_HU, BRAIN, 0).astype(np.uint8) if keep == "brain" else places_of(volume)
+    if not (places == BRAIN).any():
         return None
-    else:
-        places = found
     return Parts(
         shape=places.shape,
         packed=zlib.compress(places.tobytes(), 1),
