@@ -23,9 +23,8 @@ from ichformer.pipeline.preparation import prepare as preparation
 from ichformer.pipeline.store import records, resplit
 from ichformer.training import trainer as loop
 from ichformer.training.runs import run
-from ichformer.workflows import audit_run
+from ichformer.workflows import audit_run, demo
 from ichformer.workflows import cross_validate as folds
-from ichformer.workflows import demo
 from ichformer.workflows import evaluate_run as predictions
 from ichformer.workflows import evaluate_table as tables
 from ichformer.workflows import leave_one_site_out as across_sites

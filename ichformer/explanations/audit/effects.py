@@ -21,7 +21,7 @@ NAMED_SD = 0.25
 LEAST_WITH = 5
 """Where fewer scans have something at a place, nobody can tell what the model would make of it."""
 
-Verdict = Literal["leans", "does not lean", "cannot tell", "not audited"]
+Verdict = Literal["leans", "moves scores", "does not lean", "cannot tell", "not audited"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,7 +44,8 @@ class CauseFound:
     Attributes:
       cause: of ``causes.CAUSES``.
       verdict: "leans" where the whole interval of ``share`` lies above ``ALARM_SHARE``, "does not lean" where it lies
-        below, "cannot tell" where it holds that value or is not estimable; see ``conclude``.
+        below, "cannot tell" where it holds that value or is not estimable. Skull and scalp are the patient's own, and
+        heads of other shapes have other scores: where they do not tell the label, the verdict is "moves scores".
       why: why it was not audited or cannot be told; "" otherwise.
       scans_with: scans that have something there; None of the texture, and where that was not looked at.
       share: of the variance of the scores over scans, what follows from this part of them.
@@ -199,6 +200,9 @@ def conclude(
     if share.value is None or share.interval is None:
         return say(verdict="cannot tell", why="its share of the scores is not estimable")
     if share.interval.low > ALARM_SHARE:
+        tells = auroc_lost.interval is not None and auroc_lost.interval.low > 0
+        if cause == "skull_and_scalp" and not tells:
+            return say(verdict="moves scores", why="no AUROC is lost without it: it does not tell the label here")
         return say(verdict="leans")
     if share.interval.high < ALARM_SHARE:
         return say(verdict="does not lean")

@@ -91,6 +91,14 @@ def test_a_verdict_says_no_more_than_the_scans_can_tell(share, given, verdict, w
     assert bool(why) == bool(found.why)
 
 
+def test_skull_and_scalp_are_an_alarm_only_where_they_tell_the_label() -> None:
+    verdicts = [
+        conclude("skull_and_scalp", estimate(0.2, 0.6), lost, is_same=False, scores_move=True, holds=None).verdict
+        for lost in (estimate(-0.05, 0.05), NOTHING, estimate(0.01, 0.2))
+    ]
+    assert verdicts == ["moves scores", "moves scores", "leans"]
+
+
 def test_a_scan_is_named_after_the_part_that_moved_it_most_or_after_none() -> None:
     effects = {"corners": np.array([2.0, 0.1, NAMED_SD - 0.01]), "texture": np.array([-0.5, -1.0, 0.0])}
     assert name_causes(effects, 1.0, 3) == ["corners", "texture", ""]
