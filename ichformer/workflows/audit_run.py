@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 from tqdm import tqdm
 
 from ichformer.errors import InputError
@@ -144,7 +144,7 @@ def _example(
     store: Store,
     scans: AuditedScans,
     cause: str,
-    effects: np.ndarray,
+    effects: Float64[np.ndarray, " n"],
     donors: Int64[np.ndarray, "k n"],
     label: str,
 ) -> Example:
@@ -152,15 +152,15 @@ def _example(
     at = int(np.abs(effects).argmax())
     other = int(donors[np.abs(effects[donors[:, at]] - effects[at]).argmax(), at])
     row = scans.rows[at]
-    before, after = (
-        one.read(row).volume.hu for one in (store, exchanged(store, cause, {row: scans.rows[other]}, scans.parts))
-    )
     prepared = store.read(row).volume
+    before, after = prepared.hu, exchanged(store, cause, {row: scans.rows[other]}, scans.parts).read(row).volume.hu
     found = explain_batch(
         run.objective, run.variables, *batch_of_one(prepared), label=label, method="input_x_gradient", level="scan"
     )
     maps = np.asarray(found.maps[0, : len(prepared.hu)])
-    s = int(np.abs(np.clip(before, -200, 300) - np.clip(after, -200, 300)).sum((1, 2), dtype=np.int64).argmax())
+    # The slice in which the score depends most on what was exchanged; of a score that is flat there, the most changed.
+    told = np.abs(np.where(before != after, maps, 0)).sum((1, 2))
+    s = int((told if told.any() else (before != after).sum((1, 2))).argmax())
     return Example(
         cause=cause,
         series=scan_ids(store, row)["series"],
