@@ -89,9 +89,9 @@ def exchange_texture(
         noises = _bands(rng.standard_normal(hu.shape, np.float32))
         for band, noise, is_now, should_be in zip(_bands(_soft(changed)), noises, own, wanted, strict=True):
             if should_be < is_now:
-                changed = changed - np.float32(1 - should_be / is_now) * band
+                changed -= np.float32(1 - should_be / is_now) * band
             else:
-                changed = changed + np.float32(np.sqrt(should_be**2 - is_now**2) / noise.std()) * noise
+                changed += np.float32(np.sqrt(should_be**2 - is_now**2) / noise.std()) * noise
     limits = np.iinfo(np.int16)
     return np.where(hu > SKIN_HU, np.clip(np.rint(changed), limits.min, limits.max).astype(np.int16), hu)
 
