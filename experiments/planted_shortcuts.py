@@ -29,8 +29,7 @@ import numpy as np
 import pandas as pd
 from array_record.python.array_record_module import ArrayRecordWriter
 from scipy import ndimage
-from sklearn.linear_model import LogisticRegressionCV
-from sklearn.preprocessing import StandardScaler
+from sklearn.linear_model import LogisticRegression
 
 import ichformer as ich
 from ichformer.ct.anatomy.head import head_mask
@@ -38,7 +37,7 @@ from ichformer.ct.phantom.acquisition.sites import DEFAULT_SITES, SITES
 from ichformer.ct.phantom.cohort import write_cohort
 from ichformer.ct.phantom.population import Population
 from ichformer.ct.volume import Volume
-from ichformer.ct.windows import WINDOWS
+from ichformer.ct.windows import Window
 from ichformer.models.contract import Prediction
 from ichformer.pipeline.preparation.config import RECIPE_VERSION, PrepareConfig
 from ichformer.pipeline.store.records import encode_record, shard_path
@@ -51,10 +50,12 @@ from ichformer.training.runs.run import Run
 from ichformer.workflows.audit_run import audit
 from ichformer.workflows.parts.over_store import over_store
 
-SIZE_PX, TEST_SCANS, CELLS = 64, 100, 16
+SIZE_PX, TEST_SCANS, CELLS = 64, 100, 8
 TUBE_HU, MARK_HU, TABLE_HU = 400, 1000, 300
 GOES_WITH_LABEL, ALONE = (0.05, 0.95), (0.5, 0.5)
 """In which share of the scans without and with a bleed the cue is."""
+BLOOD = (0.31, 0.7)
+"""Of the window from 0 to 200 HU: blood is brighter than the first, and bone than the second."""
 
 
 def tube(volume: Volume, rng: np.random.Generator) -> np.ndarray:
@@ -170,7 +171,7 @@ def planted(clean: ich.Store, cue: str, out: Path, shares: tuple[float, float]) 
 
 
 class Cells(nn.Module):
-    """A linear model of the mean brightness and the mean detail in cells of a slice, over the slices of a scan."""
+    """A linear model of brightness and detail in cells of a slice, and of how many voxels are as bright as blood."""
 
     @nn.compact
     def __call__(
@@ -181,13 +182,18 @@ class Cells(nn.Module):
         train: bool,  # noqa: ARG002
     ) -> Prediction:
         scans, slices, rows, columns, _ = x.shape
-        detail = jnp.abs(jnp.diff(x[..., :1], axis=3, append=x[:, :, :, -1:, :1]))
-        planes = jnp.concatenate([x, detail], axis=-1)
-        cells = planes.reshape(scans, slices, CELLS, rows // CELLS, CELLS, columns // CELLS, -1).mean((3, 5))
+        bright, rows_of_cell, columns_of_cell = x[..., 0], rows // CELLS, columns // CELLS
+        detail = jnp.abs(jnp.diff(bright, axis=3, append=bright[..., -1:]))
+        planes = jnp.stack([bright, 4 * detail], axis=-1)
+        cells = planes.reshape(scans, slices, CELLS, rows_of_cell, CELLS, columns_of_cell, 2).mean((3, 5))
         real = slice_mask[:, :, None, None, None]
-        mean = jnp.where(real, cells, 0).sum(1) / real.sum(1)
-        largest = jnp.where(real, cells, 0).max(1)
-        features = jnp.concatenate([mean, largest], axis=-1).reshape(scans, -1)
+        mean = (jnp.where(real, cells, 0).sum(1) / real.sum(1)).reshape(scans, -1)
+        # Brighter than brain, with no bone near it.
+        near = nn.max_pool(bright.reshape(scans * slices, rows, columns, 1), (5, 5), padding="SAME").reshape(
+            bright.shape
+        )
+        blood = jnp.where(slice_mask, ((bright > BLOOD[0]) & (near < BLOOD[1])).mean((2, 3)), 0)
+        features = jnp.concatenate([mean, 100 * blood.mean(1)[:, None], 20 * blood.max(1)[:, None]], axis=-1)
         weights = self.param("weights", nn.initializers.zeros, (features.shape[1],))
         logit = features @ weights + self.param("bias", nn.initializers.zeros, ())
         scan_logits = jnp.broadcast_to(logit[:, None], (scans, len(ich.LABELS)))
@@ -196,26 +202,25 @@ class Cells(nn.Module):
 
 
 def train(store: ich.Store, out: Path) -> Run:
-    """Fits the linear model to the label "any" of the training scans: logistic regression, the best of some C."""
-    objective = ich.Classification(model=Cells(), windows=tuple(WINDOWS[name] for name in ("brain", "hu_60_80")))
-    params = {"weights": jnp.zeros(2 * 3 * CELLS**2), "bias": jnp.zeros(())}
+    """Fits the model to the label "any" of the training scans."""
+    objective = ich.Classification(model=Cells(), windows=(Window(center_hu=100, width_hu=200),))
+    params = {"weights": jnp.zeros(2 * CELLS**2 + 2), "bias": jnp.zeros(())}
     features, labels = [], []
     compute = jax.jit(lambda params, batch: objective.predict(params, batch).features["cells"])
     for batch, found in over_store(compute, params, store, store.rows("train")):
         features.append(found[batch.weight > 0])
         labels.append(batch.scan_labels[batch.weight > 0, ich.LABELS.index("any")])
-    scaler = StandardScaler().fit(np.concatenate(features))
-    fitted = LogisticRegressionCV(Cs=np.logspace(-4, -1, 4), cv=5, scoring="roc_auc", max_iter=2000).fit(
-        scaler.transform(np.concatenate(features)), np.concatenate(labels)
-    )
-    weights = fitted.coef_[0] / np.where(scaler.scale_ > 0, scaler.scale_, 1)
-    bias = fitted.intercept_[0] - weights @ scaler.mean_
+    fitted = LogisticRegression(C=1.0, max_iter=5000).fit(np.concatenate(features), np.concatenate(labels))
+    params = {
+        "weights": jnp.asarray(fitted.coef_[0], jnp.float32),
+        "bias": jnp.asarray(fitted.intercept_[0], jnp.float32),
+    }
     return Run(
         path=out,
         config=TrainConfig(data=DataConfig(store=str(store.path))),
         prepare=PrepareConfig(**store.config),
         objective=objective,
-        params={"weights": jnp.asarray(weights, jnp.float32), "bias": jnp.asarray(bias, jnp.float32)},
+        params=params,
         step=0,
         facts={CONTRACT_FACT: Contract(stages=(Stage(objective="classification", recipe=RECIPE_VERSION),)).to_json()},
     )
