@@ -12,8 +12,8 @@ from ichformer.statistics.bootstrap import Counts, Resampled, Statistic, auroc_s
 from ichformer.statistics.intervals import NOTHING, Estimate, bca
 
 ALARM_SHARE = 0.10
-"""A model leans on a part where the interval of the part's share of the scores lies above this. Chosen on phantoms
-without planted cues (``experiments/planted_shortcuts.py``)."""
+"""A model leans on a part where the interval of the part's share of the scores lies above this: our choice, set before
+planted shortcuts were measured (``experiments/planted_shortcuts.py``)."""
 
 NAMED_SD = 0.25
 """A part is named as a cause of a scan's score where it moves the score by so many standard deviations of all."""
