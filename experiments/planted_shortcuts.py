@@ -7,7 +7,7 @@ does not (in half of them, whatever the label). A model that is trained on the p
 same scans without a cue.
 
 Claim: figures are in experiments/RESULTS.md where they were measured.
-Cost: see there.
+Cost: five minutes for the phantoms and two to three for each audit, on two busy cores.
 Command: python experiments/planted_shortcuts.py work
 Expected: one row for each model and test set: its AUROC there, the causes that the audit names for the model, and in
 how many of 100 scans it names the planted one, another one, or none.
