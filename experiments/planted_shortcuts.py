@@ -47,7 +47,7 @@ from ichformer.training.config import DataConfig, TrainConfig
 from ichformer.training.process import own_process
 from ichformer.training.runs.contract import CONTRACT_FACT, Contract, Stage
 from ichformer.training.runs.run import Run
-from ichformer.workflows.audit_run import audit
+from ichformer.workflows.explanations.audit_run import audit
 from ichformer.workflows.parts.over_store import over_store
 
 SIZE_PX, TEST_SCANS, CELLS = 64, 100, 8

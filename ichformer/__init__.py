@@ -113,7 +113,7 @@ if TYPE_CHECKING:
     from ichformer.objectives.registry import register_objective as register_objective
     from ichformer.pipeline.store.records import Store as Store
     from ichformer.workflows.evaluate_table import evaluate as evaluate
-    from ichformer.workflows.explain_scan import explain as explain
+    from ichformer.workflows.explanations.explain_scan import explain as explain
     from ichformer.workflows.features.embed_store import embed as embed
     from ichformer.workflows.features.probe_run import probe as probe
     from ichformer.workflows.opened.open_run import open_run as open_run
@@ -149,7 +149,7 @@ _PLACES = {
     "embed": "ichformer.workflows.features.embed_store",
     "evaluate": "ichformer.workflows.evaluate_table",
     "example_inputs": "ichformer.models.inputs",
-    "explain": "ichformer.workflows.explain_scan",
+    "explain": "ichformer.workflows.explanations.explain_scan",
     "list_models": "ichformer.models.registry",
     "load_pretrained": "ichformer.models.weights.pretrained",
     "make_index": "ichformer.cohorts.index",

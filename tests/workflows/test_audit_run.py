@@ -18,7 +18,7 @@ from ichformer.models.contract import Prediction
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
-from ichformer.workflows.audit_run import audit
+from ichformer.workflows.explanations.audit_run import audit
 from tests.stores import CONFIG, prepare_here
 from tests.workflows.counter import open_counter
 
@@ -76,7 +76,7 @@ def test_the_command_names_the_corner_that_a_model_reads(store, opened, tmp_path
     assert (out / "audit.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_model_that_reads_the_brain_alone_raises_no_alarm(store, opened, tmp_path, capsys) -> None:
     main(["audit", str(opened(CENTRE).path), "--store", str(store.path), "--out", str(tmp_path / "out")])
     text = capsys.readouterr().out

@@ -25,7 +25,7 @@ from ichformer.explanations.checked import (
 from ichformer.explanations.registry import EXPLANATIONS
 from ichformer.explanations.score import Explanation
 from ichformer.pipeline.preparation.config import PrepareConfig
-from ichformer.workflows import check_explanations as check_module
+from ichformer.workflows.explanations import check_explanations as check_module
 from ichformer.workflows.predict_scans import predict
 from tests.registries import forget_after
 from tests.reporting.pages import shown_maps

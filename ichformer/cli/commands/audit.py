@@ -34,7 +34,7 @@ def audit(
     from ichformer.inference.trained import training_store
     from ichformer.reporting.explanation.audit import format_audit
     from ichformer.training.process import own_process
-    from ichformer.workflows.audit_run import audit as audit_run
+    from ichformer.workflows.explanations.audit_run import audit as audit_run
 
     own_process()
     store = store or training_store(run)

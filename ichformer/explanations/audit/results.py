@@ -51,7 +51,7 @@ class Audit:
       causes: in the order of ``causes.CAUSES``.
       scans: those that were audited.
       left_out: those that were not.
-      scans_in_split: how many the split has; of more than ``workflows.audit_run.MOST_SCANS`` some were taken.
+      scans_in_split: how many the split has; of more than ``MOST_SCANS`` of the workflow some were taken.
     """
 
     label: str

@@ -40,7 +40,7 @@ def check_explanations(
     from ichformer.explanations.checked import checked_values
     from ichformer.inference.trained import training_store
     from ichformer.training.process import own_process
-    from ichformer.workflows.check_explanations import check_explanations as check
+    from ichformer.workflows.explanations.check_explanations import check_explanations as check
 
     own_process()
     store = store or training_store(run)

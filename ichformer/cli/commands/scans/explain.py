@@ -41,7 +41,7 @@ def explain(
       json: Print one JSON object in place of text.
     """
     from ichformer.training.process import own_process
-    from ichformer.workflows.explain_scan import explain_scan
+    from ichformer.workflows.explanations.explain_scan import explain_scan
 
     own_process()
     found = explain_scan(run, scan, methods=method, label=label, level=level, out=out, window_hu=window)
