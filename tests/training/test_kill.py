@@ -94,7 +94,7 @@ def last_state(run: Path) -> TrainState:
 @pytest.mark.parametrize(
     ("kills", "at_the_start", "steps"),
     [
-        pytest.param(2, 1, 18, marks=pytest.mark.slow(minutes=1)),
+        pytest.param(3, 0, 18, marks=pytest.mark.slow(minutes=1)),
         pytest.param(20, 6, 120, marks=pytest.mark.full(minutes=4)),
     ],
 )
