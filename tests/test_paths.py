@@ -24,6 +24,7 @@ from ichformer.pipeline.store import records, resplit
 from ichformer.training import trainer as loop
 from ichformer.training.runs import run
 from ichformer.workflows import cross_validate as folds
+from ichformer.workflows import demo
 from ichformer.workflows import evaluate_run as predictions
 from ichformer.workflows import evaluate_table as tables
 from ichformer.workflows import leave_one_site_out as across_sites
@@ -31,7 +32,7 @@ from ichformer.workflows import make_ensemble as ensembling
 from ichformer.workflows import measure_robustness as robustness_run
 from ichformer.workflows import predict_scans as predict
 from ichformer.workflows import train_run as training
-from ichformer.workflows.explanations import audit_run, demo
+from ichformer.workflows.explanations import audit_run
 from ichformer.workflows.opened import open_run as opened
 
 ENTRIES: list[Callable[..., Any]] = [
