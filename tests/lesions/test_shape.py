@@ -28,7 +28,7 @@ def test_an_ellipsoid_has_its_volume_and_diameter_however_it_lies(spacing_mm, ra
     assert axial_diameter_mm(mask, grid) == pytest.approx(2 * max(radii_mm[1:]), abs=1.5 * max(spacing_mm[1:]))
     # Of thin slices of a ball with the radius r, those up to r/2 from its middle count whole and those up to 0.866 r
     # half. So C is 1.366 r, where the height is 2 r and the volume would ask for 4/3 r x pi / 2. Whole slices and
-    # pixels count: a slice more or less is up to 7 % of this C, and half a pixel on either side up to 6 % of A and of B.
+    # pixels count: a slice more or less is up to 7 % of this C, half a pixel on either side up to 6 % of A and of B.
     assert abc2_ml(mask, grid) == pytest.approx(1.366 * 3 / (2 * np.pi) * true_ml, rel=0.2)
 
 
