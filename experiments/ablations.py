@@ -96,13 +96,14 @@ def figures(change: dict[str, Any], options: argparse.Namespace) -> dict[str, fl
         name: scored(run, of(options.data)) for name, of in {"trauma": trauma, "single pictures": single}.items()
     }
     return {
-        f"{name}, {level}": _auroc(table[(table["slice"] == "") == (level == "scan")])
+        f"{name}, {level}": auroc_of_any(table[(table["slice"] == "") == (level == "scan")])
         for name, table in tables.items()
         for level in ("slice", "scan")
     }
 
 
-def _auroc(table: pd.DataFrame) -> float:
+def auroc_of_any(table: pd.DataFrame) -> float:
+    """Of scores that have a label."""
     known = table[table["any"].notna() & table["score_any"].notna()]
     return float(roc_auc_score(np.asarray(known["any"]), np.asarray(known["score_any"])))
 

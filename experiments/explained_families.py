@@ -16,11 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
 import ichformer as ich
+from experiments.ablations import auroc_of_any
 from ichformer.ct.phantom.acquisition.sites import SITES
 from ichformer.ct.phantom.cohort import write_cohort
 from ichformer.ct.phantom.population import Population
@@ -94,12 +93,6 @@ def train(name: str, store: ich.Store, work: Path, steps: int) -> ich.TrainedMod
     )
     assert isinstance(run, ich.TrainedModel)
     return run
-
-
-def auroc_of_any(table: pd.DataFrame) -> float:
-    """Of scores that have a label."""
-    known = table[table["any"].notna() & table["score_any"].notna()]
-    return float(roc_auc_score(np.asarray(known["any"]), np.asarray(known["score_any"])))
 
 
 if __name__ == "__main__":

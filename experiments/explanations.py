@@ -44,7 +44,7 @@ from ichformer.explanations.faithfulness.concentration import complexity, sparse
 from ichformer.explanations.faithfulness.fillings import from_neighbours, from_scan
 from ichformer.explanations.faithfulness.flipping import flipping_curves
 from ichformer.explanations.faithfulness.infidelity import infidelity
-from ichformer.explanations.faithfulness.localisation import best_iou, mass_accuracy, rank_accuracy
+from ichformer.explanations.faithfulness.localisation import best_iou, mass_accuracy, points_into, rank_accuracy
 from ichformer.explanations.faithfulness.stability import max_sensitivity, similarity
 from ichformer.explanations.registry import find_method
 from ichformer.explanations.score import CannotExplainError, ExplainedScore
@@ -165,7 +165,7 @@ def of_phantom(
         values, tissue = maps[0], np.asarray(hu[0] >= SKIN_HU)
         best = best_iou(values, mask)
         figures = (
-            float(mask[np.unravel_index(values.argmax(), values.shape)]) if values.max() > values.min() else 0.0,
+            float(points_into(values, mask)),
             mass_accuracy(values, mask),
             rank_accuracy(values, mask),
             None if best is None else best[0],

@@ -2,9 +2,9 @@
 
 Claim: none. Costs are counted in predictions, as these do not hang on the machine; the memory is that of the compiled
 program beside its arguments and results (XLA's memory analysis).
-Cost: some minutes on two CPU cores, most of them for occlusion and RISE; ``--methods`` takes fewer.
+Cost: not measured yet; most of it is for occlusion and RISE, and ``--methods`` takes fewer.
 Command: python experiments/bench/explanations.py default --slices 32
-Seen: ``experiments/RESULTS.md``.
+Seen: nothing yet.
 """
 
 import argparse

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from ichformer import LABELS
-from ichformer.errors import InputError, one_line
+from ichformer.errors import InputError
 from ichformer.evaluation.tables.table import CheckedTable, LevelName, levels, only_split
-from ichformer.files.json_files import Count, Line, convert, read_json
+from ichformer.files.json_files import Count, Line, read_format
 from ichformer.files.writing import write_bytes
 from ichformer.settings import as_path
 from ichformer.statistics.metrics import Vector, confusion, known_rows
@@ -199,11 +199,7 @@ def read_thresholds(path: str | os.PathLike[str], *, labels: tuple[str, ...] = L
       InputError: the file is something else, holds nothing for any of ``labels``, or is of another model.
     """
     path, fix = pathlib.Path(path), "it holds no thresholds that can be used; choose them on validation again"
-    values = read_json(path, dict, fix=fix)
-    if values.get("format") != FORMAT:
-        found = one_line(repr(values.get("format")), max_chars=80)
-        raise InputError(f"its format is {found}, not {FORMAT!r}", where=path, fix=fix)
-    thresholds = convert(values, Thresholds, where=path, fix=fix)
+    thresholds = read_format(path, Thresholds, format_name=FORMAT, fix=fix)
     if labels and not {one.label for one in thresholds.thresholds} & set(labels):
         raise InputError(f"holds no threshold for any of {', '.join(labels)}", where=path, fix=fix)
     check_model(thresholds.model, model, where=path, fix="delete it; `ichformer evaluate` chooses them again")

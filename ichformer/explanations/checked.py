@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ichformer.errors import InputError, one_line
-from ichformer.files.json_files import Count, Line, convert, read_json
+from ichformer.files.json_files import Count, Line, read_of_model
 
 EXPLANATIONS_NAME = "explanations.json"
 """The file in the folder of a run."""
@@ -106,12 +105,5 @@ def read_checked(path: str | os.PathLike[str], *, model: str = "") -> CheckedExp
     Raises:
       InputError: the file is something else, or is of another model.
     """
-    path, fix = Path(path), "delete it; `ichformer check-explanations` makes it again"
-    values = read_json(path, dict, fix=fix)
-    if values.get("format") != FORMAT:
-        found = one_line(repr(values.get("format")), max_chars=80)
-        raise InputError(f"its format is {found}, not {FORMAT!r}", where=path, fix=fix)
-    checked = convert(values, CheckedExplanations, where=path, fix=fix)
-    if checked.model and model and checked.model != model:
-        raise InputError("was made with other weights than this model has", where=path, fix=fix)
-    return checked
+    fix = "delete it; `ichformer check-explanations` makes it again"
+    return read_of_model(Path(path), CheckedExplanations, format_name=FORMAT, model=model, fix=fix)

@@ -52,6 +52,42 @@ def read_json(path: Path, kind: type[T], *, fix: str, max_bytes: int = MAX_BYTES
     return parse_json(data, kind, where=path, fix=fix, allow_nan=allow_nan)
 
 
+def read_format(path: Path, kind: type[T], *, format_name: str, fix: str) -> T:
+    """Read the JSON of a file whose field "format" says what it is.
+
+    Args:
+      path: the file.
+      kind: as for ``read_json``.
+      format_name: what the field has to be.
+      fix: as for ``read_json``.
+
+    Raises:
+      InputError: as ``read_json``, or the file is something else.
+    """
+    values = read_json(path, dict, fix=fix)
+    if values.get("format") != format_name:
+        found = one_line(repr(values.get("format")), max_chars=80)
+        raise InputError(f"its format is {found}, not {format_name!r}", where=path, fix=fix)
+    return convert(values, kind, where=path, fix=fix)
+
+
+def read_of_model(path: Path, kind: type[T], *, format_name: str, model: str, fix: str) -> T:
+    """``read_format`` of a file that was made for a model, and whose field "model" names it or is empty.
+
+    Args:
+      path, kind, format_name, fix: as for ``read_format``; ``kind`` has the attribute ``model``.
+      model: fingerprint of the model that it is meant for; "" where that is not known.
+
+    Raises:
+      InputError: as ``read_format``, or the file is of another model.
+    """
+    made = read_format(path, kind, format_name=format_name, fix=fix)
+    named = getattr(made, "model", "")
+    if named and model and named != model:
+        raise InputError("was made with other weights than this model has", where=path, fix=fix)
+    return made
+
+
 def parse_json(data: bytes, kind: type[T], *, where: object, fix: str, allow_nan: bool = False) -> T:
     """JSON as a value of ``kind``; the arguments are those of ``read_json``.
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ichformer.errors import InputError, one_line
-from ichformer.files.json_files import Count, Line, convert, read_json
+from ichformer.files.json_files import Count, Line, read_of_model
 from ichformer.lesions.volumes import VolumeClass
 
 LESIONS_NAME = "lesions.json"
@@ -83,12 +82,5 @@ def read_frozen_lesions(path: str | os.PathLike[str], *, model: str = "") -> Fro
     Raises:
       InputError: the file is something else, or is of another model.
     """
-    path, fix = Path(path), "delete it; `ichformer evaluate` chooses the thresholds of lesions again"
-    values = read_json(path, dict, fix=fix)
-    if values.get("format") != FORMAT:
-        found = one_line(repr(values.get("format")), max_chars=80)
-        raise InputError(f"its format is {found}, not {FORMAT!r}", where=path, fix=fix)
-    frozen = convert(values, FrozenLesions, where=path, fix=fix)
-    if frozen.model and model and frozen.model != model:
-        raise InputError("was made with other weights than this model has", where=path, fix=fix)
-    return frozen
+    fix = "delete it; `ichformer evaluate` chooses the thresholds of lesions again"
+    return read_of_model(Path(path), FrozenLesions, format_name=FORMAT, model=model, fix=fix)

@@ -29,6 +29,16 @@ def pointing_game(
     return np.asarray(hits, dtype=bool)
 
 
+def points_into(values: Float[np.ndarray, "*grid"], target: Bool[np.ndarray, "*grid"]) -> bool:
+    """Whether the highest value of a whole map lies in the target; a flat map points nowhere.
+
+    >>> points_into(np.array([3.0, 1.0]), np.array([True, False]))
+    True
+    """
+    at = np.unravel_index(values.argmax(), values.shape)
+    return bool(target[at] and values.max() > values.min())
+
+
 def mass_accuracy(values: Float[np.ndarray, "*grid"], target: Bool[np.ndarray, "*grid"]) -> float | None:
     """The part of the map's positive sum that lies in the target; None where nothing of the map is positive.
 

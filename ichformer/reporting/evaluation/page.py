@@ -1,17 +1,12 @@
 """An evaluation as one HTML file that opens anywhere, fetches nothing and runs no script."""
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup
 
-from ichformer import __version__
 from ichformer.errors import one_line
 from ichformer.evaluation.lesions.matching import HIT_SHARE
 from ichformer.evaluation.lesions.overlap import TOLERANCE_MM
@@ -24,6 +19,7 @@ from ichformer.lesions.components import LEAST_ML
 from ichformer.reporting.evaluation import page_tables as tables
 from ichformer.reporting.evaluation.lesion_plots import lesion_plots
 from ichformer.reporting.evaluation.plots import Plot, level_plots
+from ichformer.reporting.styled_page import render_styled
 
 _HERE = Path(__file__).parent
 _FEW = f"† marks figures that are unreliable, as fewer than {FEW_POSITIVES} patients are positive."
@@ -114,22 +110,7 @@ def render_sites_page(
 
 
 def _render(*, title: str, **shown: Any) -> str:
-    style = (_HERE / "page.css").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("page.html.j2").render(
-        style=Markup(style),
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii"),
-        version=__version__,
-        title=one_line(title),
-        **shown,
-    )
+    return render_styled(_HERE / "page.html.j2", styles=[_HERE / "page.css"], title=title, **shown)
 
 
 def _section(level: Level, found: LevelSummary, summary: Summary, calibration: Sequence[LabelCalibration]) -> _Section:

@@ -1,20 +1,17 @@
 """Methods of explanation compared, as one HTML file: a table a model, examples, and how each figure is read."""
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup
 
-from ichformer import __version__
 from ichformer.errors import one_line
 from ichformer.evaluation.explanations.compare_maps import ModelMaps, compare_maps
 from ichformer.evaluation.explanations.map_figures import MAP_FIGURES, PEAK
 from ichformer.evaluation.summary import NOT_ESTIMABLE
+from ichformer.reporting.styled_page import render_styled
 
 _HERE = Path(__file__).parent
 _METHODS_SHOWN, _EXAMPLES = 2, 3
@@ -86,22 +83,10 @@ def render_methods_page(table: pd.DataFrame, pictures: Pictures, *, controls: Se
       InputError: as ``compare_maps``.
     """
     models = compare_maps(table, controls=controls)
-    style = "".join(
-        path.read_text(encoding="utf-8") for path in (_HERE.parent / "evaluation" / "page.css", _HERE / "methods.css")
-    )
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("methods.html.j2").render(
-        style=Markup(style),
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii"),
-        version=__version__,
-        title=one_line(title),
+    return render_styled(
+        _HERE / "methods.html.j2",
+        styles=[_HERE.parent / "evaluation" / "page.css", _HERE / "methods.css"],
+        title=title,
         models=[_model(found, table[table["model"].astype(str) == found.model], pictures) for found in models],
         figures=[(figure.name, _SENSE[figure.better], figure.about) for figure in MAP_FIGURES],
         controls=" and ".join(map(one_line, controls)),

@@ -26,6 +26,7 @@ from ichformer.explanations.controls import CONTROLS
 from ichformer.explanations.display import upsample
 from ichformer.explanations.faithfulness.fillings import from_neighbours
 from ichformer.explanations.faithfulness.flipping import flipping_curves
+from ichformer.explanations.faithfulness.localisation import points_into
 from ichformer.explanations.score import ExplainedScore
 from ichformer.files.lease import Held
 from ichformer.files.sets import write_set
@@ -153,8 +154,7 @@ def _is_in_lesion(values: np.ndarray, scan: PreparedScan, run: Trained, label: s
     )
     if truth is None or not truth.any():
         return np.nan
-    at = np.unravel_index(values[: len(truth)].argmax(), truth.shape)
-    return float(truth[at] and values.max() > values.min())
+    return float(points_into(values[: len(truth)], truth))
 
 
 def _figure(values: np.ndarray, *, patients: np.ndarray, seed: int) -> Figure:
