@@ -33,7 +33,7 @@ SEED, SCANS, SIZE_PX = 41, 240, 64
 FAMILIES: dict[str, dict[str, Any]] = {
     "slice_vit": {"name": "slice_vit_nano"},
     "vit3d": {"name": "vit3d_nano"},
-    "swin3d": {"name": "swin3d_nano", "patch_size": (1, 4, 4)},
+    "swin3d": {"name": "swin3d_nano"},
     "hybrid": {"name": "hybrid_nano"},
     "cnn2d": {"name": "cnn2d_nano"},
 }

@@ -14,7 +14,7 @@ again, so models and methods can be added.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,6 @@ from ichformer.explanations.faithfulness.stability import max_sensitivity, simil
 from ichformer.explanations.registry import find_method
 from ichformer.explanations.score import CannotExplainError, ExplainedScore
 from ichformer.inference.scoring import batch_of_one
-from ichformer.objectives.classification import Classification
 from ichformer.pipeline.preparation.recipe import prepare_scan, prepare_volume
 from ichformer.pipeline.store.records import PreparedScan
 from ichformer.reporting.explanation.example import example_picture
@@ -145,38 +144,38 @@ def of_phantom(
         raise InputError("the run has no threshold for any", where="runs", fix="validate on more scans with a bleed")
     if found.not_scored or found.scan_scores["any"] < found.thresholds["any"]:
         return [Found(row={"method": name, "why": "not found"}) for name in methods]
-    hu, slice_mask, spacing_mm = batch_of_one(scan.volume)
-    mask = np.zeros(hu.shape[1:], bool)
+    scans = batch_of_one(scan.volume)
+    mask = np.zeros(scans[0].shape[1:], bool)
     mask[: len(scan.mask)] = scan.mask > 0
-    columns = objective.label_set.columns
-    one_hot = jax.nn.one_hot(jnp.asarray([columns.index("any"), columns.index("intraventricular")]), len(columns))
-    scans, healthy_hu = (hu, slice_mask, spacing_mm), batch_of_one(healthy)[0]
-    at_start = at_random(run)
+    score, of_other = (
+        ExplainedScore.of_label(objective, run.run.variables, *scans, label=label, level="scan")
+        for label in ("any", "intraventricular")
+    )
+    untrained = replace(score, variables=at_random(run))
+    healthy_hu, tissue = batch_of_one(healthy)[0], np.asarray(score.hu[0] >= SKIN_HU)
     made = []
     for name in methods:
-        given = run.run.variables, *scans, one_hot[0]
         try:
-            maps, told = jax.device_get(measured(objective, name, steps, healthy_hu, *given))
+            maps, of_untrained, of_label = (map_of(one, name) for one in (score, untrained, of_other))
         except CannotExplainError as reason:
             made.append(Found(row={"method": name, "why": f"cannot explain this model: {reason}"}))
             continue
-        other = map_of(objective, name, run.run.variables, *scans, one_hot[1])
-        untrained = map_of(objective, name, at_start, *scans, one_hot[0])
-        values, tissue = maps[0], np.asarray(hu[0] >= SKIN_HU)
+        values = np.asarray(maps[0])
         best = best_iou(values, mask)
         figures = (
             float(points_into(values, mask)),
             mass_accuracy(values, mask),
             rank_accuracy(values, mask),
             None if best is None else best[0],
-            *(float(figure[0]) for figure in told),
+            *(float(figure[0]) for figure in faithfulness(score, maps, healthy_hu, steps=steps)),
+            float(max_sensitivity(score, partial(map_of, name=name), samples=NOISE_SAMPLES)[0]),
             complexity(values),
             sparseness(values),
-            similarity(values, np.asarray(untrained[0]), tissue),
-            similarity(values, np.asarray(other[0]), tissue),
+            similarity(values, np.asarray(of_untrained[0]), tissue),
+            similarity(values, np.asarray(of_label[0]), tissue),
         )
         row = {"method": name, "why": "", **dict(zip(FIGURES, figures, strict=True))}
-        made.append(Found(row=row, picture=example_picture(np.asarray(hu[0]), mask, values)))
+        made.append(Found(row=row, picture=example_picture(np.asarray(score.hu[0]), mask, values)))
     return made
 
 
@@ -187,65 +186,19 @@ def at_random(run: ich.TrainedModel) -> Mapping[str, Any]:
     return {"params": initial_state(run.run.objective, config, run.run.prepare.size).params}
 
 
-def explainer(name: str) -> Callable[[ExplainedScore], Array]:
-    """From a score to the maps of a method or a control on the grid of the scan."""
+@partial(jax.jit, static_argnames="name")
+def map_of(score: ExplainedScore, name: str) -> Array:
+    """The map of a method or a control on the grid of the scan."""
     explain = CONTROLS[name] if name in CONTROLS else find_method(name).explain
-    return lambda score: upsample(explain(score).maps, (score.hu.shape[2], score.hu.shape[3]))
+    return upsample(explain(score).maps, (score.hu.shape[2], score.hu.shape[3]))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def map_of(
-    objective: Classification,
-    name: str,
-    variables: Mapping[str, Any],
-    hu: Array,
-    slice_mask: Array,
-    spacing_mm: Array,
-    weights: Array,
-) -> Array:
-    """The map of a method."""
-    return explainer(name)(score_of(objective, variables, hu, slice_mask, spacing_mm, weights))
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def measured(
-    objective: Classification,
-    name: str,
-    steps: int,
-    healthy: Array,
-    variables: Mapping[str, Any],
-    hu: Array,
-    slice_mask: Array,
-    spacing_mm: Array,
-    weights: Array,
-) -> tuple[Array, tuple[Array, ...]]:
-    """The map of a method, and what the model says of it."""
-    score = score_of(objective, variables, hu, slice_mask, spacing_mm, weights)
-    maps = explainer(name)(score)
-    fillings = from_scan(apply_windows(healthy, objective.windows, jnp)), from_neighbours()
+@partial(jax.jit, static_argnames="steps")
+def faithfulness(score: ExplainedScore, maps: Array, healthy_hu: Array, *, steps: int) -> tuple[Array, ...]:
+    """What the model says of a map: one program for all methods."""
+    fillings = from_scan(apply_windows(healthy_hu, score.objective.windows, jnp)), from_neighbours()
     gains = [flipping_curves(score, maps, fill, steps=steps).symmetric_relevance_gain for fill in fillings]
-    sensitivity = max_sensitivity(score, explainer(name), samples=NOISE_SAMPLES)
-    return maps, (*gains, infidelity(score, maps), sensitivity)
-
-
-def score_of(
-    objective: Classification,
-    variables: Mapping[str, Any],
-    hu: Array,
-    slice_mask: Array,
-    spacing_mm: Array,
-    weights: Array,
-) -> ExplainedScore:
-    """The logit of the scan."""
-    return ExplainedScore(
-        objective=objective,
-        variables=variables,
-        hu=hu,
-        slice_mask=slice_mask,
-        spacing_mm=spacing_mm,
-        weights=weights,
-        level="scan",
-    )
+    return *gains, infidelity(score, maps)
 
 
 def report(table: pd.DataFrame, folder: Path, page: Path) -> None:

@@ -11,7 +11,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -36,33 +35,22 @@ def main() -> None:
     own_process()
     run = ich.open_run(asked.run)
     hu = prepare_volume(make_phantom(5, site=SITES["alder"], subtypes=("subdural",)).volume, run.run.prepare).hu
-    given = jnp.asarray(hu[jnp.arange(asked.slices) % len(hu)])[None]
-    columns = run.run.objective.label_set.columns
-
-    def score_of(variables: Any, hu: jax.Array) -> ExplainedScore:
-        return ExplainedScore(
-            objective=run.run.objective,
-            variables=variables,
-            hu=hu,
-            slice_mask=jnp.ones(hu.shape[:2], bool),
-            spacing_mm=jnp.asarray([[5.0, 1.6, 1.6]]),
-            weights=jax.nn.one_hot(columns.index("any"), len(columns)),
-            level="scan",
-        )
-
-    def predicted(variables: Any, hu: jax.Array) -> jax.Array:
-        score = score_of(variables, hu)
-        return score(score.windowed)
-
-    def explained(name: str, variables: Any, hu: jax.Array) -> Any:
-        return find_method(name).explain(score_of(variables, hu)).maps
-
-    base_s, base_mb = measured(predicted, run.run.variables, given, runs=asked.runs)
-    print(f"one prediction of {given.shape[1:]}: {base_s:.2f} s, {base_mb:.0f} MB", flush=True)
+    scans = jnp.asarray(hu[jnp.arange(asked.slices) % len(hu)])[None]
+    score = ExplainedScore.of_label(
+        run.run.objective,
+        run.run.variables,
+        scans,
+        jnp.ones(scans.shape[:2], bool),
+        jnp.asarray([[5.0, 1.6, 1.6]]),
+        label="any",
+        level="scan",
+    )
+    base_s, base_mb = measured(lambda score: score(score.windowed), score, runs=asked.runs)
+    print(f"one prediction of {scans.shape[1:]}: {base_s:.2f} s, {base_mb:.0f} MB", flush=True)
     rows = []
     for name in asked.methods:
         try:
-            seconds, memory_mb = measured(partial(explained, name), run.run.variables, given, runs=asked.runs)
+            seconds, memory_mb = measured(find_method(name).explain, score, runs=asked.runs)
         except CannotExplainError as reason:
             print(f"{name}: {reason}", flush=True)
             continue
@@ -71,16 +59,16 @@ def main() -> None:
     print(pd.DataFrame(rows).round(1).to_string(index=False))
 
 
-def measured(function: Callable[..., Any], *arguments: Any, runs: int) -> tuple[float, float]:
+def measured(function: Callable[[ExplainedScore], Any], score: ExplainedScore, *, runs: int) -> tuple[float, float]:
     """The median of the seconds of several runs, and the megabytes of the compiled program."""
-    compiled = jax.jit(function).lower(*arguments).compile()
+    compiled = jax.jit(function).lower(score).compile()
     memory = compiled.memory_analysis()
     assert memory is not None, "this device does not say what memory a program takes"
-    jax.block_until_ready(compiled(*arguments))
+    jax.block_until_ready(compiled(score))
     taken = []
     for _ in range(runs):
         started = time.perf_counter()
-        jax.block_until_ready(compiled(*arguments))
+        jax.block_until_ready(compiled(score))
         taken.append(time.perf_counter() - started)
     return statistics.median(taken), memory.temp_size_in_bytes / 1e6
 

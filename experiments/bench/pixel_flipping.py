@@ -113,24 +113,13 @@ def both(shape: tuple[int, int, int], steps: int) -> dict[str, Callable[[], np.n
         lambda: Network().init(jax.random.key(0), jnp.zeros((*hu.shape, 1)), slice_mask, spacing_mm, False)
     )()
 
-    def score_of(variables: Any, hu: Array) -> ExplainedScore:
-        return ExplainedScore(
-            objective=objective,
-            variables=variables,
-            hu=hu,
-            slice_mask=slice_mask,
-            spacing_mm=spacing_mm,
-            weights=jax.nn.one_hot(LABEL, len(LABELS)),
-            level="scan",
-        )
+    score = ExplainedScore.of_label(objective, variables, hu, slice_mask, spacing_mm, label=LABELS[LABEL], level="scan")
 
     @jax.jit
-    def curves(variables: Any, hu: Array, maps: Array) -> Array:
-        score = score_of(variables, hu)
+    def curves(score: ExplainedScore, maps: Array) -> Array:
         found = flipping_curves(score, maps, from_scan(score.reference), steps=steps)
         return jnp.concatenate([found.most_first, found.least_first])
 
-    score = score_of(variables, hu)
     x, brain = np.array(score.windowed[..., 0]), float(score.reference.ravel()[0])
     metric = quantus.PixelFlipping(
         features_in_step=x.size // steps, perturb_baseline=brain, normalise=False, disable_warnings=True
@@ -143,7 +132,7 @@ def both(shape: tuple[int, int, int], steps: int) -> dict[str, Callable[[], np.n
             warnings.simplefilter("ignore")
             return np.concatenate([metric(**given, a_batch=sign * maps, softmax=False) for sign in (1, -1)])
 
-    return {"Quantus": theirs, "ichformer": lambda: np.asarray(curves(variables, hu, maps))[:, 1:]}
+    return {"Quantus": theirs, "ichformer": lambda: np.asarray(curves(score, maps))[:, 1:]}
 
 
 if __name__ == "__main__":

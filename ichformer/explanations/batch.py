@@ -12,7 +12,6 @@ from ichformer.errors import InputError
 from ichformer.explanations.registry import EXPLANATIONS, Explain, find_method
 from ichformer.explanations.score import CannotExplainError, ExplainedScore, Explanation
 from ichformer.objectives.classification import Classification
-from ichformer.settings import check_known
 
 
 def explain_batch(
@@ -59,15 +58,12 @@ def explain_batch(
     Raises:
       InputError: no such label or method, or the model has not what the method needs.
     """
-    columns = objective.label_set.columns
-    check_known("label", label, columns, where="label")
-    weights = jax.nn.one_hot(columns.index(label), len(columns))
-    given = variables, hu, slice_mask, spacing_mm, weights
+    score = ExplainedScore.of_label(objective, variables, hu, slice_mask, spacing_mm, label=label, level=level)
     how = find_method(method)
     try:
-        found = _explain(objective, *given, name=method, explain=how.explain, level=level)
+        found = _explain(score, name=method, explain=how.explain)
     except CannotExplainError as reason:
-        names = [name for name in EXPLANATIONS if name != method and _is_possible(name, objective, given, level)]
+        names = [name for name in EXPLANATIONS if name != method and _is_possible(name, score)]
         raise InputError(
             f"{method} cannot explain this model: {reason}",
             where="method",
@@ -79,42 +75,22 @@ def explain_batch(
     return found
 
 
-@partial(jax.jit, static_argnames=("objective", "name", "explain", "level"))
-def _explain(
-    objective: Classification,
-    variables: Mapping[str, Any],
-    hu: Int16[Array, "b s h w"],
-    slice_mask: Bool[Array, "b s"],
-    spacing_mm: Float[Array, "b 3"],
-    weights: Float[Array, "labels"],
-    *,
-    name: str,
-    explain: Explain,
-    level: Literal["scan", "slice"],
-) -> Explanation:
-    score = ExplainedScore(
-        objective=objective,
-        variables=variables,
-        hu=hu,
-        slice_mask=slice_mask,
-        spacing_mm=spacing_mm,
-        weights=weights,
-        level=level,
-    )
+@partial(jax.jit, static_argnames=("name", "explain"))
+def _explain(score: ExplainedScore, *, name: str, explain: Explain) -> Explanation:
     found = EXPLANATIONS.check_made(name, explain(score), Explanation)
-    if jnp.ndim(found.maps) != 4 or found.maps.shape[:2] != slice_mask.shape:
+    if jnp.ndim(found.maps) != 4 or found.maps.shape[:2] != score.slice_mask.shape:
         raise InputError(
             f"its maps have the shape {jnp.shape(found.maps)}",
             where=name,
-            fix=f"give [scans, slices, rows, columns], here {slice_mask.shape} and two more",
+            fix=f"give [scans, slices, rows, columns], here {score.slice_mask.shape} and two more",
         )
     return found
 
 
-def _is_possible(name: str, objective: Classification, given: tuple[Any, ...], level: Any) -> bool:
+def _is_possible(name: str, score: ExplainedScore) -> bool:
     """Whether the model has what a method needs: it is traced and not run."""
     try:
-        jax.eval_shape(partial(_explain, objective, name=name, explain=EXPLANATIONS[name].explain, level=level), *given)
+        jax.eval_shape(partial(_explain, name=name, explain=EXPLANATIONS[name].explain), score)
     except (CannotExplainError, InputError):
         return False
     return True

@@ -1,7 +1,6 @@
 """What every method of explanation is given, and what it gives back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
@@ -14,6 +13,7 @@ from ichformer.ct.windows import apply_windows
 from ichformer.models.contract import Prediction
 from ichformer.objectives.classification import Classification
 from ichformer.objectives.inputs import with_neighbours
+from ichformer.settings import check_known
 
 PLAIN_BRAIN_HU = 32
 """Between white and grey matter, about 25 and 39 HU; the centre of the window for strokes."""
@@ -23,9 +23,9 @@ class CannotExplainError(Exception):
     """A method meets a model that has not what it needs; the text says what, such as "it has no lesion head"."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@struct.dataclass(kw_only=True, eq=False)
 class ExplainedScore:
-    """The score that is explained, as a function of the windowed slices of some scans.
+    """The score that is explained, as a function of the windowed slices of some scans; a pytree.
 
     At level "scan" it is the logit of the scan. So what a slice is given holds, by construction, how much the slice
     counts in the scan's score. At level "slice" it is the sum of the logits of the scan's real slices: where a model
@@ -43,14 +43,43 @@ class ExplainedScore:
         that the model itself names.
     """
 
-    objective: Classification
+    objective: Classification = struct.field(pytree_node=False)
     variables: Mapping[str, Any]
     hu: Int16[Array, "b s h w"]
     slice_mask: Bool[Array, "b s"]
     spacing_mm: Float[Array, "b 3"]
     weights: Float[Array, "labels"]
-    level: Literal["scan", "slice"]
-    layer: str = ""
+    level: Literal["scan", "slice"] = struct.field(pytree_node=False)
+    layer: str = struct.field(pytree_node=False, default="")
+
+    @classmethod
+    def of_label(
+        cls,
+        objective: Classification,
+        variables: Mapping[str, Any],
+        hu: Int16[Array, "b s h w"],
+        slice_mask: Bool[Array, "b s"],
+        spacing_mm: Float[Array, "b 3"],
+        *,
+        label: str,
+        level: Literal["scan", "slice"],
+    ) -> "ExplainedScore":
+        """The score of one label.
+
+        Raises:
+          InputError: the objective's label set has no such label.
+        """
+        columns = objective.label_set.columns
+        check_known("label", label, columns, where="label")
+        return cls(
+            objective=objective,
+            variables=variables,
+            hu=hu,
+            slice_mask=slice_mask,
+            spacing_mm=spacing_mm,
+            weights=jax.nn.one_hot(columns.index(label), len(columns)),
+            level=level,
+        )
 
     @property
     def windowed(self) -> Float[Array, "b s h w c"]:

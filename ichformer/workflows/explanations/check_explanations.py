@@ -1,10 +1,10 @@
 """Which explanations of a run deserve to be shown: its methods beside controls, on scans that it was not trained on."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
@@ -32,7 +32,6 @@ from ichformer.files.lease import Held
 from ichformer.files.sets import write_set
 from ichformer.inference.scoring import batch_of_one
 from ichformer.inference.trained import Trained
-from ichformer.objectives.classification import Classification
 from ichformer.pipeline.store.records import PreparedScan, Store
 from ichformer.settings import as_names, check_known
 from ichformer.statistics.bootstrap import bootstrap, check_draws, mean_statistic
@@ -92,19 +91,19 @@ def check_explanations(
     gains: dict[str, list[float]] = {name: [] for name in (*CONTROLS, *names)}
     hits: dict[str, list[float]] = {name: [] for name in names}
     grids: dict[str, tuple[int, int]] = {}
-    columns = run.objective.label_set.columns
-    weights = jax.nn.one_hot(columns.index(label), len(columns))
     for row in tqdm(rows, desc="explanations", unit="scan", disable=not progress):
         scan = store.read(row)
-        given = run.variables, *batch_of_one(scan.volume)
+        given = run.objective, run.variables, *batch_of_one(scan.volume)
+        score = ExplainedScore.of_label(*given, label=label, level=level)
         for name in gains:
             if name in CONTROLS:
-                maps = _control(run.objective, name, level, *given, weights)
+                maps = _control(score, name)
             else:
-                found = explain_batch(run.objective, *given, label=label, method=name, level=level)
-                maps, grids[name] = found.maps, found.maps.shape[2:]
-            laid, gain = _gain(run.objective, level, steps, *given, weights, maps)
-            gains[name].append(float(gain[0]))
+                maps = explain_batch(*given, label=label, method=name, level=level).maps
+                grids[name] = maps.shape[2:]
+            # On one grid, so that one program serves all methods.
+            laid = upsample(maps, (score.hu.shape[2], score.hu.shape[3]))
+            gains[name].append(float(_gain(score, laid, steps=steps)[0]))
             if name in names:
                 hits[name].append(_is_in_lesion(np.asarray(laid[0]), scan, run, label, store.index.iloc[row]["cohort"]))
     patients = np.unique([scan_ids(store, row)["patient"] for row in rows], return_inverse=True)[1].astype(np.int64)
@@ -168,54 +167,13 @@ def _figure(values: np.ndarray, *, patients: np.ndarray, seed: int) -> Figure:
     return Figure(value=value, low=low, high=high)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _control(
-    objective: Classification,
-    name: str,
-    level: Literal["scan", "slice"],
-    variables: Mapping[str, Any],
-    hu: Array,
-    slice_mask: Array,
-    spacing_mm: Array,
-    weights: Array,
-) -> Array:
+@partial(jax.jit, static_argnames="name")
+def _control(score: ExplainedScore, name: str) -> Array:
     """The map of a control on its own grid."""
-    return CONTROLS[name](_score(objective, level, variables, hu, slice_mask, spacing_mm, weights)).maps
+    return CONTROLS[name](score).maps
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _gain(
-    objective: Classification,
-    level: Literal["scan", "slice"],
-    steps: int,
-    variables: Mapping[str, Any],
-    hu: Array,
-    slice_mask: Array,
-    spacing_mm: Array,
-    weights: Array,
-    maps: Array,
-) -> tuple[Array, Array]:
-    """Maps on the grid of the scan, and what the score makes of them."""
-    score = _score(objective, level, variables, hu, slice_mask, spacing_mm, weights)
-    maps = upsample(maps, (hu.shape[2], hu.shape[3]))
-    return maps, flipping_curves(score, maps, from_neighbours(), steps=steps).symmetric_relevance_gain
-
-
-def _score(
-    objective: Classification,
-    level: Literal["scan", "slice"],
-    variables: Mapping[str, Any],
-    hu: Array,
-    slice_mask: Array,
-    spacing_mm: Array,
-    weights: Array,
-) -> ExplainedScore:
-    return ExplainedScore(
-        objective=objective,
-        variables=variables,
-        hu=hu,
-        slice_mask=slice_mask,
-        spacing_mm=spacing_mm,
-        weights=weights,
-        level=level,
-    )
+@partial(jax.jit, static_argnames="steps")
+def _gain(score: ExplainedScore, maps: Array, *, steps: int) -> Array:
+    """What the score makes of maps on the grid of the scan."""
+    return flipping_curves(score, maps, from_neighbours(), steps=steps).symmetric_relevance_gain
