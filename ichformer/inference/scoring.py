@@ -66,10 +66,15 @@ def _probabilities(
     return scan_scores, slice_scores, scan_features(prediction, slice_mask), objective.lesion_scores(prediction)
 
 
-def batch_of_one(volume: Volume) -> tuple[Array, Array, Array]:
-    """A batch of one: HU, slice mask, spacing."""
+def batch_of_one(volume: Volume, *, longest: int = 0) -> tuple[Array, Array, Array]:
+    """A batch of one: HU, slice mask, spacing.
+
+    Args:
+      volume: a prepared scan.
+      longest: slices of the longest of several scans, so that all get one shape and one program serves them.
+    """
     slices = len(volume.hu)
-    missing = -slices % _SLICES
+    missing = -max(slices, longest) % _SLICES + max(slices, longest) - slices
     hu = np.pad(volume.hu, ((0, missing), (0, 0), (0, 0)), constant_values=AIR_HU)
     mask = np.arange(slices + missing) < slices
     return jnp.asarray(hu)[None], jnp.asarray(mask)[None], jnp.asarray(volume.spacing_mm, jnp.float32)[None]

@@ -91,9 +91,10 @@ def check_explanations(
     gains: dict[str, list[float]] = {name: [] for name in (*CONTROLS, *names)}
     hits: dict[str, list[float]] = {name: [] for name in names}
     grids: dict[str, tuple[int, int]] = {}
+    longest = max(store.n_slices[row] for row in rows)
     for row in tqdm(rows, desc="explanations", unit="scan", disable=not progress):
         scan = store.read(row)
-        given = run.objective, run.variables, *batch_of_one(scan.volume)
+        given = run.objective, run.variables, *batch_of_one(scan.volume, longest=longest)
         score = ExplainedScore.of_label(*given, label=label, level=level)
         for name in gains:
             if name in CONTROLS:
