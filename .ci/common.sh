@@ -14,6 +14,7 @@ apt_install() {
   fi
 }
 install_chromium() { command -v chromium >/dev/null || apt_install chromium; }
+install_dicom3tools() { command -v dciodvfy >/dev/null || apt_install dicom3tools; }
 install_slurm() { { command -v slurmctld && command -v munged; } >/dev/null || apt_install slurm-wlm munge; }
 
 # Installs as the README says, step by step: the first command has to work without what only tests need.

@@ -17,6 +17,7 @@ from ichformer.reporting.scan.scores_table import GrowingTable, Row, as_columns,
 from ichformer.reporting.scan.sources import earlier_predictions
 from ichformer.settings import as_path, fit
 from ichformer.workflows.prediction.choose_series import choose
+from ichformer.workflows.prediction.dicom_results import check_can_write
 from ichformer.workflows.prediction.left_out import failed, not_chosen, rows_set_aside, without_series
 from ichformer.workflows.prediction.predict_series import Job, divide, predict_one, read_all
 from ichformer.workflows.prediction.read_scan import Failure, ReadScan
@@ -30,6 +31,7 @@ def predict(
     run: str | os.PathLike[str] = DEFAULT_RUN,
     csv: str | os.PathLike[str] | None = None,
     report: bool = True,
+    dicom: bool = False,
     skip_existing: bool = False,
     workers: int = 0,
     series: str | None = None,
@@ -60,6 +62,9 @@ def predict(
       csv: a file for the table of all series, also of those that were left out or failed. It appears at the end; until
         then, its rows are in a file of this name with ``.part`` behind it, as they come.
       report: write ``report.html``. Without it a prediction takes a fraction of the time.
+      dicom: write DICOM objects about each series beside its numbers (``reporting.dicom.objects``): a structured
+        report, segmentations, a map of the explanation, key images and a presentation state. They carry the patient's
+        identity as the series has it. Only DICOM series of one file a slice have some; others fail.
       skip_existing: leave out what ``out`` holds already: a prediction of the same files by the same model with the
         same options.
       workers: processes that read the next scans while this one predicts; with 0 this one does both.
@@ -84,10 +89,13 @@ def predict(
     _check_places(out, table)
     if series is not None and all_series:
         raise InputError("goes with --series or --all-series, not both", where="predict", fix="leave one of them out")
+    if dicom:
+        check_can_write()
     job = Job(
         reader=open_reader(open_trained(run)),
         out=out,
         report=report,
+        dicom=dicom,
         window_hu=fit(WindowHU | None, window_hu, where="window_hu"),
         with_identity=with_identity,
         with_uids=with_uids,

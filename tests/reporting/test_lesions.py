@@ -35,7 +35,11 @@ def report() -> LesionReport:
     }
     measures = measure_lesions(probabilities, LABELS, Grid.of(SCAN), frozen, MIDDLE)
     return LesionReport(
-        labels=measures, shift=MidlineShift(shift_mm=-3.25), maps={"subdural": probabilities[..., subdural]}
+        labels=measures,
+        shift=MidlineShift(shift_mm=-3.25),
+        maps={"subdural": probabilities[..., subdural]},
+        probabilities=probabilities,
+        grid=Grid.of(SCAN),
     )
 
 

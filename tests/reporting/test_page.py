@@ -19,6 +19,7 @@ from ichformer import LABELS
 from ichformer.ct.audit import Audit, Note
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS, apply_windows
+from ichformer.lesions.grid import Grid
 from ichformer.lesions.midline import MidlineShift
 from ichformer.reporting.scan.lesions import LesionReport
 from ichformer.reporting.scan.packing import BITS, pack
@@ -246,7 +247,11 @@ def test_a_browser_lays_the_heat_map_over_the_slice(tmp_path: Path) -> None:
 def test_a_browser_shows_one_of_two_maps_or_both_side_by_side(tmp_path: Path, choice, left, panels) -> None:
     """The lesion map is empty, the heat map is full."""
     lesions = LesionReport(
-        labels=(), shift=MidlineShift(shift_mm=None, reason="not asked"), maps={"any": np.zeros((S, 8, 8))}
+        labels=(),
+        shift=MidlineShift(shift_mm=None, reason="not asked"),
+        maps={"any": np.zeros((S, 8, 8))},
+        probabilities=np.zeros((S, 8, 8, 6), np.float32),
+        grid=Grid.of(volume(), (8, 8)),
     )
     given_reading = reading(heat_maps={"any": np.ones((S, 8, 8))}, lesions=lesions)
     page = tmp_path / "report.html"

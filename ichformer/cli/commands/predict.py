@@ -15,6 +15,7 @@ def predict(
     run: Path = Path("default"),
     csv: Path | None = None,
     report: bool = True,
+    dicom: bool = False,
     skip_existing: bool = False,
     workers: int = 0,
     series: str | None = None,
@@ -38,6 +39,9 @@ def predict(
       csv: File for a table with a row for each series, such as scores.csv. It has the scores, and the reason where
         there are none. It is written at the end. Until then its rows are in scores.csv.part, as they come.
       report: Write report.html. With --no-report a scan takes a fraction of the time.
+      dicom: Write DICOM objects beside the numbers: a structured report (report.dcm), bleeds and their probabilities
+        as segmentations, the explanation as a parametric map, key images and a presentation state. They have the
+        patient's identity as the series has it. It needs DICOM with one file a slice, and the extra "clinic".
       skip_existing: Leave out the series that --out holds already. It continues where an earlier call was interrupted.
         Series whose files, model or options have changed are predicted again.
       workers: Number of processes that read the next scans while this one predicts. By default this one does both.
@@ -64,6 +68,7 @@ def predict(
         run=run,
         csv=csv,
         report=report,
+        dicom=dicom,
         skip_existing=skip_existing,
         workers=workers,
         series=series,

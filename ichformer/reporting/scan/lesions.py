@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
+from ichformer.lesions.grid import Grid
 from ichformer.lesions.measures import LabelMeasures
 from ichformer.lesions.midline import MidlineShift
 from ichformer.lesions.volumes import COVERAGE
@@ -29,11 +30,15 @@ class LesionReport:
       labels: the measures of each label with a frozen threshold.
       shift: of the midline.
       maps: label -> probabilities, one grid a slice that covers the slice edge to edge; of labels with a lesion.
+      probabilities: as the model gives them, with the labels in the order of the label set.
+      grid: where these lie in the patient.
     """
 
     labels: tuple[LabelMeasures, ...]
     shift: MidlineShift
     maps: Mapping[str, Float[np.ndarray, "s gh gw"]]
+    probabilities: Float32[np.ndarray, "s gh gw labels"]
+    grid: Grid
 
 
 def lesion_values(report: LesionReport | None) -> dict[str, Any]:

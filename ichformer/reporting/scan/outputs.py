@@ -15,11 +15,14 @@ from ichformer.ct.known_words import known_words
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
 from ichformer.files.json_files import read_json
-from ichformer.files.writing import write_text
+from ichformer.files.writing import write_bytes
 
 REPORT_NAME, NUMBERS_NAME = "report.html", "prediction.json"
 FORMAT = "ichformer prediction 2"
 """First field of ``prediction.json``; in version 1 every score was a number."""
+
+DICOM_SUFFIX = ".dcm"
+"""Of the names of DICOM objects."""
 
 KEY_DIGITS = 20
 """Of a series' key."""
@@ -55,7 +58,7 @@ def free_name(name: str, taken: Collection[str]) -> str:
     return next(one for one in names if one not in taken)
 
 
-def write_folder(folder: Path, files: Mapping[str, str]) -> None:
+def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
     """Write the files into a new folder beside the place and move it there; an earlier prediction is replaced.
 
     Raises:
@@ -70,8 +73,8 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
         temporary = Path(tempfile.mkdtemp(prefix=".prediction-", dir=folder.parent))
         whole = temporary / "whole"
         whole.mkdir()
-        for name, text in files.items():
-            write_text(text, whole / name)
+        for name, content in files.items():
+            write_bytes(content.encode() if isinstance(content, str) else content, whole / name)
         if folder.exists():
             os.replace(folder, temporary / "earlier")
         os.replace(whole, folder)
@@ -94,7 +97,9 @@ def _is_ours(folder: Path) -> bool:
     names = {file.name for file in folder.iterdir()}
     if not names:
         return True
-    if names | {REPORT_NAME} != {REPORT_NAME, NUMBERS_NAME}:  # the report may have been left out
+    ours = {REPORT_NAME, NUMBERS_NAME}
+    # The report may have been left out, and DICOM objects may lie there.
+    if NUMBERS_NAME not in names or any(name not in ours and not name.endswith(DICOM_SUFFIX) for name in names):
         return False
     try:
         return read_json(folder / NUMBERS_NAME, dict, fix=_FIX).get("format") in _OUR_FORMATS

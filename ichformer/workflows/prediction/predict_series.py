@@ -19,6 +19,7 @@ from ichformer.reporting.scan.results import SeriesPrediction
 from ichformer.reporting.scan.scores_table import Row, predicted_row
 from ichformer.reporting.scan.sources import source_facts, state_of_files
 from ichformer.workflows.prediction.choose_series import Candidate
+from ichformer.workflows.prediction.dicom_results import with_dicom
 from ichformer.workflows.prediction.read_scan import Failure, ReadScan, ScanTask, explained, read_scan
 from ichformer.workflows.prediction.score_scan import Reader, score_scan
 
@@ -33,6 +34,7 @@ class Job:
     reader: Reader
     out: Path
     report: bool
+    dicom: bool
     window_hu: WindowHU | None
     with_identity: bool
     with_uids: bool
@@ -43,7 +45,7 @@ class Job:
 
     def made_from(self, one: Candidate, state: str) -> str:
         """A hash of all that the prediction of a series depends on; "" where the state of its files is not known."""
-        options = [self.window_hu, self.with_identity, self.source(one.scan, one.below), one.doubt]
+        options = [self.window_hu, self.with_identity, self.source(one.scan, one.below), one.doubt, self.dicom]
         said = json.dumps([state, self.reader.fingerprint, options])
         return hashlib.sha256(said.encode()).hexdigest() if state else ""
 
@@ -102,20 +104,22 @@ def predict_one(job: Job, one: Candidate, scan: ReadScan, taken: set[str]) -> tu
     """One series scored and written; the name of its folder is added to ``taken``."""
     started = time.perf_counter()
     try:
-        reading = score_scan(job.reader, scan, doubt=one.doubt, with_heat_maps=job.report)
+        reading = score_scan(job.reader, scan, doubt=one.doubt, with_heat_maps=job.report or job.dicom)
+        made_from = job.made_from(one, scan.state)
+        files: dict[str, str | bytes] = {}
+        if job.dicom:
+            reading, objects = with_dicom(one.scan, reading, made_from=made_from, model=job.reader.fingerprint)
+            files |= objects
         values = prediction_values(
-            job.reader.run,
-            reading,
-            key=scan.key,
-            made_from=job.made_from(one, scan.state),
-            source=job.source(one.scan, one.below),
+            job.reader.run, reading, key=scan.key, made_from=made_from, source=job.source(one.scan, one.below)
         )
-        page = {REPORT_NAME: render_page(reading)} if job.report else {}
+        if job.report:
+            files[REPORT_NAME] = render_page(reading)
     except Exception as error:  # whatever happens to one series, the others are predicted
         return explained(error, one.scan)
     name = free_name(folder_name(one.scan, scan.key), taken)
     folder = job.out / name
-    write_folder(folder, page | {NUMBERS_NAME: json.dumps(values, indent=1, allow_nan=False) + "\n"})
+    write_folder(folder, files | {NUMBERS_NAME: json.dumps(values, indent=1, allow_nan=False) + "\n"})
     taken.add(name)
     seconds = scan.seconds + time.perf_counter() - started
     report = folder / REPORT_NAME if job.report else None

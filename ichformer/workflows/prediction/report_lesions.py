@@ -62,4 +62,6 @@ def report_lesions(
             for one in measures
             if one.lesions or one.label in shown
         },
+        probabilities=maps,
+        grid=Grid.of(prepared, maps.shape[1:3]),
     )

@@ -1,0 +1,178 @@
+"""What a model says of a scan as a structured report: Comprehensive 3D SR by template TID 1500 (PS3.16)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import highdicom as hd
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from ichformer.lesions.measures import LabelMeasures
+from ichformer.reporting.dicom.codes import ANYWHERE, ML, RESEARCH_ONLY, SIDES, SITES, finding, own_code
+from ichformer.reporting.dicom.made import MANUFACTURER, Kind, Made
+from ichformer.reporting.scan.reading import Reading
+
+_RAISED = own_code("raised", "Score reaches the frozen threshold")
+_NOT_SCORED = own_code("not_scored", "Why no score is given")
+_NOT_MEASURED = own_code("not_measured", "Why the midline shift was not measured")
+_NOTICE = own_code("notice", "What the result may be used for")
+_ONLY_RESEARCH = own_code("research_only", RESEARCH_ONLY)
+_SHIFT = own_code("midline_shift", "Midline shift, positive to the left of the patient")
+_LOW, _HIGH = (
+    own_code(f"volume_{end}", f"{end.capitalize()} end of the interval of the volume") for end in ("low", "high")
+)
+_LARGEST = own_code("largest_diameter", "Largest axial diameter of a bleed")
+_FAMILIARITY = own_code("familiarity", "Validation scans that are more like the training")
+_UNTRAINED = own_code("untrained", "The model was not trained for this label")
+_NO_THRESHOLD = own_code("no_threshold", "No threshold was frozen for this label")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reported:
+    """What the report is made from.
+
+    Attributes:
+      made: what all objects have in common.
+      reading: what the model said.
+      slices_of: label -> slices of the source that it was found in, from 0.
+      segments: the segmentation; None where nothing is segmented.
+      segment_of: label -> number of its segment.
+    """
+
+    made: Made
+    reading: Reading
+    slices_of: Mapping[str, Sequence[int]]
+    segments: Dataset | None
+    segment_of: Mapping[str, int]
+
+
+def structured_report(reported: Reported) -> hd.sr.Comprehensive3DSR:
+    """A group for the scan and each label (TID 1501), and one for each segment with its volume and side (TID 1411)."""
+    made = reported.made
+    observer = hd.sr.ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
+            uid=made.uid("device"),
+            name="ichformer",
+            manufacturer_name=MANUFACTURER,
+            model_name=made.equipment["manufacturer_model_name"],
+            serial_number=made.equipment["device_serial_number"],
+        ),
+    )
+    content = hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(observer_device_context=observer),
+        procedure_reported=codes.LN.HeadCT,
+        imaging_measurements=[*_of_scan(reported), *_of_segments(reported)],
+        title=codes.DCM.ImagingMeasurementReport,
+        referenced_images=[*made.source.slices],
+    )
+    evidence = [*made.source.slices, *([] if reported.segments is None else [reported.segments])]
+    return hd.sr.Comprehensive3DSR(
+        evidence=evidence, content=content, is_complete=True, is_final=False, **made.arguments(Kind.REPORT)
+    )
+
+
+def _of_scan(reported: Reported) -> list[hd.sr.MeasurementsAndQualitativeEvaluations]:
+    reading, made = reported.reading, reported.made
+    groups = []
+    scores = zip(reading.label_set.names, reading.scan_scores.tolist(), strict=True)
+    for label, score in sorted(scores, key=lambda pair: pair[0] != reading.label_set.main):
+        threshold = reading.thresholds.get(label)
+        measured, said = [], [_said(_NOTICE, _ONLY_RESEARCH)]
+        if np.isnan(score):
+            why = _UNTRAINED
+            if reading.not_scored is not None:
+                why = own_code(reading.not_scored.code, reading.not_scored.text)
+            said.append(_said(_NOT_SCORED, why))
+        else:
+            measured.append(_measured(codes.DCM.Probability, score, codes.UCUM.NoUnits))
+            if threshold is not None:
+                measured.append(_measured(codes.DCM.ThresholdValue, threshold, codes.UCUM.NoUnits))
+            raised = _NO_THRESHOLD if threshold is None else codes.SCT.Yes if score >= threshold else codes.SCT.No
+            said.append(_said(_RAISED, raised))
+        if label == reading.label_set.main:
+            more = _about_scan(reading)
+            measured, said = measured + more[0], said + more[1]
+        slices = [made.source.slices[s] for s in reported.slices_of.get(label, ())]
+        groups.append(
+            hd.sr.MeasurementsAndQualitativeEvaluations(
+                tracking_identifier=_tracking(made, label),
+                finding_type=finding(label),
+                finding_sites=[hd.sr.FindingSite(SITES.get(label, ANYWHERE))],
+                algorithm_id=_algorithm(reported),
+                measurements=measured or None,
+                qualitative_evaluations=said,
+                source_images=[hd.sr.SourceImageForMeasurementGroup.from_source_image(one) for one in slices] or None,
+            )
+        )
+    return groups
+
+
+def _about_scan(
+    reading: Reading,
+) -> tuple[list[hd.sr.Measurement], list[hd.sr.QualitativeEvaluation]]:
+    """What belongs to no label: the shift of the midline, and how familiar the scan is."""
+    measured, said = [], []
+    if reading.familiarity is not None:
+        measured.append(_measured(_FAMILIARITY, reading.familiarity.percentile, codes.UCUM.Percent))
+    if reading.lesions is not None:
+        shift = reading.lesions.shift
+        if shift.shift_mm is None:
+            said.append(_said(_NOT_MEASURED, own_code("no_midline", shift.reason or "no reason is known")))
+        else:
+            measured.append(_measured(_SHIFT, shift.shift_mm, codes.UCUM.Millimeter))
+    return measured, said
+
+
+def _of_segments(reported: Reported) -> list[hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations]:
+    reading, segments = reported.reading, reported.segments
+    if reading.lesions is None or segments is None:
+        return []
+    return [
+        hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+            tracking_identifier=_tracking(reported.made, one.label),
+            referenced_segment=hd.sr.ReferencedSegment.from_segmentation(segments, reported.segment_of[one.label]),
+            finding_type=finding(one.label),
+            finding_sites=[hd.sr.FindingSite(SITES.get(one.label, ANYWHERE), laterality=SIDES.get(one.side or ""))],
+            algorithm_id=_algorithm(reported),
+            measurements=_measures(one),
+            qualitative_evaluations=[_said(_NOTICE, _ONLY_RESEARCH)],
+        )
+        for one in reading.lesions.labels
+        if one.label in reported.segment_of
+    ]
+
+
+def _measures(one: LabelMeasures) -> list[hd.sr.Measurement]:
+    found = [_measured(codes.SCT.Volume, one.ml, ML)]
+    if one.interval is not None:
+        found += [_measured(_LOW, one.interval.low_ml, ML), _measured(_HIGH, one.interval.high_ml, ML)]
+    if one.lesions:
+        largest = max(each.diameter_mm for each in one.lesions)
+        found.append(_measured(_LARGEST, largest, codes.UCUM.Millimeter))
+    return found
+
+
+def _tracking(made: Made, label: str) -> hd.sr.TrackingIdentifier:
+    return hd.sr.TrackingIdentifier(uid=made.uid("tracking", label), identifier=label[:64])
+
+
+def _algorithm(reported: Reported) -> hd.sr.AlgorithmIdentification:
+    made, rule = reported.made, reported.reading.threshold_rule
+    return hd.sr.AlgorithmIdentification(
+        name=made.equipment["manufacturer_model_name"],
+        version=f"{made.equipment['software_versions']} {made.fingerprint[:16]}".strip(),
+        parameters=[f"threshold: {rule}"] if rule else None,
+        family=codes.DCM.ArtificialIntelligence,
+        manufacturer=MANUFACTURER,
+    )
+
+
+def _measured(name: Code, value: float, unit: Code) -> hd.sr.Measurement:
+    return hd.sr.Measurement(name=name, value=float(f"{value:.6g}"), unit=unit)
+
+
+def _said(name: Code, value: Code) -> hd.sr.QualitativeEvaluation:
+    return hd.sr.QualitativeEvaluation(name=name, value=value)

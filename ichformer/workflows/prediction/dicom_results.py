@@ -1,0 +1,47 @@
+"""The DICOM objects about a series that was scored."""
+
+import importlib.util
+from dataclasses import replace
+
+from ichformer.ct.io.dicom.series import Series
+from ichformer.ct.io.scans import Scan
+from ichformer.errors import InputError
+from ichformer.reporting.scan.reading import Reading
+
+
+def check_can_write() -> None:
+    """InputError where the library that writes DICOM objects is not there."""
+    if importlib.util.find_spec("highdicom") is None:
+        raise InputError("needs highdicom", where="--dicom", fix="pip install 'ichformer[clinic]'")
+
+
+def with_dicom(scan: Scan, reading: Reading, *, made_from: str, model: str) -> tuple[Reading, dict[str, bytes]]:
+    """The objects about a series, by the names of their files (``reporting.dicom.objects``).
+
+    Args:
+      scan: the series.
+      reading: what the model said of it.
+      made_from: a hash of all that the prediction depends on.
+      model: fingerprint of the model.
+
+    Returns:
+      The reading, with a remark where results cannot refer to the UIDs that the series has; and the files.
+
+    Raises:
+      InputError: the scan is no DICOM series, or one of which no results can be written.
+    """
+    from ichformer.reporting.dicom.made import Made
+    from ichformer.reporting.dicom.objects import as_files, dicom_objects
+    from ichformer.reporting.dicom.source import open_source
+
+    if not isinstance(scan, Series):
+        raise InputError("is no DICOM series, to which results could belong", where=scan.path, fix="leave out --dicom")
+    source = open_source(scan)
+    if source.minted:
+        said = (
+            f"The series has no legal {', '.join(source.minted)}. The DICOM objects refer to UIDs that were made in "
+            "their place, so an archive does not show them beside this series."
+        )
+        reading = replace(reading, remarks=(*reading.remarks, said))
+    made = Made(source=source, made_from=made_from, model=reading.model.get("Name", ""), fingerprint=model)
+    return reading, as_files(dicom_objects(made, reading))

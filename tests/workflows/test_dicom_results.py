@@ -1,0 +1,64 @@
+"""``predict --dicom``: objects beside the numbers, of DICOM series alone."""
+
+import json
+from pathlib import Path
+
+import highdicom as hd
+import pydicom
+import pytest
+
+from ichformer.cli import main
+from ichformer.ct.io.scans import read_volume
+from ichformer.ct.nifti_out import nifti_bytes
+from ichformer.workflows.predict_scans import predict
+from tests.workflows.counter import open_counter, write_head
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return open_counter(tmp_path / "runs" / "counter", monkeypatch).path
+
+
+@pytest.mark.slow
+def test_the_report_has_the_scores_of_the_numbers_and_the_same_uids_again(run, tmp_path) -> None:
+    scan = write_head(tmp_path / "scan", PatientName="DOE^JANE")
+    given = {"run": run, "out": tmp_path / "out", "report": False, "dicom": True}
+    (first,) = predict(scan, **given).series
+    names = {"prediction.json", "report.dcm", "explanation.dcm", "presentation.dcm"}
+    assert {path.name for path in first.folder.iterdir()} == names
+    report = pydicom.dcmread(first.folder / "report.dcm")
+    content = hd.sr.Comprehensive3DSR.from_dataset(report).content
+    scores = {
+        group.tracking_identifier: measured.value
+        for group in content.get_image_measurement_groups()
+        for measured in group.get_measurements()
+        if measured.name.meaning == "Probability"
+    }
+    assert scores == pytest.approx(json.loads(first.numbers.read_text())["scan"], abs=1e-4)
+    assert (
+        len(report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence) == 11
+    )
+    (again,) = predict(scan, skip_existing=True, **given).series
+    assert not again.is_new
+    (anew,) = predict(scan, **given).series
+    assert anew.folder == first.folder
+    assert pydicom.dcmread(anew.folder / "report.dcm").SOPInstanceUID == report.SOPInstanceUID
+
+
+@pytest.mark.slow
+def test_uids_that_are_none_are_told(run, tmp_path) -> None:
+    scan = write_head(tmp_path / "scan", FrameOfReferenceUID=None)
+    (found,) = predict(scan, run=run, out=tmp_path / "out", report=False, dicom=True).series
+    assert "no legal FrameOfReferenceUID" in json.loads(found.numbers.read_text())["remarks"][-1]
+
+
+@pytest.mark.slow
+def test_a_scan_that_is_no_dicom_is_refused(run, tmp_path, capsys) -> None:
+    volume = read_volume(write_head(tmp_path / "scan"))
+    (tmp_path / "head.nii").write_bytes(nifti_bytes(volume.hu, volume.affine))
+    given = ["predict", str(tmp_path / "head.nii"), "--run", str(run), "--out", str(tmp_path / "out"), "--dicom"]
+    with pytest.raises(SystemExit) as ended:
+        main(given)
+    assert ended.value.code == 2
+    assert "is no DICOM series, to which results could belong; leave out --dicom" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
