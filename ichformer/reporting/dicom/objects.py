@@ -1,6 +1,8 @@
 """All DICOM objects about a scan, as files."""
 
-from collections.abc import Mapping
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 
 import numpy as np
@@ -9,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from ichformer.lesions.grid import Grid
 from ichformer.lesions.measures import predicted_mask
+from ichformer.process.quiet import silent_log
 from ichformer.reporting.dicom.codes import finding
 from ichformer.reporting.dicom.key_images import captures, key_objects, presentation_state
 from ichformer.reporting.dicom.made import Made
@@ -25,6 +28,15 @@ _DOCUMENTS = ("SR", "KO")
 """Modalities of objects that have no body part."""
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what libraries say of odd values: it would name the patient."""
+    with silent_log("highdicom"), silent_log("pydicom"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@_quiet()
 def dicom_objects(made: Made, reading: Reading) -> dict[str, Dataset]:
     """The objects about a scan, by the name of their file.
 
@@ -68,6 +80,7 @@ def dicom_objects(made: Made, reading: Reading) -> dict[str, Dataset]:
     return objects
 
 
+@_quiet()
 def as_files(objects: Mapping[str, Dataset]) -> dict[str, bytes]:
     """The bytes of each object's file."""
     files = {}

@@ -8,6 +8,7 @@ import pydicom
 from jaxtyping import Float32, Float64, Real
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import PersonName, validate_value
 
@@ -43,10 +44,12 @@ class Source:
     Attributes:
       slices: a header for each, without pixels, from inferior to superior.
       minted: keywords of UIDs that are illegal or absent in the source; results refer to UIDs made from them.
+      has_thickness: False where the source has no SliceThickness, and the distance of slices stands in its place.
     """
 
     slices: tuple[Dataset, ...]
     minted: tuple[str, ...]
+    has_thickness: bool
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,7 +64,7 @@ class Source:
         row_mm, column_mm = (float(one) for one in first.PixelSpacing)
         origins = np.array([one.ImagePositionPatient for one in self.slices], float)
         heights = np.diff(origins @ np.cross(along_columns, along_rows))
-        between = np.abs(heights) if heights.size else np.array([float(first.get("SliceThickness") or 1.0)])
+        between = np.abs(heights) if heights.size else np.array([float(first.SliceThickness)])
         return Grid(
             origins_mm=origins,
             row_step_mm=along_rows * row_mm,
@@ -89,7 +92,11 @@ def open_source(series: Series) -> Source:
     normal = np.cross(along_columns, along_rows)
     upwards = normal * np.sign(normal[2])
     slices.sort(key=lambda one: float(np.array(one.ImagePositionPatient, float) @ upwards))
-    return Source(slices=tuple(slices), minted=tuple(sorted(minted)))
+    lacking = [one for one in slices if not one.get("SliceThickness")]
+    origins = np.array([one.ImagePositionPatient for one in slices], float)
+    for one in lacking:
+        one.SliceThickness = f"{np.median(np.diff(origins @ upwards)) if len(slices) > 1 else 1.0:.8g}"
+    return Source(slices=tuple(slices), minted=tuple(sorted(minted)), has_thickness=not lacking)
 
 
 def on_source(values: Real[np.ndarray, "s gh gw"], grid: Grid, source: Source) -> Float32[np.ndarray, "n rows columns"]:
@@ -143,7 +150,7 @@ def _completed(header: Header, minted: set[str]) -> Dataset:
     for keyword in _COPIED:
         value = _legal(found, keyword)
         if value is not None or keyword in _ALWAYS:
-            setattr(given, keyword, value)
+            setattr(given, keyword, "" if value is None and dictionary_VR(keyword) == "PN" else value)
     about = {
         "StudyInstanceUID": header.study_uid,
         "SeriesInstanceUID": header.series_uid,
@@ -156,10 +163,12 @@ def _completed(header: Header, minted: set[str]) -> Dataset:
         "SOPInstanceUID": (header.study_uid, header.series_uid, header.sop_uid or header.path.name),
         "FrameOfReferenceUID": (header.study_uid, header.series_uid),
     }
+    used: set[str] = set()
     for keyword, uid in about.items():
-        if not is_uid(uid):
+        if not is_uid(uid) or uid in used:  # no two things have one UID
             minted.add(keyword)
             uid = uid_of(keyword, *said[keyword])
+        used.add(uid)
         setattr(given, keyword, uid)
     given.SOPClassUID = header.sop_class if is_uid(header.sop_class) else CT_IMAGE
     given.Modality = "CT"
@@ -178,7 +187,7 @@ def _legal(found: Dataset, keyword: str) -> object:
     """The value of an element where it is legal, else None."""
     try:
         value = found.get(keyword)
-        if value is None or str(value) == "":
+        if value is None or str(value) == "" or isinstance(value, MultiValue):
             return None
         vr = dictionary_VR(keyword)
         if isinstance(value, PersonName):

@@ -37,11 +37,14 @@ def with_dicom(scan: Scan, reading: Reading, *, made_from: str, model: str) -> t
     if not isinstance(scan, Series):
         raise InputError("is no DICOM series, to which results could belong", where=scan.path, fix="leave out --dicom")
     source = open_source(scan)
+    remarks = []
     if source.minted:
-        said = (
+        remarks.append(
             f"The series has no legal {', '.join(source.minted)}. The DICOM objects refer to UIDs that were made in "
-            "their place, so an archive does not show them beside this series."
+            "their place, so an archive may not show them beside this series."
         )
-        reading = replace(reading, remarks=(*reading.remarks, said))
+    if not source.has_thickness:
+        remarks.append("The series has no SliceThickness. In the DICOM objects the distance of slices stands for it.")
+    reading = replace(reading, remarks=(*reading.remarks, *remarks))
     made = Made(source=source, made_from=made_from, model=reading.model.get("Name", ""), fingerprint=model)
     return reading, as_files(dicom_objects(made, reading))

@@ -16,19 +16,10 @@ from ichformer import LABELS
 from ichformer.ct.io.dicom.reader import read_series
 from ichformer.ct.io.dicom.series import find_series
 from ichformer.evaluation.scorable import NO_BRAIN
-from ichformer.lesions.frozen import FrozenLabel
-from ichformer.lesions.grid import Grid
-from ichformer.lesions.measures import measure_lesions
-from ichformer.lesions.midline import MidlineShift
-from ichformer.reporting.dicom.made import Made
 from ichformer.reporting.dicom.objects import as_files, dicom_objects
 from ichformer.reporting.dicom.source import open_source
-from ichformer.reporting.scan.lesions import LesionReport
-from ichformer.reporting.scan.reading import Familiarity, Reading
 from tests.ct.builders import head_hu, write_series
-
-SUBDURAL, ANY = LABELS.index("subdural"), LABELS.index("any")
-SLICES, SIDE = 6, 32
+from tests.reporting.dicom.readings import SIDE, SLICES, made_of, not_scored, reading_of
 
 
 @pytest.fixture(scope="module")
@@ -38,42 +29,6 @@ def scan(tmp_path_factory):
     write_series(folder, stored, PixelSpacing=[5.0, 5.0], PatientName="Doe^Jane", PatientID="7", StudyID="3")
     (series,) = find_series(folder).series
     return read_series(series), open_source(series)
-
-
-def reading_of(volume, **changes) -> Reading:
-    """A subdural bleed in slices 2 and 3 that raises two labels."""
-    probabilities = np.zeros((SLICES, SIDE, SIDE, len(LABELS)), np.float32)
-    probabilities[1:3, 8:14, 20:26, (SUBDURAL, ANY)] = 0.9
-    frozen = {
-        label: FrozenLabel(label=label, threshold=0.5, dice=0.8, n=40, n_positive=20, volume_classes=())
-        for label in ("subdural", "any", "epidural")
-    }
-    lesions = LesionReport(
-        labels=measure_lesions(probabilities, LABELS, Grid.of(volume), frozen, None),
-        shift=MidlineShift(shift_mm=2.5),
-        maps={},
-        probabilities=probabilities,
-        grid=Grid.of(volume),
-    )
-    slice_scores = np.full((SLICES, len(LABELS)), 0.1)
-    slice_scores[1:3, (SUBDURAL, ANY)] = [[0.7, 0.8], [0.75, 0.95]]
-    values = {
-        "volume": volume,
-        "scan_scores": slice_scores.max(0),
-        "slice_scores": slice_scores,
-        "thresholds": {"any": 0.5, "subdural": 0.6, "epidural": 0.4},
-        "slice_thresholds": {"any": 0.5},
-        "threshold_rule": "specificity>=0.90",
-        "familiarity": Familiarity(percentile=40.0, scans=100),
-        "heat_maps": {"any": np.linspace(0, 1, SLICES * 16).reshape(SLICES, 4, 4)},
-        "lesions": lesions,
-        "model": {"Name": "hybrid_nano"},
-    }
-    return Reading(**values | changes)
-
-
-def made_of(source) -> Made:
-    return Made(source=source, made_from="ab12", model="hybrid_nano", fingerprint="c0ffee" * 10)
 
 
 @pytest.fixture(scope="module")
@@ -177,16 +132,7 @@ def test_the_same_again_has_the_same_uids(objects, scan):
 
 def test_a_scan_that_was_not_scored_says_why(scan):
     volume, source = scan
-    none = np.full(len(LABELS), np.nan)
-    reading = reading_of(
-        volume,
-        scan_scores=none,
-        slice_scores=np.tile(none, (SLICES, 1)),
-        not_scored=NO_BRAIN,
-        lesions=None,
-        heat_maps={},
-    )
-    found = dicom_objects(made_of(source), reading)
+    found = dicom_objects(made_of(source), not_scored(volume))
     assert set(found) == {"report.dcm", "presentation.dcm"}
     for group in groups_of(found["report.dcm"])["scan"]:
         assert "Probability" not in values_of(group)

@@ -1,0 +1,59 @@
+"""What a model says of a small scan, made up, for the objects about it."""
+
+import numpy as np
+
+from ichformer import LABELS
+from ichformer.evaluation.scorable import NO_BRAIN
+from ichformer.lesions.frozen import FrozenLabel
+from ichformer.lesions.grid import Grid
+from ichformer.lesions.measures import measure_lesions
+from ichformer.lesions.midline import MidlineShift
+from ichformer.reporting.dicom.made import Made
+from ichformer.reporting.scan.lesions import LesionReport
+from ichformer.reporting.scan.reading import Familiarity, Reading
+
+SUBDURAL, ANY = LABELS.index("subdural"), LABELS.index("any")
+SLICES, SIDE = 6, 32
+
+
+def reading_of(volume, **changes) -> Reading:
+    """A subdural bleed in slices 2 and 3 that raises two labels."""
+    probabilities = np.zeros((SLICES, SIDE, SIDE, len(LABELS)), np.float32)
+    probabilities[1:3, 8:14, 20:26, (SUBDURAL, ANY)] = 0.9
+    frozen = {
+        label: FrozenLabel(label=label, threshold=0.5, dice=0.8, n=40, n_positive=20, volume_classes=())
+        for label in ("subdural", "any", "epidural")
+    }
+    lesions = LesionReport(
+        labels=measure_lesions(probabilities, LABELS, Grid.of(volume), frozen, None),
+        shift=MidlineShift(shift_mm=2.5),
+        maps={},
+        probabilities=probabilities,
+        grid=Grid.of(volume),
+    )
+    slice_scores = np.full((SLICES, len(LABELS)), 0.1)
+    slice_scores[1:3, (SUBDURAL, ANY)] = [[0.7, 0.8], [0.75, 0.95]]
+    values = {
+        "volume": volume,
+        "scan_scores": slice_scores.max(0),
+        "slice_scores": slice_scores,
+        "thresholds": {"any": 0.5, "subdural": 0.6, "epidural": 0.4},
+        "slice_thresholds": {"any": 0.5},
+        "threshold_rule": "specificity>=0.90",
+        "familiarity": Familiarity(percentile=40.0, scans=100),
+        "heat_maps": {"any": np.linspace(0, 1, SLICES * 16).reshape(SLICES, 4, 4)},
+        "lesions": lesions,
+        "model": {"Name": "hybrid_nano"},
+    }
+    return Reading(**values | changes)
+
+
+def not_scored(volume) -> Reading:
+    """No brain was found."""
+    none = np.full((SLICES, len(LABELS)), np.nan)
+    changes = {"scan_scores": none[0], "slice_scores": none, "lesions": None, "heat_maps": {}}
+    return reading_of(volume, not_scored=NO_BRAIN, **changes)
+
+
+def made_of(source) -> Made:
+    return Made(source=source, made_from="ab12", model="hybrid_nano", fingerprint="c0ffee" * 10)
