@@ -22,7 +22,8 @@ from ichformer.statistics.bootstrap import (
     mean_statistic,
     partial_auroc_statistic,
 )
-from ichformer.statistics.intervals import NOTHING, Estimate, bca, effective_number, jackknife_log
+from ichformer.statistics.estimates import estimate_of
+from ichformer.statistics.intervals import NOTHING, Estimate, effective_number, jackknife_log
 from ichformer.statistics.metrics import Vector, cross_entropy, label_weights
 
 MAX_GROUP_COLUMNS = 30
@@ -140,11 +141,7 @@ def _part(resampled: Resampled, chosen: slice) -> Resampled:
 def _estimate(resampled: Resampled, weights: Float64[np.ndarray, " statistics"], n_patients: int) -> Estimate:
     """The weighted sum of statistics with its interval; only those with a weight have to be estimable."""
     used = weights > 0
-    value = float(resampled.values[used] @ weights[used])
-    if np.isnan(value):
-        return NOTHING
-    replicates, jackknife = (drawn[:, used] @ weights[used] for drawn in (resampled.replicates, resampled.jackknife))
-    return Estimate(value=value, interval=bca(value, replicates, jackknife, n_patients=n_patients))
+    return estimate_of(resampled, lambda v: v[..., used] @ weights[used], n_patients=n_patients)
 
 
 def _loss(resampled: Resampled, weights: Float64[np.ndarray, " statistics"]) -> Estimate:

@@ -9,12 +9,12 @@ from jaxtyping import Bool, Float64, Int64
 from ichformer.evaluation.results import MeanPoint, OperatingPoint
 from ichformer.evaluation.tables.table import Level
 from ichformer.evaluation.thresholds import Threshold
-from ichformer.statistics.bootstrap import RATES, Resampled, Statistic, bootstrap, rates_statistic
+from ichformer.statistics.bootstrap import RATES, Statistic, bootstrap, rates_statistic
+from ichformer.statistics.estimates import estimate_of
 from ichformer.statistics.intervals import (
     NOTHING,
     Estimate,
     Interval,
-    bca,
     rate_interval,
     ratio_of_shares,
     sum_by_patient,
@@ -79,7 +79,11 @@ def level_points(
     def estimates(labels: Sequence[int], r: int) -> dict[str, Estimate]:
         """``RATES`` at a rule: of one label, or their mean over several; the labels are followed by all pairs."""
         first = (np.array(labels) * rules + r) * len(RATES)
-        return {name: _mean(resampled, first + k, n_patients) for k, name in enumerate(RATES)}
+
+        def mean(k: int) -> Estimate:
+            return estimate_of(resampled, lambda values: values[..., first + k].mean(-1), n_patients=n_patients)
+
+        return {name: mean(k) for k, name in enumerate(RATES)}
 
     found = [
         tuple(_point(calls_of[r], estimates([i], r), prevalence) for r in range(rules))
@@ -123,16 +127,6 @@ def _rates(calls: _Calls, n_patients: int) -> Statistic:
     nothing = calls.called is None
     truth = np.full_like(calls.truth, np.nan) if nothing else calls.truth
     return rates_statistic(truth, _called(calls), calls.patients, calls.weights, n_patients=n_patients)
-
-
-def _mean(resampled: Resampled, columns: Int64[np.ndarray, " labels"], n_patients: int) -> Estimate:
-    """The mean of some statistics with its interval."""
-    value, drawn, left_out = (
-        v[..., columns].mean(axis=-1) for v in (resampled.values, resampled.replicates, resampled.jackknife)
-    )
-    if np.isnan(value):
-        return NOTHING
-    return Estimate(value=float(value), interval=bca(float(value), drawn, left_out, n_patients=n_patients))
 
 
 def _point(calls: _Calls, bootstrapped: dict[str, Estimate], prevalence: float | None) -> OperatingPoint:

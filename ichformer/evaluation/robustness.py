@@ -16,8 +16,9 @@ from ichformer.evaluation.summary import bootstrap_note
 from ichformer.evaluation.tables.not_scored import NotScored, not_scored
 from ichformer.evaluation.tables.table import CheckedTable, Level, LevelName, levels, only_split
 from ichformer.pipeline.store.records import PreparedScan, Store
-from ichformer.statistics.bootstrap import Resampled, auroc_statistic, bootstrap
-from ichformer.statistics.intervals import Estimate, bca
+from ichformer.statistics.bootstrap import auroc_statistic, bootstrap
+from ichformer.statistics.estimates import estimate_of
+from ichformer.statistics.intervals import Estimate
 from ichformer.statistics.metrics import Vector
 
 Key = tuple[str, Severity]
@@ -204,7 +205,7 @@ def _summarise_level(
     def loss(keys: list[Key]) -> Estimate:
         """The clean AUROC minus the mean of some others."""
         at = np.array([1 + list(worse).index(key) for key in keys])
-        return _loss(resampled, at, n_patients)
+        return estimate_of(resampled, lambda v: v[..., 0] - v[..., at].mean(-1), n_patients=n_patients)
 
     truth, _, patients, _ = columns[0]
     names = list(dict.fromkeys(name for name, _ in worse))
@@ -232,15 +233,6 @@ def _summarise_level(
 
 def _column(level: Level, i: int) -> tuple[Vector, Vector, Integer[np.ndarray, " n"], Vector]:
     return level.labels[:, i], level.scores[:, i], level.patients, level.weights
-
-
-def _loss(resampled: Resampled, at: Integer[np.ndarray, " some"], n_patients: int) -> Estimate:
-    value, drawn, left_out = (
-        v[..., 0] - v[..., at].mean(-1) for v in (resampled.values, resampled.replicates, resampled.jackknife)
-    )
-    if np.isnan(value):
-        return Estimate(value=None, interval=None)
-    return Estimate(value=float(value), interval=bca(float(value), drawn, left_out, n_patients=n_patients))
 
 
 def format_robustness(found: Robustness) -> str:

@@ -1,6 +1,7 @@
 """The figures of regression targets: how far predicted quantities are from the true ones, each with its interval."""
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,9 @@ import pandas as pd
 from ichformer.errors import one_line
 from ichformer.evaluation.results import TargetSummary
 from ichformer.evaluation.tables.table import WEIGHT, CheckedTable, LevelName, predicted_column, scaled_weights
-from ichformer.statistics.bootstrap import Resampled, bootstrap
-from ichformer.statistics.intervals import NOTHING, Estimate, bca
+from ichformer.statistics.bootstrap import bootstrap
+from ichformer.statistics.estimates import estimate_of
+from ichformer.statistics.intervals import Estimate
 from ichformer.statistics.regression import AGREEMENT, agreement_statistic
 
 
@@ -53,16 +55,8 @@ def _summary(level: LevelName, target: str, rows: pd.DataFrame, replicates: int,
         target=target,
         n=len(rows),
         n_patients=n_patients,
-        **{name: _estimate(found, i, n_patients) for i, name in enumerate(AGREEMENT)},
+        **{name: estimate_of(found, itemgetter((..., i)), n_patients=n_patients) for i, name in enumerate(AGREEMENT)},
     )
-
-
-def _estimate(found: Resampled, column: int, n_patients: int) -> Estimate:
-    value = float(found.values[column])
-    if np.isnan(value):
-        return NOTHING
-    drawn, left_out = found.replicates[:, column], found.jackknife[:, column]
-    return Estimate(value=value, interval=bca(value, drawn, left_out, n_patients=n_patients))
 
 
 HEADER = ("target", "known", "mean error", "median error", "bias", "limits of agreement", "Pearson r", "Lin's CCC")

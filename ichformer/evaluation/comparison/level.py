@@ -19,7 +19,8 @@ from ichformer.statistics.bootstrap import (
     mean_statistic,
 )
 from ichformer.statistics.delong import Difference, delong_test
-from ichformer.statistics.intervals import NOTHING, Estimate, bca
+from ichformer.statistics.estimates import estimate_of
+from ichformer.statistics.intervals import Estimate
 from ichformer.statistics.metrics import Vector, auroc, cross_entropy
 from ichformer.statistics.paired_tests import McNemar, mcnemar, mcnemar_clustered, non_inferior
 
@@ -110,17 +111,12 @@ def compare_level(
         [*sides[0], *sides[1]], n_patients=n_patients, replicates=replicates, seed=seed, jackknife=True
     )
     size = len(sides[0])
-    values, drawn, left_out = (
-        v[..., size:] - v[..., :size] for v in (resampled.values, resampled.replicates, resampled.jackknife)
-    )
 
     def estimate(start: int, stop: int) -> Estimate:
         """The mean of the differences from ``start`` to ``stop``."""
-        value = float(values[start:stop].mean())
-        if np.isnan(value):
-            return NOTHING
-        spread = (v[:, start:stop].mean(axis=1) for v in (drawn, left_out))
-        return Estimate(value=value, interval=bca(value, *spread, n_patients=n_patients))
+        return estimate_of(
+            resampled, lambda v: (v[..., size:] - v[..., :size])[..., start:stop].mean(-1), n_patients=n_patients
+        )
 
     found, at = [], 3 * k
     for i, label in enumerate(labels):

@@ -8,15 +8,17 @@ the limits of agreement. A true lesion is found, and a predicted one false, by `
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
 from ichformer.evaluation.lesions.results import LesionFigures, VolumeSensitivity
-from ichformer.statistics.bootstrap import Counts, Resampled, Statistic, bootstrap, mean_statistic
+from ichformer.statistics.bootstrap import Counts, Statistic, bootstrap, mean_statistic
+from ichformer.statistics.estimates import estimate_of
 from ichformer.statistics.froc import froc_statistic
-from ichformer.statistics.intervals import NOTHING, Estimate, bca, rate_interval, sum_by_patient
+from ichformer.statistics.intervals import NOTHING, Estimate, rate_interval, sum_by_patient
 from ichformer.statistics.regression import AGREEMENT, agreement_statistic
 from ichformer.statistics.reliability import icc_agreement_statistic, icc_interval
 
@@ -83,7 +85,7 @@ def _figures(label: str, rows: pd.DataFrame, replicates: int, seed: int) -> Lesi
         list(statistics.values()), n_patients=n_patients, replicates=replicates, seed=seed, jackknife=True
     )
     names = [name for of_statistic in statistics for name in of_statistic]
-    found = {name: _estimate(resampled, i, n_patients) for i, name in enumerate(names)}
+    found = {name: estimate_of(resampled, itemgetter((..., i)), n_patients=n_patients) for i, name in enumerate(names)}
     both = has_lesion & has_map
     known_interval = compared & ~np.isnan(scans["low_ml"])
     within = (scans["low_ml"] <= scans["true_ml"]) & (scans["true_ml"] <= scans["high_ml"])
@@ -155,14 +157,6 @@ def _statistics(scans: _Part, true: _Part, predicted: _Part, n_patients: int) ->
             rates=RATES,
         ),
     }
-
-
-def _estimate(resampled: Resampled, column: int, n_patients: int) -> Estimate:
-    value = float(resampled.values[column])
-    if np.isnan(value):
-        return NOTHING
-    drawn, left_out = resampled.replicates[:, column], resampled.jackknife[:, column]
-    return Estimate(value=value, interval=bca(value, drawn, left_out, n_patients=n_patients))
 
 
 def _icc(scans: _Part, compared: Bool[np.ndarray, " n"], of_bootstrap: Estimate) -> Estimate:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -35,7 +36,7 @@ from ichformer.inference.trained import Trained
 from ichformer.pipeline.store.records import PreparedScan, Store
 from ichformer.settings import as_names, check_known
 from ichformer.statistics.bootstrap import bootstrap, check_draws, mean_statistic
-from ichformer.statistics.intervals import bca
+from ichformer.statistics.estimates import estimate_of
 from ichformer.workflows.evaluate_run import open_to_evaluate
 from ichformer.workflows.opened.explained import trained_names
 from ichformer.workflows.parts.frozen import is_trained_now, read_frozen
@@ -162,10 +163,10 @@ def _figure(values: np.ndarray, *, patients: np.ndarray, seed: int) -> Figure:
     count = int(patients.max()) + 1
     statistic = mean_statistic(values.astype(np.float64), patients, n_patients=count)
     drawn = bootstrap([statistic], n_patients=count, replicates=_REPLICATES, seed=seed, jackknife=True)
-    value = float(drawn.values[0])
-    interval = bca(value, drawn.replicates[:, 0], drawn.jackknife[:, 0], n_patients=count)
-    low, high = (None, None) if interval is None else (interval.low, interval.high)
-    return Figure(value=value, low=low, high=high)
+    found = estimate_of(drawn, itemgetter((..., 0)), n_patients=count)
+    low, high = (None, None) if found.interval is None else (found.interval.low, found.interval.high)
+    assert found.value is not None, "a mean of nothing"
+    return Figure(value=found.value, low=low, high=high)
 
 
 @partial(jax.jit, static_argnames="name")
