@@ -25,6 +25,7 @@ ROOMS = [
     "inference",
     "explanations",
     "evaluation",
+    "triage",
     "reporting",
     "workflows",
 ]
@@ -51,6 +52,7 @@ WITHOUT_JAX = [
     "ichformer.workflows.prepare_cohort",
     "ichformer.workflows.prediction.read_scan",
     "ichformer.evaluation.robustness",
+    "ichformer.triage.text",
     "ichformer.statistics.calibration",
     "ichformer.training.config",
     "ichformer.cli",

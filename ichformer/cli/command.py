@@ -17,6 +17,7 @@ COMMANDS = (
     "evaluate",
     "compare",
     "predict",
+    "simulate",
     "explain",
     "check-explanations",
     "robustness",
@@ -42,6 +43,7 @@ _FOLDERS = {
     "check-explanations": "scans",
     "explain": "scans",
     "inspect": "scans",
+    "simulate": "triage",
 }
 """Commands whose file lies in a folder of ``commands/``, beside others about the same."""
 

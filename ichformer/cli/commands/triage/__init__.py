@@ -1,0 +1,1 @@
+"""Commands about which scan is read first."""
