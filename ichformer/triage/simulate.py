@@ -16,7 +16,7 @@ from ichformer.triage.results import GROUPS, MEASURES, Figure, Measure, Statisti
 from ichformer.triage.room import ReadingRoom
 
 MAX_STUDIES = 3_000_000
-"""Most studies of a simulation, those that are left out among them: it takes about 15 seconds."""
+"""Most studies of a simulation, those that are left out among them: it takes about 20 seconds."""
 
 MIN_STUDIES = 20
 """With fewer studies of a group in a replication, its median and its 95th percentile say little."""
@@ -86,8 +86,8 @@ def days_to_leave_out(room: ReadingRoom) -> int:
     The relaxation time of M/M/1 is 1 / (mu (1 - sqrt(rho))^2). Other times stretch it by (1 + squared variation) / 2,
     as they do in heavy traffic, and several readers are taken as one who is as fast as all of them.
 
-    Source: Cohen, The Single Server Queue 1982 (relaxation time); Whitt, Management Science 1989;35:1341-1366, who plans
-    simulations by it.
+    Source: Cohen, The Single Server Queue 1982 (relaxation time); Whitt, Management Science 1989;35:1341-1366, who
+    plans simulations by it.
     """
     fastest = room.reading_minutes / room.readers
     relaxation = fastest / (1 - math.sqrt(room.utilisation)) ** 2 * (1 + room.squared_variation) / 2
