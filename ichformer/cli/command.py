@@ -17,6 +17,7 @@ COMMANDS = (
     "evaluate",
     "compare",
     "predict",
+    "worklist",
     "simulate",
     "explain",
     "check-explanations",
@@ -44,6 +45,7 @@ _FOLDERS = {
     "explain": "scans",
     "inspect": "scans",
     "simulate": "triage",
+    "worklist": "triage",
 }
 """Commands whose file lies in a folder of ``commands/``, beside others about the same."""
 

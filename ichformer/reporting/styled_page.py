@@ -1,4 +1,4 @@
-"""A page of tables and pictures as one HTML file: its template, with the styles inside and nothing fetched."""
+"""A page of tables and pictures as one HTML file: its template, with styles and script inside and nothing fetched."""
 
 import base64
 import hashlib
@@ -13,16 +13,23 @@ from ichformer import __version__
 from ichformer.errors import one_line
 
 
-def render_styled(template: Path, *, styles: Sequence[Path], title: str, **shown: Any) -> str:
-    """The text of the page. The template gets the styles with their hash, the version and ``title``, and ``shown``.
+def render_styled(
+    template: Path, *, styles: Sequence[Path], title: str, script: Path | None = None, **shown: Any
+) -> str:
+    """The text of the page.
+
+    The template gets ``style`` and ``script`` with the hashes that its content security policy names, ``version``,
+    ``title`` and ``shown``.
 
     Args:
       template: the file; everything that it shows is escaped.
       styles: files of style sheets, which are joined.
       title: made printable.
+      script: file of the only script; None for a page that runs none.
       shown: what else the template shows.
     """
     style = "".join(path.read_text(encoding="utf-8") for path in styles)
+    code = "" if script is None else script.read_text(encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),
         autoescape=True,
@@ -33,8 +40,14 @@ def render_styled(template: Path, *, styles: Sequence[Path], title: str, **shown
     )
     return environment.get_template(template.name).render(
         style=Markup(style),
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii"),
+        style_hash=_sha256(style),
+        script=Markup(code),
+        script_hash=_sha256(code),
         version=__version__,
         title=one_line(title),
         **shown,
     )
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from ichformer.cli import main
+from ichformer.cohorts.tables import read_table
 from ichformer.ct.io.scans import read_volume
 from ichformer.errors import InputError
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, Threshold, Thresholds
 from ichformer.reporting.scan.results import PredictionResult
+from ichformer.reporting.scan.scores_table import ANOTHER_CHOSEN
+from ichformer.reporting.worklist.order import NEEDED, order_scans
 from ichformer.training.runs.run import Run
 from ichformer.workflows.predict_scans import predict
 from ichformer.workflows.prediction import predict_series as module
@@ -79,6 +82,9 @@ def test_every_series_has_a_row_in_the_order_of_the_paths(run: Run, tmp_path: Pa
     # Series are in the order of their folders: that with contrast medium comes first.
     assert kinds == ["not_chosen", "", "", "", "unreadable", "unreadable", "localizer"]
     assert "contrast" in rows[0]["not_scored"]
+    assert rows[0]["not_scored"].endswith(ANOTHER_CHOSEN)  # by which the list of scans puts it last
+    listed = order_scans(read_table(out / "scores.csv", columns=NEEDED), where="scores.csv").entries
+    assert [entry.number for entry in listed] == ["5", "6", "2", "3", "4", "1", ""]
     for row in rows:
         is_predicted = bool(row["folder"])
         assert is_predicted == bool(row["score_any"]) == bool(row["seconds"])

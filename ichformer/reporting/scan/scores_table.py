@@ -13,6 +13,9 @@ from ichformer.labels import LabelSet
 SOURCE_COLUMNS = ("path", "study", "series", "files")
 """What may tell whose scan it is; only where it is asked for."""
 
+ANOTHER_CHOSEN = "another series of the study was chosen"
+"""How the reason ends of a series that was not chosen, where its study has one that was."""
+
 Row = Mapping[str, Any]
 
 

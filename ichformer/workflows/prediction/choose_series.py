@@ -29,6 +29,7 @@ class Candidate:
       is_wanted: whether it is predicted.
       against: what speaks against its scores, or why it is not predicted; "" where nothing does.
       against_without_header: the same without free text of the header, as reports and tables may say it.
+      is_beside_chosen: whether it is not the one that was chosen in its study.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Candidate:
     is_wanted: bool
     against: str
     against_without_header: str
+    is_beside_chosen: bool
 
     @property
     def doubt(self) -> str:
@@ -122,6 +124,7 @@ def _candidates(found: Found[Scan], *, first: int, all_series: bool) -> list[Can
     """Every series under one path; ``first`` is the number of the first."""
     said = choices(found)
     studies = [scan.study_uid for scan in found.series if isinstance(scan, Series)]
+    of_chosen = {_study(series) for series, words in said.items() if words.startswith("chosen")}
     candidates = []
     for number, scan in enumerate(found.series, start=first):
         words = said[scan] if isinstance(scan, Series) else ""
@@ -136,9 +139,15 @@ def _candidates(found: Found[Scan], *, first: int, all_series: bool) -> list[Can
                 is_wanted=is_first or all_series or is_alone,
                 against=against,
                 against_without_header=_without_header_text(against) if against else "",
+                is_beside_chosen=isinstance(scan, Series) and not is_first and _study(scan) in of_chosen,
             )
         )
     return candidates
+
+
+def _study(series: Series) -> tuple[str, str]:
+    """Which study of whom it is: anonymisers give one StudyInstanceUID to several patients."""
+    return series.study_uid, series.headers[0].patient_id
 
 
 def _without_header_text(reason: str) -> str:

@@ -8,7 +8,7 @@ from ichformer.errors import InputError
 from ichformer.files.writing import path_text
 from ichformer.pipeline.preparation.rejects import full_reason, reason_without_names
 from ichformer.reporting.scan.results import LeftOut
-from ichformer.reporting.scan.scores_table import Row, row_without_scores
+from ichformer.reporting.scan.scores_table import ANOTHER_CHOSEN, Row, row_without_scores
 from ichformer.reporting.scan.sources import key_of_files, key_of_unread, path_below
 from ichformer.workflows.prediction.choose_series import Candidate, Choice
 from ichformer.workflows.prediction.predict_series import Job
@@ -39,11 +39,12 @@ def without_series(number: int, path: Path, error: InputError, job: Job) -> NotP
 
 
 def not_chosen(one: Candidate, job: Job) -> NotPredicted:
-    """A series that is not the plain head scan of its study."""
+    """A series that is not the plain head scan of its study; the table says where another one is."""
+    beside = f"; {ANOTHER_CHOSEN}" if one.is_beside_chosen else ""
     row = row_without_scores(
         one.number,
         key_of_unread(one.scan),
-        not_scored=f"not_chosen: {one.against_without_header}",
+        not_scored=f"not_chosen: {one.against_without_header}{beside}",
         source=job.source(one.scan, one.below),
     )
     return NotPredicted(left_out=LeftOut(number=one.number, code="not_chosen", text=one.against), row=row)

@@ -1,0 +1,1 @@
+"""All scans of a table of predictions, the most urgent first."""
