@@ -8,9 +8,10 @@ from ichformer.cli.printing import print_result
 def worklist(out: Path, /, *, csv: Path | None = None, json: bool = False) -> None:
     """Lists all predicted scans, the most urgent first, as worklist.html and worklist.csv. Research use only.
 
-    Scans with a score at or above its threshold come first, then those that were not scored, then all others. Example:
+    Scans with a score at or above its threshold come first, then those that were not scored, then all others. Example, after
+    `ichformer predict FOLDER_OF_STUDIES --out out --csv out/scores.csv`:
 
-    ichformer predict FOLDER_OF_STUDIES --out out --csv out/scores.csv; ichformer worklist out
+    ichformer worklist out
 
     Args:
       out: Folder of the predictions, as `ichformer predict --out` wrote it. The list is written into it.
