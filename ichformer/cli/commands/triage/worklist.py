@@ -8,8 +8,8 @@ from ichformer.cli.printing import print_result
 def worklist(out: Path, /, *, csv: Path | None = None, json: bool = False) -> None:
     """Lists all predicted scans, the most urgent first, as worklist.html and worklist.csv. Research use only.
 
-    Scans with a score at or above its threshold come first, then those that were not scored, then all others. Example, after
-    `ichformer predict FOLDER_OF_STUDIES --out out --csv out/scores.csv`:
+    Scans with a score at or above its threshold come first, then those that were not scored, then all others. Example,
+    after `ichformer predict FOLDER_OF_STUDIES --out out --csv out/scores.csv`:
 
     ichformer worklist out
 
