@@ -3,6 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -135,5 +136,5 @@ def _nearest(made: Made, reading: Reading) -> np.ndarray:
 
 def _pictures(made: Made, reading: Reading, key: list[int]) -> Int16[np.ndarray, "n rows columns"]:
     """HU of some slices in the orientation of the source."""
-    laid = on_source(reading.volume.hu, Grid.of(reading.volume), made.source)
-    return np.rint(laid[key]).astype(np.int16)
+    wanted = replace(made.source, slices=tuple(made.source.slices[s] for s in key))
+    return np.rint(on_source(reading.volume.hu, Grid.of(reading.volume), wanted)).astype(np.int16)
