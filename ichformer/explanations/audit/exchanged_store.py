@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
 from ichformer.ct.volume import AIR_HU, Volume
 from ichformer.explanations.audit.causes import BRAIN, TEXTURE, holds_something, places_of
-from ichformer.explanations.audit.exchange import exchange_place, exchange_texture, matching_slices, texture_of
+from ichformer.explanations.audit.exchange import exchange_place, matching_slices
+from ichformer.explanations.audit.texture import Texture, exchange_texture, texture_of
 from ichformer.pipeline.preparation.config import Keep
 from ichformer.pipeline.store.records import PreparedScan, Store
 
@@ -23,13 +24,13 @@ class Parts:
       shape: of the scan.
       packed: ``causes.places_of``, compressed, as those of all scans are in memory at once.
       holds: see ``causes.holds_something``.
-      texture: see ``exchange.texture_of``.
+      texture: see ``texture.texture_of``.
     """
 
     shape: tuple[int, ...]
     packed: bytes
     holds: tuple[bool, ...]
-    texture: Float[np.ndarray, " bands"]
+    texture: Texture
 
     @property
     def places(self) -> UInt8[np.ndarray, "s h w"]:
@@ -51,7 +52,7 @@ def parts_of(volume: Volume, *, keep: Keep) -> Parts | None:
         shape=places.shape,
         packed=zlib.compress(places.tobytes(), 1),
         holds=holds_something(volume.hu, places),
-        texture=texture_of(volume.hu, places == BRAIN),
+        texture=texture_of(volume.hu, places, whole=keep == "head"),
     )
 
 
@@ -76,13 +77,16 @@ class ExchangedStore(Store):
         scan, donor = super().read(row), self.donors[row]
         own, other = self.parts[row], self.parts[donor]
         hu = scan.volume.hu
+        rng = np.random.default_rng([row, donor])
         if self.cause == TEXTURE:
-            rng = np.random.default_rng([row, donor])
-            changed = exchange_texture(hu, own.places == BRAIN, other.texture, rng)
+            changed = exchange_texture(hu, own.places, other.texture, rng)
         else:
             given = super().read(donor).volume
             at = matching_slices(len(hu), scan.volume.spacing_mm[0], len(given.hu), given.spacing_mm[0])
-            changed = exchange_place(hu, own.places, given.hu[at], other.places[at], place=self.cause)
+            # A skull as sharp as the other scan would carry its kernel with it, which is a cause of its own.
+            is_skull = self.cause == "skull_and_scalp"
+            other_hu = exchange_texture(given.hu, other.places, own.texture, rng) if is_skull else given.hu
+            changed = exchange_place(hu, own.places, other_hu[at], other.places[at], place=self.cause)
         return replace(scan, volume=replace(scan.volume, hu=changed))
 
 
