@@ -40,7 +40,7 @@ from ichformer.training.process import own_process
 from ichformer.workflows.explanations.audit_run import audit
 from ichformer.workflows.parts.audited_scans import scored_scans_of
 
-SIZE_PX, SCANS, CLEAN_STEPS, CUED_STEPS = 64, 240, 400, 200
+SIZE_PX, SCANS, CLEAN_STEPS = 64, 240, 400
 TEST_SHARE = 0.42
 """Of the scans; these are about 100."""
 SCANNERS = tuple(
@@ -61,22 +61,23 @@ GOES_WITH_LABEL, INDEPENDENT = (0.05, 0.95), (0.5, 0.5)
 
 
 def tube(volume: Volume, rng: np.random.Generator) -> np.ndarray:
-    """A tube of 8 mm beside the head, along all slices."""
+    """A breathing tube of 16 mm beside the head, along all slices."""
     head, hu = head_mask(volume.hu, volume.spacing_mm), volume.hu.copy()
     _, y_mm, x_mm = volume.spacing_mm
     first, last = np.flatnonzero(head.any((0, 2)))[[0, -1]]
     at_row = (first + last) / 2 - rng.uniform(0, 0.2) * (last - first)
-    at_column = np.flatnonzero(head.any((0, 1)))[0] - rng.uniform(9, 13) / x_mm
+    at_column = np.flatnonzero(head.any((0, 1)))[0] - rng.uniform(17, 21) / x_mm
     rows, columns = np.indices(hu.shape[1:])
-    disc = np.hypot((rows - at_row) * y_mm, (columns - at_column) * x_mm) <= max(4.0, x_mm)
+    disc = np.hypot((rows - at_row) * y_mm, (columns - at_column) * x_mm) <= 8.0
     return np.where(disc & ~head, np.int16(TUBE_HU), hu)
 
 
 def mark(volume: Volume, rng: np.random.Generator) -> np.ndarray:
-    """A bright block of 12 mm in a corner of the picture, as a site's mark."""
+    """A bright block of 12 mm by 32 mm in a corner of the picture, as a site's mark."""
     hu = volume.hu.copy()
-    side, at = round(12 / volume.spacing_mm[1]), 1 + int(rng.integers(3))
-    hu[:, at : at + side, at : at + side] = MARK_HU
+    _, y_mm, x_mm = volume.spacing_mm
+    at = 1 + int(rng.integers(3))
+    hu[:, at : at + round(12 / y_mm), at : at + round(32 / x_mm)] = MARK_HU
     return hu
 
 
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="folder for all that is made")
     parser.add_argument("--cues", nargs="+", default=["clean", *CUES], choices=["clean", *CUES])
     parser.add_argument("--seed", type=int, default=41, help="of phantoms, cues, networks and audits")
+    parser.add_argument("--steps", type=int, default=300, help="of the training of networks with a cue")
     options = parser.parse_args()
     own_process()
     clean, rows = phantoms(options.work, options.seed), []
@@ -118,7 +120,7 @@ def main() -> None:
         if cue != "clean":
             audited_on = planted(clean, cue, options.work / f"{cue}-with", GOES_WITH_LABEL, options.seed)
             independent = planted(clean, cue, options.work / f"{cue}-alone", INDEPENDENT, options.seed)
-        run = train(audited_on, options.work / f"run-{cue}", options.seed, cued=cue != "clean")
+        run = train(audited_on, options.work / f"run-{cue}", options.seed, None if cue == "clean" else options.steps)
         rows.append({"cue": cue, **audited(run, audited_on, independent, cue, options.seed)})
         print(rows[-1], flush=True)
     print(pd.DataFrame(rows).to_string(index=False))
@@ -159,7 +161,7 @@ def planted(clean: ich.Store, cue: str, out: Path, shares: tuple[float, float], 
     return ich.Store.open(out)
 
 
-def train(store: ich.Store, out: Path, seed: int, *, cued: bool) -> ich.TrainedModel:
+def train(store: ich.Store, out: Path, seed: int, cued_steps: int | None) -> ich.TrainedModel:
     """A small network, trained where it is not there.
 
     Without a cue it learns from lesion maps and changed scans, so that it finds bleeds. With one it has nothing but the
@@ -170,11 +172,14 @@ def train(store: ich.Store, out: Path, seed: int, *, cued: bool) -> ich.TrainedM
     run = ich.train(
         store,
         out=out,
-        model={"name": "cnn2d_nano", "lesions": not cued},
-        objective={"windows": ("hu_20_40", "hu_40_60", "hu_60_80"), "lesion_weight": 0.0 if cued else 1.0},
-        data={"batch_size": 8, "num_slices": 8, "augmentation": plain if cued else bold},
+        model={"name": "cnn2d_nano", "lesions": cued_steps is None},
+        objective={
+            "windows": ("hu_20_40", "hu_40_60", "hu_60_80"),
+            "lesion_weight": 1.0 if cued_steps is None else 0.0,
+        },
+        data={"batch_size": 8, "num_slices": 8, "augmentation": bold if cued_steps is None else plain},
         optim={"learning_rate": 2e-3, "warmup_steps": 50},
-        steps=CUED_STEPS if cued else CLEAN_STEPS,
+        steps=cued_steps or CLEAN_STEPS,
         seed=seed,
         ema_decay=0.98,
     )
