@@ -17,8 +17,9 @@ from ichformer.ct.anatomy.head import SKIN_HU
 from ichformer.ct.volume import AIR_HU
 from ichformer.explanations.audit.causes import BRAIN, place_number
 
-_FREQUENCIES = (0.05, 0.5)
-"""Cycles a pixel between which sharpness is measured: slower ones are the head's shape, faster ones only diagonal."""
+_FREQUENCIES = (0.05, 0.4)
+"""Cycles a pixel between which sharpness is measured: slower ones are the head's shape, in faster ones the noise of a
+blurred scan, and its rounding, count for more than its edges."""
 
 _SKIN_PX, _FADE_PX = 4, 5
 """The head is taken with so much round it, and that fades over so much: a cut through the skin's blur would itself be
@@ -28,7 +29,7 @@ _MOST = 20.0
 """Of a change of sharpness either way: a Gaussian blur of one pixel."""
 
 _MOST_GAIN = 12.0
-"""Of sharpening, for any frequency: what a Gaussian of 0.7 pixels takes from the fastest that is measured."""
+"""Of sharpening, for any frequency: more would be noise and rounding."""
 
 _CLOSE = 0.1
 """Sharpness matches within this; heads of one kernel differ by six times as much."""
@@ -41,6 +42,9 @@ _SOFT_HU = (-50, 130)
 
 _DEEP_PX = 2
 """Noise is measured so far from the edge of the brain, where bone would count as noise."""
+
+_EDGE_SD = 3.0
+"""Detail over so many standard deviations of the noise is an edge, which another dose leaves as it is."""
 
 _ROUNDS = 3
 """The bands overlap: each round changes what the one before left."""
@@ -84,8 +88,8 @@ def exchange_texture(
 ) -> Int16[np.ndarray, "s h w"]:
     """A scan as sharp and as noisy as another.
 
-    The whole picture is blurred or sharpened with one filter, bone and blood alike, as a kernel does. Then each band of
-    soft tissue's detail is weakened, or noise of its frequencies is added.
+    The whole picture is blurred or sharpened with one filter, bone and blood alike, as a kernel does. Then the noise
+    of each band of soft tissue's detail is weakened, or noise of its frequencies is added.
 
     Args:
       hu: the scan.
@@ -100,7 +104,8 @@ def exchange_texture(
         noises = _bands(rng.standard_normal(hu.shape, np.float32))
         for band, noise, is_now, should_be in zip(_bands(_soft(changed)), noises, own, wanted.noise_hu, strict=True):
             if should_be < is_now:
-                changed -= np.float32(1 - should_be / is_now) * band
+                most = np.float32(_EDGE_SD * is_now)
+                changed -= np.float32(1 - should_be / is_now) * np.clip(band, -most, most)
             else:
                 changed += np.float32(np.sqrt(should_be**2 - is_now**2) / noise.std()) * noise
     changed = np.where(smooth > SKIN_HU, changed, smooth)
@@ -122,9 +127,8 @@ def _as_sharp(
     def over(change: float) -> float:
         return _blur_of(filtered(change), head) - wanted
 
-    sharpest, softest = over(-_MOST), over(_MOST)
-    if sharpest >= 0 or softest <= 0:
-        return filtered(-_MOST if sharpest >= 0 else _MOST)
+    if over(-_MOST) >= 0 or over(_MOST) <= 0:
+        return filtered(min((-_MOST, 0.0, _MOST), key=lambda change: abs(over(change))))
     return filtered(brentq(over, -_MOST, _MOST, xtol=_CLOSE))
 
 
