@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import Array
 
@@ -14,11 +15,12 @@ from ichformer.cli import main
 from ichformer.cohorts.registry import COHORTS
 from ichformer.ct.windows import WINDOWS
 from ichformer.errors import InputError
+from ichformer.explanations.audit.effects import NAMED_SD, Exchanged, draw_donors, given_and_taken
 from ichformer.models.contract import Prediction
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.store.records import Store
 from ichformer.testing import tiny_cohort
-from ichformer.workflows.explanations.audit_run import audit
+from ichformer.workflows.explanations.audit_run import EXCHANGES, audit
 from tests.stores import CONFIG, prepare_here
 from tests.workflows.counter import open_counter
 
@@ -70,8 +72,15 @@ def test_the_command_names_the_corner_that_a_model_reads(store, opened, tmp_path
     assert told["leans"]
     causes = {one["cause"]: one for one in told["causes"]}
     assert [name for name, one in causes.items() if one["verdict"] == "leans"] == ["corners"]
-    assert causes["corners"]["share"]["value"] == pytest.approx(1, abs=0.3)
-    assert {scan["named"] for scan in told["scans"]} == {"corners"}
+    # A scan with the corner of another has the other's score, so that the share follows from the scores as they are.
+    series, logits = zip(*[(scan["series"], scan["logit"]) for scan in told["scans"]], strict=True)
+    patients = np.unique(store.index.set_index("series").loc[list(series), "patient"], return_inverse=True)[1]
+    donors, scores = draw_donors(patients, times=EXCHANGES, seed=0), np.array(logits)
+    given, taken = given_and_taken(scores, Exchanged(logits=scores[donors], donors=donors))
+    assert causes["corners"]["share"]["value"] == pytest.approx(np.mean(given * taken) / scores.var(), rel=1e-3)
+    moved = np.abs(given + taken) / 2 >= NAMED_SD * scores.std()
+    assert [scan["named"] for scan in told["scans"]] == np.where(moved, "corners", "").tolist()
+    assert moved.mean() > 0.5
     assert {scan["series"] for scan in told["scans"]} == set(store.index["series"])
     assert (out / "audit.png").read_bytes().startswith(b"\x89PNG")
 
