@@ -1,6 +1,5 @@
 """From the scores of scans and of the same scans with a part exchanged to how much the scores come from that part."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -8,8 +7,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from ichformer.statistics.bootstrap import Counts, Resampled, Statistic, auroc_statistic, bootstrap
-from ichformer.statistics.intervals import NOTHING, Estimate, bca
+from ichformer.statistics.bootstrap import Counts, Statistic, auroc_statistic, bootstrap
+from ichformer.statistics.estimates import estimate_of
+from ichformer.statistics.intervals import NOTHING, Estimate
 
 ALARM_SHARE = 0.10
 """A model leans on a part where the interval of the part's share of the scores lies above this: our choice, set before
@@ -164,8 +164,8 @@ def measure(
         seed=seed,
         jackknife=True,
     )
-    share = _estimate(found, n_patients, lambda values: values[..., 0])
-    lost = _estimate(found, n_patients, lambda values: values[..., 1] - values[..., 2:].mean(-1))
+    share = estimate_of(found, lambda values: values[..., 0], n_patients=n_patients)
+    lost = estimate_of(found, lambda values: values[..., 1] - values[..., 2:].mean(-1), n_patients=n_patients)
     return share, lost
 
 
@@ -207,10 +207,3 @@ def conclude(
     if share.interval.high < ALARM_SHARE:
         return say(verdict="does not lean")
     return say(verdict="cannot tell", why=f"the interval holds {ALARM_SHARE:.2f}: audit more scans")
-
-
-def _estimate(found: Resampled, n_patients: int, of: Callable[[np.ndarray], np.ndarray]) -> Estimate:
-    value, drawn, left_out = (of(v) for v in (found.values, found.replicates, found.jackknife))
-    if np.isnan(value):
-        return NOTHING
-    return Estimate(value=float(value), interval=bca(float(value), drawn, left_out, n_patients=n_patients))
