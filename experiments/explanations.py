@@ -177,6 +177,7 @@ def of_phantom(
             sparseness(values),
             similarity(values, np.asarray(of_untrained[0]), tissue),
             similarity(values, np.asarray(of_label[0]), tissue),
+            float(points_into(np.asarray(of_untrained[0]), mask)),
         )
         row = {"method": name, "why": "", **dict(zip(FIGURES, figures, strict=True))}
         made.append(Found(row=row, picture=example_picture(np.asarray(score.hu[0]), mask, values)))

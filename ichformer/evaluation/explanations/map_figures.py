@@ -79,5 +79,11 @@ MAP_FIGURES = (
         about="The rank correlation with the map of another label. A map that stays the same (1) does not explain the "
         "label. That of a lesion head always does.",
     ),
+    MapFigure(
+        name="peak, random model",
+        better=None,
+        about="How often the highest voxel of the map of the same network with random parameters lies in the bleed. "
+        "What finds bleeds without having learnt them explains the picture.",
+    ),
 )
 """Every figure, in the order in which it is shown."""
