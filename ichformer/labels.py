@@ -23,8 +23,8 @@ RESERVED = frozenset(
 )
 """Columns of the tables in which labels stand."""
 
-RESERVED_PREFIXES = ("group_", "score_", "pred_")
-"""Of columns of the same tables: subgroups, scores of labels and predictions of targets."""
+RESERVED_PREFIXES = ("group_", "score_", "pred_", "feature_")
+"""Of columns of the same tables: subgroups, scores of labels, predictions of targets, and features."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from ichformer.reporting.evaluation.folder import write_evaluation
 from ichformer.reporting.evaluation.run_facts import run_facts
 from ichformer.training.runs.contract import check_recipe
 from ichformer.training.runs.pretrained_run import PretrainedRun
-from ichformer.training.runs.run import seen_scans
+from ichformer.training.runs.run import SEEN_NAME, seen_scans
 from ichformer.workflows.parts.frozen import Frozen, is_trained_now, keep_frozen, read_frozen
 from ichformer.workflows.parts.lesion_table import frozen_lesions, lesion_table
 from ichformer.workflows.parts.predict_store import (
@@ -166,6 +166,8 @@ def _label_remarks(run: Trained, store: Store) -> Iterator[str]:
 
 def _patient_remarks(run: Trained, store: Store, split: str) -> Iterator[str]:
     """Remarks where it is not known which patients the evaluated scans, or those of the training, belong to."""
+    if seen_scans(run.path) is None:
+        yield f"the run has no {SEEN_NAME}, its list of training scans: nobody checked that it never saw these patients"
     scans = {"evaluated": store.index.iloc[store.rows(split)], "training": seen_scans(run.path)}
     for name, index in scans.items():
         if index is not None:

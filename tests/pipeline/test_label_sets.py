@@ -215,6 +215,7 @@ def test_a_store_goes_on_with_the_same_labels_alone(store, tmp_path):
         ({"label_set": None}, "label_set: Expected object, got null"),
         ({"label_set": {"names": ["bleed", "bleed"]}}, "names bleed twice"),
         ({"label_set": {"names": ["series"]}}, "series is the name of another column"),
+        ({"label_set": {"names": ["feature_0000"]}}, "feature_0000 is the name of another column"),
         ({"label_set": {"names": ["x" * 10_000]}}, "cannot name a label"),
         ({"label_set": {"names": [f"l{i}" for i in range(5000)]}}, "names 5,000 columns"),
         ({"label_set": {"names": ["bleed", "other"], "targets": []}}, "missing required field other"),

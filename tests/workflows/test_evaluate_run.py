@@ -113,6 +113,15 @@ def test_a_list_of_seen_scans_that_does_not_say_how_patients_are_known(folder, t
     assert (len(again), set(again["patient_source"])) == (len(seen), {"dataset"})
 
 
+@pytest.mark.slow
+def test_a_run_that_keeps_no_list_of_its_scans_is_not_said_to_be_checked(folder, tmp_path):
+    shutil.copytree(folder / "run", tmp_path / "run")
+    said = "nobody checked that it never saw these patients"
+    assert not any(said in one for one in evaluate(tmp_path / "run", folder / "store", None, replicates=20).warnings)
+    (tmp_path / "run" / "seen.csv").unlink()
+    assert any(said in one for one in evaluate(tmp_path / "run", folder / "store", None, replicates=20).warnings)
+
+
 def test_a_run_says_truly_where_it_started_and_which_checkpoint_it_is(folder):
     run, store = Run.open(folder / "run"), Store.open(folder / "store")
     trained = json.loads((folder / "run" / "labels.json").read_text())["trained"]
