@@ -263,6 +263,63 @@ def test_a_browser_shows_one_of_two_maps_or_both_side_by_side(tmp_path: Path, ch
     assert seen["panels"] == panels
 
 
+STEPS = """
+(async () => {
+  const pause = (ms) => new Promise((go) => setTimeout(go, ms));
+  const until = async (isSo) => { for (let n = 0; n < 200 && !isSo(); n++) await pause(20); };
+  await until(() => document.body.dataset.ready === "1");
+  const told = document.body.dataset;
+  // Only real pointers can be captured.
+  const captured = { setPointerCapture() {}, hasPointerCapture: () => true };
+  for (const id of ["scan", "coronal", "sagittal"]) Object.assign($(id), captured);
+  const fire = (id, type, x, y) => {
+    const element = $(id), box = element.getBoundingClientRect();
+    const clientX = box.left + ((x + 0.5) / element.width) * box.width;
+    const clientY = box.top + ((y + 0.5) / element.height) * box.height;
+    element.dispatchEvent(new PointerEvent(type, { clientX, clientY, pointerId: 1, pointerType: "mouse" }));
+  };
+  $("measure").click();
+  fire("scan", "pointerdown", 4, 6);
+  fire("scan", "pointermove", 10, 14);
+  fire("scan", "pointerup", 10, 14);
+  told.length = $("at-length").textContent;
+  $("measure").click();
+  told.cleared = $("at-length").textContent;
+  $("planes").open = true;
+  await until(() => planes.point && $("coronal").width === WIDTH);
+  fire("scan", "pointerdown", 8, 5);
+  fire("scan", "pointerup", 8, 5);
+  await until(() => planes.point[1] === 5);
+  await pause(200);
+  const greyAt = (id, x, y) => $(id).getContext("2d").getImageData(x, y, 1, 1).data[0];
+  told.rows = $("coronal").height;
+  Object.assign(told, { coronal: greyAt("coronal", 3, 0), sagittal: greyAt("sagittal", 3, 0) });
+  fire("coronal", "pointerdown", 6, 0);
+  await until(() => state.slice === SLICES - 1);
+  Object.assign(told, { now: state.slice + 1, point: planes.point.join() });
+})();
+"""
+
+
+@pytest.mark.slow
+def test_a_browser_measures_and_shows_the_other_planes(tmp_path: Path) -> None:
+    given_reading = reading()
+    digest = base64.b64encode(hashlib.sha256(STEPS.encode()).digest()).decode()
+    text = render_page(given_reading).replace("script-src ", f"script-src 'sha256-{digest}' ", 1)
+    page = tmp_path / "report.html"
+    page.write_text(text.replace("</body>", f"<script>{STEPS}</script></body>"), encoding="utf-8")
+    seen = in_chromium(page, tmp_path / "profile")
+    shown = given_reading.volume
+    z_mm, row_mm, column_mm = shown.spacing_mm
+    assert seen["length"] == f"{np.hypot(6 * column_mm, 8 * row_mm):.1f} mm"
+    assert seen["cleared"] == ""
+    top = apply_windows(shown.hu[-1], (WINDOWS["brain"],))[..., 0]
+    assert int(seen["coronal"]) == round(255 * float(top[5, 3]))
+    assert int(seen["sagittal"]) == round(255 * float(top[3, 8]))
+    assert int(seen["rows"]) == round((S - 1) * z_mm / column_mm) + 1
+    assert (seen["now"], seen["point"]) == (str(S), "6,5")
+
+
 def test_few_validation_scans_tell_little():
     told = str(Familiarity(percentile=100.0, scans=1))
     assert "only 1, too few to say how unusual that is" in told

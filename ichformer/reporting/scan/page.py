@@ -34,7 +34,9 @@ LABEL_NAMES = {
 
 _SHOWN_WINDOWS = ("brain", "subdural", "bone")
 _LOW_HU = -1024
-_HERE = Path(__file__).parent
+_VIEWER = Path(__file__).parent / "viewer"
+_SCRIPTS = ("planes.js", "ruler.js", "report.js")
+"""In the order in which they run; the last one starts the page."""
 
 
 def render_page(reading: Reading) -> str:
@@ -44,8 +46,8 @@ def render_page(reading: Reading) -> str:
     run any script but its own, known by its hash. HU between -1024 and 3071 are carried exactly. Text from headers is
     made printable and escaped.
     """
-    style = (_HERE / "report.css").read_text(encoding="utf-8")
-    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    style = (_VIEWER / "report.css").read_text(encoding="utf-8")
+    script = "".join((_VIEWER / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     return _template().render(
         style=Markup(style),
         script=Markup(script),
@@ -84,7 +86,7 @@ def slice_z_mm(volume: Volume) -> Float64[np.ndarray, "s"]:
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
+        loader=jinja2.FileSystemLoader(_VIEWER),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

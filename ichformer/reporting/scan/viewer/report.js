@@ -1,5 +1,3 @@
-"use strict";
-
 // What the page shows: one scan, its scores and its heat maps. All of it lies in this file; nothing is fetched.
 const data = JSON.parse(document.getElementById("data").textContent);
 const [SLICES, HEIGHT, WIDTH] = data.shape;
@@ -73,13 +71,14 @@ const context = canvas.getContext("2d", { alpha: false });
 const overlay = document.createElement("canvas");
 const COLOURS = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
 
-function grey(pixels) {
+/** Pixels of a picture in the window at hand. */
+function grey(pixels, width, height) {
   const table = new Uint8Array(data.levels);
   const bottom = state.center - state.width / 2 - data.low;
   for (let v = 0; v < table.length; v++) {
     table[v] = Math.round(255 * Math.min(Math.max((v - bottom) / state.width, 0), 1));
   }
-  const image = context.createImageData(WIDTH, HEIGHT);
+  const image = context.createImageData(width, height);
   const words = new Uint32Array(image.data.buffer);
   for (let i = 0; i < words.length; i++) words[i] = 0xff000000 | (table[pixels[i]] * 0x010101);
   return image;
@@ -112,9 +111,10 @@ async function draw() {
   if (slice !== state.slice || label !== state.label || map !== state.map || heat !== state.heat) return;
   drawn = pixels;
   fitPanels(Math.max(shown.length, 1));
-  const plain = grey(pixels);
+  const plain = grey(pixels, WIDTH, HEIGHT);
   for (let i = 0; i < Math.max(shown.length, 1); i++) {
     context.putImageData(plain, i * WIDTH, 0);
+    if (planes.isOpen() && planes.point) drawCross(i * WIDTH, ...planes.point);
     if (!values[i]) continue;
     coloured(values[i], shown[i]);
     context.globalAlpha = state.opacity;
@@ -122,6 +122,16 @@ async function draw() {
     context.drawImage(overlay, i * WIDTH, 0, WIDTH, HEIGHT);
     context.globalAlpha = 1;
   }
+  ruler.draw();
+  await planes.draw();
+}
+
+/** The point of the other planes, with a gap in its middle. */
+function drawCross(left, x, y) {
+  context.fillStyle = "#6fb6d8aa";
+  const gap = Math.max(3, Math.round(WIDTH / 64));
+  for (const [from, to] of [[0, x - gap], [x + gap, WIDTH]]) context.fillRect(left + from, y, Math.max(to - from, 0), 1);
+  for (const [from, to] of [[0, y - gap], [y + gap, HEIGHT]]) context.fillRect(left + x, from, 1, Math.max(to - from, 0));
 }
 
 /** The canvas holds the slice once, or once for each of two maps side by side. */
@@ -277,18 +287,30 @@ function listen() {
     if (steps) change({ slice: state.slice + Math.max(-3, Math.min(3, steps)) });
   }, { passive: false });
 
+  ruler.listen();
+  planes.listen();
+
   let grip = null;
+  const pixelAt = (e) => {
+    const box = canvas.getBoundingClientRect();
+    const x = Math.floor(((e.clientX - box.left) / box.width) * canvas.width) % WIDTH;
+    return [x, Math.floor(((e.clientY - box.top) / box.height) * HEIGHT)];
+  };
   canvas.addEventListener("pointerdown", (e) => {
     grip = { x: e.clientX, y: e.clientY, ...state };
     canvas.setPointerCapture(e.pointerId);
+    if (ruler.isOn()) ruler.start(...pixelAt(e));
   });
   canvas.addEventListener("pointermove", (e) => {
     const box = canvas.getBoundingClientRect();
-    const x = Math.floor(((e.clientX - box.left) / box.width) * canvas.width) % WIDTH;
-    const y = Math.floor(((e.clientY - box.top) / box.height) * HEIGHT);
+    const [x, y] = pixelAt(e);
     const inside = drawn && x >= 0 && x < WIDTH && y >= 0 && y < HEIGHT;
     $("at-hu").textContent = inside ? `${drawn[y * WIDTH + x] + data.low} HU` : "";
     if (!grip) return;
+    if (ruler.isOn()) {
+      ruler.move(x, y);
+      return;
+    }
     const [right, down] = [e.clientX - grip.x, e.clientY - grip.y];
     if (e.pointerType === "touch") change({ slice: grip.slice + (right / box.width) * Math.max(SLICES, 20) });
     else if (Math.hypot(right, down) > 3) {
@@ -296,7 +318,12 @@ function listen() {
       change({ width: grip.width + right * speed, center: grip.center + down * speed });
     }
   });
-  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (grip = null));
+  canvas.addEventListener("pointerup", (e) => {
+    const isClick = grip && Math.hypot(e.clientX - grip.x, e.clientY - grip.y) <= 3;
+    if (isClick && planes.isOpen() && !ruler.isOn()) planes.pick(...pixelAt(e));
+    grip = null;
+  });
+  canvas.addEventListener("pointercancel", () => (grip = null));
   canvas.addEventListener("pointerleave", () => ($("at-hu").textContent = ""));
 
   document.addEventListener("keydown", (e) => {
@@ -307,6 +334,8 @@ function listen() {
     };
     if (e.key in moves) change({ slice: moves[e.key] });
     else if (e.key === "h") change({ heat: !state.heat });
+    else if (e.key === "d") $("measure").click();
+    else if (e.key === "p") $("planes").open = !$("planes").open;
     else if (data.windows[Number(e.key) - 1]) change(byName(data.windows[Number(e.key) - 1].name));
     else return;
     e.preventDefault();
