@@ -14,7 +14,7 @@ from ichformer.errors import one_line
 
 
 def render_styled(
-    template: Path, *, styles: Sequence[Path], title: str, script: Path | None = None, **shown: Any
+    template: Path, *, styles: Sequence[Path], title: str, scripts: Sequence[Path] = (), **shown: Any
 ) -> str:
     """The text of the page.
 
@@ -25,11 +25,11 @@ def render_styled(
       template: the file; everything that it shows is escaped.
       styles: files of style sheets, which are joined.
       title: made printable.
-      script: file of the only script; None for a page that runs none.
+      scripts: files of scripts, which are joined in their order; none for a page that runs none.
       shown: what else the template shows.
     """
     style = "".join(path.read_text(encoding="utf-8") for path in styles)
-    code = "" if script is None else script.read_text(encoding="utf-8")
+    code = "".join(path.read_text(encoding="utf-8") for path in scripts)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),
         autoescape=True,
@@ -38,6 +38,7 @@ def render_styled(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}
     return environment.get_template(template.name).render(
         style=Markup(style),
         style_hash=_sha256(style),

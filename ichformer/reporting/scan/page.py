@@ -1,18 +1,13 @@
 """A reading as one HTML file that opens anywhere and fetches nothing."""
 
-import base64
-import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from jaxtyping import Float, Float64
-from markupsafe import Markup
 
-from ichformer import __version__
 from ichformer.ct.geometry.regrid import slice_origins_mm
 from ichformer.ct.volume import Volume
 from ichformer.ct.windows import WINDOWS
@@ -21,6 +16,7 @@ from ichformer.labels import LabelSet
 from ichformer.reporting.scan.lesions import lesion_card
 from ichformer.reporting.scan.packing import BITS, pack
 from ichformer.reporting.scan.reading import Reading
+from ichformer.reporting.styled_page import render_styled
 
 LABEL_NAMES = {
     "any": "Any haemorrhage",
@@ -46,14 +42,11 @@ def render_page(reading: Reading) -> str:
     run any script but its own, known by its hash. HU between -1024 and 3071 are carried exactly. Text from headers is
     made printable and escaped.
     """
-    style = (_VIEWER / "report.css").read_text(encoding="utf-8")
-    script = "".join((_VIEWER / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    return _template().render(
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_sha256(style),
-        script_hash=_sha256(script),
-        version=__version__,
+    return render_styled(
+        _VIEWER / "report.html.j2",
+        styles=[_VIEWER / "report.css"],
+        scripts=[_VIEWER / name for name in _SCRIPTS],
+        title="Head CT report, research use only",
         description=one_line(reading.volume.audit.description),
         not_scored="" if reading.not_scored is None else one_line(reading.not_scored.text),
         remarks=[one_line(remark, max_chars=600) for remark in reading.remarks],
@@ -82,22 +75,6 @@ def slice_z_mm(volume: Volume) -> Float64[np.ndarray, "s"]:
     _, height, width = volume.hu.shape
     to_middle = volume.affine[2, 1] * (height - 1) / 2 + volume.affine[2, 2] * (width - 1) / 2
     return slice_origins_mm(volume)[:, 2] + to_middle
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_VIEWER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}
-    return environment.get_template("report.html.j2")
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
 def _printable(facts: Mapping[str, str]) -> dict[str, str]:

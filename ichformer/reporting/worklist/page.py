@@ -32,7 +32,7 @@ def render_worklist(worklist: Worklist) -> str:
     return render_styled(
         _HERE / "worklist.html.j2",
         styles=[_HERE.parent / "evaluation" / "page.css", _HERE / "worklist.css"],
-        script=_HERE / "worklist.js",
+        scripts=[_HERE / "worklist.js"],
         title="Worklist",
         rows=[_row(entry, is_of_any=is_of_any) for entry in worklist.entries],
         counts=worklist.counts,
