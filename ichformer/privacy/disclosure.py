@@ -23,7 +23,7 @@ DISCLOSURE_CODES: Mapping[str, str] = {
     "email": "addresses of electronic mail",
     "file_name": "names of files or folders of the sources, which may be names of patients",
     "free_text": "words of headers that are on no list of known words",
-    "identity": "a report that shows who the patient is, as --with-identity asked",
+    "identity": "a report that shows who the patient is, as --with-identity asked, or a DICOM file, as --dicom asked",
     "key": "the key of the pseudonyms: whoever has it can find out who is who. Leave the file out",
     "machine": "the name of a machine",
     "name": "patients, studies or series by true names, or by hashes that can be undone, not by pseudonyms",
@@ -134,6 +134,9 @@ def _in_file(path: Path, public: set[str]) -> Iterator[tuple[str, str]]:
         yield "machine", path.name
     if path.parent.name == SHARD_FOLDER and path.suffix == ".array_record":
         return  # ``_in_store`` reads its header; the rest is pixels
+    if is_dicom(path):
+        yield "identity", path.name
+        return
     is_text = path.suffix.lower() in _TEXT
     patterns = (*_EVERYWHERE, *_IN_TEXT) if is_text else _EVERYWHERE
     try:
@@ -148,6 +151,13 @@ def _in_file(path: Path, public: set[str]) -> Iterator[tuple[str, str]]:
             yield from _in_table(path)
     except (InputError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError) as error:
         yield "unread", type(error).__name__
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM files do (PS3.10, section 7.1)."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+    return False
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

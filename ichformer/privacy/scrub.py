@@ -30,6 +30,7 @@ from ichformer.privacy.disclosure import (
     Disclosure,
     find_disclosures,
     in_header,
+    is_dicom,
     patient_of,
     public_names,
     table_rows,
@@ -119,6 +120,8 @@ def _copy(folder: Path, copy: Path, key: bytes) -> None:
         for name in files:
             path = Path(place) / name
             if _LEFT_OUT.fullmatch(name) or (at_top and name in of_store) or path.is_symlink() or not path.is_file():
+                continue
+            if is_dicom(path):  # results for an archive name the patient
                 continue
             _copy_file(path, copy / below / name, key, public)
     if store is not None:

@@ -79,6 +79,7 @@ def test_published_sets_disclose_nothing(tiny_store, tiny_run):
         ("predictions.csv", "patient,study\nfolder/QUAXLEY,\n", "name"),
         ("blob.pb", "\0/home/anna/x.py\0", "path"),
         ("report.html", '<section class="card identity">', "identity"),
+        ("report.dcm", "\0" * 128 + "DICM", "identity"),
         (".lease.3", '{"host": "vexil"}', "machine"),
     ],
 )

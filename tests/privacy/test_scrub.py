@@ -87,6 +87,14 @@ def test_a_published_store_is_copied_as_it_is(tiny_store, tmp_path):
             assert (tmp_path / "copy" / path.relative_to(tiny_store)).read_bytes() == path.read_bytes()
 
 
+def test_results_for_an_archive_are_left_out(tmp_path):
+    (tmp_path / "out" / "head").mkdir(parents=True)
+    (tmp_path / "out" / "head" / "report.dcm").write_bytes(b"\0" * 128 + b"DICM DOE^JANE")
+    (tmp_path / "out" / "head" / "prediction.json").write_text("{}")
+    assert scrub(tmp_path / "out", tmp_path / "copy") == []
+    assert [file.name for file in (tmp_path / "copy" / "head").iterdir()] == ["prediction.json"]
+
+
 def test_what_cannot_be_a_copy(place, capsys):
     (place / "run" / "inner").mkdir()
     for source, out, said in (
