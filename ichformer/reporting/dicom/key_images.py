@@ -28,16 +28,10 @@ def key_objects(made: Made, at: Sequence[int], *, said: str) -> hd.ko.KeyObjectS
       said: why they were selected.
     """
     slices = [made.source.slices[s] for s in at]
-    observer = hd.sr.ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-            uid=made.uid("device"), name="ichformer"
-        ),
-    )
     content = hd.ko.KeyObjectSelection(
         document_title=codes.DCM.OfInterest,
         referenced_objects=slices,
-        observer_device_context=observer,
+        observer_device_context=made.device,
         description=f"{said} {RESEARCH_ONLY}",
     )
     return hd.ko.KeyObjectSelectionDocument(evidence=slices, content=content, **made.arguments(Kind.KEY_IMAGES))

@@ -73,12 +73,29 @@ class Made:
         }
 
     @property
+    def version(self) -> str:
+        """That of the software and the first digits of the model's hash."""
+        return f"{__version__} {self.fingerprint[:16]}".strip()
+
+    @property
+    def device(self) -> hd.sr.ObserverContext:
+        """The software as the device that observed what a document says; a model has one UID for all scans."""
+        attributes = hd.sr.DeviceObserverIdentifyingAttributes(
+            uid=uid_of("device", __version__, self.fingerprint),
+            name=MANUFACTURER,
+            manufacturer_name=MANUFACTURER,
+            model_name=self.equipment["manufacturer_model_name"],
+            serial_number=self.equipment["device_serial_number"],
+        )
+        return hd.sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=attributes)
+
+    @property
     def algorithm(self) -> hd.AlgorithmIdentificationSequence:
         """The model as the algorithm that a segmentation names."""
         return hd.AlgorithmIdentificationSequence(
-            name=self.model[:_LONGEST] or MANUFACTURER,
+            name=self.equipment["manufacturer_model_name"],
             family=codes.DCM.ArtificialIntelligence,
-            version=f"{__version__} {self.fingerprint[:16]}".strip(),
+            version=self.version,
             source=MANUFACTURER,
         )
 

@@ -51,18 +51,8 @@ class Reported:
 def structured_report(reported: Reported) -> hd.sr.Comprehensive3DSR:
     """A group for the scan and each label (TID 1501), and one for each segment with its volume and side (TID 1411)."""
     made = reported.made
-    observer = hd.sr.ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-            uid=made.uid("device"),
-            name="ichformer",
-            manufacturer_name=MANUFACTURER,
-            model_name=made.equipment["manufacturer_model_name"],
-            serial_number=made.equipment["device_serial_number"],
-        ),
-    )
     content = hd.sr.MeasurementReport(
-        observation_context=hd.sr.ObservationContext(observer_device_context=observer),
+        observation_context=hd.sr.ObservationContext(observer_device_context=made.device),
         procedure_reported=codes.LN.HeadCT,
         imaging_measurements=[*_of_scan(reported), *_of_segments(reported)],
         title=codes.DCM.ImagingMeasurementReport,
@@ -163,7 +153,7 @@ def _algorithm(reported: Reported) -> hd.sr.AlgorithmIdentification:
     made, rule = reported.made, reported.reading.threshold_rule
     return hd.sr.AlgorithmIdentification(
         name=made.equipment["manufacturer_model_name"],
-        version=f"{made.equipment['software_versions']} {made.fingerprint[:16]}".strip(),
+        version=made.version,
         parameters=[f"threshold: {rule}"] if rule else None,
         family=codes.DCM.ArtificialIntelligence,
         manufacturer=MANUFACTURER,
