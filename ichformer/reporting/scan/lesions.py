@@ -37,7 +37,7 @@ class LesionReport:
     labels: tuple[LabelMeasures, ...]
     shift: MidlineShift
     maps: Mapping[str, Float[np.ndarray, "s gh gw"]]
-    probabilities: Float32[np.ndarray, "s gh gw labels"]
+    probabilities: Float32[np.ndarray, "s rows columns labels"]
     grid: Grid
 
 
