@@ -166,9 +166,9 @@ def _label_remarks(run: Trained, store: Store) -> Iterator[str]:
 
 def _patient_remarks(run: Trained, store: Store, split: str) -> Iterator[str]:
     """Remarks where it is not known which patients the evaluated scans, or those of the training, belong to."""
-    if seen_scans(run.path) is None:
-        yield f"the run has no {SEEN_NAME}, its list of training scans: nobody checked that it never saw these patients"
     scans = {"evaluated": store.index.iloc[store.rows(split)], "training": seen_scans(run.path)}
+    if scans["training"] is None:
+        yield f"the run has no {SEEN_NAME}, its list of training scans: nobody checked that it never saw these patients"
     for name, index in scans.items():
         if index is not None:
             yield from (f"{name} scans: {warning}" for warning in count_patients(index).warnings())

@@ -13,7 +13,7 @@ SCHEME = "99ICHFORMER"
 RESEARCH_ONLY = "Research use only. Not for diagnosis."
 """What every object says."""
 
-_LONGEST_VALUE, _LONGEST_MEANING = 16, 64
+_LONGEST_MEANING = 64
 
 FINDINGS = {
     "any": codes.SCT.IntracranialHemorrhage,
@@ -39,8 +39,8 @@ ML = Code("ml", "UCUM", "milliliter")
 
 
 def own_code(value: str, meaning: str) -> Code:
-    """A code of our own; what is too long for DICOM's fields is cut."""
-    return Code(value[:_LONGEST_VALUE], SCHEME, meaning[:_LONGEST_MEANING])
+    """A code of our own; its meaning is cut to what DICOM holds, and its value never, as it tells labels apart."""
+    return Code(value, SCHEME, meaning[:_LONGEST_MEANING])
 
 
 def finding(label: str) -> Code:

@@ -18,7 +18,7 @@ from ichformer.reporting.dicom.key_images import captures, key_objects, presenta
 from ichformer.reporting.dicom.made import Made
 from ichformer.reporting.dicom.parametric_map import parametric_map
 from ichformer.reporting.dicom.segmentation import probabilities, segmentation
-from ichformer.reporting.dicom.source import on_source
+from ichformer.reporting.dicom.source import nearest_slices, on_source
 from ichformer.reporting.dicom.structured_report import Reported, structured_report
 from ichformer.reporting.scan.reading import Reading
 
@@ -116,7 +116,7 @@ def _slices_of(made: Made, reading: Reading) -> dict[str, list[int]]:
     Where no slice has a threshold, it is the slice with the highest score.
     """
     found = {}
-    rows = _nearest(made, reading)
+    rows = nearest_slices(Grid.of(reading.volume), made.source)
     for at, label in enumerate(reading.label_set.names):
         scores, threshold = reading.slice_scores[rows, at], reading.thresholds.get(label)
         if threshold is None or not reading.scan_scores[at] >= threshold or np.isnan(scores).all():
@@ -125,13 +125,6 @@ def _slices_of(made: Made, reading: Reading) -> dict[str, list[int]]:
         reached = scores[order] >= reading.slice_thresholds.get(label, np.inf)
         found[label] = [int(s) for s in (order[reached] if reached.any() else order[:1])]
     return found
-
-
-def _nearest(made: Made, reading: Reading) -> np.ndarray:
-    """For each slice of the source the slice of the reading's volume that stands for it."""
-    grid, own = Grid.of(reading.volume), made.source.grid
-    normal = np.cross(grid.column_step_mm, grid.row_step_mm)
-    return np.asarray(np.abs((own.origins_mm @ normal)[:, None] - (grid.origins_mm @ normal)[None]).argmin(1))
 
 
 def _pictures(made: Made, reading: Reading, key: list[int]) -> Int16[np.ndarray, "n rows columns"]:

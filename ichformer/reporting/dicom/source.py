@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pydicom
-from jaxtyping import Float32, Float64, Real
+from jaxtyping import Float32, Float64, Int64, Real
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -111,10 +111,8 @@ def on_source(values: Real[np.ndarray, "s gh gw"], grid: Grid, source: Source) -
       source: the slices.
     """
     own = source.grid
-    down, right = (step / np.linalg.norm(step) for step in (grid.row_step_mm, grid.column_step_mm))
-    normal = np.cross(right, down)
-    nearest = np.abs((own.origins_mm @ normal)[:, None] - (grid.origins_mm @ normal)[None]).argmin(1)
-    is_turned = abs(down @ own.row_step_mm) < abs(down @ own.column_step_mm)
+    nearest = nearest_slices(grid, source)
+    is_turned = abs(grid.row_step_mm @ own.row_step_mm) < abs(grid.row_step_mm @ own.column_step_mm)
     steps = (own.column_step_mm, own.row_step_mm) if is_turned else (own.row_step_mm, own.column_step_mm)
     _, rows, columns = source.shape
     counts = (columns, rows) if is_turned else (rows, columns)
@@ -130,6 +128,13 @@ def on_source(values: Real[np.ndarray, "s gh gw"], grid: Grid, source: Source) -
         picture = weights[0] @ values[k].astype(np.float32) @ weights[1].T
         new[:] = picture.T if is_turned else picture
     return laid
+
+
+def nearest_slices(grid: Grid, source: Source) -> Int64[np.ndarray, " n"]:
+    """For each slice of the source the slice of a grid that lies nearest along the normal."""
+    normal = np.cross(grid.column_step_mm, grid.row_step_mm)
+    heights = (source.grid.origins_mm @ normal)[:, None] - (grid.origins_mm @ normal)[None]
+    return np.abs(heights).argmin(1).astype(np.int64)
 
 
 def _places(

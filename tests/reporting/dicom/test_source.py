@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pydicom
 import pytest
+from highdicom.sr import CodedConcept
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from ichformer.ct.io.dicom.reader import read_series
 from ichformer.ct.io.dicom.series import find_series
 from ichformer.errors import InputError
 from ichformer.lesions.grid import Grid
+from ichformer.reporting.dicom.codes import finding
 from ichformer.reporting.dicom.source import on_source, open_source
 from ichformer.reporting.dicom.uids import is_uid
 from tests.ct.builders import dataset, ramp, tilted, write_series
@@ -90,6 +92,11 @@ def test_names_stay_what_they_are_whatever_their_characters(tmp_path, charset, n
     _, source = opened(tmp_path)
     assert str(source.slices[0].PatientName) == name
     assert source.slices[0].PatientID == "7"
+
+
+def test_long_labels_that_begin_alike_have_codes_of_their_own():
+    codes = [CodedConcept(*finding(f"intraparenchymal_{side}")[:3]) for side in ("left", "right")]
+    assert [one.value for one in codes] == ["intraparenchymal_left", "intraparenchymal_right"]
 
 
 def test_frames_of_one_file_are_refused(tmp_path):
