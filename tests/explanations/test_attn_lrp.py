@@ -34,6 +34,19 @@ class OneBlock(nn.Module):
         return Prediction(slice_logits=logits, scan_logits=logits.sum(1), features={})
 
 
+class CornerNorm(OneBlock):
+    """The same, with a norm over two axes in front, as Swin's merging of patches has it."""
+
+    axes: tuple[int, ...] = (-2, -1)
+
+    @nn.compact
+    def __call__(self, x, slice_mask, spacing_mm, train):
+        shape = x.shape
+        parts = x.reshape(*shape[:-1], *(2, 2) if len(self.axes) == 2 else (4,))
+        parts = nn.LayerNorm(epsilon=EPSILON, reduction_axes=self.axes, feature_axes=self.axes, name="corner")(parts)
+        return super().__call__(parts.reshape(shape), slice_mask, spacing_mm, train)
+
+
 def made(mlp):
     x = jax.random.uniform(jax.random.key(0), (1, 2, 3, 3, 4))
     mask, spacing_mm = jnp.ones((1, 2), bool), jnp.ones((1, 3))
@@ -97,6 +110,21 @@ def test_the_rules_are_not_the_gradient():
     score, _, x = made("swiglu")
     plain = (x * score.gradient(x)).sum(-1)
     assert np.abs(np.asarray(attn_lrp(score).maps - plain)).max() > 0.1 * float(jnp.abs(plain).max())
+
+
+@pytest.mark.slow
+def test_a_norm_over_several_axes_is_one_over_all_of_their_features():
+    _, params, x = made("gelu")
+    mask, spacing_mm = jnp.ones((1, 2), bool), jnp.ones((1, 3))
+    scale, bias = jnp.array([1.0, 0.5, 2.0, -1.0]), jnp.array([0.1, 0.0, -0.3, 0.2])
+    maps = []
+    for axes, shape in (((-1,), (4,)), ((-2, -1), (2, 2))):
+        corner = {"scale": scale.reshape(shape), "bias": bias.reshape(shape)}
+        variables = {"params": {**params, "corner": corner}}
+        score = score_of(CornerNorm("gelu", axes), variables, x, mask, spacing_mm, label=0, level="scan")
+        maps.append(np.asarray(attn_lrp(score).maps))
+    assert np.abs(maps[0]).max() > 0
+    np.testing.assert_allclose(maps[1], maps[0], rtol=1e-4, atol=1e-5 * np.abs(maps[0]).max())
 
 
 def test_a_model_without_attention_is_refused():

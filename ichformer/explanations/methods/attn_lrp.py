@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import stop_gradient
 from jaxtyping import Array, Float
 
@@ -80,12 +81,14 @@ def _layer_norm(call: Callable[..., Any], module: Any, args: Any, kwargs: Any) -
     """The same values, and the gradient of ``scale * (x - mean) / deviation`` with the deviation held still."""
     (x,) = args
     y = stop_gradient(call(x, **kwargs))
-    centred = x - x.mean(axis=-1, keepdims=True)
-    deviation = stop_gradient(jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + module.epsilon))
+    axes = module.reduction_axes
+    centred = x - x.mean(axis=axes, keepdims=True)
+    deviation = stop_gradient(jnp.sqrt((centred**2).mean(axis=axes, keepdims=True) + module.epsilon))
     linear = centred / deviation
     if module.use_scale:
+        features = np.arange(x.ndim)[np.array(module.feature_axes).reshape(-1)]
         scale = module.get_variable("params", "scale")
-        linear = linear * scale.reshape((1,) * (x.ndim - 1) + (-1,))
+        linear = linear * scale.reshape([size if axis in features else 1 for axis, size in enumerate(x.shape)])
     return y + (linear - stop_gradient(linear)).astype(y.dtype)
 
 
