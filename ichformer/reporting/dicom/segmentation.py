@@ -58,5 +58,18 @@ def _segmentation(made: Made, kind: Kind, pixels: np.ndarray, labels: list[str])
         content_description=RESEARCH_ONLY,
         **made.arguments(kind),
     )
+    _name_segments_by_frame(found)
     steady_uids(found, made.uid(kind.name))
     return found
+
+
+def _name_segments_by_frame(found: hd.seg.Segmentation) -> None:
+    """Let each frame say whose it is, as readers expect it, highdicom's among them.
+
+    Where all frames are of one segment, it may be said once for all of them (PS3.3, C.7.6.16).
+    """
+    shared = found.SharedFunctionalGroupsSequence[0]
+    if "SegmentIdentificationSequence" in shared:
+        for frame in found.PerFrameFunctionalGroupsSequence:
+            frame.SegmentIdentificationSequence = shared.SegmentIdentificationSequence
+        del shared.SegmentIdentificationSequence

@@ -108,7 +108,9 @@ def predict_one(job: Job, one: Candidate, scan: ReadScan, taken: set[str]) -> tu
         made_from = job.made_from(one, scan.state)
         files: dict[str, str | bytes] = {}
         if job.dicom:
-            reading, objects = with_dicom(one.scan, reading, made_from=made_from, model=job.reader.fingerprint)
+            # Of the pixels and UIDs, not of the state of the files: a copy of the study gives the same objects.
+            of_scan = job.made_from(one, scan.key)
+            reading, objects = with_dicom(one.scan, reading, made_from=of_scan, model=job.reader.fingerprint)
             files |= objects
         values = prediction_values(
             job.reader.run, reading, key=scan.key, made_from=made_from, source=job.source(one.scan, one.below)

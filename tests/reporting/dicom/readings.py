@@ -16,10 +16,10 @@ SUBDURAL, ANY = LABELS.index("subdural"), LABELS.index("any")
 SLICES, SIDE = 6, 32
 
 
-def reading_of(volume, **changes) -> Reading:
-    """A subdural bleed in slices 2 and 3 that raises two labels."""
+def reading_of(volume, *, bleeds=slice(1, 3), of=(SUBDURAL, ANY), **changes) -> Reading:
+    """A subdural bleed in slices 2 and 3, or others, that raises two labels, and is seen as some."""
     probabilities = np.zeros((SLICES, SIDE, SIDE, len(LABELS)), np.float32)
-    probabilities[1:3, 8:14, 20:26, (SUBDURAL, ANY)] = 0.9
+    probabilities[bleeds, 8:14, 20:26, of] = 0.9
     frozen = {
         label: FrozenLabel(label=label, threshold=0.5, dice=0.8, n=40, n_positive=20, volume_classes=())
         for label in ("subdural", "any", "epidural")

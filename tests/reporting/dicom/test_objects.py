@@ -141,6 +141,17 @@ def test_a_scan_that_was_not_scored_says_why(scan):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dicom3tools")
+def test_a_bleed_of_one_label_in_one_slice_is_reported(scan):
+    """highdicom puts what all frames share elsewhere, also where there is one frame, and its reports do not find it."""
+    volume, source = scan
+    objects = dicom_objects(made_of(source), reading_of(volume, bleeds=slice(2, 3), of=[ANY]))
+    bleeds = objects["bleeds.dcm"]
+    assert bleeds.NumberOfFrames == 1
+    assert bleeds.PerFrameFunctionalGroupsSequence[0].SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1
+    referred = [one for one in objects["report.dcm"].iterall() if one.keyword == "ReferencedSegmentNumber"]
+    assert [one.value for one in referred] == [1]
+
+
 def test_dicom3tools_find_no_error(objects, tmp_path):
     for name, one in objects.items():
         one.save_as(tmp_path / name)
