@@ -28,6 +28,7 @@ ROOMS = [
     "triage",
     "reporting",
     "workflows",
+    "serving",
 ]
 """From the ground up, files and folders: a room imports none that comes after it."""
 BESIDE = ["privacy", "bench"]
@@ -53,6 +54,7 @@ WITHOUT_JAX = [
     "ichformer.workflows.prediction.read_scan",
     "ichformer.evaluation.robustness",
     "ichformer.triage.text",
+    "ichformer.serving.node",
     "ichformer.statistics.calibration",
     "ichformer.training.config",
     "ichformer.cli",

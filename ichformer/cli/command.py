@@ -19,6 +19,8 @@ COMMANDS = (
     "predict",
     "worklist",
     "simulate",
+    "serve",
+    "queue",
     "explain",
     "check-explanations",
     "robustness",
@@ -44,6 +46,8 @@ _FOLDERS = {
     "check-explanations": "scans",
     "explain": "scans",
     "inspect": "scans",
+    "queue": "serving",
+    "serve": "serving",
     "simulate": "triage",
     "worklist": "triage",
 }

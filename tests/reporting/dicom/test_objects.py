@@ -19,7 +19,7 @@ from ichformer.evaluation.scorable import NO_BRAIN
 from ichformer.reporting.dicom.objects import as_files, dicom_objects
 from ichformer.reporting.dicom.source import open_source
 from tests.ct.builders import head_hu, write_series
-from tests.reporting.dicom.readings import SIDE, SLICES, made_of, not_scored, reading_of
+from tests.reporting.dicom.readings import ANY, SIDE, SLICES, made_of, not_scored, reading_of
 
 
 @pytest.fixture(scope="module")
