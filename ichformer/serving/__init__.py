@@ -1,0 +1,1 @@
+"""The DICOM node: it receives studies, scores them, and sends the results to where they are read."""

@@ -1,0 +1,1 @@
+"""What a node has received, scored and sent, in one SQLite file."""

@@ -1,0 +1,167 @@
+"""The DICOM server beside peers that behave, and peers that do not."""
+
+import json
+import os
+import random
+import socket
+import struct
+import time
+from contextlib import closing
+
+import pytest
+
+from ichformer.errors import InputError
+from ichformer.serving.bounded import is_allowed
+from ichformer.serving.listener import Listener, receive_into
+from ichformer.serving.settings import LimitSettings, ListenSettings, NodeSettings
+from tests.serving.studies import Parts, associate, free_port, send, study
+
+# pynetdicom leaves the sockets of associations that it rejects to Python to close.
+pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed <socket:pytest.PytestUnraisableExceptionWarning")
+
+
+class Server:
+    """A listener with its parts, and what it was told."""
+
+    def __init__(self, folder, *, limits=None, **listen):
+        self.parts, self.released = Parts(folder), []
+        settings = NodeSettings(
+            out=str(folder),
+            listen=ListenSettings(port=0, **listen),
+            limits=limits or LimitSettings(silence_s=2, instance_mb=1, free_disk_mb=0),
+        )
+        receive_into(self.parts.folder.temporary)
+        self.listener = Listener(settings, self.parts.intake, self.parts.log, self.released.append)
+        self.port = self.listener.port
+
+    def said(self):
+        """The lines of the audit log."""
+        return [json.loads(line) for line in self.parts.folder.audit_log.read_text().splitlines()]
+
+    def wait_for(self, **wanted):
+        """A line of the log with these values."""
+        until = time.monotonic() + 600
+        while True:
+            found = [line for line in self.said() if wanted.items() <= line.items()]
+            if found:
+                return found[0]
+            assert time.monotonic() < until, self.said()
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", None)
+    made = []
+
+    def start(**options):
+        made.append(Server(tmp_path / f"node{len(made)}", **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.listener.close()
+        one.parts.close()
+
+
+def test_a_study_is_stored_and_its_association_told(server):
+    one = server()
+    assert send(one.port, study(1) + study(2)) == [0] * 12
+    line = one.wait_for(event="received", ended="released", new=12)
+    assert one.released == [set(line["studies"])]
+    assert len(line["studies"]) == 2
+    assert len(one.parts.files()) == 12
+    assert send(one.port, study(1)) == [0] * 6
+    one.wait_for(event="received", known=6)
+
+
+def test_an_association_that_is_cut_short_is_told_as_that(server):
+    one = server()
+    association = associate(one.port)
+    association.send_c_store(study()[0])
+    association.abort()
+    one.wait_for(event="received", ended="cut short", new=1)
+    assert not one.released
+
+
+def test_who_may_not_is_refused(server):
+    one = server(allowed_aets=("CT1",), allowed_addresses=("127.0.0.0/8",))
+    assert send(one.port, study()[:1], calling="OTHER") == [None]
+    one.wait_for(event="refused", reason="association", aet="OTHER")
+    assert send(one.port, study()[:1], calling="CT1", called="WRONG") == [None]
+    assert send(one.port, study()[:1], calling="CT1") == [0]
+    assert associate(one.port, calling="CT1").send_c_echo().Status == 0
+    far = server(allowed_addresses=("10.0.0.0/8",))
+    assert send(far.port, study()[:1]) == [None]
+    far.wait_for(event="refused", reason="address", address="127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("address", "networks", "allowed"),
+    [
+        ("10.0.0.1", ("10.0.0.0/8",), True),
+        ("::ffff:10.0.0.1", ("10.0.0.0/8",), True),
+        ("fe80::1%eth0", ("fe80::/10",), True),
+        ("11.0.0.1", ("10.0.0.0/8", "::/0"), False),
+        ("nonsense", ("10.0.0.0/8",), False),
+    ],
+)
+def test_addresses(address, networks, allowed):
+    assert is_allowed(address, networks) is allowed
+
+
+def test_images_that_are_none_have_a_status(server):
+    one = server()
+    image = study()[0]
+    del image.StudyInstanceUID
+    assert send(one.port, [image]) == [0xC000]
+    one.wait_for(event="refused", reason="unreadable")
+    too_large = study()[0]
+    too_large.PixelData = bytes(2_200_000)
+    assert send(one.port, [too_large]) == [None]
+    one.wait_for(event="refused", reason="instance_too_large")
+    assert not one.parts.files()
+    assert send(one.port, study()[:1]) == [0], "the server goes on"
+
+
+def test_a_unit_of_four_gigabytes_is_not_waited_for(server):
+    one = server()
+    with socket.create_connection(("127.0.0.1", one.port)) as peer:
+        peer.sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFF0) + b"x" * 1000)
+        one.wait_for(event="refused", reason="data_unit_too_long", bytes=0xFFFFFFF0)
+    assert send(one.port, study()[:1]) == [0]
+
+
+def test_who_falls_silent_within_a_unit_is_left(server):
+    one = server()
+    with socket.create_connection(("127.0.0.1", one.port)) as peer:
+        peer.sendall(struct.pack(">BBL", 1, 0, 1000) + b"x")
+        one.wait_for(event="refused", reason="too_slow")
+    assert send(one.port, study()[:1]) == [0]
+
+
+@pytest.mark.slow
+def test_random_bytes_end_nothing(server):
+    one = server()
+    rng = random.Random(0)
+    for _ in range(60):
+        with socket.create_connection(("127.0.0.1", one.port)) as peer:
+            head = struct.pack(">BBL", rng.randrange(9), rng.randrange(256), rng.choice([0, 4, 68, 200, 70_000]))
+            peer.sendall(rng.choice([head, b"", b"GET / HTTP/1.1\r\n\r\n"]) + os.urandom(rng.randrange(400)))
+    until = time.monotonic() + 600
+    while send(one.port, study()) != [0] * 6:  # until those are left that say nothing
+        assert time.monotonic() < until
+    assert len(one.parts.files()) == 6
+
+
+def test_a_port_in_use_is_named(tmp_path):
+    port = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        settings = NodeSettings(out=str(tmp_path), listen=ListenSettings(port=port))
+        with (
+            closing(Parts(tmp_path / "node")) as parts,
+            pytest.raises(InputError, match=f"127.0.0.1:{port}: cannot be listened on"),
+        ):
+            Listener(settings, parts.intake, parts.log, lambda _: None)
