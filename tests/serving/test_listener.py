@@ -17,7 +17,7 @@ from ichformer.serving.settings import LimitSettings, ListenSettings, NodeSettin
 from tests.serving.studies import Parts, associate, free_port, send, study
 
 # pynetdicom leaves the sockets of associations that it rejects to Python to close.
-pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed <socket:pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 
 
 class Server:

