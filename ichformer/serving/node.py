@@ -1,6 +1,7 @@
 """A node from its start to its end: it listens, scores, sends, and shows what it does."""
 
 import contextlib
+import threading
 import time
 from pathlib import Path
 
@@ -63,6 +64,8 @@ class _Node:
         settings, queue, folder = self._settings, self._queue, self._folder
         try:
             set_switch(queue, "draining", is_on=False)
+            self._parts.callback(setattr, threading, "excepthook", threading.excepthook)
+            threading.excepthook = self._thread_ended
             self._give_back()
             self._intake.delete_strays()
             receive_into(folder.temporary)
@@ -120,6 +123,10 @@ class _Node:
                 if read_status(self._queue).is_idle:
                     return
             time.sleep(_BEAT_S)
+
+    def _thread_ended(self, ended: threading.ExceptHookArgs) -> None:
+        """A line in the log in place of a traceback, which may quote what a peer sent."""
+        self._log.say("thread_ended", error=ended.exc_type.__name__)
 
     def _released(self, studies: set[str]) -> None:
         released(self._queue, studies)

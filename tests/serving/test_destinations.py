@@ -21,9 +21,10 @@ from ichformer.serving.sender import send
 from ichformer.serving.settings import Destination
 from tests.ct.builders import head_hu, write_series
 from tests.reporting.dicom.readings import SIDE, SLICES, made_of, reading_of
+from tests.serving.sockets import UNCLOSED, collect_sockets
 
-# pynetdicom leaves sockets of associations that fail to Python to close.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+pytestmark = UNCLOSED
+collected = pytest.fixture(collect_sockets, scope="module", autouse=True)
 
 NUMBERS = {
     "scored": True,

@@ -1,7 +1,6 @@
 """The DICOM server beside peers that behave, and peers that do not."""
 
 import json
-import os
 import random
 import socket
 import struct
@@ -14,10 +13,11 @@ from ichformer.errors import InputError
 from ichformer.serving.bounded import is_allowed
 from ichformer.serving.listener import Listener, receive_into
 from ichformer.serving.settings import LimitSettings, ListenSettings, NodeSettings
+from tests.serving.sockets import UNCLOSED, collect_sockets
 from tests.serving.studies import Parts, associate, free_port, send, study
 
-# pynetdicom leaves the sockets of associations that it rejects to Python to close.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+pytestmark = UNCLOSED
+collected = pytest.fixture(collect_sockets, scope="module", autouse=True)
 
 
 class Server:
@@ -140,6 +140,8 @@ def test_who_falls_silent_within_a_unit_is_left(server):
     assert send(one.port, study()[:1]) == [0]
 
 
+# What pynetdicom makes of them may end the thread of that one association.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.slow
 def test_random_bytes_end_nothing(server):
     one = server()
@@ -147,7 +149,7 @@ def test_random_bytes_end_nothing(server):
     for _ in range(60):
         with socket.create_connection(("127.0.0.1", one.port)) as peer:
             head = struct.pack(">BBL", rng.randrange(9), rng.randrange(256), rng.choice([0, 4, 68, 200, 70_000]))
-            peer.sendall(rng.choice([head, b"", b"GET / HTTP/1.1\r\n\r\n"]) + os.urandom(rng.randrange(400)))
+            peer.sendall(rng.choice([head, b"", b"GET / HTTP/1.1\r\n\r\n"]) + rng.randbytes(rng.randrange(400)))
     until = time.monotonic() + 600
     while send(one.port, study()) != [0] * 6:  # until those are left that say nothing
         assert time.monotonic() < until
