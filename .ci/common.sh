@@ -15,6 +15,9 @@ apt_install() {
 }
 install_chromium() { command -v chromium >/dev/null || apt_install chromium; }
 install_dicom3tools() { command -v dciodvfy >/dev/null || apt_install dicom3tools; }
+install_orthanc() {
+  [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || apt_install orthanc orthanc-dicomweb dcmtk
+}
 install_slurm() { { command -v slurmctld && command -v munged; } >/dev/null || apt_install slurm-wlm munge; }
 
 # Installs as the README says, step by step: the first command has to work without what only tests need.
