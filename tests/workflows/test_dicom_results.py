@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 
 import highdicom as hd
+import numpy as np
 import pydicom
 import pytest
 
 from ichformer.cli import main
-from ichformer.ct.io.scans import read_volume
 from ichformer.ct.nifti_out import nifti_bytes
 from ichformer.workflows.predict_scans import predict
+from ichformer.workflows.prediction import predict_series
+from ichformer.workflows.prediction.read_scan import read_scan
 from tests.workflows.counter import open_counter, write_head
 
 
@@ -53,12 +55,27 @@ def test_uids_that_are_none_are_told(run, tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_a_scan_that_is_no_dicom_is_refused(run, tmp_path, capsys) -> None:
-    volume = read_volume(write_head(tmp_path / "scan"))
-    (tmp_path / "head.nii").write_bytes(nifti_bytes(volume.hu, volume.affine))
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_scan_that_is_no_dicom_is_refused_unread_and_others_are_predicted(run, tmp_path, monkeypatch, workers):
+    scan = write_head(tmp_path / "scan")
+    (tmp_path / "head.nii").write_bytes(nifti_bytes(np.zeros((11, 8, 8), np.int16), np.eye(4)))
+    read = []
+    monkeypatch.setattr(predict_series, "read_scan", lambda task: read.append(task.scan.path) or read_scan(task))
+    monkeypatch.setattr(predict_series, "run_all", lambda function, tasks, **_: ((t, function(t)) for t in tasks))
+    given = [scan, tmp_path / "head.nii"]
+    found = predict(given, run=run, out=tmp_path / "out", report=False, dicom=True, workers=workers, progress=False)
+    assert len(found.series) == 1
+    assert [(one.code, "is no DICOM series" in one.text) for one in found.left_out] == [("unreadable", True)]
+    assert found.table["error"].notna().tolist() == [False, True]
+    assert read == [scan]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_nothing_but_a_scan_that_is_no_dicom_ends_in_one_line(run, tmp_path, capsys, workers) -> None:
+    (tmp_path / "head.nii").write_bytes(nifti_bytes(np.zeros((11, 8, 8), np.int16), np.eye(4)))
     given = ["predict", str(tmp_path / "head.nii"), "--run", str(run), "--out", str(tmp_path / "out"), "--dicom"]
     with pytest.raises(SystemExit) as ended:
-        main(given)
+        main([*given, "--workers", str(workers)])
     assert ended.value.code == 2
     assert "is no DICOM series, to which results could belong; leave out --dicom" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -15,6 +15,17 @@ def check_can_write() -> None:
         raise InputError("needs highdicom", where="--dicom", fix="pip install 'ichformer[clinic]'")
 
 
+def series_of(scan: Scan) -> Series:
+    """The series that results belong to.
+
+    Raises:
+      InputError: the scan is no DICOM series.
+    """
+    if not isinstance(scan, Series):
+        raise InputError("is no DICOM series, to which results could belong", where=scan.path, fix="leave out --dicom")
+    return scan
+
+
 def with_dicom(scan: Scan, reading: Reading, *, made_from: str, model: str) -> tuple[Reading, dict[str, bytes]]:
     """The objects about a series, by the names of their files (``reporting.dicom.objects``).
 
@@ -34,9 +45,7 @@ def with_dicom(scan: Scan, reading: Reading, *, made_from: str, model: str) -> t
     from ichformer.reporting.dicom.objects import as_files, dicom_objects
     from ichformer.reporting.dicom.source import open_source
 
-    if not isinstance(scan, Series):
-        raise InputError("is no DICOM series, to which results could belong", where=scan.path, fix="leave out --dicom")
-    source = open_source(scan)
+    source = open_source(series_of(scan))
     remarks = []
     if source.minted:
         remarks.append(

@@ -19,7 +19,7 @@ from ichformer.reporting.scan.results import SeriesPrediction
 from ichformer.reporting.scan.scores_table import Row, predicted_row
 from ichformer.reporting.scan.sources import source_facts, state_of_files
 from ichformer.workflows.prediction.choose_series import Candidate
-from ichformer.workflows.prediction.dicom_results import with_dicom
+from ichformer.workflows.prediction.dicom_results import series_of, with_dicom
 from ichformer.workflows.prediction.read_scan import Failure, ReadScan, ScanTask, explained, read_scan
 from ichformer.workflows.prediction.score_scan import Reader, score_scan
 
@@ -77,9 +77,15 @@ def divide(
 
 
 def read_all(job: Job, todo: Sequence[Candidate], *, workers: int) -> Iterator[tuple[Candidate, ReadScan | Failure]]:
-    """Every series with what was read of it, as they come; with workers, the next ones are read meanwhile."""
+    """Every series with what was read of it, as they come; with workers, the next ones are read meanwhile.
+
+    Those to which no DICOM results could belong come first, unread, where such results are asked for.
+    """
     has_pictures = any(isinstance(one.scan, PictureStack) for one in todo)
     by_number = {one.number: one for one in todo}
+    for one in todo:
+        if (refusal := _refusal(job, one)) is not None:
+            yield by_number.pop(one.number), refusal
     tasks = [
         ScanTask(
             number=one.number,
@@ -90,14 +96,24 @@ def read_all(job: Job, todo: Sequence[Candidate], *, workers: int) -> Iterator[t
             with_identity=job.with_identity,
             with_midline=job.reader.lesions is not None,
         )
-        for one in todo
+        for one in by_number.values()
     ]
-    if not workers:
-        yield from ((one, read_scan(task)) for one, task in zip(todo, tasks, strict=True))
+    if not workers or not tasks:
+        yield from ((by_number[task.number], read_scan(task)) for task in tasks)
         return
     for task, outcome in run_all(read_scan, tasks, executor=None, workers=min(workers, len(tasks))):
         killed = Failure(code="no_memory", error=InputError(_KILLED, where=task.scan.path, fix=_LESS))
         yield by_number[task.number], outcome or killed
+
+
+def _refusal(job: Job, one: Candidate) -> Failure | None:
+    """Why a series need not be read, as its DICOM results could not be written."""
+    try:
+        if job.dicom:
+            series_of(one.scan)
+    except InputError as error:
+        return explained(error, one.scan)
+    return None
 
 
 def predict_one(job: Job, one: Candidate, scan: ReadScan, taken: set[str]) -> tuple[SeriesPrediction, Row] | Failure:
