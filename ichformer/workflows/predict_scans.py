@@ -64,7 +64,7 @@ def predict(
       report: write ``report.html``. Without it a prediction takes a fraction of the time.
       dicom: write DICOM objects about each series beside its numbers (``reporting.dicom.objects``): a structured
         report, segmentations, a map of the explanation, key images and a presentation state. They carry the patient's
-        identity as the series has it. Only DICOM series of one file a slice have some; others fail.
+        identity as the series has it. Only DICOM series have some; other scans fail before they are read.
       skip_existing: leave out what ``out`` holds already: a prediction of the same files by the same model with the
         same options.
       workers: processes that read the next scans while this one predicts; with 0 this one does both.

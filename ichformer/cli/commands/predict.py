@@ -41,7 +41,8 @@ def predict(
       report: Write report.html. With --no-report a scan takes a fraction of the time.
       dicom: Write DICOM objects beside the numbers: a structured report (report.dcm), bleeds and their probabilities
         as segmentations, the explanation as a parametric map, key images and a presentation state. They have the
-        patient's identity as the series has it. It needs DICOM with one file a slice, and the extra "clinic".
+        patient's identity as the series has it. Only DICOM series have some; other scans fail. It needs the extra
+        "clinic".
       skip_existing: Leave out the series that --out holds already. It continues where an earlier call was interrupted.
         Series whose files, model or options have changed are predicted again.
       workers: Number of processes that read the next scans while this one predicts. By default this one does both.

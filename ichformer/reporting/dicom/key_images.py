@@ -11,6 +11,7 @@ from pydicom.sr.codedict import codes
 from ichformer.ct.windows import WINDOWS, apply_windows
 from ichformer.reporting.dicom.codes import RESEARCH_ONLY
 from ichformer.reporting.dicom.made import Kind, Made
+from ichformer.reporting.dicom.multi_frame import number_frames
 
 _WINDOW = WINDOWS["subdural"]
 """As wide as blood beside bone needs it."""
@@ -34,6 +35,8 @@ def key_objects(made: Made, at: Sequence[int], *, said: str) -> hd.ko.KeyObjectS
         observer_device_context=made.device,
         description=f"{said} {RESEARCH_ONLY}",
     )
+    images = (item for item in content[0].ContentSequence if item.ValueType == "IMAGE")
+    number_frames(images, made.source.frames_at(at))
     return hd.ko.KeyObjectSelectionDocument(evidence=slices, content=content, **made.arguments(Kind.KEY_IMAGES))
 
 
@@ -70,7 +73,7 @@ def captures(
 def presentation_state(made: Made) -> hd.pr.GrayscaleSoftcopyPresentationState:
     """A presentation state (PS3.3, A.33.1) that shows all slices in a window for blood."""
     return hd.pr.GrayscaleSoftcopyPresentationState(
-        referenced_images=[*made.source.slices],
+        referenced_images=made.source.images,
         content_label="BLOOD",
         content_description=RESEARCH_ONLY,
         voi_lut_transformations=[

@@ -73,7 +73,8 @@ def dicom_objects(made: Made, reading: Reading) -> dict[str, Dataset]:
         texts = [f"slice {s + 1} of {source.shape[0]}: {finding(main).meaning}" for s in key]
         for number, capture in enumerate(captures(made, key, hu, texts), 1):
             objects[f"key_image_{number}.dcm"] = capture
-    objects["presentation.dcm"] = presentation_state(made)
+    if len({(one.RescaleSlope, one.RescaleIntercept) for one in source.slices}) == 1:
+        objects["presentation.dcm"] = presentation_state(made)  # it gives all slices one rescaling
     objects = {"report.dcm": structured_report(report), **objects}
     for one in objects.values():
         if one.Modality not in _DOCUMENTS:
@@ -129,5 +130,5 @@ def _slices_of(made: Made, reading: Reading) -> dict[str, list[int]]:
 
 def _pictures(made: Made, reading: Reading, key: list[int]) -> Int16[np.ndarray, "n rows columns"]:
     """HU of some slices in the orientation of the source."""
-    wanted = replace(made.source, slices=tuple(made.source.slices[s] for s in key))
+    wanted = replace(made.source, slices=tuple(made.source.slices[s] for s in key), frames=())
     return np.rint(on_source(reading.volume.hu, Grid.of(reading.volume), wanted)).astype(np.int16)

@@ -27,8 +27,8 @@ def parametric_map(made: Made, values: Float32[np.ndarray, "n rows columns"], *,
         quantity_definition=own_code("explanation", "Part of a place in the score of a model"),
     )
     found = hd.pm.ParametricMap(
-        source_images=[*made.source.slices],
-        pixel_array=values.astype(np.float32),
+        source_images=made.source.images,
+        pixel_array=made.source.as_stored(values).astype(np.float32),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[mapping],
         voi_lut_transformations=[hd.VOILUTTransformation(window_center=0.5, window_width=1.0)],

@@ -50,8 +50,8 @@ def _segmentation(made: Made, kind: Kind, pixels: np.ndarray, labels: list[str])
     ]
     is_binary = kind is Kind.SEGMENTATION
     found = hd.seg.Segmentation(
-        source_images=[*made.source.slices],
-        pixel_array=pixels,
+        source_images=made.source.images,
+        pixel_array=made.source.as_stored(pixels),
         segmentation_type="BINARY" if is_binary else "FRACTIONAL",
         segment_descriptions=descriptions,
         content_label="BLEEDS" if is_binary else "PROBABILITIES",

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pydicom
-from jaxtyping import Float32, Float64, Int64, Real
+from jaxtyping import Float32, Float64, Int64, Real, Shaped
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -17,14 +19,14 @@ from ichformer.ct.io.archives import open_file
 from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.io.dicom.headers import CT_IMAGE, Header
 from ichformer.ct.io.dicom.series import Series
-from ichformer.errors import InputError
 from ichformer.lesions.grid import Grid
+from ichformer.reporting.dicom.multi_frame import is_frame, multi_frame_image
 from ichformer.reporting.dicom.uids import is_uid, uid_of
 
 _COPIED = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "AccessionNumber", "StudyID", "ReferringPhysicianName", "StudyDescription"),
-    *("PositionReferenceIndicator", "InstanceNumber", "SliceThickness", "KVP", "AcquisitionDate", "AcquisitionTime"),
+    *("PositionReferenceIndicator", "InstanceNumber", "KVP", "AcquisitionDate", "AcquisitionTime"),
 )
 """What is taken over from a source; what is absent or illegal there is empty."""
 
@@ -43,13 +45,28 @@ class Source:
 
     Attributes:
       slices: a header for each, without pixels, from inferior to superior.
+      frames: for each slice the number of its frame, from 1, where all lie in one file (enhanced CT); else empty.
       minted: keywords of UIDs that are illegal or absent in the source; results refer to UIDs made from them.
       has_thickness: False where the source has no SliceThickness, and the distance of slices stands in its place.
     """
 
     slices: tuple[Dataset, ...]
+    frames: tuple[int, ...]
     minted: tuple[str, ...]
     has_thickness: bool
+
+    @cached_property
+    def images(self) -> tuple[Dataset, ...]:
+        """The SOP instances: one a slice, or the one that holds all slices as frames."""
+        return (multi_frame_image(self.slices, self.frames),) if self.frames else self.slices
+
+    def frames_at(self, at: Sequence[int]) -> list[int]:
+        """Numbers of the frames of some slices, counted from 0; empty where each slice is a file of its own."""
+        return [self.frames[s] for s in at] if self.frames else []
+
+    def as_stored(self, pixels: Shaped[np.ndarray, "n *picture"]) -> Shaped[np.ndarray, "n *picture"]:
+        """What belongs to each slice, in the order of ``images`` and of their frames."""
+        return pixels[np.argsort(self.frames)] if self.frames else pixels
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -74,29 +91,31 @@ class Source:
 
 
 def open_source(series: Series) -> Source:
-    """Read the headers of a series once more, with what objects about it need.
+    """Read the headers of a series that ``check_frames`` allows once more, with what objects about it need.
 
     Raises:
-      InputError: its frames lie in one file (enhanced CT), or a header can no longer be read.
+      InputError: a header can no longer be read.
     """
-    if any(header.frames > 1 for header in series.headers):
-        raise InputError(
-            "is an enhanced CT, whose slices lie in one file: no DICOM results are written for it",
-            where=series.path,
-            fix="leave out --dicom, or convert it to one file a slice, such as with dcm4che's emf2sf",
-        )
     minted: set[str] = set()
     with quiet_pydicom():
-        slices = [_completed(header, minted) for header in series.headers]
-    along_columns, along_rows = np.reshape(np.array(slices[0].ImageOrientationPatient, float), (2, 3))
+        found = {file: _read(file) for file in series.files}
+        numbered = [(_completed(header, found[header.path], minted), header.frame + 1) for header in series.headers]
+    along_columns, along_rows = np.reshape(np.array(numbered[0][0].ImageOrientationPatient, float), (2, 3))
     normal = np.cross(along_columns, along_rows)
     upwards = normal * np.sign(normal[2])
-    slices.sort(key=lambda one: float(np.array(one.ImagePositionPatient, float) @ upwards))
-    lacking = [one for one in slices if not one.get("SliceThickness")]
+    numbered.sort(key=lambda one: float(np.array(one[0].ImagePositionPatient, float) @ upwards))
+    slices = [one for one, _ in numbered]
+    lacking = [one for one in slices if "SliceThickness" not in one]
     origins = np.array([one.ImagePositionPatient for one in slices], float)
     for one in lacking:
         one.SliceThickness = f"{np.median(np.diff(origins @ upwards)) if len(slices) > 1 else 1.0:.8g}"
-    return Source(slices=tuple(slices), minted=tuple(sorted(minted)), has_thickness=not lacking)
+    _agree(slices, minted)
+    return Source(
+        slices=tuple(slices),
+        frames=tuple(number for _, number in numbered) if is_frame(series.headers[0]) else (),
+        minted=tuple(sorted(minted)),
+        has_thickness=not lacking,
+    )
 
 
 def on_source(values: Real[np.ndarray, "s gh gw"], grid: Grid, source: Source) -> Float32[np.ndarray, "n rows columns"]:
@@ -144,10 +163,23 @@ def _places(
     return (from_origin @ axis + np.arange(count) * (step @ axis)) / (axis @ axis)
 
 
-def _completed(header: Header, minted: set[str]) -> Dataset:
+def _read(path: Path) -> Dataset:
+    with open_file(path) as file:
+        return pydicom.dcmread(file, stop_before_pixels=True, force=True)
+
+
+def _agree(slices: Sequence[Dataset], minted: set[str]) -> None:
+    """Gives all slices one orientation, whose angles may waver, and one frame of reference."""
+    uids = {one.FrameOfReferenceUID for one in slices}
+    for one in slices:
+        one.ImageOrientationPatient = slices[0].ImageOrientationPatient
+        if len(uids) > 1:
+            one.FrameOfReferenceUID = uid_of("FrameOfReferenceUID", *sorted(uids))
+            minted.add("FrameOfReferenceUID")
+
+
+def _completed(header: Header, found: Dataset, minted: set[str]) -> Dataset:
     """The header of a slice with what is needed and legal; UIDs that had to be made are added to ``minted``."""
-    with open_file(header.path) as file:
-        found = pydicom.dcmread(file, stop_before_pixels=True, force=True)
     given = Dataset()
     given.file_meta = pydicom.dataset.FileMetaDataset()
     given.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -156,16 +188,22 @@ def _completed(header: Header, minted: set[str]) -> Dataset:
         value = _legal(found, keyword)
         if value is not None or keyword in _ALWAYS:
             setattr(given, keyword, "" if value is None and dictionary_VR(keyword) == "PN" else value)
+    if header.thickness_mm:
+        given.SliceThickness = f"{header.thickness_mm:.8g}"
+    sop_uid = header.sop_uid
+    if is_frame(header):  # all frames have the UID of their file
+        sop_uid = sop_uid.rpartition("#")[0]
+        given.NumberOfFrames = header.frames
     about = {
         "StudyInstanceUID": header.study_uid,
         "SeriesInstanceUID": header.series_uid,
-        "SOPInstanceUID": header.sop_uid,
+        "SOPInstanceUID": sop_uid,
         "FrameOfReferenceUID": str(_legal(found, "FrameOfReferenceUID") or ""),
     }
     said = {
         "StudyInstanceUID": (header.study_uid or header.patient_id,),
         "SeriesInstanceUID": (header.study_uid, header.series_uid),
-        "SOPInstanceUID": (header.study_uid, header.series_uid, header.sop_uid or header.path.name),
+        "SOPInstanceUID": (header.study_uid, header.series_uid, sop_uid or header.path.name),
         "FrameOfReferenceUID": (header.study_uid, header.series_uid),
     }
     used: set[str] = set()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import highdicom as hd
 import numpy as np
+from highdicom.sr.utils import find_content_items
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -12,6 +13,7 @@ from pydicom.sr.coding import Code
 from ichformer.lesions.measures import LabelMeasures
 from ichformer.reporting.dicom.codes import ANYWHERE, ML, RESEARCH_ONLY, SIDES, SITES, finding, own_code
 from ichformer.reporting.dicom.made import MANUFACTURER, Kind, Made
+from ichformer.reporting.dicom.multi_frame import number_frames
 from ichformer.reporting.scan.reading import Reading
 
 _RAISED = own_code("raised", "Score reaches the frozen threshold")
@@ -58,7 +60,9 @@ def structured_report(reported: Reported) -> hd.sr.Comprehensive3DSR:
         title=codes.DCM.ImagingMeasurementReport,
         referenced_images=[*made.source.slices],
     )
-    evidence = [*made.source.slices, *([] if reported.segments is None else [reported.segments])]
+    (library,) = find_content_items(content[0], name=codes.DCM.ImageLibrary)
+    number_frames(find_content_items(library, value_type="IMAGE", recursive=True), made.source.frames)
+    evidence = [*made.source.images, *([] if reported.segments is None else [reported.segments])]
     return hd.sr.Comprehensive3DSR(
         evidence=evidence, content=content, is_complete=True, is_final=False, **made.arguments(Kind.REPORT)
     )
@@ -85,7 +89,7 @@ def _of_scan(reported: Reported) -> list[hd.sr.MeasurementsAndQualitativeEvaluat
         if label == reading.label_set.main:
             more = _about_scan(reading)
             measured, said = measured + more[0], said + more[1]
-        slices = [made.source.slices[s] for s in reported.slices_of.get(label, ())]
+        images = [_source_image(made, s) for s in reported.slices_of.get(label, ())]
         groups.append(
             hd.sr.MeasurementsAndQualitativeEvaluations(
                 tracking_identifier=_tracking(made, label),
@@ -94,7 +98,7 @@ def _of_scan(reported: Reported) -> list[hd.sr.MeasurementsAndQualitativeEvaluat
                 algorithm_id=_algorithm(reported),
                 measurements=measured or None,
                 qualitative_evaluations=said,
-                source_images=[hd.sr.SourceImageForMeasurementGroup.from_source_image(one) for one in slices] or None,
+                source_images=images or None,
             )
         )
     return groups
@@ -123,7 +127,7 @@ def _of_segments(reported: Reported) -> list[hd.sr.VolumetricROIMeasurementsAndQ
     return [
         hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=_tracking(reported.made, one.label),
-            referenced_segment=hd.sr.ReferencedSegment.from_segmentation(segments, reported.segment_of[one.label]),
+            referenced_segment=_segment(segments, reported.segment_of[one.label]),
             finding_type=finding(one.label),
             finding_sites=[hd.sr.FindingSite(SITES.get(one.label, ANYWHERE), laterality=SIDES.get(one.side or ""))],
             algorithm_id=_algorithm(reported),
@@ -133,6 +137,27 @@ def _of_segments(reported: Reported) -> list[hd.sr.VolumetricROIMeasurementsAndQ
         for one in reading.lesions.labels
         if one.label in reported.segment_of
     ]
+
+
+def _source_image(made: Made, s: int) -> hd.sr.SourceImageForMeasurementGroup:
+    frames = made.source.frames_at([s]) or None
+    return hd.sr.SourceImageForMeasurementGroup.from_source_image(made.source.slices[s], frames)
+
+
+def _segment(segments: Dataset, number: int) -> hd.sr.ReferencedSegment:
+    """A segment with the slices where it lies; highdicom itself would name one frame of a multi-frame image alone."""
+    images: dict[tuple[str, str], list[int]] = {}
+    for groups in segments.PerFrameFunctionalGroupsSequence:
+        if groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number:
+            image = groups.DerivationImageSequence[0].SourceImageSequence[0]
+            frames = images.setdefault((image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID), [])
+            frames += [image.ReferencedFrameNumber] if "ReferencedFrameNumber" in image else []
+    return hd.sr.ReferencedSegment(
+        sop_class_uid=segments.SOPClassUID,
+        sop_instance_uid=segments.SOPInstanceUID,
+        segment_number=number,
+        source_images=[hd.sr.SourceImageForSegmentation(*uids, frames or None) for uids, frames in images.items()],
+    )
 
 
 def _measures(one: LabelMeasures) -> list[hd.sr.Measurement]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.scans import Scan
 from ichformer.errors import InputError
+from ichformer.reporting.dicom.multi_frame import check_frames
 from ichformer.reporting.scan.reading import Reading
 
 
@@ -19,10 +20,11 @@ def series_of(scan: Scan) -> Series:
     """The series that results belong to.
 
     Raises:
-      InputError: the scan is no DICOM series.
+      InputError: the scan is no DICOM series, or results cannot refer to its frames.
     """
     if not isinstance(scan, Series):
         raise InputError("is no DICOM series, to which results could belong", where=scan.path, fix="leave out --dicom")
+    check_frames(scan)
     return scan
 
 

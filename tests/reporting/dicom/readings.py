@@ -11,9 +11,13 @@ from ichformer.lesions.midline import MidlineShift
 from ichformer.reporting.dicom.made import Made
 from ichformer.reporting.scan.lesions import LesionReport
 from ichformer.reporting.scan.reading import Familiarity, Reading
+from tests.ct.builders import head_hu, write_series
+from tests.ct.enhanced import PLANE, at, write_enhanced
 
 SUBDURAL, ANY = LABELS.index("subdural"), LABELS.index("any")
 SLICES, SIDE = 6, 32
+ORDER = (3, 0, 5, 2, 4, 1)
+"""Slices in the order of the frames of the enhanced CT."""
 
 
 def reading_of(volume, *, bleeds=slice(1, 3), of=(SUBDURAL, ANY), **changes) -> Reading:
@@ -53,6 +57,18 @@ def not_scored(volume) -> Reading:
     none = np.full((SLICES, len(LABELS)), np.nan)
     changes = {"scan_scores": none[0], "slice_scores": none, "lesions": None, "heat_maps": {}}
     return reading_of(volume, not_scored=NO_BRAIN, **changes)
+
+
+def write_one(folder, is_enhanced: bool) -> None:
+    """A scan of these slices, as a file each or as frames of one file, in an order of their own."""
+    stored = (head_hu(SLICES, SIDE) + 1024).astype(np.int16)
+    tags = {"PatientName": "Doe^Jane", "PatientID": "7", "StudyID": "3", "FrameOfReferenceUID": "1.2.4"}
+    if not is_enhanced:
+        write_series(folder, stored, PixelSpacing=[5.0, 5.0], **tags)
+        return
+    plane = PLANE | {"PixelMeasuresSequence": {"PixelSpacing": [5.0, 5.0], "SliceThickness": 5}}
+    own = [at(5.0 * s) for s in ORDER]
+    write_enhanced(folder / "e.dcm", stored[[*ORDER]], own, plane, **tags)
 
 
 def made_of(source) -> Made:

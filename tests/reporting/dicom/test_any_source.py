@@ -17,6 +17,7 @@ from ichformer.ct.io.dicom.series import find_series
 from ichformer.reporting.dicom.objects import as_files, dicom_objects
 from ichformer.reporting.dicom.source import open_source
 from tests.ct.builders import dataset, head_hu, tilted
+from tests.ct.enhanced import PLANE, write_enhanced
 from tests.reporting.dicom.readings import SIDE, SLICES, made_of, not_scored, reading_of
 
 TEXTS = st.sampled_from(
@@ -49,10 +50,26 @@ def headers(draw):
     return tags, draw(UIDS), draw(st.sampled_from((0.0, 15.0, -22.0))), np.cumsum([0.0, *steps_mm])
 
 
-def check(folder, given_headers, is_scored: bool) -> None:
+def write_frames(file, given_headers) -> None:
+    """The slices as frames of an enhanced CT, from superior to inferior."""
+    tags, series_uid, tilt_deg, heights_mm = given_headers
+    thickness = {} if tags["SliceThickness"] is None else {"SliceThickness": tags["SliceThickness"]}
+    plane = PLANE | {
+        "PlaneOrientationSequence": {"ImageOrientationPatient": [f"{v:.9f}" for v in tilted(tilt_deg)]},
+        "PixelMeasuresSequence": {"PixelSpacing": [5.0, 5.0]} | thickness,
+    }
+    own = [{"PlanePositionSequence": {"ImagePositionPatient": [-80.0, -80.0, float(z)]}} for z in heights_mm[::-1]]
+    stored = (head_hu(SLICES, SIDE)[::-1] + 1024).astype(np.int16)
+    write_enhanced(file, stored, own, plane, **tags | {"SliceThickness": None, "SeriesInstanceUID": series_uid})
+
+
+def check(folder, given_headers, is_scored: bool, is_enhanced: bool) -> None:
     tags, series_uid, tilt_deg, heights_mm = given_headers
     with quiet_pydicom():
-        for s, (picture, z) in enumerate(zip(head_hu(SLICES, SIDE), heights_mm, strict=True)):
+        if is_enhanced:
+            write_frames(folder / "e.dcm", given_headers)
+        slices = [] if is_enhanced else zip(head_hu(SLICES, SIDE), heights_mm, strict=True)
+        for s, (picture, z) in enumerate(slices):
             place = {
                 "position_mm": (-80.0, -80.0, float(z)),
                 "orientation": tilted(tilt_deg),
@@ -94,8 +111,8 @@ def test_dicom3tools_find_no_error_whatever_the_headers_hold(examples, tmp_path_
     phases = [Phase.explicit, Phase.reuse, Phase.generate]
 
     @settings(max_examples=examples, phases=phases, deadline=None, suppress_health_check=[*HealthCheck])
-    @given(headers(), st.booleans())
-    def each(given_headers, is_scored):
-        check(tmp_path_factory.mktemp("series"), given_headers, is_scored)
+    @given(headers(), st.booleans(), st.booleans())
+    def each(given_headers, is_scored, is_enhanced):
+        check(tmp_path_factory.mktemp("series"), given_headers, is_scored, is_enhanced)
 
     each()

@@ -1,5 +1,6 @@
 """The DICOM objects about a scan, read again by the libraries and programs of others."""
 
+import copy
 import io
 import json
 import shutil
@@ -10,6 +11,7 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+from highdicom.sr.utils import find_content_items
 from pydicom.sr.codedict import codes
 
 from ichformer import LABELS
@@ -18,24 +20,35 @@ from ichformer.ct.io.dicom.series import find_series
 from ichformer.evaluation.scorable import NO_BRAIN
 from ichformer.reporting.dicom.objects import as_files, dicom_objects
 from ichformer.reporting.dicom.source import open_source
-from tests.ct.builders import head_hu, write_series
-from tests.reporting.dicom.readings import ANY, SIDE, SLICES, made_of, not_scored, reading_of
+from tests.reporting.dicom.readings import ANY, ORDER, SIDE, SLICES, made_of, not_scored, reading_of, write_one
 
 
-@pytest.fixture(scope="module")
-def scan(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("series")
-    stored = (head_hu(SLICES, SIDE) + 1024).astype(np.int16)
-    write_series(folder, stored, PixelSpacing=[5.0, 5.0], PatientName="Doe^Jane", PatientID="7", StudyID="3")
+def opened(folder, is_enhanced):
+    write_one(folder, is_enhanced)
     (series,) = find_series(folder).series
     return read_series(series), open_source(series)
 
 
-@pytest.fixture(scope="module")
-def objects(scan):
+def objects_of(scan):
     volume, source = scan
     files = as_files(dicom_objects(made_of(source), reading_of(volume)))
     return {name: pydicom.dcmread(io.BytesIO(data)) for name, data in files.items()}
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    return opened(tmp_path_factory.mktemp("series"), is_enhanced=False)
+
+
+@pytest.fixture(scope="module")
+def objects(scan):
+    return objects_of(scan)
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    """Objects about an enhanced CT."""
+    return objects_of(opened(tmp_path_factory.mktemp("enhanced"), is_enhanced=True))
 
 
 def groups_of(report: pydicom.Dataset) -> dict[str, list]:
@@ -111,6 +124,49 @@ def test_key_images_are_the_slices_with_the_highest_scores(objects, scan):
     assert "key_image_3.dcm" not in objects
 
 
+def test_results_of_an_enhanced_ct_refer_to_its_frames(frames, objects):
+    uid, number_of = "1.2.3.1", {s: number for number, s in enumerate(ORDER, 1)}
+    key = frames["key_images.dcm"].ContentSequence
+    references = [one.ReferencedSOPSequence[0] for one in key if one.ValueType == "IMAGE"]
+    assert [(one.ReferencedSOPInstanceUID, one.ReferencedFrameNumber) for one in references] == [
+        (uid, number_of[2]),
+        (uid, number_of[1]),
+    ]
+    groups = groups_of(frames["report.dcm"])
+    (of_any,) = (group for group in groups["scan"] if group.tracking_identifier == "any")
+    named = [(one.referenced_sop_instance_uid, one.referenced_frame_numbers) for one in of_any.source_images]
+    assert named == [(uid, [number_of[2]]), (uid, [number_of[1]])]
+    (region, *_) = (group.referenced_segment for group in groups["segments"])
+    (images,) = region.source_images_for_segmentation
+    assert sorted(images.referenced_frame_numbers) == sorted((number_of[1], number_of[2]))
+    content = hd.sr.Comprehensive3DSR.from_dataset(frames["report.dcm"]).content
+    (library,) = find_content_items(content[0], name=codes.DCM.ImageLibrary, recursive=True)
+    entries = find_content_items(library, value_type="IMAGE", recursive=True)
+    assert [one.ReferencedSOPSequence[0].ReferencedFrameNumber for one in entries] == [number_of[s] for s in range(6)]
+    (shown,) = frames["presentation.dcm"].ReferencedSeriesSequence
+    assert [one.ReferencedSOPInstanceUID for one in shown.ReferencedImageSequence] == [uid]
+    assert frames.keys() == objects.keys()
+
+
+def test_pixels_of_results_lie_on_the_frames_of_an_enhanced_ct(frames, objects):
+    for name in ("bleeds.dcm", "probabilities.dcm"):
+        of_frames, of_files = (hd.seg.Segmentation.from_dataset(made[name]) for made in (frames, objects))
+        given = {"segment_numbers": [2], "assert_missing_frames_are_empty": True}
+        found = of_frames.get_pixels_by_source_frame("1.2.3.1", [*range(1, SLICES + 1)], **given)
+        assert found.any()
+        uids = [f"1.2.3.{s + 1}" for s in ORDER]
+        np.testing.assert_array_equal(found, of_files.get_pixels_by_source_instance(uids, **given))
+    pictures = {}
+    for kind, made in (("frames", frames["explanation.dcm"]), ("files", objects["explanation.dcm"])):
+        values = np.frombuffer(made.FloatPixelData, np.float32).reshape(SLICES, SIDE, SIDE)
+        for value, group in zip(values, made.PerFrameFunctionalGroupsSequence, strict=True):
+            image = group.DerivationImageSequence[0].SourceImageSequence[0]
+            at = int(image.ReferencedSOPInstanceUID.rpartition(".")[2]) - 1
+            pictures[kind, ORDER[image.ReferencedFrameNumber - 1] if kind == "frames" else at] = value
+    for s in range(SLICES):
+        np.testing.assert_array_equal(pictures["frames", s], pictures["files", s])
+
+
 def test_every_object_is_of_the_patient_and_the_study_and_says_what_it_is_for(objects):
     for name, one in objects.items():
         assert (str(one.PatientName), one.PatientID, one.StudyInstanceUID, one.StudyID) == ("Doe^Jane", "7", "1.2", "3")
@@ -139,8 +195,15 @@ def test_a_scan_that_was_not_scored_says_why(scan):
         assert said_of(group)["Why no score is given"] == NO_BRAIN.text
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dicom3tools")
+def test_slices_that_are_rescaled_differently_have_no_presentation_state(scan):
+    # One presentation state gives all images that it shows the same rescaling.
+    volume, source = scan
+    slices = [copy.copy(one) for one in source.slices]
+    slices[0].RescaleSlope = 2.0
+    found = dicom_objects(made_of(replace(source, slices=tuple(slices))), not_scored(volume))
+    assert set(found) == {"report.dcm"}
+
+
 def test_a_bleed_of_one_label_in_one_slice_is_reported(scan):
     """highdicom puts what all frames share elsewhere, also where there is one frame, and its reports do not find it."""
     volume, source = scan
@@ -152,8 +215,11 @@ def test_a_bleed_of_one_label_in_one_slice_is_reported(scan):
     assert [one.value for one in referred] == [1]
 
 
-def test_dicom3tools_find_no_error(objects, tmp_path):
-    for name, one in objects.items():
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dicom3tools")
+@pytest.mark.parametrize("about", ["objects", "frames"])
+def test_dicom3tools_find_no_error(about, request, tmp_path):
+    for name, one in request.getfixturevalue(about).items():
         one.save_as(tmp_path / name)
         done = subprocess.run(["dciodvfy", tmp_path / name], capture_output=True, text=True, timeout=600)
         assert [line for line in done.stderr.splitlines() if line.startswith("Error")] == [], name

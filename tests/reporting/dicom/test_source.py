@@ -1,7 +1,5 @@
 """Where results refer to: our grids on the pixels of the source, legal UIDs, and names as they stand there."""
 
-from dataclasses import replace
-
 import numpy as np
 import pydicom
 import pytest
@@ -15,9 +13,11 @@ from ichformer.ct.io.dicom.series import find_series
 from ichformer.errors import InputError
 from ichformer.lesions.grid import Grid
 from ichformer.reporting.dicom.codes import finding
+from ichformer.reporting.dicom.multi_frame import check_frames
 from ichformer.reporting.dicom.source import on_source, open_source
 from ichformer.reporting.dicom.uids import is_uid
 from tests.ct.builders import dataset, ramp, tilted, write_series
+from tests.ct.enhanced import PLANE, at, write_enhanced
 
 
 def opened(folder):
@@ -27,6 +27,7 @@ def opened(folder):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
+    is_enhanced=st.booleans(),
     is_turned=st.booleans(),
     signs=st.tuples(*[st.sampled_from((-1, 1))] * 2),
     tilt_deg=st.sampled_from((0.0, 12.0, -20.0)),
@@ -34,28 +35,35 @@ def opened(folder):
     order=st.randoms(use_true_random=False),
 )
 def test_each_slice_of_the_source_gets_its_own_pixels_back(
-    tmp_path_factory, is_turned, signs, tilt_deg, steps_mm, order
+    tmp_path_factory, is_enhanced, is_turned, signs, tilt_deg, steps_mm, order
 ):
     folder = tmp_path_factory.mktemp("series")
     cosines = np.reshape(tilted(tilt_deg), (2, 3))
     x, y = (cosines[::-1] if is_turned else cosines) * np.array(signs)[:, None]
     stored = ramp(len(steps_mm) + 1)
-    heights_mm = np.cumsum([0.0, *steps_mm])
-    names = [*range(len(stored))]
-    order.shuffle(names)
-    for s, (picture, z) in enumerate(zip(stored, heights_mm, strict=True)):
-        made = dataset(
-            picture,
-            position_mm=(-10.0, -20.0, float(z)),
-            orientation=(*x, *y),
-            sop_uid=f"1.2.3.{s + 1}",
-            PixelSpacing=[0.5, 0.75],
-        )
-        pydicom.dcmwrite(folder / f"{names[s]}.dcm", made)
+    places = [(-10.0, -20.0, float(z)) for z in np.cumsum([0.0, *steps_mm])]
+    numbers = [*range(len(stored))]
+    order.shuffle(numbers)
+    if is_enhanced:
+        own = [{"PlanePositionSequence": {"ImagePositionPatient": [*places[s]]}} for s in numbers]
+        plane = PLANE | {"PlaneOrientationSequence": {"ImageOrientationPatient": [f"{v:.9f}" for v in (*x, *y)]}}
+        write_enhanced(folder / "e.dcm", stored[numbers], own, plane)
+    for s, picture in enumerate([] if is_enhanced else stored):
+        made = dataset(picture, places[s], (*x, *y), sop_uid=f"1.2.3.{s + 1}", PixelSpacing=[0.5, 0.75])
+        pydicom.dcmwrite(folder / f"{numbers[s]}.dcm", made)
     volume, source = opened(folder)
-    assert [one.SOPInstanceUID for one in source.slices] == [f"1.2.3.{s + 1}" for s in range(len(stored))]
     laid = on_source(volume.hu, Grid.of(volume), source)
     np.testing.assert_allclose(laid, stored - 1024.0, atol=0.05)  # interpolation in float32, of up to 2000 HU
+    uids = [one.SOPInstanceUID for one in source.slices]
+    if not is_enhanced:
+        assert uids == [f"1.2.3.{s + 1}" for s in range(len(stored))]
+        assert source.images == source.slices
+        return
+    assert (set(uids), source.minted) == ({"1.2.3.1"}, ("FrameOfReferenceUID",))
+    assert [numbers[frame - 1] for frame in source.frames] == [*range(len(stored))]
+    np.testing.assert_array_equal(source.as_stored(stored), stored[numbers])
+    for groups, s in zip(source.images[0].PerFrameFunctionalGroupsSequence, numbers, strict=True):
+        assert tuple(groups.PlanePositionSequence[0].ImagePositionPatient) == places[s]
 
 
 def test_a_coarser_grid_is_laid_over_the_same_place(tmp_path):
@@ -99,9 +107,38 @@ def test_long_labels_that_begin_alike_have_codes_of_their_own():
     assert [one.value for one in codes] == ["intraparenchymal_left", "intraparenchymal_right"]
 
 
-def test_frames_of_one_file_are_refused(tmp_path):
+def test_slices_have_one_orientation_and_one_frame_of_reference(tmp_path):
     write_series(tmp_path, ramp(3))
-    (series,) = find_series(tmp_path).series
-    frames = type(series)(uid=series.uid, headers=tuple(replace(header, frames=3) for header in series.headers))
-    with pytest.raises(InputError, match="no DICOM results are written"):
-        open_source(frames)
+    for s, file in enumerate(sorted(tmp_path.iterdir())):
+        made = pydicom.dcmread(file)
+        made.ImageOrientationPatient = [1, s * 1e-5, 0, 0, 1, 0]
+        made.FrameOfReferenceUID = f"1.2.{s}"
+        made.save_as(file)
+    _, source = opened(tmp_path)
+    assert len({tuple(one.ImageOrientationPatient) for one in source.slices}) == 1
+    assert len({one.FrameOfReferenceUID for one in source.slices}) == 1
+    assert source.minted == ("FrameOfReferenceUID",)
+
+
+LOCALIZER = {"CTImageFrameTypeSequence": {"FrameType": ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]}}
+TIMES = [{"FrameContentSequence": {"TemporalPositionIndex": t}} for t in (1, 2, 3)]
+TILTED = {"PlaneOrientationSequence": {"ImageOrientationPatient": [*tilted(12.0)]}}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([[at(0), at(5), at(10, **LOCALIZER)]], "2 of 3 frames in 1 files"),
+        ([[at(5.0 * s, **(TILTED if s > 2 else {})) for s in range(6)]], "3 of 6 frames in 1 files"),
+        ([[at(5.0 * s, **TIMES[t]) for t in (0, 1, 2) for s in range(10)]], "10 of 30 frames in 1 files"),
+        ([[at(0), at(5)], [at(10), at(15)]], "4 of 4 frames in 2 files"),
+    ],
+)
+def test_an_enhanced_ct_that_is_no_stack_of_one_file_is_refused_in_one_line(tmp_path, files, said):
+    for number, own in enumerate(files):
+        shared = {name: macro for name, macro in PLANE.items() if name not in own[-1]}
+        own = [{name: PLANE[name] for name in PLANE if name not in shared} | one for one in own]
+        write_enhanced(tmp_path / f"{number}.dcm", ramp(len(own)), own, shared, sop_uid=f"1.2.3.{number}")
+    series = find_series(tmp_path).series[0]
+    with pytest.raises(InputError, match=f"{said}.*where one file holds the frames of one stack"):
+        check_frames(series)
