@@ -10,6 +10,8 @@ from pydicom.sr.coding import Code
 SCHEME = "99ICHFORMER"
 """Designator of our own codes; PS3.16, section 8.2 leaves those that begin with 99 to everybody."""
 
+SCHEME_NAME = "Codes of ichformer for what has no code in the context groups of DICOM"
+
 RESEARCH_ONLY = "Research use only. Not for diagnosis."
 """What every object says."""
 

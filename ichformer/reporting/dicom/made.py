@@ -6,10 +6,12 @@ from enum import Enum
 from typing import Any
 
 import highdicom as hd
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from ichformer import __version__
+from ichformer.reporting.dicom.codes import RESEARCH_ONLY, SCHEME, SCHEME_NAME
 from ichformer.reporting.dicom.source import Source
 from ichformer.reporting.dicom.uids import uid_of
 
@@ -61,6 +63,8 @@ class Made:
             "manufacturer": MANUFACTURER,
             "series_description": f"ichformer {description}, research use only",
             "transfer_syntax_uid": "1.2.840.10008.1.2.1",
+            "contributing_equipment": [self.contributor],
+            "coding_schemes": [CodingSchemeIdentificationItem(SCHEME, name=SCHEME_NAME)],
         } | dict(self.equipment)
 
     @property
@@ -73,15 +77,29 @@ class Made:
         }
 
     @property
+    def contributor(self) -> hd.ContributingEquipment:
+        """The model as what the results come from (IHE RAD TF-3, 6.5.3.1); another model has another UID."""
+        item = hd.ContributingEquipment(
+            MANUFACTURER, codes.DCM.ProcessingEquipment, contribution_description=RESEARCH_ONLY, **self.equipment
+        )
+        item.DeviceUID = self.device_uid
+        return item
+
+    @property
+    def device_uid(self) -> str:
+        """A UID for the model, one for all scans."""
+        return uid_of("device", __version__, self.fingerprint)
+
+    @property
     def version(self) -> str:
         """That of the software and the first digits of the model's hash."""
         return f"{__version__} {self.fingerprint[:16]}".strip()
 
     @property
     def device(self) -> hd.sr.ObserverContext:
-        """The software as the device that observed what a document says; a model has one UID for all scans."""
+        """The software as the device that observed what a document says."""
         attributes = hd.sr.DeviceObserverIdentifyingAttributes(
-            uid=uid_of("device", __version__, self.fingerprint),
+            uid=self.device_uid,
             name=MANUFACTURER,
             manufacturer_name=MANUFACTURER,
             model_name=self.equipment["manufacturer_model_name"],

@@ -56,13 +56,6 @@ def dicom_objects(made: Made, reading: Reading) -> dict[str, Dataset]:
         segments = objects["bleeds.dcm"] = segmentation(made, masks)
         objects["probabilities.dcm"] = probabilities(made, maps)
     slices_of = _slices_of(made, reading)
-    report = Reported(
-        made=made,
-        reading=reading,
-        slices_of=slices_of,
-        segments=segments,
-        segment_of={label: number for number, label in enumerate(masks, 1)},
-    )
     if reading.heat_maps:
         label, values = next(iter(reading.heat_maps.items()))
         grid = Grid.of(reading.volume, values.shape[1:3])
@@ -75,6 +68,14 @@ def dicom_objects(made: Made, reading: Reading) -> dict[str, Dataset]:
             objects[f"key_image_{number}.dcm"] = capture
     if len({(one.RescaleSlope, one.RescaleIntercept) for one in source.slices}) == 1:
         objects["presentation.dcm"] = presentation_state(made)  # it gives all slices one rescaling
+    report = Reported(
+        made=made,
+        reading=reading,
+        slices_of=slices_of,
+        segments=segments,
+        segment_of={label: number for number, label in enumerate(masks, 1)},
+        others=[*objects.values()],
+    )
     objects = {"report.dcm": structured_report(report), **objects}
     for one in objects.values():
         if one.Modality not in _DOCUMENTS:

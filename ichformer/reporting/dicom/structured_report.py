@@ -41,6 +41,7 @@ class Reported:
       slices_of: label -> slices of the source that it was found in, from 0.
       segments: the segmentation; None where nothing is segmented.
       segment_of: label -> number of its segment.
+      others: the other objects about the scan, which the report lists as evidence.
     """
 
     made: Made
@@ -48,6 +49,7 @@ class Reported:
     slices_of: Mapping[str, Sequence[int]]
     segments: Dataset | None
     segment_of: Mapping[str, int]
+    others: Sequence[Dataset]
 
 
 def structured_report(reported: Reported) -> hd.sr.Comprehensive3DSR:
@@ -62,9 +64,12 @@ def structured_report(reported: Reported) -> hd.sr.Comprehensive3DSR:
     )
     (library,) = find_content_items(content[0], name=codes.DCM.ImageLibrary)
     number_frames(find_content_items(library, value_type="IMAGE", recursive=True), made.source.frames)
-    evidence = [*made.source.images, *([] if reported.segments is None else [reported.segments])]
     return hd.sr.Comprehensive3DSR(
-        evidence=evidence, content=content, is_complete=True, is_final=False, **made.arguments(Kind.REPORT)
+        evidence=[*made.source.images, *reported.others],
+        content=content,
+        is_complete=True,
+        is_final=False,
+        **made.arguments(Kind.REPORT),
     )
 
 

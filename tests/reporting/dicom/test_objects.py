@@ -195,6 +195,7 @@ def test_a_scan_that_was_not_scored_says_why(scan):
         assert said_of(group)["Why no score is given"] == NO_BRAIN.text
 
 
+@pytest.mark.slow
 def test_slices_that_are_rescaled_differently_have_no_presentation_state(scan):
     # One presentation state gives all images that it shows the same rescaling.
     volume, source = scan
