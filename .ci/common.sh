@@ -17,6 +17,12 @@ install_chromium() { command -v chromium >/dev/null || apt_install chromium; }
 install_dicom3tools() { command -v dciodvfy >/dev/null || apt_install dicom3tools; }
 install_orthanc() {
   [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || apt_install orthanc orthanc-dicomweb dcmtk
+axe=${XDG_CACHE_HOME:-$HOME/.cache}/ichformer-ci/axe # outside the checkout: it is no part of the package
+install_axe() {
+  [ -e "$axe/node_modules/axe-core/axe.min.js" ] && return
+  command -v npm >/dev/null || apt_install npm
+  npm install --silent --no-audit --no-fund --prefix "$axe" axe-core@4 >/dev/null ||
+    echo "$0: axe-core cannot be installed here: THE TEST THAT NEEDS IT IS SKIPPED" >&2
 }
 install_slurm() { { command -v slurmctld && command -v munged; } >/dev/null || apt_install slurm-wlm munge; }
 

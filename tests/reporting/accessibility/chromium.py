@@ -1,6 +1,5 @@
 """A Chromium without a window, driven over its debugging pipe: keys are real, and scripts need not be in the page."""
 
-import base64
 import contextlib
 import itertools
 import json
@@ -65,13 +64,21 @@ class Browser:
         while not self.run(f"{here} && {ready}"):
             pass
 
-    def press(self, key: str) -> None:
-        for kind in ("keyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode={"Tab": 9}[key])
+    def close(self) -> None:
+        """Closes this end of the pipes."""
+        os.close(self._writing)
+        self._reading.close()
 
-    def picture(self) -> bytes:
-        """The whole page as PNG."""
-        return base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"])
+    def press(self, key: str, *, shift: bool = False) -> None:
+        """A key goes down and up."""
+        given = {"key": key, "windowsVirtualKeyCode": 9 if key == "Tab" else 0, "modifiers": 8 * shift}
+        for kind in ("keyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, **given)
+
+    def click(self, x: float, y: float) -> None:
+        """The mouse goes down and up, at pixels of the window."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
 
 @contextlib.contextmanager
@@ -96,9 +103,10 @@ def chromium(profile: Path) -> Iterator[Browser]:
         stderr=subprocess.DEVNULL,
     )
     os.close(theirs), os.close(their_answers)
+    browser = Browser(ours, answers)
     try:
-        yield Browser(ours, answers)
+        yield browser
     finally:
         process.terminate()
         process.wait(timeout=600)
-        os.close(ours)
+        browser.close()

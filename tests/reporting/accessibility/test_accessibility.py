@@ -21,7 +21,7 @@ CONTROLS = """
 
 SAID = """
 (found) => ({
-  violations: found.violations.flatMap(({id, nodes}) => nodes.map(({target, failureSummary}) => [id, target, failureSummary])),
+  violations: found.violations.flatMap(({id, nodes}) => nodes.map((node) => [id, node.target, node.failureSummary])),
   passes: found.passes.length,
 })
 """
@@ -43,7 +43,10 @@ FOCUSED = (
     + """
   const e = document.activeElement;
   if (e === document.body) return null;
-  const ringed = (one) => { const s = getComputedStyle(one); return s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 2; };
+  const ringed = (one) => {
+    const {outlineStyle, outlineWidth} = getComputedStyle(one);
+    return outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+  };
   const beside = [e, e.nextElementSibling, e.closest("label")].filter(Boolean);
   const box = e.getBoundingClientRect();
   return [named(e), beside.some(ringed), box.bottom > 0 && box.top < innerHeight];
@@ -83,12 +86,12 @@ def pages(tmp_path_factory) -> dict[str, Path]:
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_no_violation(browser, pages, name, size, scheme):
-    axe = os.environ.get("ICHFORMER_AXE", "")
-    if not axe:
+    axe = Path(os.environ.get("ICHFORMER_AXE", ""))
+    if not axe.is_file():
         pytest.skip("needs axe-core: npm install axe-core, then ICHFORMER_AXE=node_modules/axe-core/axe.min.js")
     browser.open(pages[name], size=size, scheme=scheme)
     browser.run(SHOW_ALL)
-    browser.run(Path(axe).read_text(encoding="utf-8"))
+    browser.run(axe.read_text(encoding="utf-8"))
     found = browser.run(f"axe.run(document, {{runOnly: {json.dumps(TAGS)}}}).then({SAID})")
     assert found["violations"] == []
     assert found["passes"] >= 10
@@ -116,3 +119,34 @@ def test_a_narrow_page_has_large_targets_and_does_not_scroll_sideways(browser, p
     browser.run(SHOW_ALL)
     assert browser.run("document.documentElement.scrollWidth") <= NARROW[0]
     assert browser.run(SMALL) == []
+
+
+@pytest.mark.full
+def test_keys_and_clicks_measure_without_a_drag(browser, pages):
+    browser.open(pages["report"], size=WIDE)
+    length = "document.getElementById('at-length').textContent"
+    browser.press("d")
+    for key, times in (("ArrowRight", 3), ("Enter", 1), ("ArrowDown", 4), ("ArrowLeft", 3)):
+        for _ in range(times):
+            browser.press(key, shift=key != "Enter")
+    assert browser.run(length) == "5.0 mm"  # pixels of 1 mm
+    browser.press("Enter")
+    assert browser.run(length) == "0.0 mm"
+    left, top, pixel = browser.run(
+        "(() => { const {left, top, width} = document.getElementById('scan').getBoundingClientRect();"
+        " return [left, top, width / 32]; })()"
+    )
+    for x, y in ((4.5, 5.5), (12.5, 11.5)):
+        browser.click(left + x * pixel, top + y * pixel)
+    assert browser.run(length) == "10.0 mm"
+
+
+@pytest.mark.full
+def test_keys_move_the_place_of_the_planes(browser, pages):
+    browser.open(pages["report"], size=WIDE)
+    browser.press("p")
+    browser.run("planes.draw()")
+    before = browser.run("planes.point")
+    browser.press("ArrowUp", shift=True)
+    browser.press("ArrowLeft", shift=True)
+    assert browser.run("planes.point") == [before[0] - 1, before[1] - 1]

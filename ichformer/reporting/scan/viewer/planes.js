@@ -42,6 +42,11 @@ const planes = {
     brush.fillRect(point, 0, 1, rows);
   },
 
+  /** The point, moved by keys. */
+  nudge(right, down) {
+    this.point = inside(this.point[0] + right, this.point[1] + down);
+  },
+
   pick(x, y) {
     this.point = [x, y];
     return draw();

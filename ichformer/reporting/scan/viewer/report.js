@@ -114,7 +114,8 @@ async function draw() {
   const plain = grey(pixels, WIDTH, HEIGHT);
   for (let i = 0; i < Math.max(shown.length, 1); i++) {
     context.putImageData(plain, i * WIDTH, 0);
-    if (planes.isOpen() && planes.point) drawCross(i * WIDTH, ...planes.point);
+    const point = ruler.isHere() && ruler.line.byKey ? ruler.line.to : planes.isOpen() && planes.point;
+    if (point) drawCross(i * WIDTH, ...point);
     if (!values[i]) continue;
     coloured(values[i], shown[i]);
     context.globalAlpha = state.opacity;
@@ -126,7 +127,10 @@ async function draw() {
   await planes.draw();
 }
 
-/** The point of the other planes, with a gap in its middle. */
+/** A place of a slice that is not outside it. */
+const inside = (x, y) => [Math.min(Math.max(x, 0), WIDTH - 1), Math.min(Math.max(y, 0), HEIGHT - 1)];
+
+/** The point of the other planes or of the ruler, with a gap in its middle. */
 function drawCross(left, x, y) {
   context.fillStyle = "#6fb6d8aa";
   const gap = Math.max(3, Math.round(WIDTH / 64));
@@ -320,6 +324,7 @@ function listen() {
   });
   canvas.addEventListener("pointerup", (e) => {
     const isClick = grip && Math.hypot(e.clientX - grip.x, e.clientY - grip.y) <= 3;
+    if (grip && ruler.isOn()) ruler.end(isClick);
     if (isClick && planes.isOpen() && !ruler.isOn()) planes.pick(...pixelAt(e));
     grip = null;
   });
@@ -328,6 +333,19 @@ function listen() {
 
   document.addEventListener("keydown", (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey || e.target.matches("input:not(#slice)")) return;
+    const steps = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
+    if (e.shiftKey && e.key in steps) {
+      if (ruler.isOn()) ruler.nudge(...steps[e.key]);
+      else if (planes.isOpen()) planes.nudge(...steps[e.key]);
+      draw();
+      e.preventDefault();
+      return;
+    }
+    if (e.key === "Enter" && ruler.isOn() && !e.target.matches("button, summary")) {
+      ruler.fix();
+      draw();
+      return;
+    }
     const moves = {
       ArrowUp: state.slice + 1, ArrowRight: state.slice + 1, ArrowDown: state.slice - 1, ArrowLeft: state.slice - 1,
       PageUp: state.slice + 5, PageDown: state.slice - 5, Home: 0, End: SLICES - 1, m: mostSuspicious(),
