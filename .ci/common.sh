@@ -17,6 +17,7 @@ install_chromium() { command -v chromium >/dev/null || apt_install chromium; }
 install_dicom3tools() { command -v dciodvfy >/dev/null || apt_install dicom3tools; }
 install_orthanc() {
   [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || apt_install orthanc orthanc-dicomweb dcmtk
+}
 axe=${XDG_CACHE_HOME:-$HOME/.cache}/ichformer-ci/axe # outside the checkout: it is no part of the package
 install_axe() {
   [ -e "$axe/node_modules/axe-core/axe.min.js" ] && return
