@@ -13,6 +13,7 @@ from ichformer.ct.nifti_out import nifti_bytes
 from ichformer.workflows.predict_scans import predict
 from ichformer.workflows.prediction import predict_series
 from ichformer.workflows.prediction.read_scan import read_scan
+from tests.ct.enhanced import PLANE, write_enhanced
 from tests.workflows.counter import open_counter, write_head
 
 
@@ -68,6 +69,37 @@ def test_a_scan_that_is_no_dicom_is_refused_unread_and_others_are_predicted(run,
     assert [(one.code, "is no DICOM series" in one.text) for one in found.left_out] == [("unreadable", True)]
     assert found.table["error"].notna().tolist() == [False, True]
     assert read == [scan]
+
+
+def as_frames(folder: Path, file: Path, slices: slice) -> None:
+    """Some slices of a series as frames of an enhanced CT."""
+    made = [pydicom.dcmread(one) for one in sorted(folder.iterdir())][slices]
+    plane = PLANE | {"PixelMeasuresSequence": {"PixelSpacing": made[0].PixelSpacing, "SliceThickness": 5}}
+    plane["PlaneOrientationSequence"] = {"ImageOrientationPatient": made[0].ImageOrientationPatient}
+    own = [{"PlanePositionSequence": {"ImagePositionPatient": one.ImagePositionPatient}} for one in made]
+    stored = np.stack([one.pixel_array for one in made])
+    write_enhanced(file, stored, own, plane, sop_uid=f"1.2.9.{len(made)}", FrameOfReferenceUID="1.2.4")
+
+
+@pytest.mark.slow
+def test_an_enhanced_ct_has_results_and_a_stack_of_two_files_is_refused_unread(run, tmp_path, monkeypatch) -> None:
+    head = write_head(tmp_path / "head")
+    as_frames(head, tmp_path / "one" / "e.dcm", slice(None))
+    for name, part in (("a", slice(0, 5)), ("b", slice(5, None))):
+        as_frames(head, tmp_path / "two" / f"{name}.dcm", part)
+    read = []
+    monkeypatch.setattr(predict_series, "read_scan", lambda task: read.append(task.scan.path) or read_scan(task))
+    given = {"run": run, "out": tmp_path / "out", "report": False, "dicom": True, "progress": False}
+    found = predict([tmp_path / "one", tmp_path / "two"], **given)
+    assert read == [tmp_path / "one" / "e.dcm"]
+    assert ["11 of 11 frames in 2 files" in one.text for one in found.left_out] == [True]
+    (only,) = found.series
+    explanation = pydicom.dcmread(only.folder / "explanation.dcm")
+    frames = [
+        group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
+        for group in explanation.PerFrameFunctionalGroupsSequence
+    ]
+    assert sorted(frames) == [*range(1, 12)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
