@@ -18,7 +18,9 @@ Made = TypeVar("Made", bound=Explain)
 Grid = Literal["features", "input", "lesions"]
 """What the cells of a map are: of the model's feature grid, of the prepared scan, or of the lesion head."""
 
-DEFAULT_METHOD = "hires_cam"
+DEFAULT_METHOD = "input_x_gradient"
+"""Of the methods that cost one gradient the one that found most bleeds over four families of models
+(experiments/studies/2026-11-30-explanations.md)."""
 
 _WITHOUT_LAYERS = ("attention_rollout", "gradient_attention", "legrad")
 """They explain all blocks of the encoder."""

@@ -27,6 +27,7 @@ from ichformer.serving.worker import Worker
 _BEAT_S = 0.5
 _CLEAN_S = 30.0
 _USAGE_ERROR = 2
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MOST_STARTS, _STARTS_WITHIN_S = 5, 600.0
 """A worker that ends so often in so short a time is not started again at once, but after the time."""
 
@@ -87,7 +88,7 @@ class _Node:
                 aet=settings.listen.aet,
                 associations=lambda: listener.open_associations,
                 is_ready=lambda: self._worker.is_ready and sender.is_alive,
-                hosts=[settings.status_host, "localhost", "127.0.0.1", "[::1]"],
+                hosts=list(_LOOPBACK) if settings.status_host in _LOOPBACK else ["*"],
             )
             web = WebServer(made, host=settings.status_host, port=settings.status_port)
             self._parts.enter_context(contextlib.closing(web))

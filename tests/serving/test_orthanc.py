@@ -79,9 +79,14 @@ def test_every_study_has_one_set_of_results_whatever_is_killed(archive, tiny_run
         scanners = [Scanner(node.port, numbers, seed) for seed, numbers in enumerate(halves)]
         for one in scanners:
             one.start()
+
+        def progress():
+            """In studies: half of it is sending them to the node, and half is having results."""
+            return (sum(len(one.sent) for one in scanners) + node.counts()["done"]) / 2
+
         for kill in range(kills):
             wanted = rng.uniform(0.5, 1) * studies * (kill + 1) / (kills + 1)
-            wait_until(lambda: sum(len(one.sent) for one in scanners) >= wanted, node, seconds=3000)  # noqa: B023
+            wait_until(lambda: progress() >= wanted, node, seconds=3000)  # noqa: B023
             time.sleep(rng.uniform(0, 5))
             if rng.random() < 0.5:
                 archive.kill()
