@@ -91,7 +91,7 @@ def test_the_heat_map_lies_over_the_blood_of_the_scan_as_it_was_read(run: Run, t
     prepared = prepare_volume(volume, run.prepare)
     assert prepared.hu.shape[1:] == (SIZE, SIZE)
     what = (run.objective, run.variables, prepared)
-    maps, _ = heat_map(*what, volume, label="any", level="slice")
+    maps, _ = heat_map(*what, volume, label="any", level="slice", method="hires_cam")
     assert maps.shape == (11, 128, 128)
     assert maps.min() == 0
     assert maps.max() == pytest.approx(1)
