@@ -22,8 +22,8 @@ CONFIG = b"""window.config = {
     namespace: '@ohif/extension-default.dataSourcesModule.dicomweb', sourceName: 'archive',
     configuration: {
       friendlyName: 'archive', name: 'archive', qidoRoot: '/dicom-web', wadoRoot: '/dicom-web', wadoUriRoot: '/wado',
-      qidoSupportsIncludeField: false, imageRendering: 'wadors', thumbnailRendering: 'wadors', enableStudyLazyLoad: true,
-      supportsFuzzyMatching: false, supportsWildcard: true,
+      qidoSupportsIncludeField: false, imageRendering: 'wadors', thumbnailRendering: 'wadors',
+      enableStudyLazyLoad: true, supportsFuzzyMatching: false, supportsWildcard: true,
       bulkDataURI: { enabled: true, relativeResolution: 'studies' },
     },
   }],
