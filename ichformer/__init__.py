@@ -116,6 +116,7 @@ if TYPE_CHECKING:
     from ichformer.workflows.explanations.explain_scan import explain as explain
     from ichformer.workflows.features.embed_store import embed as embed
     from ichformer.workflows.features.probe_run import probe as probe
+    from ichformer.workflows.follow_up.compare_scans import follow_up as follow_up
     from ichformer.workflows.opened.open_run import open_run as open_run
     from ichformer.workflows.opened.pretrained_model import PretrainedModel as PretrainedModel
     from ichformer.workflows.opened.trained_model import TrainedModel as TrainedModel
@@ -150,6 +151,7 @@ _PLACES = {
     "evaluate": "ichformer.workflows.evaluate_table",
     "example_inputs": "ichformer.models.inputs",
     "explain": "ichformer.workflows.explanations.explain_scan",
+    "follow_up": "ichformer.workflows.follow_up.compare_scans",
     "list_models": "ichformer.models.registry",
     "load_pretrained": "ichformer.models.weights.pretrained",
     "make_index": "ichformer.cohorts.index",
@@ -189,6 +191,7 @@ __all__ = [
     "evaluate",
     "example_inputs",
     "explain",
+    "follow_up",
     "list_models",
     "load_pretrained",
     "make_index",

@@ -1,6 +1,8 @@
 """What all objects about a series have in common: who made them, from which slices, under which UIDs."""
 
-from collections.abc import Mapping
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -12,6 +14,7 @@ from pydicom.sr.codedict import codes
 
 from ichformer import __version__
 from ichformer.reporting.dicom.codes import RESEARCH_ONLY, SCHEME, SCHEME_NAME
+from ichformer.process.quiet import silent_log
 from ichformer.reporting.dicom.source import Source
 from ichformer.reporting.dicom.uids import uid_of
 
@@ -29,6 +32,7 @@ class Kind(Enum):
     KEY_IMAGES = 9005, "key images"
     CAPTURES = 9006, "pictures of key images"
     PRESENTATION = 9007, "window for blood"
+    FOLLOW_UP = 9008, "follow-up"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,3 +129,11 @@ def steady_uids(made: Dataset, seed: str) -> None:
     for element in made.iterall():
         if element.keyword == "DimensionOrganizationUID":
             element.value = steady[element.value]
+
+
+@contextlib.contextmanager
+def quiet_highdicom() -> Iterator[None]:
+    """Silence what libraries say of odd values: it would name the patient."""
+    with silent_log("highdicom"), silent_log("pydicom"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

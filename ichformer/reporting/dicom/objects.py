@@ -1,8 +1,6 @@
 """All DICOM objects about a scan, as files."""
 
-import contextlib
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from io import BytesIO
 
@@ -12,10 +10,9 @@ from pydicom.dataset import Dataset
 
 from ichformer.lesions.grid import Grid
 from ichformer.lesions.measures import predicted_mask
-from ichformer.process.quiet import silent_log
 from ichformer.reporting.dicom.codes import finding
 from ichformer.reporting.dicom.key_images import captures, key_objects, presentation_state
-from ichformer.reporting.dicom.made import Made
+from ichformer.reporting.dicom.made import Made, quiet_highdicom
 from ichformer.reporting.dicom.parametric_map import parametric_map
 from ichformer.reporting.dicom.segmentation import probabilities, segmentation
 from ichformer.reporting.dicom.source import nearest_slices, on_source
@@ -29,15 +26,7 @@ _DOCUMENTS = ("SR", "KO")
 """Modalities of objects that have no body part."""
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what libraries say of odd values: it would name the patient."""
-    with silent_log("highdicom"), silent_log("pydicom"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@_quiet()
+@quiet_highdicom()
 def dicom_objects(made: Made, reading: Reading) -> dict[str, Dataset]:
     """The objects about a scan, by the name of their file.
 
@@ -83,7 +72,7 @@ def dicom_objects(made: Made, reading: Reading) -> dict[str, Dataset]:
     return objects
 
 
-@_quiet()
+@quiet_highdicom()
 def as_files(objects: Mapping[str, Dataset]) -> dict[str, bytes]:
     """The bytes of each object's file."""
     files = {}

@@ -8,10 +8,10 @@ import numpy as np
 from highdicom.sr.utils import find_content_items
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code
 
 from ichformer.lesions.measures import LabelMeasures
-from ichformer.reporting.dicom.codes import ANYWHERE, ML, RESEARCH_ONLY, SIDES, SITES, finding, own_code
+from ichformer.reporting.dicom.codes import ANYWHERE, ML, SIDES, SITES, finding, own_code
+from ichformer.reporting.dicom.content import HIGH, LOW, measured_as, research_only, said_as
 from ichformer.reporting.dicom.made import MANUFACTURER, Kind, Made
 from ichformer.reporting.dicom.multi_frame import number_frames
 from ichformer.reporting.scan.reading import Reading
@@ -19,12 +19,7 @@ from ichformer.reporting.scan.reading import Reading
 _RAISED = own_code("raised", "Score reaches the frozen threshold")
 _NOT_SCORED = own_code("not_scored", "Why no score is given")
 _NOT_MEASURED = own_code("not_measured", "Why the midline shift was not measured")
-_NOTICE = own_code("notice", "What the result may be used for")
-_ONLY_RESEARCH = own_code("research_only", RESEARCH_ONLY)
 _SHIFT = own_code("midline_shift", "Midline shift, positive to the left of the patient")
-_LOW, _HIGH = (
-    own_code(f"volume_{end}", f"{end.capitalize()} end of the interval of the volume") for end in ("low", "high")
-)
 _LARGEST = own_code("largest_diameter", "Largest axial diameter of a bleed")
 _FAMILIARITY = own_code("familiarity", "Validation scans that are more like the training")
 _UNTRAINED = own_code("untrained", "The model was not trained for this label")
@@ -79,18 +74,18 @@ def _of_scan(reported: Reported) -> list[hd.sr.MeasurementsAndQualitativeEvaluat
     scores = zip(reading.label_set.names, reading.scan_scores.tolist(), strict=True)
     for label, score in sorted(scores, key=lambda pair: pair[0] != reading.label_set.main):
         threshold = reading.thresholds.get(label)
-        measured, said = [], [_said(_NOTICE, _ONLY_RESEARCH)]
+        measured, said = [], [research_only()]
         if np.isnan(score):
             why = _UNTRAINED
             if reading.not_scored is not None:
                 why = own_code(reading.not_scored.code, reading.not_scored.text)
-            said.append(_said(_NOT_SCORED, why))
+            said.append(said_as(_NOT_SCORED, why))
         else:
-            measured.append(_measured(codes.DCM.Probability, score, codes.UCUM.NoUnits))
+            measured.append(measured_as(codes.DCM.Probability, score, codes.UCUM.NoUnits))
             if threshold is not None:
-                measured.append(_measured(codes.DCM.ThresholdValue, threshold, codes.UCUM.NoUnits))
+                measured.append(measured_as(codes.DCM.ThresholdValue, threshold, codes.UCUM.NoUnits))
             raised = _NO_THRESHOLD if threshold is None else codes.SCT.Yes if score >= threshold else codes.SCT.No
-            said.append(_said(_RAISED, raised))
+            said.append(said_as(_RAISED, raised))
         if label == reading.label_set.main:
             more = _about_scan(reading)
             measured, said = measured + more[0], said + more[1]
@@ -115,13 +110,13 @@ def _about_scan(
     """What belongs to no label: the shift of the midline, and how familiar the scan is."""
     measured, said = [], []
     if reading.familiarity is not None:
-        measured.append(_measured(_FAMILIARITY, reading.familiarity.percentile, codes.UCUM.Percent))
+        measured.append(measured_as(_FAMILIARITY, reading.familiarity.percentile, codes.UCUM.Percent))
     if reading.lesions is not None:
         shift = reading.lesions.shift
         if shift.shift_mm is None:
-            said.append(_said(_NOT_MEASURED, own_code("no_midline", shift.reason or "no reason is known")))
+            said.append(said_as(_NOT_MEASURED, own_code("no_midline", shift.reason or "no reason is known")))
         else:
-            measured.append(_measured(_SHIFT, shift.shift_mm, codes.UCUM.Millimeter))
+            measured.append(measured_as(_SHIFT, shift.shift_mm, codes.UCUM.Millimeter))
     return measured, said
 
 
@@ -137,7 +132,7 @@ def _of_segments(reported: Reported) -> list[hd.sr.VolumetricROIMeasurementsAndQ
             finding_sites=[hd.sr.FindingSite(SITES.get(one.label, ANYWHERE), laterality=SIDES.get(one.side or ""))],
             algorithm_id=_algorithm(reported),
             measurements=_measures(one),
-            qualitative_evaluations=[_said(_NOTICE, _ONLY_RESEARCH)],
+            qualitative_evaluations=[research_only()],
         )
         for one in reading.lesions.labels
         if one.label in reported.segment_of
@@ -166,12 +161,12 @@ def _segment(segments: Dataset, number: int) -> hd.sr.ReferencedSegment:
 
 
 def _measures(one: LabelMeasures) -> list[hd.sr.Measurement]:
-    found = [_measured(codes.SCT.Volume, one.ml, ML)]
+    found = [measured_as(codes.SCT.Volume, one.ml, ML)]
     if one.interval is not None:
-        found += [_measured(_LOW, one.interval.low_ml, ML), _measured(_HIGH, one.interval.high_ml, ML)]
+        found += [measured_as(LOW, one.interval.low_ml, ML), measured_as(HIGH, one.interval.high_ml, ML)]
     if one.lesions:
         largest = max(each.diameter_mm for each in one.lesions)
-        found.append(_measured(_LARGEST, largest, codes.UCUM.Millimeter))
+        found.append(measured_as(_LARGEST, largest, codes.UCUM.Millimeter))
     return found
 
 
@@ -188,11 +183,3 @@ def _algorithm(reported: Reported) -> hd.sr.AlgorithmIdentification:
         family=codes.DCM.ArtificialIntelligence,
         manufacturer=MANUFACTURER,
     )
-
-
-def _measured(name: Code, value: float, unit: Code) -> hd.sr.Measurement:
-    return hd.sr.Measurement(name=name, value=float(f"{value:.6g}"), unit=unit)
-
-
-def _said(name: Code, value: Code) -> hd.sr.QualitativeEvaluation:
-    return hd.sr.QualitativeEvaluation(name=name, value=value)

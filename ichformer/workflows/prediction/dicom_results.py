@@ -2,12 +2,16 @@
 
 import importlib.util
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.scans import Scan
 from ichformer.errors import InputError
 from ichformer.reporting.dicom.multi_frame import check_frames
 from ichformer.reporting.scan.reading import Reading
+
+if TYPE_CHECKING:
+    from ichformer.reporting.dicom.made import Made
 
 
 def check_can_write() -> None:
@@ -43,8 +47,26 @@ def with_dicom(scan: Scan, reading: Reading, *, made_from: str, model: str) -> t
     Raises:
       InputError: the scan is no DICOM series, or one of which no results can be written.
     """
-    from ichformer.reporting.dicom.made import Made
     from ichformer.reporting.dicom.objects import as_files, dicom_objects
+
+    made, remarks = made_of(scan, made_from=made_from, name=reading.model.get("Name", ""), model=model)
+    reading = replace(reading, remarks=(*reading.remarks, *remarks))
+    return reading, as_files(dicom_objects(made, reading))
+
+
+def made_of(scan: Scan, *, made_from: str, name: str, model: str) -> "tuple[Made, tuple[str, ...]]":
+    """What all objects about a series have in common, and remarks on what its headers lack.
+
+    Args:
+      scan: the series.
+      made_from: a hash of all that the objects depend on.
+      name: of the model.
+      model: its fingerprint.
+
+    Raises:
+      InputError: as in ``with_dicom``.
+    """
+    from ichformer.reporting.dicom.made import Made
     from ichformer.reporting.dicom.source import open_source
 
     source = open_source(series_of(scan))
@@ -56,6 +78,4 @@ def with_dicom(scan: Scan, reading: Reading, *, made_from: str, model: str) -> t
         )
     if not source.has_thickness:
         remarks.append("The series has no SliceThickness. In the DICOM objects the distance of slices stands for it.")
-    reading = replace(reading, remarks=(*reading.remarks, *remarks))
-    made = Made(source=source, made_from=made_from, model=reading.model.get("Name", ""), fingerprint=model)
-    return reading, as_files(dicom_objects(made, reading))
+    return Made(source=source, made_from=made_from, model=name, fingerprint=model), tuple(remarks)
