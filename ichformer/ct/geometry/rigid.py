@@ -65,7 +65,7 @@ def voxels_of(volume: Volume, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[
 
 
 def values_at(
-    values: Real[np.ndarray, "s h w"], volume: Volume, points_mm: Float64[np.ndarray, "n 3"], *, outside: float
+    values: Shaped[np.ndarray, "s h w"], volume: Volume, points_mm: Float64[np.ndarray, "n 3"], *, outside: float
 ) -> Real[np.ndarray, " n"]:
     """Values on the grid of a scan at points of the patient, by linear interpolation.
 
@@ -89,5 +89,5 @@ def _held(at: Float64[np.ndarray, "3 n"], shape: tuple[int, ...]) -> Shaped[np.n
     return np.all((at >= -0.5) & (at <= np.array(shape)[:, None] - 0.5), axis=0)
 
 
-def _interpolated(values: Real[np.ndarray, "s h w"], at: Float64[np.ndarray, "3 n"]) -> Real[np.ndarray, " n"]:
+def _interpolated(values: Shaped[np.ndarray, "s h w"], at: Float64[np.ndarray, "3 n"]) -> Real[np.ndarray, " n"]:
     return ndimage.map_coordinates(values.astype(np.float32), at, order=1, mode="nearest")

@@ -26,7 +26,7 @@ FATE_NAMES: Mapping[Fate, str] = {
 CHANGE_NAMES: Mapping[Change, str] = {
     "grown": "grown",
     "shrunk": "shrunk",
-    "within_interval": "no change beyond the interval",
+    "within_interval": "the interval holds 0",
     "no_interval": "no interval is known",
 }
 """How a change is written."""
@@ -40,8 +40,8 @@ DEFINITION = (
 
 INTERVALS = (
     f"A volume's interval holds the true volume of {COVERAGE:.0%} of validation scans with such a prediction. That of "
-    "a growth adds the errors of both volumes as if they were independent (Zou and Donner 2008). Validation had no pairs "
-    "of scans, and the interval of a single bleed is that of a whole scan with such a volume."
+    "a growth adds the errors of both volumes as if they were independent (Zou and Donner 2008). Validation had no "
+    "pairs of scans, and the interval of a single bleed is that of a whole scan with such a volume."
 )
 """Said under the tables."""
 

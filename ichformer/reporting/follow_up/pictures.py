@@ -64,7 +64,7 @@ def draw_planes(compared: Compared) -> tuple[Plane, ...]:
             (compared.earlier, points, numbers[0]),
             (compared.later, there, numbers[1]),
         ):
-            hu = values_at(scan.reading.volume.hu, scan.reading.volume, at, outside=AIR_HU).reshape(shape)
+            hu = values_at(scan.reading.volume.hu, scan.reading.volume, at, outside=float(AIR_HU)).reshape(shape)
             bleeds = _at(own, scan.bleeds.volume, at).reshape(shape)
             shown |= set(np.unique(bleeds).tolist()) - {0}
             pictures.append(_picture(hu, bleeds, compared))
