@@ -33,7 +33,7 @@ from ichformer.training.config import DataConfig, TrainConfig
 from ichformer.training.runs.contract import CONTRACT_FACT, Contract, Stage
 from ichformer.training.runs.run import Run
 from ichformer.workflows.follow_up.times import Taken, hours_between, taken
-from ichformer.workflows.follow_up.two_scans import OneScan, check_pair, open_scan
+from ichformer.workflows.follow_up.two_scans import OneScan, check_measures, check_pair, read_one
 from ichformer.workflows.prediction.score_scan import open_reader
 
 pytest.importorskip("SimpleITK")
@@ -135,7 +135,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 @pytest.fixture(scope="module")
 def opened(pair) -> tuple[OneScan, OneScan]:
     reader = open_reader(pair.run)
-    return open_scan(pair.monday, reader)[0], open_scan(pair.tuesday, reader)[0]
+    return read_one(pair.monday, reader), read_one(pair.tuesday, reader)
 
 
 @pytest.mark.slow
@@ -170,39 +170,41 @@ def test_pairs_that_are_none_are_refused(opened, pair, tmp_path):
         check_pair(tuesday, monday, dicom=False)
     with pytest.raises(InputError, match="is the same scan as the earlier one; name two scans"):
         check_pair(monday, monday, dicom=False)
-    assert isinstance(tuesday.series, Series)
-    other = replace(tuesday, series=with_patient(tuesday.series, "SECRET"))
+    other = with_patient(tuesday, "SECRET")
     hours, (said,) = check_pair(monday, other, dicom=False)
     assert hours == 24.0
     assert said == "The scans have different PatientIDs. Make sure that both are of one patient."
     with pytest.raises(InputError, match="has another PatientID than the earlier scan") as refused:
         check_pair(monday, other, dicom=True)
     assert "SECRET" not in str(refused.value)
-    (said,) = check_pair(monday, replace(tuesday, series=with_patient(tuesday.series, "")), dicom=False)[1]
+    (said,) = check_pair(monday, with_patient(tuesday, ""), dicom=False)[1]
     assert "no PatientID" in said
     both = tmp_path / "both"
     for name in ("monday", "tuesday"):
         shutil.copytree(getattr(pair, name), both / name)
     with pytest.raises(InputError, match="holds 2 scans to choose from; name the folder or file of one"):
-        open_scan(both, open_reader(pair.run))
+        read_one(both, open_reader(pair.run))
 
 
-def with_patient(series: Series, patient_id: str) -> Series:
-    return replace(series, headers=tuple(replace(header, patient_id=patient_id) for header in series.headers))
+def with_patient(one: OneScan, patient_id: str) -> OneScan:
+    series = one.chosen.scan
+    assert isinstance(series, Series)
+    headers = tuple(replace(header, patient_id=patient_id) for header in series.headers)
+    return replace(one, chosen=replace(one.chosen, scan=replace(series, headers=headers)))
 
 
 @pytest.mark.slow
 def test_a_run_without_thresholds_and_a_scan_without_a_brain_are_refused(pair, tmp_path):
     reader = open_reader(pair.run)
     with pytest.raises(InputError, match="measures no lesions: no threshold was fixed for its lesion map"):
-        open_scan(pair.monday, replace(reader, lesions=None))
+        check_measures(replace(reader, lesions=None))
     shutil.copytree(pair.monday, tmp_path / "air")
     for file in (tmp_path / "air").iterdir():
         header = pydicom.dcmread(file)
         header.PixelData = bytes(len(header.PixelData))
         header.save_as(file)
     with pytest.raises(InputError, match=r"is not scored: .*; compare two scans that `predict` scores"):
-        open_scan(tmp_path / "air", reader)
+        read_one(tmp_path / "air", reader)
 
 
 def test_whole_days_are_counted_where_a_time_of_the_day_is_missing():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _STEP_MM = 4.0
 """The heads are compared on a lattice of so many mm. With phantoms in slices of 2.5 to 7 mm, turned by up to 30 degrees,
-the largest error over the brain was 0.1 to 0.7 mm. A lattice of 2 mm took three times as long, for 0.1 to 0.5 mm."""
+the largest error in the brain was 0.1 to 0.7 mm. A lattice of 2 mm took three times as long, for 0.1 to 0.5 mm."""
 
 _SKULL_MM = 12.0
 """So far round the inside of the skull both heads are compared: the vault and some scalp, but neither jaw nor neck,

@@ -19,7 +19,7 @@ from ichformer.reporting.follow_up.compared import Compared
 from ichformer.reporting.follow_up.numbers import follow_up_values
 from ichformer.reporting.follow_up.page import render_follow_up
 from ichformer.settings import as_path
-from ichformer.workflows.follow_up.two_scans import OneScan, check_pair, open_scan
+from ichformer.workflows.follow_up.two_scans import OneScan, check_measures, check_pair, read_one, score_one
 from ichformer.workflows.prediction.dicom_results import check_can_write, made_of
 from ichformer.workflows.prediction.score_scan import Reader, open_reader
 
@@ -91,8 +91,10 @@ def follow_up(
     if dicom:
         check_can_write()
     reader = open_reader(open_trained(run))
-    (first, before), (second, after) = (open_scan(path, reader) for path in paths)
+    check_measures(reader)
+    first, second = (read_one(path, reader) for path in paths)
     hours, remarks = check_pair(first, second, dicom=dicom)
+    before, after = score_one(first, reader), score_one(second, reader)
     registration = register_heads(
         first.read.volume,
         second.read.volume,
@@ -140,7 +142,7 @@ def _with_report(compared: Compared, earlier: OneScan, later: OneScan, reader: R
     made_from = hashlib.sha256(said.encode()).hexdigest()
     name = compared.later.reading.model.get("Name", "")
     (before, of_earlier), (after, of_later) = (
-        made_of(one.series, made_from=made_from, name=name, model=reader.fingerprint) for one in (earlier, later)
+        made_of(one.chosen.scan, made_from=made_from, name=name, model=reader.fingerprint) for one in (earlier, later)
     )
     compared = replace(compared, remarks=compared.remarks + _of_scans(of_earlier, of_later))
     return compared, as_files({REPORT_NAME: follow_up_report(before, after, compared)})[REPORT_NAME]

@@ -1,14 +1,14 @@
 """Both scans of a follow-up, read and scored as ``predict`` does it, and what is refused or doubtful about the pair."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ichformer.ct.io.dicom.series import Series
-from ichformer.ct.io.pictures import PictureStack
 from ichformer.ct.io.scans import Scan
 from ichformer.errors import InputError
+from ichformer.evaluation.scorable import Reason
 from ichformer.inference.lesions import lay_lesions
 from ichformer.lesions.follow_up.bleeds import bleeds_of
 from ichformer.reporting.follow_up.compared import ComparedScan
@@ -27,23 +27,42 @@ _DOUBTFUL = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OneScan:
-    """A scan with the series that it is."""
+    """A scan that was read.
 
-    series: Scan
+    Attributes:
+      path: where it was looked for.
+      chosen: its series.
+      read: what was read of it.
+    """
+
+    path: Path
+    chosen: Candidate
     read: ReadScan
 
 
-def open_scan(path: Path, reader: Reader) -> tuple[OneScan, ComparedScan]:
-    """Read and score the one scan under a path.
+def check_measures(reader: Reader) -> None:
+    """InputError where a run measures no lesions."""
+    if reader.lesions is None:
+        raise InputError(
+            "measures no lesions: no threshold was fixed for its lesion map on scans with masks",
+            where=reader.run.path,
+            fix="name a run that was trained with --model.lesions on scans with masks",
+        )
+
+
+def read_one(path: Path, reader: Reader) -> OneScan:
+    """Read the one scan under a path.
 
     Raises:
       InputError: there is not exactly one scan to choose there, it cannot be read, or it may not be scored.
     """
-    one = _only(path)
+    wanted = choose([path], series=None, all_series=False, progress=False).wanted
+    if len(wanted) > 1:
+        raise InputError(f"holds {len(wanted)} scans to choose from", where=path, fix="name the folder or file of one")
     read = read_scan(
         ScanTask(
-            number=one.number,
-            scan=one.scan,
+            number=wanted[0].number,
+            scan=wanted[0].scan,
             config=reader.run.prepare,
             window_hu=None,
             with_identity=False,
@@ -52,25 +71,35 @@ def open_scan(path: Path, reader: Reader) -> tuple[OneScan, ComparedScan]:
     )
     if isinstance(read, Failure):
         raise read.error
-    reading = score_scan(reader, read, doubt=one.doubt, with_heat_maps=False)
-    if reading.not_scored is not None:
-        raise InputError(
-            f"is not scored: {reading.not_scored.text}", where=path, fix="compare two scans that `predict` scores"
-        )
-    if reading.lesions is None or reader.lesions is None:
-        raise InputError(
-            "measures no lesions: no threshold was fixed for its lesion map on scans with masks",
-            where=reader.run.path,
-            fix="name a run that was trained with --model.lesions on scans with masks",
-        )
+    _check_scored(read.not_scored, path)
+    return OneScan(path=path, chosen=wanted[0], read=read)
+
+
+def score_one(one: OneScan, reader: Reader) -> ComparedScan:
+    """Score a scan and find its bleeds.
+
+    Raises:
+      InputError: its scores are no numbers, or the run measures no lesions.
+    """
+    reading = score_scan(reader, one.read, doubt=one.chosen.doubt, with_heat_maps=False)
+    _check_scored(reading.not_scored, one.path)
+    check_measures(reader if reading.lesions is not None else replace(reader, lesions=None))
+    assert reading.lesions is not None
+    assert reader.lesions is not None
+    prepared, midline = one.read.prepared, one.read.midline
     bleeds = bleeds_of(
-        lay_lesions(reading.lesions.probabilities, read.prepared, read.prepared),
+        lay_lesions(reading.lesions.probabilities, prepared, prepared),
         reading.label_set.names,
         reader.lesions.by_label,
-        read.prepared,
-        None if read.midline is None else read.midline.plane,
+        prepared,
+        None if midline is None else midline.plane,
     )
-    return OneScan(series=one.scan, read=read), ComparedScan(key=read.key, reading=reading, bleeds=bleeds)
+    return ComparedScan(key=one.read.key, reading=reading, bleeds=bleeds)
+
+
+def _check_scored(reason: Reason | None, path: Path) -> None:
+    if reason is not None:
+        raise InputError(f"is not scored: {reason.text}", where=path, fix="compare two scans that `predict` scores")
 
 
 def check_pair(earlier: OneScan, later: OneScan, *, dicom: bool) -> tuple[float | None, tuple[str, ...]]:
@@ -85,12 +114,12 @@ def check_pair(earlier: OneScan, later: OneScan, *, dicom: bool) -> tuple[float 
     """
     before, after = earlier.read.volume, later.read.volume
     if earlier.read.key == later.read.key or np.array_equal(before.hu, after.hu):
-        raise InputError("is the same scan as the earlier one", where=later.series.path, fix="name two scans")
-    hours = hours_between(taken(earlier.series), taken(later.series))
+        raise InputError("is the same scan as the earlier one", where=later.path, fix="name two scans")
+    hours = hours_between(taken(earlier.chosen.scan), taken(later.chosen.scan))
     if hours is not None and hours < 0:
         raise InputError(
             "was taken before the scan that was named as the earlier one",
-            where=later.series.path,
+            where=later.path,
             fix="name the earlier scan first",
         )
     remarks = []
@@ -98,7 +127,7 @@ def check_pair(earlier: OneScan, later: OneScan, *, dicom: bool) -> tuple[float 
         remarks.append("The time of a scan is not known, so nothing tells whether they stand in the right order.")
     elif hours == 0:
         remarks.append("Both scans have the same time, so nothing tells whether they stand in the right order.")
-    remarks += _of_patients(earlier.series, later.series, dicom=dicom)
+    remarks += _of_patients(earlier.chosen.scan, later.chosen.scan, dicom=dicom)
     for name, one in (("earlier", earlier), ("later", later)):
         codes = {note.code for note in one.read.prepared.audit.notes}
         remarks += [f"The {name} scan {said}." for code, said in _DOUBTFUL.items() if code in codes]
@@ -126,11 +155,3 @@ def _of_patients(earlier: Scan, later: Scan, *, dicom: bool) -> list[str]:
             fix="leave out --dicom, or export both under one PatientID",
         )
     return ["The scans have different PatientIDs. Make sure that both are of one patient."]
-
-
-def _only(path: Path) -> Candidate:
-    wanted = choose([path], series=None, all_series=False, progress=False).wanted
-    if len(wanted) > 1:
-        kind = "pictures or files" if isinstance(wanted[0].scan, PictureStack) else "scans"
-        raise InputError(f"holds {len(wanted)} {kind} to choose from", where=path, fix="name the folder or file of one")
-    return wanted[0]
