@@ -15,8 +15,12 @@ Kind = Literal["same", "new", "gone", "merged", "split", "rearranged"]
 became several others."""
 
 TOLERANCE_MM = 4.0
-"""Two bleeds are the same where voxels of both lie so near each other. Half a slice of 5 mm, a pixel and the error of
-the registration are about as much."""
+"""A voxel of one bleed lies over another bleed where a voxel of that is so near. Half a slice of 5 mm, a pixel and the
+error of the registration are about as much."""
+
+_LEAST_SHARE = 0.25
+"""Two bleeds belong together where at least so much of one of them lies over the other. A small bleed lies in the large
+one that it grew into; two large ones side by side touch along an edge only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ def match_bleeds(
 
     Args:
       earlier, later: the voxels of each bleed, in the same patient coordinates (mm).
-      tolerance_mm: how far apart the nearest voxels of two bleeds may lie.
+      tolerance_mm: from a voxel of one bleed to the nearest of another that it lies over.
 
     Returns:
       Every bleed once: first those that are in both scans, in the order of the earlier one.
@@ -78,12 +82,21 @@ def match_bleeds(
 def _touching(
     earlier: Sequence[Float64[np.ndarray, "_ 3"]], later: Sequence[Float64[np.ndarray, "_ 3"]], tolerance_mm: float
 ) -> Bool[np.ndarray, "n m"]:
-    touches = np.zeros((len(earlier), len(later)), bool)
-    trees = [KDTree(points) for points in later]
-    for i, points in enumerate(earlier):
-        for j, tree in enumerate(trees):
-            near = np.all((points >= tree.mins - tolerance_mm) & (points <= tree.maxes + tolerance_mm), axis=1)
-            if near.any():
-                apart_mm, _ = tree.query(points[near], distance_upper_bound=tolerance_mm * (1 + 1e-9))
-                touches[i, j] = np.isfinite(apart_mm).any()
-    return touches
+    trees = [[KDTree(points) for points in bleeds] for bleeds in (earlier, later)]
+    shares = [
+        [
+            max(_share_over(before, trees[1][j], tolerance_mm), _share_over(after, trees[0][i], tolerance_mm))
+            for j, after in enumerate(later)
+        ]
+        for i, before in enumerate(earlier)
+    ]
+    return np.array(shares).reshape(len(earlier), len(later)) >= _LEAST_SHARE
+
+
+def _share_over(points: Float64[np.ndarray, "_ 3"], other: KDTree, tolerance_mm: float) -> float:
+    """The part of a bleed's voxels that lie over another bleed."""
+    near = np.all((points >= other.mins - tolerance_mm) & (points <= other.maxes + tolerance_mm), axis=1)
+    if near.mean() < _LEAST_SHARE:
+        return 0.0
+    apart_mm, _ = other.query(points[near], distance_upper_bound=tolerance_mm * (1 + 1e-9))
+    return float(np.isfinite(apart_mm).sum() / len(points))

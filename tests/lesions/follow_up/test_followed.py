@@ -101,6 +101,14 @@ def test_merged_and_split_bleeds_keep_their_volume():
     assert split.fate == "split"
 
 
+def test_large_bleeds_side_by_side_are_two():
+    """They touch along an edge; a small bleed beside the place of a large one is the same."""
+    wide, narrow = ellipsoid(SCAN, (12.0, 6.0, 15.0), center_mm=(20, 11, 25)), ball((20.0, 20.0, 25.0), 4.0)
+    beside = ellipsoid(SCAN, (12.0, 6.0, 15.0), center_mm=(20, 24, 25))
+    assert [one.fate for one in follow_bleeds(found(wide), found(beside), STAYS)] == ["gone", "new"]
+    assert [one.fate for one in follow_bleeds(found(wide), found(narrow), STAYS)] == ["same"]
+
+
 def test_a_place_that_the_other_scan_does_not_show_is_neither_new_nor_gone():
     lower = volume((6, 40, 40), (5.0, 1.0, 1.0))
     high = ball((20.0, 20.0, 50.0), 6.0)
