@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ichformer.ct.anatomy.brain import brain_mask
 from ichformer.ct.geometry.registration import register_heads
 from ichformer.errors import InputError
 from ichformer.files.sets import write_set
@@ -19,7 +18,7 @@ from ichformer.reporting.follow_up.compared import Compared
 from ichformer.reporting.follow_up.numbers import follow_up_values
 from ichformer.reporting.follow_up.page import render_follow_up
 from ichformer.settings import as_path
-from ichformer.workflows.follow_up.two_scans import OneScan, check_measures, check_pair, read_one, score_one
+from ichformer.workflows.follow_up.two_scans import OneScan, brain_of, check_measures, check_pair, read_one, score_one
 from ichformer.workflows.prediction.dicom_results import check_can_write, made_of
 from ichformer.workflows.prediction.score_scan import Reader, open_reader
 
@@ -98,8 +97,8 @@ def follow_up(
     registration = register_heads(
         first.read.volume,
         second.read.volume,
-        earlier_brain=brain_mask(first.read.volume),
-        later_brain=brain_mask(second.read.volume),
+        earlier_brain=brain_of(first),
+        later_brain=brain_of(second),
     )
     scored = _of_scans(before.reading.remarks, after.reading.remarks)
     compared = Compared(

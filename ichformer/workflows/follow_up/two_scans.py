@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
 
+from ichformer.ct.anatomy.brain import brain_mask
 from ichformer.ct.io.dicom.series import Series
 from ichformer.ct.io.scans import Scan
 from ichformer.errors import InputError
-from ichformer.evaluation.scorable import Reason
+from ichformer.evaluation.scorable import NO_BRAIN, Reason
 from ichformer.inference.lesions import lay_lesions
 from ichformer.lesions.follow_up.bleeds import bleeds_of
 from ichformer.reporting.follow_up.compared import ComparedScan
@@ -86,15 +88,24 @@ def score_one(one: OneScan, reader: Reader) -> ComparedScan:
     check_measures(reader if reading.lesions is not None else replace(reader, lesions=None))
     assert reading.lesions is not None
     assert reader.lesions is not None
-    prepared, midline = one.read.prepared, one.read.midline
+    prepared, midline, frozen = one.read.prepared, one.read.midline, reader.lesions.by_label
+    names = [name for name in reading.label_set.names if name in frozen]
+    kept = [reading.label_set.names.index(name) for name in names]
     bleeds = bleeds_of(
-        lay_lesions(reading.lesions.probabilities, prepared, prepared),
-        reading.label_set.names,
-        reader.lesions.by_label,
+        lay_lesions(reading.lesions.probabilities[..., kept], prepared, prepared),
+        names,
+        frozen,
         prepared,
         None if midline is None else midline.plane,
     )
     return ComparedScan(key=one.read.key, reading=reading, bleeds=bleeds)
+
+
+def brain_of(one: OneScan) -> Bool[np.ndarray, "s h w"]:
+    """The inside of the skull of a scan, on its own voxels; InputError where there is none."""
+    brain = brain_mask(one.read.volume)
+    _check_scored(None if brain.any() else NO_BRAIN, one.path)
+    return brain
 
 
 def _check_scored(reason: Reason | None, path: Path) -> None:
