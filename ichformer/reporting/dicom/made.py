@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from ichformer import __version__
-from ichformer.reporting.dicom.codes import RESEARCH_ONLY, SCHEME, SCHEME_NAME
 from ichformer.process.quiet import silent_log
+from ichformer.reporting.dicom.codes import RESEARCH_ONLY, SCHEME, SCHEME_NAME
 from ichformer.reporting.dicom.source import Source
 from ichformer.reporting.dicom.uids import uid_of
 
