@@ -19,7 +19,7 @@ Grid = Literal["features", "input", "lesions"]
 """What the cells of a map are: of the model's feature grid, of the prepared scan, or of the lesion head."""
 
 DEFAULT_METHOD = "input_x_gradient"
-"""Of the methods that cost one gradient the one that found most bleeds over four families of models
+"""Of the methods that cost one gradient the one that found most bleeds over five families of models
 (experiments/studies/2026-11-30-explanations.md)."""
 
 _WITHOUT_LAYERS = ("attention_rollout", "gradient_attention", "legrad")

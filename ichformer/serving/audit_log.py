@@ -21,13 +21,13 @@ class AuditLog:
 
     def __init__(self, file: Path):
         """Open the log."""
+        file.touch(mode=0o600)
         self._log = logging.Logger("ichformer audit", level=logging.INFO)
         for handler in (
             logging.handlers.RotatingFileHandler(file, maxBytes=_MAX_BYTES, backupCount=_FILES, encoding="utf-8"),
             logging.StreamHandler(sys.stderr),
         ):
             self._log.addHandler(handler)
-        file.chmod(0o600)
 
     def say(self, event: str, **values: object) -> None:
         """Write a line.

@@ -4,6 +4,7 @@ import ipaddress
 import socket
 import ssl
 import time
+from pathlib import Path
 from socketserver import BaseServer
 from typing import Any
 
@@ -47,6 +48,8 @@ class BoundedSocket(AssociationSocket):
         """
         if nr_bytes > max(MAX_PDU_BYTES + 6, _LONGEST_REQUEST_BYTES):
             self._end("data_unit_too_long", nr_bytes)
+        if in_memory_bytes(self.assoc) > _LONGEST_REQUEST_BYTES:
+            self._end("message_too_large", in_memory_bytes(self.assoc))
         self._bytes += nr_bytes
         if self._bytes > self._limits.instance_mb * 1e6 + _LONGEST_REQUEST_BYTES:
             self._end("instance_too_large", self._bytes)
@@ -70,6 +73,7 @@ class BoundedSocket(AssociationSocket):
         peer = self.assoc.requestor.address_info
         self._log.say("refused", reason=reason, address=getattr(peer, "address", None), bytes=size)
         if self.socket is not None:
+            drop_partial(self.assoc)
             self.socket.close()  # pynetdicom takes the error for the peer's, and would leave it open
             self.socket = None
         raise OSError(reason)
@@ -133,6 +137,21 @@ class BoundedServer(ThreadedAssociationServer):
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """A line in the log in place of a traceback."""
         self.log.say("refused", reason="connection", address=client_address[0])
+
+
+def in_memory_bytes(association: Association) -> int:
+    """How much of an unfinished message pynetdicom holds in memory: all but the data sets of C-STORE."""
+    message = association.dimse.message
+    held = () if message is None else (message.encoded_command_set, message.data_set)
+    return sum(one.tell() for one in held if one is not None)
+
+
+def drop_partial(association: Association) -> None:
+    """Delete the file of an image that did not come whole, which pynetdicom leaves."""
+    file = getattr(association.dimse.message, "_data_set_file", None)
+    if file is not None:
+        file.close()
+        Path(file.name).unlink(missing_ok=True)
 
 
 def is_allowed(address: str, allowed: tuple[str, ...]) -> bool:

@@ -17,7 +17,7 @@ from pynetdicom.events import Event
 
 from ichformer.errors import InputError
 from ichformer.serving.audit_log import AuditLog
-from ichformer.serving.bounded import MAX_PDU_BYTES, BoundedServer, BoundedSocket
+from ichformer.serving.bounded import MAX_PDU_BYTES, BoundedServer, BoundedSocket, drop_partial
 from ichformer.serving.intake import Intake
 from ichformer.serving.settings import NodeSettings
 
@@ -142,6 +142,7 @@ class Listener:
         self._log.say("refused", reason="association", aet=peer.ae_title, address=peer.address)
 
     def _ended(self, event: Event, in_order: bool) -> None:
+        drop_partial(event.assoc)
         studies = self._studies.pop(event.assoc, set())
         if in_order and studies:
             self._released(studies)

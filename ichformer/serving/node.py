@@ -18,6 +18,7 @@ from ichformer.serving.queue.database import Queue, is_switched_on, set_switch
 from ichformer.serving.queue.keeping import forget
 from ichformer.serving.queue.receiving import released
 from ichformer.serving.queue.scoring import worker_ended, working_since
+from ichformer.serving.queue.sending import give_up_others
 from ichformer.serving.sender import Sender
 from ichformer.serving.settings import NodeSettings
 from ichformer.serving.status.values import read_status
@@ -68,6 +69,8 @@ class _Node:
             self._parts.callback(setattr, threading, "excepthook", threading.excepthook)
             threading.excepthook = self._thread_ended
             self._give_back()
+            if count := give_up_others(queue, [one.name for one in settings.send], at=time.time()):
+                self._log.say("given_up", deliveries=count, reason="destinations that are no longer set")
             self._intake.delete_strays()
             receive_into(folder.temporary)
             self._start_worker()

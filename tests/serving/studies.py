@@ -3,7 +3,9 @@
 import logging
 import os
 import socket
+import ssl
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -80,16 +82,16 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def associate(port: int, *, called: str = "ICHFORMER", calling: str = "SCANNER"):
-    """An association with a node, for CT images and C-ECHO."""
+def associate(port: int, *, called: str = "ICHFORMER", calling: str = "SCANNER", tls: ssl.SSLContext | None = None):
+    """An association with a node, for CT images and C-ECHO, by TLS where a context for it is given."""
     entity = AE(ae_title=calling)
     entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
     entity.add_requested_context("1.2.840.10008.1.1")
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 60
-    return entity.associate("127.0.0.1", port, ae_title=called)
+    return entity.associate("127.0.0.1", port, ae_title=called, tls_args=(tls, "127.0.0.1") if tls else None)
 
 
-def send(port: int, images: list[Dataset], **options: str) -> list[int | None]:
+def send(port: int, images: list[Dataset], **options: Any) -> list[int | None]:
     """The status of each image, sent over one association; None where the association ended before."""
     association = associate(port, **options)
     if not association.is_established:

@@ -98,7 +98,7 @@ def test_nobody_else_may_read_what_came(parts):
     parts.take(study()[0])
     for one in ("images", "results", "temporary"):
         assert (parts.folder.path / one).stat().st_mode & 0o077 == 0
-    for one in ("queue.sqlite", "secret.key", "audit.jsonl"):
+    for one in ("queue.sqlite", "queue.sqlite-wal", "secret.key", "audit.jsonl"):
         assert (parts.folder.path / one).stat().st_mode & 0o077 == 0
 
 

@@ -2,14 +2,18 @@
 
 import json
 import random
+import shutil
 import socket
+import ssl
 import struct
+import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
 from ichformer.errors import InputError
+from ichformer.serving import listener
 from ichformer.serving.bounded import is_allowed
 from ichformer.serving.listener import Listener, receive_into
 from ichformer.serving.settings import LimitSettings, ListenSettings, NodeSettings
@@ -121,7 +125,43 @@ def test_images_that_are_none_have_a_status(server):
     assert send(one.port, [too_large]) == [None]
     one.wait_for(event="refused", reason="instance_too_large")
     assert not one.parts.files()
+    assert not [*one.parts.folder.temporary.iterdir()], "what came of it is deleted"
     assert send(one.port, study()[:1]) == [0], "the server goes on"
+
+
+def test_a_command_without_an_end_is_ended(server):
+    """Command sets are held in memory: here of a C-STORE whose last fragment never comes."""
+    one = server(limits=LimitSettings(silence_s=2, instance_mb=600, free_disk_mb=0))
+    association = associate(one.port)
+    fragment = struct.pack(">LBB", 16_000 + 2, 1, 0b01) + bytes(16_000)
+    unit = struct.pack(">BBL", 4, 0, len(fragment)) + fragment
+    with suppress(OSError):
+        for _ in range(1000):
+            association.dul.socket.socket.sendall(unit)
+    line = one.wait_for(event="refused", reason="message_too_large")
+    assert line["bytes"] < 2_000_000
+    association.abort()
+
+
+def test_an_image_of_which_half_came_leaves_no_file(server):
+    one = server()
+    association = associate(one.port)
+    image = study()[0]
+    image.PixelData = bytes(800_000)
+    peer, left = association.dul.socket, [400_000]
+    real = peer.send
+
+    def half(data):
+        left[0] -= len(data)
+        real(data) if left[0] > 0 else peer.close()
+
+    peer.send = half
+    assert "Status" not in association.send_c_store(image)
+    until = time.monotonic() + 600
+    while one.listener.open_associations or [*one.parts.folder.temporary.iterdir()]:
+        assert time.monotonic() < until, [*one.parts.folder.temporary.iterdir()]
+        time.sleep(0.05)
+    assert not one.parts.files()
 
 
 def test_a_unit_of_four_gigabytes_is_not_waited_for(server):
@@ -138,6 +178,61 @@ def test_who_falls_silent_within_a_unit_is_left(server):
         peer.sendall(struct.pack(">BBL", 1, 0, 1000) + b"x")
         one.wait_for(event="refused", reason="too_slow")
     assert send(one.port, study()[:1]) == [0]
+
+
+def certificate(folder, name):
+    """A certificate for this machine, signed by itself, and its key."""
+    files = folder / f"{name}.pem", folder / f"{name}.key"
+    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*made, "-out", str(files[0]), "-keyout", str(files[1])], check=True, capture_output=True)
+    return files
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_with_tls_only_known_clients_come_in(server, tmp_path):
+    own, own_key = certificate(tmp_path, "node")
+    client, client_key = certificate(tmp_path, "client")
+    stranger, stranger_key = certificate(tmp_path, "stranger")
+    one = server(tls_certificate=str(own), tls_key=str(own_key), tls_clients=str(client))
+
+    def over_tls(*files):
+        context = ssl.create_default_context(cafile=own)
+        context.check_hostname = False
+        if files:
+            context.load_cert_chain(*files)
+        return send(one.port, study()[:1], tls=context)
+
+    assert over_tls(client, client_key) == [0]
+    assert over_tls(stranger, stranger_key) == [None]
+    assert over_tls() == [None]
+    assert send(one.port, study()[:1]) == [None], "without TLS"
+    one.wait_for(event="refused", reason="tls")
+    assert len(one.parts.files()) == 1
+
+
+def test_files_for_tls_that_do_not_fit_are_named(tmp_path):
+    (tmp_path / "no.pem").write_text("no certificate")
+    file = str(tmp_path / "no.pem")
+    settings = NodeSettings(out=str(tmp_path), listen=ListenSettings(port=0, tls_certificate=file, tls_key=file))
+    with (
+        closing(Parts(tmp_path / "node")) as parts,
+        pytest.raises(InputError, match=r"listen\.tls_certificate: cannot"),
+    ):
+        Listener(settings, parts.intake, parts.log, lambda _: None)
+
+
+def test_who_sends_too_fast_waits(monkeypatch):
+    waited, now = [], [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.sleep", waited.append)
+    rates = listener._Rates(per_s=1)
+    for address in ["a"] * 10 + ["b"] + ["a"] * 2:
+        rates.wait(address)
+    assert waited == [10.0, 10.0], "the eleventh and the twelfth of one address wait for the first and the second"
+    now[0] = 100.0
+    rates.wait("a")
+    assert len(waited) == 2
 
 
 # What pynetdicom makes of them may end the thread of that one association.

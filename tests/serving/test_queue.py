@@ -15,7 +15,7 @@ from ichformer.serving.queue.database import QUEUE_NAME, Queue, set_switch
 from ichformer.serving.queue.keeping import forget, to_wipe, try_again, wipe
 from ichformer.serving.queue.receiving import Instance, arrive, released
 from ichformer.serving.queue.scoring import Outcome, claim, lacking, not_scored, scored, worker_ended
-from ichformer.serving.queue.sending import next_delivery, not_sent, sent
+from ichformer.serving.queue.sending import give_up_others, next_delivery, not_sent, sent
 from ichformer.serving.settings import LimitSettings, StudySettings
 from ichformer.serving.status.values import read_status
 
@@ -106,6 +106,16 @@ def test_results_that_do_not_arrive_are_sent_again_and_then_given_up(queue):
     assert again.destination == "pacs", "what has arrived is not sent twice"
     sent(queue, again, at=602)
     assert state_of(queue) == "done"
+
+
+def test_what_waits_for_a_destination_that_was_taken_out_is_given_up(queue):
+    arrive(queue, image(), at=0, limits=LIMITS)
+    scored(queue, claim(queue, at=500, when=WHEN), FOUND, at=501, destinations=["old", "new"])
+    assert give_up_others(queue, ["new"], at=502) == 1
+    assert next_delivery(queue, at=503, destinations=["old"]) is None
+    assert state_of(queue) == "sending"
+    sent(queue, next_delivery(queue, at=503, destinations=["new"]), at=503)
+    assert state_of(queue) == "failed", "somebody has to see that not all has arrived"
 
 
 def test_a_worker_that_ends_gives_its_study_back_but_not_for_ever(queue):

@@ -41,11 +41,11 @@ class Queue:
     def __init__(self, folder: Path):
         """Open the queue, or make it."""
         self._file, self._local = folder / QUEUE_NAME, threading.local()
+        self._file.touch(mode=0o600)  # the files that SQLite puts beside it take over who may read it
         try:
             self._connection().executescript(_SCHEMA.read_text(encoding="utf-8"))
         except sqlite3.DatabaseError as error:
             raise InputError(f"is no queue ({error})", where=self._file, fix="move it away, and begin anew") from None
-        self._file.chmod(0o600)
 
     def read(self, question: str, *values: object) -> list[sqlite3.Row]:
         """Rows that answer a question in SQL; nothing is changed."""

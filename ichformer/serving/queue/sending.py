@@ -44,6 +44,16 @@ def not_sent(queue: Queue, delivery: Delivery, reason: str, *, at: float, again_
     _settle(queue, delivery, what, (state, again_at or 0.0, reason), at=at)
 
 
+def give_up_others(queue: Queue, destinations: Sequence[str], *, at: float) -> int:
+    """Give up what waits for destinations that are no longer among ``destinations``, and count it."""
+    rows = queue.read("SELECT study, round, destination, tries FROM deliveries WHERE state = 'waiting'")
+    others = [row for row in rows if row["destination"] not in destinations]
+    for study, number, destination, tries in others:
+        delivery = Delivery(of=Round(study=study, number=number), destination=destination, tries=tries)
+        not_sent(queue, delivery, "the settings name this destination no more", at=at, again_at=None)
+    return len(others)
+
+
 def _settle(queue: Queue, delivery: Delivery, what: str, values: tuple[Any, ...], *, at: float) -> None:
     study, number = delivery.of.study, delivery.of.number
     with queue.change() as change:
