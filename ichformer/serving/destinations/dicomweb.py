@@ -12,8 +12,8 @@ from ichformer.serving.settings import Destination, PullSettings
 _TIMEOUT_S = (10, 120)
 """To connect, and until the archive answers."""
 
-_WHOLE = 1 << 40
-"""No chunks: a request of known length, which all archives take."""
+_WHOLE, _CHUNK = 1 << 40, 1 << 20
+"""Bytes. What is sent goes in one request of known length, which all archives take; what is fetched comes in chunks."""
 
 
 def send_by_stow(results: Results, to: Destination) -> None:
@@ -24,7 +24,7 @@ def send_by_stow(results: Results, to: Destination) -> None:
     """
     objects = results.objects()
     try:
-        answer = client(to).store_instances(objects)
+        answer = client(to, chunk=_WHOLE).store_instances(objects)
     except requests.HTTPError as error:
         raise NotSentError(f"http_{getattr(error.response, 'status_code', '')}") from None
     except (requests.RequestException, OSError, ValueError) as error:
@@ -35,13 +35,13 @@ def send_by_stow(results: Results, to: Destination) -> None:
         raise NotSentError(f"{len(lacking)} of {len(objects)} objects were not taken")
 
 
-def client(of: Destination | PullSettings) -> DICOMwebClient:
-    """A client for an archive, which says nothing."""
+def client(of: Destination | PullSettings, *, chunk: int = _CHUNK) -> DICOMwebClient:
+    """A client for an archive, which says nothing; ``chunk`` is in bytes."""
     logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL + 1)
     made = DICOMwebClient(
         of.url,
         headers=bearer(of.token_variable),
-        chunk_size=_WHOLE,
+        chunk_size=chunk,
         permissive_uid=True,
         timeout=_TIMEOUT_S,
     )
