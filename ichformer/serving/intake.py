@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pydicom
+from pydicom.filereader import read_file_meta_info
 
 from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.serving.folder import NodeFolder
@@ -21,6 +22,23 @@ from ichformer.serving.queue.receiving import Arrived, Instance, arrive
 from ichformer.serving.settings import LimitSettings
 
 _CHUNK_BYTES = 1 << 20
+TRANSFER_SYNTAXES = (
+    *("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"),  # explicit, implicit, big endian
+    *("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"),  # JPEG
+    *("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"),  # JPEG-LS
+    *("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),  # JPEG 2000
+    "1.2.840.10008.1.2.5",  # RLE
+)
+"""What the reader decodes. A deflated data set is not among them: a small one can become a very large one."""
+
+STATUS = {
+    **dict.fromkeys(("new", "known", "other"), 0x0000),
+    **dict.fromkeys(("study_full", "node_full", "disk_full"), 0xA700),
+    "another": 0xA900,
+    "unreadable": 0xC000,
+}
+"""How C-STORE (PS3.4, table B.2-1) and STOW-RS call what came of an instance; those with 0 are on the disk."""
+
 _TAGS = ("StudyInstanceUID", "SOPInstanceUID", "NumberOfStudyRelatedInstances")
 _LONGEST_UID = 256
 """Longer than the standard allows, as files in the world have such; a limit on what is hashed."""
@@ -43,7 +61,7 @@ class Taken:
     @property
     def is_taken(self) -> bool:
         """Whether it is safe on the disk."""
-        return self.what in ("new", "known", "other")
+        return STATUS[self.what] == 0
 
 
 class Intake:
@@ -75,6 +93,8 @@ class Intake:
             return Taken(what="disk_full", study="", size=size)
         try:
             with quiet_pydicom():
+                if read_file_meta_info(file).TransferSyntaxUID not in TRANSFER_SYNTAXES:
+                    return Taken(what="unreadable", study="", size=size)
                 header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
             uids = [str(header[name].value or "") for name in _TAGS[:2]]
         except Exception:  # bytes of a stranger end pydicom in any way

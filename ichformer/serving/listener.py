@@ -18,30 +18,11 @@ from pynetdicom.events import Event
 from ichformer.errors import InputError
 from ichformer.serving.audit_log import AuditLog
 from ichformer.serving.bounded import MAX_PDU_BYTES, BoundedServer, BoundedSocket, drop_partial
-from ichformer.serving.intake import Intake
+from ichformer.serving.intake import STATUS, TRANSFER_SYNTAXES, Intake
 from ichformer.serving.settings import NodeSettings
 
 _VERIFICATION = "1.2.840.10008.1.1"
 """C-ECHO."""
-
-_STORED, _FULL, _ANOTHER, _UNREADABLE = 0x0000, 0xA700, 0xA900, 0xC000
-"""Of PS3.4, table B.2-1."""
-
-_STATUS = {
-    **dict.fromkeys(("new", "known", "other"), _STORED),
-    **dict.fromkeys(("study_full", "node_full", "disk_full"), _FULL),
-    "another": _ANOTHER,
-    "unreadable": _UNREADABLE,
-}
-
-_TRANSFER_SYNTAXES = (
-    *("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"),  # explicit, implicit, big endian
-    *("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"),  # JPEG
-    *("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"),  # JPEG-LS
-    *("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),  # JPEG 2000
-    "1.2.840.10008.1.2.5",  # RLE
-)
-"""What the reader decodes. A deflated data set is not among them: a small one can become a very large one."""
 
 _RATE_WINDOW_S = 10.0
 
@@ -71,7 +52,7 @@ class Listener:
         listen = settings.listen
         entity = AE(ae_title=listen.aet)
         for context in (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage):
-            entity.add_supported_context(context, list(_TRANSFER_SYNTAXES))
+            entity.add_supported_context(context, list(TRANSFER_SYNTAXES))
         entity.add_supported_context(_VERIFICATION)
         entity.require_called_aet = True
         entity.require_calling_aet = list(listen.allowed_aets)
@@ -135,7 +116,7 @@ class Listener:
             self._studies.setdefault(association, set()).add(taken.study)
         else:
             self._log.say("refused", reason=taken.what, aet=aet, address=peer, bytes=taken.size)
-        return _STATUS[taken.what]
+        return STATUS[taken.what]
 
     def _rejected(self, event: Event) -> None:
         peer = event.assoc.requestor

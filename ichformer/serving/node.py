@@ -22,7 +22,9 @@ from ichformer.serving.queue.sending import give_up_others
 from ichformer.serving.sender import Sender
 from ichformer.serving.settings import NodeSettings
 from ichformer.serving.status.values import read_status
-from ichformer.serving.status.web import WebServer, application
+from ichformer.serving.status.web import application
+from ichformer.serving.stow import stow_server
+from ichformer.serving.web_server import WebServer
 from ichformer.serving.worker import Worker
 
 _BEAT_S = 0.5
@@ -78,6 +80,9 @@ class _Node:
             listener = self._listening.enter_context(
                 contextlib.closing(Listener(settings, self._intake, self._log, self._released))
             )
+            if settings.listen.stow_port is not None:
+                stow = stow_server(settings, self._intake, folder, self._log, self._released)
+                self._listening.enter_context(contextlib.closing(stow))
             for one in settings.pull:
                 archive = Archive(one, aet=settings.listen.aet)
                 puller = Puller(archive, queue, folder, self._names, self._intake, self._released, self._log)

@@ -26,6 +26,7 @@ class ListenSettings:
       port: TCP port for DICOM; 0 takes a free one.
       allowed_aets: AE titles that may call; empty lets all in.
       allowed_addresses: Addresses or networks that may connect, such as "10.0.0.0/24"; empty lets all in.
+      stow_port: TCP port for STOW-RS, at /studies; by default there is none. It takes what C-STORE takes.
       tls_certificate: File with the node's certificate (PEM). With it, only TLS is spoken.
       tls_key: File with the key of the certificate (PEM).
       tls_clients: File with the authorities (PEM) that have signed the certificates of those who may connect; without
@@ -35,6 +36,7 @@ class ListenSettings:
     aet: str = "ICHFORMER"
     host: str = "127.0.0.1"
     port: int = 11112
+    stow_port: int | None = None
     allowed_aets: tuple[str, ...] = ()
     allowed_addresses: tuple[str, ...] = ()
     tls_certificate: str = ""
@@ -47,7 +49,8 @@ class ListenSettings:
         for name, aets in (("aet", (self.aet,)), ("allowed_aets", self.allowed_aets)):
             for aet in aets:
                 check_aet(aet, where=f"listen.{name}")
-        check_ranges("listen.", ("port", self.port, 0 <= self.port < 1 << 16, "0 to 65535"))
+        for name, port in (("port", self.port), ("stow_port", self.stow_port or 0)):
+            check_ranges("listen.", (name, port, 0 <= port < 1 << 16, "0 to 65535"))
         for address in self.allowed_addresses:
             try:
                 ipaddress.ip_network(address)

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-UNCLOSED = pytest.mark.filterwarnings("ignore:Exception ignored in. <(socket|ssl):pytest.PytestUnraisableExceptionWarning")
+UNCLOSED = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <(socket|ssl):pytest.PytestUnraisableExceptionWarning"
+)
 """For the files of tests that make such associations."""
 
 

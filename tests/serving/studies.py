@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import ssl
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,12 @@ def send(port: int, images: list[Dataset], **options: Any) -> list[int | None]:
     found = [association.send_c_store(image).get("Status") if association.is_established else None for image in images]
     association.release()
     return found
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate for this machine, signed by itself, and its key."""
+    files = folder / f"{name}.pem", folder / f"{name}.key"
+    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*made, "-out", str(files[0]), "-keyout", str(files[1])], check=True, capture_output=True)
+    return files

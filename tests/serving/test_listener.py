@@ -6,7 +6,6 @@ import shutil
 import socket
 import ssl
 import struct
-import subprocess
 import time
 from contextlib import closing, suppress
 
@@ -18,7 +17,7 @@ from ichformer.serving.bounded import is_allowed
 from ichformer.serving.listener import Listener, receive_into
 from ichformer.serving.settings import LimitSettings, ListenSettings, NodeSettings
 from tests.serving.sockets import UNCLOSED, collect_sockets
-from tests.serving.studies import Parts, associate, free_port, send, study
+from tests.serving.studies import Parts, associate, certificate, free_port, send, study
 
 pytestmark = UNCLOSED
 collected = pytest.fixture(collect_sockets, scope="module", autouse=True)
@@ -178,15 +177,6 @@ def test_who_falls_silent_within_a_unit_is_left(server):
         peer.sendall(struct.pack(">BBL", 1, 0, 1000) + b"x")
         one.wait_for(event="refused", reason="too_slow")
     assert send(one.port, study()[:1]) == [0]
-
-
-def certificate(folder, name):
-    """A certificate for this machine, signed by itself, and its key."""
-    files = folder / f"{name}.pem", folder / f"{name}.key"
-    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-    subprocess.run([*made, "-out", str(files[0]), "-keyout", str(files[1])], check=True, capture_output=True)
-    return files
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")

@@ -14,7 +14,8 @@ from ichformer.serving.queue.sending import next_delivery, not_sent, sent
 from ichformer.serving.settings import StudySettings
 from ichformer.serving.status.text import format_status
 from ichformer.serving.status.values import read_status
-from ichformer.serving.status.web import WebServer, application
+from ichformer.serving.status.web import application
+from ichformer.serving.web_server import WebServer
 from tests.serving.studies import Parts, study
 
 NOW = StudySettings(quiet_s=1e-3, cut_short_s=1e-3)

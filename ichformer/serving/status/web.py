@@ -1,12 +1,7 @@
-"""The web server of a node: its page, health and metrics. Nothing can be changed through it."""
+"""The web application of a node: its page, health and metrics. Nothing can be changed through it."""
 
-import asyncio
-import logging
-import threading
-import time
 from collections.abc import Awaitable, Callable
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -15,14 +10,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from ichformer.errors import InputError
 from ichformer.serving.audit_log import AuditLog
 from ichformer.serving.queue.database import Queue
 from ichformer.serving.status.metrics import metrics_text
 from ichformer.serving.status.page import render_status, status_json
 from ichformer.serving.status.values import read_status
 
-_START_S = 20.0
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
 
 
@@ -76,53 +69,3 @@ def application(
         routes=[Route(path, answer, methods=["GET"]) for path, answer in routes],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
     )
-
-
-class WebServer:
-    """The server, in a thread of its own."""
-
-    def __init__(self, made: Starlette, *, host: str, port: int):
-        """Begin to listen.
-
-        Raises:
-          InputError: the address or port cannot be had.
-        """
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)  # the audit log says what fails
-        config = uvicorn.Config(
-            made,
-            host=host,
-            port=port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=50,
-            timeout_keep_alive=5,
-            h11_max_incomplete_event_size=16_384,
-            lifespan="off",
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
-        self._thread.start()
-        until = time.monotonic() + _START_S
-        while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > until:
-                raise InputError(
-                    "cannot be listened on", where=f"{host}:{port}", fix="name a free port with --status-port"
-                )
-            time.sleep(0.02)
-
-    @property
-    def port(self) -> int:
-        """On which it listens."""
-        return int(self._server.servers[0].sockets[0].getsockname()[1])
-
-    def close(self) -> None:
-        """End the server."""
-        self._server.should_exit = True
-        self._thread.join(timeout=5)
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._server.serve())
-        except SystemExit:  # uvicorn's way to say that the port is taken
-            return
