@@ -17,7 +17,7 @@ from ichformer.serving.pull import Archive, Puller
 from ichformer.serving.queue.database import Queue, is_switched_on, set_switch
 from ichformer.serving.queue.keeping import forget
 from ichformer.serving.queue.receiving import released
-from ichformer.serving.queue.scoring import worker_ended, working_since
+from ichformer.serving.queue.scoring import give_back, give_up, working_since
 from ichformer.serving.queue.sending import give_up_others
 from ichformer.serving.sender import Sender
 from ichformer.serving.settings import NodeSettings
@@ -115,7 +115,7 @@ class _Node:
     def __exit__(self, *_: object) -> None:
         self._listening.close()
         self._parts.close()
-        self._give_back()
+        self._give_back(was_planned=True)
         self._log.say("ended")
         self._log.close()
 
@@ -151,9 +151,11 @@ class _Node:
             self._log.say(**said)
         if self._worker.exit_code is None:
             since = working_since(self._queue)
-            if since is not None and time.time() - since > 60 * self._settings.study.minutes:
-                self._log.say("too_long", minutes=self._settings.study.minutes)
+            minutes = self._settings.study.minutes
+            if since is not None and time.time() - since > 60 * minutes:
                 self._worker.kill()
+                for study in give_up(self._queue, f"too_long: it took more than {minutes:g} min", at=time.time()):
+                    self._log.say("given_up", study=study, reason="too_long")
             return
         if self._worker.exit_code == _USAGE_ERROR:
             raise InputError("cannot be used, as the line above says", where=self._settings.run, fix="name another run")
@@ -165,11 +167,10 @@ class _Node:
         if not is_often:
             self._start_worker()
 
-    def _give_back(self) -> list[tuple[str, bool]]:
-        given = worker_ended(self._queue, at=time.time(), tries=self._settings.study.tries)
-        for study, is_tried_again in given:
+    def _give_back(self, *, was_planned: bool = False) -> None:
+        tries = self._settings.study.tries
+        for study, is_tried_again in give_back(self._queue, at=time.time(), tries=tries, was_planned=was_planned):
             self._log.say("given_back" if is_tried_again else "given_up", study=study)
-        return given
 
     def _clean(self) -> None:
         """Delete what is no longer needed."""

@@ -14,7 +14,7 @@ from ichformer.errors import InputError
 from ichformer.serving.queue.database import QUEUE_NAME, Queue, set_switch
 from ichformer.serving.queue.keeping import forget, to_wipe, try_again, wipe
 from ichformer.serving.queue.receiving import Instance, arrive, released
-from ichformer.serving.queue.scoring import Outcome, claim, lacking, not_scored, scored, worker_ended
+from ichformer.serving.queue.scoring import Outcome, claim, give_back, give_up, lacking, not_scored, scored
 from ichformer.serving.queue.sending import give_up_others, next_delivery, not_sent, sent
 from ichformer.serving.settings import LimitSettings, StudySettings
 from ichformer.serving.status.values import read_status
@@ -122,11 +122,28 @@ def test_a_worker_that_ends_gives_its_study_back_but_not_for_ever(queue):
     arrive(queue, image(), at=0, limits=LIMITS)
     for tries in (1, 2):
         claim(queue, at=500, when=WHEN)
-        assert worker_ended(queue, at=501, tries=3) == [("s", True)], tries
+        assert give_back(queue, at=501, tries=3) == [("s", True)], tries
     claim(queue, at=500, when=WHEN)
-    assert worker_ended(queue, at=501, tries=3) == [("s", False)]
+    assert give_back(queue, at=501, tries=3) == [("s", False)]
     assert state_of(queue) == "failed"
     assert "3 times" in read_status(queue).failed[0].reason
+
+
+def test_a_node_that_ends_on_purpose_is_no_try_of_the_study(queue):
+    arrive(queue, image(), at=0, limits=LIMITS)
+    for _ in range(5):
+        claim(queue, at=500, when=WHEN)
+        assert give_back(queue, at=501, tries=1, was_planned=True) == [("s", True)]
+    claim(queue, at=500, when=WHEN)
+    assert give_back(queue, at=501, tries=2) == [("s", True)], "it is the first that counts"
+
+
+def test_a_study_that_takes_too_long_is_given_up_at_once(queue):
+    arrive(queue, image(), at=0, limits=LIMITS)
+    claim(queue, at=500, when=WHEN)
+    assert give_up(queue, "too_long: 15 min", at=2000) == ["s"]
+    assert read_status(queue).failed[0].reason == "too_long: 15 min"
+    assert give_up(queue, "too_long: 15 min", at=2000) == []
 
 
 def test_a_pause_holds_everything_but_what_comes(queue):
@@ -213,7 +230,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def worker_is_killed(self):
-        worker_ended(self.queue, at=self.at, tries=1000)
+        give_back(self.queue, at=self.at, tries=1000)
         self.taken = []
 
     @rule(arrives=st.booleans(), is_told=st.booleans())

@@ -97,6 +97,6 @@ def _field(value: object) -> str:
       >>> _field("A|B^C")
       'A\\F\\B\\S\\C'
     """
-    text = re.sub(r"[\x00-\x1f\x7f]", "", str(value))
+    text = re.sub(r"[\x00-\x1f\x7f]", "", "" if value is None else str(value))
     escapes = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\"}
     return "".join(escapes.get(one, one) for one in text)

@@ -93,25 +93,39 @@ def not_scored(queue: Queue, of: Round, reason: str, *, at: float) -> bool:
         return True
 
 
-def worker_ended(queue: Queue, *, at: float, tries: int) -> list[tuple[str, bool]]:
+def give_back(queue: Queue, *, at: float, tries: int, was_planned: bool = False) -> list[tuple[str, bool]]:
     """Give back what a worker had taken on, as its process has ended; a study with which this happens often fails.
 
     Args:
       queue: of the node.
       at: time, seconds.
       tries: so often.
+      was_planned: the node ended the process with itself, which is not the study's fault and does not count.
 
     Returns:
       Each study, and whether it is tried again.
     """
     with queue.change() as change:
         found = change.execute("SELECT study, tries FROM studies WHERE state = 'working'").fetchall()
-        for study, count in found:
-            if count < tries:
-                change.execute("UPDATE studies SET state = 'receiving', begun_at = NULL WHERE study = ?", (study,))
+        again = [(study, was_planned or count < tries) for study, count in found]
+        for (study, count), (_, is_tried_again) in zip(found, again, strict=True):
+            if is_tried_again:
+                change.execute(
+                    "UPDATE studies SET state = 'receiving', begun_at = NULL, tries = tries - ? WHERE study = ?",
+                    (was_planned, study),
+                )
             else:
                 move(change, study, "failed", at=at, reason=f"worker_ended: the worker ended with it {count} times")
-        return [(study, count < tries) for study, count in found]
+        return again
+
+
+def give_up(queue: Queue, reason: str, *, at: float) -> list[str]:
+    """Give up what a worker has taken on, and say why; the names of the studies."""
+    with queue.change() as change:
+        found = [row[0] for row in change.execute("SELECT study FROM studies WHERE state = 'working'")]
+        for study in found:
+            move(change, study, "failed", at=at, reason=reason)
+        return found
 
 
 def working_since(queue: Queue) -> float | None:
