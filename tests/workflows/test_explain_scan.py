@@ -1,6 +1,7 @@
 """Maps over a scan as it was read: they lie over the blood, and their folder names nobody."""
 
 import gzip
+import inspect
 import json
 import re
 from dataclasses import replace
@@ -14,8 +15,9 @@ from PIL import Image
 
 import ichformer as ich
 from ichformer.cli import main
+from ichformer.cli.command import load_command
 from ichformer.ct.anatomy.outside import air_outside
-from ichformer.explanations.registry import EXPLANATIONS
+from ichformer.explanations.registry import DEFAULT_METHOD, EXPLANATIONS
 from ichformer.explanations.score import Explanation
 from ichformer.training.runs.run import Run
 from tests.registries import forget_after
@@ -98,3 +100,8 @@ def test_a_wrong_method_or_scan_is_one_line_and_nothing_is_written(run, tmp_path
         assert stop.value.code == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_explains_as_python_does_where_nothing_is_said() -> None:
+    words = inspect.signature(load_command("explain").run).parameters
+    assert words["method"].default == (DEFAULT_METHOD,)

@@ -13,7 +13,7 @@ def explain(
     /,
     *,
     out: Path,
-    method: tuple[str, ...] = ("hires_cam",),
+    method: tuple[str, ...] = ("input_x_gradient",),
     label: str = "any",
     level: Literal["scan", "slice"] | None = None,
     window: tuple[float, float] | None = None,
