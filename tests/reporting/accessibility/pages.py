@@ -11,12 +11,17 @@ from PIL import Image
 
 from ichformer import LABELS
 from ichformer.reporting.explanation.methods_page import render_methods_page
+from ichformer.reporting.follow_up.page import render_follow_up
 from ichformer.reporting.scan.page import render_page
 from ichformer.reporting.scan.reading import Familiarity, Reading
 from ichformer.reporting.worklist.order import order_scans
 from ichformer.reporting.worklist.page import render_worklist
+from ichformer.serving.status.page import render_status
+from ichformer.serving.status.values import STATES, Failed, Result, Share, Status, Waiting
+from ichformer.statistics.intervals import Estimate, Interval
 from ichformer.workflows.evaluate_table import evaluate
 from tests.evaluation.test_explanations import CONTROLS, maps_table
+from tests.reporting.follow_ups import compared_of
 from tests.reporting.test_lesions import SCAN, report
 from tests.reporting.test_page import HOSTILE, reading
 from tests.reporting.test_page_without_scores import not_scored
@@ -64,6 +69,28 @@ def explanations() -> str:
     return render_methods_page(maps_table(), pictures, controls=CONTROLS, title="Explanations")
 
 
+def node() -> str:
+    """With results, failures, a destination that does not answer, and a change."""
+    results = [
+        Result(study=f"{at:024x}", at=at, state=state, score=0.7, familiarity=40.0, seconds_to_report=12.0)
+        for at, state in enumerate(("raised", "not raised", "not scored"))
+    ]
+    few, many = (
+        Estimate(value=value, interval=Interval(low=value - 0.1, high=value + 0.1, method="wilson"))
+        for value in (0.2, 0.8)
+    )
+    status = Status(
+        paused=True,
+        draining=True,
+        counts=dict.fromkeys(STATES, 1),
+        last=tuple(results),
+        failed=(Failed(study="ab" * 12, at=0.0, reason=HOSTILE),),
+        destinations=(Waiting(destination="dicomweb http://pacs/dicom-web", waiting=1, failed=1, reason="http_503"),),
+        drift=(Share(name="raised", recent=few, earlier=many, n_recent=90, n_earlier=400),),
+    )
+    return render_status(status, is_ready=False, run="default", aet="NODE", associations=1)
+
+
 PAGES: dict[str, Callable[[Path], str]] = {
     "report": lambda _: scan(),
     "not_scored": lambda _: render_page(not_scored()),
@@ -72,4 +99,6 @@ PAGES: dict[str, Callable[[Path], str]] = {
     ),
     "explanations": lambda _: explanations(),
     "evaluation": evaluation,
+    "follow_up": lambda _: render_follow_up(compared_of(remarks=(HOSTILE,))),
+    "node": lambda _: node(),
 }
