@@ -324,7 +324,8 @@ def test_an_opened_run_predicts_explains_and_gives_features(tiny_run):
     assert len(repr(found).splitlines()) == 2
     heat = run.explain(volume, "any")
     assert (heat.shape, heat.dtype) == (volume.hu.shape, np.float32)
-    assert 0 <= heat.min() < heat.max() <= 1
+    assert -1 <= heat.min() < heat.max() <= 1, "the default method has a sign"
+    assert np.abs(heat).max() == pytest.approx(1)
     assert run.explain(volume, label="any", level="scan").shape == volume.hu.shape
     features = run.features(volume)
     assert (features.shape, features.dtype) == ((96,), np.float32)
