@@ -6,7 +6,7 @@ from typing import Any
 
 from ichformer.evaluation.summary import NOT_ESTIMABLE
 from ichformer.reporting.styled_page import render_styled
-from ichformer.serving.status.values import UNFAMILIAR_PERCENTILE, Status
+from ichformer.serving.status.values import UNFAMILIAR_PERCENTILE, Status, shown_time
 from ichformer.statistics.intervals import Estimate
 
 _HERE = Path(__file__).parent
@@ -31,7 +31,7 @@ def render_status(status: Status, *, is_ready: bool, run: str, aet: str, associa
         _HERE / "status.html.j2",
         styles=[_HERE.parents[1] / "reporting" / "evaluation" / "page.css", _HERE / "status.css"],
         title=f"Node {aet}",
-        now=_when(time.time()),
+        now=shown_time(time.time()),
         status=status,
         is_ready=is_ready,
         run=run,
@@ -39,7 +39,7 @@ def render_status(status: Status, *, is_ready: bool, run: str, aet: str, associa
         last=[
             {
                 "study": one.study,
-                "at": _when(one.at),
+                "at": shown_time(one.at),
                 "state": one.state,
                 "score": "" if one.score is None else f"{one.score:.3f}",
                 "familiarity": "" if one.familiarity is None else f"{one.familiarity:.0f}",
@@ -47,7 +47,7 @@ def render_status(status: Status, *, is_ready: bool, run: str, aet: str, associa
             }
             for one in status.last
         ],
-        failed=[{"study": one.study, "at": _when(one.at), "reason": one.reason} for one in status.failed],
+        failed=[{"study": one.study, "at": shown_time(one.at), "reason": one.reason} for one in status.failed],
         drift=[
             {
                 "name": _SHARES[one.name],
@@ -70,7 +70,3 @@ def _share(one: Estimate) -> str:
     if one.value is None or one.interval is None:
         return NOT_ESTIMABLE
     return f"{one.value:.0%} ({one.interval.low:.0%} to {one.interval.high:.0%})"
-
-
-def _when(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

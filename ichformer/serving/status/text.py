@@ -1,9 +1,7 @@
 """The state of a node as aligned text for people."""
 
-import time
-
 from ichformer.errors import one_line
-from ichformer.serving.status.values import Status
+from ichformer.serving.status.values import Status, shown_time
 
 _NAMES = {
     "receiving": "being received",
@@ -24,9 +22,7 @@ def format_status(status: Status) -> str:
         lines.append(f"to {one_line(one.destination)}: {one.waiting} waiting, {one.failed} given up{said}")
     if status.failed:
         lines += ["", "without results:"]
-        lines += [f"  {one.study}  {_when(one.at)}  {one_line(one.reason, max_chars=300)}" for one in status.failed]
+        lines += [
+            f"  {one.study}  {shown_time(one.at)}  {one_line(one.reason, max_chars=300)}" for one in status.failed
+        ]
     return "\n".join(lines)
-
-
-def _when(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))

@@ -126,6 +126,11 @@ def read_status(queue: Queue) -> Status:
     )
 
 
+def shown_time(at: float) -> str:
+    """A time in seconds as people read it, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
+
+
 def seconds_to_report(queue: Queue, *, last: int) -> list[float]:
     """From the last image of each of the last studies until all its results were sent, in seconds."""
     rows = queue.read(
