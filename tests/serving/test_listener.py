@@ -67,6 +67,7 @@ def server(tmp_path, monkeypatch):
         one.parts.close()
 
 
+@pytest.mark.slow
 def test_a_study_is_stored_and_its_association_told(server):
     one = server()
     assert send(one.port, study(1) + study(2)) == [0] * 12
@@ -171,6 +172,7 @@ def test_a_unit_of_four_gigabytes_is_not_waited_for(server):
     assert send(one.port, study()[:1]) == [0]
 
 
+@pytest.mark.slow
 def test_who_falls_silent_within_a_unit_is_left(server):
     one = server()
     with socket.create_connection(("127.0.0.1", one.port)) as peer:
@@ -179,6 +181,7 @@ def test_who_falls_silent_within_a_unit_is_left(server):
     assert send(one.port, study()[:1]) == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 def test_with_tls_only_known_clients_come_in(server, tmp_path):
     own, own_key = certificate(tmp_path, "node")

@@ -276,5 +276,5 @@ class AnyOrder(RuleBasedStateMachine):
         assert waiting[0][0] == 0, "results of an earlier round wait to be sent"
 
 
-TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder = pytest.mark.slow(AnyOrder.TestCase)
 TestAnyOrder.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
