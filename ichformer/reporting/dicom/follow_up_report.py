@@ -11,8 +11,8 @@ from ichformer.lesions.follow_up.growth import Growth
 from ichformer.lesions.grid import Grid
 from ichformer.lesions.measures import LabelMeasures
 from ichformer.reporting.dicom.codes import ANYWHERE, ML, SIDES, SITES, finding, own_code
-from ichformer.reporting.dicom.content import HIGH, LOW, measured_as, research_only, said_as
-from ichformer.reporting.dicom.made import MANUFACTURER, Kind, Made, quiet_highdicom
+from ichformer.reporting.dicom.content import measured_as, research_only, said_as, volume_as
+from ichformer.reporting.dicom.made import Kind, Made, quiet_highdicom
 from ichformer.reporting.dicom.source import nearest_slices
 from ichformer.reporting.follow_up.compared import CHANGE_NAMES, FATE_NAMES, Compared, ComparedScan, LabelGrowth
 
@@ -62,7 +62,7 @@ def _of_label(
             later,
             one.label,
             f"{one.label}, {which}",
-            measurements=_volume(measures),
+            measurements=volume_as(measures),
             time=hd.sr.TimePointContext(time_point=which, time_point_order=order),
             side=measures.side,
             images=_slices(made, scan, measures),
@@ -110,23 +110,11 @@ def _group(
         time_point_context=time,
         finding_type=finding(label),
         finding_sites=[hd.sr.FindingSite(SITES.get(label, ANYWHERE), laterality=SIDES.get(side or ""))],
-        algorithm_id=hd.sr.AlgorithmIdentification(
-            name=made.equipment["manufacturer_model_name"],
-            version=made.version,
-            family=codes.DCM.ArtificialIntelligence,
-            manufacturer=MANUFACTURER,
-        ),
+        algorithm_id=made.identification(),
         measurements=measurements,
         qualitative_evaluations=[research_only(), *evaluations],
         source_images=[hd.sr.SourceImageForMeasurementGroup.from_source_image(one) for one in images] or None,
     )
-
-
-def _volume(measures: LabelMeasures) -> list[hd.sr.Measurement]:
-    found = [measured_as(codes.SCT.Volume, measures.ml, ML)]
-    if measures.interval is not None:
-        found += [measured_as(LOW, measures.interval.low_ml, ML), measured_as(HIGH, measures.interval.high_ml, ML)]
-    return found
 
 
 def _growth(growth: Growth) -> list[hd.sr.Measurement]:

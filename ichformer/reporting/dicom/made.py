@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -110,6 +110,16 @@ class Made:
             serial_number=self.equipment["device_serial_number"],
         )
         return hd.sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=attributes)
+
+    def identification(self, parameters: Sequence[str] | None = None) -> hd.sr.AlgorithmIdentification:
+        """The model as the algorithm that a group of a document names, with what it was set to."""
+        return hd.sr.AlgorithmIdentification(
+            name=self.equipment["manufacturer_model_name"],
+            version=self.version,
+            parameters=parameters,
+            family=codes.DCM.ArtificialIntelligence,
+            manufacturer=MANUFACTURER,
+        )
 
     @property
     def algorithm(self) -> hd.AlgorithmIdentificationSequence:

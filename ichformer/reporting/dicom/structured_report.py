@@ -10,9 +10,9 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from ichformer.lesions.measures import LabelMeasures
-from ichformer.reporting.dicom.codes import ANYWHERE, ML, SIDES, SITES, finding, own_code
-from ichformer.reporting.dicom.content import HIGH, LOW, measured_as, research_only, said_as
-from ichformer.reporting.dicom.made import MANUFACTURER, Kind, Made
+from ichformer.reporting.dicom.codes import ANYWHERE, SIDES, SITES, finding, own_code
+from ichformer.reporting.dicom.content import measured_as, research_only, said_as, volume_as
+from ichformer.reporting.dicom.made import Kind, Made
 from ichformer.reporting.dicom.multi_frame import number_frames
 from ichformer.reporting.scan.reading import Reading
 
@@ -161,9 +161,7 @@ def _segment(segments: Dataset, number: int) -> hd.sr.ReferencedSegment:
 
 
 def _measures(one: LabelMeasures) -> list[hd.sr.Measurement]:
-    found = [measured_as(codes.SCT.Volume, one.ml, ML)]
-    if one.interval is not None:
-        found += [measured_as(LOW, one.interval.low_ml, ML), measured_as(HIGH, one.interval.high_ml, ML)]
+    found = volume_as(one)
     if one.lesions:
         largest = max(each.diameter_mm for each in one.lesions)
         found.append(measured_as(_LARGEST, largest, codes.UCUM.Millimeter))
@@ -175,11 +173,5 @@ def _tracking(made: Made, label: str) -> hd.sr.TrackingIdentifier:
 
 
 def _algorithm(reported: Reported) -> hd.sr.AlgorithmIdentification:
-    made, rule = reported.made, reported.reading.threshold_rule
-    return hd.sr.AlgorithmIdentification(
-        name=made.equipment["manufacturer_model_name"],
-        version=made.version,
-        parameters=[f"threshold: {rule}"] if rule else None,
-        family=codes.DCM.ArtificialIntelligence,
-        manufacturer=MANUFACTURER,
-    )
+    rule = reported.reading.threshold_rule
+    return reported.made.identification([f"threshold: {rule}"] if rule else None)
