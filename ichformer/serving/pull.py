@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Callable, Iterator
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE
+from pynetdicom import build_context
 
 from ichformer.serving.audit_log import AuditLog
+from ichformer.serving.destinations.archive import associated
 from ichformer.serving.destinations.dicomweb import client
 from ichformer.serving.folder import NodeFolder
 from ichformer.serving.intake import Intake
@@ -67,13 +68,7 @@ class Archive:
     def _asked(
         self, query: Dataset, model: str, *, move_to: str | None = None
     ) -> Iterator[tuple[Dataset, Dataset | None]]:
-        entity = AE(ae_title=self._aet)
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _TIMEOUT_S
-        entity.add_requested_context(model)
-        association = entity.associate(self.of.host, self.of.port, ae_title=self.of.aet)
-        if not association.is_established:
-            raise OSError("no association")
-        try:
+        with associated(self.of, [build_context(model)], aet=self._aet, timeout_s=_TIMEOUT_S) as association:
             if move_to is None:
                 answers = association.send_c_find(query, model)
             else:
@@ -82,8 +77,6 @@ class Archive:
                 if "Status" not in status:
                     raise OSError("the association ended")
                 yield status, answer
-        finally:
-            association.release()
 
 
 class Puller:
