@@ -106,6 +106,7 @@ def stow_application(
     """The ASGI application: POST to /studies, as ``stow_server`` serves it."""
 
     async def store(request: Request) -> Response:
+        """Takes the instances of one request (DICOM PS3.18, 10.5)."""
         address = request.client.host if request.client else ""
         found: list[tuple[dict[str, str], Taken]] = []
         try:

@@ -41,16 +41,21 @@ def application(
     """
 
     async def page(_: Request) -> Response:
+        """The page for people."""
+
         def made() -> str:
+            """The page as it is now."""
             return render_status(read_status(queue), is_ready=is_ready(), run=run, aet=aet, associations=associations())
 
         return HTMLResponse(await run_in_threadpool(made), headers=_HEADERS)
 
     async def health(_: Request) -> Response:
+        """The state as JSON, with code 503 as long as no study can be scored."""
         status, ready = await run_in_threadpool(read_status, queue), is_ready()
         return JSONResponse(status_json(status, is_ready=ready), status_code=200 if ready else 503, headers=_HEADERS)
 
     async def metrics(_: Request) -> Response:
+        """The figures for Prometheus."""
         text = await run_in_threadpool(metrics_text, queue, associations=associations(), is_ready=is_ready())
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8", headers=_HEADERS)
 
