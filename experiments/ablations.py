@@ -23,8 +23,8 @@ from sklearn.metrics import roc_auc_score
 
 import ichformer as ich
 from experiments.real_sets import scored, single, trauma
-from experiments.shipped_weights import AUGMENTATION, MUON, SEED, WHOLE, phantoms, settings
-from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
+from experiments.shipped_weights import RECIPE, SEED, WHOLE, phantoms, settings
+from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, TrainConfig
 from ichformer.training.process import own_process
 from ichformer.training.trainer import run_training
 from ichformer.workflows.parts.predict_store import predict_store
@@ -34,7 +34,7 @@ INTENSITIES = ("noise_hu", "offset_hu", "gain", "kernel")
 
 def without(*names: str) -> dict[str, Any]:
     """The recipe's data with some random changes left out."""
-    return {"data": {"augmentation": replace(AUGMENTATION, **dict.fromkeys(names, 0.0))}}
+    return {"data": {"augmentation": replace(RECIPE.data.augmentation, **dict.fromkeys(names, 0.0))}}
 
 
 ARMS: Mapping[str, dict[str, Any]] = {
@@ -83,7 +83,7 @@ def figures(change: dict[str, Any], options: argparse.Namespace) -> dict[str, fl
         model=ModelConfig(**given["model"]),
         objective=ObjectiveConfig(**given["objective"]),
         data=DataConfig(store=str(store.path), **given["data"]),
-        optim=OptimConfig(**MUON, learning_rate=0.014, warmup_steps=50),
+        optim=replace(RECIPE.optim, schedule="cosine", warmup_steps=50),
         steps=options.steps,
         seed=SEED,
         ema_decay=0.98,

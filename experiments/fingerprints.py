@@ -6,7 +6,6 @@ Command: JAX_PLATFORMS=cpu python -m experiments.fingerprints > before.txt, then
 Expected: the same lines at both commits, with one version of JAX. What has to differ is said in the commit's message.
 """
 
-import functools
 import hashlib
 from typing import Any
 
@@ -14,12 +13,11 @@ import jax
 
 from ichformer.bench.train import noise_batch
 from ichformer.models.registry import registered_models
+from ichformer.training.assembled import compiled_step
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
-from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.runs.run import initial_state
-from ichformer.training.sharding.parallel import compile_step, make_mesh
-from ichformer.training.step import train_step
+from ichformer.training.sharding.parallel import make_mesh
 
 SCANS, SLICES, SIZE = 2, 4, 64
 
@@ -42,16 +40,9 @@ def fingerprint(**settings: Any) -> str:
     data = DataConfig(store="", batch_size=SCANS, num_slices=SLICES)
     config = TrainConfig(data=data, ema_decay=0.99, **settings)
     objective = build_objective(config)
-    step = functools.partial(
-        train_step,
-        objective=objective,
-        optimizer=build_optimizer(config.optim, config.steps),
-        ema_decay=config.ema_decay,
-        spike_factor=config.spike_factor,
-    )
     state = jax.eval_shape(lambda: initial_state(objective, config, SIZE))
     batch, rng = noise_batch(SCANS, SLICES, SIZE), jax.random.key(0)
-    compiled: Any = compile_step(step, state, make_mesh(config.parallel))
+    compiled: Any = compiled_step(config, objective, state, make_mesh(config.parallel))
     lowered = compiled.lower(state, batch, rng).as_text()
     return hashlib.sha256(lowered.encode()).hexdigest()
 

@@ -32,15 +32,14 @@ from ichformer.bench.train import PEAKS, noise_batch
 from ichformer.models.flops import SCAN_SHAPE, count_flops
 from ichformer.models.layers.backends.backend import expecting
 from ichformer.pipeline.batch import Batch
+from ichformer.training.assembled import compiled_step
 from ichformer.training.build import build_objective
-from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
-from ichformer.training.optimizer.optim import build_optimizer
+from ichformer.training.config.recipes import find_recipe
 from ichformer.training.runs.run import initial_state
-from ichformer.training.sharding.parallel import BATCH_AXES, compile_step
-from ichformer.training.step import train_step
+from ichformer.training.sharding.parallel import BATCH_AXES
 
-SCANS, EPOCHS, BATCH_SIZE = 361_000, 100, 1024
-STEPS = -(-SCANS * EPOCHS // BATCH_SIZE)
+CONFIG = find_recipe("pretrain-mae").config
+SCANS, EPOCHS, BATCH_SIZE, STEPS = 361_000, 100, CONFIG.data.batch_size, CONFIG.steps
 UTILISATION = 0.4
 """Assumed. A supervised ViT-B reached 0.38 on an H100; no TPU was measured."""
 
@@ -49,15 +48,6 @@ TOPOLOGIES = {"v5p-128": (4, 4, 4), "v5p-256": (4, 4, 8)}
 
 HOST = (2, 2, 1)
 """The chips of a host."""
-
-CONFIG = TrainConfig(
-    data=DataConfig(store="STORE", batch_size=BATCH_SIZE, num_slices=SCAN_SHAPE[0], num_workers=16),
-    model=ModelConfig(name="vit3d_b", compute_dtype="bfloat16"),
-    objective=ObjectiveConfig(name="mae", mask_ratio=0.75),
-    optim=OptimConfig(learning_rate=6e-4, warmup_steps=STEPS // 20, b2=0.95),
-    steps=STEPS,
-    checkpoint_every=250,
-)
 
 
 def main() -> None:
@@ -85,15 +75,7 @@ def main() -> None:
 
 def command() -> str:
     """What every host of a slice runs."""
-    config = CONFIG
-    return (
-        f"ichformer train --data.store STORE --out RUN --model.name {config.model.name} "
-        f"--model.compute-dtype {config.model.compute_dtype} --objective.name {config.objective.name} "
-        f"--objective.mask-ratio {config.objective.mask_ratio} --data.batch-size {config.data.batch_size} "
-        f"--data.num-slices {config.data.num_slices} --data.num-workers {config.data.num_workers} "
-        f"--optim.learning-rate {config.optim.learning_rate} --optim.warmup-steps {config.optim.warmup_steps} "
-        f"--optim.b2 {config.optim.b2} --steps {config.steps} --checkpoint-every {config.checkpoint_every}"
-    )
+    return "ichformer train --recipe pretrain-mae --data.store STORE --out RUN"
 
 
 def counted() -> tuple[int, int]:
@@ -114,17 +96,7 @@ def memory_gb(shape: tuple[int, int, int]) -> float:
     mesh = Mesh(np.asarray(chips).reshape(-1, 1, 1), names, axis_types=(AxisType.Auto,) * len(names))
     objective = build_objective(CONFIG)
     state = jax.eval_shape(functools.partial(initial_state, objective, CONFIG, SCAN_SHAPE[1]))
-    step: Any = compile_step(
-        functools.partial(
-            train_step,
-            objective=objective,
-            optimizer=build_optimizer(CONFIG.optim, CONFIG.steps),
-            ema_decay=CONFIG.ema_decay,
-            spike_factor=CONFIG.spike_factor,
-        ),
-        state,
-        mesh,
-    )
+    step: Any = compiled_step(CONFIG, objective, state, mesh)
     with expecting("tpu"):
         lowered = step.lower(state, scans(BATCH_SIZE), jax.eval_shape(lambda: jax.random.key(0)))
     asked = lowered.compile().memory_analysis()

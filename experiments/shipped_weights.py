@@ -25,8 +25,8 @@ from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.evaluation.summary import format_summary
 from ichformer.evaluation.thresholds import RULES
 from ichformer.inference.trained import open_trained
-from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.preparation.config import PrepareConfig
+from ichformer.training.config.recipes import find_recipe
 from ichformer.training.process import own_process
 from ichformer.training.runs.portable import WEIGHTS_NAME
 from ichformer.workflows.export_run import export_run
@@ -34,18 +34,12 @@ from ichformer.workflows.export_run import export_run
 SEED = 31
 SITES = ("alder", "birch", "cedar", "dogwood", "elm", "rsna2019", "fir")
 OTHER_STYLE = "fir"
-WINDOWS = ("hu_0_20", "hu_20_40", "hu_40_60", "hu_60_80", "hu_80_100")
-# Display pictures come with other windows and gammas, scanners with other calibrations and kernels.
-AUGMENTATION = Augmentation(
-    rotate_deg=15.0, scale=0.15, shift=0.05, noise_hu=5.0, offset_hu=5.0, gain=0.08, kernel=0.7, display=0.5,
-    thicken_mm=7.0,
-)  # fmt: skip
-
+RECIPE = find_recipe("shipped-weights").config
+"""Of the first stage."""
 
 # Four in ten phantoms with a bleed have a small one, which may be too small to be seen. To find nine in ten of all is
 # to call most heads without a bleed positive; `predict` goes by the threshold that nine in ten of those stay below.
 BY_SPECIFICITY = tuple(sorted(RULES, key=lambda rule: rule.kind != "specificity"))
-MUON: dict[str, Any] = {"name": "muon", "adamw_factor": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +66,12 @@ class Size:
 WHOLE = Size(
     scans=1400,
     stages=(
-        Stage(learning_rate=0.014, schedule="wsd", warmup_steps=100, steps=2000),
+        Stage(
+            learning_rate=RECIPE.optim.learning_rate,
+            schedule=RECIPE.optim.schedule,
+            warmup_steps=RECIPE.optim.warmup_steps,
+            steps=RECIPE.steps,
+        ),
         Stage(learning_rate=0.006, schedule="cosine", warmup_steps=50, steps=1400),
         Stage(learning_rate=0.006, schedule="cosine", warmup_steps=50, steps=1200),
     ),
@@ -134,16 +133,9 @@ def settings(size: Size) -> dict[str, Any]:
     The scan's logits are the largest of its slices. It is trained on stretches of eight slices, and a weighted mean
     over all slices of a scan would thin out a bleed that a few of them show.
     """
-    return {
-        "model": {"name": "hybrid_ti", "lesions": True, "scan_pool": "max"},
-        "objective": {"windows": WINDOWS, "neighbours": 1, "neighbour_dropout": 0.3, "lesion_weight": 1.0},
-        "data": {
-            "batch_size": size.batch_size,
-            "num_slices": size.num_slices,
-            "num_workers": 1,
-            "augmentation": AUGMENTATION,
-        },
-    }
+    data = vars(RECIPE.data) | {"batch_size": size.batch_size, "num_slices": size.num_slices}
+    del data["store"]
+    return {"model": vars(RECIPE.model), "objective": vars(RECIPE.objective), "data": data}
 
 
 def train(size: Size, store: ich.Store, work: Path) -> None:
@@ -151,7 +143,9 @@ def train(size: Size, store: ich.Store, work: Path) -> None:
     start = ""
     for i, stage in enumerate(size.stages):
         run, exported = work / f"stage{i + 1}", work / f"stage{i + 1}-export"
-        optim = MUON | {name: getattr(stage, name) for name in ("learning_rate", "schedule", "warmup_steps")}
+        optim = vars(RECIPE.optim) | {
+            name: getattr(stage, name) for name in ("learning_rate", "schedule", "warmup_steps")
+        }
         ich.train(
             store,
             out=run,
@@ -159,8 +153,8 @@ def train(size: Size, store: ich.Store, work: Path) -> None:
             steps=stage.steps,
             seed=SEED + i,
             init_from=start,
-            ema_decay=0.995,
-            checkpoint_every=100,
+            ema_decay=RECIPE.ema_decay,
+            checkpoint_every=RECIPE.checkpoint_every,
             **settings(size),
         )
         if not exported.exists():

@@ -16,6 +16,7 @@ from ichformer.explanations.registry import EXPLANATIONS
 from ichformer.models.encoders.registry import ENCODERS
 from ichformer.models.registry import registered_models
 from ichformer.objectives.registry import OBJECTIVES
+from ichformer.training.config import DataConfig, TrainConfig
 from tests.registries import forget_after
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -54,10 +55,15 @@ def commands() -> dict[str, str]:
     return found
 
 
-def test_commands_have_the_options_that_are_shown():
+def test_commands_have_the_options_that_are_shown(tmp_path, monkeypatch):
     shown = commands()
     assert len(shown) >= 15
+    monkeypatch.chdir(tmp_path)
     for command in shown:
+        if of_settings := re.search(r"--config (\S+)", command):  # the file is read with the options
+            file = tmp_path / of_settings[1]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(TrainConfig(data=DataConfig(store="store")).to_json(), encoding="utf-8")
         parse(shlex.split(command))  # says what is wrong, and runs nothing
 
 

@@ -19,17 +19,16 @@ from ichformer.errors import InputError
 from ichformer.objectives.base import Objective
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.store.records import Store
+from ichformer.training.assembled import compiled_step
 from ichformer.training.build import build_objective
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
 from ichformer.training.monitoring.clock import Clock
 from ichformer.training.monitoring.probing import Probing
 from ichformer.training.monitoring.writers import JsonLines, TensorBoard
-from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.runs.run import initial_state
 from ichformer.training.sharding.parallel import check_batch_size, compile_step, create_sharded, make_mesh, shard_batch
 from ichformer.training.state import TrainState, create_state
-from ichformer.training.step import train_step
 from ichformer.training.stepping import Step, run_steps
 from ichformer.training.validation import Validation
 
@@ -85,17 +84,7 @@ def bench_loop(
 
     batch = noise_batch(batch_size, num_slices, size)
     state = create_sharded(functools.partial(initial_state, objective, config, size), mesh)
-    step = compile_step(
-        functools.partial(
-            train_step,
-            objective=objective,
-            optimizer=build_optimizer(config.optim, config.steps),
-            ema_decay=config.ema_decay,
-            spike_factor=config.spike_factor,
-        ),
-        state,
-        mesh,
-    )
+    step = compiled_step(config, objective, state, mesh)
     bare_s, loop_s = [], []
     _time_bare(step, state, shard_batch(batch, mesh), config)  # compiles
     for _ in range(rounds):

@@ -12,12 +12,11 @@ from ichformer.bench.train import PEAKS, Dtype, noise_batch
 from ichformer.errors import InputError
 from ichformer.models.flops import count_flops, scan_inputs
 from ichformer.objectives.classification import Classification
+from ichformer.training.assembled import compiled_step
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
-from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.runs.run import initial_state
-from ichformer.training.sharding.parallel import compile_step, make_mesh
-from ichformer.training.step import train_step
+from ichformer.training.sharding.parallel import make_mesh
 
 MFU = 0.37
 """Part of the peak that a device computes at, by assumption: what deit3-jax reaches with ViT-L/16 on a TPU v4-64."""
@@ -109,9 +108,6 @@ def bench_scaling(
     forward = count_flops(
         lambda params, *x: objective.model.apply({"params": params}, *x, False), shapes.params, *inputs
     )
-    step = functools.partial(
-        train_step, objective=objective, optimizer=build_optimizer(config.optim, 1), ema_decay=config.ema_decay
-    )
     one = noise_batch(1, num_slices, size)
     rows = []
     for layout in ("data", "fsdp"):
@@ -120,7 +116,7 @@ def bench_scaling(
             batch = jax.tree.map(
                 lambda x, count=count: jax.ShapeDtypeStruct((count * batch_size, *x.shape[1:]), x.dtype), one
             )
-            compiled: Any = compile_step(step, shapes, mesh)
+            compiled: Any = compiled_step(config, objective, shapes, mesh)
             compiled = compiled.lower(shapes, batch, jax.random.key(0)).compile()
             rows.append({"layout": layout, "devices": count, **_sent(compiled, count)})
     settings = {"model": model, "batch_size": batch_size, "num_slices": num_slices, "size": size, "dtype": dtype}

@@ -12,12 +12,11 @@ from ichformer.errors import InputError
 from ichformer.models.flops import count_flops, scan_inputs
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
+from ichformer.training.assembled import compiled_step
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, TrainConfig
-from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.runs.run import initial_state
-from ichformer.training.sharding.parallel import check_batch_size, compile_step, create_sharded, make_mesh, shard_batch
-from ichformer.training.step import train_step
+from ichformer.training.sharding.parallel import check_batch_size, create_sharded, make_mesh, shard_batch
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -86,16 +85,7 @@ def bench_train(
     check_batch_size(batch_size, mesh)
     state = create_sharded(functools.partial(initial_state, objective, config, size), mesh)
     batch, rng = shard_batch(noise_batch(batch_size, num_slices, size), mesh), jax.random.key(0)
-    step: Any = compile_step(
-        functools.partial(
-            train_step,
-            objective=objective,
-            optimizer=build_optimizer(config.optim, config.steps),
-            ema_decay=config.ema_decay,
-        ),
-        state,
-        mesh,
-    )
+    step: Any = compiled_step(config, objective, state, mesh)
     start = time.perf_counter()
     compiled = step.lower(state, batch, rng).compile()
     compile_s = time.perf_counter() - start

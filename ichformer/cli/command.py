@@ -68,11 +68,13 @@ class Command:
       run: what it does; its parameters are the options.
       common: names, without the dashes, of the options that the short help shows; () where it shows all. A command's
         file names them as ``COMMON``.
+      examples: whole command lines for the short help, which the command's file names as ``EXAMPLES``.
     """
 
     name: str
     run: Callable[..., None]
     common: tuple[str, ...]
+    examples: tuple[str, ...]
 
     @property
     def about(self) -> str:
@@ -98,7 +100,12 @@ def load_command(name: str) -> Command:
     place = name.replace("-", "_").split()
     folder = [_FOLDERS[name]] if name in _FOLDERS else []
     module = importlib.import_module(".".join(["ichformer.cli.commands", *folder, *place]))
-    return Command(name=name, run=getattr(module, place[-1]), common=getattr(module, "COMMON", ()))
+    return Command(
+        name=name,
+        run=getattr(module, place[-1]),
+        common=getattr(module, "COMMON", ()),
+        examples=getattr(module, "EXAMPLES", ()),
+    )
 
 
 def sentence(name: str) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from ichformer.cli.command import Command
-from ichformer.cli.options import Option, all_options
+from ichformer.cli.options import Option, all_options, given
 from ichformer.errors import InputError, nearest, one_line
 
 _KINDS = {"INT": "whole number", "FLOAT": "number", "TEXT": "text", "PATH": "path"}
@@ -59,7 +59,7 @@ def explain(text: str, command: Command, words: Sequence[str]) -> InputError:
     ):
         option = next((each for each in options if each.name in (found[2], found[2].upper())), None)
         if option is not None:
-            return _wrong_value(option, found[1] or " ".join(_given(option, words)), where=command.name, see=see)
+            return _wrong_value(option, found[1] or " ".join(given(option.name, words)), where=command.name, see=see)
     return InputError(plain, where=command.name, fix=see)
 
 
@@ -82,17 +82,6 @@ def _is_missing(option: Option, plain: str) -> bool:
 def _listed(options: Sequence[Option]) -> str:
     names = [each.name if each.is_positional else f"{each.name} {each.value}" for each in options]
     return " and ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:])
-
-
-def _given(option: Option, words: Sequence[str]) -> list[str]:
-    """The words that were given to an option."""
-    for place, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if name.replace("_", "-") == option.name:
-            following = list(words[place + 1 :])
-            until = next((n for n, each in enumerate(following) if each.startswith("--")), len(following))
-            return [value] if equals else following[:until]
-    return []
 
 
 def _kind(option: Option) -> str:

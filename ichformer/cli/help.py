@@ -54,6 +54,8 @@ def command_help(command: Command, *, whole: bool) -> str:
         lines += _wrapped(f"{more} {len(options)}.", 0)
     else:
         lines += _listed(groups)
+    if command.examples:
+        lines += ["", "Examples:", *(line for each in command.examples for line in _wrapped(each, 6, first="  "))]
     return "\n".join(lines).rstrip("\n")
 
 

@@ -5,7 +5,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -86,6 +86,17 @@ def option_groups(function: Callable[..., None]) -> tuple[Group, ...]:
 def all_options(function: Callable[..., None]) -> tuple[Option, ...]:
     """``option_groups`` without the groups."""
     return tuple(option for group in option_groups(function) for option in group.options)
+
+
+def given(name: str, words: Sequence[str]) -> list[str]:
+    """The words that were given to the option with this name, such as "--data.store"; [] where it was not typed."""
+    for place, word in enumerate(words):
+        typed, equals, value = word.partition("=")
+        if typed.replace("_", "-") == name:
+            following = list(words[place + 1 :])
+            until = next((n for n, each in enumerate(following) if each.startswith("--")), len(following))
+            return [value] if equals else following[:until]
+    return []
 
 
 def _of_settings(settings: Any, *, prefix: str, about: str) -> Iterator[Group]:

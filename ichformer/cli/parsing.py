@@ -12,6 +12,7 @@ from ichformer import __version__
 from ichformer.cli.command import COMMANDS, GROUPS, Command, find_command, sentence
 from ichformer.cli.complaints import check_names, explain
 from ichformer.cli.help import command_help, commands_help
+from ichformer.cli.start import with_base
 from ichformer.errors import InputError, nearest, one_line
 from ichformer.plugins import load_plugins
 
@@ -73,9 +74,10 @@ def _print_if(asked: Sequence[str], text: str) -> None:
 def _bound(command: Command, words: Sequence[str]) -> functools.partial[None]:
     said = io.StringIO()
     bound: list[functools.partial[None]] = []
+    run = with_base(command.run, words, name=command.name)
     try:
         with contextlib.redirect_stderr(said):
-            tyro.cli(_deferred(command.run, bound), prog=f"ichformer {command.name}", args=words)
+            tyro.cli(_deferred(run, bound), prog=f"ichformer {command.name}", args=words)
     except SystemExit as error:
         if error.code in (0, None):
             raise

@@ -7,27 +7,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 
 from ichformer.errors import Stopped, fixable
 from ichformer.files.lease import Lease, hold
 from ichformer.files.writing import check_utf8, shown, write_text
-from ichformer.objectives.base import Objective, Params, wants_lesions
-from ichformer.pipeline.loader import training_batches
+from ichformer.objectives.base import Objective, Params, needs_whole_batch, wants_lesions
 from ichformer.pipeline.preparation.config import RECIPE_VERSION, PrepareConfig
 from ichformer.pipeline.store.records import Store
 from ichformer.process.said import say_once
+from ichformer.training.assembled import batches_of, compiled_step, with_known_parameters
 from ichformer.training.build import Given, build_objective, check_contract, check_teacher, check_whole_batch
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig
+from ichformer.training.config.changed import changed_settings
 from ichformer.training.few_patients import training_scans
-from ichformer.training.input_scale import standardise_inputs
 from ichformer.training.labels import for_known_labels, format_labels, write_labels
 from ichformer.training.monitoring.clock import Clock
+from ichformer.training.monitoring.memory_need import with_memory_told
 from ichformer.training.monitoring.probing import Probing
 from ichformer.training.monitoring.writers import JsonLines, TensorBoard, WeightsAndBiases, Writer
-from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.recovery.resume import check_same_scans, hash_scans
 from ichformer.training.runs.contract import CONTRACT_FACT, SCANS_FACT, new_contract
 from ichformer.training.runs.label_set import label_facts
@@ -37,22 +36,19 @@ from ichformer.training.runs.run import initial_state, note_scans, read_facts, s
 from ichformer.training.sharding.hosts import join_hosts, on_first_host
 from ichformer.training.sharding.parallel import (
     check_batch_size,
-    compile_step,
     create_sharded,
     make_mesh,
     place,
+    scans_at_once,
     shard_batch,
 )
 from ichformer.training.signals import catch_signals
 from ichformer.training.state import TrainState, parameter_table
-from ichformer.training.step import train_step
-from ichformer.training.stepping import Step, run_steps
+from ichformer.training.stepping import run_steps
 from ichformer.training.transfer import (
     earlier_stages,
     pretrained_facts,
     reached_outputs,
-    transfer_params,
-    transfer_pretrained,
     with_start,
 )
 from ichformer.training.validation import Validation
@@ -96,6 +92,7 @@ def run_training(
             store = training_scans(Store.open(config.data.store), config.data)
             mesh = make_mesh(config.parallel)
             check_batch_size(config.data.batch_size, mesh, accumulate=config.parallel.accumulate)
+            told = changed_settings(config)
             config = with_start(config, run)
             objective, known = for_known_labels(build_objective(config, store.label_set, given), config, store)
             check_whole_batch(objective, config)
@@ -109,6 +106,8 @@ def run_training(
             wait = is_told_to_stop if jax.process_count() == 1 else lambda: False
             on_first_host(lambda: held.append(opened.enter_context(hold(run, what="training", is_told_to_stop=wait))))
             on_first_host(functools.partial(_start, config, given, run, store, prepared, objective, shapes.params))
+            if progress and jax.process_index() == 0:
+                print(f"settings: {' '.join(told)}", file=sys.stderr)  # noqa: T201
             if known is not None and jax.process_index() == 0:
                 write_labels(known, objective, run)
                 if progress:
@@ -119,13 +118,19 @@ def run_training(
             opened.callback(checkpoints.close)
             state = create_sharded(init, mesh)
             if checkpoints.latest_step is None:
-                state = place(_with_start(state, config, given, store, objective), mesh)
+                state = place(with_known_parameters(state, config, given, store, objective), mesh)
             else:
                 state = checkpoints.restore(state)
             first = int(state.step)
-            batches = _batches(config, given, store, start=first, lesions=wants_lesions(objective))
+            batches = batches_of(config, given, store, start=first, lesions=wants_lesions(objective))
             opened.callback(batches.close)
-            step = _compile(config, objective, state, mesh)
+            step = with_memory_told(
+                compiled_step(config, objective, state, mesh),
+                config,
+                scans_at_once=scans_at_once(config.data.batch_size, mesh, accumulate=config.parallel.accumulate),
+                whole=needs_whole_batch(objective),
+                progress=progress,
+            )
             validation = Validation(config, objective, store, mesh)
             _confirm(held)
             writers = _writers(config, run, first, state)
@@ -154,36 +159,6 @@ def run_training(
 def _confirm(held: list[Lease]) -> None:
     for lease in held:
         lease.confirm()
-
-
-def _batches(config: TrainConfig, given: Given, store: Store, *, start: int, lesions: bool) -> grain.DatasetIterator:
-    return training_batches(
-        store,
-        split=config.data.split,
-        seed=config.seed,
-        batch_size=config.data.batch_size,
-        num_slices=config.data.num_slices,
-        augmentation=config.data.augmentation,
-        change=given.augment,
-        num_workers=config.data.num_workers,
-        start=start,
-        host=jax.process_index(),
-        hosts=jax.process_count(),
-        lesions=lesions,
-        weights=config.data.weights,
-    )
-
-
-def _compile(config: TrainConfig, objective: Objective, state: TrainState, mesh: jax.sharding.Mesh) -> Step:
-    step = functools.partial(
-        train_step,
-        objective=objective,
-        optimizer=build_optimizer(config.optim, config.steps),
-        ema_decay=config.ema_decay,
-        spike_factor=config.spike_factor,
-        accumulate=config.parallel.accumulate,
-    )
-    return compile_step(step, state, mesh, mode=config.parallel.mode)
 
 
 def _start(
@@ -223,19 +198,6 @@ def _start(
     note_scans(run, store.index.iloc[store.rows(config.data.split)])
     if config.init_from and (earlier := seen_scans(Path(config.init_from))) is not None:
         note_scans(run, earlier)
-
-
-def _with_start(state: TrainState, config: TrainConfig, given: Given, store: Store, objective: Objective) -> TrainState:
-    state = standardise_inputs(
-        state,
-        store,
-        split=config.data.split,
-        windows=config.objective.display_windows,
-        neighbours=config.objective.neighbours,
-    )
-    if config.init_from:
-        return transfer_params(state, Path(config.init_from), objective, given)
-    return transfer_pretrained(state, config.model) if config.model.pretrained else state
 
 
 def _writers(config: TrainConfig, run: Path, first: int, state: TrainState) -> list[Writer]:

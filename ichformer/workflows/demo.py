@@ -1,5 +1,6 @@
 """All steps on synthetic scans: make them, prepare, train, evaluate on a site that is not trained on, report."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,18 +9,18 @@ import pandas as pd
 from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.evaluation.summary import Summary
 from ichformer.inference.trained import DEFAULT_RUN
-from ichformer.pipeline.augmentation.augment import Augmentation
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.scan.outputs import REPORT_NAME
-from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig
+from ichformer.training.config import OptimConfig, TrainConfig
+from ichformer.training.config.recipes import find_recipe
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.predict_scans import predict
 from ichformer.workflows.prepare_cohort import prepare_cohort
 from ichformer.workflows.train_run import train_and_freeze
 
 UNSEEN_SITE = "elm"
-SCANS, STEPS = 300, 650
+SCANS = 300
 FAST_SCANS, FAST_STEPS = 25, 60
 PREPARE = PrepareConfig(size=80, field_of_view_mm=208.0, keep="brain")
 
@@ -81,28 +82,15 @@ def demo(out: Path | str, *, fast: bool = False, seed: int = 0, progress: bool =
 
 
 def demo_config(store: Store, *, fast: bool, seed: int) -> TrainConfig:
-    """The settings of a small hybrid that trains in a few minutes on two cores.
+    """The recipe "demo" for a store.
 
-    Short stretches of many scans teach more than long stretches of few, and weak augmentation is enough where all heads
-    lie alike. The skull is removed because its edge looks like blood. The windows are narrow, each on a scale of its
-    own (the encoder's ``Standardise``), and everything but matrices has a low learning rate. With these the network
-    starts to recognise bleeds after 100 steps on each of five cohorts and has the other steps for the subtypes
-    (``experiments/studies/2026-11-28-demo-plateau.md``). The fast demo takes half the batch, and AdamW, whose step
-    compiles in two thirds of the time.
+    The fast demo takes half the batch, and AdamW, whose step compiles in two thirds of the time.
     """
-    muon = OptimConfig(name="muon", learning_rate=0.014, adamw_factor=0.1, schedule="wsd", warmup_steps=30)
+    config = find_recipe("demo").config
+    data = dataclasses.replace(config.data, store=str(store.path))
+    config = dataclasses.replace(config, data=data, seed=seed)
+    if not fast:
+        return config
     adamw = OptimConfig(name="adamw", learning_rate=0.003, schedule="wsd", warmup_steps=30)
-    return TrainConfig(
-        data=DataConfig(
-            store=str(store.path),
-            batch_size=8 if fast else 16,
-            num_slices=8,
-            augmentation=Augmentation(rotate_deg=5.0, scale=0.05, shift=0.03, noise_hu=4.0),
-        ),
-        objective=ObjectiveConfig(windows=("hu_0_20", "hu_20_40", "hu_40_60", "hu_60_80", "hu_80_100")),
-        model=ModelConfig(name="hybrid_nano"),
-        optim=adamw if fast else muon,
-        steps=FAST_STEPS if fast else STEPS,
-        ema_decay=0.98,
-        seed=seed,
-    )
+    data = dataclasses.replace(data, batch_size=8)
+    return dataclasses.replace(config, data=data, optim=adamw, steps=FAST_STEPS)

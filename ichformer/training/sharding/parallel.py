@@ -86,6 +86,11 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, accumulate: int = 1) -> Non
         )
 
 
+def scans_at_once(batch_size: int, mesh: Mesh, *, accumulate: int = 1) -> int:
+    """How many scans of a batch each device computes at a time."""
+    return batch_size // (_shares(mesh) * accumulate)
+
+
 def shard_batch(batch: Batch, mesh: Mesh) -> Batch:
     """This host's part of a batch onto its devices, as one global array each."""
     sharding = NamedSharding(mesh, PartitionSpec(BATCH_AXES))
