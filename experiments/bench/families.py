@@ -35,7 +35,7 @@ from ichformer.models.encoders.registry import build_encoder
 from ichformer.models.encoders.resnet3d import ResNet3D
 from ichformer.models.encoders.swin import SwinEncoder
 from ichformer.models.registry import create_model
-from ichformer.training.memory import keep_memory_of_steps
+from ichformer.training.process import keep_memory_of_steps
 
 SLICES, SCAN, SEQUENCE = (4, 128, 128, 3), (1, 16, 96, 96, 1), (1, 8, 128, 128, 3)
 IMAGES = (8, 224, 224, 3)

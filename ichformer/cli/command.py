@@ -12,6 +12,7 @@ COMMANDS = (
     "phantom",
     "inspect",
     "prepare",
+    "find-learning-rate",
     "train",
     "ensemble",
     "evaluate",
@@ -35,13 +36,17 @@ COMMANDS = (
     "bench",
 )
 """In the order of the help. The command ``leave-one-site-out`` is the function ``leave_one_site_out`` of the file
-``commands/leave_one_site_out.py``."""
+``commands/training/leave_one_site_out.py``."""
 
 GROUPS = {"bench": ("prepare", "loader", "train", "loop")}
 """Commands that are followed by another word; their files lie in a folder of that name."""
 
 
 _FOLDERS = {
+    "cross-validate": "training",
+    "find-learning-rate": "training",
+    "leave-one-site-out": "training",
+    "train": "training",
     "embed": "features",
     "probe": "features",
     "check-explanations": "scans",

@@ -5,9 +5,12 @@ import os
 import sys
 from collections.abc import Callable
 
+import jax
+
 from ichformer.errors import InputError
+from ichformer.models.layers.backends.backend import is_expected
+from ichformer.process.memory import keep_freed_memory
 from ichformer.training.config import ParallelConfig
-from ichformer.training.memory import keep_memory_of_steps
 from ichformer.training.sharding.hosts import join_hosts
 
 
@@ -29,6 +32,18 @@ def own_process(parallel: ParallelConfig | None = None) -> None:
     keep_memory_of_steps()
     logging.getLogger("absl").addFilter(_is_no_traceback_of_orbax)
     sys.unraisablehook = _without_late_writes(sys.unraisablehook)
+
+
+def keep_memory_of_steps() -> None:
+    """``keep_freed_memory`` where XLA computes on a CPU; of effect before JAX's first computation alone.
+
+    XLA asks for the memory of a step anew each time. JAX computes in the main thread then, whose memory is kept, and
+    not in a thread of its own: a call of a compiled function returns when it is done. Other devices are left as they
+    are.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    if is_expected("cpu"):
+        keep_freed_memory()
 
 
 def _is_no_traceback_of_orbax(record: logging.LogRecord) -> bool:

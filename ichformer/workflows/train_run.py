@@ -20,6 +20,7 @@ from ichformer.objectives.classification import Classification
 from ichformer.objectives.config import ObjectiveConfig
 from ichformer.pipeline.augmentation.sample import Change
 from ichformer.pipeline.store.records import Store
+from ichformer.reporting.training_curves import write_curves
 from ichformer.settings import as_path, described, make_settings, perhaps
 from ichformer.training.build import Given, build_objective, configured_model, make_given
 from ichformer.training.config import DataConfig, ModelConfig, OptimConfig, ParallelConfig, TrainConfig
@@ -94,7 +95,8 @@ def train_and_freeze(
 
     So are the thresholds of a lesion map, where the scans have masks.
 
-    That is done where the run is a classifier and there is such a split. Several processes only train: the first
+    That is done where the run is a classifier and there is such a split. What the training measured is drawn in
+    ``curves.png``. Several processes only train: the first
     evaluation of the run fixes the thresholds, in one process.
 
     Args:
@@ -114,6 +116,8 @@ def train_and_freeze(
     split = store.index["split"]
     check_leakage(store.index[split == config.data.split], store.index[~split.isin(["", config.data.split])])
     written = run_training(config, run, given=given, progress=progress)
+    if jax.process_index() == 0:
+        write_curves(run)
     for name in (OOD_NAME, LESIONS_NAME):
         (run / name).unlink(missing_ok=True)  # it would be of other parameters
     if jax.process_count() == 1 and "val" in set(split) and isinstance(_objective(config, run, given), Classification):

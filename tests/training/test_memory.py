@@ -10,7 +10,7 @@ from tests.processes import with_one_device
 STEP = """
 import resource, sys
 import jax, jax.numpy as jnp
-from ichformer.training.memory import keep_memory_of_steps
+from ichformer.training.process import keep_memory_of_steps
 if sys.argv[1] == "kept":
     keep_memory_of_steps()
 step = jax.jit(lambda x: jnp.cumsum(x, 0).sum() + (x @ x[:, :8]).sum())

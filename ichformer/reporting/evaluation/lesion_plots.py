@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from ichformer.errors import one_line
 from ichformer.evaluation.lesions.results import LesionFigures
-from ichformer.reporting.evaluation.plots import COLORS, Plot, draw_plot
+from ichformer.reporting.evaluation.plots import Plot, draw_plot
+from ichformer.reporting.plot_style import COLORS
 from ichformer.statistics.froc import froc_curve
 
 

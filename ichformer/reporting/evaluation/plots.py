@@ -14,24 +14,10 @@ from matplotlib.figure import Figure
 from ichformer.errors import one_line
 from ichformer.evaluation.recalibration import AS_GIVEN, LabelCalibration
 from ichformer.evaluation.tables.table import Level
+from ichformer.reporting.plot_style import COLORS, STYLE
 from ichformer.statistics.calibration import Calibration
 from ichformer.statistics.curves import Curve, decision_curve, pr_curve, risk_coverage, roc_curve
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")
-"""The colours of Okabe and Ito, which people with a colour vision deficiency can tell apart."""
-
-_STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e6ea",
-    "axes.edgecolor": "#8a929c",
-    "legend.frameon": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "ichformer",
-    "text.parse_math": False,  # a dollar in a label is a dollar
-}
 _THRESHOLDS = np.arange(0.01, 0.6, 0.01)
 _SCORES = {AS_GIVEN: "#000000", "temperature": "#0072b2", "platt": "#d55e00", "isotonic": "#009e73"}
 
@@ -191,7 +177,7 @@ def _draw_decision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) 
 
 def draw_plot(title: str, text: str, draw: Callable[[Figure], None], *, size: tuple[float, float], wide: bool) -> Plot:
     """What ``draw`` makes of a figure of ``size`` (inches), as a plot."""
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+from tqdm import tqdm
 
 from ichformer.errors import InputError
 from ichformer.models.layers.backends.backend import are_all
@@ -99,7 +100,7 @@ def _tell(need: MemoryNeed, config: TrainConfig, parts: int | None, *, progress:
     if not need.is_too_much:
         if progress and jax.process_index() == 0:
             free = "" if need.free is None else f", and {need.free / 1e9:.2f} GB are free"
-            print(f"memory: a step needs {needed} beside what is in use{free}", file=sys.stderr)  # noqa: T201
+            tqdm.write(f"memory: a step needs {needed} beside what is in use{free}", file=sys.stderr)
         return
     assert need.free is not None
     what = f"a step needs {needed} of memory beside what is in use, and {need.free / 1e9:.2f} GB are free"
@@ -109,4 +110,4 @@ def _tell(need: MemoryNeed, config: TrainConfig, parts: int | None, *, progress:
     if not are_all("cpu", jax.local_devices()):
         raise InputError(what, where="memory of the device", fix=fix)
     if jax.process_index() == 0:
-        print(f"warning: {what}; the system may end the training. Otherwise {fix}", file=sys.stderr)  # noqa: T201
+        tqdm.write(f"warning: {what}; the system may end the training. Otherwise {fix}", file=sys.stderr)

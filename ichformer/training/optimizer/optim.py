@@ -31,13 +31,17 @@ def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:
     return optax.join_schedules(list(pieces.values()), list(pieces)[1:])
 
 
-def build_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
+def build_optimizer(
+    config: OptimConfig, steps: int, *, rate: optax.Schedule | None = None
+) -> optax.GradientTransformation:
     """The optimiser of ``config`` behind a clip of the gradient's global norm.
+
+    ``rate`` is a learning rate by step in place of that of ``config``.
 
     ``init`` raises InputError where a pattern of ``config.freeze`` names no parameter, and where ``encoder_factor`` or
     ``head_warmup_steps`` is for a model that has no encoder.
     """
-    parts = [_optimizer(config, learning_rate(config, steps))]
+    parts = [_optimizer(config, learning_rate(config, steps) if rate is None else rate)]
     if config.clip_norm > 0:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     if config.layer_decay < 1:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from ichformer.cli.commands.train import COMMON_SETTINGS
+from ichformer.cli.commands.training.train import COMMON_SETTINGS
 from ichformer.cli.printing import print_result
 from ichformer.cli.start import DEFAULTS, Start
 from ichformer.files.writing import shown
