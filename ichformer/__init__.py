@@ -20,6 +20,10 @@ Folders of scans are predicted at once, with a folder for each and a table of al
   >>> list(result.table["number"])
   [1]
 
+A notebook shows the page of a scan:
+
+  >>> page = ich.show_page(result.series[0].folder)
+
 Scores of any model are evaluated and compared from a table, which is a file or a DataFrame:
 
   >>> summary = ich.evaluate(table)
@@ -112,6 +116,7 @@ if TYPE_CHECKING:
     from ichformer.objectives.classification import Classification as Classification
     from ichformer.objectives.registry import register_objective as register_objective
     from ichformer.pipeline.store.records import Store as Store
+    from ichformer.reporting.inline_page import show_page as show_page
     from ichformer.workflows.evaluate_table import evaluate as evaluate
     from ichformer.workflows.explanations.explain_scan import explain as explain
     from ichformer.workflows.features.embed_store import embed as embed
@@ -166,6 +171,7 @@ _PLACES = {
     "register_explanation": "ichformer.explanations.registry",
     "register_model": "ichformer.models.registry",
     "register_objective": "ichformer.objectives.registry",
+    "show_page": "ichformer.reporting.inline_page",
     "train": "ichformer.workflows.train_run",
 }
 """Public name -> the module that holds it."""
@@ -206,6 +212,7 @@ __all__ = [
     "register_explanation",
     "register_model",
     "register_objective",
+    "show_page",
     "train",
 ]
 

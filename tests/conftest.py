@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import pathlib
+from collections.abc import Iterator
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = " ".join(
@@ -25,7 +26,7 @@ import distributed  # noqa: F401
 import flax  # noqa: F401
 import grain  # noqa: F401
 import hypothesis
-import jax  # noqa: F401
+import jax
 import jaxtyping
 import matplotlib.pyplot  # noqa: F401
 import nibabel  # noqa: F401
@@ -64,6 +65,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         of_file[item.path] = of_file.get(item.path, 0.0) + minutes(item)
     items.sort(key=lambda item: of_file[item.path], reverse=True)
+
+
+_MAPPINGS = pathlib.Path("/proc/self/maps")
+
+
+@pytest.fixture(autouse=True)
+def _few_programs_in_memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every compiled program takes mappings of memory, and Linux gives 65,530 to a process: at the next one it dies."""
+    yield
+    takes_long = any(request.node.get_closest_marker(name) for name in ("slow", "full"))
+    if takes_long and _MAPPINGS.exists() and _MAPPINGS.read_bytes().count(b"\n") > 30_000:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

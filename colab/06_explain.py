@@ -9,9 +9,42 @@
 # %% [markdown]
 # # Which explanation is true?
 # A synthetic head is made twice, with a bleed and without it. So it is known where the blood is and what healthy tissue
-# would be in its place, and a heat map can be put to the test. Research use only.
-#
-# On Colab, install the package first: `%pip install ichformer`.
+# would be in its place, and a heat map can be put to the test.
+
+# %% [markdown]
+# The first cell installs ichformer where it is missing, as on Colab, and says what the notebook runs on. It takes a
+# CPU, a GPU or a TPU. Research use only.
+
+# %%
+SOURCE = "ichformer"  # what pip installs; or git+https:// and the address of a repository
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+
+if importlib.util.find_spec("ichformer") is None:
+    extra = "tpu" if os.environ.get("TPU_WORKER_ID") else "parquet"
+    if shutil.which("nvidia-smi"):
+        asked = subprocess.run(
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True, text=True
+        )
+        extra = "cuda13" if int(asked.stdout.split(".")[0]) >= 580 else "cuda12"
+    name, at, address = SOURCE.rpartition("git+")
+    wanted = f"ichformer[{extra}] @ {at}{address}" if at else f"{SOURCE}[{extra}]"
+    loaded = {each: importlib.metadata.version(each) for each in ("numpy", "pandas", "jax") if each in sys.modules}
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wanted], check=True)
+    if any(importlib.metadata.version(each) != version for each, version in loaded.items()):
+        print("A package that was loaded is another one now. The notebook restarts: run it again from the top.")
+        os.kill(os.getpid(), 9)
+
+import jax
+
+for each in ("ichformer", "jax", "numpy", "pandas"):
+    print(each, importlib.metadata.version(each))
+print("Python", sys.version.split()[0], "on", *jax.devices())
 
 # %%
 from dataclasses import replace
