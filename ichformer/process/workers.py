@@ -170,13 +170,16 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
 def ending_in_order() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise an exception in the block, so that unfinished work is cleaned up.
 
-    A handler of somebody else, such as ``nohup``, stays. Outside the main thread nothing changes.
+    A second one does not interrupt that. A handler of somebody else, such as ``nohup``, stays. Outside the main thread
+    nothing changes.
 
     Raises:
       SystemExit: at such a signal, with the exit code that a shell gives for it, 128 + its number.
     """
 
     def end(number: int, _: object) -> None:
+        for each in changed:
+            signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
     numbers = [signal.SIGTERM, signal.SIGHUP] if threading.current_thread() is threading.main_thread() else []

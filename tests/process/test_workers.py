@@ -214,3 +214,23 @@ def test_no_shared_memory_is_one_line(tmp_path, monkeypatch, tiny_store):
         with pytest.raises(InputError, match=r"/dev/shm: worker processes need shared memory there \(No such file"):
             work()
     assert list(tmp_path.iterdir()) == []
+
+
+CLEANS_UP = """
+import os, signal, sys, time
+from ichformer.process.workers import ending_in_order
+with ending_in_order():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+        print("cleaned up")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+def test_a_second_signal_does_not_interrupt_the_cleaning_up():
+    done = subprocess.run([sys.executable, "-c", CLEANS_UP], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "cleaned up\n", "")
