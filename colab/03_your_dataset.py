@@ -122,6 +122,6 @@ run = ich.train(
 print(format_summary(run.evaluate(store, out=folder / "evaluation")))
 
 # %%
-from IPython.display import Image
+from IPython.display import Image, display
 
-Image(filename=str(folder / "run" / "curves.png"))
+display(Image(filename=str(folder / "run" / "curves.png")))

@@ -74,13 +74,11 @@ def table(strength: float, seed: int) -> pd.DataFrame:
     own = np.random.default_rng(seed).normal(0, 0.6, scans)
     return pd.DataFrame(
         {
-            "level": "scan",
-            "cohort": "invented",
             "site": site,
             "patient": [f"p{one}" for one in patient],
             "series": [f"s{number}" for number in range(scans)],
             "split": np.where(patient % 4 == 0, "val", "test"),
-            "label_any": truth,
+            "any": truth,
             "score_any": 1 / (1 + np.exp(-(strength * truth + common + own - 1))),
         }
     )
@@ -123,7 +121,7 @@ for count in (20, 40, 80, 160, 320, 600):
     part = first.sample(count, random_state=0)
     found = ich.evaluate(part.assign(split="test"), split="test")
     auroc = found.levels[0].labels[0].auroc
-    widths[int(part["label_any"].sum())] = (auroc.interval.low, auroc.value, auroc.interval.high)
+    widths[int(part["any"].sum())] = (auroc.interval.low, auroc.value, auroc.interval.high)
 low, value, high = np.asarray(list(widths.values())).T
 fig, axis = plt.subplots(figsize=(6, 3.5))
 axis.errorbar(list(widths), value, yerr=[value - low, high - value], fmt="o", capsize=4)
