@@ -78,7 +78,7 @@ contact_sheet(volume, "brain", tile_px=128)
 
 # %%
 result = ich.predict(scan, out=folder / "out")
-print(result)
+print(result.table.filter(like="score_").T)
 ich.show_page(result.series[0].folder)
 
 # %% [markdown]
