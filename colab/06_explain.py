@@ -89,6 +89,7 @@ fig, axes = plt.subplots(1, 1 + len(maps), figsize=(3 * (1 + len(maps)), 3.4))
 for axis, (name, heat) in zip(axes, {"the blood": blood.astype(np.float32), **maps}.items(), strict=True):
     axis.imshow(np.clip(volume.hu[slice_with_most], 0, 80), cmap="gray")
     heat = np.maximum(heat[slice_with_most], 0)
+    heat = heat / max(heat.max(), 1e-9)  # on a scale of its own: what counts here is the place
     axis.imshow(heat, cmap="inferno", alpha=np.sqrt(heat), vmin=0, vmax=1)
     axis.set_title(name.replace("@", "\n@ "), fontsize=8)
     axis.set_axis_off()
