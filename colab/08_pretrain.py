@@ -119,7 +119,7 @@ print(run)
 # %%
 studies = pd.read_csv(cohort / "studies.csv")
 painted = pretrained.reconstruct(ich.read_volume(cohort / studies["path"].iloc[0]))
-middle = painted.truth.shape[1] // 2
+middle = len(painted.truth) // 2
 fig, axes = plt.subplots(1, 3, figsize=(10, 3.6))
 for axis, picture, title in zip(
     axes,
@@ -127,6 +127,6 @@ for axis, picture, title in zip(
     ("scan", "what is shown", "what it paints"),
     strict=True,
 ):
-    axis.imshow(np.asarray(picture)[0, middle, ..., 0], cmap="gray", vmin=0, vmax=1)
+    axis.imshow(np.asarray(picture)[middle, ..., 0], cmap="gray", vmin=0, vmax=1)
     axis.set_title(title)
     axis.set_axis_off()

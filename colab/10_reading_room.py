@@ -73,11 +73,11 @@ cohort = tiny_cohort(folder / "arrived", scans=6)
 # `ichformer serve`; see `docs/reading-room.md`.
 
 # %%
-result = ich.predict(cohort / "dicom", out=folder / "out", csv=folder / "scores.csv", skip_existing=True)
-pd.read_csv(folder / "scores.csv").filter(regex="number|key|any|not_scored").head()
+result = ich.predict(cohort / "dicom", out=folder / "out", csv=folder / "out" / "scores.csv", skip_existing=True)
+pd.read_csv(folder / "out" / "scores.csv").filter(regex="number|key|any|not_scored").head()
 
 # %%
-again = ich.predict(cohort / "dicom", out=folder / "out", csv=folder / "scores.csv", skip_existing=True)
+again = ich.predict(cohort / "dicom", out=folder / "out", csv=folder / "out" / "scores.csv", skip_existing=True)
 print(len(again.series), "series, none of them scored twice")
 
 # %% [markdown]
@@ -109,7 +109,7 @@ room = ReadingRoom(studies_per_hour=5, reading_minutes=9, prevalence=0.1, sensit
 print(format_simulation(simulate_triage(room, days=20, replications=5)))
 
 # %%
-scans = pd.read_csv(folder / "scores.csv")
+scans = pd.read_csv(folder / "out" / "scores.csv")
 fig, axis = plt.subplots(figsize=(6, 3))
-axis.bar(range(len(scans)), sorted(scans["any"], reverse=True))
+axis.bar(range(len(scans)), sorted(scans["score_any"], reverse=True))
 axis.set(xlabel="place in the list", ylabel='score of "any"')
