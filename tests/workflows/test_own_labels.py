@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from ichformer.cohorts.folder.adapter import read_folder
+from ichformer.ct.io.scans import read_volume
 from ichformer.ct.phantom.make import make_phantom
 from ichformer.errors import InputError
 from ichformer.evaluation.tables.files import read_predictions
@@ -24,6 +25,7 @@ from ichformer.training.runs.run import Run
 from ichformer.training.trainer import run_training
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.make_ensemble import make_ensemble
+from ichformer.workflows.opened.open_run import open_run
 from ichformer.workflows.parts.predict_store import predict_store
 from ichformer.workflows.predict_scans import predict
 from ichformer.workflows.train_run import train_and_freeze
@@ -136,6 +138,15 @@ def test_a_report_names_the_labels_and_the_targets_with_their_unit(own, tmp_path
     highest = max(values["scan"], key=values["scan"].get)
     assert highest in mapped_labels(page)
     assert f'"main": "{highest}"' in page
+
+
+@pytest.mark.slow
+def test_an_opened_run_knows_the_thresholds_of_its_own_labels(own):
+    opened = open_run(own / "run")
+    prediction = opened.predict(read_volume(own / "scans" / "p13.nii"))
+    assert tuple(prediction.scan_scores) == opened.labels == OWN.names
+    assert set(prediction.thresholds) <= set(OWN.names)
+    assert prediction.thresholds
 
 
 @pytest.mark.slow(minutes=2)

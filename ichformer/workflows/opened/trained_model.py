@@ -238,6 +238,6 @@ class TrainedModel:
         file = self.run.path / THRESHOLDS_NAME
         if not file.exists():
             return {}
-        frozen = read_thresholds(file, model=self.run.fingerprint)
+        frozen = read_thresholds(file, labels=self.labels, model=self.run.fingerprint)
         first = {label: next(iter(frozen.of("scan", label)), None) for label in self._trained("scan", self.labels)}
         return {label: one.value for label, one in first.items() if one is not None and one.value is not None}
