@@ -1,8 +1,7 @@
 """Pages for readers: links lead somewhere, commands have the options shown, and figures are those of the results."""
 
-import pathlib
 import re
-import shlex
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -17,23 +16,22 @@ from ichformer.models.encoders.registry import ENCODERS
 from ichformer.models.registry import registered_models
 from ichformer.objectives.registry import OBJECTIVES
 from ichformer.training.config import DataConfig, TrainConfig
+from tests.pages import DOCS, README, ROOT, named, shown, snippets
 from tests.registries import forget_after
 
-ROOT = pathlib.Path(__file__).parents[1]
-README, RESULTS = ROOT / "README.md", ROOT / "experiments" / "RESULTS.md"
+RESULTS = ROOT / "experiments" / "RESULTS.md"
 STUDIES = sorted((ROOT / "experiments" / "studies").glob("*.md"))
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), RESULTS, *STUDIES]
+PAGES = [README, ROOT / "CONTRIBUTING.md", *DOCS, RESULTS, *STUDIES]
 PAGES += [ROOT / "experiments" / "launch" / "README.md"]
-
-
-def named(page: pathlib.Path) -> str:
-    return str(page.relative_to(ROOT))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_lead_to_files_and_headings(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        if target.startswith("http"):
+        if "://" in target:
+            address = urllib.parse.urlsplit(target)  # nobody looks whether it is there: tests need no network
+            assert address.scheme == "https"
+            assert re.fullmatch(r"[\w-]+(\.[\w-]+)+", address.netloc), f"{named(page)} links to {target}"
             continue
         path, _, heading = target.partition("#")
         file = (page.parent / path) if path else page
@@ -44,27 +42,16 @@ def test_links_lead_to_files_and_headings(page):
             assert heading in anchors, f"{named(page)} links to {target}"
 
 
-def commands() -> dict[str, str]:
-    """Every whole command of ours in README and docs, to the page that shows it first."""
-    found: dict[str, str] = {}
-    for page in [README, *sorted((ROOT / "docs").glob("*.md"))]:
-        for line in page.read_text(encoding="utf-8").splitlines():
-            shown = re.fullmatch(r" {4}ichformer (.*?)(?:\s+#.*)?", line)
-            if shown and "..." not in shown[1]:
-                found.setdefault(shown[1], named(page))
-    return found
-
-
 def test_commands_have_the_options_that_are_shown(tmp_path, monkeypatch):
-    shown = commands()
-    assert len(shown) >= 15
+    commands = {one.text: one.words for page in (README, *DOCS) for one in shown(page) if one.kind == "command"}
+    assert len(commands) >= 15
     monkeypatch.chdir(tmp_path)
-    for command in shown:
-        if of_settings := re.search(r"--config (\S+)", command):  # the file is read with the options
+    for command, words in commands.items():
+        if of_settings := re.search(r"--config (\S+\.json)", command):  # the file is read with the options
             file = tmp_path / of_settings[1]
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(TrainConfig(data=DataConfig(store="store")).to_json(), encoding="utf-8")
-        parse(shlex.split(command))  # says what is wrong, and runs nothing
+        parse(words[2:] if words[0] == "--plugin" else words)  # says what is wrong, and runs nothing
 
 
 def test_every_study_is_dated_and_linked_from_the_results():
@@ -96,10 +83,6 @@ def test_the_citation_names_this_version():
     assert str(citation["version"]) == __version__
     assert citation["license"] == "Apache-2.0"
     assert citation["authors"] == [{"name": "The ichformer founders"}]
-
-
-def snippets(page: pathlib.Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.mark.slow

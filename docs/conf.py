@@ -1,0 +1,49 @@
+"""The documentation site: ``sphinx-build -W --keep-going -c docs . site`` in the root of the checkout.
+
+The source folder is the whole checkout, so that pages, notebooks and results are read where they lie, and a link
+between them leads to the same place here and on a Git host.
+"""
+
+import ichformer
+
+project = "ichformer"
+author = "The ichformer founders"
+copyright = f"2026, {author}"  # noqa: A001, Sphinx calls it so
+version = release = ichformer.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
+root_doc = "docs/index"
+include_patterns = [
+    "docs/**",
+    "colab/*.ipynb",
+    "experiments/RESULTS.md",
+    "experiments/studies/*.md",
+    "experiments/launch/README.md",
+    "ichformer/weights/README.md",
+    "tests/plugin_example/README.md",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+]
+exclude_patterns = [".*", "**/.*", "**/__pycache__"]
+templates_path = ["_templates"]
+
+myst_heading_anchors = 4  # as Git hosts make them
+myst_enable_extensions = ["colon_fence"]
+nb_execution_mode = "off"  # tests run the notebooks
+
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_typehints = "none"  # docstrings say what arguments are, with shapes and units
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True  # attributes once, in the docstring of their class
+
+html_theme = "furo"
+html_title = f"ichformer {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_additional_pages = {"index": "index.html"}
+html_copy_source = False
+copybutton_exclude = ".linenos, .gp, .go"  # what doctests print is not copied
+pygments_style, pygments_dark_style = "default", "monokai"

@@ -1,0 +1,149 @@
+"""How-tos and explanations are walked through: each command, file and snippet of a page, in its order."""
+
+import importlib
+import pathlib
+import shlex
+import shutil
+import sys
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import save_file
+
+from ichformer.cli import main
+from ichformer.cohorts.registry import COHORTS
+from ichformer.ct.corruptions import CORRUPTIONS
+from ichformer.ct.phantom.make import make_phantom
+from ichformer.explanations.registry import EXPLANATIONS
+from ichformer.models.encoders.registry import ENCODERS
+from ichformer.models.registry import registered_models
+from ichformer.objectives.registry import OBJECTIVES
+from ichformer.testing import TINY_SITES
+from tests.pages import WALKED, Shown, named, shown
+from tests.registries import forget_after
+from tests.tiny_weights import tiny_dinov2
+from tests.typecheck import unchecked
+
+PAGES = [page for page in WALKED if shown(page)]
+WITH_PROGRAMS = {"beside-a-pacs"}
+"""Pages that start programs which listen: see ``tests/serving/test_page.py``."""
+MADE = {"nifti-and-csv": ("labels.csv", "store", "runs/first"), "own-task": ("store",)}
+"""What the folder of a page lacks, because the page makes it."""
+SMALL = {
+    "prepare": ["--size", "32", "--workers", "1", "--seed", "3"],
+    "train": shlex.split("--steps 2 --checkpoint-every 1 --data.batch-size 2 --data.num-slices 4 --parallel.data 1"),
+}
+"""What is added to commands, so that they take seconds; of an option that is given twice the last one counts."""
+
+
+def write_scans(folder: pathlib.Path) -> pd.DataFrame:
+    """Twelve heads, every second with a bleed, as NIfTI below a folder for each patient; returns their labels."""
+    rows = []
+    for i in range(12):
+        phantom = make_phantom(i, site=TINY_SITES[0], subtypes=("intraparenchymal",) if i % 2 else ())
+        path = folder / f"p{i:02d}" / "head.nii.gz"
+        path.parent.mkdir(parents=True)
+        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ phantom.volume.affine  # from LPS to NIfTI's RAS
+        nibabel.save(nibabel.Nifti1Image(phantom.volume.hu, affine), path)
+        rows.append(
+            {
+                "path": f"p{i:02d}/head.nii.gz",
+                "patient": f"p{i:02d}",
+                "split": ("train", "train", "val", "val", "test", "test")[i // 2],
+                "bleed": i % 2,
+                "fracture": i // 2 % 2,
+                "volume_ml": float(np.sum(phantom.blood_ml)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def predictions(seed: int, patients: str) -> pd.DataFrame:
+    """Of somebody's model, for 40 patients."""
+    rng = np.random.default_rng(seed)
+    bleeds = np.arange(40) % 2
+    names = [f"{patients}-{i}" for i in range(40)]
+    scores = rng.uniform(0, 0.7, 40) + 0.3 * bleeds
+    return pd.DataFrame({"patient": names, "study": names, "any": bleeds, "score_any": scores})
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """The scans of somebody, and their labels."""
+    folder = tmp_path_factory.mktemp("own")
+    write_scans(folder / "scans").to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def folder(own, tmp_path, tiny_store, tiny_run, monkeypatch):
+    """The folder in which a reader works: scans, their labels, a store, a run and tables of predictions."""
+    shutil.copytree(own, tmp_path, dirs_exist_ok=True)
+    series = next(path.parent for path in sorted((tiny_store.parent / "cohort").rglob("*.dcm")))
+    shutil.copytree(series, tmp_path / "scan")
+    (tmp_path / "store").symlink_to(tiny_store)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "first").symlink_to(tiny_run)
+    for name, seed, patients in (("test", 0, "t"), ("other", 1, "t"), ("val", 2, "v")):
+        predictions(seed, patients).to_csv(tmp_path / f"{name}.csv", index=False)
+    save_file(tiny_dinov2(), tmp_path / "dinov2.safetensors")
+    forget_after(monkeypatch, registered_models(), COHORTS, CORRUPTIONS, ENCODERS, EXPLANATIONS, OBJECTIVES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def run_command(words: list[str], own: pathlib.Path) -> None:
+    (verb,) = [word for word in words if word in SMALL][:1] or [""]
+    assert main([*words, *SMALL.get(verb, [])]) in (None, 0)
+    if "--example-labels" in words:  # which the reader fills in
+        shutil.copy(own / "labels.csv", "labels.csv")
+
+
+def walk(steps: list[Shown], own: pathlib.Path) -> dict[str, object]:
+    """Does what a page shows, and returns the names that its snippets have made."""
+    names: dict[str, object] = {"__name__": "page"}
+    for step in steps:
+        if step.kind == "command":
+            run_command(step.words, own)
+        elif step.file:
+            pathlib.Path(step.file).write_text(step.text)
+            if step.kind == "python":
+                importlib.invalidate_caches()
+                sys.modules.pop(pathlib.Path(step.file).stem, None)
+        else:
+            exec(compile(step.text, "page", "exec"), names)
+    return names
+
+
+@pytest.mark.slow(minutes=1)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in WITH_PROGRAMS], ids=named)
+def test_a_page_can_be_followed(page, folder, own):
+    steps = shown(page)
+    for name in MADE.get(page.stem, ()):
+        made = folder / name
+        shutil.rmtree(made) if made.is_dir() and not made.is_symlink() else made.unlink()
+    with unchecked():
+        names = walk(steps, own)
+    CHECKS.get(page.stem, lambda names: None)(names)
+
+
+def is_narrower_by_row(names: dict) -> None:
+    right, wrong = names["right"], names["wrong"]
+    assert right.value == pytest.approx(wrong.value)
+    share = (wrong.interval.high - wrong.interval.low) / (right.interval.high - right.interval.low)
+    assert 0.25 < share < 0.45  # "about a third"
+
+
+def differs_in_blood_alone(names: dict) -> None:
+    assert names["changed"].any()
+    assert not names["changed"][names["bleeding"].mask == 0].all()
+
+
+CHECKS = {
+    "intervals": is_narrower_by_row,
+    "phantoms": differs_in_blood_alone,
+    "own-task": lambda names: names["run"].labels == ("bleed", "fracture"),
+}
