@@ -37,7 +37,7 @@ autodoc_typehints = "none"  # docstrings say what arguments are, with shapes and
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True  # attributes once, in the docstring of their class
+napoleon_custom_sections = [("Attributes", "params_style")]  # a list, as that of arguments
 
 html_theme = "furo"
 html_title = f"ichformer {version}"

@@ -13,7 +13,7 @@ WALKED = [page for page in DOCS if page.parent.name in ("how-to", "background")]
 
 _SHOWN = re.compile(
     r"^(?P<indent> *)```(?P<language>python|toml)\n(?P<block>.*?)^(?P=indent)```$"
-    r"|^ {4,}ichformer (?P<command>.*?)(?:\s+#.*)?$",
+    r"|^ {4,}(?:ichformer (?P<command>.*?)|(?P<program>python -m pynetdicom .*?))(?:\s+#.*)?$",
     re.DOTALL | re.MULTILINE,
 )
 
@@ -22,8 +22,8 @@ class Shown(NamedTuple):
     """One thing to be copied.
 
     Attributes:
-      kind: "python", "toml", or "command" for one of ichformer.
-      text: the block, or the words after ``ichformer``.
+      kind: "python", "toml", "command" for one of ichformer, or "program" for one of pynetdicom.
+      text: the block, the words after ``ichformer``, or the line of the program.
       file: what the first line of a block says that it is kept as, such as ``# my_model.py``; "" otherwise.
     """
 
@@ -44,7 +44,9 @@ def shown(page: pathlib.Path) -> list[Shown]:
     """All of a page but commands that are abbreviated ("...")."""
     found = []
     for match in _SHOWN.finditer(page.read_text(encoding="utf-8")):
-        if match["command"] is None:
+        if match["program"]:
+            found.append(Shown("program", match["program"], ""))
+        elif match["command"] is None:
             block = re.sub(f"^{match['indent']}", "", match["block"], flags=re.MULTILINE)
             file = re.match(r"# (\w+\.\w+)\n", block)
             found.append(Shown(match["language"], block, file[1] if file else ""))
