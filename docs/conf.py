@@ -4,7 +4,17 @@ The source folder is the whole checkout, so that pages, notebooks and results ar
 between them leads to the same place here and on a Git host.
 """
 
+import os
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
 import ichformer
+from ichformer.cli.command import COMMANDS, GROUPS, find_command
+from ichformer.cli.help import command_help
+
+os.environ["COLUMNS"] = "80"  # of the help texts
 
 project = "ichformer"
 author = "The ichformer founders"
@@ -47,3 +57,24 @@ html_additional_pages = {"index": "index.html"}
 html_copy_source = False
 copybutton_exclude = ".linenos, .gp, .go"  # what doctests print is not copied
 pygments_style, pygments_dark_style = "default", "monokai"
+
+
+class Commands(SphinxDirective):
+    """A section for each command, with what ``--help-all`` prints."""
+
+    def run(self) -> list[nodes.Node]:
+        """The sections."""
+        names = [name for one in COMMANDS for name in ([f"{one} {word}" for word in GROUPS.get(one, ())] or [one])]
+        return [self._section(name) for name in names]
+
+    def _section(self, name: str) -> nodes.section:
+        command, _ = find_command(name.split())
+        section = nodes.section(ids=[name.replace(" ", "-")], names=[name])
+        section += nodes.title(text=name)
+        section += nodes.literal_block(text=command_help(command, whole=True), language="text")
+        return section
+
+
+def setup(app: Sphinx) -> None:
+    """What the pages use beside Sphinx's own."""
+    app.add_directive("commands", Commands)

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import ichformer as ich
+from ichformer.cli.command import COMMANDS
 from tests.pages import ROOT
 from tests.reporting.accessibility.chromium import WIDE, chromium
 
@@ -57,6 +58,12 @@ def test_every_public_name_is_in_the_reference(site):
         inventory = InventoryFile.load(file, "", lambda base, name: name)
     documented = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
     assert {f"ichformer.{name}" for name in ich.__all__} - documented == set()
+
+
+def test_every_command_is_in_the_reference(site):
+    page = (site / "docs" / "reference" / "commands.html").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f'id="{name}' not in page] == []
+    assert "--optim.learning-rate" in page
 
 
 def test_every_notebook_and_page_is_a_page_of_the_site(site):

@@ -1,4 +1,4 @@
-"""How-tos and explanations are walked through: each command, file and snippet of a page, in its order."""
+"""Pages are followed step by step: each command, file and snippet that they show, in its order."""
 
 import importlib
 import pathlib
@@ -26,14 +26,24 @@ from tests.registries import forget_after
 from tests.tiny_weights import tiny_dinov2
 from tests.typecheck import unchecked
 
-PAGES = [page for page in WALKED if shown(page)]
-WITH_PROGRAMS = {"beside-a-pacs"}
-"""Pages that start programs which listen: see ``tests/serving/test_page.py``."""
+PAGES = [
+    pytest.param(page, marks=pytest.mark.slow(minutes=1) if quick else pytest.mark.full(minutes=3), id=named(page))
+    for page in WALKED
+    if shown(page)
+    for quick in [page.parent.name in ("how-to", "background")]
+]
 MADE = {"nifti-and-csv": ("labels.csv", "store", "runs/first"), "own-task": ("store",)}
 """What the folder of a page lacks, because the page makes it."""
+LISTEN = ("serve", "queue")
+"""Commands of a node, which does not end: see ``tests/serving``."""
+_TRAIN = "--steps 2 --checkpoint-every 1 --data.batch-size 2 --data.num-slices 4 --parallel.data 1"
 SMALL = {
-    "prepare": ["--size", "32", "--workers", "1", "--seed", "3"],
-    "train": shlex.split("--steps 2 --checkpoint-every 1 --data.batch-size 2 --data.num-slices 4 --parallel.data 1"),
+    "cross-validate": f"{_TRAIN} --folds 2",
+    "leave-one-site-out": _TRAIN,
+    "prepare": "--size 32 --workers 1 --seed 3",
+    "probe": "--draws 1",
+    "robustness": "--corruption hu_shift",
+    "train": _TRAIN,
 }
 """What is added to commands, so that they take seconds; of an option that is given twice the last one counts."""
 
@@ -81,13 +91,21 @@ def own(tmp_path_factory):
 def folder(own, tmp_path, tiny_store, tiny_run, monkeypatch):
     """The folder in which a reader works: scans, their labels, a store, a run and tables of predictions."""
     shutil.copytree(own, tmp_path, dirs_exist_ok=True)
-    series = next(path.parent for path in sorted((tiny_store.parent / "cohort").rglob("*.dcm")))
-    shutil.copytree(series, tmp_path / "scan")
+    cohort = tiny_store.parent / "cohort"
+    studies = pd.read_csv(cohort / "studies.csv")
+    twice = studies[studies["patient"].duplicated(keep=False)].sort_values("patient")["path"]
+    for name, path in zip(("EARLIER", "LATER"), twice, strict=False):
+        shutil.copytree(cohort / path, tmp_path / name)
+    for name in ("scan", "FOLDER_OF_DICOM", "FOLDER_OF_STUDIES/one"):
+        shutil.copytree(cohort / studies["path"][0], tmp_path / name)
+    shutil.copytree(cohort / studies["path"][1], tmp_path / "FOLDER_OF_STUDIES" / "two")
+    shutil.make_archive(str(tmp_path / "more"), "zip", cohort / studies["path"][2])
+    shutil.copy(own / "scans" / "p01" / "head.nii.gz", tmp_path)
     (tmp_path / "store").symlink_to(tiny_store)
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "first").symlink_to(tiny_run)
-    for name, seed, patients in (("test", 0, "t"), ("other", 1, "t"), ("val", 2, "v")):
-        predictions(seed, patients).to_csv(tmp_path / f"{name}.csv", index=False)
+    for seed, name in enumerate(("test", "other", "val", "other_model", "old", "new")):
+        predictions(seed, "v" if name == "val" else "t").to_csv(tmp_path / f"{name}.csv", index=False)
     save_file(tiny_dinov2(), tmp_path / "dinov2.safetensors")
     forget_after(monkeypatch, registered_models(), COHORTS, CORRUPTIONS, ENCODERS, EXPLANATIONS, OBJECTIVES)
     monkeypatch.chdir(tmp_path)
@@ -96,8 +114,10 @@ def folder(own, tmp_path, tiny_store, tiny_run, monkeypatch):
 
 
 def run_command(words: list[str], own: pathlib.Path) -> None:
-    (verb,) = [word for word in words if word in SMALL][:1] or [""]
-    assert main([*words, *SMALL.get(verb, [])]) in (None, 0)
+    verb = words[2] if words[0] == "--plugin" else words[0]
+    if verb in LISTEN:
+        return
+    assert main([*words, *shlex.split(SMALL.get(verb, ""))]) in (None, 0)
     if "--example-labels" in words:  # which the reader fills in
         shutil.copy(own / "labels.csv", "labels.csv")
 
@@ -118,8 +138,7 @@ def walk(steps: list[Shown], own: pathlib.Path) -> dict[str, object]:
     return names
 
 
-@pytest.mark.slow(minutes=1)
-@pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in WITH_PROGRAMS], ids=named)
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_can_be_followed(page, folder, own):
     steps = shown(page)
     for name in MADE.get(page.stem, ()):
