@@ -79,8 +79,8 @@ def memory_need(compiled: Any) -> MemoryNeed | None:
     Example:
       >>> import jax, jax.numpy as jnp
       >>> need = memory_need(jax.jit(lambda x: x + 1).lower(jnp.zeros(1000)).compile())
-      >>> need.results
-      4000
+      >>> need.results >= 4000  # so many for each device that shares the memory
+      True
     """
     planned, devices = compiled.memory_analysis(), jax.local_devices()
     if planned is None:
