@@ -64,7 +64,9 @@ def test_slice_vit_learns_from_labels_of_scans_with_defaults(store, tmp_path):
     plain = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     told = [sys.executable, "-c", TRAIN, str(store.path), str(tmp_path / "run")]
     done = subprocess.run(told, check=True, env=plain, capture_output=True, text=True)
-    rows = {line.split()[0]: line.split()[1:] for line in done.stderr.splitlines() if line.startswith("  ")}
+    rows = {
+        line.split()[0]: line.split()[1:] for line in done.stderr.splitlines() if line.startswith("  ") and line.strip()
+    }
     assert rows["any"] == rows["intraparenchymal"] == ["6", "6", "0", "0"]
     assert "Not trained: epidural (known of 0 positive and 12 negative scans" in done.stderr
     known = json.loads(Path(tmp_path / "run" / "labels.json").read_text())
