@@ -29,7 +29,7 @@ from ichformer.models.contract import Prediction
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.batch import Batch
 from ichformer.pipeline.store.records import Store
-from ichformer.training import memory, process
+from ichformer.training import process
 from ichformer.training.build import build_objective
 from ichformer.training.config import DataConfig, ModelConfig, ObjectiveConfig, ParallelConfig, TrainConfig
 from ichformer.training.labels import LABELS_NAME, as_trained, for_known_labels, format_labels
@@ -81,7 +81,7 @@ def told(by_scan) -> tuple[Path, str]:
     """
     folder, said = by_scan.path.parent, io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
-        patch.setattr(memory, "keep_freed_memory", lambda: pytest.fail("mallopt"))
+        patch.setattr(process, "keep_freed_memory", lambda: pytest.fail("mallopt"))
         patch.chdir(folder)
         before = state_of_the_process()
         run_training(config_of("store"), "runs/one")
