@@ -54,13 +54,16 @@ def finish(process: subprocess.Popen) -> tuple[int, str]:
     return process.returncode, "\n".join(line for line in said.splitlines() if line and not line.startswith("train:"))
 
 
+_BEFORE = ("settings: ", "labels known in", "  ", "Not trained: ", "memory: ")
+
+
 def refused(process: subprocess.Popen) -> str:
-    """The one line of a process that ended with exit code 2; before it there may be the table of known labels."""
+    """The one line of a process that ended with exit code 2; what the training takes and knows may stand before it."""
     code, said = finish(process)
     assert code == 2, said
     *before, last = said.splitlines()
     assert last.startswith("ichformer: error: ")
-    assert all(line.startswith(("labels known in", "  ", "Not trained: ")) for line in before), said
+    assert all(line.startswith(_BEFORE) for line in before), said
     return last
 
 
