@@ -29,7 +29,7 @@ from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.training.config.recipes import find_recipe
 from ichformer.training.process import own_process
 from ichformer.training.runs.portable import WEIGHTS_NAME
-from ichformer.workflows.export_run import export_run
+from ichformer.workflows.exports.export_run import export_run
 
 SEED = 31
 SITES = ("alder", "birch", "cedar", "dogwood", "elm", "rsna2019", "fir")

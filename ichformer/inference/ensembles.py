@@ -12,6 +12,7 @@ import jax
 
 from ichformer.ct.windows import Window
 from ichformer.errors import InputError
+from ichformer.inference.opening.run_folder import run_folder
 from ichformer.models.ensemble import Ensemble, Group, View, stack_members
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.preparation.config import PrepareConfig
@@ -84,7 +85,7 @@ def open_members(path: Path | str, snapshots: Snapshots) -> list[Run]:
     to wider optima"; no batch statistics have to be renewed, as there are none). "members" makes each a member (Huang
     et al. 2017, "Snapshot ensembles"). Parameters are the running averages where the run keeps them.
     """
-    path, snapshots = Path(path), fit(Snapshots, snapshots, where="--snapshots")
+    path, snapshots = run_folder(path), fit(Snapshots, snapshots, where="--snapshots")
     if (path / ENSEMBLE_NAME).exists():
         raise InputError("is an ensemble itself", where=path, fix="name the runs that it was made of")
     run = Run.open(path)

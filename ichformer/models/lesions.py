@@ -75,7 +75,7 @@ class LesionHead(CheckedModule):
           The logits; their rows and columns are twice the number of patches of 4 x 4 pixels, rounded up. And the
           features of each patch [B*S, patches, width].
         """
-        b = len(slice_mask)
+        b = slice_mask.shape[0]
         patches = Conv(self.width, (_PATCH, _PATCH), _PATCH, use_bias=False, dtype=self.dtype, name="pixels")
         pixels = patches(_as_slices(x))
         pixels = nn.relu(GroupNorm(self.dtype, name="pixels_norm")(pixels))
@@ -107,7 +107,7 @@ class LesionHead(CheckedModule):
         if times > 2:
             y = DenseGeneral((times, times, self.width), dtype=self.dtype, name=f"spread{i}")(y)
             y = rearrange(y, "n h w i j d -> n (h i) (w j) d")
-        return jax.image.resize(y, (len(y), *size, self.width), method="linear", antialias=False)
+        return jax.image.resize(y, (y.shape[0], *size, self.width), method="linear", antialias=False)
 
 
 class _Separable(nn.Module):

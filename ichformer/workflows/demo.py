@@ -8,7 +8,7 @@ import pandas as pd
 
 from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.evaluation.summary import Summary
-from ichformer.inference.trained import DEFAULT_RUN
+from ichformer.inference.opening.run_folder import DEFAULT_RUN
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.scan.outputs import REPORT_NAME

@@ -11,7 +11,8 @@ from ichformer.ct.io.display import WindowHU
 from ichformer.errors import InputError
 from ichformer.faults import Fault
 from ichformer.files.writing import check_folder
-from ichformer.inference.trained import DEFAULT_RUN, open_trained
+from ichformer.inference.opening.run_folder import DEFAULT_RUN
+from ichformer.inference.trained import open_trained
 from ichformer.reporting.scan.results import PredictionResult
 from ichformer.reporting.scan.scores_table import GrowingTable, Row, as_columns, predicted_row, table_columns
 from ichformer.reporting.scan.sources import earlier_predictions

@@ -12,7 +12,7 @@ from ichformer.inference.scoring import score
 from ichformer.inference.trained import open_trained
 from ichformer.pipeline.store.records import Store
 from ichformer.training.runs.portable import WEIGHTS_NAME
-from ichformer.workflows.export_run import export_run
+from ichformer.workflows.exports.export_run import export_run
 from ichformer.workflows.parts.frozen import read_frozen
 
 

@@ -17,7 +17,7 @@ from ichformer.testing import tiny_cohort
 from ichformer.training.config import ModelConfig
 from ichformer.training.runs.run import Run
 from ichformer.workflows.evaluate_run import evaluate
-from ichformer.workflows.export_run import export_run
+from ichformer.workflows.exports.export_run import export_run
 from ichformer.workflows.parts.lesion_table import NO_MASK
 from ichformer.workflows.predict_scans import predict
 from ichformer.workflows.train_run import train_and_freeze

@@ -22,7 +22,7 @@ from ichformer.training.runs.run import Run, read_facts
 from ichformer.training.trainer import run_training
 from ichformer.training.transfer import earlier_stages
 from ichformer.workflows.evaluate_run import open_to_evaluate
-from ichformer.workflows.export_run import export_run
+from ichformer.workflows.exports.export_run import export_run
 from ichformer.workflows.features.embed_store import open_to_embed
 from ichformer.workflows.prediction.score_scan import open_reader
 from tests.stores import prepare_here

@@ -141,7 +141,9 @@ class PatchEncoder(CheckedModule):
             tokens = tokens + table.reshape(1, rows * columns, self.width).astype(tokens.dtype)
         if keep is not None:
             tokens = jnp.take_along_axis(tokens, keep[..., None], axis=1)
-        placeless = [jnp.broadcast_to(each, (len(x), *each.shape[1:])).astype(tokens.dtype) for each in self.placeless]
+        placeless = [
+            jnp.broadcast_to(each, (x.shape[0], *each.shape[1:])).astype(tokens.dtype) for each in self.placeless
+        ]
         return jnp.concatenate([*placeless, tokens], axis=1)
 
     def _angles(self, grid: tuple[int, int], keep: Array | None) -> Array | None:

@@ -232,4 +232,4 @@ def _pad(x: Float[Array, "b d h w c"], multiple: Size) -> Float[Array, "b d2 h2 
 def _coarser(slice_mask: Bool[Array, "b d"], slices: int) -> Bool[Array, "b d2"]:
     """Tokens that hold at least one real slice."""
     padded = jnp.pad(slice_mask, [(0, 0), (0, -slice_mask.shape[1] % slices)])
-    return padded.reshape(len(slice_mask), -1, slices).any(-1)
+    return padded.reshape(slice_mask.shape[0], -1, slices).any(-1)

@@ -141,8 +141,8 @@ class VolumeEncoder(CheckedModule):
         """Height of each layer of tokens above the middle of its scan, and whether it holds a real slice."""
         deep = self.patch_size[0]
         mask = jnp.pad(slice_mask, ((0, 0), (0, -slice_mask.shape[1] % deep)))
-        heights_mm = slice_heights_mm(mask, spacing_mm, self.z_position).reshape(len(mask), -1, deep).mean(-1)
-        return heights_mm, mask.reshape(len(mask), -1, deep).any(-1)
+        heights_mm = slice_heights_mm(mask, spacing_mm, self.z_position).reshape(mask.shape[0], -1, deep).mean(-1)
+        return heights_mm, mask.reshape(mask.shape[0], -1, deep).any(-1)
 
     def _kept(
         self, x: Array, mask: Array, angles: Any, keep: Array, attended: Array | None

@@ -63,7 +63,7 @@ def model_card(facts: Facts, summary: Summary) -> str:
     """Write a model card in Markdown (after Mitchell et al., FAT* 2019) with the figures of an evaluation."""
     known = facts.named()
     lines = [
-        f"# Model card: {_cell(facts.name) or TO_FILL}",
+        f"# Model card: {cell(facts.name) or TO_FILL}",
         "",
         "Research use only. Not for diagnosis.",
         "",
@@ -93,14 +93,14 @@ def model_card(facts: Facts, summary: Summary) -> str:
         ),
         "- Reference standard: " + TO_FILL,
         "",
-        "## Figures" + (f" on split {_cell(summary.split)}" if summary.split else ""),
+        "## Figures" + (f" on split {cell(summary.split)}" if summary.split else ""),
         "",
     ]
     for level in summary.levels:
         lines += [*_figures(level), ""]
     lines += ["95 % intervals over patients. All figures: metrics.json and evaluation.html.", ""]
     if summary.warnings:
-        lines += ["## What limits these figures", "", *(f"- {_cell(warning)}" for warning in summary.warnings), ""]
+        lines += ["## What limits these figures", "", *(f"- {cell(warning)}" for warning in summary.warnings), ""]
     lines += ["## Ethics, risks, recommendations", "", TO_FILL, "", f"Written by ichformer {__version__}."]
     return "\n".join(lines) + "\n"
 
@@ -228,27 +228,27 @@ def _figures(level: LevelSummary) -> list[str]:
     """The table of figures: those without a threshold, and sensitivity and specificity at the first rule."""
     header, rows = [level.level, "positive", "AUROC", "average precision"], []
     rules = [point.rule for point in level.labels[0].operating_points[:1]]
-    header += [f"{rate} at {_cell(rule)}" for rule in rules for rate in ("sensitivity", "specificity")]
+    header += [f"{rate} at {cell(rule)}" for rule in rules for rate in ("sensitivity", "specificity")]
     for label in level.labels:
         estimates = [label.auroc, label.average_precision]
         for point in label.operating_points[:1]:
             estimates += [point.sensitivity, point.specificity]
-        rows.append([_cell(label.label), f"{label.n_positive}/{label.n}", *map(figure, estimates)])
+        rows.append([cell(label.label), f"{label.n_positive}/{label.n}", *map(figure, estimates)])
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
 def _list(facts: Mapping[str, str]) -> list[str]:
-    return [f"- {name}: {_cell(text) or TO_FILL}" for name, text in facts.items()]
+    return [f"- {name}: {cell(text) or TO_FILL}" for name, text in facts.items()]
 
 
 def _checklist(items: Sequence[Item], found: Mapping[str, str]) -> list[str]:
     rows = []
     for item in items:
         number = f"{item.number} ({item.study})" if item.study else item.number
-        rows.append(f"| {number} | {item.title} | {_cell(found.get(item.knows, '')) or f'*{TO_FILL}*'} |")
+        rows.append(f"| {number} | {item.title} | {cell(found.get(item.knows, '')) or f'*{TO_FILL}*'} |")
     return ["| item | about | in this work |", "|---|---|---|", *rows]
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A text from outside, escaped so that it stays text in Markdown."""
     return re.sub(r"([\\`*_{}\[\]<>|#!~$&])", r"\\\1", one_line(text, max_chars=1500))

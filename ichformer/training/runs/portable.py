@@ -16,6 +16,21 @@ from ichformer.training.runs.outputs import parameter_names
 WEIGHTS_NAME = "weights.safetensors"
 """The file of parameters in the folder of an exported run."""
 
+EXPORTED_NAMES = (
+    "README.md",
+    "config.json",
+    "explanations.json",
+    "labels.json",
+    "lesions.json",
+    "ood.npz",
+    "run.json",
+    "seen.csv",
+    "thresholds.json",
+    "validation.csv",
+    WEIGHTS_NAME,
+)
+"""Every file that an exported run may have; a bundle or a hub is asked for no other."""
+
 StoredType = Literal["float16", "bfloat16", "float32"]
 
 _STEP = "step"

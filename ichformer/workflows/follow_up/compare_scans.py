@@ -12,7 +12,8 @@ from ichformer.ct.geometry.registration import register_heads
 from ichformer.errors import InputError
 from ichformer.files.sets import write_set
 from ichformer.files.writing import check_folder, path_text
-from ichformer.inference.trained import DEFAULT_RUN, open_trained
+from ichformer.inference.opening.run_folder import DEFAULT_RUN
+from ichformer.inference.trained import open_trained
 from ichformer.lesions.follow_up.followed import follow_bleeds
 from ichformer.reporting.follow_up.compared import Compared
 from ichformer.reporting.follow_up.numbers import follow_up_values

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import flax.linen as nn
 
+from ichformer.inference.opening.run_folder import run_folder
 from ichformer.inference.trained import open_trained
 from ichformer.objectives.base import Objective
 from ichformer.settings import as_path
@@ -27,8 +28,9 @@ def open_run(
       True
 
     Args:
-      path: the folder that ``train`` or ``ichformer train`` wrote, or that of an ensemble; ``"default"`` for the
-        weights that come with ichformer.
+      path: the folder that ``train`` or ``ichformer train`` wrote, or that of an ensemble; a bundle that ``ichformer
+        export`` wrote, or its address, which begins with ``https://``; ``hf://OWNER/NAME`` on the Hugging Face Hub;
+        ``"default"`` for the weights that come with ichformer.
       model: the module that the run was trained with, where it was given as an object in place of a name.
       objective: the objective, likewise.
 
@@ -45,6 +47,7 @@ def open_run(
 
 def opened(folder: Path, given: Given) -> TrainedModel:
     """``open_run`` with objects that are checked already."""
+    folder = run_folder(folder)
     if is_pretraining(folder, given):
         return PretrainedModel(run=PretrainedRun.open(folder, given))
     return TrainedModel(run=open_trained(folder, given))

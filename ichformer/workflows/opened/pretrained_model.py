@@ -14,7 +14,7 @@ from ichformer.objectives.masked.masked_objective import MaskedPixels, Reconstru
 from ichformer.settings import as_path, fit
 from ichformer.training.runs.portable import StoredType
 from ichformer.training.runs.pretrained_run import PretrainedRun
-from ichformer.workflows.export_run import export_pretraining
+from ichformer.workflows.exports.export_run import export_pretraining
 from ichformer.workflows.opened.trained_model import TrainedModel
 
 

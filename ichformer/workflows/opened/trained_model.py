@@ -21,7 +21,7 @@ from ichformer.settings import as_path, fit
 from ichformer.training.runs.outputs import OutputLevel
 from ichformer.training.runs.portable import StoredType
 from ichformer.workflows.evaluate_run import evaluate
-from ichformer.workflows.export_run import export_run
+from ichformer.workflows.exports.export_run import export_run
 from ichformer.workflows.opened.explained import explain_volume, trained_names
 from ichformer.workflows.opened.prepared import prepare_as_trained, prepared_slices
 from ichformer.workflows.opened.scan_prediction import ScanPrediction

@@ -1,7 +1,6 @@
 """How a grid of tokens is cut into windows, plain or shifted by half a window. It depends on the shape alone."""
 
 import functools
-import math
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -45,7 +44,7 @@ def tiling(grid: Size, window: Size, *, shifted: bool) -> Tiling:
         whole = size <= (step or side) if axis == 0 else size <= side
         window_.append(size if whole else side)
         shift.append(0 if whole else step)
-    padded = (math.ceil(size / side) * side for size, side in zip(grid, window_, strict=True))
+    padded = (-(-size // side) * side for size, side in zip(grid, window_, strict=True))
     return Tiling(window=tuple(window_), shift=tuple(shift), padded=tuple(padded))  # type: ignore[arg-type]
 
 

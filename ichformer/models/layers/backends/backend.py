@@ -24,6 +24,9 @@ from jaxtyping import Array
 expecting = jax.make_user_context(None)
 """``with expecting("tpu"): jax.jit(step).lower(...)`` traces a step in the form that it has on a TPU."""
 
+as_on_cpu = jax.make_user_context(False)
+"""``with as_on_cpu(True): jax.make_jaxpr(step)(...)`` takes the way of a CPU at once, for what cannot choose later."""
+
 
 def is_expected(*platforms: str) -> bool:
     """Whether what is traced is for one of ``platforms`` ("cpu", "gpu", "tpu"): as told, or where JAX computes.
@@ -42,6 +45,8 @@ def are_all(platform: str, devices: Iterable[jax.Device]) -> bool:
 
 def when_lowered(*operands: Any, cpu: Callable[..., Any], default: Callable[..., Any], **ways: Any) -> Any:
     """What ``cpu``, ``default`` or one of ``ways`` ("cuda") makes of the operands, chosen when this is lowered."""
+    if as_on_cpu.value:
+        return cpu(*operands)
     return lax.platform_dependent(*operands, cpu=cpu, default=default, **ways)
 
 
@@ -51,7 +56,7 @@ def by_platform(*operands: Any, cpu: Callable[..., Array], default: Callable[...
     Several devices take the way that ``is_expected``. XLA combines the sums of gradients over devices, but not those
     on either side of a choice: a step of ``slice_vit_nano`` on eight devices would have 12 sums in place of one.
     """
-    if jax.device_count() == 1:
+    if jax.device_count() == 1 or as_on_cpu.value:
         return when_lowered(*operands, cpu=cpu, default=default, **ways)
     return (cpu if is_expected("cpu") else default)(*operands)
 

@@ -5,19 +5,31 @@ import json
 from pathlib import Path
 
 from ichformer.errors import InputError
-from ichformer.evaluation.thresholds import RULES, Rule, check_rules
+from ichformer.evaluation.ood import OOD_NAME
+from ichformer.evaluation.thresholds import RULES, THRESHOLDS_NAME, Rule, check_rules
+from ichformer.explanations.checked import EXPLANATIONS_NAME
 from ichformer.files.sets import write_set
+from ichformer.files.writing import write_text
 from ichformer.inference.trained import Trained, open_trained
+from ichformer.lesions.frozen import LESIONS_NAME
 from ichformer.pipeline.store.records import Store
+from ichformer.reporting.evaluation.hub_card import hub_card
 from ichformer.training.few_patients import training_scans
+from ichformer.training.labels import LABELS_NAME
 from ichformer.training.runs.contract import CONTRACT_FACT, exported_contract
 from ichformer.training.runs.portable import WEIGHTS_NAME, StoredType, exported_weights
 from ichformer.training.runs.pretrained_run import PretrainedRun
 from ichformer.training.runs.run import SEEN_NAME, Run
 from ichformer.training.runs.store_path import STORE_FACT
 from ichformer.workflows.evaluate_run import check_preparation, fix_frozen, freeze_ood
-from ichformer.workflows.parts.frozen import keep_frozen
+from ichformer.workflows.parts.frozen import VALIDATION_NAME, keep_frozen, read_frozen
 from ichformer.workflows.parts.lesion_table import frozen_lesions
+
+CARD_NAME = "README.md"
+"""The file with what people should know of the run; the Hugging Face Hub shows it, and reads its first lines."""
+
+FROZEN_NAMES = (THRESHOLDS_NAME, VALIDATION_NAME, OOD_NAME, LESIONS_NAME, EXPLANATIONS_NAME)
+"""What was fixed for the parameters as they are, and holds for no others."""
 
 
 def export_run(
@@ -31,7 +43,8 @@ def export_run(
     """Writes a run into a new folder, which opens as a run.
 
     The thresholds and the out-of-distribution score of ``run`` are those of the parameters before they were rounded.
-    They are fixed again on the split "val" of ``store``, and are left out where none is given.
+    They are fixed again on the split "val" of ``store``. Where none is given, they are kept if no parameter was changed
+    by rounding, and left out otherwise.
 
     Args:
       run: an opened run.
@@ -61,6 +74,11 @@ def export_run(
         keep_frozen(fix_frozen(exported, store, rules=rules), exported)
         freeze_ood(exported, training_scans(store, run.config.data), train=run.config.data.split)
         frozen_lesions(exported, store)
+    elif exported.fingerprint == run.fingerprint:
+        kept = {name: (run.path / name).read_bytes() for name in FROZEN_NAMES if (run.path / name).is_file()}
+        write_set(kept, out, what="export")
+    frozen = read_frozen(exported)
+    write_text(hub_card(exported, None if frozen is None else frozen.validation), out / CARD_NAME)
     return exported
 
 
@@ -80,7 +98,9 @@ def export_pretraining(run: PretrainedRun, out: Path, *, dtype: StoredType = "fl
     """
     _check_new(out)
     _write(run, out, dtype)
-    return PretrainedRun.open(out)
+    exported = PretrainedRun.open(out)
+    write_text(hub_card(exported, None), out / CARD_NAME)
+    return exported
 
 
 def _check_new(out: Path) -> None:
@@ -96,8 +116,7 @@ def _write(run: Run | PretrainedRun, out: Path, dtype: StoredType) -> None:
         data=dataclasses.replace(run.config.data, store="", more=(), weights=()),
         init_from="",
     )
-    seen = run.path / SEEN_NAME
-    files = {SEEN_NAME: seen.read_bytes()} if seen.is_file() else {}
+    files = {name: (run.path / name).read_bytes() for name in (SEEN_NAME, LABELS_NAME) if (run.path / name).is_file()}
     contract = exported_contract(run.facts, run.objective, run.config.objective.name, where=run.path)
     facts = run.facts | {STORE_FACT: "", CONTRACT_FACT: contract.to_json()}
     files["run.json"] = (json.dumps(facts, indent=2) + "\n").encode()
