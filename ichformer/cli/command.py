@@ -15,6 +15,7 @@ COMMANDS = (
     "find-learning-rate",
     "train",
     "ensemble",
+    "export",
     "evaluate",
     "compare",
     "predict",
@@ -51,6 +52,7 @@ _FOLDERS = {
     "probe": "features",
     "check-explanations": "scans",
     "explain": "scans",
+    "export": "sharing",
     "follow-up": "scans",
     "inspect": "scans",
     "queue": "serving",
@@ -60,8 +62,8 @@ _FOLDERS = {
 }
 """Commands whose file lies in a folder of ``commands/``, beside others about the same."""
 
-WRITES_A_FILE = ("embed",)
-"""Commands whose ``--out`` is a file; of all others it is a folder."""
+WRITES_A_FILE = ("embed", "export")
+"""Commands whose ``--out`` is or may be a file; of all others it is a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

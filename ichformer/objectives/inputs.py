@@ -51,8 +51,8 @@ def _each_neighbour(
     here = jnp.arange(slices.shape[1])[None]
     for offset in range(-neighbours, neighbours + 1):
         there = jnp.clip(here + offset, 0, slices.shape[1] - 1)
-        real = (there == here + offset) & jnp.take(slice_mask, there[0], axis=1)
+        real = (there == here + offset) & jnp.take(slice_mask, there[0], axis=1, mode="clip")
         if alone is not None:
             real = real & ~alone[:, None]
         source = jnp.where(real, there, here).reshape(*slice_mask.shape, *(1,) * (slices.ndim - 2))
-        yield slices if offset == 0 else jnp.take_along_axis(slices, source, axis=1)
+        yield slices if offset == 0 else jnp.take_along_axis(slices, source, axis=1, mode="clip")

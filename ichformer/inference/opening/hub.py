@@ -62,9 +62,7 @@ def copy_from_hub(address: HubAddress, folder: Path, *, names: Collection[str]) 
         fix = "pip install 'ichformer[hub]'"
         raise InputError("needs the library huggingface_hub", where=address, fix=fix) from None
     try:
-        found = Path(
-            huggingface_hub.snapshot_download(address.name, revision=address.revision, allow_patterns=[*names])
-        )
+        cached = huggingface_hub.snapshot_download(address.name, revision=address.revision, allow_patterns=[*names])
     except (OSError, ValueError, HfHubHTTPError) as error:
         _refuse(address, f"cannot be fetched ({type(error).__name__}: {one_line(error)})")
     found = Path(cached)

@@ -63,7 +63,7 @@ def export_run(
     check_rules(rules)
     if not isinstance(run, Run):
         raise InputError("is an ensemble", where=run.path, fix="export its members one by one")
-    _check_new(out)
+    check_new(out)
     if store is not None:
         check_preparation(run, store)
         store.rows("val")
@@ -96,14 +96,15 @@ def export_pretraining(run: PretrainedRun, out: Path, *, dtype: StoredType = "fl
     Raises:
       InputError: the folder holds something, or a parameter that ``dtype`` cannot hold.
     """
-    _check_new(out)
+    check_new(out)
     _write(run, out, dtype)
     exported = PretrainedRun.open(out)
     write_text(hub_card(exported, None), out / CARD_NAME)
     return exported
 
 
-def _check_new(out: Path) -> None:
+def check_new(out: Path) -> None:
+    """InputError where something but an empty folder is at the place of a new one."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError("is there and is not an empty folder", where=out, fix="name a new folder")
 

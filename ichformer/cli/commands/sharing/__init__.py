@@ -1,0 +1,1 @@
+"""Commands that pass a run on."""
