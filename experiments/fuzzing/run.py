@@ -1,4 +1,4 @@
-"""Folders of runs and of ensembles: their JSON, their tables and arrays, and their checkpoints."""
+"""Folders of runs and of ensembles, and bundles: their JSON, their tables and arrays, and their checkpoints."""
 
 import dataclasses
 import json
@@ -17,8 +17,10 @@ from ichformer.cohorts.index import index_columns
 from ichformer.evaluation.ood import OOD_NAME, fit_ood, read_ood, write_ood
 from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, read_thresholds, thresholds_json
+from ichformer.files.bundles import SUFFIX
 from ichformer.inference.ensemble_folder import write_ensemble
 from ichformer.inference.ensembles import assemble
+from ichformer.inference.opening.run_folder import run_folder
 from ichformer.inference.trained import open_trained
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
@@ -28,6 +30,7 @@ from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
 from ichformer.training.labels import LABELS_NAME
 from ichformer.training.runs.run import SEEN_COLUMNS, Run, initial_state, note_scans, seen_scans, start_run
+from ichformer.workflows.exports.write_export import export_folder
 
 
 def write_bases(folder: Path, source: Source) -> None:
@@ -58,9 +61,13 @@ def write_bases(folder: Path, source: Source) -> None:
     write_ensemble(
         assemble([member, dataclasses.replace(member, step=1)], [0.5, 0.5], ("plain",), folder / "ensemble"), {}
     )
+    (folder / "bundle").mkdir()
+    export_folder(member, folder / "bundle" / BUNDLE, as_bundle=True)
 
 
-_NPZ = by_name((zip_field,))
+BUNDLE = f"run{SUFFIX}"
+
+_ZIP = by_name((zip_field,))
 
 
 def break_run(rng: np.random.Generator, folder: Path) -> str:
@@ -85,8 +92,8 @@ def break_run(rng: np.random.Generator, folder: Path) -> str:
         special = JSON
     elif file.suffix == ".csv":
         special = CSV
-    elif file.suffix == ".npz":
-        special = _NPZ
+    elif file.suffix in (".npz", SUFFIX):
+        special = _ZIP
     name, mutation = special_or_any(rng, special, 0.75)
     file.write_bytes(mutation(rng, data))
     return f"{'checkpoint' if 'checkpoints' in file.parts else called} {name}"
@@ -94,6 +101,8 @@ def break_run(rng: np.random.Generator, folder: Path) -> str:
 
 def read_run(folder: Path) -> None:
     """As prediction and evaluation open it."""
+    if (folder / BUNDLE).exists():
+        folder = run_folder(folder / BUNDLE)
     trained = open_trained(folder)
     empty = pd.DataFrame(columns=[*index_columns(), "pixels"], dtype=str)
     run_facts(trained, Store(path=folder, config={}, index=empty), "test")

@@ -77,7 +77,7 @@ def _check(members: list[zipfile.ZipInfo], size: int, bundle: Path, known: Colle
     """
     names = [member.filename for member in members]
     if strangers := [name for name in names if name not in known]:
-        what = f"holds {one_line(strangers[0], max_chars=80)!r}, which no bundle of this ichformer has"
+        what = f"holds {one_line(strangers[0], max_chars=80)}, which no bundle of this ichformer has"
         raise InputError(what, where=bundle, fix="use the ichformer that wrote it, if you trust where it comes from")
     if len(set(names)) < len(names):
         raise InputError("holds a file twice", where=bundle, fix=_FIX)

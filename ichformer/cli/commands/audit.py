@@ -27,10 +27,12 @@ def audit(
       store: Store whose scans are audited. By default the one that the run was trained on.
       split: The split to audit.
       label: Label whose score of the scan is audited.
-      out: Folder for audit.json and audit.png. By default RUN/audit.
+      out: Folder for audit.json and audit.png. By default RUN/audit, or a folder beside a
+        bundle.
       seed: Seed of everything random.
       json: Print one JSON object in place of text.
     """
+    from ichformer.inference.opening.run_folder import folder_beside
     from ichformer.inference.trained import training_store
     from ichformer.reporting.explanation.audit import format_audit
     from ichformer.training.process import own_process
@@ -38,6 +40,6 @@ def audit(
 
     own_process()
     store = store or training_store(run)
-    out = out or run / "audit"
+    out = out or folder_beside(run, "audit")
     found = audit_run(run, store, out, split=split, label=label, seed=seed)
     print_result(found.to_json(), f"{format_audit(found)}\n\npicture: {shown(out / 'audit.png')}", as_json=json)

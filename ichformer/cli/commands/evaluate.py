@@ -37,7 +37,8 @@ def evaluate(
       prevalence: Also state PPV and NPV for this share of positive patients, from 0 to 1. Set it to the share where the
         model is to be used.
       out: Folder for evaluation.html, metrics.json, predictions.csv, model_card.md and claim.md, and lesions.csv where
-        a run has a lesion map and the scans have masks. By default RUN/evaluation, or a folder beside the predictions.
+        a run has a lesion map and the scans have masks. By default RUN/evaluation, or a folder beside
+        a bundle or the predictions.
       json: Print one JSON object in place of text.
     """
     from ichformer.evaluation.summary import format_summary
@@ -49,13 +50,14 @@ def evaluate(
         given = {"--thresholds": thresholds, "--calibrate-on": calibrate_on}
         if wrong := [name for name, value in given.items() if value is not None] + ["--labels"] * bool(labels):
             raise InputError("goes with --predictions only", where=wrong[0], fix="leave it out: a run has its own")
+        from ichformer.inference.opening.run_folder import folder_beside
         from ichformer.inference.trained import training_store
         from ichformer.training.process import own_process
         from ichformer.workflows.evaluate_run import evaluate as evaluate_run
 
         own_process()
         store = store or training_store(run)
-        out = out or run / "evaluation"
+        out = out or folder_beside(run, "evaluation")
         summary = evaluate_run(run, store, out, split=split or "test", prevalence=prevalence)
     else:
         assert predictions is not None

@@ -1,7 +1,7 @@
 """What a run computes from a prepared scan, as one function of arrays, and a description for whoever calls it."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import jax
@@ -16,6 +16,9 @@ from ichformer.objectives.classification import Level
 from ichformer.training.runs.contract import AXES, VALUES
 
 Shapes = tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]
+
+INPUTS = ("hu", "slice_mask", "spacing_mm")
+"""The names of the inputs, in their order."""
 
 VERSION = 1
 """Of the description's layout."""
@@ -52,14 +55,13 @@ def input_shapes(run: Trained, scans: Any, slices: Any) -> Shapes:
     )
 
 
-def describe(run: Trained, inputs: Shapes, outputs: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def describe(run: Trained, inputs: Shapes, outputs: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values for JSON: what goes in, what comes out, and how a scan has to be prepared.
 
     Args:
       run: the opened run.
       inputs: as ``input_shapes`` gave them.
       outputs: by name, with ``shape`` and ``dtype``.
-      names: what the file calls its inputs, in their order.
     """
     meanings = (
         f"{VALUES}; {AXES}. Windows are applied inside",
@@ -79,7 +81,7 @@ def describe(run: Trained, inputs: Shapes, outputs: Mapping[str, Any], names: Se
         "model": run.name,
         "inputs": [
             {"name": name, **_array(one), "meaning": meaning}
-            for name, one, meaning in zip(names, inputs, meanings, strict=True)
+            for name, one, meaning in zip(INPUTS, inputs, meanings, strict=True)
         ],
         "outputs": [{"name": name, **_array(one), "meaning": said[name]} for name, one in outputs.items()],
         "labels": list(run.objective.label_set.names),

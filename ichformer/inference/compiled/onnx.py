@@ -12,7 +12,7 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
 from ichformer.errors import InputError, one_line
-from ichformer.inference.compiled.computation import Shapes, computation_of, describe, input_shapes
+from ichformer.inference.compiled.computation import INPUTS, Shapes, computation_of, describe, input_shapes
 from ichformer.inference.compiled.stablehlo import DESCRIPTION_NAME
 from ichformer.inference.trained import Trained
 from ichformer.models.layers.attention.transformer import without_loops
@@ -53,20 +53,20 @@ def onnx_files(run: Trained, *, slices: int) -> dict[str, bytes]:
         traced, outputs = jax.make_jaxpr(compute, return_shape=True)(*shapes)
     given, quiet = _example(shapes), onnxruntime.SessionOptions()
     quiet.log_severity_level = 4
+    names = jax.tree.leaves({name: name for name in outputs})
     try:
         with silent_log("jax2onnx"), silent_log("onnx_ir"):
-            model = jax2onnx.to_onnx(jaxpr_as_fun(traced), inputs=list(shapes), model_name=run.name)
+            model = jax2onnx.to_onnx(
+                jaxpr_as_fun(traced), list(shapes), model_name=run.name, input_names=[*INPUTS], output_names=names
+            )
         data = bytes(model.SerializeToString())
         session = onnxruntime.InferenceSession(data, quiet, providers=["CPUExecutionProvider"])
-        names = [one.name for one in session.get_inputs()]
-        found = session.run(None, dict(zip(names, given, strict=True)))
+        found = session.run(names, dict(zip(INPUTS, given, strict=True)))
     except Exception as error:  # the libraries raise exceptions of many kinds, some of them of their own
         what = f"cannot be translated by jax2onnx ({type(error).__name__}: {one_line(error, max_chars=120)})"
         raise InputError(what, where=run.name, fix=_FIX) from None
-    wanted = jax.tree.leaves(jax.jit(compute)(*given))
-    _check_same(run, found, wanted)
-    order = jax.tree.unflatten(jax.tree.structure(outputs), [one.name for one in session.get_outputs()])
-    description = describe(run, shapes, outputs, names) | {"output_names": order}
+    _check_same(run, found, jax.tree.leaves(jax.jit(compute)(*given)))
+    description = describe(run, shapes, outputs)
     return {FILE_NAME: data, DESCRIPTION_NAME: (json.dumps(description, indent=2) + "\n").encode()}
 
 
@@ -74,8 +74,7 @@ def _example(shapes: Shapes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A scan of noise in the range of brain and blood, whose last slice is none."""
     hu, mask, spacing = shapes
     values = np.random.default_rng(0).integers(-20, 120, hu.shape).astype(np.int16)
-    real = np.ones(mask.shape, bool)
-    real[:, 1:][:, -1:] = False
+    real = np.arange(mask.shape[1])[None] < max(1, mask.shape[1] - 1)
     return values, real, np.full(spacing.shape, 2.0, np.float32)
 
 

@@ -46,5 +46,5 @@ def stablehlo_files(run: Trained, *, slices: int) -> dict[str, bytes]:
         fix = "pip install 'ichformer[stablehlo]'"
         raise InputError("needs the library flatbuffers", where="--to stablehlo", fix=fix) from None
     outputs: dict[str, Any] = jax.tree.unflatten(exported.out_tree, exported.out_avals)
-    description = describe(run, shapes, outputs, ("hu", "slice_mask", "spacing_mm")) | {"platforms": list(PLATFORMS)}
+    description = describe(run, shapes, outputs) | {"platforms": list(PLATFORMS)}
     return {FILE_NAME: data, DESCRIPTION_NAME: (json.dumps(description, indent=2) + "\n").encode()}

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -45,8 +44,7 @@ def download_bundle(address: str, file: Path, *, max_bytes: int = MAX_BYTES) -> 
             raise InputError(f"ended after {size:,} of {one_line(announced)} bytes", where=address, fix="try it again")
     except (OSError, http.client.HTTPException, ValueError) as error:
         file.unlink(missing_ok=True)
-        said = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise InputError(f"cannot be downloaded ({one_line(said)})", where=address, fix=_FIX) from None
+        raise InputError(f"cannot be downloaded ({one_line(error)})", where=address, fix=_FIX) from None
     except InputError:
         file.unlink(missing_ok=True)
         raise

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ichformer.errors import InputError, one_line
 from ichformer.files.bundles import is_bundle, unpack_bundle
+from ichformer.files.writing import shown
 from ichformer.inference.opening.fetching import download_bundle
 from ichformer.inference.opening.hub import HubAddress, copy_from_hub
 from ichformer.training.runs.portable import EXPORTED_NAMES
@@ -52,6 +53,19 @@ def run_folder(named: str | os.PathLike[str]) -> Path:
         raise InputError("is a file", where=path, fix=fix)
     state = path.stat()
     return _unpacked(path.absolute(), state.st_mtime_ns, state.st_size, os.getpid())
+
+
+def folder_beside(named: Path, name: str) -> Path:
+    """Where what is found about a run goes by default: into its folder, or beside a bundle.
+
+    Raises:
+      InputError: the run was named by an address or as ``DEFAULT_RUN``, where nobody looks for results.
+    """
+    if named.is_file():
+        return named.parent / f"{named.stem}-{name}"
+    if named.is_dir():
+        return named / name
+    raise InputError("is missing", where="--out", fix=f"name a folder, as {shown(named)} is no folder of yours")
 
 
 @functools.cache
