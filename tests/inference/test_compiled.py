@@ -87,10 +87,8 @@ def test_jax_alone_predicts_to_the_bit(tiny_run, tiny_store, tmp_path):
     assert described["platforms"] == ["cpu", "cuda", "tpu"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name == "cnn2d_nano" else pytest.mark.slow) for name in list_models("*_nano")],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_models("*_nano"))
 def test_stablehlo_of_every_family(name, tmp_path):
     """Scans and slices are open in all but swin3d, whose windows depend on them."""
     run = made(name, tmp_path)

@@ -1,0 +1,35 @@
+"""What docs/sharing.md shows is run as it stands there."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ichformer.inference.trained import open_trained
+from ichformer.workflows.exports.write_export import export_compiled
+from tests.test_docs import ROOT, snippets
+
+PAGE = ROOT / "docs" / "sharing.md"
+
+
+@pytest.mark.parametrize(
+    ("number", "form", "library"),
+    [
+        pytest.param(0, "stablehlo", "flatbuffers", marks=pytest.mark.slow),
+        pytest.param(1, "onnx", "onnxruntime", marks=pytest.mark.full),
+    ],
+)
+def test_snippets_need_no_ichformer(number, form, library, tiny_run, tmp_path):
+    pytest.importorskip(library)
+    export_compiled(open_trained(tiny_run), tmp_path / f"first-{form}", form=form, slices=8)
+    check = "\nimport sys; assert set(scores) == set(described['labels']) and 'ichformer' not in sys.modules\n"
+    (tmp_path / "snippet.py").write_text(snippets(PAGE)[number] + check)
+    subprocess.run([sys.executable, "snippet.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": ""}, check=True)
+
+
+def test_the_table_of_families_is_that_of_the_tests():
+    from tests.inference.test_compiled import NOT_IN_ONNX
+
+    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if "| no: " in line]
+    assert [row.split("`")[1] for row in rows] == [name.removesuffix("_nano") for name in NOT_IN_ONNX]
