@@ -37,7 +37,7 @@ def stablehlo_files(run: Trained, *, slices: int) -> dict[str, bytes]:
     try:
         shapes = input_shapes(run, scans, open_slices)
         exported = export.export(compute, platforms=PLATFORMS)(*shapes)
-    except jax.errors.InconclusiveDimensionOperation:
+    except (jax.errors.InconclusiveDimensionOperation, jax.errors.ConcretizationTypeError):  # it asks for a number
         shapes = input_shapes(run, 1, slices)
         exported = export.export(compute, platforms=PLATFORMS)(*shapes)
     try:
