@@ -67,7 +67,9 @@ def both(run: Run, slices: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
     hu = np.random.default_rng(0).integers(-20, 120, (1, slices, size, size)).astype(np.int16)
     given = hu, np.ones((1, slices), bool), np.full((1, 3), 2.0, np.float32)
     compiled = jax.jit(computation_of(run))
-    session = onnxruntime.InferenceSession(onnx_files(run, slices=slices)[FILE_NAME])
+    quiet = onnxruntime.SessionOptions()
+    quiet.log_severity_level = 4
+    session = onnxruntime.InferenceSession(onnx_files(run, slices=slices)[FILE_NAME], quiet)
     ways = (
         lambda: jax.block_until_ready(compiled(*given)),
         lambda: session.run(None, dict(zip(INPUTS, given, strict=True))),
