@@ -38,7 +38,11 @@ def show_page(path: str | os.PathLike[str], *, height_px: int = 720) -> InlinePa
       InputError: there is no page, or the folder holds several.
 
     Example:
-      >>> page = ich.show_page(result.series[0].folder)
+      >>> import tempfile
+      >>> report = Path(tempfile.mkdtemp()) / "report.html"
+      >>> _ = report.write_text("<p>Report</p>", encoding="utf-8")
+      >>> show_page(report).height_px
+      720
     """
     page = as_path(path, where="path", fix="give a page such as report.html")
     if page.is_dir():

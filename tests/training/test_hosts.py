@@ -49,14 +49,14 @@ TRAIN = """
 import os, sys, time
 from pathlib import Path
 from ichformer.errors import InputError, Stopped
-from ichformer.training import trainer
+from ichformer.training import assembled, trainer
 from ichformer.training.config import read_config
 
 rows, gates, taken = open(sys.argv[3], "w"), Path(sys.argv[4]), []
 def wait_at(name):
     while not (gates / name).exists():
         time.sleep(0.02)
-shard, training_batches = trainer.shard_batch, trainer.training_batches
+shard, training_batches = trainer.shard_batch, assembled.training_batches
 def note(batch, mesh):
     taken.append(batch)
     print(*batch.row, file=rows, flush=True)
@@ -66,7 +66,7 @@ def note(batch, mesh):
 def open_batches(*args, **kwargs):
     wait_at("first")
     return training_batches(*args, **kwargs)
-trainer.shard_batch, trainer.training_batches = note, open_batches
+trainer.shard_batch, assembled.training_batches = note, open_batches
 try:
     trainer.run_training(read_config(Path(sys.argv[1])), Path(sys.argv[2]), progress=False)
 except InputError as error:

@@ -30,10 +30,10 @@ SCANS, BATCH_SIZE = 12, 4
 TRAIN = """
 import sys
 from pathlib import Path
-from ichformer.training import trainer
+from ichformer.training import assembled, trainer
 from ichformer.training.config import read_config
 
-rows, training_batches = open(sys.argv[3], "w"), trainer.training_batches
+rows, training_batches = open(sys.argv[3], "w"), assembled.training_batches
 
 class Noted:
     def __init__(self, *args, start, **kwargs):
@@ -48,7 +48,7 @@ class Noted:
     def close(self):
         self.batches.close()
 
-trainer.training_batches = Noted
+assembled.training_batches = Noted
 trainer.run_training(read_config(Path(sys.argv[1])), Path(sys.argv[2]), progress=False)
 """
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,15 @@ class Browser:
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
 
+# Chromium looks for the pipes there. In a program of its own: JAX has threads, and warns of what runs after a fork.
+_AT_3_AND_4 = """
+import os, sys
+theirs, answers = (os.dup2(int(pipe), 1003 + k) for k, pipe in enumerate(sys.argv[1:3]))
+os.dup2(theirs, 3), os.dup2(answers, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
 @contextlib.contextmanager
 def chromium(profile: Path) -> Iterator[Browser]:
     """A browser that ends with the block."""
@@ -90,15 +100,10 @@ def chromium(profile: Path) -> Iterator[Browser]:
     theirs, ours = os.pipe()
     answers, their_answers = os.pipe()
 
-    def at_3_and_4() -> None:  # where Chromium looks for the pipes
-        os.dup2(theirs, 1003), os.dup2(their_answers, 1004)
-        os.dup2(1003, 3), os.dup2(1004, 4)
-
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
     process = subprocess.Popen(
-        [program, *options],
-        preexec_fn=at_3_and_4,
-        close_fds=False,
+        [sys.executable, "-c", _AT_3_AND_4, str(theirs), str(their_answers), program, *options],
+        pass_fds=(theirs, their_answers),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
