@@ -43,7 +43,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     (folder / "scans").mkdir()
     for i in range(SCANS):
         bleeds = i % 2
-        site = replace(SITES["alder"], pixels=64, thickness_mm=(7.0, 5.0, 3.5, 2.6)[i // 2 % 4], step_mm=3.6)
+        site = replace(SITES["alder"], pixels=64, thickness_mm=(7.0, 5.0, 3.5, 3.2)[i // 2 % 4], step_mm=3.6)
         phantom = make_phantom(i, site=site, subtypes=("intraparenchymal",) if bleeds else ())
         volume = phantom.volume
         # From rows and columns towards the patient's back and left (LPS) to NIfTI's axes towards right and front (RAS).
