@@ -230,8 +230,8 @@ def _shifted(x: Array, taps: tuple[int, ...], strides: tuple[int, ...]) -> Itera
 def _cut(x: Array, pads: Pads) -> tuple[Array, Pads]:
     """Images without what negative pads take off them, and the zeros that remain to be put around.
 
-    XLA's kernel for a CPU reads beyond the image where a pad is negative before and positive behind (jaxlib 0.10.2). It
-    has to be a slice, as XLA makes a pad of the convolution's own of every other.
+    XLA's kernel for a CPU reads beyond the image where a pad is negative before and positive behind (in jaxlib 0.10.2,
+    not in 0.12.0). It has to be a slice, as XLA makes a pad of the convolution's own of every other.
     """
     if min(itertools.chain(*pads)) >= 0:
         return x, pads
