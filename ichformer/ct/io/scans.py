@@ -12,6 +12,7 @@ from ichformer.ct.io.nifti import NiftiFile, read_nifti
 from ichformer.ct.io.pictures import PictureStack, order_pictures, read_pictures
 from ichformer.ct.volume import Volume
 from ichformer.errors import InputError
+from ichformer.files.folders import folder_kind
 from ichformer.settings import as_path, fit
 
 Scan = Series | NiftiFile | PictureStack
@@ -25,7 +26,7 @@ def find_scans(path: Path | str) -> Found[Scan]:
 
     Files are told by their content, so that a wrong suffix does no harm; they may lie in a zip or a tar, or behind
     symbolic links. A NIfTI file or a picture beside DICOM is set aside, as it may be a mask or a drawing: name it to
-    read it. The pictures of one folder are one scan.
+    read it. The pictures of one folder are one scan. Those in the folder of a run are none: they show its training.
 
     Raises:
       InputError: the path does not exist, or cannot be read.
@@ -37,6 +38,8 @@ def find_scans(path: Path | str) -> Found[Scan]:
     if found.series:
         beside = tuple(replace(aside, text=f"{aside.text} beside DICOM") for aside in others)
         return Found(path=path, series=found.series, set_aside=left + beside)
+    if folder_kind(path):
+        return Found(path=path, series=(), set_aside=found.set_aside)
     scans: list[Scan] = [NiftiFile(path=aside.path) for aside in others if aside.text == "NIfTI"]
     by_folder: dict[Path, list[Path]] = {}
     for aside in others:
