@@ -75,8 +75,8 @@ def range_test(rates: Float64[np.ndarray, "n"], losses: Float64[np.ndarray, "n"]
     rates, losses = rates[:count], losses[:count]
     smooth = smoothed(losses)
     start, end = _longest_fall(smooth)
-    # The running mean of noise alone moves by less than the noise itself.
-    falls = count > _FIRST and smooth[start] - smooth[end] > np.std(losses - smooth)
+    # The running mean of noise alone moves by less than the noise itself; where the loss diverges, it lags behind.
+    falls = count > _FIRST and smooth[start] - smooth[end] > np.std((losses - smooth)[: end + 1])
     suggested = float(rates[(start + end) // 2]) if falls else None
     return RangeTest(rates=rates, losses=losses, smooth=smooth, suggested=suggested)
 
