@@ -1,4 +1,4 @@
-"""The parts of a training, as its configuration names them: the first parameters, the batches, the compiled step."""
+"""The parts of a training, as its configuration names them: objective, first parameters, batches, compiled step."""
 
 import functools
 from pathlib import Path
@@ -8,17 +8,31 @@ import jax
 import optax
 
 from ichformer.objectives.base import Objective
+from ichformer.pipeline.known_labels import KnownLabels
 from ichformer.pipeline.loader import training_batches
 from ichformer.pipeline.store.records import Store
-from ichformer.training.build import Given
+from ichformer.training.build import Given, build_objective, check_teacher, check_whole_batch
 from ichformer.training.config import TrainConfig
 from ichformer.training.input_scale import standardise_inputs
+from ichformer.training.labels import for_known_labels
 from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.sharding.parallel import compile_step
 from ichformer.training.state import TrainState
 from ichformer.training.step import train_step
 from ichformer.training.stepping import Step
 from ichformer.training.transfer import transfer_params, transfer_pretrained
+
+
+def checked_objective(config: TrainConfig, given: Given, store: Store) -> tuple[Objective, KnownLabels | None]:
+    """The objective for what the scans to train on have labels of, and these labels.
+
+    Raises:
+      InputError: it does not go with the store, the batch or the average of ``config``.
+    """
+    objective, known = for_known_labels(build_objective(config, store.label_set, given), config, store)
+    check_whole_batch(objective, config)
+    check_teacher(objective, config)
+    return objective, known
 
 
 def with_known_parameters(

@@ -16,13 +16,13 @@ from ichformer.objectives.base import Objective, Params, needs_whole_batch, want
 from ichformer.pipeline.preparation.config import RECIPE_VERSION, PrepareConfig
 from ichformer.pipeline.store.records import Store
 from ichformer.process.said import say_once
-from ichformer.training.assembled import batches_of, compiled_step, with_known_parameters
-from ichformer.training.build import Given, build_objective, check_contract, check_teacher, check_whole_batch
+from ichformer.training.assembled import batches_of, checked_objective, compiled_step, with_known_parameters
+from ichformer.training.build import Given, check_contract
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import TrainConfig
 from ichformer.training.config.changed import changed_settings
 from ichformer.training.few_patients import training_scans
-from ichformer.training.labels import for_known_labels, format_labels, write_labels
+from ichformer.training.labels import format_labels, write_labels
 from ichformer.training.monitoring.clock import Clock
 from ichformer.training.monitoring.memory_need import with_memory_told
 from ichformer.training.monitoring.probing import Probing
@@ -94,9 +94,7 @@ def run_training(
             check_batch_size(config.data.batch_size, mesh, accumulate=config.parallel.accumulate)
             told = changed_settings(config)
             config = with_start(config, run)
-            objective, known = for_known_labels(build_objective(config, store.label_set, given), config, store)
-            check_whole_batch(objective, config)
-            check_teacher(objective, config)
+            objective, known = checked_objective(config, given, store)
             prepared = PrepareConfig(**store.config)
             probing = Probing(config, objective, store, mesh, run)
             init = functools.partial(initial_state, objective, config, prepared.size)

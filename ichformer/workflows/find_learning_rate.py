@@ -16,11 +16,10 @@ from ichformer.objectives.base import wants_lesions
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.training_curves import draw_range
-from ichformer.training.assembled import batches_of, compiled_step, with_known_parameters
-from ichformer.training.build import Given, build_objective, check_teacher, check_whole_batch
+from ichformer.training.assembled import batches_of, checked_objective, compiled_step, with_known_parameters
+from ichformer.training.build import Given
 from ichformer.training.config import TrainConfig
 from ichformer.training.few_patients import training_scans
-from ichformer.training.labels import for_known_labels
 from ichformer.training.optimizer.optim import build_optimizer
 from ichformer.training.optimizer.range_test import RangeTest, has_diverged, range_test, rising_rate
 from ichformer.training.runs.run import initial_state
@@ -69,9 +68,7 @@ def find_learning_rate(
     config = with_start(dataclasses.replace(config, optim=optim, spike_factor=0.0), out)
     store, mesh = training_scans(Store.open(config.data.store), config.data), make_mesh(config.parallel)
     check_batch_size(config.data.batch_size, mesh, accumulate=config.parallel.accumulate)
-    objective, _ = for_known_labels(build_objective(config, store.label_set, given), config, store)
-    check_whole_batch(objective, config)
-    check_teacher(objective, config)
+    objective, _ = checked_objective(config, given, store)
     size = PrepareConfig(**store.config).size
     state = create_sharded(functools.partial(initial_state, objective, config, size), mesh)
     state = place(with_known_parameters(state, config, given, store, objective), mesh)

@@ -27,8 +27,7 @@ def audit(
       store: Store whose scans are audited. By default the one that the run was trained on.
       split: The split to audit.
       label: Label whose score of the scan is audited.
-      out: Folder for audit.json and audit.png. By default RUN/audit, or a folder beside a
-        bundle.
+      out: Folder for audit.json and audit.png. By default RUN/audit, or a folder beside a bundle.
       seed: Seed of everything random.
       json: Print one JSON object in place of text.
     """

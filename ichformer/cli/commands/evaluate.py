@@ -37,8 +37,8 @@ def evaluate(
       prevalence: Also state PPV and NPV for this share of positive patients, from 0 to 1. Set it to the share where the
         model is to be used.
       out: Folder for evaluation.html, metrics.json, predictions.csv, model_card.md and claim.md, and lesions.csv where
-        a run has a lesion map and the scans have masks. By default RUN/evaluation, or a folder beside
-        a bundle or the predictions.
+        a run has a lesion map and the scans have masks. By default RUN/evaluation, or a folder beside a bundle or the
+        predictions.
       json: Print one JSON object in place of text.
     """
     from ichformer.evaluation.summary import format_summary

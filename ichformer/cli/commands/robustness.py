@@ -25,8 +25,7 @@ def robustness(
       split: The split to evaluate.
       corruption: Names of the corruptions to take: dose_noise, kernel, thickness, tilt, motion, metal, hu_shift,
         field_of_view, missing_slices, window_error, and those of plugins. By default all.
-      out: Folder for robustness.json and robustness.png. By default RUN/robustness, or a
-        folder beside a bundle.
+      out: Folder for robustness.json and robustness.png. By default RUN/robustness, or a folder beside a bundle.
       seed: Seed of everything random.
       json: Print one JSON object in place of text.
     """
