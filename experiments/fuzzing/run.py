@@ -20,7 +20,6 @@ from ichformer.evaluation.thresholds import THRESHOLDS_NAME, fix_thresholds, rea
 from ichformer.files.bundles import SUFFIX
 from ichformer.inference.ensemble_folder import write_ensemble
 from ichformer.inference.ensembles import assemble
-from ichformer.inference.opening.run_folder import run_folder
 from ichformer.inference.trained import open_trained
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
@@ -29,6 +28,7 @@ from ichformer.training.build import build_objective
 from ichformer.training.checkpoints.checkpoint import Checkpoints
 from ichformer.training.config import DataConfig, ModelConfig, ParallelConfig, TrainConfig
 from ichformer.training.labels import LABELS_NAME
+from ichformer.training.runs.opening.run_folder import run_folder
 from ichformer.training.runs.run import SEEN_COLUMNS, Run, initial_state, note_scans, seen_scans, start_run
 from ichformer.workflows.exports.write_export import export_folder
 

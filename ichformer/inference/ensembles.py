@@ -12,13 +12,13 @@ import jax
 
 from ichformer.ct.windows import Window
 from ichformer.errors import InputError
-from ichformer.inference.opening.run_folder import run_folder
 from ichformer.models.ensemble import Ensemble, Group, View, stack_members
 from ichformer.objectives.classification import Classification
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.settings import fit
 from ichformer.training.runs.contract import recorded_recipe
 from ichformer.training.runs.fingerprint import fingerprint
+from ichformer.training.runs.opening.run_folder import run_folder
 from ichformer.training.runs.outputs import TrainedOutputs, outputs_of_all
 from ichformer.training.runs.run import Run, load_snapshots
 

@@ -7,9 +7,9 @@ from ichformer.errors import InputError
 from ichformer.files.folders import folder_kind
 from ichformer.inference.ensemble_folder import member_folder, read_ensemble
 from ichformer.inference.ensembles import ENSEMBLE_NAME, EnsembleRun
-from ichformer.inference.opening.run_folder import run_folder
 from ichformer.training.build import Given
 from ichformer.training.config import read_config
+from ichformer.training.runs.opening.run_folder import run_folder
 from ichformer.training.runs.run import Run, read_facts
 from ichformer.training.runs.store_path import STORE_FACT, find_store
 

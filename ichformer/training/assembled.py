@@ -1,7 +1,6 @@
 """The parts of a training, as its configuration names them: objective, first parameters, batches, compiled step."""
 
 import functools
-from pathlib import Path
 
 import grain
 import jax
@@ -16,6 +15,7 @@ from ichformer.training.config import TrainConfig
 from ichformer.training.input_scale import standardise_inputs
 from ichformer.training.labels import for_known_labels
 from ichformer.training.optimizer.optim import build_optimizer
+from ichformer.training.runs.opening.run_folder import run_folder
 from ichformer.training.sharding.parallel import compile_step
 from ichformer.training.state import TrainState
 from ichformer.training.step import train_step
@@ -55,7 +55,7 @@ def with_known_parameters(
         neighbours=config.objective.neighbours,
     )
     if config.init_from:
-        return transfer_params(state, Path(config.init_from), objective, given)
+        return transfer_params(state, run_folder(config.init_from), objective, given)
     return transfer_pretrained(state, config.model) if config.model.pretrained else state
 
 

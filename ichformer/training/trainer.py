@@ -31,6 +31,7 @@ from ichformer.training.recovery.resume import check_same_scans, hash_scans
 from ichformer.training.runs.contract import CONTRACT_FACT, SCANS_FACT, new_contract
 from ichformer.training.runs.label_set import label_facts
 from ichformer.training.runs.needs import NEEDS_FACT, check_same_needs, needs_of
+from ichformer.training.runs.opening.run_folder import run_folder
 from ichformer.training.runs.outputs import TRAINED_NAME
 from ichformer.training.runs.run import initial_state, note_scans, read_facts, seen_scans, start_run
 from ichformer.training.sharding.hosts import join_hosts, on_first_host
@@ -194,7 +195,7 @@ def _start(
     check_same_needs(kept, needs, where=run)
     check_same_scans(kept, prepared, store, config.data.split, run=run)
     note_scans(run, store.index.iloc[store.rows(config.data.split)])
-    if config.init_from and (earlier := seen_scans(Path(config.init_from))) is not None:
+    if config.init_from and (earlier := seen_scans(run_folder(config.init_from))) is not None:
         note_scans(run, earlier)
 
 

@@ -27,6 +27,7 @@ from ichformer.training.label_transfer import keep_labels, kept_labels, label_ax
 from ichformer.training.runs.contract import Stage, stages_of
 from ichformer.training.runs.label_set import recorded_objective
 from ichformer.training.runs.needs import name_of
+from ichformer.training.runs.opening.run_folder import run_folder
 from ichformer.training.runs.outputs import (
     TrainedOutputs,
     own_parameters,
@@ -79,7 +80,7 @@ def earlier_stages(config: TrainConfig, store: Store) -> tuple[Stage, ...]:
     """
     if not config.init_from:
         return ()
-    source = Path(config.init_from)
+    source = run_folder(config.init_from)
     before, facts = read_config(source / "config.json"), read_facts(source / "run.json")
     stages = stages_of(facts, before.objective.name, where=source)
     if (recipe := stages[-1].recipe) != store.recipe:
@@ -126,7 +127,7 @@ def reached_outputs(
     )
     if not config.init_from:
         return reached
-    earlier = _inherited_outputs(Path(config.init_from), given, objective, params, size=size)
+    earlier = _inherited_outputs(run_folder(config.init_from), given, objective, params, size=size)
     if earlier is None:
         return None if reached.missing("slice") or reached.missing("scan") else reached
     return reached | earlier

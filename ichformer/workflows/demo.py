@@ -8,12 +8,12 @@ import pandas as pd
 
 from ichformer.ct.phantom.cohort import write_phantom_cohort
 from ichformer.evaluation.summary import Summary
-from ichformer.inference.opening.run_folder import DEFAULT_RUN
 from ichformer.pipeline.preparation.config import PrepareConfig
 from ichformer.pipeline.store.records import Store
 from ichformer.reporting.scan.outputs import REPORT_NAME
 from ichformer.training.config import OptimConfig, TrainConfig
 from ichformer.training.config.recipes import find_recipe
+from ichformer.training.runs.opening.run_folder import DEFAULT_RUN
 from ichformer.workflows.evaluate_run import evaluate
 from ichformer.workflows.predict_scans import predict
 from ichformer.workflows.prepare_cohort import prepare_cohort

@@ -11,12 +11,12 @@ from ichformer.ct.io.display import WindowHU
 from ichformer.errors import InputError
 from ichformer.faults import Fault
 from ichformer.files.writing import check_folder
-from ichformer.inference.opening.run_folder import DEFAULT_RUN
 from ichformer.inference.trained import open_trained
 from ichformer.reporting.scan.results import PredictionResult
 from ichformer.reporting.scan.scores_table import GrowingTable, Row, as_columns, predicted_row, table_columns
 from ichformer.reporting.scan.sources import earlier_predictions
 from ichformer.settings import as_path, fit
+from ichformer.training.runs.opening.run_folder import DEFAULT_RUN
 from ichformer.workflows.prediction.choose_series import choose
 from ichformer.workflows.prediction.dicom_results import check_can_write
 from ichformer.workflows.prediction.left_out import failed, not_chosen, rows_set_aside, without_series

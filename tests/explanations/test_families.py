@@ -21,6 +21,8 @@ CHEAP = ("hires_cam", "grad_cam", "grad_cam_plus_plus", "layer_cam", "input_x_gr
 COSTLY = ("ablation_cam", "integrated_gradients", "smooth_grad", "occlusion", "rise")
 WITHIN_SLICES = ("attention_rollout", "gradient_attention", "legrad")
 OF_ATTENTION = ("attn_lrp", *WITHIN_SLICES)
+OF_CHANNELS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "ablation_cam")
+"""Sums over channels, of which what is above 0 is shown: with noise as weights that may be nothing for a label."""
 
 
 @functools.cache
@@ -51,8 +53,8 @@ def trained(name: str, **options):
     return objective, {"params": noise["params"]}
 
 
-def explained(name: str, method: str, level: str = "scan") -> Explanation:
-    return explain_batch(*trained(name), *scans(), label="any", method=method, level=level)
+def explained(name: str, method: str, level: str = "scan", label: str = "any") -> Explanation:
+    return explain_batch(*trained(name), *scans(), label=label, method=method, level=level)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,9 @@ def test_every_family_has_every_method(name, methods, levels) -> None:
             assert maps.dtype == np.float32
             assert np.isfinite(maps).all()
             assert not maps[0, -1].any()
-            if method != "ablation_cam":  # where every channel's fall is outweighed, there is nothing above 0
+            if method in OF_CHANNELS:
+                assert any(np.any(explained(name, method, level, label).maps) for label in ich.LABELS), method
+            else:
                 assert maps.any(), method
             if EXPLANATIONS[method].grid == "input":
                 assert maps.shape[2:] == (SIZE, SIZE)

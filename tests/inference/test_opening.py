@@ -1,22 +1,28 @@
 """What stands for the folder of a run: bundles, addresses and repositories of a hub."""
 
+import dataclasses
 import functools
 import hashlib
 import http.server
 import threading
 
+import jax
+import numpy as np
 import pytest
 
 import ichformer as ich
 from ichformer.errors import InputError
 from ichformer.files.bundles import bundle_bytes
-from ichformer.inference.opening import fetching
-from ichformer.inference.opening.hub import HubAddress
-from ichformer.inference.opening.run_folder import run_folder
 from ichformer.inference.trained import open_trained
+from ichformer.training.runs.opening import fetching
+from ichformer.training.runs.opening.hub import HubAddress
+from ichformer.training.runs.opening.run_folder import run_folder
 from ichformer.training.runs.portable import EXPORTED_NAMES
+from ichformer.training.runs.run import Run, seen_scans
+from ichformer.training.trainer import run_training
 from ichformer.workflows.exports.export_run import CARD_NAME, FROZEN_NAMES
 from ichformer.workflows.exports.write_export import export_folder
+from tests.shared import tiny_training
 
 constants = pytest.importorskip("huggingface_hub.constants")
 
@@ -63,6 +69,18 @@ def test_a_bundle_is_its_run(bundle, tiny_run):
     assert opened.path.name == "first-run"
     assert opened.path == run_folder(bundle)
     assert open_trained(bundle).path == opened.path
+
+
+def test_a_bundle_starts_a_training_as_its_run_does(bundle, tiny_run, tiny_store, tmp_path):
+    """What is loaded is the run's, to the bit, and the scans that it saw are noted."""
+    started = []
+    for source in (tiny_run, bundle):
+        settings = dataclasses.replace(tiny_training(tiny_store), init_from=str(source), steps=1, ema_decay=0.0)
+        run_training(settings, tmp_path / source.name, progress=False)
+        started.append(Run.open(tmp_path / source.name))
+    jax.tree.map(np.testing.assert_array_equal, started[0].params, started[1].params)
+    seen = [set(seen_scans(run.path)["series"]) for run in started]
+    assert seen[0] == seen[1] >= set(seen_scans(tiny_run)["series"])
 
 
 def test_files_that_are_no_bundle(tmp_path):

@@ -31,10 +31,10 @@ def audit(
       seed: Seed of everything random.
       json: Print one JSON object in place of text.
     """
-    from ichformer.inference.opening.run_folder import folder_beside
     from ichformer.inference.trained import training_store
     from ichformer.reporting.explanation.audit import format_audit
     from ichformer.training.process import own_process
+    from ichformer.training.runs.opening.run_folder import folder_beside
     from ichformer.workflows.explanations.audit_run import audit as audit_run
 
     own_process()

@@ -50,9 +50,9 @@ def evaluate(
         given = {"--thresholds": thresholds, "--calibrate-on": calibrate_on}
         if wrong := [name for name, value in given.items() if value is not None] + ["--labels"] * bool(labels):
             raise InputError("goes with --predictions only", where=wrong[0], fix="leave it out: a run has its own")
-        from ichformer.inference.opening.run_folder import folder_beside
         from ichformer.inference.trained import training_store
         from ichformer.training.process import own_process
+        from ichformer.training.runs.opening.run_folder import folder_beside
         from ichformer.workflows.evaluate_run import evaluate as evaluate_run
 
         own_process()

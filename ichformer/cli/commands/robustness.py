@@ -30,9 +30,9 @@ def robustness(
       json: Print one JSON object in place of text.
     """
     from ichformer.evaluation.robustness import format_robustness
-    from ichformer.inference.opening.run_folder import folder_beside
     from ichformer.inference.trained import training_store
     from ichformer.training.process import own_process
+    from ichformer.training.runs.opening.run_folder import folder_beside
     from ichformer.workflows.measure_robustness import corruption_benchmark
 
     own_process()

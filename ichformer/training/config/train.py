@@ -35,8 +35,8 @@ class TrainConfig:
       seed: Seed of the parameters, the order of scans, augmentation and dropout.
       ema_decay: Decay of the averaged parameters that evaluation and prediction use, 0 to 1. Lower it for trainings of
         a few hundred steps. 0 keeps no average.
-      init_from: Folder of a run whose parameters are the start, as far as their names and shapes fit. Use it to
-        fine-tune, or after a pretraining with mae.
+      init_from: A run whose parameters are the start, as far as their names and shapes fit: a folder, a bundle, an
+        address, or "default" for the weights that come with ichformer. Use it to fine-tune, or after a pretraining.
       wandb_project: Name of a Weights & Biases project that also gets the metrics. It needs `pip install
         'ichformer[wandb]'`. By default nothing is sent.
       spike_factor: An update is skipped if its loss is this many times the running mean of losses. With 0 only updates

@@ -12,13 +12,13 @@ from ichformer.ct.geometry.registration import register_heads
 from ichformer.errors import InputError
 from ichformer.files.sets import write_set
 from ichformer.files.writing import check_folder, path_text
-from ichformer.inference.opening.run_folder import DEFAULT_RUN
 from ichformer.inference.trained import open_trained
 from ichformer.lesions.follow_up.followed import follow_bleeds
 from ichformer.reporting.follow_up.compared import Compared
 from ichformer.reporting.follow_up.numbers import follow_up_values
 from ichformer.reporting.follow_up.page import render_follow_up
 from ichformer.settings import as_path
+from ichformer.training.runs.opening.run_folder import DEFAULT_RUN
 from ichformer.workflows.follow_up.two_scans import OneScan, brain_of, check_measures, check_pair, read_one, score_one
 from ichformer.workflows.prediction.dicom_results import check_can_write, made_of
 from ichformer.workflows.prediction.score_scan import Reader, open_reader

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import flax.linen as nn
 
-from ichformer.inference.opening.run_folder import run_folder
 from ichformer.inference.trained import open_trained
 from ichformer.objectives.base import Objective
 from ichformer.settings import as_path
 from ichformer.training.build import Given, make_given
+from ichformer.training.runs.opening.run_folder import run_folder
 from ichformer.training.runs.pretrained_run import PretrainedRun, is_pretraining
 from ichformer.workflows.opened.pretrained_model import PretrainedModel
 from ichformer.workflows.opened.trained_model import TrainedModel

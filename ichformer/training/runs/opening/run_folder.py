@@ -15,14 +15,14 @@ from pathlib import Path
 from ichformer.errors import InputError, one_line
 from ichformer.files.bundles import is_bundle, unpack_bundle
 from ichformer.files.writing import shown
-from ichformer.inference.opening.fetching import download_bundle
-from ichformer.inference.opening.hub import HubAddress, copy_from_hub
+from ichformer.training.runs.opening.fetching import download_bundle
+from ichformer.training.runs.opening.hub import HubAddress, copy_from_hub
 from ichformer.training.runs.portable import EXPORTED_NAMES
 
 DEFAULT_RUN = "default"
 """The word that stands for the weights that come with ichformer; a folder of this name has to be given in full."""
 
-_SHIPPED = Path(__file__).parents[2] / "weights"
+_SHIPPED = Path(__file__).parents[3] / "weights"
 
 _ADDRESS = re.compile(r"(hf|https?):/{1,2}([^/].*)", re.IGNORECASE)
 """A ``Path`` keeps one of the two slashes."""
