@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -100,9 +101,18 @@ def break_run(rng: np.random.Generator, folder: Path) -> str:
 
 
 def read_run(folder: Path) -> None:
-    """As prediction and evaluation open it."""
+    """As prediction and evaluation open it; a bundle that was unpacked has a folder until its process ends."""
     if (folder / BUNDLE).exists():
-        folder = run_folder(folder / BUNDLE)
+        unpacked = run_folder(folder / BUNDLE)
+        try:
+            _read_folder(unpacked)
+        finally:
+            shutil.rmtree(unpacked.parent)
+    else:
+        _read_folder(folder)
+
+
+def _read_folder(folder: Path) -> None:
     trained = open_trained(folder)
     empty = pd.DataFrame(columns=[*index_columns(), "pixels"], dtype=str)
     run_facts(trained, Store(path=folder, config={}, index=empty), "test")

@@ -92,6 +92,17 @@ def test_files_that_are_no_bundle(tmp_path):
         ich.open_run(tmp_path / "a.ichformer")
 
 
+def test_what_is_refused_leaves_no_folder(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    data = bytearray(bundle.read_bytes())
+    data[data.index(b"any") + 1] ^= 1  # in the middle of a file in it
+    (tmp_path / "damaged.ichformer").write_bytes(data)
+    for named in (tmp_path / "damaged.ichformer", "https://localhost:1/nothing.ichformer"):
+        with pytest.raises(InputError):
+            run_folder(named)
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged.ichformer"]
+
+
 def test_an_address_is_downloaded_once(served, bundle, tiny_run, capsys):
     address = f"{served}/first%20run.ichformer"
     run = ich.open_run(address).run

@@ -178,7 +178,8 @@ def send_until_it_is_there(port, images):
 
 
 @pytest.mark.slow
-def test_what_cannot_work_is_said_in_a_line(archive, tmp_path, capsys):
+def test_what_cannot_work_is_said_in_a_line(archive, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", None)  # which a node sets for the rest of its process
     config = tmp_path / "node.toml"
     config.write_text(
         f'out = "{tmp_path / "node"}"\nrun = "{tmp_path / "nothing"}"\nstatus_port = 0\n[listen]\nport = 0'

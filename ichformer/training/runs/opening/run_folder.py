@@ -5,11 +5,13 @@ once do not meet, and nothing that is written into the folder reaches a bundle o
 """
 
 import atexit
+import contextlib
 import functools
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from ichformer.errors import InputError, one_line
@@ -70,33 +72,41 @@ def folder_beside(named: Path, name: str) -> Path:
 
 @functools.cache
 def _unpacked(bundle: Path, *_state: int) -> Path:
-    folder = _private_folder(bundle.stem)
-    unpack_bundle(bundle, folder, known=EXPORTED_NAMES)
-    return folder
+    with _private_folder(bundle.stem) as folder:
+        unpack_bundle(bundle, folder, known=EXPORTED_NAMES)
+        return folder
 
 
 @functools.cache
 def _fetched(kind: str, rest: str) -> Path:
     if kind == "hf":
         address = HubAddress.parse(rest)
-        folder = _private_folder(address.name.rpartition("/")[2])
-        copy_from_hub(address, folder, names=EXPORTED_NAMES)
+        with _private_folder(address.name.rpartition("/")[2]) as folder:
+            copy_from_hub(address, folder, names=EXPORTED_NAMES)
+            return folder
+    with _private_folder(Path(rest).stem) as folder:
+        downloaded = folder.parent / "downloaded"
+        download_bundle(f"{kind}://{rest}", downloaded)
+        unpack_bundle(downloaded, folder, known=EXPORTED_NAMES)
+        downloaded.unlink()
         return folder
-    folder = _private_folder(Path(rest).stem)
-    downloaded = folder.parent / "downloaded"
-    download_bundle(f"{kind}://{rest}", downloaded)
-    unpack_bundle(downloaded, folder, known=EXPORTED_NAMES)
-    downloaded.unlink()
-    return folder
 
 
-def _private_folder(name: str) -> Path:
-    """A new empty folder that only this user may read; its name is that of the run as far as that is harmless."""
+@contextlib.contextmanager
+def _private_folder(name: str) -> Iterator[Path]:
+    """A new empty folder that only this user may read; its name is that of the run as far as that is harmless.
+
+    It goes when the process ends, and at once where what fills it fails.
+    """
     outer = Path(tempfile.mkdtemp(prefix="ichformer-"))
     atexit.register(_remove, outer, os.getpid())
     folder = outer / (re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:80] or "run")
     folder.mkdir()
-    return folder
+    try:
+        yield folder
+    except BaseException:
+        _remove(outer, os.getpid())
+        raise
 
 
 def _remove(folder: Path, process: int) -> None:
