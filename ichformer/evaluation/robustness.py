@@ -13,7 +13,7 @@ from ichformer.ct.geometry.spacing import labels_of_slabs
 from ichformer.errors import one_line
 from ichformer.evaluation.subgroups import auroc_estimate
 from ichformer.evaluation.summary import bootstrap_note
-from ichformer.evaluation.tables.not_scored import NotScored, not_scored
+from ichformer.evaluation.tables.not_scored import NotScored, not_scored, said_of
 from ichformer.evaluation.tables.table import CheckedTable, Level, LevelName, levels, only_split
 from ichformer.pipeline.store.records import PreparedScan, Store
 from ichformer.statistics.bootstrap import auroc_statistic, bootstrap
@@ -245,7 +245,7 @@ def format_robustness(found: Robustness) -> str:
             "of scans at severity 5 against clean scans:",
             *_format_ood(found.ood),
         ]
-    notes += [f"! {missing}" for missing in found.not_scored]
+    notes += [f"! {said}" for said in said_of(found.not_scored)]
     return "\n\n".join([*blocks, "\n".join(f"  {note}" for note in notes)])
 
 

@@ -10,7 +10,7 @@ from ichformer.evaluation.lesions.text import format_lesions
 from ichformer.evaluation.level_summary import MAX_GROUP_COLUMNS, summarise_level
 from ichformer.evaluation.recalibration import recalibrate
 from ichformer.evaluation.results import LabelSummary, LevelSummary, Stratum, Summary
-from ichformer.evaluation.tables.not_scored import NotScored, check_scored, not_scored
+from ichformer.evaluation.tables.not_scored import NotScored, check_scored, not_scored, said_of, said_together
 from ichformer.evaluation.tables.table import CheckedTable, levels, only_split, score_columns
 from ichformer.evaluation.targets import format_targets, summarise_targets
 from ichformer.evaluation.thresholds import Thresholds
@@ -28,6 +28,8 @@ FEW = " †"
 
 NOT_ESTIMABLE = "not estimable"
 """What is printed for a figure that cannot be computed."""
+
+ONE_CLASS = "all rows are of one class, so there is no AUROC."
 
 UNKNOWN = "(unknown)"
 """What is printed for the site or the group of scans that name none."""
@@ -95,7 +97,7 @@ def summarise(
         not_scored=missing,
         calibration=calibration,
         warnings=(
-            *map(str, missing),
+            *said_of(missing),
             *remarks,
             *_without_figures(table),
             *_threshold_warnings(table, split, thresholds, fixed_on),
@@ -144,9 +146,9 @@ def _weak_thresholds(found: tuple[LevelSummary, ...], thresholds: Thresholds | N
         name = f"{level.level.capitalize()} level"
         if not level.labels[0].operating_points:
             yield f"{name}: no threshold was chosen for it {on}, so there is no sensitivity."
-        for label in level.labels:
-            if rules := [point.rule for point in label.operating_points if point.threshold is None]:
-                yield f"{name}, {label.label}: no threshold {on} obeys {', '.join(rules)}, so it has no figures."
+        rules = {of.label: [p.rule for p in of.operating_points if p.threshold is None] for of in level.labels}
+        without = ((label, f"no threshold {on} obeys {', '.join(of)}.") for label, of in rules.items() if of)
+        yield from (f"{name}, {said}" for said in said_together(without))
         fixed = [of_label[0] for label in level.labels if (of_label := thresholds.of(level.level, label.label))]
         if few := [one.label for one in fixed if 0 < one.n_positive < FEW_POSITIVES]:
             yield (
@@ -185,11 +187,10 @@ def _warnings(found: tuple[LevelSummary, ...], missing: Sequence[NotScored]) -> 
             )
         if level.derived:
             yield "The table has no scan rows. A scan's label and score are the maximum over its slices."
-        for label in level.labels:
-            if label.n == 0 and label.label not in unscored:
-                yield f"{name}, {label.label}: no row has a known label."
-            elif label.n and label.n_positive in (0, label.n):
-                yield f"{name}, {label.label}: all rows are of one class, so there is no AUROC."
+        unknown = ((of.label, "no row has a known label.") for of in level.labels if not of.n)
+        one_class = ((of.label, ONE_CLASS) for of in level.labels if of.n and of.n_positive in (0, of.n))
+        scored = (pair for pair in unknown if pair[0] not in unscored)
+        yield from (f"{name}, {said}" for said in said_together([*scored, *one_class]))
         patients = {
             label.label: label.n_positive_patients
             for label in level.labels
@@ -210,7 +211,7 @@ def _warnings(found: tuple[LevelSummary, ...], missing: Sequence[NotScored]) -> 
         if left_out := [(pooled.label, pooled.left_out) for pooled in level.pooled_sites if pooled.left_out]:
             yield (
                 f"{name}: pooled AUROCs leave out sites where the AUROC is not estimable or has no spread: "
-                + "; ".join(f"{label} without {', '.join(sites)}" for label, sites in left_out)
+                + "; ".join(said_together((label, f"without {', '.join(sites)}") for label, sites in left_out))
                 + "."
             )
 

@@ -73,6 +73,14 @@ def test_a_label_without_scores_is_not_estimable_and_the_others_stay(table):
     assert not [warning for warning in found.warnings if "no row has a known label" in warning]
 
 
+def test_what_is_the_same_for_several_labels_is_said_once(table):
+    marked = without_scores(table, table["patient"] != "", labels=("epidural", "subdural"), why="Never trained.")
+    found = evaluate(marked, replicates=20)
+    assert [warning for warning in found.warnings if "not scored" in warning] == [
+        f"{level} level, epidural, subdural: not scored. Never trained." for level in ("Slice", "Scan")
+    ]
+
+
 @pytest.mark.slow
 def test_a_level_without_scores_is_left_out_and_said(table, tmp_path):
     marked = without_scores(table, table["slice"] != "", why="The slice scores were never trained.")

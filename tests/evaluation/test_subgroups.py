@@ -92,7 +92,7 @@ def test_a_site_that_cannot_be_pooled_is_left_out_by_name_and_warned_of(found):
     assert (pooled.sites, pooled.left_out) == (3, ("site 0",))
     assert found.levels[0].sites[0].labels[0].auroc.value is None
     assert any(
-        w.startswith("Slice level: pooled AUROCs leave out sites") and "epidural without site 0" in w
+        w.startswith("Slice level: pooled AUROCs leave out sites") and "epidural: without site 0" in w
         for w in found.warnings
     )
     assert any(w.startswith("Slice level") and "fewer than 10" in w and "by site " in w for w in found.warnings)

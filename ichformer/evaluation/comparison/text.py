@@ -4,6 +4,7 @@ from ichformer.errors import one_line
 from ichformer.evaluation.compare import Comparison
 from ichformer.evaluation.comparison.level import LabelComparison
 from ichformer.evaluation.summary import FEW, FEW_POSITIVES, NOT_ESTIMABLE, aligned, bootstrap_note, figure
+from ichformer.evaluation.tables.not_scored import said_of
 from ichformer.statistics.intervals import Estimate
 
 
@@ -41,7 +42,7 @@ def format_comparison(comparison: Comparison) -> str:
         notes.append(
             f"{FEW.strip()} marks figures that are unreliable, as fewer than {FEW_POSITIVES} patients are positive."
         )
-    notes += [f"! {missing}" for missing in comparison.not_scored]
+    notes += [f"! {said}" for said in said_of(comparison.not_scored)]
     return "\n\n".join([*blocks, "\n".join(f"  {note}" for note in notes)])
 
 

@@ -1,7 +1,8 @@
 """The rows of a table that have no score, counted by their reasons. They are in no figure."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Shaped
@@ -65,6 +66,26 @@ def not_scored(table: CheckedTable) -> tuple[NotScored, ...]:
                 counts = {"n": int(chosen.sum()), "n_positive": int((chosen & positive).sum()), "n_level": len(rows)}
                 found.append(NotScored(level=name, label=label, reason=one_line(reason), **counts))
     return tuple(found)
+
+
+def said_of(missing: Sequence[NotScored]) -> list[str]:
+    """A sentence for each, and one for all labels of a level that have no score at all for the same reason."""
+    together: dict[object, list[NotScored]] = {}
+    for i, one in enumerate(missing):
+        together.setdefault((one.level, one.reason) if one.label and one.n == one.n_level else i, []).append(one)
+    return [str(replace(ones[0], label=", ".join(one.label for one in ones))) for ones in together.values()]
+
+
+def said_together(sentences: Iterable[tuple[str, str]]) -> list[str]:
+    """Of labels and what is said of each: "LABELS: what", with all labels of which the same is said.
+
+    >>> said_together([("any", "unknown"), ("epidural", "few"), ("subdural", "unknown")])
+    ['any, subdural: unknown', 'epidural: few']
+    """
+    labels: dict[str, list[str]] = {}
+    for label, said in sentences:
+        labels.setdefault(said, []).append(label)
+    return [f"{', '.join(names)}: {said}" for said, names in labels.items()]
 
 
 def _shown_reasons(reasons: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
