@@ -14,7 +14,6 @@ ELSEWHERE = {
     "extending": "tests/test_docs.py",
     "index": "the README's, as that of the demo",
     "privacy": "tests/privacy",
-    "training": "tests/training; many of its models are too large for a test",
 }
 """Pages that ``test_pages.py`` does not follow step by step, and where they are tried."""
 WALKED = [page for page in DOCS if page.stem not in ELSEWHERE or page.parent.name == "reference"]

@@ -33,19 +33,34 @@ PAGES = [
     if shown(page)
     for quick in [page.parent.name in ("how-to", "background") and page.stem != "fine-tune"]
 ]
-MADE = {"nifti-and-csv": ("labels.csv", "store", "runs/first"), "own-task": ("store",)}
+MADE = {
+    "nifti-and-csv": ("labels.csv", "store", "runs/first"),
+    "own-task": ("store",),
+    "training": ("store", "runs/first"),
+}
 """What the folder of a page lacks, because the page makes it."""
 NOT_HERE = {
     "audit": "needs more patients: tests/workflows/test_audit_run.py",
     "queue": "needs a node: tests/serving",
+    "bench": "measures: tests/bench",
     "serve": "does not end: tests/serving",
 }
-ADDRESSES = ("https://", "hf://")
-"""Of models elsewhere: tests/inference/test_opening.py."""
+NOT_AT_HAND = ("https://", "hf://", "runs/slices")
+"""Models elsewhere: tests/inference/test_opening.py; and one that fits no small model: training/test_inflation.py."""
 _TRAIN = "--steps 2 --checkpoint-every 1 --data.batch-size 2 --data.num-slices 4 --parallel.data 1"
+SMALLER = {
+    "--data.fraction 0.05": "--data.fraction 0.5",
+    "slice_vit_b": "slice_vit_nano",
+    "slice_vit_s": "slice_vit_nano",
+    "swin3d_t": "swin3d_nano",
+    "vit3d_s": "vit3d_nano",
+}
+"""What stands for models that would take minutes, and for many patients."""
 SMALL = {
     "cross-validate": f"{_TRAIN} --folds 2",
+    "find-learning-rate": "--steps 20 --data.batch-size 2 --data.num-slices 4 --parallel.data 1",
     "leave-one-site-out": _TRAIN,
+    "phantom": "--scans 20",
     "prepare": "--size 32 --workers 1 --seed 3",
     "probe": "--draws 1",
     "robustness": "--corruption hu_shift",
@@ -107,7 +122,8 @@ def folder(own, tmp_path, tiny_store, tiny_run, monkeypatch):
     shutil.copytree(cohort / studies["path"][1], tmp_path / "FOLDER_OF_STUDIES" / "two")
     shutil.make_archive(str(tmp_path / "more"), "zip", cohort / studies["path"][2])
     shutil.copy(own / "scans" / "p01" / "head.nii.gz", tmp_path)
-    shutil.copytree(tiny_store, tmp_path / "store")  # a page may write into it
+    for name in ("store", "labelled", "unlabelled"):
+        shutil.copytree(tiny_store, tmp_path / name)  # a page may write into it
     shutil.copytree(tiny_run, tmp_path / "runs" / "first")
     (tmp_path / "tiny").mkdir()  # where the run looks for its store
     (tmp_path / "tiny" / "store").symlink_to(tmp_path / "store")
@@ -122,17 +138,25 @@ def folder(own, tmp_path, tiny_store, tiny_run, monkeypatch):
 
 def run_command(words: list[str], own: pathlib.Path) -> None:
     verb = words[2] if words[0] == "--plugin" else words[0]
-    if verb in NOT_HERE or any(word.startswith(ADDRESSES) for word in words):
+    if verb in NOT_HERE or any(word.startswith(NOT_AT_HAND) for word in words):
         return
     assert main([*words, *shlex.split(SMALL.get(verb, ""))]) in (None, 0)
     if "--example-labels" in words:  # which the reader fills in
         shutil.copy(own / "labels.csv", "labels.csv")
 
 
+def smaller(step: Shown) -> Shown:
+    """The same of models that take seconds."""
+    text = step.text
+    for name, small in SMALLER.items():
+        text = text.replace(name, small)
+    return step._replace(text=text)
+
+
 def walk(steps: list[Shown], own: pathlib.Path) -> dict[str, object]:
     """Does what a page shows, and returns the names that its snippets have made."""
     names: dict[str, object] = {"__name__": "page"}
-    for step in steps:
+    for step in map(smaller, steps):
         if step.kind == "command":
             run_command(step.words, own)
         elif step.file:
