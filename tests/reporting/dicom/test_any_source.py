@@ -1,7 +1,9 @@
 """Whatever a series holds: objects about it are written, have no error, and say what the model said."""
 
+import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import highdicom as hd
 import numpy as np
@@ -91,11 +93,27 @@ def check(folder, given_headers, is_scored: bool, is_enhanced: bool) -> None:
             ["dciodvfy", folder / name], capture_output=True, text=True, timeout=600, errors="replace"
         )
         assert [line for line in done.stderr.splitlines() if line.startswith("Error")] == [], (name, given_headers)
+    read_by_others(folder / "report.dcm", is_scored=is_scored)
     content = hd.sr.Comprehensive3DSR.from_dataset(pydicom.dcmread(folder / "report.dcm")).content
     groups = {group.tracking_identifier: group for group in content.get_image_measurement_groups()}
     assert set(groups) == set(LABELS)
     scores = [one.value for one in groups["any"].get_measurements() if one.name.meaning == "Probability"]
     assert scores == ([0.95] if is_scored else [])
+
+
+def read_by_others(report: Path, *, is_scored: bool) -> None:
+    """DCMTK and dcmqi read the report without an error, where they are installed: both are for .ci/full."""
+    if program := shutil.which("dsrdump"):
+        done = subprocess.run([program, report], capture_output=True, text=True, timeout=600, errors="replace")
+        assert done.returncode == 0, done.stderr
+        assert not [line for line in done.stderr.splitlines() if line.startswith(("E:", "F:"))], done.stderr
+        assert ("Probability" in done.stdout) == is_scored
+    if program := shutil.which("tid1500reader"):
+        found = report.with_suffix(".json")
+        arguments = ["--inputDICOM", report, "--outputMetadata", found]
+        subprocess.run([program, *arguments], check=True, capture_output=True, timeout=600)
+        groups = json.loads(found.read_text(errors="replace"))["Measurements"]
+        assert {group["TrackingIdentifier"] for group in groups} == set(LABELS)
 
 
 EXAMPLES = [
