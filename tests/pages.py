@@ -10,10 +10,8 @@ README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 ELSEWHERE = {
     "beside-a-pacs": "tests/serving/test_page.py",
-    "devices": "tests/training and tests/bench, on emulated devices",
     "extending": "tests/test_docs.py",
     "index": "the README's, as that of the demo",
-    "privacy": "tests/privacy",
 }
 """Pages that ``test_pages.py`` does not follow step by step, and where they are tried."""
 WALKED = [page for page in DOCS if page.stem not in ELSEWHERE or page.parent.name == "reference"]
