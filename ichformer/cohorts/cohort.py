@@ -26,11 +26,13 @@ class Cohort:
       index: the Study index; ``make_index`` makes one of rows.
       label_set: its labels and targets.
       notes: what a user should know about how the files were read, in whole sentences.
+      warnings: what may be wrong with them, in whole sentences.
     """
 
     index: pd.DataFrame
     label_set: LabelSet = SIX
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def as_cohort(found: Any, *, where: str) -> Cohort:

@@ -96,8 +96,8 @@ def leave_one_site_out(
         yield site, hold_out_site(index, site=site, seed=seed, val_fraction=val_fraction, label_set=label_set)
 
 
-def split_warnings(index: pd.DataFrame) -> Iterator[str]:
-    """Yields warnings about the splits of an index: empty splits, and scans that are in no split."""
+def split_warnings(index: pd.DataFrame, label_set: LabelSet = SIX) -> Iterator[str]:
+    """Yields warnings about the splits of an index: empty splits, scans that are in none, labels of one value only."""
     counts = {split: int((index["split"] == split).sum()) for split in SPLITS}
     if empty := [split for split in SPLITS if not counts[split]]:
         n_patients = _patients(index).nunique()
@@ -108,6 +108,22 @@ def split_warnings(index: pd.DataFrame) -> Iterator[str]:
         )
     if without := int((index["split"] == "").sum()):
         yield f"{without} of {len(index)} scans are in no split"
+    if one_sided := list(_one_sided(index, label_set)):
+        yield (
+            f"labels with one value only, so that they cannot be learnt (train), get no threshold (val) or no figure "
+            f"(test): {'; '.join(one_sided)}"
+        )
+
+
+def _one_sided(index: pd.DataFrame, label_set: LabelSet) -> Iterator[str]:
+    """Labels of which the known scans of a split have one value only: "any is 1 in train and test"."""
+    known = index[index["split"].isin(SPLITS)]
+    for name in label_set.names:
+        values = known.groupby("split", observed=True)[name].agg(["min", "max"]).dropna()
+        for value in (0, 1):
+            constant = (values["min"] == value) & (values["max"] == value)
+            if splits := [split for split in SPLITS if constant.get(split, False)]:
+                yield f"{name} is {value} in all of {' and '.join(splits)}"
 
 
 def _patients(index: pd.DataFrame) -> pd.Series:

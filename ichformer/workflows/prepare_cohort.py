@@ -40,7 +40,7 @@ class PreparedCohort:
       unused: how many scans of the source the cohort's adapter left out.
       patients: how the patients are known.
       notes: what a user should know about how the source was read.
-      warnings: what a user should know before trusting the split.
+      warnings: what a user should know before trusting the labels and the split.
       card: the data card, a file in the store.
     """
 
@@ -166,7 +166,7 @@ def prepare_cohort(
         unused=len(left_out),
         patients=patients,
         notes=notes,
-        warnings=(*patients.warnings(), *split_warnings(store.index)),
+        warnings=(*cohort.warnings, *patients.warnings(), *split_warnings(store.index, label_set)),
         card=write_card(store),
     )
 

@@ -118,7 +118,13 @@ def test_what_stands_beside_the_key(source, tmp_path):
     assert index.loc[list(SCANS), "origin"].tolist() == ["hemseg200", "hemseg200", "folder", "folder", "folder"]
     assert index.loc[list(SCANS), "group_scanner"].tolist() == ["GE", "GE", "Siemens", "", ""]
     assert "Jane" not in folder.index.to_csv()
-    assert folder.notes == ("2 of 5 scans have no row in labels.csv and so no labels",)
+    columns, without_row = folder.notes
+    assert columns == (
+        "columns of labels.csv: path, PatientID = patient, StudyInstanceUID = study, Hospital = site, Split = split, "
+        "origin, any; subgroups of the evaluation: scanner"
+    )
+    assert without_row == "2 of 5 scans have no row in labels.csv and so no labels"
+    assert folder.warnings == ()
 
 
 def test_blank_rows_are_skipped_with_a_note(source, tmp_path):
@@ -144,7 +150,38 @@ def test_more_than_30_values_are_no_subgroup(tmp_path):
     folder = read(root, tmp_path, text)
     assert "group_comment" not in folder.index
     assert sorted(set(folder.index["group_fold"])) == ["0", "1", "2", "3", "4"]
-    assert folder.notes == ("the column group_comment has 31 values and was not read: put them into 30 or fewer",)
+    assert folder.notes[1:] == ("the column group_comment has 31 values and was not read: put them into 30 or fewer",)
+
+
+def test_labels_under_names_that_nobody_knows_are_not_lost_in_silence(source, tmp_path):
+    text = "path,Klinik,Blutung,SAH_present,parenchym,haemorrhage_seen\np1/a,north,1,1,0,1\np2/a,south,no,0,0,0\n"
+    with pytest.raises(InputError, match=r"intraparenchymal=parenchym; not understood either.*: Klinik, Blutung;"):
+        read(source, tmp_path, text)
+    folder = read(source, tmp_path, text, columns=["intraparenchymal=parenchym"])
+    index = by_path(source, folder)
+    for name, values in {"any": [1, 0], "subarachnoid": [1, 0], "intraparenchymal": [0, 0]}.items():
+        assert index[name].dropna().tolist() == values
+    assert folder.notes[0] == (
+        "columns of labels.csv: path, SAH_present = subarachnoid, parenchym = intraparenchymal, "
+        "haemorrhage_seen = any; subgroups of the evaluation: Klinik, Blutung"
+    )
+    (warning,) = folder.warnings
+    assert warning.startswith("columns with 0 and 1 that became subgroups: Blutung. No column is epidural or ")
+
+
+def test_columns_with_the_names_of_their_meanings_need_no_word(source, tmp_path):
+    folder = read(source, tmp_path, "path,patient,any,subdural\n" + "".join(f"{name},1,1,0\n" for name in SCANS))
+    assert (folder.notes, folder.warnings) == ((), ())
+
+
+@pytest.mark.parametrize("name", ["has", "label", "present", "has_label", "atrophy_present", "last_seen"])
+def test_words_that_may_follow_a_bleed_are_none(name):
+    assert name_columns(["path", "subdural", name], {}).meanings[-1].startswith("group_")
+
+
+def test_rows_are_not_asked_for_a_column_that_is_not_there(source, tmp_path):
+    with pytest.raises(InputError, match=r"labels\.csv: there is no column 'nii' for path; the header is"):
+        read(source, tmp_path, "file,any\np1/a,1\n", columns=["path=nii"])
 
 
 def test_columns_that_are_named(source, tmp_path):
@@ -235,7 +272,8 @@ def test_many_problems_are_counted_and_the_message_says_how_to_fix_them(source, 
     shown = message.count("matches no series")
     assert 5 < shown < 40
     assert f"and {1000 - shown} more" in message
-    assert message.endswith("--example-labels writes an example")
+    assert message.endswith("--example-labels writes an example with the path of every scan")
+    assert "Labels are" not in message  # nothing is wrong with the labels
 
 
 def test_a_hostile_csv_stays_one_line(source, tmp_path):

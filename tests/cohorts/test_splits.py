@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from ichformer import LABELS
 from ichformer.cohorts.index import make_index
 from ichformer.cohorts.leakage import check_leakage
-from ichformer.cohorts.splits import folds_by_patient, hold_out_site, leave_one_site_out, split_by_patient
+from ichformer.cohorts.splits import folds_by_patient, hold_out_site, leave_one_site_out, split_by_patient, split_warnings
 from ichformer.errors import InputError
 
 
@@ -127,3 +127,17 @@ def test_folds_get_their_share_of_a_rare_label():
     index = make_index([series(k, k, epidural=float(k % 10 == 0)) for k in range(100)])
     for split in folds_by_patient(index, folds=5, seed=0):
         assert split.loc[split["split"] == "test", "epidural"].sum() == 2
+
+
+def test_labels_of_one_value_are_warned_of_by_split():
+    known = {"train": (0, 1, np.nan), "val": (1, 1, np.nan), "test": (0, np.nan, np.nan)}
+    rows = [
+        series(3 * k + j, 3 * k + j, split=split, any=value)
+        for k, (split, values) in enumerate(known.items())
+        for j, value in enumerate(values)
+    ]
+    (warning,) = split_warnings(make_index(rows))
+    assert warning.endswith(": any is 0 in all of test; any is 1 in all of val")
+    assert list(split_warnings(make_index([*rows, series(20, 20, split="test", any=1.0)])))[0].endswith("in all of val")
+    balanced = [series(k, k, split=split, any=float(k % 2)) for k, split in enumerate(["train", "val", "test"] * 2)]
+    assert list(split_warnings(make_index(balanced))) == []

@@ -107,7 +107,7 @@ def read_folder(
             "patient": set() if owner.source in ("guessed", "study") else {owner.name, _patient(owner.name)},
         }
         keyed.append(Labelled(series=name, keys=keys, slices=_slice_names(scan)))
-    found_labels = CsvLabels(rows={}, lines={}, notes=())
+    found_labels = CsvLabels(rows={}, lines={})
     if labels is not None:
         found_labels = read_labels(Path(labels), keyed, cache=Path(cache), columns=given, label_set=label_set)
         for name, said in found_labels.rows.items():
@@ -130,7 +130,7 @@ def read_folder(
             f"several ways (capitals, blanks or zeros): {n_cut}. Correct the PatientID in the files"
         )
     index = make_index(rows.values(), label_set=label_set)
-    return Cohort(index=index, label_set=label_set, notes=tuple(notes))
+    return Cohort(index=index, label_set=label_set, notes=tuple(notes), warnings=found_labels.warnings)
 
 
 def write_example_labels(source: Path | str, out: Path | str, *, label_set: LabelSet = SIX) -> int:

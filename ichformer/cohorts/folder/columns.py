@@ -25,7 +25,7 @@ _SYNONYMS = {
     "path": "file filename filepath image imagepath nifti niftifile niftipath dicompath relativepath scan scanpath",
     "series": "seriesid seriesinstanceuid seriesuid",
     "study": "exam examid studyid studyinstanceuid studyuid",
-    "patient": "participant participantid patid patientid pid subject subjectid",
+    "patient": "participant participantid patid patientid person personid pid subject subjectid",
     "slice": "instanceuid sliceid slicename sopinstanceuid sopuid",
     "site": "center centre hospital institution siteid",
     "split": "partition subset",
@@ -37,9 +37,10 @@ _SYNONYMS = {
     "subdural": "sdh",
     "any": "anyich hasich ich intracranial",
 }
-"""Names of columns without case and signs. Names of bleeds may be followed by a word of ``_BLEED``."""
+"""Names of columns without case and signs. Names of bleeds may be followed by a word of ``_BLEED`` and of ``_STATE``."""
 
 _BLEED = re.compile(r"(bleed|bleeding|ha?ematoma|ha?emorrhage)s?$")
+_STATE = re.compile(r"(?<=.)(present|visible|seen|flag|label|positive|status)$")
 _NO_BLEED = re.compile(r"^(no|non|not|without|free)\w*(bleed|ha?emorrhage|ich)|^normal$|^healthy$")
 _IDENTITY = re.compile(r"name$|birth|^dob$|^mrn$|accession|address|phone|email|insurance|^ssn$")
 _VAGUE = {
@@ -68,6 +69,17 @@ class Columns:
     meanings: tuple[str, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def told(self, names: Sequence[str]) -> str:
+        """What each column of the header is read as, in a line; "" where every column has the name of its meaning."""
+        read = [(one_line(name, max_chars=40), own) for name, own in zip(names, self.meanings, strict=True)]
+        subgroups = [name for name, meaning in read if meaning.startswith(GROUP_PREFIX)]
+        others = [(name, meaning) for name, meaning in read if name not in subgroups and meaning != LEFT_OUT]
+        if not subgroups and all(name == meaning for name, meaning in others):
+            return ""
+        parts = [", ".join(name if name == meaning else f"{name} = {meaning}" for name, meaning in others)]
+        parts += [f"subgroups of the evaluation: {', '.join(subgroups)}"] * bool(subgroups)
+        return "; ".join(parts)
 
 
 def parse_columns(given: Sequence[str], label_set: LabelSet = SIX) -> dict[str, str]:
@@ -100,9 +112,10 @@ def name_columns(names: Sequence[str], given: Mapping[str, str], label_set: Labe
       given: what is meant -> the name of a column (``parse_columns``); it goes before every other rule.
       label_set: which columns are labels and which are targets.
     """
-    problems = [
-        f"there is no column {one_line(name)!r} for {meaning}" for meaning, name in given.items() if name not in names
-    ]
+    absent = [(meaning, name) for meaning, name in given.items() if name not in names]
+    problems = [f"there is no column {one_line(name)!r} for {meaning}" for meaning, name in absent]
+    if absent:
+        return Columns(meanings=(LEFT_OUT,) * len(names), problems=tuple(problems), notes=())
     of_name = {name: meaning for meaning, name in given.items()}
     owners = _owners(label_set)
     meanings: list[str] = []
@@ -114,6 +127,9 @@ def name_columns(names: Sequence[str], given: Mapping[str, str], label_set: Labe
         meanings.append(meaning)
         problems += [problem] * bool(problem)
         notes += [note] * bool(note)
+    if problems and (others := [name for name, own in zip(names, meanings, strict=True) if _is_group(name, own)]):
+        shown = ", ".join(one_line(name, max_chars=40) for name in others)
+        problems.append(f"not understood either, and subgroups if nothing else is said: {shown}")
     for meaning in sorted(set(meanings) - {LEFT_OUT}):
         same = [one_line(name, max_chars=40) for name, own in zip(names, meanings, strict=True) if own == meaning]
         if len(same) > 1:
@@ -150,10 +166,12 @@ def _meaning(name: str, owners: Mapping[str, str], label_set: LabelSet) -> tuple
         return owners[plain], "", ""
     if label_set.has_subtypes and _NO_BLEED.search(plain):
         return LEFT_OUT, f"the column {shown!r} says the opposite of any: leave it out, or turn it round", ""
-    if label_set.has_subtypes and _BLEED.search(plain):
-        bleed = _BLEED.sub("", plain)
-        if bleed in ("", "has") or owners.get(bleed) in LABELS:
-            return owners.get(bleed, "any"), "", ""
+    if label_set.has_subtypes:
+        stated = _STATE.sub("", plain.removeprefix("has"))
+        bleed = _BLEED.sub("", stated)
+        meant = "any" if stated and not bleed else owners.get(bleed)
+        if meant in LABELS:
+            return meant, "", ""
     if _IDENTITY.search(plain):
         return LEFT_OUT, "", f"the column {shown!r} may name a person and was not read"
     if near := nearest(plain, owners, likeness=VERY_LIKE):
@@ -195,6 +213,11 @@ def _near(name: str, wanted: Sequence[str], owners: Mapping[str, str]) -> str:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
+
+
+def _is_group(name: str, meaning: str) -> bool:
+    """Whether a column is a subgroup because nobody knows its name."""
+    return meaning.startswith(GROUP_PREFIX) and not name.startswith(GROUP_PREFIX)
 
 
 def _group(name: str) -> str:

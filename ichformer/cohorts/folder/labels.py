@@ -1,7 +1,7 @@
 """Reads a CSV of labels and assigns its rows to the scans of a folder."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import pandas as pd
 from jaxtyping import Float64
 
 from ichformer.cohorts.csv_text import read_text_table
-from ichformer.cohorts.folder.columns import ATTRIBUTES, name_columns
-from ichformer.cohorts.folder.fields import read_fields, read_values
+from ichformer.cohorts.folder.columns import ATTRIBUTES, LEFT_OUT, name_columns
+from ichformer.cohorts.folder.fields import as_digits, read_fields, read_values
 from ichformer.cohorts.folder.matching import Labelled, match_rows, scan_keys
 from ichformer.cohorts.index import MAX_GROUPS, SPLITS, group_columns
 from ichformer.cohorts.tables import SLICE_KEYS, scan_labels, write_table
@@ -30,11 +30,13 @@ class CsvLabels:
       rows: by series what the CSV says of it, by columns of the index; ``patient`` as it stands in the CSV.
       lines: the first line of each series.
       notes: what a user should know about how the CSV was read.
+      warnings: what may be wrong with it.
     """
 
     rows: dict[str, dict[str, object]]
     lines: dict[str, int]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def read_labels(
@@ -72,10 +74,16 @@ def read_labels(
     header = list(read.rows.columns)
     named = name_columns(header, columns, label_set)
     problems, notes = list(named.problems), list(named.notes)
+    if problems and not set(named.meanings) - {LEFT_OUT}:
+        raise _refusal(problems, header, path, _of_names(label_set))
+    if told := named.told(header):
+        notes.insert(0, f"columns of {one_line(path.name)}: {told}")
     if read.blank_rows:
         notes.append(f"blank rows of {one_line(path.name)} that were skipped: {read.blank_rows}")
     table = read_fields(read.rows, named.meanings, problems, label_set)
+    n_of_names = len(problems)
     labels = read_values(table, problems, label_set)
+    fixes = _of_names(label_set) * bool(n_of_names) + _of_values(label_set) * (len(problems) > n_of_names)
     for row in np.flatnonzero(~table["split"].isin(["", *SPLITS])):
         found = one_line(table["split"].iloc[row], max_chars=40)
         problems.append(f"line {table.index[row]}: split is {found!r}, not {', '.join(SPLITS)} or nothing")
@@ -88,7 +96,7 @@ def read_labels(
         if by_slice:
             problems += _contradictions(own, labels, table.index, label_set)
     if problems:
-        raise _refusal(problems, header, path, label_set)
+        raise _refusal(problems, header, path, fixes)
 
     groups = _groups(table, notes)
     missing = len(scans) - len(rows_of)
@@ -122,7 +130,9 @@ def read_labels(
             if all(pd.isna(row[name]) for row in of_series.values()):
                 notes.append(f"{name} is known of slices only: add rows without a slice that say it of the scans")
     lines = {series: int(table.index[min(own.values())]) for series, own in rows_of.items()}
-    return CsvLabels(rows=of_series, lines=lines, notes=tuple(notes))
+    names = {own: name for name, own in zip(header, named.meanings, strict=True)}
+    warnings = _unnamed_labels(table[groups].rename(columns=names), set(names), label_set)
+    return CsvLabels(rows=of_series, lines=lines, notes=tuple(notes), warnings=tuple(warnings))
 
 
 def _disagreements(own: pd.DataFrame, series: str) -> Iterator[str]:
@@ -145,6 +155,17 @@ def _groups(table: pd.DataFrame, notes: list[str]) -> list[str]:
         elif n_values:
             kept.append(name)
     return kept
+
+
+def _unnamed_labels(subgroups: pd.DataFrame, meanings: Collection[str], label_set: LabelSet) -> Iterator[str]:
+    """Subgroups that may be labels under names that nobody knows; their columns have the names of the CSV."""
+    lacking = [name for name in label_set.names if name not in meanings]
+    like_labels = [name for name in subgroups if set(as_digits(subgroups[name])) - {""} <= {"0", "1"}]
+    if label_set.is_default and lacking and like_labels:
+        yield (
+            f"columns with 0 and 1 that became subgroups: {one_line(', '.join(like_labels))}. No column is "
+            f"{' or '.join(lacking)}. If one of them is a label, prepare again with --columns {lacking[-1]}=COLUMN"
+        )
 
 
 def _contradictions(
@@ -179,7 +200,18 @@ def _of_scan(
     return found if stated is None else np.where(np.isnan(stated), found, stated)
 
 
-def _refusal(problems: Sequence[str], header: Sequence[str], path: Path, label_set: LabelSet) -> InputError:
+def _of_names(label_set: LabelSet) -> str:
+    """How a column is named."""
+    return f"--columns {'any' if label_set.has_subtypes else label_set.columns[0]}=COLUMN names a column. "
+
+
+def _of_values(label_set: LabelSet) -> str:
+    """What may stand in a cell."""
+    numbers = "Targets are numbers with a decimal point, or nothing. " * bool(label_set.targets)
+    return f"Labels are 0, 1, yes, no, true, false or nothing. {numbers}"
+
+
+def _refusal(problems: Sequence[str], header: Sequence[str], path: Path, fixes: str) -> InputError:
     """All problems in one line, as many as it holds."""
     shown: list[str] = []
     for problem in dict.fromkeys(problems):
@@ -191,10 +223,5 @@ def _refusal(problems: Sequence[str], header: Sequence[str], path: Path, label_s
     if len(shown) + more > 1:
         what = f"{len(shown) + more} problems: {what}"
     names = one_line(", ".join(header), max_chars=150)
-    example = "any" if label_set.has_subtypes else label_set.columns[0]
-    numbers = " Targets are numbers with a decimal point, or nothing." * bool(label_set.targets)
-    fix = (
-        f"the header is: {names}. Labels are 0, 1, yes, no, true, false or nothing.{numbers} --columns "
-        f"{example}=COLUMN names a column, --example-labels writes an example"
-    )
+    fix = f"the header is: {names}. {fixes}--example-labels writes an example with the path of every scan"
     return InputError(what, where=path, fix=fix)

@@ -155,9 +155,10 @@ def _open_folder(
     earlier = read_store_index(out / INDEX_NAME) if (out / INDEX_NAME).exists() else None
     if earlier is not None:
         for before, now in ((earlier.config, asdict(config)), (asdict(earlier.label_set), asdict(label_set))):
-            if before != now:
+            if others := [name for name in {**before, **now} if before.get(name) != now.get(name)]:
+                what = "; ".join(f"{name} is {before.get(name)!r} there and {now.get(name)!r} here" for name in others)
                 fix = "name another folder, or delete this one"
-                raise InputError(f"the store was made with {before}, not {now}", where=out, fix=fix)
+                raise InputError(f"holds a store with other settings: {what}", where=out, fix=fix)
     try:
         (out / SHARD_FOLDER).mkdir(parents=True, exist_ok=True)
         key, naming, named = b"", Naming(), index

@@ -67,7 +67,7 @@ def _lines(store: Store, scans: Sequence[ScanFacts], sites: Sequence[str]) -> It
         rows[-1].append(part["n_slices"].sum())
     yield from _table(["cohort / site", "origin", *map(_split, splits), "scans", "patients", "slices"], rows)
     yield from _section("Patients", f"{patients.n_patients} in all; {patients.known_from()}.")
-    yield from (f"- {warning}." for warning in (*patients.warnings(), *split_warnings(index)))
+    yield from (f"- {warning}." for warning in (*patients.warnings(), *split_warnings(index, store.label_set)))
     if groups := sorted(group_columns(index)):
         yield from _section("Subgroups", "Scans by value; none where it is unknown.")
         rows = [[name, value or "unknown", count] for name in groups for value, count in _counts(index[name])]
