@@ -98,7 +98,10 @@ def format_labels(known: KnownLabels, objective: Objective) -> str:
     if left_out:
         lines.append(f"Not trained: {'; '.join(left_out)}.")
     if objective.labels_with_loss("scan") and not objective.labels_with_loss("slice"):
-        lines.append("No label is trained on slices: positive and negative slices are known of none.")
+        lines.append(
+            "No label has a loss in slices: positive and negative slices are known of none. Slices have scores only if "
+            "those of the scan are made of them (--model.scan-pool max)."
+        )
     return "\n".join(lines)
 
 

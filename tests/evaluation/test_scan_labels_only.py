@@ -16,7 +16,10 @@ import pytest
 
 from ichformer import LABELS
 from ichformer.cohorts.registry import COHORTS
+from ichformer.ct.io.scans import find_scans
 from ichformer.evaluation.scorable import NO_BRAIN
+from ichformer.evaluation.summary import summarise
+from ichformer.evaluation.tables.checked import check_table
 from ichformer.evaluation.tables.files import read_predictions
 from ichformer.evaluation.tables.table import NOT_SCORED, score_columns
 from ichformer.inference.trained import open_trained
@@ -31,7 +34,10 @@ from ichformer.workflows.evaluate_run import NO_VALIDATION, evaluate
 from ichformer.workflows.make_ensemble import make_ensemble
 from ichformer.workflows.measure_robustness import corruption_benchmark
 from ichformer.workflows.parts.predict_store import predict_store
+from ichformer.workflows.prediction.read_scan import ScanTask, read_scan
+from ichformer.workflows.prediction.score_scan import SLICES_BY_SCANS, Reader, score_scan
 from tests.ct.builders import write_series
+from tests.evaluation.tables import prediction_table
 from tests.stores import CONFIG, prepare_here
 
 
@@ -125,3 +131,35 @@ def test_an_ensemble_is_trained_where_every_member_is(folder, tmp_path):
     assert both.trained_outputs == open_trained(folder / "run").trained_outputs
     table = predict_store(both, Store.open(folder / "store"), "test")
     assert table.loc[table["slice"] != "", score_columns()].isna().all(axis=None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slice_labels", [(), LABELS])
+def test_a_scan_is_told_where_the_scores_of_its_slices_come_from(folder, tmp_path, slice_labels):
+    # With pooling by maximum the labels of scans train the slices too; nobody has labelled one.
+    made = open_trained(folder / "run")
+    config = replace(made.config, model=ModelConfig(name="slice_vit_nano", scan_pool="max"))
+    objective = replace(build_objective(config), slice_labels=slice_labels, scan_labels=LABELS)
+    params = jax.jit(lambda: initial_state(objective, config, CONFIG.size))().params
+    reached = reached_outputs(config, objective, params, size=CONFIG.size)
+    facts = {**made.facts, TRAINED_NAME: reached.to_json()}
+    run = replace(made, config=config, objective=objective, params=params, facts=facts)
+    (scan,) = find_scans(folder / "flask").series
+    task = ScanTask(number=0, scan=scan, config=CONFIG, window_hu=None, with_identity=False, with_midline=False)
+    read = replace(read_scan(task), not_scored=None)
+    reader = Reader(run=run, thresholds=None, usual=None, lesions=None, checked=None)
+    reading = score_scan(reader, read, doubt="", with_heat_maps=False)
+    assert np.isfinite(reading.slice_scores).all()
+    assert (SLICES_BY_SCANS in reading.remarks) == (not slice_labels)
+
+
+@pytest.mark.slow
+def test_a_level_without_known_labels_has_no_empty_tables():
+    table = prediction_table("test", n_patients=12, n_slices=3)
+    scans = table[table["slice"] == "0"].assign(slice="")
+    unknown = pd.concat([table.assign(**dict.fromkeys(LABELS, np.nan)), scans], ignore_index=True)
+    found = summarise(check_table(unknown), replicates=2)
+    assert [level.level for level in found.levels] == ["scan"]
+    assert "Slice level: no figures, as no slice has a known label." in found.warnings
+    nothing = summarise(check_table(table.assign(**dict.fromkeys(LABELS, np.nan))), replicates=2)
+    assert [level.level for level in nothing.levels] == ["slice", "scan"]

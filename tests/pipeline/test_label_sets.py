@@ -204,7 +204,9 @@ def test_a_store_goes_on_with_the_same_labels_alone(store, tmp_path):
     row = {"cohort": "folder", "origin": "folder", "patient": "p", "series": "s", "path": str(tmp_path), "split": ""}
     for label_set in (LabelSet(names=("bleed",)), LabelSet()):
         index = make_index([row], label_set=label_set)
-        with pytest.raises(InputError, match=r"holds a store with other settings: names is .*bleed.* there and .*name another folder"):
+        with pytest.raises(
+            InputError, match=r"with other settings: names is .*bleed.* there and .*name another folder"
+        ):
             prepare_here(index, store.path, label_set=label_set, with_uids=True)
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from ichformer.cli import main
 from ichformer.errors import InputError
-from ichformer.evaluation.scan_groups import GROUP_COLUMNS
 from ichformer.evaluation.tables.files import read_predictions
+from ichformer.evaluation.tables.scan_groups import GROUP_COLUMNS
 from ichformer.pipeline.store.records import Store
 from ichformer.pipeline.store.resplit import resplit
 from ichformer.reporting.evaluation.folder import FILES

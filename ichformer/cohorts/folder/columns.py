@@ -37,7 +37,7 @@ _SYNONYMS = {
     "subdural": "sdh",
     "any": "anyich hasich ich intracranial",
 }
-"""Names of columns without case and signs. Names of bleeds may be followed by a word of ``_BLEED`` and of ``_STATE``."""
+"""Names of columns without case and signs. A word of ``_BLEED`` and one of ``_STATE`` may follow a bleed."""
 
 _BLEED = re.compile(r"(bleed|bleeding|ha?ematoma|ha?emorrhage)s?$")
 _STATE = re.compile(r"(?<=.)(present|visible|seen|flag|label|positive|status)$")

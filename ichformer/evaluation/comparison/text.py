@@ -3,7 +3,8 @@
 from ichformer.errors import one_line
 from ichformer.evaluation.compare import Comparison
 from ichformer.evaluation.comparison.level import LabelComparison
-from ichformer.evaluation.summary import FEW, FEW_POSITIVES, NOT_ESTIMABLE, aligned, bootstrap_note, figure
+from ichformer.evaluation.summary import FEW, NOT_ESTIMABLE, aligned, bootstrap_note, figure
+from ichformer.evaluation.summary_warnings import FEW_POSITIVES
 from ichformer.evaluation.tables.not_scored import said_of
 from ichformer.statistics.intervals import Estimate
 

@@ -158,15 +158,25 @@ def reasons_of(table: pd.DataFrame) -> Shaped[np.ndarray, " n"]:
 
 
 def levels(table: CheckedTable) -> tuple[Level, ...]:
-    """The slice level and the scan level of a table, each where it has a row with a score."""
+    """The slice level and the scan level of a table, each where it has a row with a score.
+
+    Where the labels of one of them are known, the other is left out if not one of its labels is.
+    """
     rows_of, derived = rows_of_levels(table)
-    names = score_columns(table.labels)
+    names, unlabelled = score_columns(table.labels), levels_without_labels(table)
     scored = {name: rows[rows[names].notna().any(axis=1)] for name, rows in rows_of.items()}
     return tuple(
         _level(name, rows, table.labels, derived=derived and name == "scan")
         for name, rows in scored.items()
-        if len(rows)
+        if len(rows) and name not in unlabelled
     )
+
+
+def levels_without_labels(table: CheckedTable) -> tuple[LevelName, ...]:
+    """The levels without one known label, in a table that knows labels of the other level."""
+    rows_of, _ = rows_of_levels(table)
+    without = tuple(name for name, rows in rows_of.items() if rows[list(table.labels)].isna().all(axis=None))
+    return without if len(without) < len(rows_of) else ()
 
 
 def rows_of_levels(table: CheckedTable) -> tuple[dict[LevelName, pd.DataFrame], bool]:

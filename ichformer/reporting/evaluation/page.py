@@ -13,7 +13,8 @@ from ichformer.evaluation.lesions.overlap import TOLERANCE_MM
 from ichformer.evaluation.level_summary import MAX_FALSE_POSITIVE_RATE
 from ichformer.evaluation.recalibration import LabelCalibration
 from ichformer.evaluation.results import LevelSummary, PooledAuroc, Stratum, Summary
-from ichformer.evaluation.summary import FEW_POSITIVES, figure
+from ichformer.evaluation.summary import figure
+from ichformer.evaluation.summary_warnings import FEW_POSITIVES
 from ichformer.evaluation.tables.table import Level, LevelName
 from ichformer.lesions.components import LEAST_ML
 from ichformer.reporting.evaluation import page_tables as tables

@@ -26,7 +26,8 @@ from ichformer.evaluation.results import (
     StratumLabel,
     TargetSummary,
 )
-from ichformer.evaluation.summary import FEW, FEW_POSITIVES, NOT_ESTIMABLE, UNKNOWN, figure
+from ichformer.evaluation.summary import FEW, NOT_ESTIMABLE, UNKNOWN, figure
+from ichformer.evaluation.summary_warnings import FEW_POSITIVES
 from ichformer.evaluation.targets import HEADER as TARGET_HEADER
 from ichformer.evaluation.targets import target_rows
 from ichformer.statistics.calibration import Calibration

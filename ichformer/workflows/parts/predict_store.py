@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float64
 from ichformer.cohorts.index import group_columns
 from ichformer.errors import InputError
 from ichformer.evaluation.ood import describe
-from ichformer.evaluation.scan_groups import GROUP_COLUMNS, scan_groups
 from ichformer.evaluation.scorable import check_numbers, why_stored_not_scored
+from ichformer.evaluation.tables.scan_groups import GROUP_COLUMNS, scan_groups
 from ichformer.evaluation.tables.table import (
     NOT_SCORED,
     LevelName,

@@ -30,6 +30,11 @@ from ichformer.training.runs.run import Run
 from ichformer.workflows.prediction.read_scan import ReadScan
 from ichformer.workflows.prediction.report_lesions import NO_LESION_THRESHOLDS, report_lesions
 
+SLICES_BY_SCANS = (
+    "This model learned from labels of whole scans only. A scan's score is the highest of its slices, so slices have "
+    "scores, but no label of a slice was known that they could have been checked against."
+)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reader:
@@ -102,6 +107,8 @@ def score_scan(reader: Reader, scan: ReadScan, *, doubt: str, with_heat_maps: bo
         for level, given in is_given.items():
             given &= [name not in outputs.missing(level) for name in label_set.columns]
         remarks += [said for level in levels if (said := outputs.reason(level))]
+        if is_given["slice"].any() and not any(one.objective.labels_with_loss("slice") for one in run.members):
+            remarks.append(SLICES_BY_SCANS)
     scan_scores = np.where(is_given["scan"], scan_scores, np.nan)
     slice_scores = np.where(is_given["slice"], slice_scores, np.nan)
     named = {level: {*np.array(label_set.columns)[is_given[level]].tolist()} for level in levels}
