@@ -130,7 +130,7 @@ def test_a_run_says_truly_where_it_started_and_which_checkpoint_it_is(folder):
     facts = run_facts(run, store, "test")
     of_scans, of_slices = (", ".join(trained[level]) for level in ("scan", "slice"))
     assert facts.training.endswith(f"trained outputs of scans: {of_scans}; of slices: {of_slices}")
-    assert (facts.initialisation, facts.ensemble) == ("random, seed 0", "None: one model")
+    assert (facts.initialisation, facts.ensemble) == ("random, seed 0", "none (it is one model)")
     assert f"of step {run.step}, the smallest loss" in facts.selection
     never_judged = replace(run, config=replace(run.config, evaluate_every=0), step=1)
     assert run_facts(never_judged, store, "test").selection == "averaged parameters (decay 0.99) of step 1"

@@ -95,12 +95,12 @@ def _curves(
             else:
                 axes.plot(*_thin(curve), color=COLORS[i % len(COLORS)], lw=1.4, label=said)
         axes.set(xlabel=x, ylabel=y, xlim=(-0.01, 1.01))
-        # Without a top of its own a curve may go anywhere, so the legend gets room above it.
-        axes.set_ylim(-0.01, 1.45 * axes.get_ylim()[1] if top is None else top + 0.01)
+        axes.set_ylim(-0.01, axes.get_ylim()[1] if top is None else top + 0.01)
         axes.set_yticks([tick for tick in axes.get_yticks() if -0.001 < tick < 1.001])  # they are shares
-        axes.legend(fontsize=8)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=7)  # curves go anywhere in the axes
 
-    return draw_plot(title, f"{title}: {y} against {x}, one curve for each label", draw, size=(3.8, 3.5), wide=False)
+    size = (3.8, 3.4 + 0.16 * -(-len(names) // 2))
+    return draw_plot(title, f"{title}: {y} against {x}, one curve for each label", draw, size=size, wide=False)
 
 
 def _thin(curve: Curve) -> tuple[np.ndarray, np.ndarray]:

@@ -43,7 +43,7 @@ def run_facts(run: Trained, store: Store, split: str) -> Facts:
         initialisation=_of_each(run, _initialisation),
         # An ensemble may hold any of a run's checkpoints, or their mean.
         selection=_selection(run) if isinstance(run, Run) else "",
-        ensemble="None: one model" if isinstance(run, Run) else _ensemble(run),
+        ensemble="none (it is one model)" if isinstance(run, Run) else _ensemble(run),
         missing=_MISSING[run.prepare.missing],
         imbalance=(
             _of_each(run, _drawn)

@@ -167,8 +167,19 @@ def _score_rows(reading: Reading) -> list[dict[str, Any]]:
         threshold = reading.thresholds.get(label)
         score = None if math.isnan(value) else value
         above = score is not None and threshold is not None and score >= threshold
-        rows.append({"label": label, "name": name, "score": score, "threshold": threshold, "above": above})
+        row = {"label": label, "name": name, "score": score, "threshold": threshold, "above": above}
+        digits = _digits(score, threshold)
+        texts = {"score": score, "threshold": threshold}
+        row |= {f"{key}_text": "" if one is None else f"{one:.{digits}f}" for key, one in texts.items()}
+        rows.append(row)
     return rows
+
+
+def _digits(score: float | None, threshold: float | None) -> int:
+    """Three, or as many as show that a score is not its threshold."""
+    if score is None or threshold is None or score == threshold:
+        return 3
+    return next(n for n in range(3, 18) if n == 17 or f"{score:.{n}f}" != f"{threshold:.{n}f}")
 
 
 def _target_rows(reading: Reading) -> list[dict[str, str]]:
@@ -182,9 +193,9 @@ def _summary(reading: Reading) -> str:
     first = next(row for row in _score_rows(reading) if row["label"] == _opening_label(reading))
     if first["score"] is None:
         return f"{first['name']}: not scored."
-    said = f"{first['name']}: {first['score']:.3f}"
+    said = f"{first['name']}: {first['score_text']}"
     if first["threshold"] is not None:
-        said += f", {'above' if first['above'] else 'below'} the threshold of {first['threshold']:.3f}"
+        said += f", {'above' if first['above'] else 'below'} the threshold of {first['threshold_text']}"
     if first["label"] in _labels_of_slices(reading):
         said += f". Highest in slice {_opening(reading) + 1}"
     return f"{said}."

@@ -67,7 +67,10 @@ def _counted(result: PredictionResult) -> str:
     earlier = sum(not one.is_new for one in result.series)
     predicted = f"{len(result.series)} predicted" + (f" ({earlier} of them earlier)" if earlier else "")
     not_chosen = len(result.left_out) - len(result.lost)
-    return f"{shown(result.csv)}: {predicted}, {not_chosen} not chosen, {len(result.lost)} failed"
+    counts = f"{shown(result.csv)}: {predicted}, {not_chosen} not chosen, {len(result.lost)} failed"
+    if not result.series or "source" in result.series[0].values:
+        return counts
+    return f"{counts}\n  rows are named by a key; --with-uids adds the path and the UIDs of each scan"
 
 
 def _lines(one: SeriesPrediction) -> list[str]:

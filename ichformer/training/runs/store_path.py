@@ -53,6 +53,9 @@ def find_store(told: str, run: Path, way: str) -> Path:
     for place in places:
         if os.path.isfile(place / INDEX_NAME):  # False too for a path that no system takes
             return place
+    if not told:
+        fix = "name one that its scans were prepared into (--store)"
+        raise InputError("does not say which store it was trained on, as a bundle never does", where=run, fix=fix)
     raise InputError(
         "the store that the run was trained on is not there", where=told, fix="name the folder it is in now (--store)"
     )

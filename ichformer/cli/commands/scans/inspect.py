@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from ichformer.cli.printing import print_result
-from ichformer.errors import InputError
+from ichformer.errors import InputError, one_line
 from ichformer.faults import Fault
-from ichformer.files.writing import appearing_whole
+from ichformer.files.writing import appearing_whole, shown
 
 
 def inspect(
@@ -33,6 +33,7 @@ def inspect(
 
     scans = find_scans(path)
     found = inspect_found(scans, window_hu=window)
+    text = format_inspection(found)
     if sheet is not None:
         pairs = zip(scans.series, found["series"], strict=True)
         readable = [(facts["choice"].startswith("chosen"), s) for s, facts in pairs if facts["shape"] is not None]
@@ -41,6 +42,8 @@ def inspect(
         _, drawn = max(readable, key=lambda each: each[0])
         with appearing_whole(sheet) as file:
             contact_sheet(read_volume(drawn, window_hu=window)).save(file, format="PNG")
-    print_result(found, format_inspection(found), as_json=json)
+        text += f"\nsheet: {shown(sheet)} shows {one_line(drawn.path, max_chars=400)}"
+        text += f", one of {len(scans.series)} series\n" if len(scans.series) > 1 else "\n"
+    print_result(found, text, as_json=json)
     if failed := [note for series in found["series"] for note in series["warnings"] if note.startswith("failed: ")]:
         raise Fault(f"{len(failed)} of {len(found['series'])} series could not be read; the first: {failed[0]}")
