@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 @pytest.fixture
 def section(tmp_path, monkeypatch):
     """README's section, in a folder with the scans that it speaks of; stores are prepared in this process."""
-    for seed, name in enumerate(("anna/day1.nii.gz", "anna/day9.nii.gz", "ben/day1.nii.gz")):
+    for seed, name in enumerate(("anna/day1.nii.gz", "anna/day9.nii.gz", "ben/day1.nii.gz", "cara/day1.nii.gz")):
         write_nifti(tmp_path / "scans" / name, scan(seed))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
@@ -32,16 +32,17 @@ def section(tmp_path, monkeypatch):
 def test_the_commands_and_the_table(section, tmp_path, capsys):
     example, prepare = re.findall(r"^ {4}ichformer (prepare .*)$", section, re.MULTILINE)
     main(shlex.split(example))
-    assert "labels.csv: a row for each of 3 scans" in capsys.readouterr().out
+    assert "labels.csv: a row for each of 4 scans" in capsys.readouterr().out
     shown = re.search(r"(?:^ {4}[\w/.]+,.*\n)+", section, re.MULTILINE)[0].replace("    ", "")
     (tmp_path / "labels.csv").write_text(shown)
     main(shlex.split(prepare))
     index = Store.open(tmp_path / "store").index.sort_values(["split", "any"])
-    assert index["any"].tolist() == index["subdural"].tolist() == [0, 0, 1]
-    assert index["split"].tolist() == ["test", "train", "train"]
-    assert index["site"].tolist() == ["south", "north", "north"]
-    assert index["group_scanner"].tolist() == ["A", "B", "A"]
-    assert index["patient"].nunique() == 2
+    assert index["any"].tolist() == [0, 0, 1, 1]
+    assert index["subdural"].tolist() == [0, 0, 1, 0]
+    assert index["split"].tolist() == ["test", "train", "train", "val"]
+    assert index["site"].tolist() == ["south", "north", "north", "north"]
+    assert index["group_scanner"].tolist() == ["A", "B", "A", "B"]
+    assert index["patient"].nunique() == 3
     assert set(index["patient_source"]) == {"table"}
 
 
