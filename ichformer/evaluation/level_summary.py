@@ -1,6 +1,7 @@
 """Every figure of one level of a table: slices or scans."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -69,7 +70,7 @@ def summarise_level(
             partial_auroc=_estimate(partial, each[i], n_patients),
             average_precision=_estimate(precision, each[i], n_patients),
             log_loss=_loss(loss, each[i]),
-            brier=_loss(brier_loss, each[i]),
+            brier=_loss(brier_loss, each[i], largest=1.0),
             operating_points=of_label,
         )
         for i, (label, rows, of_label) in enumerate(
@@ -92,7 +93,7 @@ def summarise_level(
         macro_average_precision=_estimate(precision, average, n_patients),
         macro_partial_auroc=_estimate(partial, average, n_patients),
         macro_log_loss=_loss(loss, average),
-        macro_brier=_loss(brier_loss, average),
+        macro_brier=_loss(brier_loss, average, largest=1.0),
         macro_points=points.macro,
         sites=strata(level, np.array(shown_sites(level.sites.tolist()), object), labels, first),
         pooled_sites=pool_sites(level, labels),
@@ -144,10 +145,11 @@ def _estimate(resampled: Resampled, weights: Float64[np.ndarray, " statistics"],
     return estimate_of(resampled, lambda v: v[..., used] @ weights[used], n_patients=n_patients)
 
 
-def _loss(resampled: Resampled, weights: Float64[np.ndarray, " statistics"]) -> Estimate:
+def _loss(resampled: Resampled, weights: Float64[np.ndarray, " statistics"], *, largest: float = math.inf) -> Estimate:
     """The weighted sum of losses with its interval; only those with a weight have to be estimable."""
     used = weights > 0
     value = float(resampled.values[used] @ weights[used])
     if np.isnan(value):
         return NOTHING
-    return Estimate(value=value, interval=jackknife_log(value, resampled.jackknife[:, used] @ weights[used]))
+    jackknife = resampled.jackknife[:, used] @ weights[used]
+    return Estimate(value=value, interval=jackknife_log(value, jackknife, largest=largest))

@@ -1,5 +1,6 @@
 """Confidence intervals of proportions with rows clustered by patient, of ratios, of losses, and from a bootstrap."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -180,7 +181,7 @@ def bca(
 
 
 def jackknife_log(
-    value: float, jackknife: Float64[np.ndarray, " left_out"], *, confidence: float = 0.95
+    value: float, jackknife: Float64[np.ndarray, " left_out"], *, confidence: float = 0.95, largest: float = math.inf
 ) -> Interval | None:
     """Student's interval of a loss on the log scale, with the jackknife's standard error.
 
@@ -193,6 +194,7 @@ def jackknife_log(
       value: the loss on the data.
       jackknife: the loss without each patient, or each of many groups of patients, in turn.
       confidence: of the interval.
+      largest: the loss that cannot be exceeded, such as 1 of a Brier score.
 
     Returns:
       None where the loss or its error is 0, or a jackknife value is NaN.
@@ -203,7 +205,9 @@ def jackknife_log(
     if not (value > 0 and error > 1e-12 * value):
         return None
     low, high = value * np.exp(error / value * student.ppf([(1 - confidence) / 2, (1 + confidence) / 2], n - 1))
-    return Interval(low=float(low), high=float(high), method="jackknife, log scale", confidence=confidence)
+    return Interval(
+        low=float(low), high=min(float(high), largest), method="jackknife, log scale", confidence=confidence
+    )
 
 
 def _kept(replicates: Float64[np.ndarray, " replicates"]) -> Float64[np.ndarray, " kept"] | None:

@@ -68,6 +68,9 @@ def test_jackknife_of_a_mean_is_its_standard_error():
     found = jackknife_log(float(values.mean()), (values.sum() - values) / 4)
     half = t.ppf(0.975, 4) * sem(values) / values.mean()
     assert np.log([found.low, found.high]) == pytest.approx(np.log(values.mean()) + np.array([-half, half]), abs=1e-12)
+    most = jackknife_log(float(values.mean()), (values.sum() - values) / 4, largest=1.0)
+    assert (most.low, most.high) == (found.low, 1.0)
+    assert found.high > 1
     assert jackknife_log(0.0, np.zeros(5)) is None
     # Every row has the same loss, but for rounding.
     assert jackknife_log(np.log(2), np.log(2) + np.array([0, 1, 0, 1]) * 1e-16) is None
