@@ -35,8 +35,16 @@ from ichformer.training.process import own_process
 from ichformer.training.trainer import run_training
 from ichformer.workflows.parts.predict_store import predict_store
 
-OBJECTIVES = {"slice_vit_nano": "mae", "slice_vit_ti": "mae", "vit3d_nano": "mae", "swin3d_nano": "simmim"}
-"""The families that can be taken, and how each is pretrained."""
+OBJECTIVES = {
+    name: ObjectiveConfig(name=objective, mask_ratio=0.5, normalise_targets=False)
+    for name, objective in {
+        "slice_vit_nano": "mae",
+        "slice_vit_ti": "mae",
+        "vit3d_nano": "mae",
+        "swin3d_nano": "simmim",
+    }.items()
+}
+"""The families that can be taken, and how each is pretrained, with the settings of tests/objectives/test_pretraining."""
 
 Scored = tuple[np.ndarray, np.ndarray, np.ndarray, float]
 """Labels, scores and patients of some rows, and their AUROC."""
@@ -157,7 +165,7 @@ def pretrained(plan: Plan, options: argparse.Namespace) -> Path:
     """The folder of the draw's pretraining on all training scans, which is made once for all shares."""
     run = options.work / "pretrained" / f"{plan.model}-{plan.draw}-{plan.pretrain_steps}"
     config = settings(replace(plan, fraction=1.0, steps=plan.pretrain_steps), options)
-    config = replace(config, objective=ObjectiveConfig(name=OBJECTIVES[plan.model]))
+    config = replace(config, objective=OBJECTIVES[plan.model])
     run_training(replace(config, data=replace(config.data, draw=1)), run)  # returns at once where it is done
     return run
 
