@@ -44,7 +44,7 @@ OBJECTIVES = {
         "swin3d_nano": "simmim",
     }.items()
 }
-"""The families that can be taken, and how each is pretrained, with the settings of tests/objectives/test_pretraining."""
+"""The families that can be taken, and how each is pretrained, settings as in tests/objectives/test_pretraining.py."""
 
 Scored = tuple[np.ndarray, np.ndarray, np.ndarray, float]
 """Labels, scores and patients of some rows, and their AUROC."""
