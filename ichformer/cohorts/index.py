@@ -52,6 +52,12 @@ def group_columns(columns: Iterable[object]) -> list[str]:
     return [name for name in columns if isinstance(name, str) and name.startswith(GROUP_PREFIX)]
 
 
+def tells_scans_apart(groups: pd.Series) -> bool:
+    """Whether a column of subgroups has nearly a value for each scan: it divides nothing, and may name persons."""
+    known = groups[groups != ""]
+    return known.nunique() > 2 and 2 * known.nunique() >= len(known)
+
+
 def shown_sites(sites: Sequence[str]) -> list[str]:
     """Returns each row's site for figures: of more than ``MAX_SITES``, the smallest become "other (12 sites)".
 

@@ -80,7 +80,7 @@ def _weak_thresholds(found: tuple[LevelSummary, ...], thresholds: Thresholds | N
         name = f"{level.level.capitalize()} level"
         if not level.labels[0].operating_points:
             yield f"{name}: no threshold was chosen for it {on}, so there is no sensitivity."
-        chosen = {of.label: thresholds.of(level.level, of.label) for of in level.labels}
+        chosen = {of.label: thresholds.of(level.level, of.label) for of in level.labels if of.n}
         without = ((label, said) for label, ones in chosen.items() if (said := _why_none(ones, on)))
         yield from (f"{name}, {said}" for said in said_together(without))
         if few := [label for label, ones in chosen.items() if ones and 0 < ones[0].n_positive < FEW_POSITIVES]:
@@ -153,7 +153,8 @@ def _warnings(found: tuple[LevelSummary, ...], missing: Sequence[NotScored]) -> 
                 f"{name}: AUROCs of sites or subgroups with fewer than {FEW_POSITIVES} positive patients are "
                 "unreliable: " + ", ".join(f"by {by} {few} of {n}" for by, (few, n) in parts_by.items() if few) + "."
             )
-        if left_out := [(pooled.label, pooled.left_out) for pooled in level.pooled_sites if pooled.left_out]:
+        known = {of.label for of in level.labels if of.n}
+        if left_out := [(of.label, of.left_out) for of in level.pooled_sites if of.left_out and of.label in known]:
             yield (
                 f"{name}: pooled AUROCs leave out sites where the AUROC is not estimable or has no spread: "
                 + "; ".join(said_together((label, f"without {', '.join(sites)}") for label, sites in left_out))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ichformer.cohorts.csv_text import read_text_table
+from ichformer.cohorts.index import GROUP_PREFIX, group_columns, tells_scans_apart
 from ichformer.ct.known_words import without_free_text
 from ichformer.errors import InputError, one_line
 from ichformer.pipeline.store.header import RecordHeader, read_header
@@ -28,6 +29,7 @@ DISCLOSURE_CODES: Mapping[str, str] = {
     "machine": "the name of a machine",
     "name": "patients, studies or series by true names, or by hashes that can be undone, not by pseudonyms",
     "path": "paths of this machine, which may hold the name of its user",
+    "subgroup": "a subgroup with nearly a value for each scan, which may name persons: prepare without its column",
     "uid": "DICOM UIDs of studies, series or slices, by which scans can be found in an archive",
     "unread": "what could not be read",
 }
@@ -104,7 +106,10 @@ def find_disclosures(folder: Path | str) -> list[Disclosure]:
 def format_disclosures(found: list[Disclosure]) -> str:
     """A line for each file and kind, and what the kinds mean."""
     if not found:
-        return "Nothing was found that says who a patient is. Pixels were not checked: see docs/privacy.md."
+        return (
+            "Nothing was found that says who a patient is. Pixels, and the words of sites and subgroups, were not "
+            "checked: see docs/privacy.md."
+        )
     lines = []
     for one in found:
         example = f", such as {one.example}" if one.example else ""
@@ -240,7 +245,11 @@ def _in_store(folder: Path) -> Iterator[tuple[str, str, str]]:
     except InputError as error:
         yield "unread", INDEX_NAME, error.what
         return
-    private = [entry for entry in store.index.to_dict("records") if entry["cohort"] not in PUBLISHED]
+    own = store.index[~store.index["cohort"].isin(list(PUBLISHED))]
+    for group in group_columns(own):
+        if tells_scans_apart(own[group]):
+            yield "subgroup", INDEX_NAME, group.removeprefix(GROUP_PREFIX)
+    private = own.to_dict("records")
     with contextlib.suppress(InputError, OSError):  # said already, as of any table
         named = [row["path"] for row in table_rows(folder / REJECTS_NAME) if row.get("path")] if private else []
         yield from (("file_name", REJECTS_NAME, path) for path in named)

@@ -150,7 +150,22 @@ def test_more_than_30_values_are_no_subgroup(tmp_path):
     folder = read(root, tmp_path, text)
     assert "group_comment" not in folder.index
     assert sorted(set(folder.index["group_fold"])) == ["0", "1", "2", "3", "4"]
-    assert folder.notes[1:] == ("the column group_comment has 31 values and was not read: put them into 30 or fewer",)
+    assert folder.notes[1:] == ("the column comment has 31 values and was not read: put them into 30 or fewer",)
+
+
+def test_what_may_number_persons_is_no_subgroup_unless_it_is_asked_for(source, tmp_path):
+    rows = "".join(f"{name},{k % 2},{k},Anna {k},{'AABBA'[k]}\n" for k, name in enumerate(SCANS))
+    text = f"path,any,Fallnummer,alias,kernel\n{rows}"
+    folder = read(source, tmp_path, text)
+    assert [name for name in folder.index if name.startswith("group_")] == ["group_kernel"]
+    assert "Anna" not in folder.index.to_csv()
+    told, number, alias = folder.notes
+    assert told.endswith("; subgroups of the evaluation: kernel")
+    assert number.startswith("the column 'Fallnummer' may number persons or scans and was not read: --columns patient=")
+    assert alias.startswith("the column alias has 5 values in 5 rows and was not read: it may name persons or scans.")
+    asked = read(source, tmp_path, text, columns=["patient=Fallnummer", "group_alias=alias"])
+    assert sorted(asked.index["group_alias"]) == [f"Anna {k}" for k in range(5)]
+    assert set(asked.index["patient_source"]) == {"table"}
 
 
 def test_labels_under_names_that_nobody_knows_are_not_lost_in_silence(source, tmp_path):

@@ -1,7 +1,7 @@
 """Finds out what the columns of a CSV of labels mean, by the names that people usually give them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ichformer import LABELS
@@ -43,6 +43,9 @@ _BLEED = re.compile(r"(bleed|bleeding|ha?ematoma|ha?emorrhage)s?$")
 _STATE = re.compile(r"(?<=.)(present|visible|seen|flag|label|positive|status)$")
 _NO_BLEED = re.compile(r"^(no|non|not|without|free)\w*(bleed|ha?emorrhage|ich)|^normal$|^healthy$")
 _IDENTITY = re.compile(r"name$|birth|^dob$|^mrn$|accession|address|phone|email|insurance|^ssn$")
+_NUMBER = re.compile(r"(id|ids|uid|guid|key|nr|no|num|number|nummer|numero|code|pseudonym|initials)$")
+"""Ends of names of columns that number something, mostly patients, scans or visits."""
+
 _VAGUE = {
     "bleedtype": "any", "class": "any", "diagnosis": "any", "finding": "any", "label": "any", "labels": "any",
     "target": "any", "y": "any", "id": "path", "name": "path", "case": "path", "caseid": "path", "uid": "series",
@@ -70,11 +73,16 @@ class Columns:
     problems: tuple[str, ...]
     notes: tuple[str, ...]
 
-    def told(self, names: Sequence[str]) -> str:
-        """What each column of the header is read as, in a line; "" where every column has the name of its meaning."""
+    def told(self, names: Sequence[str], groups: Collection[str]) -> str:
+        """What each column of the header is read as, in a line; "" where every column has the name of its meaning.
+
+        Args:
+          names: the header.
+          groups: the subgroups that were kept.
+        """
         read = [(one_line(name, max_chars=40), own) for name, own in zip(names, self.meanings, strict=True)]
-        subgroups = [name for name, meaning in read if meaning.startswith(GROUP_PREFIX)]
-        others = [(name, meaning) for name, meaning in read if name not in subgroups and meaning != LEFT_OUT]
+        subgroups = [name for name, meaning in read if meaning in groups]
+        others = [(name, own) for name, own in read if own != LEFT_OUT and not own.startswith(GROUP_PREFIX)]
         if not subgroups and all(name == meaning for name, meaning in others):
             return ""
         parts = [", ".join(name if name == meaning else f"{name} = {meaning}" for name, meaning in others)]
@@ -174,6 +182,11 @@ def _meaning(name: str, owners: Mapping[str, str], label_set: LabelSet) -> tuple
             return meant, "", ""
     if _IDENTITY.search(plain):
         return LEFT_OUT, "", f"the column {shown!r} may name a person and was not read"
+    if _NUMBER.search(plain) and plain not in _VAGUE:
+        note = (
+            f"the column {shown!r} may number persons or scans and was not read: --columns patient={shown} if it names"
+        )
+        return LEFT_OUT, "", f"{note} patients, group_NAME={shown} if it is a subgroup"
     if near := nearest(plain, owners, likeness=VERY_LIKE):
         meant = owners[near]
         problem = f"has a column {shown!r}: {shown} -> {meant}? Rename it, or give --columns {meant}={shown}"

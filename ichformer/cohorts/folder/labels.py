@@ -13,7 +13,7 @@ from ichformer.cohorts.csv_text import read_text_table
 from ichformer.cohorts.folder.columns import ATTRIBUTES, LEFT_OUT, name_columns
 from ichformer.cohorts.folder.fields import as_digits, read_fields, read_values
 from ichformer.cohorts.folder.matching import Labelled, match_rows, scan_keys
-from ichformer.cohorts.index import MAX_GROUPS, SPLITS, group_columns
+from ichformer.cohorts.index import GROUP_PREFIX, MAX_GROUPS, SPLITS, group_columns, tells_scans_apart
 from ichformer.cohorts.tables import SLICE_KEYS, scan_labels, write_table
 from ichformer.errors import InputError, one_line
 from ichformer.labels import SIX, LabelSet
@@ -76,8 +76,6 @@ def read_labels(
     problems, notes = list(named.problems), list(named.notes)
     if problems and not set(named.meanings) - {LEFT_OUT}:
         raise _refusal(problems, header, path, _of_names(label_set))
-    if told := named.told(header):
-        notes.insert(0, f"columns of {one_line(path.name)}: {told}")
     if read.blank_rows:
         notes.append(f"blank rows of {one_line(path.name)} that were skipped: {read.blank_rows}")
     table = read_fields(read.rows, named.meanings, problems, label_set)
@@ -98,7 +96,9 @@ def read_labels(
     if problems:
         raise _refusal(problems, header, path, fixes)
 
-    groups = _groups(table, notes)
+    groups = _groups(table, columns, notes)
+    if told := named.told(header, groups):
+        notes.insert(0, f"columns of {one_line(path.name)}: {told}")
     missing = len(scans) - len(rows_of)
     notes += [f"{missing} of {len(scans)} scans have no row in {one_line(path.name)} and so no labels"] * bool(missing)
     scans_of_row = Counter(row for own in rows_of.values() for row in set(own.values()))
@@ -143,14 +143,18 @@ def _disagreements(own: pd.DataFrame, series: str) -> Iterator[str]:
             yield f"lines {lines} give one series several {several} ({one_line(series, max_chars=70)})"
 
 
-def _groups(table: pd.DataFrame, notes: list[str]) -> list[str]:
-    """The columns of subgroups that can be kept."""
+def _groups(table: pd.DataFrame, asked: Collection[str], notes: list[str]) -> list[str]:
+    """The columns of subgroups that can be kept: those that are asked for, and others that divide the rows into few."""
     kept = []
     for name in group_columns(table):
-        n_values = table.loc[table[name] != "", name].nunique()
+        known = table.loc[table[name] != "", name]
+        n_values, column = known.nunique(), f"the column {name.removeprefix(GROUP_PREFIX)}"
         if n_values > MAX_GROUPS:
+            notes.append(f"{column} has {n_values} values and was not read: put them into {MAX_GROUPS} or fewer")
+        elif name not in asked and tells_scans_apart(known):
             notes.append(
-                f"the column {name} has {n_values} values and was not read: put them into {MAX_GROUPS} or fewer"
+                f"{column} has {n_values} values in {len(known)} rows and was not read: it may name persons or scans. "
+                f"--columns patient=COLUMN if it names patients, {name}=COLUMN if it is a subgroup"
             )
         elif n_values:
             kept.append(name)

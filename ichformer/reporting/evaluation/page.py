@@ -1,7 +1,7 @@
 """An evaluation as one HTML file that opens anywhere, fetches nothing and runs no script."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +115,14 @@ def _render(*, title: str, **shown: Any) -> str:
 
 
 def _section(level: Level, found: LevelSummary, summary: Summary, calibration: Sequence[LabelCalibration]) -> _Section:
+    has_any = any(label.label == "any" for label in found.labels)  # which counts twice in RSNA 2019
+    level, found = _of_known_labels(level, found)
+    calibration = [one for one in calibration if any(label.label == one.label for label in found.labels)]
     first = {label.label: label.operating_points[0].threshold for label in found.labels if label.operating_points}
     strata = [tables.strata_table("By site", found.sites)] if found.sites else []
     strata += [tables.strata_table(f"By {one_line(name)}", parts) for name, parts in found.subgroups.items()]
     rows = f"{found.n} {found.level}s of {found.n_patients} patients"
     rows += ", made as the maximum over slices" if found.derived else ""
-    has_any = any(label.label == "any" for label in found.labels)  # which counts twice in RSNA 2019
     loss = "Weighted log loss (RSNA 2019)" if has_any else "Mean log loss of the labels"
     return _Section(
         title=f"{found.level.capitalize()}s",
@@ -132,6 +134,25 @@ def _section(level: Level, found: LevelSummary, summary: Summary, calibration: S
         forests=tables.forests(found.sites, found.pooled_sites),
         strata=strata,
     )
+
+
+def _of_known_labels(level: Level, found: LevelSummary) -> tuple[Level, LevelSummary]:
+    """Both without the labels that no row knows, of which a warning tells: they would fill the page with nothing."""
+    known = [i for i, label in enumerate(found.labels) if label.n] or list(range(len(found.labels)))
+
+    def strata(parts: Sequence[Stratum]) -> tuple[Stratum, ...]:
+        return tuple(replace(part, labels=tuple(part.labels[i] for i in known)) for part in parts)
+
+    labels = tuple(found.labels[i] for i in known)
+    names = {label.label for label in labels}
+    shown = replace(
+        found,
+        labels=labels,
+        sites=strata(found.sites),
+        subgroups={name: strata(parts) for name, parts in found.subgroups.items()},
+        pooled_sites=tuple(pooled for pooled in found.pooled_sites if pooled.label in names),
+    )
+    return replace(level, labels=level.labels[:, known], scores=level.scores[:, known]), shown
 
 
 def _notes(summary: Summary) -> list[str]:

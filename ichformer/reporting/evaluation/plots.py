@@ -126,9 +126,10 @@ def _small_multiples(
             axes.set_axis_off()
         figure.supxlabel(x, fontsize=9)
         figure.supylabel(y, fontsize=9)
-        handles, said = every[0].get_legend_handles_labels()
-        if handles:
-            figure.legend(handles, said, loc="outside upper right", ncols=len(said), fontsize=8)
+        # A panel without an estimate lacks some of the curves.
+        lines = {said: line for axes in every for line, said in zip(*axes.get_legend_handles_labels(), strict=True)}
+        if lines:
+            figure.legend(lines.values(), lines.keys(), loc="outside upper right", ncols=len(lines), fontsize=8)
 
     return draw_plot(
         title, f"{title}: {y} against {x}, one picture for each label", draw, size=(11.4, 0.5 + 2.5 * rows), wide=True
