@@ -128,6 +128,7 @@ def folder(own, tmp_path, tiny_store, tiny_run, monkeypatch):
     shutil.copytree(cohort / studies["path"][1], tmp_path / "FOLDER_OF_STUDIES" / "two")
     shutil.make_archive(str(tmp_path / "more"), "zip", cohort / studies["path"][2])
     shutil.copy(own / "scans" / "p01" / "head.nii.gz", tmp_path)
+    shutil.copytree(own / "scans" / "p02", tmp_path / "new_scans")
     for name in ("store", "labelled", "unlabelled"):
         shutil.copytree(tiny_store, tmp_path / name)  # a page may write into it
     shutil.copytree(tiny_run, tmp_path / "runs" / "first")

@@ -73,8 +73,9 @@ def hold_out_site(
     """
     at_site = (index["site"] == site).to_numpy()
     if not at_site.any() or at_site.all():
-        sites = ", ".join(sorted(set(index["site"])))
-        raise InputError(f"{site!r} cannot be held out", where="site", fix=f"choose one of several; there are: {sites}")
+        sites = ", ".join(sorted(set(index["site"]) - {""}))
+        fix = f"choose one of several; there are: {sites}" if sites else "name the column of the sites: no scan has one"
+        raise InputError(f"{site!r} cannot be held out", where="site", fix=fix)
     patients = _patients(index)
     seen = set(patients[at_site])
     elsewhere = np.array([patient not in seen for patient in patients])

@@ -80,7 +80,7 @@ def test_a_name_without_its_suffix_that_could_be_two_scans_is_none(tmp_path):
     root = tmp_path / "scans"
     for seed, name in enumerate(("a.nii", "a.nii.gz", "b.nii", "b/c.nii")):
         write_nifti(root / name, scan(seed, slices=2))
-    with pytest.raises(InputError, match=r"line 2: matches no series: 'a' \(is it 'a\.nii(\.gz)?'\?\)"):
+    with pytest.raises(InputError, match=r"line 2: matches no series: 'a' \(is it 'a\.nii' or 'a\.nii\.gz'\?\)"):
         read(root, tmp_path, "path,any\na,1\n")
     index = by_path(root, read(root, tmp_path, "path,any\nb,1\n"))
     assert index["any"].dropna().to_dict() == {"b/c.nii": 1}
@@ -182,6 +182,23 @@ def test_labels_under_names_that_nobody_knows_are_not_lost_in_silence(source, tm
     )
     (warning,) = folder.warnings
     assert warning.startswith("columns with 0 and 1 that became subgroups: Blutung. No column is epidural or ")
+
+
+def test_a_value_that_stands_often_is_named_once_under_the_name_of_its_column(source, tmp_path):
+    text = "path,haemorrhage\n" + "".join(f"{name},ja\n" for name in SCANS)
+    with pytest.raises(InputError, match=r"labels\.csv: line 2: haemorrhage \(any\) is 'ja' in 5 lines; the header"):
+        read(source, tmp_path, text)
+
+
+def test_no_scan_of_another_patient_is_suggested(tmp_path):
+    root = tmp_path / "scans"
+    for number in range(6):
+        write_nifti(root / f"ct/pt{number:02d}/head.nii.gz", scan(number, slices=2))
+    with pytest.raises(InputError, match=r"'ct/pt3/head.nii.gz' \(is it 'ct/pt03/head.nii.gz'\?\)"):
+        read(root, tmp_path, "path,any\nct/pt3/head.nii.gz,1\n")
+    for name in ("ct/pt9/head.nii.gz", "head.nii.gz", "pt/head.nii.gz"):
+        with pytest.raises(InputError, match=f"matches no series: '{name}'; the header"):
+            read(root, tmp_path, f"path,any\n{name},1\n")
 
 
 def test_columns_with_the_names_of_their_meanings_need_no_word(source, tmp_path):

@@ -16,6 +16,7 @@ import pytest
 
 from ichformer import LABELS
 from ichformer.cohorts.registry import COHORTS
+from ichformer.ct.fingerprint import fingerprint
 from ichformer.ct.io.scans import find_scans
 from ichformer.evaluation.scorable import NO_BRAIN
 from ichformer.evaluation.summary import summarise
@@ -35,7 +36,7 @@ from ichformer.workflows.make_ensemble import make_ensemble
 from ichformer.workflows.measure_robustness import corruption_benchmark
 from ichformer.workflows.parts.predict_store import predict_store
 from ichformer.workflows.prediction.read_scan import ScanTask, read_scan
-from ichformer.workflows.prediction.score_scan import SLICES_BY_SCANS, Reader, score_scan
+from ichformer.workflows.prediction.score_scan import SEEN, SLICES_BY_SCANS, Reader, score_scan
 from tests.ct.builders import write_series
 from tests.evaluation.tables import prediction_table
 from tests.stores import CONFIG, prepare_here
@@ -150,6 +151,13 @@ def test_a_scan_is_told_where_the_scores_of_its_slices_come_from(folder, tmp_pat
     reader = Reader(run=run, thresholds=None, usual=None, lesions=None, checked=None)
     reading = score_scan(reader, read, doubt="", with_heat_maps=False)
     assert np.isfinite(reading.slice_scores).all()
+    assert SEEN not in reading.remarks
+    trained_on = replace(reader, seen=frozenset({fingerprint(read.volume.hu)}))
+    assert SEEN in score_scan(trained_on, read, doubt="", with_heat_maps=False).remarks
+    odd = read.volume.audit.with_note("head_size_doubtful", "its distances in mm are wrong")
+    read = replace(read, volume=replace(read.volume, audit=odd))
+    said = score_scan(reader, read, doubt="", with_heat_maps=False).remarks
+    assert "Its scores may mean nothing: its distances in mm are wrong." in said
     assert (SLICES_BY_SCANS in reading.remarks) == (not slice_labels)
 
 

@@ -58,6 +58,15 @@ def test_hashes_of_an_earlier_version_are_found(stores):
     assert codes(stores / "old")["index.json"] == {"name", "uid"}
 
 
+def test_a_subgroup_that_tells_scans_apart_is_found(tmp_path):
+    for number in range(1, 4):
+        plant_dicom(tmp_path / "scans", number)
+    index = folder.load(tmp_path / "scans", cache=tmp_path / "cache").index
+    prepare_here(index.assign(group_alias=["Anna", "Ben", "Cara"], group_kernel=["a", "b", "a"]), tmp_path / "store")
+    found = [one for one in find_disclosures(tmp_path / "store") if one.file == "index.json"]
+    assert [(one.code, one.count, one.example) for one in found] == [("subgroup", 1, "alias")]
+
+
 @pytest.mark.slow
 def test_published_sets_disclose_nothing(tiny_store, tiny_run):
     assert find_disclosures(tiny_store) == []

@@ -37,4 +37,6 @@ def phantom(
     written = write_phantom_cohort(
         out, scans=scans, seed=seed, sites=site or None, prevalence=prevalence, confounders=confounders, small=small
     )
-    print_result({"cohort": path_text(written), "scans": scans}, shown(written), as_json=json)
+    folder = shown(written)
+    text = f"{folder}: {scans} scans; studies.csv has their paths and labels, contents.csv what is in each"
+    print_result({"cohort": path_text(written), "scans": scans}, text, as_json=json)

@@ -1,7 +1,7 @@
 """Reads the fields of a CSV of labels: 0, 1 and numbers, in the spellings that people use."""
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -56,15 +56,23 @@ def _normal_path(text: str) -> str:
     return posixpath.normpath(text.replace("\\", "/")) if text else ""
 
 
-def read_values(table: pd.DataFrame, problems: list[str], label_set: LabelSet) -> Float64[np.ndarray, "rows labels"]:
+def read_values(
+    table: pd.DataFrame, names: Mapping[str, str], problems: list[str], label_set: LabelSet
+) -> Float64[np.ndarray, "rows labels"]:
     """Returns the labels and targets of each row, NaN where unknown; "any" is known where it follows from subtypes.
 
     Args:
       table: the fields by their meaning (``read_fields``).
+      names: of each meaning the name of its column.
       problems: fields that are no label and no number are added here, with their lines.
       label_set: which columns are labels and which are targets.
     """
-    labels = np.stack([_values(table[name], name in label_set.targets, problems) for name in label_set.columns], axis=1)
+    columns = []
+    for name in label_set.columns:
+        own = one_line(names.get(name, name), max_chars=40)
+        called = name if own == name else f"{own} ({name})"
+        columns.append(_values(table[name], called, name in label_set.targets, problems))
+    labels = np.stack(columns, axis=1)
     for row in np.flatnonzero(contradicts(labels, label_set)):
         subtype = label_set.names[int((labels[row] == 1).argmax())]
         problems.append(f"line {table.index[row]}: any is 0 where a subtype is 1 ({subtype})")
@@ -79,7 +87,7 @@ def as_digits(labels: pd.Series) -> pd.Series:
     )
 
 
-def _values(column: pd.Series, is_target: bool, problems: list[str]) -> Float64[np.ndarray, " rows"]:
+def _values(column: pd.Series, called: str, is_target: bool, problems: list[str]) -> Float64[np.ndarray, " rows"]:
     texts = column.str.lower()
     if is_target:
         values = np.array([read_target(text) for text in texts], np.float64)
@@ -87,7 +95,8 @@ def _values(column: pd.Series, is_target: bool, problems: list[str]) -> Float64[
     else:
         texts = texts.str.replace(r"^([01])[.,]0*$", r"\1", regex=True)
         values, wrong = texts.map(_VALUES).to_numpy(np.float64), ~texts.isin(list(_VALUES)).to_numpy()
-    for row in np.flatnonzero(wrong):
-        found = f"line {column.index[row]}: {column.name} is {one_line(column.iloc[row], max_chars=40)!r}"
+    for text, rows in column[wrong].groupby(column[wrong], sort=False):
+        more = f" in {len(rows)} lines" * (len(rows) > 1)
+        found = f"line {rows.index[0]}: {called} is {one_line(text, max_chars=40)!r}{more}"
         problems.append(f"{found}, which is no number" if is_target else found)
     return values

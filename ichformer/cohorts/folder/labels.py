@@ -80,7 +80,8 @@ def read_labels(
         notes.append(f"blank rows of {one_line(path.name)} that were skipped: {read.blank_rows}")
     table = read_fields(read.rows, named.meanings, problems, label_set)
     n_of_names = len(problems)
-    labels = read_values(table, problems, label_set)
+    names = dict(zip(named.meanings[::-1], header[::-1], strict=True))  # of two columns the first is read
+    labels = read_values(table, names, problems, label_set)
     fixes = _of_names(label_set) * bool(n_of_names) + _of_values(label_set) * (len(problems) > n_of_names)
     for row in np.flatnonzero(~table["split"].isin(["", *SPLITS])):
         found = one_line(table["split"].iloc[row], max_chars=40)
@@ -130,7 +131,6 @@ def read_labels(
             if all(pd.isna(row[name]) for row in of_series.values()):
                 notes.append(f"{name} is known of slices only: add rows without a slice that say it of the scans")
     lines = {series: int(table.index[min(own.values())]) for series, own in rows_of.items()}
-    names = {own: name for name, own in zip(header, named.meanings, strict=True)}
     warnings = _unnamed_labels(table[groups].rename(columns=names), set(names), label_set)
     return CsvLabels(rows=of_series, lines=lines, notes=tuple(notes), warnings=tuple(warnings))
 

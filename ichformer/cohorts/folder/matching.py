@@ -13,6 +13,8 @@ import pandas as pd
 from ichformer.cohorts.folder.columns import KEYS, VERY_LIKE
 from ichformer.errors import nearest, one_line
 
+_SUFFIX = re.compile(r"\.(nii|nii\.gz|dcm|zip|png|jpg)$")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
@@ -95,19 +97,35 @@ def match_rows(
     return {series: own for series, own in rows_of.items() if own}
 
 
-def _near_key(given: Mapping[str, str], called: Mapping[str, Mapping[str, object]]) -> str:
-    """ " (is it ...?)" where a scan has nearly that name: without a folder or a suffix, or with lost zeros."""
+def _near_key(given: Mapping[str, str], called: Mapping[str, Mapping[str, set[int]]]) -> str:
+    """ " (is it ...?)" where one scan, or two, have nearly that name: without a folder or a suffix, or with lost zeros.
+
+    Where more are as near, none is named: whoever takes the wrong one labels another patient.
+    """
     for key, value in given.items():
-        names = [name for name in called[key] if not name.startswith("/")][:20000]
-        same = [name for name in names if _bare(name) == _bare(value)] if value else []
-        # The one of which most folders are the same, with its suffix.
-        near = max(sorted(same), key=lambda name: (_same_folders(name, value), len(name)), default="")
-        if not near and key != "patient":  # the like of one patient's name is another patient's
-            near = nearest(value, names[:2000], likeness=VERY_LIKE)
+        names = [name for name in called[key] if not name.startswith("/")][:20000] if value else []
+        near = _one_or_two([name for name in names if _without_zeros(name) == _without_zeros(value)], called[key])
+        same = [name for name in names if _bare(name) == _bare(value)]
+        if not near and same:
+            most = max(_same_folders(name, value) for name in same)
+            near = _one_or_two([name for name in same if _same_folders(name, value) == most], called[key])
+        elif not near and value and key != "patient":  # the like of one patient's name is another patient's
+            near = [name for name in [nearest(value, names[:2000], likeness=VERY_LIKE)] if name]
         if near:
-            zeros = "? Spreadsheets drop leading zeros" if near.lstrip("0") == value else "?"
-            return f" (is it {one_line(near, max_chars=80)!r}{zeros})"
+            zeros = "? Spreadsheets drop leading zeros" if near[0].lstrip("0") == value else "?"
+            return f" (is it {' or '.join(repr(one_line(name, max_chars=80)) for name in near)}{zeros})"
     return ""
+
+
+def _one_or_two(names: Sequence[str], scans: Mapping[str, set[int]]) -> list[str]:
+    """The longest of some names of each scan, which has its suffix; none where they are of more than two scans."""
+    longest = {number: name for name in sorted(names, key=len) for number in sorted(scans[name])}
+    return list(dict.fromkeys(longest.values())) if len(longest) <= 2 else []
+
+
+def _without_zeros(name: str) -> str:
+    """A path in small letters, without its suffix and the zeros in front of its numbers."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", _SUFFIX.sub("", name.lower()))
 
 
 def _same_folders(name: str, other: str) -> int:
@@ -117,4 +135,4 @@ def _same_folders(name: str, other: str) -> int:
 
 
 def _bare(name: str) -> str:
-    return re.sub(r"\.(nii|nii\.gz|dcm|zip|png|jpg)$", "", name.rpartition("/")[2].lower()).lstrip("0")
+    return _SUFFIX.sub("", name.rpartition("/")[2].lower()).lstrip("0")

@@ -14,12 +14,15 @@ from ichformer.workflows.opened.prepared import prepare_as_trained, prepared_sli
 def explain_volume(run: Trained, volume: Any, *, label: str, method: str, level: OutputLevel | None) -> ScanMap:
     """``TrainedModel.explain`` with what is to be said of the map beside its values."""
     names = run.objective.label_set.names
-    check_known("label", label, names, where="label")
     level = fit(OutputLevel | None, level, where="level")
     levels: tuple[OutputLevel, ...] = ("slice", "scan") if level is None else (level,)
+    can_be = [name for name in names if any(trained_names(run, one, (name,)) for one in levels)]
+    if label not in names:
+        check_known("label", label, can_be, where="label")
     trained = [one for one in levels if label in trained_names(run, one, names)]
     if not trained:
-        raise InputError("the run was never trained for this label", where=label, fix="explain another label")
+        fix = f"explain {' or '.join(can_be)}" if can_be else "train it with labels"
+        raise InputError("the run was never trained for this label", where=label, fix=fix)
     prepared = prepare_as_trained(run, volume)
     if (reason := why_not_scored(prepared, run.prepare)) is not None:
         raise InputError(f"cannot be scored. {reason.text}", where=volume.source[0], fix="give another scan")

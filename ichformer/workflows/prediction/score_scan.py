@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ichformer import __version__
+from ichformer.ct.fingerprint import fingerprint
 from ichformer.ct.volume import Volume
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, describe, read_ood
 from ichformer.evaluation.scorable import check_numbers
@@ -26,9 +27,14 @@ from ichformer.lesions.frozen import LESIONS_NAME, FrozenLesions, read_frozen_le
 from ichformer.pipeline.preparation.config import RECIPE_VERSION
 from ichformer.reporting.scan.reading import Familiarity, Reading
 from ichformer.training.runs.outputs import OutputLevel, describe_outputs
-from ichformer.training.runs.run import Run
+from ichformer.training.runs.run import Run, seen_scans
 from ichformer.workflows.prediction.read_scan import ReadScan
 from ichformer.workflows.prediction.report_lesions import NO_LESION_THRESHOLDS, report_lesions
+
+SEEN = "The model was trained on this scan, so its scores are better than those of new scans."
+
+_WRONG = ("head_size_doubtful", "range_suspicious")
+"""Notes of the audit that distances or values are not what they say, so that a model sees no head as it knows them."""
 
 SLICES_BY_SCANS = (
     "This model learned from labels of whole scans only. A scan's score is the highest of its slices, so slices have "
@@ -46,6 +52,7 @@ class Reader:
       usual: the distribution of its training scans; None where the run does not know it.
       lesions: the thresholds of its lesion map; None where it has none.
       checked: which of its explanations are true; None where that was not checked.
+      seen: fingerprints of the pixels that it was trained on.
     """
 
     run: Trained
@@ -53,6 +60,7 @@ class Reader:
     usual: FeatureDistance | None
     lesions: FrozenLesions | None
     checked: CheckedExplanations | None
+    seen: frozenset[str] = frozenset()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -83,7 +91,14 @@ def open_reader(run: Trained) -> Reader:
         usual=read_ood(usual, model=run.fingerprint) if usual.exists() else None,
         lesions=read_frozen_lesions(lesions, model=run.fingerprint) if lesions.exists() else None,
         checked=read_checked(checked, model=run.fingerprint) if checked.exists() else None,
+        seen=frozenset(_seen_pixels(run)),
     )
+
+
+def _seen_pixels(run: Trained) -> Iterator[str]:
+    for member in run.members:
+        if (seen := seen_scans(member.path)) is not None:
+            yield from seen["pixels"][seen["pixels"] != ""]
 
 
 def score_scan(reader: Reader, scan: ReadScan, *, doubt: str, with_heat_maps: bool) -> Reading:
@@ -103,6 +118,9 @@ def score_scan(reader: Reader, scan: ReadScan, *, doubt: str, with_heat_maps: bo
     is_given = {level: np.full(len(label_set.columns), reason is None) for level in levels}
     remarks = [] if check_new_scans(run) else [UNKNOWN_RECIPE]
     remarks += [f"This may be no plain head CT, and then its scores mean nothing. {doubt}"] if doubt else []
+    wrong = [note.text for note in volume.audit.notes if note.code in _WRONG]
+    remarks += [f"Its scores may mean nothing: {text}." for text in wrong]
+    remarks += [SEEN] * (fingerprint(volume.hu) in reader.seen)
     if reason is None and outputs is not None:
         for level, given in is_given.items():
             given &= [name not in outputs.missing(level) for name in label_set.columns]
