@@ -127,6 +127,9 @@ def prepare_cohort(
     out = Path(out)
     if cluster is not None and workers is not None:
         raise InputError("the cluster has workers of its own", where="--workers", fix="leave it out with --cluster")
+    if dataset == "folder" and Path(source).resolve() in out.resolve().parents:
+        fix = "name a folder outside of it, as all that lies there is read as scans"
+        raise InputError("lies in the folder of the scans", where=out, fix=fix)
     asked = {"columns": columns, "label_names": label_names, "targets": targets, "patient_from": patient_from}
     of_adapter = {name: value for name, value in asked.items() if value}
     of_names = {"patient_key": patient_key is not None, "with_uids": with_uids}

@@ -67,7 +67,8 @@ def test_the_chosen_series_alone_is_predicted(run: Run, tmp_path: Path, capsys: 
     study = study_of_three(tmp_path / "study")
     result = predict(study, run=run.path, out=tmp_path / "out")
     assert [one.number for one in result.series] == [2]
-    assert result.series[0].values["remarks"] == []
+    (of_the_small_head,) = result.series[0].values["remarks"]
+    assert of_the_small_head.startswith("Its scores may mean nothing: the brain's largest section measures 54 x 48 mm")
     assert [(one.number, one.code, one.text.split(":")[0]) for one in result.left_out] == [
         (1, "not_chosen", "bone_kernel"),
         (3, "not_chosen", "contrast"),
@@ -86,7 +87,8 @@ def test_the_chosen_series_alone_is_predicted(run: Run, tmp_path: Path, capsys: 
 def test_a_study_of_one_series_is_predicted_and_what_speaks_against_it_is_said(run: Run, tmp_path: Path) -> None:
     scan = whole_head(tmp_path / "scan", ContrastBolusAgent="IOPAMIDOL")
     (only,) = predict(scan, run=run.path, out=tmp_path / "out").series
-    (remark,) = only.values["remarks"]
+    remark, of_the_small_head = only.values["remarks"]
+    assert of_the_small_head.startswith("Its scores may mean nothing: the brain's largest section measures 54 x 48 mm")
     assert remark.endswith("contrast: ContrastBolusAgent IOPAMIDOL")
     assert remark in only.report.read_text()
 

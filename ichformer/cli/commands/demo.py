@@ -25,7 +25,9 @@ def demo(*, out: Path = Path("runs/demo"), fast: bool = False, seed: int = 0, js
     result = run_demo(out, fast=fast, seed=seed)
     of_fast = "\n\nThese figures mean nothing: --fast makes too few scans and trains too few steps." if fast else ""
     text = (
-        f"{format_summary(result.summary)}{of_fast}\n\nreport: {shown(result.report)}\n"
+        f"{format_summary(result.summary)}{of_fast}\n\n"
+        f"page:   {shown(result.run / 'evaluation' / 'evaluation.html')}\n"
+        f"report: {shown(result.report)}\n"
         f"        {shown(result.shipped_report)}, of the weights that come with ichformer\n"
         f"next:   ichformer predict FOLDER_OF_DICOM --run {shown(result.run)} --out out"
     )

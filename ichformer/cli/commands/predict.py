@@ -27,8 +27,9 @@ def predict(
 ) -> None:
     """Scores head CT with a trained run and writes a report for each scan. Research use only.
 
-    In each study one series is scored: the plain axial head CT that `ichformer inspect` marks as chosen. A scan in
-    which no brain is found is not scored, and its report says so. If a series cannot be read, the others are still
+    In each study one series is scored: the plain axial head CT that `ichformer inspect` marks as chosen. The only
+    series of a study is scored whatever it is, and what speaks against it is said. A scan in which no brain is found
+    is not scored, and its report says so. If a series cannot be read, the others are still
     predicted, and the exit code is 2 (1 if it is a fault of ichformer).
 
     Args:
@@ -36,8 +37,9 @@ def predict(
         NIfTI file or pictures.
       out: Folder for the predictions. Each series gets a folder with report.html and prediction.json.
       run: Folder of a run or of an ensemble. The word default stands for the weights that come with ichformer.
-      csv: File for a table with a row for each series, such as scores.csv. It has the scores, and the reason where
-        there are none. It is written at the end. Until then its rows are in scores.csv.part, as they come.
+      csv: File for a table with a row for each series, such as OUT/scores.csv, where `ichformer worklist OUT` looks for
+        it. It has the scores, and the reason where there are none. It is written at the end. Until then its rows are in
+        scores.csv.part beside it, as they come.
       report: Write report.html. With --no-report a scan takes a fraction of the time.
       dicom: Write DICOM objects beside the numbers: a structured report (report.dcm), bleeds and their probabilities
         as segmentations, the explanation as a parametric map, key images and a presentation state. They have the

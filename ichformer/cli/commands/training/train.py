@@ -56,7 +56,8 @@ def train(
 
     own_process(settings.parallel)
     written = train_and_freeze(settings, out)
-    text = ", ".join(f"{name} {value:.4g}" for name, value in written.items()) or "the training was finished before"
+    ends = {name: value for name, value in written.items() if name.endswith("loss") or name == "scans_per_s"}
+    text = ", ".join(f"{name} {value:.4g}" for name, value in ends.items()) or "the training was finished before"
     then = "probe" if is_pretraining(out) else "evaluate"
     print_result(
         {"run": path_text(out), "metrics": written},
