@@ -230,6 +230,8 @@ def test_a_sheet_shows_the_series_that_is_chosen(capsys, tmp_path):
         write_series(tmp_path / "both" / name, stored, series_uid=f"1.{name == 'b':d}", SeriesDescription=description)
     for name in ("both", "both/a", "both/b"):
         main(["inspect", str(tmp_path / name), "--sheet", str(tmp_path / "sheet.png")])
+        drawn, beside = {"both": ("both/b", ", one of 2 series")}.get(name, (name, ""))
+        assert f"sheet: {tmp_path}/sheet.png shows {tmp_path}/{drawn}{beside}\n" in capsys.readouterr().out
         (tmp_path / "sheet.png").rename(tmp_path / f"{name.replace('/', '_')}.png")
     both, a, b = ((tmp_path / f"{name}.png").read_bytes() for name in ("both", "both_a", "both_b"))
     assert both == b != a

@@ -147,6 +147,18 @@ def test_the_data_is_what_was_given() -> None:
     assert "Not for diagnosis." in words
 
 
+def test_a_score_just_below_its_threshold_does_not_look_equal_to_it() -> None:
+    scores = np.full(6, 0.478889, np.float32)
+    words = " ".join(
+        " ".join(Parsed(render_page(reading(scan_scores=scores, thresholds={"any": 0.479052}))).words).split()
+    )
+    assert "Any haemorrhage: 0.4789, below the threshold of 0.4791." in words
+    equal = reading(scan_scores=np.full(6, 0.5), thresholds={"any": 0.5})
+    assert "Any haemorrhage: 0.500, above the threshold of 0.500." in " ".join(
+        " ".join(Parsed(render_page(equal)).words).split()
+    )
+
+
 def test_hostile_text_stays_text() -> None:
     hostile = volume(description=HOSTILE, manufacturer=HOSTILE, kernel=HOSTILE, modality=HOSTILE)
     notes = (Note(code="tilt", text=HOSTILE),)

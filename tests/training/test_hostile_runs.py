@@ -307,6 +307,11 @@ def test_a_store_that_no_path_can_name_is_not_there(told, tmp_path):
         find_store(told, tmp_path, told)
 
 
+def test_a_run_that_names_no_store_is_named_itself(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path}: does not say which store it was trained on, as a bundle never"):
+        find_store("", tmp_path, "")
+
+
 def test_lines_of_metrics_that_make_no_sense_are_dropped_when_a_run_goes_on(tmp_path):
     path = tmp_path / "metrics.jsonl"
     good = ['{"step": 1, "loss": 0.5}', '{"step": 2, "loss": NaN}', '{"step": 3, "loss": 0.25, "more": [1]}']

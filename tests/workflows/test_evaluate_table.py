@@ -8,7 +8,9 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from ichformer import LABELS
 from ichformer.cli import main
 from ichformer.errors import InputError
 from ichformer.evaluation.tables.checked import check_table
@@ -64,6 +66,27 @@ def written(table, validation, tmp_path_factory):
         table, out=out, thresholds=thresholds, calibrate_on=validation, prevalence=0.1, facts=facts, replicates=50
     )
     return out, summary
+
+
+@pytest.mark.slow
+def test_labels_that_no_row_knows_fill_nothing_but_a_warning(table, tmp_path):
+    unknown = table.assign(epidural=np.nan)
+    summary = evaluate(unknown, out=tmp_path / "out", replicates=10)
+    assert [label.label for label in summary.levels[0].labels] == list(LABELS)  # the figures keep their places
+    page = (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
+    warnings, _, shown = page.partition("Figures, slice level")
+    assert "epidural" in warnings
+    assert "epidural" not in shown
+    assert shown.count("subdural") > 5
+
+
+@pytest.mark.slow
+def test_every_curve_of_a_row_of_pictures_is_in_its_legend(table, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, "legend", lambda self, handles=(), labels=(), **_: drawn.append(list(labels)))
+    # The first label has positives only, so that its decision curve cannot be drawn.
+    evaluate(table.assign(epidural=1.0, any=1.0), out=tmp_path / "out", replicates=2)
+    assert ["treat nobody", "treat everybody", "model"] in drawn
 
 
 def test_all_files_are_written_and_only_the_predictions_name_patients(written):

@@ -76,6 +76,7 @@ def test_every_series_has_a_row_in_the_order_of_the_paths(run: Run, tmp_path: Pa
     said = capsys.readouterr()
     assert "2 of 5 series were not predicted; series 5: " in said.err.splitlines()[-1]
     assert "3 predicted, 1 not chosen, 2 failed" in said.out
+    assert "rows are named by a key; --with-uids adds the path" in said.out
     rows = rows_of(out / "scores.csv")
     assert [row["number"] for row in rows] == ["1", "2", "3", "4", "5", "6", ""]
     kinds = [row["not_scored"].split(":")[0] or row["error"].split(":")[0] for row in rows]
