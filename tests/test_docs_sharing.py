@@ -28,10 +28,3 @@ def test_snippets_need_no_ichformer(number, form, library, tiny_run, tmp_path):
     check = "\nimport sys; assert set(scores) == set(described['labels']) and 'ichformer' not in sys.modules\n"
     (tmp_path / "snippet.py").write_text(snippets(PAGE)[number] + check)
     subprocess.run([sys.executable, "snippet.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": ""}, check=True)
-
-
-def test_the_table_of_families_is_that_of_the_tests():
-    from tests.inference.test_compiled import NOT_IN_ONNX
-
-    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if "| no: " in line]
-    assert [row.split("`")[1] for row in rows] == [name.removesuffix("_nano") for name in NOT_IN_ONNX]

@@ -28,9 +28,6 @@ from tests.typecheck import unchecked
 
 pytest.importorskip("flatbuffers")
 
-NOT_IN_ONNX = {"cnn3d_nano": "MaxPool", "cnn_gru_nano": "scan"}
-"""What jax2onnx 0.13 cannot translate, and the operator; docs/sharing.md lists them."""
-
 ALONE = """
 import json, sys
 import jax, numpy as np
@@ -119,10 +116,6 @@ def test_onnx_of_every_family(name, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("jax2onnx")
     run = made(name, tmp_path)
-    if name in NOT_IN_ONNX:
-        with pytest.raises(InputError, match=f"cannot be translated by jax2onnx .*{NOT_IN_ONNX[name]}"):
-            onnx_files(run, slices=8)
-        return
     files = onnx_files(run, slices=8)
     quiet = runtime.SessionOptions()
     quiet.log_severity_level = 4

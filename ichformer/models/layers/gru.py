@@ -1,5 +1,6 @@
 """Gated recurrent units that skip masked slices."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ichformer.models.layers.backends.backend import as_on_cpu
 from ichformer.models.layers.dense import Dense
 from ichformer.models.layers.dropout import Dropout
 
@@ -45,8 +47,22 @@ class Gru(nn.Module):
 
         start = jnp.zeros((x.shape[0], self.hidden))
         steps = (inputs.swapaxes(0, 1), mask.swapaxes(0, 1))
-        _, states = jax.lax.scan(step, start, steps, reverse=self.reverse)
+        if as_on_cpu.value:  # what takes the way of a CPU, ONNX, gets no loop
+            states = _written_out(step, start, steps, reverse=self.reverse)
+        else:
+            _, states = jax.lax.scan(step, start, steps, reverse=self.reverse)
         return states.swapaxes(0, 1).astype(self.dtype)
+
+
+def _written_out(
+    step: Callable[..., tuple[Array, Array]], state: Array, steps: tuple[Array, ...], *, reverse: bool
+) -> Array:
+    """What ``jax.lax.scan`` collects, each step by itself."""
+    numbers = range(len(steps[0]))
+    states: dict[int, Array] = {}
+    for number in reversed(numbers) if reverse else numbers:
+        state, states[number] = step(state, tuple(each[number] for each in steps))
+    return jnp.concatenate([states[number][None] for number in numbers])
 
 
 class BidirectionalGru(nn.Module):

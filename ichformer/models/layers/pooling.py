@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ichformer.models.layers.backends.backend import when_lowered
+from ichformer.models.layers.backends.backend import as_on_cpu, when_lowered
 
 
 class SliceMean(nn.Module):
@@ -58,6 +58,8 @@ max_pool.defvjp(_keep, _gradient)
 
 
 def _whole(x: Array, strides: tuple[int, ...]) -> Array:
+    if as_on_cpu.value and len(strides) > 2:  # what takes the way of a CPU, ONNX, has no such pool in three dimensions
+        return _by_axis(x, strides)
     return nn.max_pool(x, (3,) * len(strides), strides, ((1, 1),) * len(strides))
 
 
