@@ -41,6 +41,9 @@ GROUP_PREFIX = "group_"
 MAX_GROUPS = 30
 """Most values of such a column: more are numbers that want to be put into classes first."""
 
+FEW_VALUES = 5
+"""As many values of a column may be those of a scanner or a kernel; more of them may be names or numbers of persons."""
+
 MAX_SITES = 100
 """Of more sites than this only those with the most rows have figures of their own."""
 
@@ -55,7 +58,8 @@ def group_columns(columns: Iterable[object]) -> list[str]:
 def tells_scans_apart(groups: pd.Series) -> bool:
     """Whether a column of subgroups has nearly a value for each scan: it divides nothing, and may name persons."""
     known = groups[groups != ""]
-    return known.nunique() > 2 and 2 * known.nunique() >= len(known)
+    n_values = known.nunique()
+    return 2 < n_values == len(known) or (n_values > FEW_VALUES and 2 * n_values >= len(known))
 
 
 def shown_sites(sites: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """From the files of a cohort to a store that can be trained on: index, split, check for leakage, store, data card."""
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -127,7 +128,8 @@ def prepare_cohort(
     out = Path(out)
     if cluster is not None and workers is not None:
         raise InputError("the cluster has workers of its own", where="--workers", fix="leave it out with --cluster")
-    if dataset == "folder" and Path(source).resolve() in out.resolve().parents:
+    scans, store = (Path(os.path.abspath(path)) for path in (source, out))
+    if scans == store or (dataset == "folder" and scans in store.parents):
         fix = "name a folder outside of it, as all that lies there is read as scans"
         raise InputError("lies in the folder of the scans", where=out, fix=fix)
     asked = {"columns": columns, "label_names": label_names, "targets": targets, "patient_from": patient_from}

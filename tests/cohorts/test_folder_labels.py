@@ -6,7 +6,7 @@ import pytest
 from ichformer import LABELS
 from ichformer.cli import main
 from ichformer.cohorts.folder.adapter import read_folder
-from ichformer.cohorts.folder.columns import LEFT_OUT, name_columns, parse_columns
+from ichformer.cohorts.folder.columns import LEFT_OUT, name_columns, numbers_something, parse_columns
 from ichformer.cohorts.tables import read_table
 from ichformer.errors import InputError
 from tests.cohorts.nifti_sets import scan, write_nifti
@@ -153,19 +153,52 @@ def test_more_than_30_values_are_no_subgroup(tmp_path):
     assert folder.notes[1:] == ("the column comment has 31 values and was not read: put them into 30 or fewer",)
 
 
-def test_what_may_number_persons_is_no_subgroup_unless_it_is_asked_for(source, tmp_path):
-    rows = "".join(f"{name},{k % 2},{k},Anna {k},{'AABBA'[k]}\n" for k, name in enumerate(SCANS))
-    text = f"path,any,Fallnummer,alias,kernel\n{rows}"
-    folder = read(source, tmp_path, text)
-    assert [name for name in folder.index if name.startswith("group_")] == ["group_kernel"]
+def test_what_may_number_persons_is_no_subgroup_unless_it_is_asked_for(tmp_path):
+    root = tmp_path / "scans"
+    for number in range(14):
+        write_nifti(root / f"{number}.nii", scan(number, slices=1)[:8, :8])
+    # Two scans of each patient; a reader of every third one; a column of 0 and 1 that ends like a number.
+    rows = "".join(f"{k}.nii,{k % 2},{k // 2},Anna {k},R{k % 3},{k % 2},{k % 4}\n" for k in range(14))
+    text = f"path,any,Fallnummer,alias,kernel,contrast_yes_no,scanner_id\n{rows}"
+    folder = read(root, tmp_path, text)
+    groups = {"group_kernel", "group_contrast_yes_no", "group_scanner_id"}
+    assert {name for name in folder.index if name.startswith("group_")} == groups
     assert "Anna" not in folder.index.to_csv()
     told, number, alias = folder.notes
-    assert told.endswith("; subgroups of the evaluation: kernel")
-    assert number.startswith("the column 'Fallnummer' may number persons or scans and was not read: --columns patient=")
-    assert alias.startswith("the column alias has 5 values in 5 rows and was not read: it may name persons or scans.")
-    asked = read(source, tmp_path, text, columns=["patient=Fallnummer", "group_alias=alias"])
-    assert sorted(asked.index["group_alias"]) == [f"Anna {k}" for k in range(5)]
+    assert told.endswith("; subgroups of the evaluation: kernel, contrast_yes_no, scanner_id")
+    assert number.startswith("the column Fallnummer has 7 values in 14 scans and was not read: it may name persons or")
+    assert alias.startswith(
+        "the column alias has 14 values in 14 scans and was not read: it may name persons or scans."
+    )
+    asked = read(root, tmp_path, text, columns=["patient=Fallnummer", "group_alias=alias"])
+    assert sorted(asked.index["group_alias"]) == sorted(f"Anna {k}" for k in range(14))
     assert set(asked.index["patient_source"]) == {"table"}
+    named = read(root, tmp_path, text.replace(",alias,", ",group_alias,"))
+    assert named.index["group_alias"].nunique() == 14
+    assert folder.warnings == ()
+
+
+def test_a_name_for_each_scan_in_rows_of_slices_is_no_subgroup(source, tmp_path):
+    rows = "".join(f"{name},{name[3:]}#{k + 1},Name {name},0\n" for name in SCANS for k in range(3))
+    folder = read(source, tmp_path, f"path,slice,reader,any\n{rows}")
+    assert "group_reader" not in folder.index
+
+
+@pytest.mark.parametrize("name", ["patient_no", "patient_nr", "pateint_id", "participant_ids", "slice_num"])
+def test_what_is_near_a_known_name_is_asked_about_though_it_ends_like_a_number(name):
+    (problem, *_) = name_columns(["path", "any", name], {}).problems
+    assert f"has a column '{name}': {name} -> " in problem
+
+
+@pytest.mark.parametrize("name", ["covid", "steroids", "thyroid", "yes_no_list", "sdh_status", "kernel"])
+def test_words_that_only_end_like_a_number_are_none(name):
+    assert not numbers_something(name)
+    assert name_columns(["path", "any", name], {}).meanings[-1] == f"group_{name}"
+
+
+@pytest.mark.parametrize("name", ["fall_id", "CaseID", "Fallnummer", "case", "ID", "subject code", "exam-no"])
+def test_names_of_numbers(name):
+    assert numbers_something(name)
 
 
 def test_labels_under_names_that_nobody_knows_are_not_lost_in_silence(source, tmp_path):
@@ -180,8 +213,12 @@ def test_labels_under_names_that_nobody_knows_are_not_lost_in_silence(source, tm
         "columns of labels.csv: path, SAH_present = subarachnoid, parenchym = intraparenchymal, "
         "haemorrhage_seen = any; subgroups of the evaluation: Klinik, Blutung"
     )
-    (warning,) = folder.warnings
-    assert warning.startswith("columns with 0 and 1 that became subgroups: Blutung. No column is epidural or ")
+    assert folder.warnings == ()  # "any" is known
+    unsaid = text.replace("haemorrhage_seen", "grade")
+    (warning,) = read(source, tmp_path, unsaid, columns=["intraparenchymal=parenchym"]).warnings
+    assert warning.startswith("columns with 0 and 1 that became subgroups: Blutung, grade. No column is any. If one of")
+    asked = unsaid.replace("Blutung", "group_male").replace("grade", "group_contrast")
+    assert read(source, tmp_path, asked, columns=["intraparenchymal=parenchym"]).warnings == ()
 
 
 def test_a_value_that_stands_often_is_named_once_under_the_name_of_its_column(source, tmp_path):
@@ -196,7 +233,7 @@ def test_no_scan_of_another_patient_is_suggested(tmp_path):
         write_nifti(root / f"ct/pt{number:02d}/head.nii.gz", scan(number, slices=2))
     with pytest.raises(InputError, match=r"'ct/pt3/head.nii.gz' \(is it 'ct/pt03/head.nii.gz'\?\)"):
         read(root, tmp_path, "path,any\nct/pt3/head.nii.gz,1\n")
-    for name in ("ct/pt9/head.nii.gz", "head.nii.gz", "pt/head.nii.gz"):
+    for name in ("ct/pt9/head.nii.gz", "head.nii.gz", "pt/head.nii.gz", "ct/pt41/head.nii.gz"):
         with pytest.raises(InputError, match=f"matches no series: '{name}'; the header"):
             read(root, tmp_path, f"path,any\n{name},1\n")
 

@@ -17,7 +17,7 @@ import pytest
 from ichformer import LABELS
 from ichformer.cohorts.registry import COHORTS
 from ichformer.ct.fingerprint import fingerprint
-from ichformer.ct.io.scans import find_scans
+from ichformer.ct.io.scans import find_scans, read_volume
 from ichformer.evaluation.scorable import NO_BRAIN
 from ichformer.evaluation.summary import summarise
 from ichformer.evaluation.tables.checked import check_table
@@ -146,13 +146,20 @@ def test_a_scan_is_told_where_the_scores_of_its_slices_come_from(folder, tmp_pat
     facts = {**made.facts, TRAINED_NAME: reached.to_json()}
     run = replace(made, config=config, objective=objective, params=params, facts=facts)
     (scan,) = find_scans(folder / "flask").series
-    task = ScanTask(number=0, scan=scan, config=CONFIG, window_hu=None, with_identity=False, with_midline=False)
+    task = ScanTask(
+        number=0,
+        scan=scan,
+        config=replace(CONFIG, slice_spacing_mm=3.0),
+        window_hu=None,
+        with_identity=False,
+        with_midline=False,
+    )
     read = replace(read_scan(task), not_scored=None)
     reader = Reader(run=run, thresholds=None, usual=None, lesions=None, checked=None)
     reading = score_scan(reader, read, doubt="", with_heat_maps=False)
     assert np.isfinite(reading.slice_scores).all()
     assert SEEN not in reading.remarks
-    trained_on = replace(reader, seen=frozenset({fingerprint(read.volume.hu)}))
+    trained_on = replace(reader, seen=frozenset({fingerprint(read_volume(scan).hu)}))
     assert SEEN in score_scan(trained_on, read, doubt="", with_heat_maps=False).remarks
     odd = read.volume.audit.with_note("head_size_doubtful", "its distances in mm are wrong")
     read = replace(read, volume=replace(read.volume, audit=odd))
@@ -169,5 +176,9 @@ def test_a_level_without_known_labels_has_no_empty_tables():
     found = summarise(check_table(unknown), replicates=2)
     assert [level.level for level in found.levels] == ["scan"]
     assert "Slice level: no figures, as no slice has a known label." in found.warnings
+    unscored = unknown.assign(**{NOT_SCORED: np.where(unknown["slice"] == "", "No brain.", "")})
+    # Scans have no scores and slices no labels: what is there is shown.
+    unscored.loc[unscored["slice"] == "", score_columns()] = np.nan
+    assert summarise(check_table(unscored), replicates=2).levels[0].level == "slice"
     nothing = summarise(check_table(table.assign(**dict.fromkeys(LABELS, np.nan))), replicates=2)
     assert [level.level for level in nothing.levels] == ["slice", "scan"]

@@ -118,6 +118,10 @@ def test_a_store_is_not_made_among_the_scans_that_it_is_made_of(cohort):
     before = sorted(cohort.rglob("*"))
     with pytest.raises(InputError, match="lies in the folder of the scans; name a folder outside of it"):
         prepare_cohort("folder", source=cohort, out=cohort / "dicom" / "store", config=CONFIG)
+    with pytest.raises(InputError, match="lies in the folder of the scans"):
+        prepare_cohort("phantom", source=cohort, out=cohort, config=CONFIG)
+    with pytest.raises(InputError, match="does not exist"):
+        prepare_cohort("folder", source="a\0b", out=cohort, config=CONFIG)
     assert sorted(cohort.rglob("*")) == before
 
 

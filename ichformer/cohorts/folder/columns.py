@@ -40,10 +40,12 @@ _SYNONYMS = {
 """Names of columns without case and signs. A word of ``_BLEED`` and one of ``_STATE`` may follow a bleed."""
 
 _BLEED = re.compile(r"(bleed|bleeding|ha?ematoma|ha?emorrhage)s?$")
-_STATE = re.compile(r"(?<=.)(present|visible|seen|flag|label|positive|status)$")
+_STATE = re.compile(r"(?<=.)(present|visible|seen|flag|label|positive)$")
 _NO_BLEED = re.compile(r"^(no|non|not|without|free)\w*(bleed|ha?emorrhage|ich)|^normal$|^healthy$")
 _IDENTITY = re.compile(r"name$|birth|^dob$|^mrn$|accession|address|phone|email|insurance|^ssn$")
-_NUMBER = re.compile(r"(id|ids|uid|guid|key|nr|no|num|number|nummer|numero|code|pseudonym|initials)$")
+_NUMBER = re.compile(
+    r"(?:(?:^|[\W_]|(?<=[a-z])(?=[A-Z]))(?i:ids?|uid|guid|key|nr|no|num|code)|(?i:number|nummer|numero|pseudonym|initials))$"
+)
 """Ends of names of columns that number something, mostly patients, scans or visits."""
 
 _VAGUE = {
@@ -182,11 +184,6 @@ def _meaning(name: str, owners: Mapping[str, str], label_set: LabelSet) -> tuple
             return meant, "", ""
     if _IDENTITY.search(plain):
         return LEFT_OUT, "", f"the column {shown!r} may name a person and was not read"
-    if _NUMBER.search(plain) and plain not in _VAGUE:
-        note = (
-            f"the column {shown!r} may number persons or scans and was not read: --columns patient={shown} if it names"
-        )
-        return LEFT_OUT, "", f"{note} patients, group_NAME={shown} if it is a subgroup"
     if near := nearest(plain, owners, likeness=VERY_LIKE):
         meant = owners[near]
         problem = f"has a column {shown!r}: {shown} -> {meant}? Rename it, or give --columns {meant}={shown}"
@@ -226,6 +223,11 @@ def _near(name: str, wanted: Sequence[str], owners: Mapping[str, str]) -> str:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
+
+
+def numbers_something(name: str) -> bool:
+    """Whether a column is called as those are that number patients, scans or visits."""
+    return bool(_NUMBER.search(name)) or _VAGUE.get(_plain(name)) in KEYS
 
 
 def _is_group(name: str, meaning: str) -> bool:

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
+from ichformer import LABELS
 from ichformer.cohorts.csv_text import read_text_table
-from ichformer.cohorts.folder.columns import ATTRIBUTES, LEFT_OUT, name_columns
+from ichformer.cohorts.folder.columns import ATTRIBUTES, LEFT_OUT, name_columns, numbers_something
 from ichformer.cohorts.folder.fields import as_digits, read_fields, read_values
 from ichformer.cohorts.folder.matching import Labelled, match_rows, scan_keys
-from ichformer.cohorts.index import GROUP_PREFIX, MAX_GROUPS, SPLITS, group_columns, tells_scans_apart
+from ichformer.cohorts.index import FEW_VALUES, GROUP_PREFIX, MAX_GROUPS, SPLITS, group_columns, tells_scans_apart
 from ichformer.cohorts.tables import SLICE_KEYS, scan_labels, write_table
 from ichformer.errors import InputError, one_line
 from ichformer.labels import SIX, LabelSet
@@ -97,7 +98,9 @@ def read_labels(
     if problems:
         raise _refusal(problems, header, path, fixes)
 
-    groups = _groups(table, columns, notes)
+    asked = {*columns, *(own for own, name in names.items() if name.startswith(GROUP_PREFIX))}
+    of_scans = table.iloc[[min(own.values()) for own in rows_of.values()]]
+    groups = _groups(of_scans, names, asked, notes)
     if told := named.told(header, groups):
         notes.insert(0, f"columns of {one_line(path.name)}: {told}")
     missing = len(scans) - len(rows_of)
@@ -131,7 +134,8 @@ def read_labels(
             if all(pd.isna(row[name]) for row in of_series.values()):
                 notes.append(f"{name} is known of slices only: add rows without a slice that say it of the scans")
     lines = {series: int(table.index[min(own.values())]) for series, own in rows_of.items()}
-    warnings = _unnamed_labels(table[groups].rename(columns=names), set(names), label_set)
+    unasked = [name for name in groups if name not in asked]
+    warnings = _unnamed_labels(table[unasked].rename(columns=names), set(names), label_set)
     return CsvLabels(rows=of_series, lines=lines, notes=tuple(notes), warnings=tuple(warnings))
 
 
@@ -143,17 +147,25 @@ def _disagreements(own: pd.DataFrame, series: str) -> Iterator[str]:
             yield f"lines {lines} give one series several {several} ({one_line(series, max_chars=70)})"
 
 
-def _groups(table: pd.DataFrame, asked: Collection[str], notes: list[str]) -> list[str]:
-    """The columns of subgroups that can be kept: those that are asked for, and others that divide the rows into few."""
+def _groups(scans: pd.DataFrame, names: Mapping[str, str], asked: Collection[str], notes: list[str]) -> list[str]:
+    """The columns of subgroups that can be kept: those that are asked for, and others that divide the scans into few.
+
+    Args:
+      scans: a row of the CSV for each scan.
+      names: of each meaning the name of its column.
+      asked: subgroups that were named as such.
+      notes: what is left out is said here.
+    """
     kept = []
-    for name in group_columns(table):
-        known = table.loc[table[name] != "", name]
-        n_values, column = known.nunique(), f"the column {name.removeprefix(GROUP_PREFIX)}"
+    for name in group_columns(scans):
+        known = scans.loc[scans[name] != "", name]
+        n_values, column = known.nunique(), f"the column {one_line(names[name], max_chars=40)}"
+        may_name = numbers_something(names[name]) and n_values > FEW_VALUES
         if n_values > MAX_GROUPS:
             notes.append(f"{column} has {n_values} values and was not read: put them into {MAX_GROUPS} or fewer")
-        elif name not in asked and tells_scans_apart(known):
+        elif name not in asked and (may_name or tells_scans_apart(known)):
             notes.append(
-                f"{column} has {n_values} values in {len(known)} rows and was not read: it may name persons or scans. "
+                f"{column} has {n_values} values in {len(known)} scans and was not read: it may name persons or scans. "
                 f"--columns patient=COLUMN if it names patients, {name}=COLUMN if it is a subgroup"
             )
         elif n_values:
@@ -162,13 +174,13 @@ def _groups(table: pd.DataFrame, asked: Collection[str], notes: list[str]) -> li
 
 
 def _unnamed_labels(subgroups: pd.DataFrame, meanings: Collection[str], label_set: LabelSet) -> Iterator[str]:
-    """Subgroups that may be labels under names that nobody knows; their columns have the names of the CSV."""
-    lacking = [name for name in label_set.names if name not in meanings]
+    """Subgroups that may be "any" under a name that nobody knows; their columns have the names of the CSV."""
+    knows_any = "any" in meanings or set(LABELS[:-1]) <= set(meanings)
     like_labels = [name for name in subgroups if set(as_digits(subgroups[name])) - {""} <= {"0", "1"}]
-    if label_set.is_default and lacking and like_labels:
+    if label_set.is_default and not knows_any and like_labels:
         yield (
-            f"columns with 0 and 1 that became subgroups: {one_line(', '.join(like_labels))}. No column is "
-            f"{' or '.join(lacking)}. If one of them is a label, prepare again with --columns {lacking[-1]}=COLUMN"
+            f"columns with 0 and 1 that became subgroups: {one_line(', '.join(like_labels))}. No column is any. If one "
+            f"of them is a label, prepare again with --columns any=COLUMN"
         )
 
 
@@ -212,7 +224,8 @@ def _of_names(label_set: LabelSet) -> str:
 def _of_values(label_set: LabelSet) -> str:
     """What may stand in a cell."""
     numbers = "Targets are numbers with a decimal point, or nothing. " * bool(label_set.targets)
-    return f"Labels are 0, 1, yes, no, true, false or nothing. {numbers}"
+    others = f"--columns {GROUP_PREFIX}NAME=COLUMN makes a subgroup of another column. "
+    return f"Labels are 0, 1, yes, no, true, false or nothing. {numbers}{others}"
 
 
 def _refusal(problems: Sequence[str], header: Sequence[str], path: Path, fixes: str) -> InputError:

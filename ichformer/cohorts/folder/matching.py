@@ -110,7 +110,8 @@ def _near_key(given: Mapping[str, str], called: Mapping[str, Mapping[str, set[in
             most = max(_same_folders(name, value) for name in same)
             near = _one_or_two([name for name in same if _same_folders(name, value) == most], called[key])
         elif not near and value and key != "patient":  # the like of one patient's name is another patient's
-            near = [name for name in [nearest(value, names[:2000], likeness=VERY_LIKE)] if name]
+            alike = [name for name in names[:2000] if _numbers(name) == _numbers(value)]
+            near = [name for name in [nearest(value, alike, likeness=VERY_LIKE)] if name]
         if near:
             zeros = "? Spreadsheets drop leading zeros" if near[0].lstrip("0") == value else "?"
             return f" (is it {' or '.join(repr(one_line(name, max_chars=80)) for name in near)}{zeros})"
@@ -121,6 +122,11 @@ def _one_or_two(names: Sequence[str], scans: Mapping[str, set[int]]) -> list[str
     """The longest of some names of each scan, which has its suffix; none where they are of more than two scans."""
     longest = {number: name for name in sorted(names, key=len) for number in sorted(scans[name])}
     return list(dict.fromkeys(longest.values())) if len(longest) <= 2 else []
+
+
+def _numbers(name: str) -> list[int]:
+    """In a name: whoever differs in one of them is somebody else."""
+    return [int(digits) for digits in re.findall(r"\d+", name)]
 
 
 def _without_zeros(name: str) -> str:

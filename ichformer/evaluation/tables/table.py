@@ -162,21 +162,27 @@ def levels(table: CheckedTable) -> tuple[Level, ...]:
 
     Where the labels of one of them are known, the other is left out if not one of its labels is.
     """
-    rows_of, derived = rows_of_levels(table)
-    names, unlabelled = score_columns(table.labels), levels_without_labels(table)
-    scored = {name: rows[rows[names].notna().any(axis=1)] for name, rows in rows_of.items()}
+    _, derived = rows_of_levels(table)
+    unlabelled = levels_without_labels(table)
     return tuple(
         _level(name, rows, table.labels, derived=derived and name == "scan")
-        for name, rows in scored.items()
-        if len(rows) and name not in unlabelled
+        for name, rows in _scored(table).items()
+        if name not in unlabelled
     )
 
 
 def levels_without_labels(table: CheckedTable) -> tuple[LevelName, ...]:
-    """The levels without one known label, in a table that knows labels of the other level."""
-    rows_of, _ = rows_of_levels(table)
-    without = tuple(name for name, rows in rows_of.items() if rows[list(table.labels)].isna().all(axis=None))
-    return without if len(without) < len(rows_of) else ()
+    """The levels with scores and without one known label, in a table that knows labels beside scores of the other."""
+    scored = _scored(table)
+    without = tuple(name for name, rows in scored.items() if rows[list(table.labels)].isna().all(axis=None))
+    return without if len(without) < len(scored) else ()
+
+
+def _scored(table: CheckedTable) -> dict[LevelName, pd.DataFrame]:
+    """The rows with a score, of each level that has some."""
+    names = score_columns(table.labels)
+    scored = {name: rows[rows[names].notna().any(axis=1)] for name, rows in rows_of_levels(table)[0].items()}
+    return {name: rows for name, rows in scored.items() if len(rows)}
 
 
 def rows_of_levels(table: CheckedTable) -> tuple[dict[LevelName, pd.DataFrame], bool]:

@@ -18,7 +18,7 @@ def explain_volume(run: Trained, volume: Any, *, label: str, method: str, level:
     levels: tuple[OutputLevel, ...] = ("slice", "scan") if level is None else (level,)
     can_be = [name for name in names if any(trained_names(run, one, (name,)) for one in levels)]
     if label not in names:
-        check_known("label", label, can_be, where="label")
+        check_known("label", label, can_be or names, where="label")
     trained = [one for one in levels if label in trained_names(run, one, names)]
     if not trained:
         fix = f"explain {' or '.join(can_be)}" if can_be else "train it with labels"

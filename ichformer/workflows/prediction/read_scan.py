@@ -7,6 +7,7 @@ import pydicom
 
 from ichformer.ct.anatomy.brain import brain_mask
 from ichformer.ct.anatomy.coverage import note_head
+from ichformer.ct.fingerprint import fingerprint
 from ichformer.ct.io.archives import open_file
 from ichformer.ct.io.dicom.dicom_file import quiet_pydicom
 from ichformer.ct.io.dicom.series import Series
@@ -56,6 +57,7 @@ class ReadScan:
       prepared: the slices as the model sees them.
       not_scored: why it must not be scored; None where it may be.
       key: of the series.
+      pixels: ``ct.fingerprint`` of the scan as it was read.
       state: of its files, before they were read (``sources.state_of_files``).
       identity: what the header says of the patient; empty unless it was asked for.
       midline: of ``volume``; None where it was not asked for.
@@ -66,6 +68,7 @@ class ReadScan:
     prepared: Volume
     not_scored: Reason | None
     key: str
+    pixels: str
     state: str
     identity: dict[str, str]
     midline: Midline | None
@@ -93,7 +96,7 @@ def read_scan(task: ScanTask) -> ReadScan | Failure:
     try:
         state = state_of_files(task.scan)
         volume = read_volume(task.scan, missing=task.config.missing, window_hu=task.window_hu)
-        key = series_key(task.scan, volume)
+        key, pixels = series_key(task.scan, volume), fingerprint(volume.hu)
         brain = brain_mask(volume)
         volume = note_head(volume, brain)
         volume = replace(volume, audit=without_free_text(volume.audit))
@@ -104,6 +107,7 @@ def read_scan(task: ScanTask) -> ReadScan | Failure:
             prepared=prepared,
             not_scored=why_not_scored(prepared, task.config),
             key=key,
+            pixels=pixels,
             state=state,
             identity=_identity(task.scan) if task.with_identity else {},
             midline=find_midline(shown, brain if shown is volume else brain_mask(shown)) if task.with_midline else None,

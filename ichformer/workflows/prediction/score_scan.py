@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float
 
 from ichformer import __version__
-from ichformer.ct.fingerprint import fingerprint
 from ichformer.ct.volume import Volume
 from ichformer.evaluation.ood import OOD_NAME, FeatureDistance, describe, read_ood
 from ichformer.evaluation.scorable import check_numbers
@@ -120,7 +119,7 @@ def score_scan(reader: Reader, scan: ReadScan, *, doubt: str, with_heat_maps: bo
     remarks += [f"This may be no plain head CT, and then its scores mean nothing. {doubt}"] if doubt else []
     wrong = [note.text for note in volume.audit.notes if note.code in _WRONG]
     remarks += [f"Its scores may mean nothing: {text}." for text in wrong]
-    remarks += [SEEN] * (fingerprint(volume.hu) in reader.seen)
+    remarks += [SEEN] * (scan.pixels in reader.seen)
     if reason is None and outputs is not None:
         for level, given in is_given.items():
             given &= [name not in outputs.missing(level) for name in label_set.columns]
