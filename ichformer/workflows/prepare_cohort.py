@@ -128,8 +128,8 @@ def prepare_cohort(
     out = Path(out)
     if cluster is not None and workers is not None:
         raise InputError("the cluster has workers of its own", where="--workers", fix="leave it out with --cluster")
-    scans, store = (Path(os.path.abspath(path)) for path in (source, out))
-    if scans == store or (dataset == "folder" and scans in store.parents):
+    scans, folder = (Path(os.path.abspath(path)) for path in (source, out))
+    if scans == folder or (dataset == "folder" and scans in folder.parents):
         fix = "name a folder outside of it, as all that lies there is read as scans"
         raise InputError("lies in the folder of the scans", where=out, fix=fix)
     asked = {"columns": columns, "label_names": label_names, "targets": targets, "patient_from": patient_from}
