@@ -16,8 +16,9 @@ _SHOWN = 5
 """Lesions of each label in the table, the largest first; ``prediction.json`` has all."""
 
 NOTE = (
-    f"A volume's interval holds the true volume of {COVERAGE:.0%} of validation scans with such a prediction. ABC/2 is "
-    "Kothari's estimate, beside which the volume of the map can be checked. Sides are the patient's."
+    f"A volume's interval holds the true volume of {COVERAGE:.0%} of validation scans with such a prediction. It is "
+    "made for each label by itself, and there is none where such scans were too few. ABC/2 is Kothari's estimate, "
+    "beside which the volume of the map can be checked. Sides are the patient's."
 )
 """Under the table."""
 
@@ -98,8 +99,8 @@ def _label_values(one: LabelMeasures) -> dict[str, Any]:
 
 
 def _volume(one: LabelMeasures) -> str:
-    interval = "" if one.interval is None else f" ({one.interval.low_ml:.1f} to {one.interval.high_ml:.1f})"
-    return f"{one.ml:.1f} ml{interval}"
+    found = one.interval
+    return f"{one.ml:.1f} ml ({'no interval' if found is None else f'{found.low_ml:.1f} to {found.high_ml:.1f}'})"
 
 
 def _rows(one: LabelMeasures) -> list[list[str]]:
