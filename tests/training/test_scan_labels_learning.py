@@ -71,7 +71,7 @@ def test_slice_vit_learns_from_labels_of_scans_with_defaults(store, tmp_path):
     assert "Not trained: epidural (known of 0 positive and 12 negative scans" in done.stderr
     known = json.loads(Path(tmp_path / "run" / "labels.json").read_text())
     assert known["trained"] == {"slice": [], "scan": ["intraparenchymal", "any"]}
-    (_, scans) = levels(check_table(predict_store(Run.open(tmp_path / "run"), store, "train")))
+    (scans,) = levels(check_table(predict_store(Run.open(tmp_path / "run"), store, "train")))
     aurocs = [float(roc_auc_score(scans.labels[:, i], scans.scores[:, i])) for i in (1, -1)]
     print(f"AUROC of the training scans: {aurocs}")
     assert aurocs == [1.0, 1.0]

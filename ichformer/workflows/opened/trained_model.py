@@ -175,7 +175,7 @@ class TrainedModel:
           >>> import ichformer as ich
           >>> summary = ich.open_run("runs/first").evaluate(ich.Store.open("store"))
           >>> summary.split, [level.level for level in summary.levels]
-          ('test', ['slice', 'scan'])
+          ('test', ['scan'])
 
         Args:
           store: prepared scans: a store or its folder.
