@@ -111,7 +111,7 @@ def split_warnings(index: pd.DataFrame, label_set: LabelSet = SIX) -> Iterator[s
         yield f"{without} of {len(index)} scans are in no split"
     if one_sided := list(_one_sided(index, label_set)):
         yield (
-            f"labels with one value only, so that they cannot be learnt (train), get no threshold (val) or no figure "
+            "labels with one value only, so that they cannot be learnt (train), get no threshold (val) or no figure "
             f"(test): {'; '.join(one_sided)}"
         )
 

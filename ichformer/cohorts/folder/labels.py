@@ -180,7 +180,7 @@ def _unnamed_labels(subgroups: pd.DataFrame, meanings: Collection[str], label_se
     if label_set.is_default and not knows_any and like_labels:
         yield (
             f"columns with 0 and 1 that became subgroups: {one_line(', '.join(like_labels))}. No column is any. If one "
-            f"of them is a label, prepare again with --columns any=COLUMN"
+            "of them is a label, prepare again with --columns any=COLUMN"
         )
 
 

@@ -162,27 +162,30 @@ def levels(table: CheckedTable) -> tuple[Level, ...]:
 
     Where the labels of one of them are known, the other is left out if not one of its labels is.
     """
-    _, derived = rows_of_levels(table)
-    unlabelled = levels_without_labels(table)
+    rows_of, derived = rows_of_levels(table)
+    scored = _scored(rows_of, table.labels)
+    unlabelled = _without_labels(scored, table.labels)
     return tuple(
         _level(name, rows, table.labels, derived=derived and name == "scan")
-        for name, rows in _scored(table).items()
+        for name, rows in scored.items()
         if name not in unlabelled
     )
 
 
 def levels_without_labels(table: CheckedTable) -> tuple[LevelName, ...]:
     """The levels with scores and without one known label, in a table that knows labels beside scores of the other."""
-    scored = _scored(table)
-    without = tuple(name for name, rows in scored.items() if rows[list(table.labels)].isna().all(axis=None))
-    return without if len(without) < len(scored) else ()
+    return _without_labels(_scored(rows_of_levels(table)[0], table.labels), table.labels)
 
 
-def _scored(table: CheckedTable) -> dict[LevelName, pd.DataFrame]:
+def _scored(rows_of: dict[LevelName, pd.DataFrame], labels: tuple[str, ...]) -> dict[LevelName, pd.DataFrame]:
     """The rows with a score, of each level that has some."""
-    names = score_columns(table.labels)
-    scored = {name: rows[rows[names].notna().any(axis=1)] for name, rows in rows_of_levels(table)[0].items()}
+    scored = {name: rows[rows[score_columns(labels)].notna().any(axis=1)] for name, rows in rows_of.items()}
     return {name: rows for name, rows in scored.items() if len(rows)}
+
+
+def _without_labels(scored: dict[LevelName, pd.DataFrame], labels: tuple[str, ...]) -> tuple[LevelName, ...]:
+    without = tuple(name for name, rows in scored.items() if rows[list(labels)].isna().all(axis=None))
+    return without if len(without) < len(scored) else ()
 
 
 def rows_of_levels(table: CheckedTable) -> tuple[dict[LevelName, pd.DataFrame], bool]:

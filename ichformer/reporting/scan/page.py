@@ -169,9 +169,8 @@ def _score_rows(reading: Reading) -> list[dict[str, Any]]:
         above = score is not None and threshold is not None and score >= threshold
         row = {"label": label, "name": name, "score": score, "threshold": threshold, "above": above}
         digits = _digits(score, threshold)
-        texts = {"score": score, "threshold": threshold}
-        row |= {f"{key}_text": "" if one is None else f"{one:.{digits}f}" for key, one in texts.items()}
-        rows.append(row)
+        score_text, threshold_text = ("" if one is None else f"{one:.{digits}f}" for one in (score, threshold))
+        rows.append({**row, "score_text": score_text, "threshold_text": threshold_text})
     return rows
 
 

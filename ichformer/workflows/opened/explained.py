@@ -16,10 +16,11 @@ def explain_volume(run: Trained, volume: Any, *, label: str, method: str, level:
     names = run.objective.label_set.names
     level = fit(OutputLevel | None, level, where="level")
     levels: tuple[OutputLevel, ...] = ("slice", "scan") if level is None else (level,)
-    can_be = [name for name in names if any(trained_names(run, one, (name,)) for one in levels)]
+    of_level = {one: trained_names(run, one, names) for one in levels}
+    can_be = [name for name in names if any(name in known for known in of_level.values())]
     if label not in names:
         check_known("label", label, can_be or names, where="label")
-    trained = [one for one in levels if label in trained_names(run, one, names)]
+    trained = [one for one, known in of_level.items() if label in known]
     if not trained:
         fix = f"explain {' or '.join(can_be)}" if can_be else "train it with labels"
         raise InputError("the run was never trained for this label", where=label, fix=fix)
