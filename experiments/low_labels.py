@@ -44,7 +44,8 @@ OBJECTIVES = {
         "swin3d_nano": "simmim",
     }.items()
 }
-"""The families that can be taken, and how each is pretrained, settings as in tests/objectives/test_pretraining.py."""
+"""The families that can be taken, and how each is pretrained. Only mae was shown to teach an encoder so, by
+tests/objectives/test_pretraining.py."""
 
 Scored = tuple[np.ndarray, np.ndarray, np.ndarray, float]
 """Labels, scores and patients of some rows, and their AUROC."""

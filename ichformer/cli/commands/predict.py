@@ -29,8 +29,8 @@ def predict(
 
     In each study one series is scored: the plain axial head CT that `ichformer inspect` marks as chosen. The only
     series of a study is scored whatever it is, and what speaks against it is said. A scan in which no brain is found
-    is not scored, and its report says so. If a series cannot be read, the others are still
-    predicted, and the exit code is 2 (1 if it is a fault of ichformer).
+    is not scored, and its report says so. If a series cannot be read, the others are still predicted, and the exit code
+    is 2 (1 if it is a fault of ichformer).
 
     Args:
       paths: Scans and folders of scans, one or more. Each is DICOM (a folder, a file, a zip or tar, a DICOMDIR), a

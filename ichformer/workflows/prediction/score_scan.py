@@ -36,8 +36,8 @@ _WRONG = ("head_size_doubtful", "range_suspicious")
 """Notes of the audit that distances or values are not what they say, so that a model sees no head as it knows them."""
 
 SLICES_BY_SCANS = (
-    "This model learned from labels of whole scans only. A scan's score is the highest of its slices, so slices have "
-    "scores, but no label of a slice was known that they could have been checked against."
+    "This model learned from labels of whole scans only. A scan's score is made of those of its slices, so slices "
+    "have scores, but no label of a slice was known that they could have been checked against."
 )
 
 
